@@ -1,0 +1,119 @@
+// Settings of the operator: the one place that reads the environment.
+//
+// Every bad value and every unknown GLIMPSE_* name is reported together, at the start.
+
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { SetupError } from './errors.ts'
+
+export interface Setting<T> {
+  env: string
+  what: string
+  /** What --help shows as default. */
+  shown: string
+  fallback: () => T
+  /** Undefined when the text is not a value. */
+  parse: (text: string) => T | undefined
+  expects: string
+}
+
+function integer(env: string, fallback: number, min: number, max: number, what: string): Setting<number> {
+  const parse = (text: string) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+    return value >= min && value <= max ? value : undefined
+  }
+  return {
+    env,
+    what,
+    shown: String(fallback),
+    fallback: () => fallback,
+    parse,
+    expects: `a whole number from ${min} to ${max}`,
+  }
+}
+
+function text(env: string, shown: string, fallback: () => string, what: string): Setting<string> {
+  return {
+    env,
+    what,
+    shown,
+    fallback,
+    parse: (value) => value,
+    expects: 'some text',
+  }
+}
+
+const HOUR_MS = 3_600_000
+
+/** One line a setting: docs, `--help` and checks all come from here. */
+export const SETTINGS = {
+  model: text(
+    'GLIMPSE_MODEL',
+    'the embedded model',
+    () => '',
+    'Folder of the artifact to run, as `glimpse build` made it.',
+  ),
+  cacheFolder: text(
+    'GLIMPSE_CACHE',
+    '~/.cache/glimpse',
+    () => join(homedir(), '.cache', 'glimpse'),
+    'Folder for what can be made again, such as the embedded model once it is built.',
+  ),
+  threads: integer('GLIMPSE_THREADS', 0, 0, 256, 'Threads of one operator; 0 takes the cores there are.'),
+  host: text(
+    'GLIMPSE_HOST',
+    '127.0.0.1',
+    () => '127.0.0.1',
+    'Address to listen on; 0.0.0.0 lets other machines in.',
+  ),
+  port: integer('GLIMPSE_PORT', 8080, 0, 65_535, 'Port to listen on; 0 takes a free one.'),
+  allowedHosts: text(
+    'GLIMPSE_ALLOWED_HOSTS',
+    'none',
+    () => '',
+    'Further names the server may be called by, separated by commas.',
+  ),
+  maxQueue: integer(
+    'GLIMPSE_MAX_QUEUE',
+    8,
+    1,
+    10_000,
+    'Asks that may wait before others are told to come back.',
+  ),
+  deadlineMs: integer(
+    'GLIMPSE_DEADLINE_MS',
+    120_000,
+    100,
+    HOUR_MS,
+    'Milliseconds an ask may take, waiting included.',
+  ),
+} as const
+
+export type Config = {
+  [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never
+}
+
+/** Throws SetupError `bad_settings`. */
+export function readConfig(env: Record<string, string | undefined> = process.env): Config {
+  const problems: string[] = []
+  const config: Record<string, unknown> = {}
+  for (const [name, setting] of Object.entries(SETTINGS)) {
+    // An empty variable is how compose files and shells leave a setting out.
+    const given = env[setting.env] || undefined
+    const value = given === undefined ? setting.fallback() : setting.parse(given)
+    if (value === undefined)
+      problems.push(`${setting.env} must be ${setting.expects} but is ${JSON.stringify(given)}`)
+    config[name] = value
+  }
+  const known = new Set<string>(Object.values(SETTINGS).map((setting) => setting.env))
+  for (const name of Object.keys(env)) {
+    if (name.startsWith('GLIMPSE_') && !known.has(name)) problems.push(`${name} is no setting of Glimpse`)
+  }
+  if (problems.length > 0) {
+    throw new SetupError(
+      'bad_settings',
+      `Expected settings as \`glimpse --help\` lists them but: ${problems.join('; ')}.`,
+    )
+  }
+  return config as Config
+}

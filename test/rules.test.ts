@@ -1,0 +1,114 @@
+// The rules of the house that a tool can check.
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, relative } from 'node:path'
+import { expect, test } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '..')
+const SOURCES = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => ({ path: join('src', path), text: readFileSync(join(ROOT, 'src', path), 'utf8') }))
+
+function imports({ path, text }: { path: string; text: string }): { from: string; to: string }[] {
+  return [...text.matchAll(/^(?:import|export) [^'"]*?from '([^']+)'/gms)].map(([, to]) => ({
+    from: path,
+    to: to!.startsWith('.') ? normalize(join(dirname(path), to!)) : to!,
+  }))
+}
+const IMPORTS = SOURCES.flatMap(imports)
+const folderOf = (path: string) => path.split('/').slice(0, 2).join('/')
+
+/** Libraries that belong to one stage; zod is how every edge checks what comes in, commander is the command line's. */
+const HOMES = {
+  sharp: 'src/image/decode.ts',
+  'onnxruntime-node': 'src/run/session.ts',
+  '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
+  protobufjs: 'src/onnx/proto.ts',
+  'lru-cache': 'src/job/answer.ts',
+  '@hono/node-server': 'src/serve/server.ts',
+}
+test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) => {
+  const users = IMPORTS.filter(({ to }) => to === library || to.startsWith(`${library}/`)).map(
+    ({ from }) => from,
+  )
+  expect([...new Set(users)]).toEqual([home])
+})
+
+/** Libraries of the edges: how what comes in is checked, what the command line and HTTP are written in. */
+const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand']
+test('every other library is one of the few that edges share', () => {
+  const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
+  const known = [...Object.keys(HOMES), ...SHARED]
+  expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
+})
+
+test('the environment is read only in config.ts', () => {
+  const readers = SOURCES.filter(({ text }) => text.includes('process.env')).map(({ path }) => path)
+  expect(readers).toEqual(['src/config.ts'])
+})
+
+test('drawing and running meet only in the contract', () => {
+  const crossings = IMPORTS.filter(
+    ({ from, to }) =>
+      (folderOf(from) === 'src/model' && folderOf(to) === 'src/run') ||
+      (folderOf(from) === 'src/run' && folderOf(to) === 'src/model'),
+  )
+  expect(crossings).toEqual([])
+})
+
+test('onnx knows no BLIP-2', () => {
+  const outside = IMPORTS.filter(
+    ({ from, to }) => folderOf(from) === 'src/onnx' && to.startsWith('src/') && folderOf(to) !== 'src/onnx',
+  )
+  expect(outside).toEqual([])
+})
+
+test('folders depend on each other in one direction', () => {
+  const below = new Map<string, Set<string>>()
+  for (const { from, to } of IMPORTS) {
+    const [a, b] = [folderOf(from), folderOf(to)]
+    if (a !== b && to.startsWith('src/')) below.set(a, (below.get(a) ?? new Set()).add(b))
+  }
+  const circles: string[] = []
+  const visit = (folder: string, path: string[]) => {
+    if (path.includes(folder)) {
+      circles.push([...path.slice(path.indexOf(folder)), folder].join(' -> '))
+      return
+    }
+    for (const next of below.get(folder) ?? []) visit(next, [...path, folder])
+  }
+  for (const folder of below.keys()) visit(folder, [])
+  expect([...new Set(circles)]).toEqual([])
+})
+
+test('only index.ts re-exports', () => {
+  const others = SOURCES.filter(({ path }) => path !== 'src/index.ts')
+    .filter(({ text }) => /^export (type )?(\{[^}]*\}|\*) from/m.test(text))
+    .map(({ path }) => path)
+  expect(others).toEqual([])
+})
+
+test('every file says at its top what it is', () => {
+  const silent = SOURCES.filter(({ text }) => !/^(#!.*\n)?(\/\/|\/\*\*)/.test(text)).map(({ path }) => path)
+  expect(silent).toEqual([])
+})
+
+test('no file is longer than 350 lines', () => {
+  const long = SOURCES.filter(({ text }) => text.split('\n').length > 350).map(({ path }) =>
+    relative('src', path),
+  )
+  expect(long).toEqual([])
+})
+
+test('the lock names every package that a package in it asks for, on every platform', () => {
+  type Entry = Record<'dependencies' | 'optionalDependencies', Record<string, string> | undefined>
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, Entry>
+  }
+  const missing = Object.entries(packages).flatMap(([path, entry]) =>
+    Object.keys({ ...entry.dependencies, ...entry.optionalDependencies }).filter(
+      (name) => !packages[`${path}/node_modules/${name}`] && !packages[`node_modules/${name}`],
+    ),
+  )
+  expect(missing).toEqual([])
+})
