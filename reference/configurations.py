@@ -1,0 +1,259 @@
+"""
+Shapes of tiny BLIP-2 checkpoints, as data.
+
+In:  a name of NAMED, or a seed for `random_configuration`.
+Out: one complete configuration (see BASE for every key and its meaning).
+
+Sizes are small on purpose: what varies is everything a reader of checkpoints can get wrong.
+"""
+
+import copy
+import random
+
+# Keys of `vision`, `qformer`, `text` go to Blip2VisionConfig, Blip2QFormerConfig, OPTConfig as they are.
+BASE = {
+    "vision": {
+        "hidden_size": 24,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "image_size": 28,
+        "patch_size": 14,
+    },
+    "qformer": {
+        "hidden_size": 24,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "vocab_size": 32,  # unread: the text side of the Q-Former is not part of this model
+        "max_position_embeddings": 8,  # unread
+    },
+    "text": {
+        "hidden_size": 24,
+        "ffn_dim": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "max_position_embeddings": 160,
+    },
+    "queries": 5,
+    "merges": 40,  # of the byte-level BPE: 4 special tokens + 256 bytes + this many joined tokens
+    "image_token": True,  # `<image>` as the first id after the tokenizer's, image_token_index in config.json
+    "vocab_multiple": 64,  # vocab_size is padded up to a multiple of it; 1 = no padding
+    "dtype": "float32",  # float32, float16, bfloat16, or float16-mixed: Q-Former and query_tokens stay float32,
+    # which is what from_pretrained(dtype=float16) followed by save_pretrained writes
+    "shard_bytes": None,  # max_shard_size; None = one file
+    "qkv_bias": "joined",  # "joined": qkv.bias; "split": the original q_bias + v_bias; "none": qkv_bias false
+    "head": "embed_tokens",  # the name that holds the tied matrix: embed_tokens, lm_head, or both
+    "config_style": "full",  # full: every key; sparse: keys equal to the library's default left out;
+    # hub: sparse, plus the keys without meaning that files on the Hub carry
+    "processor_style": "hub",  # hub: preprocessor_config.json, vocab.json and so on; nested: as transformers 5 writes
+    # it, pixels' settings inside processor_config.json, of the tokenizer only tokenizer.json and a short configuration
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "liveliness": 1.0,  # factor on the standard deviation of all weights of linear layers
+}
+
+# name -> the differences from BASE
+NAMED = {
+    # vision
+    "base": {},
+    "patch-7": {"vision": {"image_size": 35, "patch_size": 7}},
+    "patch-16": {"vision": {"image_size": 48, "patch_size": 16}},
+    "image-remainder": {"vision": {"image_size": 31, "patch_size": 7}},  # 31 = 4 * 7 + 3: the edge is not seen
+    "single-patch": {"vision": {"image_size": 14, "patch_size": 14}},
+    "vision-deep": {"vision": {"num_hidden_layers": 5, "hidden_size": 20, "num_attention_heads": 2}},
+    "vision-one-head": {"vision": {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 22}},
+    "head-dim-11": {"vision": {"hidden_size": 33, "num_attention_heads": 3, "intermediate_size": 37}},
+    "vision-eps-1e-5": {"vision": {"layer_norm_eps": 1e-5}},
+    "vision-quick-gelu": {"vision": {"hidden_act": "quick_gelu"}},
+    "vision-relu": {"vision": {"hidden_act": "relu"}, "qformer": {"hidden_act": "relu"}},
+    "bias-split": {"qkv_bias": "split"},
+    "bias-none": {"qkv_bias": "none"},
+    # Q-Former
+    "one-query": {"queries": 1},
+    "queries-12": {"queries": 12, "qformer": {"num_hidden_layers": 3, "cross_attention_frequency": 1}},
+    "cross-every-3": {"qformer": {"num_hidden_layers": 4, "cross_attention_frequency": 3}},
+    "qformer-wide": {"qformer": {"hidden_size": 36, "num_attention_heads": 4, "intermediate_size": 30}},
+    "qformer-eps-1e-6": {"qformer": {"layer_norm_eps": 1e-6, "hidden_act": "gelu_new"}},
+    # language model
+    "text-deep": {"text": {"num_hidden_layers": 4, "hidden_size": 20, "num_attention_heads": 4}},
+    "text-head-dim-14": {"text": {"hidden_size": 28, "num_attention_heads": 2, "ffn_dim": 50}},
+    "text-gelu": {"text": {"activation_function": "gelu"}},
+    "norm-after": {"text": {"do_layer_norm_before": False}},
+    "no-final-norm": {"text": {"_remove_final_layer_norm": True}},
+    "text-no-bias": {"text": {"enable_bias": False}},
+    "norm-without-weights": {"text": {"layer_norm_elementwise_affine": False}},
+    "eos-2": {"text": {"eos_token_id": 2}},  # stock OPT: stops at </s>, not at the newline
+    # vocabulary, files
+    "no-image-token": {"image_token": False, "vocab_multiple": 1},
+    "image-token-unpadded": {"vocab_multiple": 1},
+    "no-image-token-padded": {"image_token": False, "vocab_multiple": 16},
+    "head-lm_head": {"head": "lm_head"},
+    "head-both": {"head": "both"},
+    "float16": {"dtype": "float16"},
+    "float16-mixed": {"dtype": "float16-mixed"},
+    "bfloat16": {"dtype": "bfloat16"},
+    "shards": {"shard_bytes": 60_000},
+    "config-sparse": {"config_style": "sparse", "queries": 32},
+    "config-hub": {"config_style": "hub", "queries": 32, "dtype": "float16"},
+    "processor-nested": {"processor_style": "nested"},
+    "other-pixels": {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.25, 0.2]},
+    # the five under test/fixtures/checkpoints: several differences at once
+    "plain": {"vision": {"image_size": 28, "patch_size": 7}, "merges": 36},
+    "old-layout": {
+        "vision": {"image_size": 42, "layer_norm_eps": 1e-5, "num_attention_heads": 2, "hidden_size": 22},
+        "qformer": {"num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 30},
+        "text": {"num_hidden_layers": 1, "num_attention_heads": 4},
+        "queries": 12,
+        "image_token": False,
+        "vocab_multiple": 1,
+        "qkv_bias": "split",
+        "head": "lm_head",
+    },
+    "half-shards": {
+        "vision": {"image_size": 48, "patch_size": 16, "hidden_act": "quick_gelu", "num_hidden_layers": 3},
+        "qformer": {
+            "hidden_size": 20,
+            "intermediate_size": 24,
+            "num_hidden_layers": 4,
+            "cross_attention_frequency": 3,
+        },
+        "text": {"hidden_size": 28, "num_attention_heads": 2, "max_position_embeddings": 120},
+        "queries": 7,
+        "dtype": "float16-mixed",
+        "shard_bytes": 60_000,
+        "head": "both",
+    },
+    "hub-defaults": {
+        "vision": {"image_size": 31, "patch_size": 7, "hidden_size": 33},
+        "qformer": {"cross_attention_frequency": 2},
+        "queries": 32,
+        "dtype": "bfloat16",
+        "config_style": "hub",
+    },
+    "odd": {
+        "vision": {"hidden_act": "relu", "num_attention_heads": 1, "num_hidden_layers": 1},
+        "qformer": {"cross_attention_frequency": 1, "hidden_size": 20, "layer_norm_eps": 1e-6},
+        "text": {
+            "do_layer_norm_before": False,
+            "enable_bias": False,
+            "activation_function": "gelu",
+            "hidden_size": 30,
+            "num_attention_heads": 3,
+        },
+        "merges": 30,
+        "queries": 1,
+        "qkv_bias": "none",
+        "vocab_multiple": 1,
+        "image_mean": [0.5, 0.4, 0.3],
+        "image_std": [0.5, 0.25, 0.2],
+    },
+    # On demand, about 250 MB: every width is the library's default and absent from config.json.
+    "hub-like": {
+        "vision": {
+            "hidden_size": 1408,
+            "intermediate_size": 6144,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 2,
+            "image_size": 224,
+        },
+        "qformer": {
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_attention_heads": 12,
+            "num_hidden_layers": 2,
+            "vocab_size": 30522,
+            "max_position_embeddings": 512,
+        },
+        "text": {
+            "hidden_size": 768,
+            "ffn_dim": 3072,
+            "num_attention_heads": 12,
+            "num_hidden_layers": 2,
+            "max_position_embeddings": 2048,
+        },
+        "queries": 32,
+        "vocab_multiple": 50272,
+        "dtype": "float16",
+        "config_style": "hub",
+    },
+    # transformers builds this model but runs it wrongly (see README, "Widths that differ"): for a refusal test only.
+    "refused-word-embed-proj": {"text": {"word_embed_proj_dim": 16}},
+}
+
+# Made by hand for one purpose each: not for sweeps.
+ON_DEMAND = {"hub-like", "refused-word-embed-proj"}
+
+
+def named_configuration(name):
+    """BASE with the differences of NAMED[name]."""
+    return merge(BASE, NAMED[name])
+
+
+def random_configuration(seed):
+    """A configuration drawn from every axis at once. The same seed gives the same configuration."""
+    draw = random.Random(seed)
+
+    def width(heads_choices, head_dim_choices):
+        heads = draw.choice(heads_choices)
+        return {"num_attention_heads": heads, "hidden_size": heads * draw.choice(head_dim_choices)}
+
+    patch = draw.choice([7, 14, 16])
+    layers = draw.choice([1, 2, 3, 4])
+    image_token = draw.random() < 0.7
+    return merge(
+        BASE,
+        {
+            "vision": {
+                **width([1, 2, 3, 4], [7, 8, 10, 11, 12]),
+                "intermediate_size": draw.choice([17, 32, 40, 60]),
+                "num_hidden_layers": draw.choice([1, 2, 3]),
+                "image_size": patch * draw.choice([1, 2, 3, 4]) + draw.choice([0, 0, 0, 3]),
+                "patch_size": patch,
+                "layer_norm_eps": draw.choice([1e-6, 1e-5]),
+                "hidden_act": draw.choice(["gelu", "gelu", "quick_gelu", "relu"]),
+            },
+            "qformer": {
+                **width([1, 2, 3], [8, 9, 12]),
+                "intermediate_size": draw.choice([20, 32, 50]),
+                "num_hidden_layers": layers,
+                "cross_attention_frequency": draw.choice([1, 2, 2, 3]),
+                "layer_norm_eps": draw.choice([1e-12, 1e-12, 1e-6]),
+                "hidden_act": draw.choice(["gelu", "gelu", "relu"]),
+            },
+            "text": {
+                **width([1, 2, 3, 4], [7, 8, 10, 12]),
+                "ffn_dim": draw.choice([30, 48, 64]),
+                "num_hidden_layers": draw.choice([1, 2, 3]),
+                "max_position_embeddings": draw.choice([120, 160, 200]),
+                "activation_function": draw.choice(["relu", "relu", "gelu"]),
+                "do_layer_norm_before": draw.random() < 0.8,
+                "enable_bias": draw.random() < 0.8,
+                "_remove_final_layer_norm": draw.random() < 0.15,
+                "layer_norm_elementwise_affine": draw.random() < 0.9,
+            },
+            "queries": draw.choice([1, 3, 5, 12, 32]),
+            "merges": draw.choice([0, 20, 40, 80]),
+            "image_token": image_token,
+            "vocab_multiple": draw.choice([1, 16, 64]),
+            "dtype": draw.choice(["float32", "float32", "float16", "float16-mixed", "bfloat16"]),
+            "shard_bytes": draw.choice([None, None, 40_000, 90_000]),
+            "qkv_bias": draw.choice(["joined", "joined", "split", "none"]),
+            "head": draw.choice(["embed_tokens", "lm_head", "both"]),
+            "config_style": draw.choice(["full", "sparse", "hub"]),
+            "processor_style": draw.choice(["hub", "hub", "nested"]),
+        },
+    )
+
+
+def merge(base, differences):
+    """A deep copy of `base` with `differences` laid over it, one level of dictionaries deep."""
+    merged = copy.deepcopy(base)
+    for key, value in differences.items():
+        if key not in base:
+            raise KeyError(f"{key} is not a key of a configuration; expected one of {sorted(base)}")
+        if isinstance(value, dict):
+            merged[key].update(value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged

@@ -1,0 +1,312 @@
+"""
+Makes one tiny random BLIP-2 checkpoint (OPT language model).
+
+In:  --config NAME of configurations.py, or --random; --seed N.
+Out: a folder as save_pretrained leaves it: config.json, generation_config.json, model.safetensors (or shards and an
+     index), preprocessor_config.json, processor_config.json and the tokenizer's files.
+
+    python make_checkpoint.py --out /tmp/checkpoint --config plain --seed 1
+    python make_checkpoint.py --out /tmp/checkpoint --random --seed 7
+    python make_checkpoint.py --list
+
+The weights are random but lively: biases, LayerNorms, query tokens and position tables are drawn too, so that a wire in
+the wrong place changes the answer, and the drawing is repeated until answers vary (see `count_points`).
+"""
+
+import argparse
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2QFormerConfig,
+    Blip2VisionConfig,
+    OPTConfig,
+)
+from transformers.utils import logging
+
+from configurations import NAMED, named_configuration, random_configuration
+from tokenizer_files import write_json, write_tokenizer
+
+logging.disable_progress_bar()
+
+EMBED = "language_model.model.decoder.embed_tokens.weight"
+HEAD = "language_model.lm_head.weight"
+
+# Keys that files on the Hub carry and no program reads (Salesforce/blip2-opt-2.7b, config.json).
+HUB_NOISE = {
+    "vision_config": {"dropout": 0.0, "num_channels": 3, "projection_dim": 512, "initializer_factor": 1.0},
+    "qformer_config": {"classifier_dropout": None, "position_embedding_type": "absolute"},
+    "text_config": {"activation_dropout": 0.0, "prefix": "</s>", "_name_or_path": "facebook/opt-2.7b"},
+}
+
+ATTEMPTS = 30
+MOST_POINTS = 4
+
+
+def make_checkpoint(folder, configuration, seed):
+    """Writes the checkpoint; returns its configuration as transformers sees it."""
+    folder = Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    ids = write_tokenizer(folder, configuration["merges"], configuration["image_token"])
+    config = build_config(configuration, ids)
+    model = build_lively_model(config, seed, configuration["liveliness"], real_tokens=ids["size"])
+    cast(model, configuration["dtype"])
+    model.save_pretrained(folder, max_shard_size=configuration["shard_bytes"] or "50GB")
+    rewrite_weights(folder, configuration, seed)
+    write_config(folder, configuration)
+    write_processor(folder, configuration)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors makes files that only their owner can read
+    return config
+
+
+def build_config(configuration, ids):
+    vocab_size = math.ceil(ids["size"] / configuration["vocab_multiple"]) * configuration["vocab_multiple"]
+    text = {"eos_token_id": ids["newline"], **configuration["text"], "vocab_size": vocab_size, "model_type": "opt"}
+    return Blip2Config(
+        vision_config={**configuration["vision"], "qkv_bias": configuration["qkv_bias"] != "none"},
+        qformer_config=dict(configuration["qformer"]),
+        text_config=text,
+        num_query_tokens=configuration["queries"],
+        image_token_index=ids["image"],
+    )
+
+
+def build_lively_model(config, seed, liveliness, real_tokens):
+    """Draws weights until the answers of the model vary; `seed` decides everything."""
+    model = Blip2ForConditionalGeneration(config).eval()
+    best, best_points = 0, -1
+    for attempt in range(ATTEMPTS):
+        points = draw_model(model, seed, attempt, liveliness, real_tokens)
+        if points > best_points:
+            best, best_points = attempt, points
+        if points == MOST_POINTS:
+            return model
+    draw_model(model, seed, best, liveliness, real_tokens)
+    print(f"seed {seed}: liveliness {best_points} of {MOST_POINTS} is the best of {ATTEMPTS} drawings")
+    return model
+
+
+def draw_model(model, seed, attempt, liveliness, real_tokens):
+    """Fills `model` with the weights of one attempt; returns their points."""
+    config = model.config
+    generator = torch.Generator().manual_seed(seed * 1000 + attempt)
+    draw_weights(model, generator, liveliness * (1 + 0.05 * (attempt % 10)), real_tokens)
+    if config.text_config.hidden_size != config.text_config.word_embed_proj_dim:
+        return MOST_POINTS  # cannot be run
+    place_end(model, config, generator)
+    return count_points(model, config)
+
+
+@torch.no_grad()
+def draw_weights(model, generator, liveliness, real_tokens):
+    def normal(parameter, deviation, mean=0.0):
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation + mean)
+
+    for name, parameter in model.named_parameters():
+        kind = name.rsplit(".", 2)[-2:]
+        if "norm" in kind[0].lower():
+            normal(parameter, 0.25, mean=1.0 if kind[1] == "weight" else 0.0)
+        elif name == EMBED:
+            normal(parameter, 0.6)
+            # Ids that the tokenizer cannot produce, `<image>` among them: as resize_token_embeddings makes them, near
+            # the mean of all others.
+            first = model.config.image_token_index
+            first = real_tokens if first is None else first
+            unreal = parameter[first:]
+            unreal.copy_(parameter[:first].mean(0) + 0.02 * torch.randn(unreal.shape, generator=generator))
+        elif name.endswith("embed_positions.weight"):
+            normal(parameter, 0.3)
+        elif name.endswith(("query_tokens", "class_embedding")):
+            normal(parameter, 1.0)
+        elif name.endswith("position_embedding"):
+            normal(parameter, 0.5)
+        elif name.endswith("bias"):
+            normal(parameter, 0.2)
+        else:
+            fan_in = parameter[0].numel()
+            # The language model's own layers must outweigh the residual, or tied weights repeat the last token.
+            gain = 2.5 if name.startswith("language_model") else 1.5
+            normal(parameter, gain * liveliness / math.sqrt(fan_in))
+    if model.config.vision_config.qkv_bias:
+        width = model.config.vision_config.hidden_size
+        for layer in model.vision_model.encoder.layers:
+            layer.self_attn.qkv.bias[width : 2 * width] = 0  # the format: keys have no bias
+
+
+@torch.no_grad()
+def place_end(model, config, generator):
+    """Gives the end token a row like that of a token that answers hold seldom and not at once, so that some end."""
+    answers = probe(model, config, length=8)
+    tokens = [token for answer in answers for token in answer]
+    late = {token for answer in answers for token in answer[2:]} - {answer[0] for answer in answers}
+    token = min(sorted(late or tokens), key=tokens.count)
+    embed = model.language_model.model.decoder.embed_tokens.weight
+    noise = torch.randn(embed.shape[1], generator=generator) * 0.05
+    embed[config.text_config.eos_token_id] = embed[token] * 1.05 + noise
+
+
+def count_points(model, config):
+    """One point each: answers differ; they hold several tokens; some end, not all; none is empty."""
+    answers = probe(model, config, length=10)
+    end = config.text_config.eos_token_id
+    ended = sum(end in answer for answer in answers)
+    return (
+        (len({tuple(answer) for answer in answers}) >= len(answers) - 1)
+        + (sum(len(set(answer)) >= 5 for answer in answers) >= len(answers) - 1)
+        + (1 <= ended < len(answers))
+        + all(answer[0] != end for answer in answers)
+    )
+
+
+@torch.no_grad()
+def probe(model, config, length):
+    """Greedy ids, without stopping, for two pictures and two prompts."""
+    side = config.vision_config.image_size
+    ramp = torch.linspace(-1.5, 1.5, side)
+    waves = torch.stack([ramp.sin()[:, None] * (3 * ramp).cos()[None, :] * scale for scale in (2.0, -1.0, 0.5)])
+    stripes = torch.stack([(ramp * scale).cos()[None, :].expand(side, side) for scale in (9.0, 5.0, 2.0)])
+    prefixes = model.get_image_features(torch.stack([waves, stripes])).pooler_output  # [2, Q, D]
+    embed = model.language_model.get_input_embeddings()
+    answers = []
+    for prefix in prefixes:
+        for prompt in ([2], [2, 85, 121, 105, 119, 120, 30]):
+            embeds = torch.cat([prefix[None], embed(torch.tensor([prompt]))], dim=1)
+            answer = []
+            for _ in range(length):
+                logits = model.language_model(inputs_embeds=embeds).logits[0, -1]
+                answer.append(int(logits.argmax()))
+                embeds = torch.cat([embeds, embed(torch.tensor([[answer[-1]]]))], dim=1)
+            answers.append(answer)
+    return answers
+
+
+def cast(model, dtype):
+    if dtype == "float16-mixed":
+        model.half()
+        model.qformer.float()
+        model.query_tokens.data = model.query_tokens.data.float()
+        model.config.dtype = torch.float16
+    else:
+        model.to(getattr(torch, dtype))
+        model.config.dtype = getattr(torch, dtype)
+
+
+def rewrite_weights(folder, configuration, seed):
+    """Renames and splits tensors inside the files that save_pretrained wrote, and keeps the index true."""
+    files = sorted(folder.glob("*.safetensors"))
+    owner = {}
+    for file in files:
+        tensors = load_file(file)
+        if configuration["qkv_bias"] == "split":
+            for name in [name for name in tensors if name.endswith("self_attn.qkv.bias")]:
+                query, _, value = tensors.pop(name).chunk(3)
+                tensors[name.replace("qkv.bias", "q_bias")] = query.clone()
+                tensors[name.replace("qkv.bias", "v_bias")] = value.clone()
+        if configuration["head"] != "embed_tokens" and EMBED in tensors:
+            tensors[HEAD] = tensors[EMBED].clone()
+            if configuration["head"] == "lm_head":
+                del tensors[EMBED]
+        save_file(tensors, file, metadata={"format": "pt"})
+        owner.update({name: (file.name, tensor) for name, tensor in tensors.items()})
+    if len(files) > 1:
+        index = folder / "model.safetensors.index.json"
+        metadata = json.loads(index.read_text())["metadata"]
+        metadata["total_size"] = sum(tensor.nbytes for _, tensor in owner.values())
+        write_json(index, {"metadata": metadata, "weight_map": {name: owner[name][0] for name in sorted(owner)}})
+
+
+def write_config(folder, configuration):
+    """Leaves config.json as it is, or makes it as terse as those on the Hub."""
+    if configuration["config_style"] == "full":
+        return
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for part, defaults in (
+        ("vision_config", Blip2VisionConfig()),
+        ("qformer_config", Blip2QFormerConfig()),
+        ("text_config", OPTConfig()),
+    ):
+        defaults = defaults.to_dict()
+        if part == "text_config" and config[part]["word_embed_proj_dim"] == config[part]["hidden_size"]:
+            del config[part]["word_embed_proj_dim"]
+        config[part] = {
+            key: value
+            for key, value in config[part].items()
+            if key == "model_type" or key not in defaults or defaults[key] != value
+        }
+        if part == "qformer_config":
+            config[part].pop("encoder_hidden_size", None)  # overwritten by the vision model's width, whatever it says
+        if configuration["config_style"] == "hub":
+            config[part].update(HUB_NOISE[part])
+    defaults = Blip2Config().to_dict()
+    parts = ("vision_config", "qformer_config", "text_config")
+    keep = {*parts, "architectures", "model_type", "use_decoder_only_language_model"}
+    config = {key: value for key, value in config.items() if key in keep or defaults.get(key, ...) != value}
+    write_json(path, config)
+
+
+def write_processor(folder, configuration):
+    side = configuration["vision"]["image_size"]
+    image_processor = {
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": configuration["image_mean"],
+        "image_processor_type": "BlipImageProcessor",
+        "image_std": configuration["image_std"],
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        "size": {"height": side, "width": side},
+    }
+    processor = {"num_query_tokens": configuration["queries"], "processor_class": "Blip2Processor"}
+    if configuration["processor_style"] == "nested":
+        processor = {"image_processor": image_processor, **processor}
+        for name in ("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
+            (folder / name).unlink(missing_ok=True)
+        path = folder / "tokenizer_config.json"
+        tokenizer = json.loads(path.read_text())
+        del tokenizer["add_bos_token"], tokenizer["added_tokens_decoder"]  # both stand in tokenizer.json only
+        write_json(path, {"backend": "tokenizers", **tokenizer})
+    else:
+        write_json(folder / "preprocessor_config.json", {**image_processor, "processor_class": "Blip2Processor"})
+    write_json(folder / "processor_config.json", processor)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--config", choices=NAMED, metavar="NAME", default="base")
+    parser.add_argument("--random", action="store_true", help="draw the configuration from the seed too")
+    parser.add_argument("--list", action="store_true", help="print the names of the configurations")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(NAMED))
+        return
+    if arguments.out is None:
+        parser.error("--out DIR is required")
+    torch.set_num_threads(1)
+    if arguments.random:
+        name, configuration = "random", random_configuration(arguments.seed)
+    else:
+        name, configuration = arguments.config, named_configuration(arguments.config)
+    make_checkpoint(arguments.out, configuration, arguments.seed)
+    size = sum(file.stat().st_size for file in arguments.out.iterdir())
+    print(f"{arguments.out}: {name}, seed {arguments.seed}, {size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
