@@ -1,0 +1,71 @@
+// An artifact's folder -> its manifest, after a check that what it lists is there.
+
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { ArtifactError } from '../errors.ts'
+import { MANIFEST, type Manifest, manifestSchema } from './contract.ts'
+
+/** Throws ArtifactError `no_artifact` or `damaged_artifact`. Sizes are compared; see verifyFiles for contents. */
+export async function openArtifact(folder: string): Promise<Manifest> {
+  const text = await readFile(join(folder, MANIFEST), 'utf8').catch(async (cause: unknown) => {
+    if (await stat(join(folder, 'config.json')).catch(() => undefined)) {
+      throw new ArtifactError(
+        'no_artifact',
+        `Expected an artifact but ${folder} is a checkpoint. Build it into another folder: npx glimpse build ${folder} --out <folder>`,
+        { cause },
+      )
+    }
+    throw new ArtifactError(
+      'no_artifact',
+      `Expected an artifact with ${MANIFEST} in ${folder} but can't read it. Make one: npx glimpse build <checkpoint> --out ${folder}`,
+      { cause },
+    )
+  })
+  const manifest = parseManifest(text, folder)
+  for (const { path, sizeBytes } of manifest.files) {
+    const size = (await stat(join(folder, path)).catch(() => undefined))?.size
+    if (size !== sizeBytes) {
+      throw new ArtifactError(
+        'damaged_artifact',
+        `Expected ${path} with ${sizeBytes} bytes in ${folder} but ${size === undefined ? 'it is missing' : `it has ${size}`}. Build the checkpoint again.`,
+      )
+    }
+  }
+  return manifest
+}
+
+/** Reads every file and compares its sha256. Throws ArtifactError `damaged_artifact`. */
+export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
+  for (const { path, sha256 } of manifest.files) {
+    const hash = createHash('sha256')
+    const unreadable = await pipeline(createReadStream(join(folder, path)), hash).catch((cause: unknown) => ({
+      cause,
+    }))
+    if (unreadable || hash.digest('hex') !== sha256) {
+      throw new ArtifactError(
+        'damaged_artifact',
+        `Expected ${path} in ${folder} as it was built but ${unreadable ? "it can't be read" : 'its checksum differs'}. Build the checkpoint again.`,
+        unreadable ?? {},
+      )
+    }
+  }
+}
+
+function parseManifest(text: string, folder: string): Manifest {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    json = undefined
+  }
+  const parsed = manifestSchema.safeParse(json)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]!
+  throw new ArtifactError(
+    'damaged_artifact',
+    `Expected a manifest this version can read in ${folder} but at ${issue.path.join('.') || 'its start'}: ${issue.message}. Build the checkpoint again.`,
+  )
+}

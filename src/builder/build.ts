@@ -1,0 +1,281 @@
+// A checkpoint's folder -> an artifact: checkpoint -> weights -> model -> quantized graphs -> artifact.
+//
+// The folder is made beside its destination and renamed when it is whole: a broken build leaves nothing that looks
+// usable, and an artifact that was there stays until then.
+
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import {
+  FORMAT,
+  LANGUAGE,
+  MANIFEST,
+  type Manifest,
+  manifestSchema,
+  QUERIES,
+  VISION,
+} from '../artifact/contract.ts'
+import { type Blip2Config, parseConfig } from '../checkpoint/config.ts'
+import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
+import { openSafetensors } from '../checkpoint/safetensors.ts'
+import { Weights } from '../checkpoint/weights.ts'
+import { ArtifactError, SetupError } from '../errors.ts'
+import { parsePixelRule } from '../image/pixels.ts'
+import { drawBlip2 } from '../model/blip2.ts'
+import { patchCount } from '../model/vision.ts'
+import { filesOf, type WrittenFile, writeGraph } from '../onnx/write.ts'
+import { type Format, formatOf, type Precision, RECIPES } from '../quantize/recipes.ts'
+import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
+import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
+
+export interface BuildOptions {
+  precision: Precision
+  /** The name replies carry; the checkpoint folder's unless given. */
+  name?: string
+  onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
+}
+
+/** Throws ArtifactError about the checkpoint, SetupError about the destination. */
+export async function buildArtifact(
+  checkpoint: string,
+  destination: string,
+  options: BuildOptions,
+): Promise<Manifest> {
+  const source = resolve(checkpoint)
+  // Through links: what is replaced is the folder, not the link to it.
+  const target = await realpath(destination).catch(() => resolve(destination))
+  return await build(source, target, options).catch((error: unknown) => {
+    throw isOfDisk(error) ? diskError(target, error) : error
+  })
+}
+
+async function build(checkpoint: string, target: string, options: BuildOptions): Promise<Manifest> {
+  const name = options.name ?? basename(checkpoint)
+  if (name === '') throw new SetupError('no_name', 'Expected a name for the model but got none. Give --name.')
+  await checkDestination(target)
+  const configText = await readText(checkpoint, 'config.json')
+  if (configText === undefined) {
+    throw new ArtifactError(
+      'no_checkpoint',
+      `Expected a Hugging Face checkpoint with config.json in ${checkpoint} but it is missing. Give the folder that holds config.json and *.safetensors.`,
+    )
+  }
+  const config = parseConfig(parseJson(configText, 'config.json'))
+  const preprocessor = await readPreprocessor(checkpoint)
+  checkPictures(config, preprocessor)
+  checkVocabulary(config, await openTokenizer(checkpoint))
+  const about = await readAbout(checkpoint)
+
+  const files = await openSafetensors(checkpoint)
+  const partial = `${target}.partial-${randomUUID()}`
+  try {
+    const weights = new Weights(files, (path) => formatOf(options.precision, path))
+    const graphs = drawBlip2(config, weights)
+    const totalBytes = graphs
+      .flatMap(({ drawing }) => drawing.stored)
+      .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+
+    await makeFolder(partial)
+    let doneBytes = 0
+    const written: WrittenFile[] = []
+    for (const graph of graphs) {
+      const report = (count: number) => {
+        doneBytes += count
+        options.onProgress?.({ graph: graph.drawing.name, doneBytes, totalBytes })
+      }
+      written.push(...(await writeGraph(graph, partial, report)))
+    }
+    written.push(...(await copyTokenizer(checkpoint, partial)))
+
+    const manifest = manifestSchema.parse({
+      format: FORMAT,
+      name,
+      source: {
+        checkpoint: basename(checkpoint),
+        config_sha256: createHash('sha256').update(configText).digest('hex'),
+        weight_bytes: files.sizeBytes,
+      },
+      precision: options.precision,
+      recipe: RECIPES[options.precision].map(({ weights: path, format, reason }) => ({
+        weights: path.source,
+        format: formatText(format),
+        reason,
+      })),
+      sizes: sizesOf(config),
+      tokens: tokensOf(config),
+      preprocessor,
+      about,
+      files: written,
+      versions: { glimpse: GLIMPSE_VERSION, onnxruntime: ONNXRUNTIME_VERSION },
+    })
+    await writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
+    await moveIntoPlace(partial, target)
+    return manifest
+  } finally {
+    await files.close()
+    await rm(partial, { recursive: true, force: true })
+  }
+}
+
+/** Every name an artifact's folder may hold: a folder with any other is not ours to replace. */
+const OURS = new Set([
+  MANIFEST,
+  ...[VISION, QUERIES, LANGUAGE].flatMap(({ graph }) => filesOf(graph)),
+  ...TOKENIZER_FILES,
+])
+
+/** Throws unless nothing, an empty folder or an artifact stands there: anything else is left alone. */
+async function checkDestination(target: string): Promise<void> {
+  const info = await stat(target).catch(() => undefined)
+  const names = info?.isDirectory() ? await readdir(target) : []
+  const foreign = info?.isDirectory() ? names.find((name) => !OURS.has(name)) : info && basename(target)
+  if (foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
+  throw new SetupError(
+    'destination_taken',
+    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another --out.`,
+  )
+}
+
+/** A folder can't be renamed onto a full one, so what is there steps aside first, and comes back if that fails. */
+async function moveIntoPlace(partial: string, target: string): Promise<void> {
+  const old = `${target}.old-${randomUUID()}`
+  try {
+    // More than one turn where another build of the same artifact ends meanwhile: the later one stays.
+    while (!(await renamed(partial, target, ['ENOTEMPTY', 'EEXIST']))) {
+      await checkDestination(target)
+      await rm(old, { recursive: true, force: true })
+      await renamed(target, old, ['ENOENT'])
+    }
+  } catch (error) {
+    await renamed(old, target, ['ENOENT', 'ENOTEMPTY', 'EEXIST'])
+    throw error
+  }
+  await rm(old, { recursive: true, force: true })
+}
+
+/** False if the disk refused for one of these reasons. */
+async function renamed(from: string, to: string, reasons: string[]): Promise<boolean> {
+  return await rename(from, to).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (reasons.includes(error.code ?? '')) return false
+      throw error
+    },
+  )
+}
+
+function sizesOf({ vision, qformer, text, num_query_tokens }: Blip2Config): Manifest['sizes'] {
+  return {
+    image: vision.image_size,
+    patches: patchCount(vision),
+    vision_width: vision.hidden_size,
+    queries: num_query_tokens,
+    query_width: qformer.hidden_size,
+    width: text.hidden_size,
+    layers: text.num_hidden_layers,
+    heads: text.num_attention_heads,
+    vocabulary: text.vocab_size,
+    max_positions: text.max_position_embeddings,
+  }
+}
+
+/**
+ * From config.json alone: BLIP-2's generate() runs that of its language model, which never sees the checkpoint's
+ * generation_config.json (transformers 5.18, modeling_blip_2.py line 1820).
+ */
+function tokensOf({ text, image_token_id }: Blip2Config): Manifest['tokens'] {
+  const { bos_token_id, pad_token_id, eos_token_id } = text
+  return { bos_token_id, pad_token_id, eos_token_id: [eos_token_id].flat(), image_token_id }
+}
+
+/** In its own file, or, as transformers 5 saves processors, inside processor_config.json. */
+async function readPreprocessor(checkpoint: string): Promise<unknown> {
+  const own = await readJson(checkpoint, 'preprocessor_config.json')
+  const found = own ?? Object(await readJson(checkpoint, 'processor_config.json'))['image_processor']
+  if (found !== undefined) return found
+  throw new ArtifactError(
+    'no_preprocessor',
+    `Expected preprocessor_config.json in ${checkpoint} but it is missing. It says how pictures are resized: fetch it from where the checkpoint came from.`,
+  )
+}
+
+function checkPictures({ vision }: Blip2Config, preprocessor: unknown): void {
+  const { width, height, do_resize } = parsePixelRule(preprocessor)
+  const [rows, columns] = vision.image_size
+  if (!do_resize) {
+    throw new ArtifactError(
+      'bad_config',
+      `Expected preprocessor_config.json to resize pictures to ${columns}x${rows} but do_resize is false. Set it to true.`,
+    )
+  }
+  if (height !== rows || width !== columns) {
+    throw new ArtifactError(
+      'bad_config',
+      `Expected pictures of ${columns}x${rows}, as config.json's vision_config says, but preprocessor_config.json makes them ${width}x${height}. Use the files of one checkpoint.`,
+    )
+  }
+}
+
+/** A table may be longer than the tokenizer, which published checkpoints pad; never shorter. */
+function checkVocabulary({ text }: Blip2Config, { vocabularySize }: Tokenizer): void {
+  if (vocabularySize <= text.vocab_size) return
+  throw new ArtifactError(
+    'bad_tokenizer',
+    `Expected token ids below config.json's vocab_size ${text.vocab_size} but the tokenizer's go up to ${vocabularySize - 1}. Use the files of one checkpoint.`,
+  )
+}
+
+async function copyTokenizer(from: string, to: string): Promise<WrittenFile[]> {
+  const copied: WrittenFile[] = []
+  for (const path of TOKENIZER_FILES) {
+    const bytes = await readBytes(from, path)
+    if (bytes === undefined) continue
+    await writeFile(join(to, path), bytes)
+    copied.push({ path, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') })
+  }
+  return copied
+}
+
+async function readAbout(checkpoint: string): Promise<object | undefined> {
+  const about = await readJson(checkpoint, 'words.json')
+  if (about === undefined || (typeof about === 'object' && about !== null && !Array.isArray(about)))
+    return about
+  throw new ArtifactError(
+    'bad_config',
+    'Expected a JSON object in words.json but it holds something else. Correct or remove it.',
+  )
+}
+
+/** Not mkdir's own `recursive`: asked for a folder in /proc, it never returns (Node 20). */
+async function makeFolder(path: string): Promise<void> {
+  const parent = dirname(path)
+  if (!(await stat(parent).catch(() => undefined))) await makeFolder(parent)
+  await mkdir(path)
+}
+
+/** What a system call refused, or a path that no system call takes. */
+function isOfDisk(error: unknown): error is NodeJS.ErrnoException {
+  return (
+    error instanceof Error &&
+    ('syscall' in error || ('code' in error && error.code === 'ERR_INVALID_ARG_VALUE'))
+  )
+}
+
+function diskError(target: string, cause: NodeJS.ErrnoException): SetupError {
+  return new SetupError(
+    'disk_refused',
+    `Expected to write the artifact ${target} but the disk refused: ${cause.message}. Make room, allow writing, or give another --out.`,
+    { cause },
+  )
+}
+
+function formatText(format: Format): string {
+  switch (format.kind) {
+    case 'float32':
+      return 'float32'
+    case 'columns':
+      return 'int8, one scale per output'
+    case 'blocks':
+      return `int${format.bits}, one scale per ${format.block} weights`
+  }
+}

@@ -1,0 +1,200 @@
+// config.json -> Blip2Config: every size the drawing needs.
+//
+// A checkpoint's config.json leaves out what equals transformers' default, so the defaults below are part of the
+// format: configuration_blip_2.py and configuration_opt.py of transformers 5.18. Names are the file's own.
+
+import { z } from 'zod'
+import { ArtifactError } from '../errors.ts'
+import { reasonOf } from './files.ts'
+
+const size = z.number().int().positive()
+/** More than any transformer has; a slip of the pen would draw layers until memory is gone. */
+const MAX_LAYERS = 1000
+const layers = size.max(MAX_LAYERS)
+/** A side, or [height, width]. */
+const sides = z
+  .union([size, z.tuple([size, size])])
+  .transform((s): [number, number] => (typeof s === 'number' ? [s, s] : s))
+
+/** The activations we can draw; transformers' names (ACT2FN). */
+export const ACTIVATIONS = [
+  'gelu',
+  'relu',
+  'quick_gelu',
+  'gelu_new',
+  'gelu_pytorch_tanh',
+  'gelu_fast',
+  'silu',
+  'swish',
+] as const
+const activation = z.enum(ACTIVATIONS)
+export type Activation = z.infer<typeof activation>
+
+const visionConfig = z.object({
+  hidden_size: size.default(1408),
+  intermediate_size: size.default(6144),
+  num_hidden_layers: layers.default(39),
+  num_attention_heads: size.default(16),
+  image_size: sides.default([224, 224]),
+  patch_size: sides.default([14, 14]),
+  hidden_act: activation.default('gelu'),
+  layer_norm_eps: z.number().positive().default(1e-6),
+  qkv_bias: z.boolean().default(true),
+})
+
+const qformerConfig = z.object({
+  hidden_size: size.default(768),
+  num_hidden_layers: layers.default(12),
+  num_attention_heads: size.default(12),
+  intermediate_size: size.default(3072),
+  hidden_act: activation.default('gelu'),
+  layer_norm_eps: z.number().positive().default(1e-12),
+  cross_attention_frequency: size.default(2),
+  use_qformer_text_input: z.boolean().default(false),
+})
+
+const tokenId = z.number().int().nonnegative()
+
+const optConfig = z
+  .object({
+    model_type: z.literal('opt').default('opt'),
+    vocab_size: size.default(50272),
+    hidden_size: size.default(768),
+    num_hidden_layers: layers.default(12),
+    ffn_dim: size.default(3072),
+    max_position_embeddings: size.default(2048),
+    do_layer_norm_before: z.boolean().default(true),
+    _remove_final_layer_norm: z.boolean().default(false),
+    word_embed_proj_dim: size.nullish(),
+    num_attention_heads: size.default(12),
+    activation_function: activation.default('relu'),
+    pad_token_id: tokenId.nullish().transform((id) => id ?? 1),
+    bos_token_id: tokenId.nullish().transform((id) => id ?? 2),
+    eos_token_id: z
+      .union([tokenId, z.array(tokenId).min(1)])
+      .nullish()
+      .transform((id) => id ?? 2),
+    enable_bias: z.boolean().default(true),
+    layer_norm_elementwise_affine: z.boolean().default(true),
+    tie_word_embeddings: z.boolean().default(true),
+  })
+  .transform((text) => ({ ...text, word_embed_proj_dim: text.word_embed_proj_dim ?? text.hidden_size }))
+
+const blip2Config = z.object({
+  model_type: z.literal('blip-2').default('blip-2'),
+  architectures: z.array(z.string()).nullish(),
+  num_query_tokens: size.default(32),
+  image_token_index: tokenId.nullish(),
+  image_token_id: tokenId.nullish(),
+  vision_config: z.preprocess((v) => v ?? {}, visionConfig),
+  qformer_config: z.preprocess((v) => v ?? {}, qformerConfig),
+  text_config: z.preprocess((v) => v ?? {}, optConfig),
+})
+
+export type VisionConfig = z.output<typeof visionConfig>
+export type QFormerConfig = z.output<typeof qformerConfig>
+export type OptConfig = z.output<typeof optConfig>
+
+export interface Blip2Config {
+  num_query_tokens: number
+  /** The placeholder id that transformers puts where the picture goes; null in checkpoints from before 4.47. */
+  image_token_id: number | null
+  vision: VisionConfig
+  qformer: QFormerConfig
+  text: OptConfig
+}
+
+const CAN_BUILD =
+  'Glimpse builds Blip2ForConditionalGeneration checkpoints with an OPT language model, such as Salesforce/blip2-opt-2.7b'
+
+/** Throws ArtifactError `unknown_architecture` or `bad_config`, naming every key that is wrong. */
+export function parseConfig(json: unknown): Blip2Config {
+  const outline = z
+    .object({
+      model_type: z.string().default('blip-2'),
+      architectures: z.array(z.string()).nullish(),
+      text_config: z.object({ model_type: z.string().default('opt') }).nullish(),
+    })
+    .safeParse(json)
+  if (!outline.success) {
+    throw new ArtifactError(
+      'bad_config',
+      `Expected config.json to be a BLIP-2 configuration but: ${reasonOf(outline.error)}. ${CAN_BUILD}.`,
+    )
+  }
+  const { model_type, architectures, text_config } = outline.data
+  const architecture = architectures?.[0] ?? 'Blip2ForConditionalGeneration'
+  const language = text_config?.model_type ?? 'opt'
+  if (model_type !== 'blip-2' || architecture !== 'Blip2ForConditionalGeneration' || language !== 'opt') {
+    throw new ArtifactError(
+      'unknown_architecture',
+      `Expected model_type "blip-2", architecture "Blip2ForConditionalGeneration" and text model "opt" in config.json but got "${model_type}", "${architecture}" and "${language}". ${CAN_BUILD}.`,
+    )
+  }
+  const parsed = blip2Config.safeParse(json)
+  if (!parsed.success) {
+    throw new ArtifactError(
+      'bad_config',
+      `Expected config.json to hold sizes Glimpse can build but: ${reasonOf(parsed.error)}. Correct the file or fetch the checkpoint again.`,
+    )
+  }
+  const {
+    num_query_tokens,
+    image_token_index,
+    image_token_id,
+    vision_config,
+    qformer_config,
+    text_config: text,
+  } = parsed.data
+  const config: Blip2Config = {
+    num_query_tokens,
+    image_token_id: image_token_index ?? image_token_id ?? null,
+    vision: vision_config,
+    qformer: qformer_config,
+    text,
+  }
+  const problems = contradictions(config)
+  if (problems.length > 0) {
+    throw new ArtifactError(
+      'bad_config',
+      `Expected sizes that fit each other in config.json but: ${problems.join('; ')}. Correct the file or fetch the checkpoint again.`,
+    )
+  }
+  return config
+}
+
+function contradictions({ vision, qformer, text, num_query_tokens, image_token_id }: Blip2Config): string[] {
+  const problems: string[] = []
+  const heads = (name: string, width: number, count: number) => {
+    if (width % count !== 0)
+      problems.push(`${name}.hidden_size ${width} is no multiple of its ${count} heads`)
+  }
+  heads('vision_config', vision.hidden_size, vision.num_attention_heads)
+  heads('qformer_config', qformer.hidden_size, qformer.num_attention_heads)
+  heads('text_config', text.hidden_size, text.num_attention_heads)
+  if (text.word_embed_proj_dim !== text.hidden_size) {
+    // transformers scatters hidden_size-wide picture vectors among word_embed_proj_dim-wide word vectors.
+    problems.push(
+      `text_config.word_embed_proj_dim ${text.word_embed_proj_dim} differs from hidden_size ${text.hidden_size}`,
+    )
+  }
+  for (const axis of [0, 1] as const) {
+    if (vision.image_size[axis] < vision.patch_size[axis]) {
+      problems.push(
+        `vision_config.image_size ${vision.image_size[axis]} is smaller than a patch of ${vision.patch_size[axis]}`,
+      )
+    }
+  }
+  const { bos_token_id, pad_token_id, eos_token_id } = text
+  for (const [name, id] of Object.entries({ image_token_id, bos_token_id, pad_token_id, eos_token_id })) {
+    if (id !== null && [id].flat().some((one) => one >= text.vocab_size)) {
+      problems.push(`${name} ${id} lies outside the vocabulary of ${text.vocab_size}`)
+    }
+  }
+  if (num_query_tokens >= text.max_position_embeddings) {
+    problems.push(
+      `${num_query_tokens} num_query_tokens leave no room for text among max_position_embeddings ${text.max_position_embeddings}`,
+    )
+  }
+  return problems
+}

@@ -1,0 +1,112 @@
+// Tensors by their path in the checkpoint: `weights.at('qformer.encoder.layer.0').take('...', [768, 768])`.
+//
+// Taking declares what the model needs and reads nothing. Problems are gathered, and finish() reports missing,
+// misshapen, quantized and unread tensors together, so that a bad checkpoint is understood in one go.
+
+import { ArtifactError } from '../errors.ts'
+import type { Format } from '../quantize/recipes.ts'
+import { FLOATS, shapeText, type TensorFiles } from './safetensors.ts'
+
+export interface Weight {
+  /** The full path in the checkpoint. */
+  name: string
+  dims: number[]
+  /** How the recipe wants it stored. */
+  format: Format
+  /** float32 values, whole rows of the first dimension at a time. */
+  rows(): AsyncIterable<Float32Array>
+}
+
+/** More names than this in one error help nobody. */
+const MAX_LISTED = 20
+
+interface Ledger {
+  read: Set<string>
+  missing: string[]
+  misshapen: string[]
+  /** Integers, of which Glimpse knows no scales. */
+  quantized: string[]
+}
+
+export class Weights {
+  readonly #files: TensorFiles
+  readonly #formatOf: (path: string) => Format
+  readonly #path: string
+  readonly #ledger: Ledger
+
+  constructor(
+    files: TensorFiles,
+    formatOf: (path: string) => Format,
+    path = '',
+    ledger: Ledger = { read: new Set(), missing: [], misshapen: [], quantized: [] },
+  ) {
+    this.#files = files
+    this.#formatOf = formatOf
+    this.#path = path
+    this.#ledger = ledger
+  }
+
+  at(step: string): Weights {
+    return new Weights(this.#files, this.#formatOf, this.#join(step), this.#ledger)
+  }
+
+  has(step: string): boolean {
+    return this.#files.entries.has(this.#join(step))
+  }
+
+  take(step: string, dims: number[]): Weight {
+    const name = this.#join(step)
+    const format = this.#formatOf(name)
+    const entry = this.#files.entries.get(name)
+    if (!entry) {
+      this.#ledger.missing.push(`${name} ${shapeText(dims)}`)
+      return { name, dims, format, rows: () => none() }
+    }
+    this.#ledger.read.add(name)
+    if (!sameShape(entry.shape, dims)) {
+      this.#ledger.misshapen.push(`${name} is ${shapeText(entry.shape)}, expected ${shapeText(dims)}`)
+    }
+    if (!FLOATS.includes(entry.dtype)) {
+      this.#ledger.quantized.push(`${name} is ${entry.dtype}, expected ${FLOATS.join(', ')}`)
+    }
+    return { name, dims, format, rows: () => this.#files.rows(entry) }
+  }
+
+  /** Marks a tensor as known and not needed. */
+  leave(step: string): void {
+    this.#ledger.read.add(this.#join(step))
+  }
+
+  /** Throws ArtifactError `wrong_tensors` unless every tensor asked for is there and every one there was asked for. */
+  finish(): void {
+    const { read, missing, misshapen, quantized } = this.#ledger
+    const unread = [...this.#files.entries.keys()].filter((name) => !read.has(name))
+    const parts = [
+      part('missing', missing),
+      part('misshapen', misshapen),
+      part('quantized', quantized),
+      part('not part of this model', unread),
+    ].filter((text) => text !== '')
+    if (parts.length === 0) return
+    throw new ArtifactError(
+      'wrong_tensors',
+      `Expected the tensors that config.json describes but ${parts.join('; ')}. Check that config.json and the weights are of the same checkpoint, completely downloaded and not quantized.`,
+    )
+  }
+
+  #join(step: string): string {
+    return this.#path === '' ? step : `${this.#path}.${step}`
+  }
+}
+
+function part(title: string, names: string[]): string {
+  if (names.length === 0) return ''
+  const rest = names.length > MAX_LISTED ? `, and ${names.length - MAX_LISTED} more` : ''
+  return `${names.length} ${title}: ${names.slice(0, MAX_LISTED).join(', ')}${rest}`
+}
+
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((size, i) => size === b[i])
+}
+
+async function* none(): AsyncGenerator<Float32Array> {}

@@ -1,0 +1,164 @@
+// OPT, the language model: picture vectors and token ids -> scores of the next token.
+//
+//   prefix, ids -> table -> + positions -> layers x (norm, attention, +, norm, MLP, +) -> norm -> table -> logits
+//
+// Zhang et al. 2022 (arXiv 2205.01068); transformers' modeling_opt.py. The small OPT-350m norms after each sum
+// instead of before (`do_layer_norm_before` false).
+
+import type { OptConfig } from '../checkpoint/config.ts'
+import type { Weights } from '../checkpoint/weights.ts'
+import type { Graph, Value } from '../onnx/graph.ts'
+import {
+  activate,
+  attend,
+  type Cache,
+  layerNorm,
+  linear,
+  multiply,
+  plain,
+  type Table,
+  table,
+} from './parts.ts'
+
+/** torch's default, which modeling_opt.py leaves as it is. */
+const LAYER_NORM_EPSILON = 1e-5
+/** The first two rows of the position table are never used: a fairseq habit. */
+const POSITION_OFFSET = 2
+/** Added to a score that must not count; large enough for softmax to give 0, and finite so that a row of nothing but padding gives no NaN. */
+const MASKED = -3e38
+
+export interface OptInputs {
+  /** [B, Q or 0, D] */
+  prefix: Value
+  /** [B, T] */
+  ids: Value
+  /** [B, past + Q + T] */
+  mask: Value
+  /** [] */
+  keep: Value
+  /** One for each layer, [B, heads, past, D / heads] each. */
+  past: Cache[]
+}
+
+export function opt(
+  g: Graph,
+  inputs: OptInputs,
+  weights: Weights,
+  config: OptConfig,
+): { logits: Value; present: Cache[] } {
+  const { hidden_size: D, vocab_size: V } = config
+  const decoder = weights.at('model.decoder')
+  const words = vocabulary(g.at('embed_tokens'), weights, config)
+  const tokens = words.look(g.at('embed_tokens'), inputs.ids) // [B, T, D]
+  const joined = g.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D], S = Q + T
+  const length = g.op('Shape', [joined], { start: 1, end: 2 }) // [1]
+  const placed = positions(
+    g.at('embed_positions'),
+    inputs.mask,
+    length,
+    decoder.at('embed_positions'),
+    config,
+  ) // [B, S, D]
+  const bias = causalBias(g.at('bias'), inputs.mask, length) // [B, 1, S, past + S]
+
+  let x = g.op('Add', [joined, placed]) // [B, S, D]
+  const present: Cache[] = []
+  for (let i = 0; i < config.num_hidden_layers; i++) {
+    const done = layer(g.at(`layers.${i}`), x, bias, inputs.past[i]!, decoder.at(`layers.${i}`), config)
+    x = done.x // [B, S, D]
+    present.push(done.present)
+  }
+
+  const start = g.op('Neg', [g.op('Unsqueeze', [inputs.keep, g.int64(0)])]) // [1]
+  const last = g.op('Slice', [x, start, g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, K, D]
+  const normed =
+    config.do_layer_norm_before && !config._remove_final_layer_norm
+      ? norm(g.at('final_layer_norm'), last, decoder.at('final_layer_norm'), config)
+      : last // [B, K, D]
+  const logits = config.tie_word_embeddings
+    ? words.score(g.at('lm_head'), normed)
+    : multiply(g.at('lm_head'), normed, weights.take('lm_head.weight', [V, D])) // [B, K, V]
+  return { logits, present }
+}
+
+/** Tied: the table is stored under `embed_tokens`, under `lm_head`, or, in old files, under both names alike. */
+function vocabulary(
+  g: Graph,
+  weights: Weights,
+  { vocab_size: V, hidden_size: D, tie_word_embeddings }: OptConfig,
+): Table {
+  const embed = 'model.decoder.embed_tokens.weight'
+  const head = 'lm_head.weight'
+  if (!tie_word_embeddings || weights.has(embed) || !weights.has(head)) {
+    if (tie_word_embeddings) weights.leave(head)
+    return table(g, weights.take(embed, [V, D]))
+  }
+  return table(g, weights.take(head, [V, D]))
+}
+
+/** A token's position is the number of unmasked ones before it, the picture's vectors included. -> [B, S, D] */
+function positions(g: Graph, mask: Value, length: Value, weights: Weights, config: OptConfig): Value {
+  const rows = config.max_position_embeddings + POSITION_OFFSET
+  const tableOfPositions = g.stored('weight', plain(weights.take('weight', [rows, config.hidden_size])))
+  const counted = g.op('Mul', [g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask]) // [B, past + S]: 1, 2, ..., 0 where masked
+  const index = g.op('Add', [counted, g.int64(POSITION_OFFSET - 1)]) // [B, past + S]
+  const mine = g.op('Slice', [index, g.op('Neg', [length]), g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, S]
+  return g.op('Gather', [tableOfPositions, mine]) // [B, S, D]
+}
+
+/** 0 where a row may look, MASKED at what comes after it and at padding. mask [B, past + S] -> [B, 1, S, past + S] */
+function causalBias(g: Graph, mask: Value, length: Value): Value {
+  const total = g.op('Squeeze', [g.op('Shape', [mask], { start: 1, end: 2 })]) // []
+  const first = g.op('Sub', [total, g.op('Squeeze', [length])]) // []
+  const one = g.scalar(1, 'int64')
+  const columns = g.op('Range', [g.scalar(0, 'int64'), total, one]) // [past + S]
+  const rows = g.op('Unsqueeze', [g.op('Range', [first, total, one]), g.int64(1)]) // [S, 1]
+  const before = g.op('LessOrEqual', [columns, rows]) // [S, past + S]
+  const real = g.op('Unsqueeze', [g.op('Cast', [mask], { to: 9 }), g.int64(1, 2)]) // [B, 1, 1, past + S]
+  const allowed = g.op('And', [before, real]) // [B, 1, S, past + S]
+  return g.op('Where', [allowed, g.scalar(0), g.scalar(MASKED)])
+}
+
+function layer(
+  g: Graph,
+  x: Value,
+  bias: Value,
+  past: Cache,
+  weights: Weights,
+  config: OptConfig,
+): { x: Value; present: Cache } {
+  const { hidden_size: D, ffn_dim: F, do_layer_norm_before: before, enable_bias } = config
+  const withBias = { bias: enable_bias }
+  const normAttention = (value: Value) =>
+    norm(g.at('self_attn_layer_norm'), value, weights.at('self_attn_layer_norm'), config)
+  const normMlp = (value: Value) =>
+    norm(g.at('final_layer_norm'), value, weights.at('final_layer_norm'), config)
+
+  const attn = g.at('self_attn')
+  const own = weights.at('self_attn')
+  const input = before ? normAttention(x) : x // [B, S, D]
+  const q = linear(attn.at('q_proj'), input, own.at('q_proj'), [D, D], withBias) // [B, S, D]
+  const k = linear(attn.at('k_proj'), input, own.at('k_proj'), [D, D], withBias) // [B, S, D]
+  const v = linear(attn.at('v_proj'), input, own.at('v_proj'), [D, D], withBias) // [B, S, D]
+  const { output, present } = attend(attn, q, k, v, config.num_attention_heads, { bias, past }) // [B, S, D]
+  const projected = linear(attn.at('out_proj'), output, own.at('out_proj'), [D, D], withBias) // [B, S, D]
+  const sum = attn.op('Add', [x, projected]) // [B, S, D]
+  const middle = before ? sum : normAttention(sum) // [B, S, D]
+
+  const wide = linear(g.at('fc1'), before ? normMlp(middle) : middle, weights.at('fc1'), [D, F], withBias) // [B, S, F]
+  const active = activate(g.at('fc1'), wide, config.activation_function) // [B, S, F]
+  const narrow = linear(g.at('fc2'), active, weights.at('fc2'), [F, D], withBias) // [B, S, D]
+  const end = g.at('fc2').op('Add', [middle, narrow]) // [B, S, D]
+  return { x: before ? end : normMlp(end), present }
+}
+
+function norm(g: Graph, x: Value, weights: Weights, config: OptConfig): Value {
+  return layerNorm(
+    g,
+    x,
+    weights,
+    config.hidden_size,
+    LAYER_NORM_EPSILON,
+    config.layer_norm_elementwise_affine,
+  )
+}

@@ -1,0 +1,174 @@
+// The parts that all three graphs are drawn from: linear, layer norm, activation, attention, table.
+//
+// Each takes the graph at its address, the values that come in and the weights at their path, and returns the value
+// that goes out. Operators are onnxruntime's fused ones (docs/ContribOperators.md) wherever there is one.
+
+import type { Activation } from '../checkpoint/config.ts'
+import type { Weight, Weights } from '../checkpoint/weights.ts'
+import { type Graph, MICROSOFT, type StoredTensor, type Value } from '../onnx/graph.ts'
+import { toBlocks } from '../quantize/blocks.ts'
+import { toColumns } from '../quantize/columns.ts'
+
+/** A weight stored as float32. */
+export function plain(weight: Weight, dims = weight.dims): StoredTensor {
+  return {
+    type: 'float32',
+    dims,
+    async *bytes() {
+      for await (const rows of weight.rows())
+        yield new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength)
+    },
+  }
+}
+
+/** x [..., in] -> [..., out], by the checkpoint's `weight` [out, in] and, if it has one, `bias` [out]. */
+export function linear(
+  g: Graph,
+  x: Value,
+  weights: Weights,
+  [inputs, outputs]: [number, number],
+  { bias: hasBias = true } = {},
+): Value {
+  const product = multiply(g, x, weights.take('weight', [outputs, inputs]))
+  if (!hasBias) return product
+  return g.op('Add', [product, g.stored('bias', plain(weights.take('bias', [outputs])))])
+}
+
+/** x [..., in] times the turned-over weight [out, in], in the format the recipe gives the weight. */
+export function multiply(g: Graph, x: Value, weight: Weight): Value {
+  switch (weight.format.kind) {
+    case 'float32':
+      return multiplyPlain(g, x, g.stored('weight', plain(weight)))
+    case 'columns': {
+      const { values, scales } = toColumns(weight)
+      const inputs = [x, g.stored('weight', values), g.stored('scales', scales)]
+      return g.op('DynamicQuantizeMatMul', inputs, {}, MICROSOFT)
+    }
+    case 'blocks': {
+      const { packed, scales } = toBlocks(weight, weight.format)
+      return multiplyBlocks(g, x, g.stored('weight', packed), g.stored('scales', scales), weight)
+    }
+  }
+}
+
+function multiplyPlain(g: Graph, x: Value, weight: Value): Value {
+  return g.op('FusedMatMul', [x, weight], { transB: 1 }, MICROSOFT)
+}
+
+function multiplyBlocks(g: Graph, x: Value, packed: Value, scales: Value, weight: Weight): Value {
+  const [outputs = 0, inputs = 0] = weight.dims
+  if (weight.format.kind !== 'blocks') throw new Error(`${weight.name} is not stored in blocks`)
+  const { bits, block } = weight.format
+  // Level 4: activations become 8 bits in blocks of their own, so an outlier spoils only its block.
+  const attributes = { N: outputs, K: inputs, bits, block_size: block, accuracy_level: 4 }
+  return g.op('MatMulNBits', [x, packed, scales], attributes, MICROSOFT)
+}
+
+/** One table [V, D] that turns ids into vectors and, tied, vectors into scores of ids; stored once. */
+export interface Table {
+  /** ids [...] -> [..., D] */
+  look(g: Graph, ids: Value): Value
+  /** x [..., D] -> [..., V] */
+  score(g: Graph, x: Value): Value
+}
+
+export function table(g: Graph, weight: Weight): Table {
+  const [, width = 0] = weight.dims
+  const { format } = weight
+  // GatherBlockQuantized has no partly filled blocks.
+  if (format.kind === 'blocks' && width % format.block === 0) {
+    const { packed, scales } = toBlocks(weight, format)
+    const blocks = g.stored('weight', packed)
+    const scale = g.stored('scales', scales)
+    const flat = g.op('Reshape', [blocks, g.int64(weight.dims[0]!, (width * format.bits) / 8)])
+    return {
+      look: (at, ids) =>
+        at.op(
+          'GatherBlockQuantized',
+          [flat, ids, scale],
+          { gather_axis: 0, quantize_axis: 1, block_size: format.block, bits: format.bits },
+          MICROSOFT,
+        ),
+      score: (at, x) => multiplyBlocks(at, x, blocks, scale, weight),
+    }
+  }
+  const stored = g.stored('weight', plain(weight))
+  return {
+    look: (at, ids) => at.op('Gather', [stored, ids]),
+    score: (at, x) => multiplyPlain(at, x, stored),
+  }
+}
+
+/** x [..., D] -> [..., D]; a checkpoint may leave out weight and bias (`affine` false). */
+export function layerNorm(
+  g: Graph,
+  x: Value,
+  weights: Weights,
+  width: number,
+  epsilon: number,
+  affine = true,
+): Value {
+  const scale = affine ? plain(weights.take('weight', [width])) : constant(width, 1)
+  const inputs = [x, g.stored('weight', scale)]
+  if (affine) inputs.push(g.stored('bias', plain(weights.take('bias', [width]))))
+  return g.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
+}
+
+function constant(width: number, value: number): StoredTensor {
+  return {
+    type: 'float32',
+    dims: [width],
+    async *bytes() {
+      yield new Uint8Array(new Float32Array(width).fill(value).buffer)
+    },
+  }
+}
+
+export function activate(g: Graph, x: Value, kind: Activation): Value {
+  switch (kind) {
+    case 'gelu':
+      return g.op('Gelu', [x], { approximate: 'none' })
+    case 'gelu_new':
+    case 'gelu_pytorch_tanh':
+    case 'gelu_fast':
+      return g.op('Gelu', [x], { approximate: 'tanh' })
+    case 'relu':
+      return g.op('Relu', [x])
+    case 'quick_gelu':
+      return g.op('QuickGelu', [x], { alpha: { float: 1.702 } }, MICROSOFT)
+    case 'silu':
+    case 'swish':
+      return g.op('Mul', [x, g.op('Sigmoid', [x])])
+  }
+}
+
+/** Keys and values of the tokens before: [B, heads, past, D / heads] each. */
+export interface Cache {
+  key: Value
+  value: Value
+}
+
+/**
+ * softmax(q k^T / sqrt(D / heads) + bias) v, by head.
+ * q [B, S, D]; k, v [B, T, D]; bias [B or 1, 1, S, past + T] -> [B, S, D], and the cache grown by T.
+ */
+export function attend(
+  g: Graph,
+  q: Value,
+  k: Value,
+  v: Value,
+  heads: number,
+  causal?: { bias: Value; past: Cache },
+): { output: Value; present: Cache } {
+  const inputs = causal
+    ? [q, k, v, undefined, undefined, causal.bias, causal.past.key, causal.past.value]
+    : [q, k, v]
+  const [output, key, value] = g.ops(
+    'MultiHeadAttention',
+    inputs,
+    causal ? 3 : 1,
+    { num_heads: heads },
+    MICROSOFT,
+  )
+  return { output: output!, present: { key: key!, value: value! } }
+}

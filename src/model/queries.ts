@@ -1,0 +1,81 @@
+// The Q-Former: vision [B, P, Dv] -> queries [B, Q, D], a picture as a handful of vectors.
+//
+//   learned queries -> norm -> layers x (self-attention, every n-th time a look at the picture, MLP)
+//
+// BERT-like: each sum is normed after it is made. Li et al. 2023, section 3.1 and figure 2; transformers'
+// modeling_blip_2.py (Blip2QFormerModel). Without text, as here, the result does not depend on the question.
+
+import type { QFormerConfig } from '../checkpoint/config.ts'
+import type { Weights } from '../checkpoint/weights.ts'
+import type { Graph, Value } from '../onnx/graph.ts'
+import { activate, attend, layerNorm, linear, plain } from './parts.ts'
+
+export interface QuerySizes {
+  config: QFormerConfig
+  /** Q */
+  queryCount: number
+  /** Dv */
+  visionWidth: number
+}
+
+/** `weights` at the checkpoint's root: the learned queries stand beside the Q-Former. */
+export function queries(g: Graph, vision: Value, weights: Weights, sizes: QuerySizes): Value {
+  const { config, queryCount: Q } = sizes
+  const { hidden_size: D, layer_norm_eps } = config
+  const qformer = weights.at('qformer')
+  const learned = g.stored('query_tokens', plain(weights.take('query_tokens', [1, Q, D])))
+  const normed = layerNorm(g.at('layernorm'), learned, qformer.at('layernorm'), D, layer_norm_eps) // [1, Q, D]
+  const batch = g.op('Shape', [vision], { start: 0, end: 1 }) // [1]
+  let x = g.op('Expand', [normed, g.op('Concat', [batch, g.int64(Q, D)], { axis: 0 })]) // [B, Q, D]
+  for (let i = 0; i < config.num_hidden_layers; i++) {
+    const looks = i % config.cross_attention_frequency === 0
+    x = layer(g.at(`layers.${i}`), x, looks ? vision : null, qformer.at(`encoder.layer.${i}`), sizes) // [B, Q, D]
+  }
+  return x
+}
+
+function layer(
+  g: Graph,
+  x: Value,
+  vision: Value | null,
+  weights: Weights,
+  { config, visionWidth }: QuerySizes,
+): Value {
+  const { hidden_size: D, intermediate_size: F, layer_norm_eps } = config
+  let seen = attention(g.at('attention'), x, x, weights.at('attention'), D, config) // [B, Q, D]
+  if (vision) {
+    seen = attention(g.at('crossattention'), seen, vision, weights.at('crossattention'), visionWidth, config) // [B, Q, D]
+  }
+  const wide = linear(g.at('intermediate_query'), seen, weights.at('intermediate_query.dense'), [D, F]) // [B, Q, F]
+  const active = activate(g.at('intermediate_query'), wide, config.hidden_act) // [B, Q, F]
+  const narrow = linear(g.at('output_query'), active, weights.at('output_query.dense'), [F, D]) // [B, Q, D]
+  const sum = g.at('output_query').op('Add', [narrow, seen]) // [B, Q, D]
+  if (config.use_qformer_text_input) leaveTextBranch(weights)
+  return layerNorm(g.at('output_query'), sum, weights.at('output_query.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
+}
+
+/** x [B, Q, D] looks at `source` [B, S, sourceWidth], which may be x itself -> [B, Q, D]. */
+function attention(
+  g: Graph,
+  x: Value,
+  source: Value,
+  weights: Weights,
+  sourceWidth: number,
+  { hidden_size: D, num_attention_heads, layer_norm_eps }: QFormerConfig,
+): Value {
+  const q = linear(g.at('query'), x, weights.at('attention.query'), [D, D]) // [B, Q, D]
+  const k = linear(g.at('key'), source, weights.at('attention.key'), [sourceWidth, D]) // [B, S, D]
+  const v = linear(g.at('value'), source, weights.at('attention.value'), [sourceWidth, D]) // [B, S, D]
+  const { output } = attend(g, q, k, v, num_attention_heads) // [B, Q, D]
+  const projected = linear(g.at('output'), output, weights.at('output.dense'), [D, D]) // [B, Q, D]
+  const sum = g.at('output').op('Add', [projected, x]) // [B, Q, D]
+  return layerNorm(g.at('output'), sum, weights.at('output.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
+}
+
+/** The MLP that text tokens would go through: nothing here reads text. */
+function leaveTextBranch(weights: Weights): void {
+  for (const step of ['intermediate.dense', 'output.dense', 'output.LayerNorm']) {
+    weights.leave(`${step}.weight`)
+    weights.leave(`${step}.bias`)
+  }
+}

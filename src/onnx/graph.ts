@@ -1,0 +1,158 @@
+// A graph while it is drawn. Goes in: nodes, in the order data meets them. Comes out: plain lists for write.ts.
+//
+// A node's name is its address, `/vision/layers.3/attn/qkv/MatMul`: `at()` goes one step down the address, so a
+// part of a model can be drawn without knowing where in the model it stands. Knows no BLIP-2.
+
+import { BYTES_PER_ELEMENT, type DataType } from './proto.ts'
+
+/** The output of a node, an input or a constant: what nodes are joined by. */
+export interface Value {
+  readonly name: string
+}
+
+/** A dimension is a size, or the name of a size known only when the graph runs. */
+export type Dim = number | string
+
+export type Attribute = number | string | readonly number[] | { float: number }
+
+export interface Node {
+  name: string
+  type: string
+  domain: string
+  inputs: string[]
+  outputs: string[]
+  attributes: Record<string, Attribute>
+}
+
+export interface Port {
+  name: string
+  type: DataType
+  dims: Dim[]
+}
+
+/** A tensor whose bytes are made when the file is written, piece by piece, and never held as a whole. */
+export interface StoredTensor {
+  type: DataType
+  dims: number[]
+  /** Little-endian, row-major; the pieces together are exactly the tensor. */
+  bytes(): AsyncIterable<Uint8Array>
+}
+
+interface Drawing {
+  name: string
+  nodes: Node[]
+  inputs: Port[]
+  outputs: Port[]
+  small: { name: string; type: DataType; dims: number[]; bytes: Uint8Array }[]
+  stored: { name: string; tensor: StoredTensor; sizeBytes: number }[]
+  taken: Set<string>
+}
+
+/** Contrib operators of onnxruntime: docs/ContribOperators.md in its repository. */
+export const MICROSOFT = 'com.microsoft'
+
+export class Graph {
+  readonly drawing: Drawing
+  readonly address: string
+
+  private constructor(drawing: Drawing, address: string) {
+    this.drawing = drawing
+    this.address = address
+  }
+
+  static named(name: string): Graph {
+    const drawing = {
+      name,
+      nodes: [],
+      inputs: [],
+      outputs: [],
+      small: [],
+      stored: [],
+      taken: new Set<string>(),
+    }
+    return new Graph(drawing, `/${name}`)
+  }
+
+  /** The same graph, one step further down the address. */
+  at(step: string): Graph {
+    return new Graph(this.drawing, `${this.address}/${step}`)
+  }
+
+  input(name: string, type: DataType, dims: Dim[]): Value {
+    this.drawing.inputs.push({ name, type, dims })
+    return { name }
+  }
+
+  /** Gives a value the name under which the graph hands it out. */
+  output(name: string, value: Value, type: DataType, dims: Dim[]): void {
+    this.drawing.outputs.push({ name, type, dims })
+    this.drawing.nodes.push({
+      name: this.#unique(`/${this.drawing.name}/${name}`),
+      type: 'Identity',
+      domain: '',
+      inputs: [value.name],
+      outputs: [name],
+      attributes: {},
+    })
+  }
+
+  /** One node with one output. An absent optional input is `undefined`. */
+  op(
+    type: string,
+    inputs: (Value | undefined)[],
+    attributes: Record<string, Attribute> = {},
+    domain = '',
+  ): Value {
+    return this.ops(type, inputs, 1, attributes, domain)[0]!
+  }
+
+  /** One node with several outputs. */
+  ops(
+    type: string,
+    inputs: (Value | undefined)[],
+    outputCount: number,
+    attributes: Record<string, Attribute> = {},
+    domain = '',
+  ): Value[] {
+    const name = this.#unique(`${this.address}/${type}`)
+    const outputs = Array.from({ length: outputCount }, (_, i) => `${name}:${i}`)
+    const names = inputs.map((value) => value?.name ?? '')
+    this.drawing.nodes.push({ name, type, domain, inputs: names, outputs, attributes })
+    return outputs.map((output) => ({ name: output }))
+  }
+
+  /** Small numbers that belong to the drawing itself (axes, shapes, scalars): kept inside the .onnx file. */
+  int64(...values: number[]): Value {
+    return this.#small(
+      'int64',
+      [values.length],
+      new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer),
+    )
+  }
+
+  scalar(value: number, type: 'float32' | 'int64' = 'float32'): Value {
+    const bytes = type === 'int64' ? BigInt64Array.of(BigInt(value)).buffer : Float32Array.of(value).buffer
+    return this.#small(type, [], new Uint8Array(bytes))
+  }
+
+  /** A weight: goes to the external data file. */
+  stored(step: string, tensor: StoredTensor): Value {
+    const name = this.#unique(`${this.address}/${step}`)
+    const sizeBytes = tensor.dims.reduce((a, b) => a * b, 1) * BYTES_PER_ELEMENT[tensor.type]
+    this.drawing.stored.push({ name, tensor, sizeBytes })
+    return { name }
+  }
+
+  #small(type: DataType, dims: number[], bytes: Uint8Array): Value {
+    const name = this.#unique(`${this.address}/constant`)
+    this.drawing.small.push({ name, type, dims, bytes })
+    return { name }
+  }
+
+  #unique(wanted: string): string {
+    let name = wanted
+    for (let n = 2; this.drawing.taken.has(name); n++) name = `${wanted}.${n}`
+    this.drawing.taken.add(name)
+    return name
+  }
+}

@@ -1,0 +1,96 @@
+// An artifact that is not what its manifest says is noticed before anything runs.
+
+import { cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { Manifest } from '../../src/artifact/contract.ts'
+import { openArtifact, verifyFiles } from '../../src/artifact/open.ts'
+import { buildArtifact } from '../../src/builder/build.ts'
+import { ArtifactError } from '../../src/errors.ts'
+import { PLAIN } from '../make-checkpoint.ts'
+
+let room: string
+let folder: string
+beforeAll(async () => {
+  room = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  await buildArtifact(PLAIN, join(room, 'good'), { precision: 'int8' })
+})
+afterAll(() => rm(room, { recursive: true }))
+beforeEach(async () => {
+  folder = join(room, 'copy')
+  await cp(join(room, 'good'), folder, { recursive: true })
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+const put = (file: string, content: string) => writeFile(join(folder, file), content)
+
+async function editManifest(edit: (manifest: Manifest) => unknown): Promise<void> {
+  const manifest: Manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8'))
+  edit(manifest)
+  await put('manifest.json', JSON.stringify(manifest))
+}
+
+test.each<[string, () => unknown, string, string]>([
+  ['no manifest', () => rm(join(folder, 'manifest.json')), 'no_artifact', 'glimpse build'],
+  ['a manifest that is no JSON', () => put('manifest.json', '{'), 'damaged_artifact', 'its start'],
+  ['a manifest that is a list', () => put('manifest.json', '[]'), 'damaged_artifact', 'its start'],
+  [
+    'a manifest of another version',
+    () => editManifest((m) => Object.assign(m, { format: 'glimpse-artifact/0' })),
+    'damaged_artifact',
+    'format',
+  ],
+  [
+    'a size as text',
+    () => editManifest((m) => Object.assign(m.sizes, { width: '24' })),
+    'damaged_artifact',
+    'sizes.width',
+  ],
+  [
+    'a file outside',
+    () => editManifest((m) => Object.assign(m.files[0]!, { path: '../x' })),
+    'damaged_artifact',
+    'files.0.path',
+  ],
+  [
+    'a data file cut off',
+    () => truncate(join(folder, 'language.data'), 100),
+    'damaged_artifact',
+    'language.data',
+  ],
+  ['a data file missing', () => rm(join(folder, 'vision.data')), 'damaged_artifact', 'vision.data'],
+  [
+    'a data file too long',
+    () => writeFile(join(folder, 'queries.data'), 'x', { flag: 'a' }),
+    'damaged_artifact',
+    'queries.data',
+  ],
+])('rejects %s', async (_, spoil, code, words) => {
+  await spoil()
+  const error: ArtifactError = await openArtifact(folder).then(
+    () => undefined as never,
+    (thrown) => thrown,
+  )
+  expect(error).toBeInstanceOf(ArtifactError)
+  expect(error.code).toBe(code)
+  expect(error.message).toContain(words)
+})
+
+test('one changed byte is noticed by the checksums', async () => {
+  const manifest = await openArtifact(folder)
+  await verifyFiles(folder, manifest)
+  const data = await readFile(join(folder, 'language.data'))
+  data[1000]! ^= 1
+  await writeFile(join(folder, 'language.data'), data)
+  await openArtifact(folder)
+  await expect(verifyFiles(folder, manifest)).rejects.toThrow('Expected language.data')
+})
+
+test('a file gone or replaced by a folder between opening and checking is a damaged artifact', async () => {
+  const manifest = await openArtifact(folder)
+  await rm(join(folder, 'vision.data'))
+  await expect(verifyFiles(folder, manifest)).rejects.toBeInstanceOf(ArtifactError)
+  await mkdir(join(folder, 'vision.data'))
+  await expect(verifyFiles(folder, manifest)).rejects.toBeInstanceOf(ArtifactError)
+})

@@ -1,0 +1,82 @@
+// config.json -> sizes: what is left out has transformers' defaults, and what is wrong is named, all of it.
+
+import { expect, test } from 'vitest'
+import { parseConfig } from '../../src/checkpoint/config.ts'
+import { ArtifactError } from '../../src/errors.ts'
+import { configWith } from '../make-checkpoint.ts'
+
+function problem(json: unknown): string {
+  try {
+    parseConfig(json)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ArtifactError)
+    return `${(error as ArtifactError).code}: ${(error as ArtifactError).message}`
+  }
+  return 'none'
+}
+
+test('an empty config is blip2-opt with the defaults of transformers', () => {
+  const { vision, qformer, text, num_query_tokens, image_token_id } = parseConfig({})
+  expect([vision.hidden_size, vision.num_hidden_layers, vision.image_size]).toEqual([1408, 39, [224, 224]])
+  expect([qformer.hidden_size, qformer.num_hidden_layers, num_query_tokens]).toEqual([768, 12, 32])
+  expect([text.hidden_size, text.vocab_size, text.word_embed_proj_dim]).toEqual([768, 50272, 768])
+  expect(image_token_id).toBeNull()
+})
+
+test.each([
+  ['no object', []],
+  ['null', null],
+  ['a number', 3],
+  ['a text', 'blip-2'],
+  ['a part that is a number', { text_config: 3 }],
+  ['a part that is a list', { vision_config: [] }],
+  ['architectures that are no list', { architectures: 'Blip2ForConditionalGeneration' }],
+  ['architectures that are no text', { architectures: [1] }],
+])('%s is a bad config', (_, json) => {
+  expect(problem(json)).toMatch(/^bad_config: /)
+})
+
+test.each([
+  ['another model', { model_type: 'llava' }, '"llava"'],
+  ['another task', { architectures: ['Blip2ForImageTextRetrieval'] }, '"Blip2ForImageTextRetrieval"'],
+  ['another language model', { text_config: { model_type: 't5' } }, '"t5"'],
+])('%s is an unknown architecture, and the error says which are known', async (_, edit, words) => {
+  const message = problem(await configWith(edit))
+  expect(message).toMatch(/^unknown_architecture: /)
+  expect(message).toContain(words)
+  expect(message).toContain('Salesforce/blip2-opt-2.7b')
+})
+
+test.each<[string, Record<string, unknown>, string]>([
+  ['a size as text', { vision_config: { hidden_size: '24' } }, 'vision_config.hidden_size'],
+  ['pictures of side 0', { vision_config: { image_size: 0 } }, 'vision_config.image_size'],
+  ['one side in a list', { vision_config: { image_size: [28] } }, 'vision_config.image_size'],
+  ['half a layer', { qformer_config: { num_hidden_layers: 1.5 } }, 'qformer_config.num_hidden_layers'],
+  ['a billion layers', { text_config: { num_hidden_layers: 1e9 } }, 'text_config.num_hidden_layers'],
+  ['no heads', { text_config: { num_attention_heads: 0 } }, 'text_config.num_attention_heads'],
+  ['a negative id', { text_config: { eos_token_id: -1 } }, 'text_config.eos_token_id'],
+  ['no end', { text_config: { eos_token_id: [] } }, 'text_config.eos_token_id'],
+  ['an unknown activation', { qformer_config: { hidden_act: 'tanh' } }, 'qformer_config.hidden_act'],
+  ['an epsilon as text', { vision_config: { layer_norm_eps: '1e-6' } }, 'vision_config.layer_norm_eps'],
+  ['a size too large to count', { text_config: { vocab_size: 1e300 } }, 'text_config.vocab_size'],
+  ['heads that do not divide', { text_config: { num_attention_heads: 7 } }, 'no multiple of its 7 heads'],
+  ['a narrower table', { text_config: { word_embed_proj_dim: 12 } }, 'word_embed_proj_dim 12 differs'],
+  ['a patch larger than the picture', { vision_config: { patch_size: 56 } }, 'smaller than a patch of 56'],
+  ['<image> outside the vocabulary', { image_token_index: 320 }, 'image_token_id 320 lies outside'],
+  ['a beginning outside', { text_config: { bos_token_id: 320 } }, 'bos_token_id 320 lies outside'],
+  ['padding outside', { text_config: { pad_token_id: 999 } }, 'pad_token_id 999 lies outside'],
+  ['one of the ends outside', { text_config: { eos_token_id: [2, 320] } }, 'eos_token_id 2,320 lies outside'],
+  ['queries that fill all positions', { num_query_tokens: 160 }, '160 num_query_tokens leave no room'],
+])('%s is a bad config whose error names it', async (_, edit, words) => {
+  const message = problem(await configWith(edit))
+  expect(message).toMatch(/^bad_config: /)
+  expect(message).toContain(words)
+})
+
+test('two mistakes are named together', async () => {
+  const message = problem(
+    await configWith({ vision_config: { hidden_size: 0 }, text_config: { ffn_dim: 'many' } }),
+  )
+  expect(message).toContain('vision_config.hidden_size')
+  expect(message).toContain('text_config.ffn_dim')
+})

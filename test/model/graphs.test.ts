@@ -1,0 +1,94 @@
+// The graphs as files: addresses, shapes, and what onnxruntime says on opening them.
+
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { LANGUAGE, QUERIES, VISION } from '../../src/artifact/contract.ts'
+import { buildArtifact } from '../../src/builder/build.ts'
+import { ModelProto } from '../../src/onnx/proto.ts'
+import { PRECISIONS } from '../../src/quantize/recipes.ts'
+import { configWith, makeCheckpoint } from '../make-checkpoint.ts'
+
+const GRAPHS = [VISION.graph, QUERIES.graph, LANGUAGE.graph]
+
+/** Wide enough that every kind of node the recipes know is drawn. */
+const config = await configWith({
+  text_config: { hidden_size: 64, word_embed_proj_dim: 64, num_attention_heads: 2 },
+})
+
+let room: string
+let checkpoint: string
+beforeAll(async () => {
+  room = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  checkpoint = await makeCheckpoint(config)
+  for (const precision of PRECISIONS) await buildArtifact(checkpoint, join(room, precision), { precision })
+})
+afterAll(async () => {
+  await rm(room, { recursive: true })
+  await rm(checkpoint, { recursive: true })
+})
+
+interface Model {
+  graph: {
+    name: string
+    node: { name: string; op_type: string; input: string[]; output: string[] }[]
+    initializer: { name: string }[]
+    input: { name: string }[]
+    output: { name: string }[]
+  }
+}
+
+async function read(precision: string, graph: string): Promise<Model['graph']> {
+  const bytes = await readFile(join(room, precision, `${graph}.onnx`))
+  return (ModelProto.toObject(ModelProto.decode(bytes), { arrays: true }) as Model).graph
+}
+
+describe.each(PRECISIONS)('%s', (precision) => {
+  test.each(GRAPHS)('%s: every node has an address of its own, and each value is made once', async (name) => {
+    const { node, initializer, input } = await read(precision, name)
+    const names = node.map((one) => one.name)
+    expect(new Set(names).size).toBe(names.length)
+    expect(names.filter((one) => !one.startsWith(`/${name}/`))).toEqual([])
+    const made = [...initializer, ...input]
+      .map((one) => one.name)
+      .concat(node.flatMap(({ output }) => output))
+    expect(new Set(made).size).toBe(made.length)
+    const seen = new Set([...initializer, ...input].map((one) => one.name))
+    for (const one of node) {
+      expect(
+        one.input.filter((value) => value !== '' && !seen.has(value)),
+        one.name,
+      ).toEqual([])
+      for (const value of one.output) seen.add(value)
+    }
+  })
+
+  test('onnxruntime opens all without a warning', async () => {
+    const { stderr, stdout } = await promisify(execFile)(process.execPath, [
+      '--input-type=module',
+      '--eval',
+      `import { InferenceSession } from 'onnxruntime-node'
+       for (const path of ${JSON.stringify(GRAPHS.map((name) => join(room, precision, `${name}.onnx`)))}) {
+         const session = await InferenceSession.create(path, { logSeverityLevel: 2, intraOpNumThreads: 1 })
+         console.log(session.inputNames[0])
+       }`,
+    ])
+    expect(stderr).toBe('')
+    expect(stdout.trim().split('\n')).toEqual([VISION.pixels, QUERIES.vision, LANGUAGE.prefix])
+  })
+})
+
+test('an address says where in the model a node stands', async () => {
+  const addresses = (await read('fp32', 'language')).node.map(({ name }) => name)
+  expect(addresses).toContain('/language/layers.1/self_attn/q_proj/FusedMatMul')
+  const vision = (await read('int8', 'vision')).node.map(({ name }) => name)
+  expect(vision).toContain('/vision/layers.1/self_attn/qkv/DynamicQuantizeMatMul')
+})
+
+test('words are looked up in blocks where the width fills them', async () => {
+  const kinds = (await read('int8', 'language')).node.map(({ op_type }) => op_type)
+  expect(kinds).toContain('GatherBlockQuantized')
+})

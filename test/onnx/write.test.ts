@@ -1,0 +1,84 @@
+// A drawn graph on disk: onnxruntime computes what was drawn, and a tensor that breaks its promise is an error.
+
+import { createHash } from 'node:crypto'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Graph, type StoredTensor } from '../../src/onnx/graph.ts'
+import { ModelProto } from '../../src/onnx/proto.ts'
+import { writeGraph } from '../../src/onnx/write.ts'
+import { openSession } from '../../src/run/session.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+function floats(dims: number[], ...pieces: number[][]): StoredTensor {
+  return {
+    type: 'float32',
+    dims,
+    async *bytes() {
+      for (const piece of pieces) yield new Uint8Array(Float32Array.from(piece).buffer)
+    },
+  }
+}
+
+test('x * weight + 0.5 is computed, the weight read from the data file', async () => {
+  const g = Graph.named('small')
+  const x = g.input('x', 'float32', ['B', 3])
+  const product = g.op('Mul', [x, g.stored('weight', floats([3], [1, 2], [3]))])
+  g.output('y', g.op('Add', [product, g.scalar(0.5)]), 'float32', ['B', 3])
+  await writeGraph(g, folder)
+  const session = await openSession(folder, 'small', { threads: 1 })
+  const { y } = await session.run({ x: { data: Float32Array.of(1, 1, 1, 0, -1, 2), dims: [2, 3] } }, ['y'])
+  await session.close()
+  expect([...y!.data]).toEqual([1.5, 2.5, 3.5, 0.5, -1.5, 6.5])
+})
+
+test('says what it wrote: names, sizes, checksums, and every byte of weights', async () => {
+  const g = Graph.named('two')
+  g.stored('a', floats([3], [1, 2, 3]))
+  g.stored('b', floats([2000], new Array(2000).fill(7)))
+  let told = 0
+  const written = await writeGraph(g, folder, (count) => {
+    told += count
+  })
+  expect(told).toBe(4 * 2003)
+  expect(written.map(({ path }) => path)).toEqual(['two.onnx', 'two.data'])
+  for (const { path, sizeBytes, sha256 } of written) {
+    const bytes = await readFile(join(folder, path))
+    expect(bytes.length).toBe(sizeBytes)
+    expect(createHash('sha256').update(bytes).digest('hex')).toBe(sha256)
+  }
+})
+
+test('large weights begin on a page, small ones on 64 bytes', async () => {
+  const g = Graph.named('pages')
+  for (const [name, count] of [
+    ['a', 3],
+    ['b', 5],
+    ['c', 2000],
+    ['d', 1],
+  ] as const)
+    g.stored(name, floats([count], new Array(count).fill(1)))
+  await writeGraph(g, folder)
+  const model = ModelProto.toObject(ModelProto.decode(await readFile(join(folder, 'pages.onnx')))) as {
+    graph: { initializer: { external_data: { key: string; value: string }[] }[] }
+  }
+  const offsets = model.graph.initializer.map(
+    ({ external_data }) => external_data.find(({ key }) => key === 'offset')!.value,
+  )
+  expect(offsets).toEqual(['0', '64', '4096', String(4096 + 8000 + (64 - (8000 % 64 || 64)))])
+})
+
+test.each([
+  ['fewer', [1, 2]],
+  ['more', [1, 2, 3, 4]],
+])('a tensor that gives %s bytes than it promised is an error', async (_, values) => {
+  const g = Graph.named('liar')
+  g.stored('weight', floats([3], values))
+  await expect(writeGraph(g, folder)).rejects.toThrow(`promised 12 bytes and gave ${values.length * 4}`)
+})

@@ -1,0 +1,30 @@
+// Which weight of a checkpoint is stored how.
+
+import { expect, test } from 'vitest'
+import { formatOf, PRECISIONS, RECIPES } from '../../src/quantize/recipes.ts'
+
+const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 32 }
+const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 32 }
+const COLUMNS = { kind: 'columns' }
+const FLOAT32 = { kind: 'float32' }
+
+test.each([
+  ['vision_model.encoder.layers.0.mlp.fc1.weight', COLUMNS, COLUMNS],
+  ['vision_model.embeddings.patch_embedding.weight', FLOAT32, FLOAT32],
+  ['query_tokens', FLOAT32, FLOAT32],
+  ['qformer.encoder.layer.0.attention.attention.query.weight', BLOCKS_8, BLOCKS_8],
+  ['language_projection.weight', BLOCKS_8, BLOCKS_8],
+  ['language_model.model.decoder.embed_tokens.weight', BLOCKS_8, BLOCKS_8],
+  ['language_model.lm_head.weight', BLOCKS_8, BLOCKS_8],
+  ['language_model.model.decoder.embed_positions.weight', FLOAT32, FLOAT32],
+  ['language_model.model.decoder.layers.31.fc1.weight', BLOCKS_8, BLOCKS_4],
+])('%s', (path, int8, int4) => {
+  expect(formatOf('fp32', path)).toEqual(FLOAT32)
+  expect(formatOf('int8', path)).toEqual(int8)
+  expect(formatOf('int4', path)).toEqual(int4)
+})
+
+test('every rule gives its reason', () => {
+  for (const precision of PRECISIONS)
+    for (const { reason } of RECIPES[precision]) expect(reason.length).toBeGreaterThan(20)
+})
