@@ -1,0 +1,75 @@
+// What libvips does not tell about a GIF. Goes in: a GIF file. Comes out: the size of its canvas, where the first
+// frame lies on it, and the colour that Pillow puts where that frame is see-through or absent. libvips decodes the
+// frame, but gives black for both, and cuts some canvases (640 x 480, 800 x 600...) down to the frame.
+//
+// Source: GIF89a sections 18 to 23; Pillow 13 GifImagePlugin.py `_seek` (a canvas grows to hold its first frame) and
+// `load_prepare` (filled with the transparent index, else with index 0); libnsgif's list of sizes it mistrusts.
+
+export interface FirstFrame {
+  canvasWidth: number
+  canvasHeight: number
+  left: number
+  top: number
+  width: number
+  height: number
+  /** The colour behind the picture, as Pillow's convert("RGB") shows it. */
+  behind: readonly [number, number, number]
+}
+
+const EXTENSION = 0x21
+const GRAPHIC_CONTROL = 0xf9
+const IMAGE = 0x2c
+
+/** Undefined when the file ends, or has something else, before a first frame. */
+export function firstFrame(gif: Uint8Array): FirstFrame | undefined {
+  if (gif.length < 13) return undefined
+  const view = new DataView(gif.buffer, gif.byteOffset, gif.byteLength)
+  const globalColours = coloursOf(view.getUint8(10))
+  let at = 13 + globalColours * 3
+  let seeThrough = 0
+
+  while (at + 10 <= gif.length) {
+    const kind = view.getUint8(at)
+    if (kind === IMAGE) {
+      const localColours = coloursOf(view.getUint8(at + 9))
+      const table = localColours ? at + 10 : 13
+      const left = view.getUint16(at + 1, true)
+      const top = view.getUint16(at + 3, true)
+      const width = view.getUint16(at + 5, true)
+      const height = view.getUint16(at + 7, true)
+      return {
+        canvasWidth: Math.max(view.getUint16(6, true), left + width),
+        canvasHeight: Math.max(view.getUint16(8, true), top + height),
+        left,
+        top,
+        width,
+        height,
+        behind: colourAt(gif, table, localColours || globalColours, seeThrough),
+      }
+    }
+    if (kind !== EXTENSION) return undefined
+    if (view.getUint8(at + 1) === GRAPHIC_CONTROL && view.getUint8(at + 3) & 1)
+      seeThrough = view.getUint8(at + 6)
+    at = afterBlocks(gif, at + 2)
+  }
+  return undefined
+}
+
+/** Entries of the colour table that a packed-flags byte announces; 0 for no table. */
+function coloursOf(flags: number): number {
+  return flags & 0x80 ? 2 << (flags & 7) : 0
+}
+
+/** A palette of Pillow starts as greys, and the file's table overwrites as much of it as it has. */
+function colourAt(gif: Uint8Array, table: number, colours: number, index: number): [number, number, number] {
+  if (index >= colours || table + index * 3 + 3 > gif.length) return [index, index, index]
+  const at = table + index * 3
+  return [gif[at]!, gif[at + 1]!, gif[at + 2]!]
+}
+
+/** Data blocks are a length byte and that many bytes, until a length of 0. */
+function afterBlocks(gif: Uint8Array, start: number): number {
+  let at = start
+  while (at < gif.length && gif[at] !== 0) at += gif[at]! + 1
+  return at + 1
+}

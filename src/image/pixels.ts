@@ -1,0 +1,150 @@
+// A picture to the numbers the model takes. Goes in: Rgb and the checkpoint's preprocessor_config.json. Comes
+// out: Pixels.
+//
+// Source: transformers 5.18 models/blip/image_processing_pil_blip.py (the defaults), image_processing_backends.py
+// `PilBackend._preprocess` (the order), image_transforms.py `rescale` and `normalize` (where float64 becomes
+// float32). Equal to BlipImageProcessorPil bit for bit; the torchvision backend resizes otherwise.
+
+import { ArtifactError } from '../errors.ts'
+import type { Rgb } from './decode.ts'
+import { BICUBIC, HAMMING, type Resample, resize } from './resize.ts'
+
+type PerChannel = readonly [number, number, number]
+
+/** preprocessor_config.json, with its names. */
+export interface PixelRule {
+  width: number
+  height: number
+  resample: Resample
+  do_resize: boolean
+  do_rescale: boolean
+  rescale_factor: number
+  do_normalize: boolean
+  mean: PerChannel
+  std: PerChannel
+}
+
+export interface Pixels {
+  /** Channel after channel, rows from the top. */
+  data: Float32Array
+  dims: [1, 3, number, number] // [B, 3, H, W]
+}
+
+/** BlipImageProcessor's own. Note 384: published BLIP-2 checkpoints say 224, 364 for -coco. */
+const DEFAULTS: PixelRule = {
+  width: 384,
+  height: 384,
+  resample: BICUBIC,
+  do_resize: true,
+  do_rescale: true,
+  rescale_factor: 1 / 255,
+  do_normalize: true,
+  mean: [0.48145466, 0.4578275, 0.40821073],
+  std: [0.26862954, 0.26130258, 0.27577711],
+}
+
+/** An image side no vision model has; a number above it is a mistake, and would fill the memory. */
+const MAX_SIDE = 4096
+
+/** Steps of other processors. BLIP has none of them; passing over one would feed the model other numbers. */
+const UNKNOWN_STEPS = [
+  'do_center_crop',
+  'do_pad',
+  'do_flip_channel_order',
+  'do_thumbnail',
+  'do_align_long_axis',
+]
+
+/** Checks preprocessor_config.json; a missing or null key takes BlipImageProcessor's default. Throws ArtifactError. */
+export function parsePixelRule(json: unknown): PixelRule {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw bad('a JSON object', json)
+  const config = json as Record<string, unknown>
+  for (const step of UNKNOWN_STEPS) {
+    if (config[step]) throw bad(`${step} absent or false (BlipImageProcessor has no such step)`, config[step])
+  }
+  const resample = numberAt(config, 'resample', DEFAULTS.resample)
+  if (!Number.isInteger(resample) || resample < 0 || resample > HAMMING) {
+    throw bad('resample 0 to 5 (PIL.Image.Resampling)', resample)
+  }
+  const std = perChannel(config, 'image_std', DEFAULTS.std)
+  if (std.includes(0)) throw bad('image_std without zeros', std)
+  return {
+    ...sizeOf(config['size']),
+    resample: resample as Resample,
+    do_resize: booleanAt(config, 'do_resize', DEFAULTS.do_resize),
+    do_rescale: booleanAt(config, 'do_rescale', DEFAULTS.do_rescale),
+    rescale_factor: numberAt(config, 'rescale_factor', DEFAULTS.rescale_factor),
+    do_normalize: booleanAt(config, 'do_normalize', DEFAULTS.do_normalize),
+    mean: perChannel(config, 'image_mean', DEFAULTS.mean),
+    std,
+  }
+}
+
+/** Resizes, rescales and normalizes: float32, [1, 3, height, width]. */
+export function toPixels(rgb: Rgb, rule: PixelRule): Pixels {
+  const {
+    width,
+    height,
+    data: bytes,
+  } = rule.do_resize ? resize(rgb, rule.width, rule.height, rule.resample) : rgb
+  const plane = width * height
+  if (bytes.length !== plane * 3)
+    throw new RangeError(`Expected ${width} x ${height} x 3 bytes but got ${bytes.length}`)
+  const data = new Float32Array(3 * plane)
+  for (let channel = 0; channel < 3; channel++) {
+    const values = valuesOf(rule, channel)
+    for (let to = channel * plane, from = channel; from < bytes.length; to++, from += 3) {
+      data[to] = values[bytes[from]!]!
+    }
+  }
+  return { data, dims: [1, 3, height, width] }
+}
+
+/** What each of the 256 bytes becomes in one channel: multiplied in float64, then float32 at every step. */
+function valuesOf(rule: PixelRule, channel: number): Float32Array {
+  const mean = Math.fround(rule.mean[channel]!)
+  const std = Math.fround(rule.std[channel]!)
+  return Float32Array.from({ length: 256 }, (_, byte) => {
+    const scaled = rule.do_rescale ? Math.fround(byte * rule.rescale_factor) : byte
+    return rule.do_normalize ? Math.fround(scaled - mean) / std : scaled
+  })
+}
+
+// --- parts of the config --------------------------------------------------------------------------------------
+
+/** `{height, width}`, or one number for both: what BlipImageProcessor can resize to without looking at the picture. */
+function sizeOf(size: unknown): { width: number; height: number } {
+  if (size === undefined || size === null) return { width: DEFAULTS.width, height: DEFAULTS.height }
+  const { width, height } = typeof size === 'number' ? { width: size, height: size } : Object(size)
+  const isSide = (side: unknown) => Number.isInteger(side) && Number(side) >= 1 && Number(side) <= MAX_SIDE
+  if (!isSide(width) || !isSide(height)) {
+    throw bad(`size as {"height": H, "width": W} or a number, 1 to ${MAX_SIDE}`, size)
+  }
+  return { width, height }
+}
+
+function perChannel(config: Record<string, unknown>, key: string, otherwise: PerChannel): PerChannel {
+  const value = config[key] ?? otherwise
+  const list: unknown[] = Array.isArray(value) ? value : [value, value, value]
+  if (list.length !== 3 || !list.every(Number.isFinite)) throw bad(`${key} as one number or three`, value)
+  return list as [number, number, number]
+}
+
+function numberAt(config: Record<string, unknown>, key: string, otherwise: number): number {
+  const value = config[key] ?? otherwise
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw bad(`${key} as a number`, value)
+  return value
+}
+
+function booleanAt(config: Record<string, unknown>, key: string, otherwise: boolean): boolean {
+  const value = config[key] ?? otherwise
+  if (typeof value !== 'boolean') throw bad(`${key} as true or false`, value)
+  return value
+}
+
+function bad(expected: string, got: unknown): ArtifactError {
+  return new ArtifactError(
+    'bad_preprocessor_config',
+    `Expected ${expected} in preprocessor_config.json but got ${JSON.stringify(got)}. Take the file from the checkpoint's own repository.`,
+  )
+}

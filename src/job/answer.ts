@@ -1,0 +1,110 @@
+// The whole path in one function: image -> pixels -> vision -> queries -> tokens -> reply.
+
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { AskError } from '../errors.ts'
+import { AS_SEEN, decode } from '../image/decode.ts'
+import { toPixels } from '../image/pixels.ts'
+import { generate } from '../run/generate.ts'
+import type { Model } from '../run/model.ts'
+import { runQueries } from '../run/queries.ts'
+import { completeSettings } from '../run/settings.ts'
+import { runVision } from '../run/vision.ts'
+import { type Turn, toPrompt } from '../tokens/prompt.ts'
+import type { Ask, Reply } from './ask.ts'
+import { stopwatch } from './clock.ts'
+
+/** Pictures are remembered as their prefix: 32 vectors, 320 KiB with opt-2.7b. */
+const REMEMBERED_BYTES = 64 * 1024 * 1024
+
+/** Prefixes [Q, D] by the sha256 of the picture's bytes. */
+export type Remembered = LRUCache<string, Float32Array>
+
+export function emptyMemory(): Remembered {
+  return new LRUCache({ maxSize: REMEMBERED_BYTES, sizeCalculation: (prefix) => prefix.byteLength })
+}
+
+export interface Watch {
+  /** Called between stages and tokens: throws to end the run. */
+  check: () => void
+  /** Called with each new piece of text when there is one answer and no beams. */
+  onToken?: (text: string) => void
+}
+
+/** Throws AskError about picture, question or settings, and whatever `watch.check` throws. */
+export async function answer(model: Model, remembered: Remembered, ask: Ask, watch: Watch): Promise<Reply> {
+  const clock = stopwatch()
+  const settings = completeSettings(ask.settings ?? {})
+  const { text: prompt, ids } = fitPrompt(model, ask)
+  const picture = createHash('sha256').update(ask.image).digest('hex')
+
+  let prefix = remembered.get(picture)
+  if (!prefix) {
+    const rgb = await clock.time('image', () => decode(ask.image, AS_SEEN))
+    watch.check()
+    const pixels = await clock.time('pixels', () => toPixels(rgb, model.pixelRule))
+    const vision = await clock.time('vision', () => runVision(model.vision, pixels))
+    watch.check()
+    const queries = await clock.time('queries', () => runQueries(model.queries, vision))
+    prefix = queries.prefix.data
+    remembered.set(picture, prefix)
+  }
+
+  const room = model.manifest.sizes.max_positions - model.manifest.sizes.queries - ids.length
+  const fitted = { ...settings, max_new_tokens: Math.min(settings.max_new_tokens, room) }
+  const spoken = watch.onToken && speaker(model, watch.onToken)
+  const [answers] = await clock.time('tokens', () =>
+    generate(model, [{ prefix, ids }], fitted, { check: watch.check, onToken: spoken?.hear }),
+  )
+  spoken?.finish()
+
+  const sequences = answers!.map((token_ids) => ({
+    text: model.tokenizer.decode(token_ids).trim(),
+    token_ids,
+  }))
+  const { text, token_ids } = sequences[0]!
+  return { text, token_ids, sequences, prompt, timings_ms: clock.read(), model: model.manifest.name, picture }
+}
+
+/** The prompt's text and ids, without as many of the oldest turns as it takes to leave room for an answer. */
+function fitPrompt(model: Model, ask: Ask): { text: string; ids: number[] } {
+  const { max_positions, queries } = model.manifest.sizes
+  const least = 1
+  let history: readonly Turn[] = ask.history ?? []
+  while (true) {
+    const text = ask.prompt ?? toPrompt(ask.question, history)
+    // Without words transformers lets the text begin by itself, whatever the tokenizer would put there.
+    const ids = text === '' ? [model.manifest.tokens.bos_token_id] : model.tokenizer.encode(text)
+    if (queries + ids.length + least <= max_positions) return { text, ids }
+    if (ask.prompt !== undefined || history.length === 0) {
+      throw new AskError(
+        'question_too_long',
+        `Expected a question of at most ${max_positions - queries - least} tokens but got ${ids.length}. Ask in fewer words.`,
+      )
+    }
+    history = history.slice(1)
+  }
+}
+
+/** Ids -> pieces of text, each as soon as none of its characters is left half. */
+function speaker(model: Model, onToken: (text: string) => void) {
+  const ids: number[] = []
+  let said = ''
+  const speak = () => {
+    const text = model.tokenizer.decode(ids).trimStart()
+    if (text.length > said.length && text.startsWith(said)) onToken(text.slice(said.length))
+    said = text
+  }
+  const isHalf = () => model.tokenizer.decode(ids).endsWith('\ufffd')
+  return {
+    hear(id: number) {
+      if (model.manifest.tokens.eos_token_id.includes(id)) return
+      ids.push(id)
+      if (!isHalf()) speak()
+    },
+    /** A character that stays half is said as the text shows it. */
+    finish() {
+      if (isHalf()) speak()
+    },
+  }
+}

@@ -1,0 +1,239 @@
+// Asks in, replies out: a queue in front of the model's thread. The process goes on answering while the model runs.
+
+import { Worker } from 'node:worker_threads'
+import { AskError, BusyError, fromWire, toWire } from '../errors.ts'
+import type { Ask, Reply } from './ask.ts'
+import { afterWaiting } from './clock.ts'
+import type { FromThread, ModelCard, Start, ToThread } from './protocol.ts'
+
+export interface Hooks {
+  /** Told each new piece of text while a single answer is made without beams. */
+  onToken?: (text: string) => void
+  /** Ends the run, waiting or under way, with BusyError `cancelled`. */
+  signal?: AbortSignal
+}
+
+export interface Engine {
+  readonly model: ModelCard
+  /** The whole path. Throws AskError about the ask, BusyError `deadline`, `cancelled` or `restarting`. */
+  answer(ask: Ask, hooks?: Hooks): Promise<Reply>
+  /** Asks waiting or under way. */
+  readonly load: number
+  /** False while the model's thread is being replaced, or could not be. */
+  readonly ready: boolean
+  /** Ends what waits and runs, then the thread. */
+  close(): Promise<void>
+}
+
+interface Job {
+  id: number
+  ask: Ask
+  hooks: Hooks
+  takenAt: number
+  startedAt: number
+  /** What went wrong on this side while the thread went on: told when the thread is done. */
+  failure?: unknown
+  resolve: (reply: Reply) => void
+  reject: (error: unknown) => void
+}
+
+interface Thread {
+  worker: Worker
+  model: ModelCard
+  exited: Promise<void>
+}
+
+// Node runs no TypeScript in a thread: under a test runner that reads src/, the compiled thread is taken.
+const THREAD = new URL(
+  import.meta.url.endsWith('.ts') ? '../../dist/job/thread.js' : './thread.js',
+  import.meta.url,
+)
+/** setTimeout takes no more, and fires at once when given more. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** Opens the artifact in a thread of its own. Throws ArtifactError. `file` is the thread's code. */
+export async function startEngine(options: Start, file: URL = THREAD): Promise<Engine> {
+  let thread: Thread | undefined = await startThread(options, file)
+  let starting: Promise<void> | undefined
+  let closing: Promise<void> | undefined
+  let running: Job | undefined
+  const waiting: Job[] = []
+  let nextId = 1
+  const { model } = thread
+
+  const send = (message: ToThread) => thread?.worker.postMessage(message)
+
+  const listen = (to: Thread) => {
+    to.worker.on('message', hear)
+    // Out of memory, or a bug: who was being answered is told, everybody else goes on with a new thread.
+    void to.exited.then(() => {
+      thread = undefined
+      const job = running
+      running = undefined
+      job?.reject(closing ? closingError() : restartingError())
+      if (!closing) restart()
+    })
+  }
+
+  const hear = (message: FromThread) => {
+    const job = running
+    if (!job || !('id' in message) || message.id !== job.id) return
+    if (message.kind === 'token') return tell(job, message.text)
+    running = undefined
+    if (job.failure !== undefined) job.reject(job.failure)
+    else if (message.kind === 'error') job.reject(fromWire(message.error))
+    else {
+      const timings_ms = afterWaiting(message.reply.timings_ms, job.startedAt - job.takenAt)
+      job.resolve({ ...message.reply, timings_ms })
+    }
+    startNext()
+  }
+
+  const tell = (job: Job, text: string) => {
+    if (job.failure !== undefined) return
+    try {
+      job.hooks.onToken?.(text)
+    } catch (error) {
+      job.failure = error
+      end(job, cancelledError())
+    }
+  }
+
+  /** After a restart that failed nothing is tried until somebody asks again. */
+  const restart = () => {
+    starting ??= startThread(options, file).then(
+      (started) => {
+        thread = started
+        starting = undefined
+        listen(started)
+        startNext()
+      },
+      (error: unknown) => {
+        starting = undefined
+        dismiss(error)
+      },
+    )
+  }
+
+  const startNext = () => {
+    if (running || waiting.length === 0 || closing) return
+    if (!thread) return restart()
+    const job = waiting.shift()!
+    job.startedAt = performance.now()
+    running = job
+    try {
+      send({ kind: 'answer', id: job.id, ask: job.ask, stream: job.hooks.onToken !== undefined })
+    } catch (cause) {
+      running = undefined
+      job.reject(new AskError('bad_ask', 'Expected an ask of plain values but it holds others.', { cause }))
+      startNext()
+    }
+  }
+
+  /** A job that waits ends at once; one under way ends at the next token or stage. */
+  const end = (job: Job, error: BusyError) => {
+    const place = waiting.indexOf(job)
+    if (place >= 0) {
+      waiting.splice(place, 1)
+      job.reject(error)
+    } else if (running === job) send({ kind: 'cancel', id: job.id, error: toWire(error) })
+  }
+
+  const dismiss = (error: unknown) => {
+    for (const job of waiting.splice(0)) job.reject(error)
+  }
+
+  const close = async () => {
+    dismiss(closingError())
+    await starting
+    if (!thread) return
+    if (running) send({ kind: 'cancel', id: running.id, error: toWire(closingError()) })
+    send({ kind: 'close' })
+    await thread.exited
+  }
+
+  listen(thread)
+  return {
+    model,
+    get load() {
+      return waiting.length + (running ? 1 : 0)
+    },
+    get ready() {
+      return thread !== undefined && closing === undefined
+    },
+    async answer(ask, hooks = {}) {
+      const { signal } = hooks
+      if (closing) throw closingError()
+      if (signal?.aborted) throw cancelledError()
+      const { promise, resolve, reject } = withResolvers<Reply>()
+      const now = performance.now()
+      const job: Job = { id: nextId++, ask, hooks, takenAt: now, startedAt: now, resolve, reject }
+      const onAbort = () => end(job, cancelledError())
+      const timer = startTimer(ask.deadlineMs, () => end(job, deadlineError(ask.deadlineMs!)))
+      signal?.addEventListener('abort', onAbort)
+      waiting.push(job)
+      startNext()
+      return promise.finally(() => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', onAbort)
+      })
+    },
+    close() {
+      closing ??= close()
+      return closing
+    },
+  }
+}
+
+async function startThread(options: Start, file: URL): Promise<Thread> {
+  const worker = new Worker(file, { workerData: options })
+  let last: unknown
+  worker.on('error', (error) => {
+    last = error
+  })
+  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
+  const first = new Promise<FromThread>((resolve) => worker.once('message', resolve))
+  const message = await Promise.race([first, exited])
+  if (message?.kind === 'ready') return { worker, model: message.model, exited }
+  await worker.terminate()
+  if (message?.kind === 'failed') throw fromWire(message.error)
+  throw new Error("The model's thread ended before it was ready.", { cause: last })
+}
+
+function startTimer(ms: number | undefined, then: () => void): NodeJS.Timeout | undefined {
+  if (ms === undefined || ms === Number.POSITIVE_INFINITY) return undefined
+  return setTimeout(then, Math.min(ms, MAX_TIMER_MS))
+}
+
+/** Promise.withResolvers, which Node has from 22 on. */
+function withResolvers<T>() {
+  let resolve!: (value: T) => void
+  let reject!: (reason: unknown) => void
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  return { promise, resolve, reject }
+}
+
+function cancelledError(): BusyError {
+  return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
+}
+
+function closingError(): BusyError {
+  return new BusyError('closing', 'Expected a running model but it is being stopped. Ask again later.')
+}
+
+function restartingError(): BusyError {
+  return new BusyError(
+    'restarting',
+    'Expected an answer but the model stopped and is being started again. Ask again in a moment.',
+  )
+}
+
+function deadlineError(deadlineMs: number): BusyError {
+  return new BusyError(
+    'deadline',
+    `Expected an answer within ${deadlineMs} ms but it took longer. Ask again, or allow more time.`,
+  )
+}

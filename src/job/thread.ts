@@ -1,0 +1,66 @@
+// The model's thread: opens an artifact, then answers one ask at a time. Entry point of a worker (see engine.ts).
+//
+// A graph's run blocks the thread it is in; here it blocks nobody. Between two runs the thread hears messages, which
+// is when a cancelled run ends.
+
+import { parentPort, workerData } from 'node:worker_threads'
+import { fromWire, toWire, type WireError } from '../errors.ts'
+import { type Model, openModel } from '../run/model.ts'
+import { answer, emptyMemory } from './answer.ts'
+import type { Ask } from './ask.ts'
+import { aboutSchema, type FromThread, type ModelCard, type Start, type ToThread } from './protocol.ts'
+
+const { artifact, threads } = workerData as Start
+const port = parentPort!
+const say = (message: FromThread) => port.postMessage(message)
+
+const remembered = emptyMemory()
+const cancelled = new Map<number, WireError>()
+let underWay: Promise<void> = Promise.resolve()
+
+openModel(artifact, { threads }).then(
+  (model) => {
+    port.on('message', (message: ToThread) => hear(model, message))
+    say({ kind: 'ready', model: cardOf(model) })
+  },
+  (error: unknown) => say({ kind: 'failed', error: toWire(error) }),
+)
+
+async function hear(model: Model, message: ToThread): Promise<void> {
+  switch (message.kind) {
+    case 'answer':
+      underWay = run(model, message.id, message.ask, message.stream)
+      return
+    case 'cancel':
+      cancelled.set(message.id, message.error)
+      return
+    case 'close':
+      // A session must not be released while it runs.
+      await underWay
+      await model.close()
+      port.close()
+  }
+}
+
+async function run(model: Model, id: number, ask: Ask, stream: boolean): Promise<void> {
+  const check = () => {
+    const reason = cancelled.get(id)
+    if (reason) throw fromWire(reason)
+  }
+  const onToken = stream ? (text: string) => say({ kind: 'token', id, text }) : undefined
+  try {
+    say({ kind: 'reply', id, reply: await answer(model, remembered, ask, { check, onToken }) })
+  } catch (error) {
+    say({ kind: 'error', id, error: toWire(error) })
+  } finally {
+    cancelled.delete(id)
+  }
+}
+
+function cardOf({ manifest }: Model): ModelCard {
+  return {
+    name: manifest.name,
+    precision: manifest.precision,
+    about: aboutSchema.safeParse(manifest.about).data,
+  }
+}

@@ -1,0 +1,61 @@
+// Choosing ids by scores: the likeliest, or at random by a seed.
+
+import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64'
+import { mersenne } from 'pure-rand/generator/mersenne'
+import { softmax } from './processors.ts'
+
+/** A number in [0, 1). */
+export type Random = () => number
+
+export function randomFrom(seed: number): Random {
+  // Small seeds that differ by one must not begin alike: the Mersenne twister spreads its seed over its whole state.
+  const generator = mersenne(seed)
+  return () => uniformFloat64(generator)
+}
+
+/** Index of the largest score; the first of equals. */
+export function likeliest(scores: Float32Array): number {
+  let best = 0
+  for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i
+  return best
+}
+
+/** One index, each with its softmax probability. */
+export function drawOne(scores: Float32Array, random: Random): number {
+  const probabilities = softmax(scores)
+  let rest = random()
+  let last = 0
+  for (let i = 0; i < probabilities.length; i++) {
+    const probability = probabilities[i]!
+    if (probability === 0) continue
+    last = i
+    rest -= probability
+    if (rest < 0) return i
+  }
+  return last
+}
+
+/** The indices of the `count` largest, largest first, the first of equals first. One pass: `count` is small. */
+export function topIndices(scores: ArrayLike<number>, count: number): number[] {
+  const best: number[] = []
+  for (let i = 0; i < scores.length; i++) {
+    if (best.length === count && !(scores[i]! > scores[best[count - 1]!]!)) continue
+    let at = best.length
+    while (at > 0 && scores[i]! > scores[best[at - 1]!]!) at--
+    best.splice(at, 0, i)
+    if (best.length > count) best.pop()
+  }
+  return best
+}
+
+/**
+ * `count` different indices, drawn one after another by softmax probability: adding Gumbel noise and taking the
+ * largest is the same draw (Kool et al. 2019, arXiv 1903.06059).
+ */
+export function drawSeveral(scores: ArrayLike<number>, count: number, random: Random): number[] {
+  const noisy = Float64Array.from(
+    scores,
+    (score) => score - Math.log(-Math.log(random() || Number.MIN_VALUE)),
+  )
+  return topIndices(noisy, count)
+}

@@ -1,0 +1,130 @@
+// prefix and ids -> scores of the next token, one step at a time, keeping keys and values of the steps before.
+//
+// One prefill reads picture and prompt of all rows together; then each step reads one id a row. Rows may be copied,
+// reordered or dropped between steps (beams, finished rows): `from` says which earlier row each row goes on from.
+// Rows of different lengths are padded on the left, between picture and prompt, and the padding is masked.
+
+import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
+import type { Floats, Session } from './session.ts'
+
+export interface Row {
+  /** [Q, D] of this row's picture. */
+  prefix: Float32Array
+  /** The prompt's ids, the one that begins a text included. */
+  ids: readonly number[]
+}
+
+/** What of a model this stage needs. */
+export interface Language {
+  language: Session
+  manifest: Manifest
+}
+
+export interface Step {
+  /** For each row, the scores [V] of the next token. */
+  logits: Float32Array[]
+}
+
+export class Decoding {
+  readonly #model: Language
+  #masks: number[][]
+  #caches: Map<string, Floats>
+
+  private constructor(model: Language, masks: number[][], caches: Map<string, Floats>) {
+    this.#model = model
+    this.#masks = masks
+    this.#caches = caches
+  }
+
+  /** Reads pictures and prompts: [B, Q + T] positions at once. */
+  static async prefill(model: Language, rows: readonly Row[]): Promise<{ decoding: Decoding; step: Step }> {
+    const { sizes, tokens } = model.manifest
+    const { queries: Q, width: D } = sizes
+    const T = Math.max(...rows.map(({ ids }) => ids.length))
+    const prefix = new Float32Array(rows.length * Q * D)
+    const ids: number[] = []
+    const masks: number[][] = []
+    rows.forEach((row, i) => {
+      const padding = new Array<number>(T - row.ids.length).fill(0)
+      prefix.set(row.prefix, i * Q * D)
+      ids.push(...padding.map(() => tokens.pad_token_id), ...row.ids)
+      masks.push([...new Array<number>(Q).fill(1), ...padding, ...row.ids.map(() => 1)])
+    })
+    const decoding = new Decoding(model, masks, emptyCaches(model.manifest, rows.length))
+    const logits = await decoding.#run({ data: prefix, dims: [rows.length, Q, D] }, ids, 1)
+    return { decoding, step: { logits: logits.map((perPosition) => perPosition[0]!) } }
+  }
+
+  /** All positions' logits [Q + T][V] of one row: what a comparison with the reference needs. */
+  static async allLogits(model: Language, row: Row): Promise<Float32Array[]> {
+    const { queries: Q, width: D } = model.manifest.sizes
+    const mask = new Array<number>(Q + row.ids.length).fill(1)
+    const decoding = new Decoding(model, [mask], emptyCaches(model.manifest, 1))
+    const logits = await decoding.#run({ data: row.prefix, dims: [1, Q, D] }, row.ids, mask.length)
+    return logits[0]!
+  }
+
+  /** One more id for each row; row i goes on from what was row from[i]. */
+  async next(ids: readonly number[], from: readonly number[]): Promise<Step> {
+    if (from.length !== this.#masks.length || from.some((row, i) => row !== i)) this.#rearrange(from)
+    for (const mask of this.#masks) mask.push(1)
+    const none = { data: new Float32Array(0), dims: [ids.length, 0, this.#model.manifest.sizes.width] }
+    const logits = await this.#run(none, ids, 1)
+    return { logits: logits.map((perPosition) => perPosition[0]!) }
+  }
+
+  #rearrange(from: readonly number[]): void {
+    this.#masks = from.map((row) => [...this.#masks[row]!])
+    for (const [name, { data, dims }] of this.#caches) {
+      const size = data.length / dims[0]!
+      const rearranged = new Float32Array(size * from.length)
+      from.forEach((row, i) => {
+        rearranged.set(data.subarray(row * size, (row + 1) * size), i * size)
+      })
+      this.#caches.set(name, { data: rearranged, dims: [from.length, ...dims.slice(1)] })
+    }
+  }
+
+  /** Returns, for each row, the scores at its last `keep` positions. */
+  async #run(prefix: Floats, ids: readonly number[], keep: number): Promise<Float32Array[][]> {
+    const { layers, vocabulary: V } = this.#model.manifest.sizes
+    const rows = this.#masks.length
+    const feeds = {
+      [LANGUAGE.prefix]: prefix,
+      [LANGUAGE.input_ids]: int64(ids, [rows, ids.length / rows]),
+      [LANGUAGE.attention_mask]: int64(this.#masks.flat(), [rows, this.#masks[0]!.length]),
+      [LANGUAGE.logits_to_keep]: int64([keep], []),
+      ...Object.fromEntries(this.#caches),
+    }
+    const grown = Array.from({ length: layers }, (_, i) => [
+      LANGUAGE.presentKey(i),
+      LANGUAGE.presentValue(i),
+    ]).flat()
+    const outputs = await this.#model.language.run(feeds, [LANGUAGE.logits, ...grown])
+    for (let i = 0; i < layers; i++) {
+      this.#caches.set(LANGUAGE.pastKey(i), outputs[LANGUAGE.presentKey(i)]!)
+      this.#caches.set(LANGUAGE.pastValue(i), outputs[LANGUAGE.presentValue(i)]!)
+    }
+    const { data } = outputs[LANGUAGE.logits]!
+    return Array.from({ length: rows }, (_, row) =>
+      Array.from({ length: keep }, (_, k) => data.subarray((row * keep + k) * V, (row * keep + k + 1) * V)),
+    )
+  }
+}
+
+function emptyCaches({ sizes }: Manifest, rows: number): Map<string, Floats> {
+  const empty = { data: new Float32Array(0), dims: [rows, sizes.heads, 0, sizes.width / sizes.heads] }
+  const caches = new Map<string, Floats>()
+  for (let i = 0; i < sizes.layers; i++) {
+    caches.set(LANGUAGE.pastKey(i), empty)
+    caches.set(LANGUAGE.pastValue(i), empty)
+  }
+  return caches
+}
+
+function int64(
+  values: readonly number[],
+  dims: readonly number[],
+): { data: BigInt64Array; dims: readonly number[] } {
+  return { data: BigInt64Array.from(values, (value) => BigInt(value)), dims }
+}

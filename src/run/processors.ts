@@ -1,0 +1,120 @@
+// Scores of the next token -> the scores it is chosen by: transformers' logits processors, in transformers' order.
+//
+// generation/logits_process.py and GenerationMixin._get_logits_processor of transformers 5.18. Each takes the ids so
+// far (the picture's placeholders, prompt and answer, as transformers counts them) and changes scores [V] in place.
+
+import type { GenerationSettings } from './settings.ts'
+
+export interface Context {
+  /** Placeholders, prompt and what was generated, in order. */
+  ids: readonly number[]
+  /** How many of `ids` were generated. */
+  newTokens: number
+}
+
+type Processor = (scores: Float32Array, context: Context) => void
+
+export function processorsFor(settings: GenerationSettings, endIds: readonly number[]): Processor[] {
+  const {
+    repetition_penalty,
+    no_repeat_ngram_size,
+    min_new_tokens,
+    do_sample,
+    temperature,
+    top_k,
+    top_p,
+    num_beams,
+  } = settings
+  const list: Processor[] = []
+  if (repetition_penalty !== 1) list.push(penalizeRepetition(repetition_penalty))
+  if (no_repeat_ngram_size > 0) list.push(forbidRepeatedNgrams(no_repeat_ngram_size))
+  if (min_new_tokens > 0) list.push(forbidEarlyEnd(min_new_tokens, endIds))
+  if (do_sample) {
+    // Sampled beams keep enough candidates that one goes on even if all end tokens are drawn.
+    const atLeast = num_beams > 1 ? endIds.length + 1 : 1
+    if (temperature !== 1) list.push(divideBy(temperature))
+    if (top_k > 0) list.push(keepTopK(Math.max(top_k, atLeast)))
+    if (top_p < 1) list.push(keepTopP(top_p, atLeast))
+  }
+  return list
+}
+
+function penalizeRepetition(penalty: number): Processor {
+  return (scores, { ids }) => {
+    for (const id of new Set(ids)) {
+      const score = scores[id]
+      if (score !== undefined) scores[id] = score < 0 ? score * penalty : score / penalty
+    }
+  }
+}
+
+function forbidRepeatedNgrams(size: number): Processor {
+  return (scores, { ids }) => {
+    const start = ids.length + 1 - size
+    if (start < 0) return
+    for (let i = 0; i + size <= ids.length; i++) {
+      let same = true
+      for (let k = 0; k < size - 1 && same; k++) same = ids[i + k] === ids[start + k]
+      if (same) scores[ids[i + size - 1]!] = -Infinity
+    }
+  }
+}
+
+function forbidEarlyEnd(minNewTokens: number, endIds: readonly number[]): Processor {
+  return (scores, { newTokens }) => {
+    if (newTokens < minNewTokens) for (const id of endIds) scores[id] = -Infinity
+  }
+}
+
+function divideBy(temperature: number): Processor {
+  return (scores) => {
+    for (let i = 0; i < scores.length; i++) scores[i]! /= temperature
+  }
+}
+
+function keepTopK(k: number): Processor {
+  return (scores) => {
+    if (k >= scores.length) return
+    const least = Float32Array.from(scores).sort()[scores.length - k]!
+    scores.forEach((score, i) => {
+      if (score < least) scores[i] = -Infinity
+    })
+  }
+}
+
+/** Drops the unlikeliest tokens as long as what is dropped stays within 1 - p. */
+function keepTopP(p: number, atLeast: number): Processor {
+  return (scores) => {
+    const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[a]! - scores[b]!)
+    const probabilities = softmax(scores)
+    let sum = 0
+    for (const id of order.subarray(0, order.length - atLeast)) {
+      sum += probabilities[id]!
+      if (sum > 1 - p) break
+      scores[id] = -Infinity
+    }
+  }
+}
+
+/** [V] -> [V], sums to 1. */
+export function softmax(scores: Float32Array): Float64Array {
+  const most = maximum(scores)
+  const exps = Float64Array.from(scores, (score) => Math.exp(score - most))
+  const sum = exps.reduce((a, b) => a + b, 0)
+  return exps.map((e) => e / sum)
+}
+
+/** [V] -> [V], as float32 like the reference. */
+export function logSoftmax(scores: Float32Array): Float32Array {
+  const most = maximum(scores)
+  let sum = 0
+  for (const score of scores) sum += Math.exp(score - most)
+  const shift = most + Math.log(sum)
+  return scores.map((score) => score - shift)
+}
+
+function maximum(scores: Float32Array): number {
+  let most = -Infinity
+  for (const score of scores) if (score > most) most = score
+  return most
+}

@@ -1,0 +1,69 @@
+// A graph on disk -> something that runs. The home of onnxruntime-node.
+//
+// A run is one synchronous native call: whoever opens sessions should be in a worker thread (job/thread.ts).
+
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { ArtifactError } from '../errors.ts'
+
+export type Floats = { data: Float32Array; dims: readonly number[] }
+type Feed = Floats | { data: BigInt64Array; dims: readonly number[] }
+
+export interface Session {
+  /** Runs once and returns the outputs asked for. */
+  run(feeds: Record<string, Feed>, wanted: readonly string[]): Promise<Record<string, Floats>>
+  close(): Promise<void>
+}
+
+export interface SessionOptions {
+  /** Threads of one operator; the machine's cores unless told otherwise. */
+  threads?: number
+}
+
+/** Throws ArtifactError `graph_unreadable`. */
+export async function openSession(
+  folder: string,
+  graph: string,
+  options: SessionOptions = {},
+): Promise<Session> {
+  const path = join(folder, `${graph}.onnx`)
+  // From a path, never from a buffer: the weights are mapped from the file instead of held twice.
+  const session = await InferenceSession.create(path, {
+    executionProviders: ['cpu'],
+    graphOptimizationLevel: 'all',
+    intraOpNumThreads: options.threads ?? availableParallelism(),
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    // Without VNNI, 8-bit products saturate in 16 bits: this keeps them exact at some cost in time.
+    extra: { session: { x64quantprecision: '1' } },
+  }).catch((cause: unknown) => {
+    throw new ArtifactError(
+      'graph_unreadable',
+      `Expected a graph that onnxruntime can open at ${path} but it refused. Build the checkpoint again.`,
+      { cause },
+    )
+  })
+  return {
+    async run(feeds, wanted) {
+      const inputs: Record<string, Tensor> = {}
+      for (const [name, { data, dims }] of Object.entries(feeds)) {
+        inputs[name] =
+          data instanceof Float32Array ? new Tensor('float32', data, dims) : new Tensor('int64', data, dims)
+      }
+      const outputs = await session.run(inputs, wanted)
+      return Object.fromEntries(wanted.map((name) => [name, floats(outputs[name], name)]))
+    },
+    close: () => session.release(),
+  }
+}
+
+function floats(tensor: Tensor | undefined, name: string): Floats {
+  if (!(tensor?.data instanceof Float32Array)) {
+    throw new ArtifactError(
+      'graph_unreadable',
+      `Expected the output ${name} as float32 but got ${tensor?.type}. Build the checkpoint again.`,
+    )
+  }
+  return { data: tensor.data, dims: tensor.dims }
+}

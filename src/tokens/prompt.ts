@@ -1,0 +1,24 @@
+// A question and what was said before -> the text BLIP-2 was trained on.
+//
+//   "Question: what is it? Answer: a dog. Question: what color is it? Answer:"
+//
+// Li et al. 2023, section 4.1; the chat form is that of LAVIS' README. A caption's prompt is empty.
+
+/** One finished exchange of a conversation about a picture. */
+export interface Turn {
+  question: string
+  answer: string
+}
+
+export function toPrompt(question: string | undefined, history: readonly Turn[] = []): string {
+  const asked = question?.trim() ?? ''
+  if (asked === '') return ''
+  const before = history.map(
+    (turn) => `Question: ${turn.question.trim()} Answer: ${ended(turn.answer.trim())}`,
+  )
+  return [...before, `Question: ${asked} Answer:`].join(' ')
+}
+
+function ended(answer: string): string {
+  return /[.!?]$/.test(answer) ? answer : `${answer}.`
+}

@@ -1,0 +1,234 @@
+import { deflateSync } from 'node:zlib'
+import { describe, expect, test } from 'vitest'
+import { AskError } from '../../src/errors.ts'
+import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_BYTES, MAX_PIXELS, type Rgb } from '../../src/image/decode.ts'
+import { expected, fixture } from './expected.ts'
+
+const NAMES = expected.pictures.map((picture) => picture.name)
+
+/** Cuts tried per file: enough to fall into every structure of a file of a few kB. */
+const CUTS = 24
+
+/** What a run of decodes may add to the process: far above noise, far below any bomb here. */
+const MEMORY_BYTES = 150 * 2 ** 20
+
+async function codeOf(bytes: Uint8Array): Promise<string> {
+  const settled = await decode(bytes, AS_SEEN).catch((error: unknown) => error)
+  if (!(settled instanceof Error)) return 'a picture'
+  expect(settled).toBeInstanceOf(AskError)
+  expect(settled.message).toMatch(/^Expected .+ but got .+\. (Send|Save) .+\.$/)
+  return (settled as AskError).code
+}
+
+const text = (words: string) => new TextEncoder().encode(words)
+
+describe('what is no picture', () => {
+  test.each([
+    ['an empty file', new Uint8Array(0)],
+    ['an HTML page', text('\n<!DOCTYPE html>\n<html><head><title>Sign in | Slack</title></head></html>')],
+    [
+      'an SVG drawing',
+      text('<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'),
+    ],
+    ['an SVG drawing', text('\ufeff<!-- a --><svg><image href="file:///etc/passwd"/></svg>')],
+    ['a PDF document', text('%PDF-1.7\n1 0 obj\n')],
+    ['text', text('Who is in this picture? Füße!')],
+    ['text', text('{"ok":false,"error":"invalid_auth"}')],
+    ['a HEIC picture', text('\0\0\0\x18ftypheic\0\0\0\0mif1heic')],
+    ['a HEIC picture', text('\0\0\0\x18ftypmif1\0\0\0\0mif1heic')],
+    ['a video', text('\0\0\0\x18ftypisom\0\0\0\0isommp42')],
+    ['a zip archive', text('PK\x03\x04\x14\0')],
+    ['a BMP picture', text('BM\x9a\0\0\0\0\0\0\0')],
+    ['an unknown kind of file', new Uint8Array(4000)],
+    ['an unknown kind of file', new Uint8Array([0xff])],
+  ])('names %s', async (name, bytes) => {
+    await expect(decode(bytes, AS_SEEN)).rejects.toThrow(name)
+    expect(await codeOf(bytes)).toBe('not_a_picture')
+  })
+
+  test('no loader but ours runs, even behind a magic number of ours', async () => {
+    const { default: sharp } = await import('sharp')
+    const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    await expect(sharp(svg).metadata()).rejects.toThrow('unsupported image format')
+    await expect(sharp(Buffer.from('P6 1 1 255\nabc')).metadata()).rejects.toThrow('unsupported image format')
+  })
+
+  test('a float TIFF is called what it is', async () => {
+    const tiff = tiffOf([
+      [256, 2],
+      [257, 1],
+      [258, 32],
+      [259, 1],
+      [262, 1],
+      [273, 8],
+      [277, 1],
+      [278, 1],
+      [279, 8],
+      [339, 3],
+    ])
+    await expect(decode(tiff, AS_SEEN)).rejects.toThrow('a TIFF file of 1 float channels')
+  })
+})
+
+describe('what is too large', () => {
+  test('a file of more than 20 MiB', async () => {
+    const bytes = new Uint8Array(MAX_BYTES + 1)
+    bytes.set(fixture('rgb.png'))
+    expect(await codeOf(bytes)).toBe('picture_too_large')
+  })
+
+  test('headers that promise more than 50 million pixels, before any is decoded', async () => {
+    const started = process.memoryUsage().rss
+    expect(await codeOf(pngOf(60_000, 60_000))).toBe('picture_too_large')
+    expect(await codeOf(pngOf(MAX_PIXELS + 1, 1))).toBe('picture_too_large')
+    expect(await codeOf(patched('palette.gif', 6, [0xff, 0xff, 0xff, 0xff]))).toBe('picture_too_large')
+    const frame = Buffer.from(fixture('photo.jpg')).indexOf(Buffer.from([0xff, 0xc0]))
+    expect(await codeOf(patched('photo.jpg', frame + 5, [0xf0, 0, 0xf0, 0]))).toBe('picture_too_large')
+    await expect(decode(pngOf(60_000, 60_000), AS_SEEN)).rejects.toThrow(
+      'at most 50000000 pixels but got 60000 x 60000',
+    )
+    expect(process.memoryUsage().rss - started).toBeLessThan(MEMORY_BYTES)
+  })
+
+  test('but not a strip of 1 x 60000', async () => {
+    const rows = deflateSync(Buffer.alloc(60_000 * 2))
+    const { width, height, data } = await decode(pngOf(1, 60_000, rows), AS_TRANSFORMERS)
+    expect([width, height, data.length]).toEqual([1, 60_000, 180_000])
+  })
+})
+
+describe('what is damaged', () => {
+  test('headers that promise more than the file holds', async () => {
+    const started = process.memoryUsage().rss
+    expect(await codeOf(pngOf(6000, 6000))).toBe('damaged_picture')
+    expect(await codeOf(pngOf(0, 5))).toBe('damaged_picture')
+    expect(await codeOf(patched('lossless.webp', 4, [0xff, 0xff, 0xff, 0x7f]))).toBe('damaged_picture')
+    // A tile of 4 GB for a picture of one pixel, and a strip that lies past the end.
+    const tile: [number, number][] = [
+      [256, 1],
+      [257, 1],
+      [258, 8],
+      [259, 1],
+      [262, 1],
+      [322, 65_520],
+      [323, 65_520],
+      [324, 8],
+      [325, 4],
+    ]
+    expect(await codeOf(tiffOf(tile))).toBe('damaged_picture')
+    const strip: [number, number][] = [
+      [256, 4000],
+      [257, 4000],
+      [258, 8],
+      [259, 1],
+      [262, 1],
+      [273, 1_000_000],
+      [278, 4000],
+      [279, 16_000_000],
+    ]
+    expect(await codeOf(tiffOf(strip))).toBe('damaged_picture')
+    expect(process.memoryUsage().rss - started).toBeLessThan(MEMORY_BYTES)
+  })
+
+  test('a JPEG that ends early, never a picture half grey', async () => {
+    for (const name of ['photo.jpg', 'photo-progressive.jpg', 'cmyk.jpg']) {
+      const whole = fixture(name)
+      expect(await codeOf(whole.subarray(0, whole.length / 2))).toBe('damaged_picture')
+      expect(await codeOf(whole.subarray(0, whole.length - 40))).toBe('damaged_picture')
+    }
+  })
+
+  test.each(NAMES)('%s cut anywhere is the whole picture or an AskError', async (name) => {
+    const whole = fixture(name)
+    const full = await decode(whole, AS_TRANSFORMERS)
+    const step = Math.max(1, Math.floor(whole.length / CUTS))
+    const cuts = Array.from({ length: Math.floor((whole.length - 1) / step) }, (_, i) => 1 + i * step)
+    const results = await Promise.all(
+      [...cuts, whole.length - 1, whole.length - 2].map((cut) => attempt(whole.subarray(0, cut))),
+    )
+    for (const result of results) {
+      if (result) expect(Buffer.compare(result.data, full.data)).toBe(0)
+    }
+  })
+
+  test.each(NAMES)('%s with bytes changed is a picture of its size or an AskError', async (name) => {
+    const whole = fixture(name)
+    let state = whole.length
+    const random = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      return Math.floor((state / 2 ** 32) * below)
+    }
+    const changed = Array.from({ length: CUTS }, () => {
+      const bytes = whole.slice()
+      for (let i = 0; i < 3; i++) bytes[random(bytes.length)] = random(256)
+      return attempt(bytes)
+    })
+    for (const result of await Promise.all(changed)) {
+      if (result) expect(result.data.length).toBe(result.width * result.height * 3)
+    }
+  })
+})
+
+/** A picture, or nothing when it ended in an AskError; anything else fails the test. */
+async function attempt(bytes: Uint8Array): Promise<Rgb | undefined> {
+  try {
+    return await decode(bytes, AS_TRANSFORMERS)
+  } catch (error) {
+    expect(error).toBeInstanceOf(AskError)
+    return undefined
+  }
+}
+
+function patched(name: string, at: number, bytes: number[]): Uint8Array {
+  const copy = fixture(name)
+  copy.set(bytes, at)
+  return copy
+}
+
+/** An 8-bit grey PNG with any header; its rows are one empty deflate stream unless given. */
+function pngOf(width: number, height: number, rows: Uint8Array = deflateSync(Buffer.alloc(0))): Uint8Array {
+  const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0])
+  header.writeUInt32BE(width, 0)
+  header.writeUInt32BE(height, 4)
+  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
+  return Buffer.concat([
+    signature,
+    chunk('IHDR', header),
+    chunk('IDAT', rows),
+    chunk('IEND', Buffer.alloc(0)),
+  ])
+}
+
+function chunk(kind: string, data: Uint8Array): Buffer {
+  const body = Buffer.concat([Buffer.from(kind), data])
+  const out = Buffer.alloc(body.length + 8)
+  out.writeUInt32BE(data.length, 0)
+  body.copy(out, 4)
+  out.writeUInt32BE(crc32(body), body.length + 4)
+  return out
+}
+
+function crc32(bytes: Uint8Array): number {
+  let crc = ~0
+  for (const byte of bytes) {
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
+  }
+  return ~crc >>> 0
+}
+
+/** A little-endian TIFF: 8 bytes of data at 8, then one directory of LONG values. */
+function tiffOf(tags: [tag: number, value: number][]): Uint8Array {
+  const out = Buffer.alloc(16 + 2 + tags.length * 12 + 4)
+  out.write('II*\0', 'latin1')
+  out.writeUInt32LE(16, 4)
+  out.writeUInt16LE(tags.length, 16)
+  tags.forEach(([tag, value], i) => {
+    const at = 18 + i * 12
+    out.writeUInt16LE(tag, at)
+    out.writeUInt16LE(4, at + 2)
+    out.writeUInt32LE(1, at + 4)
+    out.writeUInt32LE(value, at + 8)
+  })
+  return out
+}

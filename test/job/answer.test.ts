@@ -1,0 +1,121 @@
+// The whole path on a fixture checkpoint: what is remembered, what the model is told, what a person sees.
+
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { buildArtifact } from '../../src/builder/build.ts'
+import { readReference } from '../../src/checkpoint/reference.ts'
+import { answer, emptyMemory } from '../../src/job/answer.ts'
+import type { Ask } from '../../src/job/ask.ts'
+import { type Model, openModel } from '../../src/run/model.ts'
+import { FIXTURES } from '../fixtures.ts'
+
+let folder: string
+let model: Model
+let image: Uint8Array
+const watch = { check() {} }
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  await buildArtifact(join(FIXTURES, 'checkpoints/plain'), join(folder, 'plain'), { precision: 'fp32' })
+  model = await openModel(join(folder, 'plain'), { threads: 1 })
+  image = await readFile(join(FIXTURES, 'references/disc-40x30.png'))
+})
+afterAll(async () => {
+  await model.close()
+  await rm(folder, { recursive: true })
+})
+
+const say = (ask: Partial<Ask>, memory = emptyMemory()) => answer(model, memory, { image, ...ask }, watch)
+
+test('a caption is what transformers generates from the picture alone', async () => {
+  const { description, ids } = await readReference(join(FIXTURES, 'references/plain.safetensors'))
+  const k = description.token_ids.findIndex(
+    ({ picture, prompt, settings }) => picture === 0 && prompt === 0 && settings === 'defaults',
+  )
+  const reply = await say({})
+  expect(reply.token_ids).toEqual(ids(`token_ids.${k}`)[0])
+  expect(reply).toMatchObject({ prompt: '', model: 'plain' })
+})
+
+test('the second question about a picture runs neither decoding nor vision nor queries', async () => {
+  const memory = emptyMemory()
+  const first = await say({ question: 'what is it?' }, memory)
+  const second = await say({ question: 'what is it?' }, memory)
+  expect(first.timings_ms.vision).toBeGreaterThan(0)
+  expect(second.timings_ms).toMatchObject({ image: 0, pixels: 0, vision: 0, queries: 0 })
+  expect(second.token_ids).toEqual(first.token_ids)
+})
+
+test('another picture is another memory', async () => {
+  const memory = emptyMemory()
+  await say({}, memory)
+  const other = await readFile(join(FIXTURES, 'references/triangle-33x57.png'))
+  const reply = await answer(model, memory, { image: other }, watch)
+  expect(reply.timings_ms.vision).toBeGreaterThan(0)
+  expect(memory.size).toBe(2)
+})
+
+test('question and history become the prompt BLIP-2 knows', async () => {
+  const history = [{ question: 'what is it?', answer: 'a dog' }]
+  const { prompt } = await say({ question: ' is it big? ', history })
+  expect(prompt).toBe('Question: what is it? Answer: a dog. Question: is it big? Answer:')
+})
+
+test('the oldest turns go first when the conversation outgrows the model', async () => {
+  const history = Array.from({ length: 20 }, (_, i) => ({ question: `what is ${i}?`, answer: `${i}` }))
+  const { prompt } = await say({ question: 'and now?', history })
+  expect(prompt).toMatch(/Answer: 19\. Question: and now\? Answer:$/)
+  expect(prompt).not.toContain('what is 0?')
+})
+
+test('a question longer than the model can read is the asker’s to shorten', async () => {
+  await expect(say({ question: 'why? '.repeat(200) })).rejects.toMatchObject({
+    kind: 'ask',
+    code: 'question_too_long',
+  })
+})
+
+test('an answer ends where the positions end', async () => {
+  const { token_ids } = await say({ settings: { max_new_tokens: 2000, min_new_tokens: 2000 } })
+  expect(token_ids).toHaveLength(160 - 5 - 1)
+})
+
+test('streams the pieces that make up the text', async () => {
+  const pieces: string[] = []
+  const ask = { image, question: 'what is it?', settings: { max_new_tokens: 12, min_new_tokens: 12 } }
+  const { text } = await answer(model, emptyMemory(), ask, {
+    ...watch,
+    onToken: (piece) => pieces.push(piece),
+  })
+  expect(text).not.toBe('')
+  expect(pieces.join('').trimEnd()).toBe(text)
+})
+
+test.each([
+  [{ settings: { num_beams: 0 } }, 'num_beams'],
+  [{ settings: { num_return_sequences: 2 } }, 'num_return_sequences'],
+  [{ settings: { temperature: -1 } }, 'temperature'],
+])('refuses settings transformers would refuse: %j', async (ask, word) => {
+  await expect(say(ask)).rejects.toMatchObject({
+    kind: 'ask',
+    code: 'bad_settings',
+    message: expect.stringContaining(word),
+  })
+})
+
+test('the same seed draws the same tokens, another seed others', async () => {
+  const settings = { do_sample: true, temperature: 2, max_new_tokens: 12, min_new_tokens: 12 }
+  const draw = async (seed: number) => (await say({ settings: { ...settings, seed } })).token_ids
+  expect(await draw(1)).toEqual(await draw(1))
+  expect(await draw(1)).not.toEqual(await draw(2))
+})
+
+test('a check that throws ends the run', async () => {
+  let left = 4
+  const check = () => {
+    if (left-- === 0) throw new Error('enough')
+  }
+  await expect(answer(model, emptyMemory(), { image }, { check })).rejects.toThrow('enough')
+})

@@ -1,0 +1,21 @@
+// A question and what was said before -> the text the model was trained on.
+
+import { expect, test } from 'vitest'
+import { toPrompt } from '../../src/tokens/prompt.ts'
+
+test.each([
+  ['nothing asked is a caption', undefined, [], ''],
+  ['only spaces are nothing asked', ' \n ', [{ question: 'a', answer: 'b' }], ''],
+  ['a question', ' what is it? ', [], 'Question: what is it? Answer:'],
+  [
+    'earlier exchanges, each answer ended once',
+    'and there?',
+    [
+      { question: 'what is it?', answer: ' a dog ' },
+      { question: 'sure?', answer: 'yes!' },
+    ],
+    'Question: what is it? Answer: a dog. Question: sure? Answer: yes! Question: and there? Answer:',
+  ],
+])('%s', (_, question, history, prompt) => {
+  expect(toPrompt(question, history)).toBe(prompt)
+})
