@@ -1,0 +1,79 @@
+// glimpse build <checkpoint> --out <folder>
+
+import { SingleBar } from 'cli-progress'
+import { Command, Option } from 'commander'
+import { buildArtifact } from '../builder/build.ts'
+import { BusyError } from '../errors.ts'
+import { PRECISIONS, type Precision } from '../quantize/recipes.ts'
+
+const HELP = `
+The checkpoint is a folder as Hugging Face lays it out: config.json, *.safetensors, preprocessor_config.json,
+tokenizer files. Memory stays small: weights pass through one at a time.
+
+  fp32  as it is, for comparisons
+  int8  vision, queries and language model at 8 bits: about half the bytes of an fp16 checkpoint
+  int4  the language model's layers at 4 bits, the rest as int8: about a third
+
+Examples:
+  $ npx glimpse build ./blip2-opt-2.7b --out ./blip2-int4 --precision int4
+  $ npx glimpse caption --model ./blip2-int4 photo.jpg
+`
+
+export function buildCommand(): Command {
+  return new Command('build')
+    .description('makes a checkpoint into graphs that Glimpse runs')
+    .argument('<checkpoint>', 'folder of a BLIP-2 checkpoint with an OPT language model')
+    .requiredOption('-o, --out <folder>', 'where the artifact goes')
+    .addOption(
+      new Option('-p, --precision <name>', 'how weights are stored').choices(PRECISIONS).default('int8'),
+    )
+    .option('--name <name>', "the model's name in replies (default: the checkpoint folder's)")
+    .addHelpText('after', HELP)
+    .action(async (checkpoint: string, options: { out: string; precision: Precision; name?: string }) => {
+      const bar = new SingleBar({
+        format: '{graph} {bar} {percentage}% | {doneMb} of {totalMb} MB | {eta_formatted} left',
+        stream: process.stderr,
+        hideCursor: true,
+        noTTYOutput: false,
+        etaBuffer: 50,
+      })
+      let started = false
+      let interrupted = false
+      const interrupt = () => {
+        interrupted = true
+      }
+      process.once('SIGINT', interrupt)
+      process.once('SIGTERM', interrupt)
+      const onProgress = ({
+        graph,
+        doneBytes,
+        totalBytes,
+      }: {
+        graph: string
+        doneBytes: number
+        totalBytes: number
+      }) => {
+        // Thrown here, the build cleans up after itself before it ends.
+        if (interrupted) throw new BusyError('cancelled', 'The build was interrupted; nothing of it is left.')
+        const shown = { graph: graph.padEnd(8), doneMb: megabytes(doneBytes), totalMb: megabytes(totalBytes) }
+        if (!started) bar.start(totalBytes, 0, shown)
+        started = true
+        bar.update(doneBytes, shown)
+      }
+      try {
+        const manifest = await buildArtifact(checkpoint, options.out, { ...options, onProgress })
+        bar.stop()
+        const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+        process.stdout.write(
+          `${manifest.name} at ${manifest.precision}: ${megabytes(bytes)} MB in ${options.out}, from ${megabytes(manifest.source.weight_bytes)} MB of weights\n` +
+            `Try it: npx glimpse caption --model ${options.out} <picture>\n`,
+        )
+      } finally {
+        bar.stop()
+      }
+    })
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(1)
+}

@@ -1,0 +1,80 @@
+// Flags that several commands share: which model, and how tokens are chosen.
+
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { z } from 'zod'
+import { embeddedArtifact } from '../builder/embedded.ts'
+import { readConfig, SETTINGS, type Setting } from '../config.ts'
+import { type GenerationSettings, generationSettings } from '../run/settings.ts'
+
+/** Every generation setting as a flag: `num_beams` is --num-beams. */
+export function addGenerationFlags(command: Command): Command {
+  for (const [name, schema] of Object.entries(generationSettings.shape)) {
+    const flag = `--${name.replaceAll('_', '-')}`
+    const isSwitch = schema instanceof z.ZodBoolean
+    const option = new Option(isSwitch ? flag : `${flag} <value>`, schema.description).helpGroup(
+      'Choosing tokens (as in transformers):',
+    )
+    if (!isSwitch) {
+      option.argParser((text: string) => {
+        const parsed = schema.safeParse(typed(text))
+        if (!parsed.success) throw new InvalidArgumentError(parsed.error.issues[0]!.message)
+        return parsed.data
+      })
+    }
+    command.addOption(option)
+  }
+  return command
+}
+
+/** What of a command's options are generation settings. */
+export function settingsOf(options: Record<string, unknown>): Partial<GenerationSettings> {
+  const names = Object.keys(generationSettings.shape)
+  const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+  return Object.fromEntries(
+    names.map((name) => [name, options[camel(name)]]).filter(([, value]) => value !== undefined),
+  )
+}
+
+export function addModelFlags(command: Command): Command {
+  return command
+    .option(
+      '-m, --model <folder>',
+      'artifact to run, as `glimpse build` made it (default: the embedded model)',
+    )
+    .option(
+      '--threads <count>',
+      'threads of one operator (default: the cores there are)',
+      parserOf(SETTINGS.threads),
+    )
+}
+
+export interface ModelFlags {
+  model?: string
+  threads?: number
+}
+
+/** The artifact and threads that flags, or else the environment, ask for. */
+export async function modelFor(flags: ModelFlags): Promise<{ artifact: string; threads?: number }> {
+  const config = readConfig()
+  const folder = flags.model ?? config.model
+  const threads = flags.threads ?? config.threads
+  return {
+    artifact: folder === '' ? await embeddedArtifact(config.cacheFolder) : folder,
+    threads: threads === 0 ? undefined : threads,
+  }
+}
+
+/** A flag that means the same as a setting takes the same values. */
+export function parserOf<T>({ parse, expects }: Setting<T>): (text: string) => T {
+  return (text) => {
+    const value = parse(text)
+    if (value === undefined) throw new InvalidArgumentError(`Expected ${expects}.`)
+    return value
+  }
+}
+
+function typed(text: string): unknown {
+  if (text === 'true' || text === 'false') return text === 'true'
+  const number = Number(text)
+  return text.trim() === '' || Number.isNaN(number) ? text : number
+}

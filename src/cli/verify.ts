@@ -1,0 +1,105 @@
+// glimpse verify <artifact> [reference.safetensors]
+
+import { dirname } from 'node:path'
+import { SingleBar } from 'cli-progress'
+import { Command, InvalidArgumentError } from 'commander'
+import { openArtifact, verifyFiles } from '../artifact/open.ts'
+import { readReference } from '../checkpoint/reference.ts'
+import type { Precision } from '../quantize/recipes.ts'
+import { openModel } from '../run/model.ts'
+import { type Comparison, compare } from '../run/verify.ts'
+
+/** float32 sums in another order differ by about 1e-6. The others bound what 8 and 4 bits cost random weights. */
+const TOLERANCE: Record<Precision, number> = { fp32: 1e-4, int8: 0.05, int4: 0.35 }
+
+const HELP = `
+The reference is what transformers computed, recorded with reference/record.py. Every stage goes on from the stage
+before, as when a picture is captioned. Holds, and exits with 0, when each stage's relative error is within the
+tolerance (${Object.entries(TOLERANCE)
+  .map(([precision, tolerance]) => `${precision} ${tolerance}`)
+  .join(', ')}) and, at fp32, all tokens are equal. At 8 and
+4 bits small random models can miss it without being broken; --tolerance sets another.
+
+Examples:
+  $ python reference/record.py ./blip2-opt-2.7b --pictures demo.jpg --prompts "" --out demo.safetensors
+  $ npx glimpse build ./blip2-opt-2.7b --out ./blip2 --precision fp32
+  $ npx glimpse verify ./blip2 demo.safetensors --pictures .
+`
+
+export function verifyCommand(): Command {
+  return new Command('verify')
+    .description('compares an artifact with its checksums, and with what transformers computed')
+    .argument('<artifact>', 'folder that `glimpse build` made')
+    .argument(
+      '[reference]',
+      'file that reference/record.py wrote; without it only the checksums are compared',
+    )
+    .option(
+      '--pictures <folder>',
+      "the reference's pictures (default: beside it); without them its pixels are taken",
+    )
+    .option('--tolerance <error>', 'relative error allowed at each stage', (text) => {
+      const value = Number(text)
+      if (!(value > 0)) throw new InvalidArgumentError('Expected a number above 0.')
+      return value
+    })
+    .option('--json', 'one line of JSON', false)
+    .addHelpText('after', HELP)
+    .action(
+      async (
+        artifact: string,
+        file: string | undefined,
+        options: { pictures?: string; tolerance?: number; json: boolean },
+      ) => {
+        await verifyFiles(artifact, await openArtifact(artifact))
+        if (file === undefined) return void process.stdout.write('All files are as they were built.\n')
+        const reference = await readReference(file)
+        const model = await openModel(artifact)
+        const bar = new SingleBar({ format: 'cases {bar} {value} of {total}', stream: process.stderr })
+        try {
+          bar.start(reference.description.token_ids.length + reference.description.batches.length, 0)
+          const result = await compare(model, reference, options.pictures ?? dirname(file), (done) =>
+            bar.update(done),
+          )
+          bar.stop()
+          const { precision } = model.manifest
+          const tolerance = options.tolerance ?? TOLERANCE[precision]
+          const holds =
+            result.stages.every(({ relativeError }) => relativeError <= tolerance) &&
+            (precision !== 'fp32' || result.tokens.equal === result.tokens.compared)
+          if (options.json) process.stdout.write(`${JSON.stringify({ holds, tolerance, ...result })}\n`)
+          else process.stdout.write(table(result, tolerance, holds))
+          if (!holds) process.exitCode = 1
+        } finally {
+          bar.stop()
+          await model.close()
+        }
+      },
+    )
+}
+
+function table({ stages, tokens }: Comparison, tolerance: number, holds: boolean): string {
+  const row = (cells: string[]) =>
+    `${cells[0]!.padEnd(14)}${cells
+      .slice(1)
+      .map((cell) => cell.padStart(14))
+      .join('')}\n`
+  return [
+    row(['stage', 'values', 'max abs', 'relative', 'within']),
+    ...stages.map(({ stage, values, maxAbsoluteError, relativeError }) =>
+      row([
+        stage,
+        String(values),
+        maxAbsoluteError.toExponential(1),
+        relativeError.toExponential(1),
+        relativeError <= tolerance ? 'yes' : `no: ${tolerance}`,
+      ]),
+    ),
+    `tokens        ${tokens.equal} of ${tokens.compared} cases equal\n`,
+    ...tokens.differing.map(
+      ({ case: name, expected, got }) =>
+        `  ${name}\n    expected ${JSON.stringify(expected)}\n    got      ${JSON.stringify(got)}\n`,
+    ),
+    holds ? 'It holds.\n' : 'It does not hold.\n',
+  ].join('')
+}

@@ -1,0 +1,255 @@
+// A request becomes an Ask: bytes are counted while they come, then parsed, then checked once against a schema.
+//
+//   multipart/form-data   image (a file), question, history (JSON), prompt, stream, and each setting by its name
+//   application/json      image (base64 or data URL), question, history, prompt, stream, settings: {num_beams, ...}
+//   image/*               the picture itself, the other fields in the query string; for a caption only
+//
+// Nobody's URL is fetched here: pictures come as bytes.
+
+import { z } from 'zod'
+import { AskError, BusyError } from '../errors.ts'
+import type { Ask } from '../job/ask.ts'
+import { generationSettings } from '../run/settings.ts'
+
+const MIB = 1024 * 1024
+/** Phones and cameras stay below it. */
+export const MAX_PICTURE_BYTES = 20 * MIB
+/** What may come around the picture: words, history, settings. */
+const MAX_WORDS_BYTES = MIB / 4
+/** Four characters carry three bytes (RFC 4648, section 4). */
+const BASE64_OVERHEAD = 4 / 3
+/** Three times the fields there are; a body of a million parts is not worth parsing. */
+const MAX_PARTS = 64
+const MAX_QUESTION_CHARACTERS = 2_000
+/** The language model reads the last few at best. */
+const MAX_TURNS = 100
+/** So many faults are named in one answer. */
+const MAX_FAULTS = 5
+
+/** Half of a surrogate pair is no text, and tokenizers fail on it. */
+const text = z.string().refine((value) => !/\p{Surrogate}/u.test(value), 'must be well-formed Unicode')
+
+const captionFields = z.strictObject({
+  image: z.instanceof(Uint8Array, { error: 'Expected a picture but got none' }),
+  prompt: text.max(MAX_QUESTION_CHARACTERS).optional(),
+  settings: generationSettings.partial().optional(),
+  stream: z.boolean().optional(),
+})
+
+const answerFields = captionFields.extend({
+  question: text.max(MAX_QUESTION_CHARACTERS).optional(),
+  history: z
+    .array(z.strictObject({ question: text, answer: text }))
+    .max(MAX_TURNS)
+    .optional(),
+})
+
+const SETTINGS = Object.keys(generationSettings.shape)
+
+export interface Wanted {
+  ask: Ask
+  /** Server-sent events instead of one JSON body. */
+  stream: boolean
+}
+
+/**
+ * Reads and checks the whole request.
+ * @throws AskError with words for whoever asks; BusyError `cancelled` when the client leaves halfway.
+ */
+export async function readAsk(request: Request, want: 'caption' | 'answer'): Promise<Wanted> {
+  const { fields, flat } = await readFields(request, want)
+  if (want === 'caption' && ('question' in fields || 'history' in fields)) {
+    throw new AskError('bad_field', 'POST /v1/caption takes no question. Send it to POST /v1/answer.')
+  }
+  const schema = want === 'caption' ? captionFields : answerFields
+  const known = Object.keys(schema.shape).flatMap((name) => (flat && name === 'settings' ? SETTINGS : [name]))
+  const checked = schema.safeParse(fields)
+  if (!checked.success) throw faulty(checked.error, known)
+
+  const { stream, ...ask }: z.infer<typeof answerFields> = checked.data
+  if (ask.image.length === 0) throw noPicture()
+  if (ask.image.length > MAX_PICTURE_BYTES) throw tooLarge()
+  if (want === 'answer') checkQuestion(ask)
+  return { ask, stream: stream ?? request.headers.get('accept')?.includes('text/event-stream') ?? false }
+}
+
+function checkQuestion(ask: Ask): void {
+  const asked = (ask.question ?? '').trim() !== ''
+  if (!asked && ask.prompt === undefined) {
+    throw new AskError(
+      'no_question',
+      'Expected a question in the field question but got none. For a caption use POST /v1/caption.',
+    )
+  }
+  if (ask.prompt !== undefined && (asked || ask.history !== undefined)) {
+    throw new AskError('bad_field', 'prompt takes the place of question and history. Send one or the other.')
+  }
+}
+
+/** `flat`: the settings came beside the other fields, not inside `settings`. */
+interface Fields {
+  fields: Record<string, unknown>
+  flat: boolean
+}
+
+async function readFields(request: Request, want: 'caption' | 'answer'): Promise<Fields> {
+  const type = request.headers.get('content-type') ?? ''
+  const query = [...new URL(request.url).searchParams]
+  if (want === 'caption' && /^(image\/|application\/octet-stream)/i.test(type)) {
+    const image = await readBytes(request, MAX_PICTURE_BYTES)
+    return { fields: { ...fromPairs(query), image }, flat: true }
+  }
+  if (query.length > 0)
+    throw new AskError('bad_field', 'Expected all fields in the body, none in the address.')
+  if (/^multipart\/form-data\b/i.test(type)) {
+    const body = await readBytes(request, MAX_PICTURE_BYTES + MAX_WORDS_BYTES)
+    return { fields: await fromForm(body, type), flat: true }
+  }
+  if (/^application\/json\b/i.test(type)) {
+    const body = await readBytes(request, MAX_PICTURE_BYTES * BASE64_OVERHEAD + MAX_WORDS_BYTES)
+    return { fields: fromJson(body), flat: false }
+  }
+  throw new AskError(
+    'wrong_type',
+    'Expected the content type multipart/form-data (with a file in the field image) or application/json ' +
+      `${want === 'caption' ? 'or image/* ' : ''}but got another or none.`,
+  )
+}
+
+/** Counts what really comes: a content length may be absent, or a lie. */
+async function readBytes(request: Request, limitBytes: number): Promise<Uint8Array> {
+  if (Number(request.headers.get('content-length')) > limitBytes) throw tooLarge()
+  const chunks: Uint8Array[] = []
+  let size = 0
+  const reader = request.body?.getReader()
+  while (reader) {
+    const { done, value } = await reader.read().catch((cause: unknown) => {
+      throw new BusyError('cancelled', 'The client left before its request was complete.', { cause })
+    })
+    if (done) break
+    size += value.length
+    // Not cancelled: that would close the connection before the refusal is read. The server drains it.
+    if (size > limitBytes) throw tooLarge()
+    chunks.push(value)
+  }
+  const whole = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, at)
+    at += chunk.length
+  }
+  return whole
+}
+
+async function fromForm(body: Uint8Array, type: string): Promise<Record<string, unknown>> {
+  const boundary = /boundary="?([^";]+)/i.exec(type)?.[1]
+  if (boundary !== undefined && countUpTo(body, `--${boundary}`, MAX_PARTS) === MAX_PARTS) {
+    throw new AskError('bad_form', `Expected a form of a few fields but got ${MAX_PARTS} or more.`)
+  }
+  const form = await new Response(body as BodyInit, { headers: { 'content-type': type } })
+    .formData()
+    .catch((cause: unknown) => {
+      const message = 'Expected a multipart form but could not read one. With curl: -F image=@picture.jpg'
+      throw new AskError('bad_form', message, { cause })
+    })
+  const pairs: [string, unknown][] = []
+  for (const [name, value] of form) {
+    pairs.push([name, typeof value === 'string' ? value : new Uint8Array(await value.arrayBuffer())])
+  }
+  return fromPairs(pairs)
+}
+
+/** Fields that are all text on the way: settings and `stream` become numbers and booleans, `history` an array. */
+function fromPairs(pairs: [string, unknown][]): Record<string, unknown> {
+  const fields: Record<string, unknown> = {}
+  const settings: Record<string, unknown> = {}
+  for (const [name, value] of pairs) {
+    const into = SETTINGS.includes(name) ? settings : fields
+    if (Object.hasOwn(into, name))
+      throw new AskError('bad_field', `Expected ${quote(name)} once but got it twice.`)
+    if (name === 'image' && typeof value === 'string') {
+      throw new AskError(
+        'no_picture',
+        'Expected a file in the field image but got text. With curl: -F image=@picture.jpg',
+      )
+    }
+    const isJson = into === settings || name === 'history' || name === 'stream'
+    into[name] = isJson && typeof value === 'string' ? parsedOr(value) : value
+  }
+  return Object.keys(settings).length > 0 ? { ...fields, settings } : fields
+}
+
+function fromJson(body: Uint8Array): Record<string, unknown> {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  } catch {
+    // The parser's own message quotes the body, which may hold a question.
+    throw new AskError('bad_json', 'Expected the body to be JSON in UTF-8 but could not read it.')
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw new AskError('bad_json', 'Expected a JSON object with the field image.')
+  }
+  const fields = { ...parsed } as Record<string, unknown>
+  if (fields.image !== undefined) fields.image = fromBase64(fields.image)
+  return fields
+}
+
+/** Plain base64 or a data URL (RFC 2397); line breaks are allowed, as the `base64` command makes them. */
+function fromBase64(value: unknown): Uint8Array {
+  const letters =
+    typeof value === 'string' ? value.replace(/^data:[^,]{0,200};base64,/i, '').replace(/\s+/g, '') : ''
+  if (letters === '' && typeof value === 'string') throw noPicture()
+  if (letters.length % 4 === 1 || !/^[A-Za-z0-9+/]+={0,2}$/.test(letters)) {
+    throw new AskError(
+      'bad_base64',
+      'Expected image to be base64, or a data URL with base64, but got something else.',
+    )
+  }
+  return new Uint8Array(Buffer.from(letters, 'base64'))
+}
+
+/** How often the text occurs, counting no further than the limit. */
+function countUpTo(body: Uint8Array, needle: string, limit: number): number {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  let count = 0
+  for (let at = bytes.indexOf(needle); at >= 0 && count < limit; at = bytes.indexOf(needle, at + 1)) count++
+  return count
+}
+
+/** The text itself when it is no JSON, for the schema to judge: `never` is a setting's value. */
+function parsedOr(value: string): unknown {
+  try {
+    return JSON.parse(value)
+  } catch {
+    return value
+  }
+}
+
+function faulty(error: z.ZodError, known: readonly string[]): AskError {
+  if (error.issues.some((issue) => issue.path[0] === 'image')) return noPicture()
+  const faults = error.issues.slice(0, MAX_FAULTS).map((issue) => {
+    if (issue.code !== 'unrecognized_keys') return `${issue.path.join('.')}: ${issue.message}`
+    const of =
+      issue.path[0] === 'settings' ? SETTINGS : issue.path.length > 0 ? ['question', 'answer'] : known
+    return `Unknown field ${issue.keys.slice(0, MAX_FAULTS).map(quote).join(', ')}. Known here: ${of.join(', ')}`
+  })
+  return new AskError('bad_field', `${faults.join('; ')}.`)
+}
+
+/** A stranger's word, short and on one line. */
+function quote(name: string): string {
+  return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name)
+}
+
+function noPicture(): AskError {
+  return new AskError('no_picture', 'Expected a picture in the field image but got none.')
+}
+
+function tooLarge(): AskError {
+  const limit = MAX_PICTURE_BYTES / MIB
+  return new AskError(
+    'picture_too_large',
+    `Expected a picture of at most ${limit} MiB but got more. Send a smaller one.`,
+  )
+}

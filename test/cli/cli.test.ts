@@ -1,0 +1,186 @@
+// The command line as a person types it: each test is a process.
+
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FIXTURES } from '../fixtures.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const DISC = join(FIXTURES, 'references/disc-40x30.png')
+const TRIANGLE = join(FIXTURES, 'references/triangle-33x57.png')
+let folder: string
+let artifact: string
+
+interface Result {
+  code: number
+  out: string
+  err: string
+}
+
+function glimpse(args: string[], env: Record<string, string> = {}): Promise<Result> {
+  return new Promise((resolve) => {
+    const command = [join(ROOT, 'dist/cli/main.js'), ...args]
+    execFile(process.execPath, command, { cwd: ROOT, env: { ...process.env, ...env } }, (error, out, err) =>
+      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err }),
+    )
+  })
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  artifact = join(folder, 'plain')
+  const { code, out, err } = await glimpse([
+    'build',
+    join(FIXTURES, 'checkpoints/plain'),
+    '--out',
+    artifact,
+    '--precision',
+    'fp32',
+  ])
+  expect(err).toBe('')
+  expect(code).toBe(0)
+  expect(out).toContain(`glimpse caption --model ${artifact}`)
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+test('caption --json is one line with text, ids, prompt, times and the model', async () => {
+  const { out, code } = await glimpse(['caption', '--json', '--model', artifact, DISC])
+  expect(code).toBe(0)
+  expect(out.trim().split('\n')).toHaveLength(1)
+  const reply = JSON.parse(out)
+  expect(Object.keys(reply.timings_ms)).toEqual([
+    'queue',
+    'image',
+    'pixels',
+    'vision',
+    'queries',
+    'tokens',
+    'total',
+  ])
+  expect(reply).toMatchObject({
+    text: expect.any(String),
+    token_ids: expect.any(Array),
+    prompt: '',
+    model: 'plain',
+  })
+})
+
+test('ask gives the question to the model', async () => {
+  const { out } = await glimpse(['ask', '--json', '--model', artifact, DISC, 'what is it?'])
+  expect(JSON.parse(out)).toMatchObject({ prompt: 'Question: what is it? Answer:' })
+})
+
+test('generation flags are transformers’ names with dashes', async () => {
+  const args = [
+    '--num-beams',
+    '3',
+    '--num-return-sequences',
+    '2',
+    '--max-new-tokens',
+    '4',
+    '--early-stopping',
+    'never',
+  ]
+  const { out } = await glimpse(['caption', '--json', '--model', artifact, ...args, DISC])
+  const { sequences } = JSON.parse(out)
+  expect(sequences).toHaveLength(2)
+  for (const { token_ids } of sequences) expect(token_ids.length).toBeLessThanOrEqual(4)
+})
+
+test('one bad picture among several costs only its own caption', async () => {
+  const text = join(folder, 'notes.txt')
+  await writeFile(text, 'no picture')
+  const { out, err, code } = await glimpse(['caption', '--json', '--model', artifact, DISC, text, TRIANGLE])
+  expect(
+    out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).image),
+  ).toEqual([DISC, TRIANGLE])
+  expect(err).toContain(text)
+  expect(err).toContain('Expected a JPEG')
+  expect(code).toBe(1)
+})
+
+test.each([
+  [['caption', '--model', '/nowhere', DISC], 'glimpse build <checkpoint>'],
+  [['caption', 'nothere.png'], 'there is no such file'],
+  [['ask', DISC, '  '], 'Expected a question'],
+  [['caption', '--num-beams', 'many', DISC], '--num-beams'],
+  [['caption', '--beams', '3', DISC], 'unknown option'],
+  [['build', '/nowhere', '--out', '/tmp/never'], 'config.json'],
+  [['build', 'src', '--out', 'src'], 'new, empty or an artifact built before'],
+])('%j ends with what to do', async (args, words) => {
+  const { code, err, out } = await glimpse(args)
+  expect(code).toBe(1)
+  expect(err).toContain(words)
+  expect(err).not.toContain('    at ')
+  expect(out).toBe('')
+})
+
+test('a build that fails leaves nothing behind', async () => {
+  const { code } = await glimpse(['build', join(FIXTURES, 'references'), '--out', join(folder, 'broken')])
+  expect(code).toBe(1)
+  expect(await readdir(folder)).not.toContain('broken')
+})
+
+test('settings that are wrong or unknown are reported together', async () => {
+  const { err, code } = await glimpse(['caption', DISC], { GLIMPSE_PORT: 'http', GLIMPSE_PROT: '1' })
+  expect(code).toBe(1)
+  expect(err).toContain('GLIMPSE_PORT must be a whole number')
+  expect(err).toContain('GLIMPSE_PROT is no setting')
+})
+
+test('verify holds for the artifact of the checkpoint the reference was recorded with, and for no other', async () => {
+  const references = join(FIXTURES, 'references')
+  const { out, code } = await glimpse(['verify', artifact, join(references, 'plain.safetensors')])
+  expect(out).toContain('158 of 158 cases equal')
+  expect(code).toBe(0)
+  const small = join(folder, 'int4')
+  await glimpse(['build', join(FIXTURES, 'checkpoints/plain'), '--out', small, '--precision', 'int4'])
+  const strict = await glimpse([
+    'verify',
+    '--json',
+    '--tolerance',
+    '1e-4',
+    small,
+    join(references, 'plain.safetensors'),
+  ])
+  expect(JSON.parse(strict.out)).toMatchObject({ holds: false, tokens: { compared: 158 } })
+  expect(strict.code).toBe(1)
+})
+
+test('help is there even when a setting is wrong', async () => {
+  const { out, code } = await glimpse(['--help'], { GLIMPSE_PORT: 'http' })
+  expect(code).toBe(0)
+  expect(out).toContain('GLIMPSE_PORT')
+})
+
+test('serving on a port that is taken ends with what to do', async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address() as AddressInfo
+  const { code, err } = await glimpse(['serve', '--model', artifact, '--port', String(port)])
+  other.close()
+  expect(code).toBe(1)
+  expect(err).toContain(String(port))
+  expect(err).not.toContain('    at ')
+})
+
+test('ends quietly when nobody reads on', async () => {
+  const command = `${process.execPath} dist/cli/main.js caption --model ${artifact} ${DISC} ${TRIANGLE} ${DISC} | true`
+  const { stderr } = await promisify(execFile)('bash', ['-c', command], { cwd: ROOT })
+  expect(stderr).toBe('')
+})
+
+test('every command teaches by example', async () => {
+  for (const command of ['', 'caption', 'ask', 'build', 'serve', 'evaluate', 'verify']) {
+    const { out } = await glimpse([...(command ? [command] : []), '--help'])
+    expect(out, command).toContain('$ npx glimpse')
+  }
+})

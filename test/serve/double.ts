@@ -1,0 +1,136 @@
+// Engine's second implementation: says the same about every picture, fails and waits when told to.
+
+import { createHash } from 'node:crypto'
+import { AskError, BusyError } from '../../src/errors.ts'
+import type { Ask, Reply } from '../../src/job/ask.ts'
+import type { Engine } from '../../src/job/engine.ts'
+
+export const CAPTION = 'two red apples on a white table'
+
+/** The smallest PNG: 1 x 1, made by `convert -size 1x1 xc:red`. */
+export const PNG = new Uint8Array(
+  Buffer.from(
+    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==',
+    'base64',
+  ),
+)
+
+export interface Double extends Engine {
+  /** Every ask that came, in order. */
+  readonly asks: Ask[]
+  /** How many runs ended because their signal was aborted. */
+  readonly aborted: number
+  readonly closed: boolean
+  /** The next runs fail with it; undefined again lets them succeed. */
+  fail(error: unknown): void
+  /** Runs wait from now on, until `release`. */
+  hold(): void
+  release(): void
+}
+
+export function doubleEngine(pieceDelayMs = 0): Double {
+  const asks: Ask[] = []
+  let failure: unknown
+  let held = Promise.resolve()
+  let release = () => {}
+  let load = 0
+  let aborted = 0
+  let closed = false
+
+  async function run(ask: Ask, hooks: Parameters<Engine['answer']>[1] = {}): Promise<Reply> {
+    const { signal, onToken } = hooks
+    await Promise.race([held, once(signal)])
+    if (failure !== undefined) throw failure
+    if (!isPng(ask.image)) {
+      throw new AskError(
+        'not_a_picture',
+        'Expected a picture (JPEG, PNG, WebP, GIF, AVIF or TIFF) but got something else.',
+      )
+    }
+    const text = ask.question ? `answer ${(ask.history?.length ?? 0) + 1} to ${ask.question}` : CAPTION
+    const pieces = text.split(/(?= )/)
+    for (const piece of pieces) {
+      if (pieceDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, pieceDelayMs))
+      if (signal?.aborted) {
+        aborted++
+        throw new BusyError('cancelled', 'The run was cancelled.')
+      }
+      onToken?.(piece)
+    }
+    const token_ids = pieces.map((_, index) => index)
+    return {
+      text,
+      token_ids,
+      sequences: [{ text, token_ids }],
+      prompt: ask.question ? `Question: ${ask.question} Answer:` : '',
+      timings_ms: { queue: 0, image: 3, pixels: 5, vision: 140, queries: 22, tokens: 61, total: 231 },
+      model: 'double',
+      picture: createHash('sha256').update(ask.image).digest('hex'),
+    }
+  }
+
+  return {
+    model: {
+      name: 'double',
+      precision: 'fp32',
+      about: {
+        sees: 'Emoji and clip art: one to six things, their colours and shapes. No photographs, no text.',
+        nouns: [
+          'apple',
+          'bird',
+          'boat',
+          'cat',
+          'dog',
+          'fish',
+          'flower',
+          'house',
+          'key',
+          'leaf',
+          'moon',
+          'star',
+          'tree',
+        ],
+        examples: ['What colour are they?', 'How many are there?', 'Is there a dog?'],
+      },
+    },
+    asks,
+    get load() {
+      return load
+    },
+    ready: true,
+    get aborted() {
+      return aborted
+    },
+    get closed() {
+      return closed
+    },
+    answer(ask, hooks) {
+      asks.push(ask)
+      load++
+      return run(ask, hooks).finally(() => load--)
+    },
+    fail(error) {
+      failure = error
+    },
+    hold() {
+      held = new Promise((resolve) => {
+        release = resolve
+      })
+    },
+    release: () => release(),
+    async close() {
+      closed = true
+    },
+  }
+}
+
+function isPng(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.subarray(0, 4)).toString('latin1') === '\x89PNG'
+}
+
+function once(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) resolve()
+    signal?.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

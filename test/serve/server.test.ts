@@ -1,0 +1,105 @@
+// Over real sockets: what a Request alone cannot show.
+
+import { request } from 'node:http'
+import { afterEach, expect, test, vi } from 'vitest'
+import { SetupError } from '../../src/errors.ts'
+import { MAX_PICTURE_BYTES } from '../../src/serve/request.ts'
+import { type RunningServer, type ServerOptions, startServer } from '../../src/serve/server.ts'
+import { CAPTION, doubleEngine, PNG } from './double.ts'
+
+const running: RunningServer[] = []
+afterEach(async () => {
+  for (const server of running.splice(0)) await server.close()
+})
+
+async function start(options: ServerOptions = {}) {
+  const engine = doubleEngine()
+  const server = await startServer(engine, { port: 0, ...options })
+  running.push(server)
+  const caption = (path = '/v1/caption', signal?: AbortSignal) =>
+    fetch(server.url + path, {
+      method: 'POST',
+      body: PNG as BodyInit,
+      headers: { 'content-type': 'image/png' },
+      signal,
+    })
+  return { engine, server, caption }
+}
+
+test('port 0 takes a free port on this machine only, and answers there', async () => {
+  const { server, caption } = await start()
+  expect(server.url).toBe(`http://127.0.0.1:${server.port}`)
+  expect(await (await caption()).json()).toMatchObject({ text: CAPTION })
+})
+
+test('a taken port is a SetupError that says which and how to choose another', async () => {
+  const { server } = await start()
+  const second = startServer(doubleEngine(), { port: server.port })
+  await expect(second).rejects.toThrow(SetupError)
+  await expect(second).rejects.toThrow(new RegExp(`Port ${server.port} on 127.0.0.1 is taken.*--port`))
+})
+
+test('an address of another machine is a SetupError', async () => {
+  await expect(startServer(doubleEngine(), { port: 0, host: '192.0.2.1' })).rejects.toThrow(/192.0.2.1/)
+})
+
+test('closing lets the running ask finish, takes no other, then closes the engine, once', async () => {
+  const { engine, server, caption } = await start()
+  engine.hold()
+  const last = caption()
+  await vi.waitFor(() => expect(engine.load).toBe(1))
+  const closed = Promise.all([server.close(), server.close()])
+  await expect(caption()).rejects.toThrow()
+  expect(engine.closed).toBe(false)
+  engine.release()
+  expect(await (await last).json()).toMatchObject({ text: CAPTION })
+  await closed
+  expect(engine.closed).toBe(true)
+})
+
+test('closing cancels what runs past the grace', async () => {
+  const { engine, server, caption } = await start({ graceMs: 50 })
+  engine.hold()
+  const last = caption()
+  last.catch(() => {})
+  await vi.waitFor(() => expect(engine.load).toBe(1))
+  await server.close()
+  await expect(last).rejects.toThrow()
+  await vi.waitFor(() => expect(engine.aborted).toBe(1))
+  expect(engine.closed).toBe(true)
+})
+
+test.each(['/v1/caption', '/v1/caption?stream=true'])(
+  'a connection that breaks aborts the run of %s',
+  async (path) => {
+    const { engine, caption } = await start()
+    engine.hold()
+    const client = new AbortController()
+    const answer = caption(path, client.signal)
+    answer.catch(() => {})
+    await vi.waitFor(() => expect(engine.load).toBe(1))
+    client.abort()
+    await vi.waitFor(() => expect(engine.aborted).toBe(1))
+  },
+)
+
+test('a sender of too much, without a length, still hears why', async () => {
+  const { engine, server } = await start()
+  const status = await new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'image/png', 'transfer-encoding': 'chunked' }
+    const sending = request(`${server.url}/v1/caption`, { method: 'POST', headers })
+    sending.on('response', (response) => resolve(response.resume().statusCode))
+    sending.on('error', reject)
+    sending.end(Buffer.alloc(MAX_PICTURE_BYTES + 1))
+  })
+  expect(status).toBe(413)
+  expect(engine.asks).toHaveLength(0)
+})
+
+test('bytes that are no HTTP leave the server standing', async () => {
+  const { server, caption } = await start()
+  const { connect } = await import('node:net')
+  const socket = connect(server.port, '127.0.0.1', () => socket.end('\x00\x01garbage\r\n\r\n'))
+  await new Promise((resolve) => socket.on('close', resolve).resume())
+  expect((await caption()).status).toBe(200)
+})
