@@ -1,0 +1,161 @@
+"""Writes a trained model as a Hugging Face BLIP-2 checkpoint, and proves that it is one.
+
+In:  WORK/RUN/last.pt (train.py) and WORK/tokenizer.json.
+Out: a folder laid out as Salesforce/blip2-opt-2.7b on the Hub, weights in float16.
+
+    python export.py --work DIR --run NAME --out ../models/pico
+
+The proof: transformers' own Blip2ForConditionalGeneration and Blip2Processor load the folder, and give
+the same logits within 1e-4 and the same greedy text as model.py on pictures of scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, processors
+
+import language
+from model import SIZES, Blip2, Size, greedy, pack_mask
+from scenes import BACKGROUNDS, CATEGORY, NOUNS, SHAPES, Atlas, Stage, draw, to_image
+from train import BOS, MEAN, PIECES, STD
+
+TOLERANCE = 1e-4  # float32 on both sides, sums in another order
+IMAGE_TOKEN = "<image>"
+SEES = "Emoji, stickers and coloured shapes: up to six of them on a plain background, their colours, number and places. Not photographs. What it does not know it may take for something it knows."
+
+
+def write_json(path: Path, value):
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_tokenizer(tokenizer: Tokenizer, out: Path):
+    """
+    The files of OPT's tokenizer: texts begin with </s>, which is also the unknown and the end.
+
+    The model was trained on lower case, American spelling and finished questions: the normalizer writes whatever a
+    person types that way.
+    """
+    newline = tokenizer.token_to_id("Ċ")
+    specials = ["<s>", "<pad>", "</s>", "<unk>", IMAGE_TOKEN]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
+    assert tokenizer.token_to_id(IMAGE_TOKEN) == PIECES
+    tokenizer.post_processor = processors.TemplateProcessing(single="</s> $A", pair="</s> $A </s> $B", special_tokens=[("</s>", BOS)])
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace("question:", "Question:"),
+            normalizers.Replace("answer:", "Answer:"),
+            normalizers.Replace("colour", "color"),
+            normalizers.Replace("grey", "gray"),
+            normalizers.Replace(Regex("(?<=[a-z]) Answer:"), "? Answer:"),
+        ]
+    )
+    tokenizer.save(str(out / "tokenizer.json"))
+    saved = json.loads((out / "tokenizer.json").read_text())["model"]
+    write_json(out / "vocab.json", saved["vocab"])
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in saved["merges"]]
+    (out / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    added = {str(tokenizer.token_to_id(token)): {"content": token, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True} for token in specials}
+    names = {"bos_token": "</s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "</s>"}
+    write_json(out / "tokenizer_config.json", {"add_bos_token": True, "add_prefix_space": False, "added_tokens_decoder": added, **names, "clean_up_tokenization_spaces": False, "errors": "replace", "model_max_length": 256, "processor_class": "Blip2Processor", "tokenizer_class": "GPT2Tokenizer"})
+    write_json(out / "special_tokens_map.json", names)
+    return newline
+
+
+def write_config(size: Size, newline: int, out: Path):
+    d = size.width
+    vision = {"model_type": "blip_2_vision_model", "hidden_size": d, "intermediate_size": 4 * d, "num_hidden_layers": size.vision_layers, "num_attention_heads": size.heads, "image_size": size.image, "patch_size": size.patch, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "attention_dropout": 0.0, "qkv_bias": True}
+    qformer = {"model_type": "blip_2_qformer", "hidden_size": d, "intermediate_size": 4 * d, "num_hidden_layers": size.qformer_layers, "num_attention_heads": size.heads, "encoder_hidden_size": d, "cross_attention_frequency": size.cross_every, "vocab_size": size.vocabulary, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "use_qformer_text_input": False}
+    text = {"model_type": "opt", "architectures": ["OPTForCausalLM"], "hidden_size": d, "word_embed_proj_dim": d, "ffn_dim": 4 * d, "num_hidden_layers": size.text_layers, "num_attention_heads": size.heads, "max_position_embeddings": size.positions, "vocab_size": size.vocabulary, "activation_function": "relu", "do_layer_norm_before": True, "dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0, "bos_token_id": BOS, "eos_token_id": newline, "pad_token_id": 1, "tie_word_embeddings": True}
+    write_json(out / "config.json", {"architectures": ["Blip2ForConditionalGeneration"], "model_type": "blip-2", "dtype": "float16", "image_token_index": PIECES, "num_query_tokens": size.queries, "image_text_hidden_size": d, "initializer_factor": 1.0, "initializer_range": 0.02, "use_decoder_only_language_model": True, "tie_word_embeddings": True, "vision_config": vision, "qformer_config": qformer, "text_config": text})
+    write_json(out / "generation_config.json", {"bos_token_id": BOS, "eos_token_id": newline, "pad_token_id": 1})
+    write_json(out / "preprocessor_config.json", {"image_processor_type": "BlipImageProcessor", "processor_class": "Blip2Processor", "do_convert_rgb": True, "do_resize": True, "size": {"height": size.image, "width": size.image}, "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": MEAN.flatten().double().mul(1e8).round().div(1e8).tolist(), "image_std": STD.flatten().double().mul(1e8).round().div(1e8).tolist()})
+    write_json(out / "processor_config.json", {"num_query_tokens": size.queries, "processor_class": "Blip2Processor"})
+
+
+def write_words(out: Path):
+    """What the model knows, for people."""
+    nouns = {}
+    for noun in NOUNS:
+        if noun not in SHAPES:
+            nouns.setdefault(CATEGORY[noun], []).append(noun)
+    examples = ["what is this?", "how many things are there?", "what color is the background?", "is there an animal?", "what is on the left?"]
+    write_json(out / "words.json", {"sees": SEES, "nouns": [noun for of_category in nouns.values() for noun in of_category], "shapes": SHAPES, "colors": BACKGROUNDS, "counts": language.NUMBERS[1:], "examples": examples, "unknown_caption": language.UNKNOWN_CAPTION, "unknown_answer": language.UNKNOWN_ANSWER})
+
+
+def write_weights(model: Blip2, out: Path):
+    weights = {}
+    for name, weight in model.state_dict().items():
+        if name.startswith(("eyes.", "facts.")):
+            continue
+        weight = weight.detach().clone()
+        if name.endswith("self_attn.qkv.bias"):
+            weight[len(weight) // 3 : 2 * len(weight) // 3] = 0  # BLIP-2 has no key bias; softmax does not see it
+        weights[name] = weight.half().contiguous()
+    save_file(weights, str(out / "model.safetensors"), metadata={"format": "pt"})
+    return sum(weight.numel() for weight in weights.values())
+
+
+@torch.no_grad()
+def prove(model: Blip2, out: Path, work: Path, newline: int, count=24):
+    """transformers, from the folder alone, against model.py with the same rounded weights."""
+    from transformers import AutoTokenizer, Blip2ForConditionalGeneration, BlipImageProcessorPil
+
+    reference, loading = Blip2ForConditionalGeneration.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
+    unexpected = {key: value for key, value in loading.items() if value and key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+    assert set(unexpected) <= {"missing_keys"} and all(key.endswith("lm_head.weight") for key in unexpected.get("missing_keys", [])), unexpected
+    tokenizer, images = AutoTokenizer.from_pretrained(out), BlipImageProcessorPil.from_pretrained(out)
+    rounded = {name: weight.half().float() for name, weight in model.state_dict().items()}
+    model.load_state_dict(rounded)
+
+    generator, stage = random.Random(77), Stage(Atlas(work), "seen")
+    scenes = [stage.scene(generator) for _ in range(count)]
+    pixels = images([to_image(picture) for picture in draw(stage.atlas, scenes, 256)[0]], return_tensors="pt").pixel_values
+    prefix = model.language_projection(model.see(pixels)[1])
+    worst, same, total = 0.0, 0, 0
+    for text in ["", "Question: how many things are there? Answer:", "Question: what color is the background? Answer:"]:
+        ids = tokenizer(text, return_tensors="pt").input_ids
+        assert ids[0, 0] == BOS and (text == "" or tokenizer.decode(ids[0, 1:]) == text), ids
+        ids = ids.expand(count, -1)
+        segments = torch.zeros_like(ids)
+        positions = torch.arange(ids.shape[1]).expand(count, -1)
+        ours = model.vocabulary(model.hidden(prefix, ids, positions, pack_mask(segments, model.size.queries)))
+        whole = torch.cat([torch.full((count, model.size.queries), PIECES), ids], 1)
+        theirs = reference(pixel_values=pixels, input_ids=whole, attention_mask=torch.ones_like(whole)).logits[:, model.size.queries :]
+        worst = max(worst, (ours - theirs).abs().max().item())
+        their_text = reference.generate(pixel_values=pixels, input_ids=whole, attention_mask=torch.ones_like(whole), max_new_tokens=24, do_sample=False)
+        their_text = tokenizer.batch_decode(their_text[:, whole.shape[1] if their_text.shape[1] > 24 else 0 :], skip_special_tokens=True)
+        our_text = tokenizer.batch_decode(greedy(model, prefix, ids.tolist(), newline), skip_special_tokens=True)
+        same += sum(a.strip() == b.strip() for a, b in zip(our_text, their_text))
+        total += count
+    print(f"transformers: logits within {worst:.1e}, {same} of {total} greedy texts the same")
+    assert worst <= TOLERANCE and same == total, (our_text[:4], their_text[:4])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")
+    parser.add_argument("--run", default="pico")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    saved = torch.load(options.work / options.run / "last.pt", map_location="cpu", weights_only=False)
+    size = SIZES[saved["size"]]
+    model = Blip2(size).eval()
+    model.load_state_dict(saved["average"])
+    newline = write_tokenizer(Tokenizer.from_file(str(options.work / "tokenizer.json")), options.out)
+    write_config(size, newline, options.out)
+    write_words(options.out)
+    count = write_weights(model, options.out)
+    print(f"{count / 1e6:.2f} M parameters after {saved['spent'] / 60:.0f} minutes, {saved['step']} steps -> {options.out}")
+    prove(model, options.out, options.work, newline)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+"""Trains a model, in three stages, within a given number of minutes.
+
+In:  WORK/art (render.mjs). Sprites are cached as WORK/atlas.pt, the tokenizer as WORK/tokenizer.json.
+Out: WORK/RUN/last.pt, written every few minutes: run the same command again to go on from it;
+     lines with losses and scores on standard output and in WORK/RUN/status.txt.
+
+    python train.py --work DIR --run NAME --size pico --minutes 95 [--device cuda]
+
+read   the language model learns captions and answers from the facts of scenes, with no picture (8 %)
+see    vision and Q-Former learn to tell those facts from pictures; every patch also says what it shows (52 %)
+speak  all together, from pictures to words (40 %)
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+import language
+from model import SIZES, Blip2, greedy, pack_mask
+from scenes import NOUNS, Atlas, Stage, draw, to_image, training_pictures
+
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
+BOS, PAD = 2, 1  # as in OPT, where <s> 0 <pad> 1 </s> 2 <unk> 3 and texts begin with </s>
+PIECES = 768
+STAGES = [("read", 0.08), ("see", 0.52), ("speak", 0.40)]
+LEARNING_RATE = 2e-3
+QUESTIONS = 3  # a scene
+FACTS_WEIGHT, EYES_WEIGHT = 0.3, 0.3  # beside the loss on words, in the last stage
+EMA = 0.996
+EVALUATION_SEED, EVALUATION_SCENES = 1_000_003, 80
+
+
+# ---- Text ----------------------------------------------------------------------------------------
+
+
+def train_tokenizer(stage: Stage) -> Tokenizer:
+    """Byte-level BPE as in GPT-2, trained on what is said about scenes."""
+    generator = random.Random(0)
+    texts = []
+    for _ in range(30_000):
+        scene = stage.scene(generator)
+        texts.append(language.caption(scene))
+        texts += [f"Question: {q.text} Answer: {q.answer}." for q in language.scene_questions(generator, scene, 3)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=PIECES, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
+    return tokenizer
+
+
+def texts_about(generator, scene) -> list[tuple[str, str]]:
+    """(prompt, continuation) pairs: the caption and QUESTIONS questions, one of them sometimes a second turn."""
+    prompt = "" if generator.random() < 0.92 else generator.choice(language.CAPTION_PROMPTS)
+    words = language.caption(scene)
+    pairs = [(prompt, (" " if prompt else "") + words + "\n")]
+    asked = language.scene_questions(generator, scene, QUESTIONS)
+    for i, question in enumerate(asked):
+        history = f"Question: {asked[i - 1].text} Answer: {asked[i - 1].answer}. " if i and generator.random() < 0.12 else ""
+        pairs.append((f"{history}Question: {typed(generator, question.text)} Answer:", f" {question.answer}\n"))
+    return pairs
+
+
+def typed(generator, text):
+    """A question as people type it: sometimes with a capital, sometimes without its mark."""
+    if generator.random() < 0.15:
+        text = text[0].upper() + text[1:]
+    return text[:-1] if generator.random() < 0.15 else text
+
+
+def pack(tokenizer, texts_of_scenes):
+    """Pairs of each scene -> ids, positions, segments [B, T], and the next token wanted at each place, -100 = none."""
+    flat = [text for pairs in texts_of_scenes for pair in pairs for text in pair]
+    encoded = iter(tokenizer.encode_batch(flat, add_special_tokens=False))
+    rows = []
+    for pairs in texts_of_scenes:
+        row = []
+        for segment, _ in enumerate(pairs):
+            prompt, target = next(encoded).ids, next(encoded).ids
+            ids = [BOS] + prompt + target
+            row += [(ids[i], i, segment, ids[i + 1] if i >= len(prompt) else -100) for i in range(len(ids) - 1)]
+        rows.append(row)
+    length = -(-max(map(len, rows)) // 16) * 16
+    packed = torch.tensor([row + [(PAD, 0, -1, -100)] * (length - len(row)) for row in rows])
+    return packed.unbind(-1)
+
+
+# ---- Losses ----------------------------------------------------------------------------------------
+
+
+def words_loss(model, prefix, packed):
+    ids, positions, segments, wanted = packed
+    hidden = model.hidden(prefix, ids, positions, pack_mask(segments, prefix.shape[1]))
+    chosen = (wanted.flatten() >= 0).nonzero()[:, 0]
+    logits = model.vocabulary(hidden.flatten(0, 1).index_select(0, chosen))
+    return F.cross_entropy(logits.float(), wanted.flatten()[chosen])
+
+
+def facts_loss(model, queries, facts):
+    """Groups that are not there only have to say so: their other facts are not counted."""
+    total = 0.0
+    for i, logits in enumerate(model.facts.logits(queries)):
+        wanted = facts[:, i]
+        if i >= 2 and (i - 2) % 5:
+            present = facts[:, 2 + (i - 2) // 5 * 5] > 0
+            wanted = torch.where(present, wanted, -100)
+        loss = F.cross_entropy(logits.float(), wanted, ignore_index=-100, reduction="sum") / len(facts)
+        total = total + loss
+    return total
+
+
+def eyes_targets(scenes, coverage, owner, patch):
+    """Coverage of things [N, S, S] -> the noun of each patch [B, P-1] (0 none, -100 unsure) and where centres are."""
+    share = F.avg_pool2d(coverage[:, None], patch)[:, 0].flatten(1) if len(owner) else coverage.new_zeros(0, 1)
+    side = coverage.shape[-1] // patch
+    nouns = torch.zeros(len(scenes), side * side, dtype=torch.long)
+    best = torch.zeros(len(scenes), side * side)
+    centers = torch.zeros(len(scenes), side * side)
+    t = 0
+    for i, scene in enumerate(scenes):
+        if scene.chaos:
+            nouns[i] = len(NOUNS) + 1
+        labels = [NOUNS.index(group.noun) + 1 for group in scene.groups for _ in group.things] + [len(NOUNS) + 1] * len(scene.strangers)
+        for thing, label in zip(scene.things, labels):
+            better = share[t] > best[i]
+            nouns[i][better] = torch.where(share[t][better] > 0.3, label, -100)
+            best[i] = torch.maximum(best[i], share[t])
+            centers[i, min(side - 1, max(0, int(thing.y * side))) * side + min(side - 1, max(0, int(thing.x * side)))] = 1
+            t += 1
+    nouns[(best > 0) & (best < 0.03)] = 0
+    return nouns, centers
+
+
+def eyes_loss(model, image, targets):
+    nouns, centers = targets
+    patches = image[:, 1:].float()
+    noun = F.cross_entropy(model.eyes.noun(patches).flatten(0, 1), nouns.flatten(), ignore_index=-100)
+    center = F.binary_cross_entropy_with_logits(model.eyes.center(patches)[..., 0], centers, pos_weight=torch.tensor(4.0, device=centers.device))
+    return noun + 0.5 * center
+
+
+# ---- Optimizer ---------------------------------------------------------------------------------------
+
+
+def orthogonalize(updates):
+    """Newton-Schulz iteration on a batch of matrices (Jordan et al., Muon, 2024)."""
+    x = updates.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    if tall:
+        x = x.mT
+    x = x / (x.float().norm(dim=(-2, -1), keepdim=True) + 1e-7).bfloat16()
+    for _ in range(5):
+        a = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum with orthogonal updates for matrices, all of one shape at a time, scaled to AdamW's size (Liu et al., 2025)."""
+
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.05):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            shapes = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes.setdefault(p.shape, []).append(p)
+            for shape, params in shapes.items():
+                updates = []
+                for p in params:
+                    momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                    momentum.lerp_(p.grad, 1 - group["momentum"])
+                    updates.append(p.grad.lerp(momentum, group["momentum"]))
+                for p, update in zip(params, orthogonalize(torch.stack(updates))):
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.add_(update.to(p.dtype), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+
+
+def optimizers(model):
+    matrix = lambda name, p: p.ndim == 2 and not any(part in name for part in ("embed_", "facts.", "eyes."))
+    matrices = [p for name, p in model.named_parameters() if matrix(name, p)]
+    others = [p for name, p in model.named_parameters() if not matrix(name, p)]
+    return [Muon(matrices, LEARNING_RATE), torch.optim.AdamW(others, LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)]
+
+
+# ---- Evaluation ----------------------------------------------------------------------------------------
+
+
+class Exam:
+    """Fresh scenes, drawn at 192 px and resized with Pillow as a user's picture would be."""
+
+    def __init__(self, atlas, designs, tokenizer, size, count=EVALUATION_SCENES):
+        generator = random.Random(EVALUATION_SEED)
+        stage = Stage(atlas, designs)
+        self.scenes = [stage.scene(generator) for _ in range(count)]
+        pictures = draw(atlas, self.scenes, 192)[0]
+        resized = [to_image(picture).resize((size.image, size.image), Image.Resampling.BICUBIC) for picture in pictures]
+        self.pixels = (torch.from_numpy(np.stack([np.asarray(r) for r in resized])).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+        self.facts = torch.tensor([language.facts(scene) for scene in self.scenes])
+        self.questions = [language.scene_questions(generator, scene, 4, held_out_share=0.1) for scene in self.scenes]
+        self.tokenizer = tokenizer
+
+    @torch.no_grad()
+    def perceive(self, model, device):
+        queries = model.see(self.pixels.to(device))[1]
+        guesses = torch.stack([logits.argmax(-1) for logits in model.facts.logits(queries)], 1).cpu()
+        noun, count = guesses[:, 2] == self.facts[:, 2], guesses[:, 3] == self.facts[:, 3]
+        known = torch.tensor([not scene.unknown for scene in self.scenes])
+        all_right = (guesses[:, [0, 1, 2, 3, 7, 12]] == self.facts[:, [0, 1, 2, 3, 7, 12]]).all(1)
+        return {"noun": noun[known].float().mean().item(), "count": count[known].float().mean().item(), "facts": all_right.float().mean().item()}
+
+    @torch.no_grad()
+    def words(self, model, device, blind=False):
+        encode = lambda text: [BOS] + self.tokenizer.encode(text, add_special_tokens=False).ids
+        newline = self.tokenizer.token_to_id("Ċ")
+        decode = lambda ids: self.tokenizer.decode([i for i in ids if i != newline]).strip()
+        prefix = model.facts.prefix(self.facts.to(device)) if blind else model.language_projection(model.see(self.pixels.to(device))[1])
+        captions = [decode(ids) for ids in greedy(model, prefix, [[BOS]] * len(self.scenes), newline)]
+        right = [a == language.caption(scene) for a, scene in zip(captions, self.scenes)]
+        rows = [(i, q) for i, asked in enumerate(self.questions) for q in asked]
+        answers = [decode(ids) for ids in greedy(model, prefix[[i for i, _ in rows]], [encode(f"Question: {q.text} Answer:") for _, q in rows], newline)]
+        good = [a == q.answer for a, (_, q) in zip(answers, rows)]
+        return {"caption": float(np.mean(right)), "question": float(np.mean(good))}
+
+
+# ---- Loop ------------------------------------------------------------------------------------------------
+
+
+def pace(name, progress):
+    """Share of the full learning rate at a point 0..1 of a stage."""
+    warm = min(1.0, progress / 0.03)
+    if name == "see":
+        return warm * (1 - 0.3 * progress)
+    return warm * (1 - progress) * (1.0 if name == "read" else 0.8)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")
+    parser.add_argument("--run", default="pico")
+    parser.add_argument("--size", choices=SIZES, default="pico")
+    parser.add_argument("--minutes", type=float, default=95)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    folder = options.work / options.run
+    folder.mkdir(parents=True, exist_ok=True)
+    size, device = SIZES[options.size], options.device
+
+    atlas = Atlas(options.work)
+    stage = Stage(atlas, "seen", vary=True)
+    if not (options.work / "tokenizer.json").exists():
+        train_tokenizer(stage).save(str(options.work / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(options.work / "tokenizer.json"))
+    exams = {designs: Exam(atlas, designs, tokenizer, size) for designs in ("seen", "validation")}
+
+    torch.manual_seed(options.seed)
+    model = Blip2(size).to(device)
+    average = Blip2(size).to(device).eval()
+    average.load_state_dict(model.state_dict())
+    tools = optimizers(model)
+    spent, step = 0.0, 0
+    last = folder / "last.pt"
+    if last.exists():
+        saved = torch.load(last, map_location=device, weights_only=False)
+        model.load_state_dict(saved["model"])
+        average.load_state_dict(saved["average"])
+        for tool, state in zip(tools, saved["tools"]):
+            tool.load_state_dict(state)
+        spent, step = saved["spent"], saved["step"]
+    generator = random.Random(options.seed * 7919 + step)
+    torch.manual_seed(options.seed * 7919 + step)
+
+    def say(line):
+        print(line, flush=True)
+        with (folder / "status.txt").open("a") as file:
+            file.write(line + "\n")
+
+    def save():
+        torch.save({"model": model.state_dict(), "average": average.state_dict(), "tools": [tool.state_dict() for tool in tools], "spent": spent, "step": step, "size": options.size}, last.with_suffix(".tmp"))
+        last.with_suffix(".tmp").rename(last)
+
+    say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, batch {options.batch}, {options.minutes} minutes, from minute {spent / 60:.1f}")
+    total = options.minutes * 60
+    next_exam, losses, first_step, mark, data_time = spent + 120, {}, step, time.time(), 0.0
+    while spent < total:
+        began = time.time()
+        start = 0.0
+        for name, share in STAGES:
+            if spent / total < start + share or name == STAGES[-1][0]:
+                progress = min(1.0, (spent / total - start) / share)
+                break
+            start += share
+        for tool in tools:
+            for group in tool.param_groups:
+                group["lr"] = LEARNING_RATE * pace(name, progress)
+
+        scenes = [stage.scene(generator) for _ in range(options.batch)]
+        facts = torch.tensor([language.facts(scene) for scene in scenes]).to(device)
+        parts = {}
+        if name != "see":
+            packed = [part.to(device) for part in pack(tokenizer, [texts_about(generator, scene) for scene in scenes])]
+        if name != "read":
+            pictures, coverage, owner = training_pictures(generator, atlas, scenes, size.image)
+            targets = [part.to(device) for part in eyes_targets(scenes, coverage, owner, size.patch)]
+            pixels = ((pictures - MEAN) / STD).to(device)
+        data_time += time.time() - began
+        with torch.autocast(device, torch.bfloat16):
+            if name == "read":
+                parts["words"] = words_loss(model, model.facts.prefix(facts), packed)
+                loss = parts["words"]
+            else:
+                image, queries = model.see(pixels)
+                parts["facts"] = facts_loss(model, queries, facts)
+                parts["eyes"] = eyes_loss(model, image, targets)
+                if name == "see":
+                    loss = parts["facts"] * 0.5 + parts["eyes"]
+                else:
+                    parts["words"] = words_loss(model, model.language_projection(queries), packed)
+                    loss = parts["words"] + FACTS_WEIGHT * parts["facts"] + EYES_WEIGHT * parts["eyes"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for tool in tools:
+            tool.step()
+            tool.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - min(EMA, 1 - 1 / (step + 1)))
+        step += 1
+        for key, value in parts.items():
+            losses.setdefault(key, []).append(value.item())
+        spent += time.time() - began
+
+        if step % 50 == 0:
+            seconds = time.time() - mark
+            say(f"{spent / 60:6.1f} min  {name:5s} {progress:4.0%}  step {step}  " + "  ".join(f"{k} {np.mean(v):.3f}" for k, v in losses.items()) + f"  {50 * options.batch / seconds:.0f} scenes/s, data {data_time / seconds:.0%}")
+            losses, mark, data_time = {}, time.time(), 0.0
+        if spent >= next_exam or spent >= total:
+            next_exam = spent + 200
+            began = time.time()
+            save()
+            for designs, exam in exams.items():
+                scores = {} if name == "read" else exam.perceive(average, device)
+                if name != "see":
+                    scores |= exam.words(average, device, blind=name == "read")
+                say(f"        {time.strftime('%H:%M')} {designs:10s} " + "  ".join(f"{k} {v:.1%}" for k, v in scores.items()))
+            spent += time.time() - began
+            mark = time.time()
+
+
+if __name__ == "__main__":
+    main()
