@@ -1,0 +1,86 @@
+// The model in the box, from bytes to reply: true captions, true answers, and honesty about what it can't know.
+
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { embeddedArtifact } from '../../src/builder/embedded.ts'
+import { type Engine, startEngine } from '../../src/job/engine.ts'
+
+const MODELS = join(import.meta.dirname, '../../models')
+let folder: string
+let engine: Engine
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  engine = await startEngine({ artifact: await embeddedArtifact(folder) })
+})
+afterAll(async () => {
+  await engine.close()
+  await rm(folder, { recursive: true })
+})
+
+interface Scene {
+  file: string
+  caption: string
+  out_of_domain: boolean
+  questions: { kind: string; question: string; answer: string }[]
+}
+const scenesOf = async (set: string): Promise<Scene[]> =>
+  (await readFile(join(MODELS, set, 'scenes.jsonl'), 'utf8'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+
+describe('fresh scenes of designs it was trained on', () => {
+  /** Of the committed set; the whole of it, with all figures, is `glimpse evaluate`. */
+  const PICTURES = 40
+
+  test('captions are exactly right for 70 % and answers for 85 %', async () => {
+    const scenes = (await scenesOf('evaluation/seen')).slice(0, PICTURES)
+    const captions: boolean[] = []
+    const answers: boolean[] = []
+    for (const { file, caption, questions } of scenes) {
+      const image = await readFile(join(MODELS, 'evaluation/seen', file))
+      captions.push((await engine.answer({ image })).text === caption)
+      for (const { question, answer } of questions) {
+        answers.push((await engine.answer({ image, question })).text === answer)
+      }
+    }
+    const share = (results: boolean[]) => results.filter(Boolean).length / results.length
+    expect(share(captions)).toBeGreaterThanOrEqual(0.7)
+    expect(share(answers)).toBeGreaterThanOrEqual(0.85)
+  })
+})
+
+test('what it can’t know it says it does not know', async () => {
+  const scene = (await scenesOf('demo')).find(({ out_of_domain }) => out_of_domain)!
+  const image = await readFile(join(MODELS, 'demo', scene.file))
+  expect((await engine.answer({ image })).text).toBe('something i do not know')
+  expect((await engine.answer({ image, question: 'what is this?' })).text).toBe('i am not sure')
+})
+
+test('a question in other letters and spelling is the same question', async () => {
+  const image = await readFile(join(MODELS, 'demo/crab-and-helicopter.png'))
+  const answers = await Promise.all(
+    ['what color is the background?', 'What colour is the background', 'WHAT COLOR IS THE BACKGROUND?'].map(
+      async (question) => (await engine.answer({ image, question })).text,
+    ),
+  )
+  expect(answers).toEqual(['yellow', 'yellow', 'yellow'])
+})
+
+test('beams find at least what greedy finds, and streaming gives the text in pieces', async () => {
+  const image = await readFile(join(MODELS, 'demo/crab-and-helicopter.png'))
+  const pieces: string[] = []
+  const greedy = await engine.answer({ image }, { onToken: (piece) => pieces.push(piece) })
+  expect(pieces.join('')).toBe(greedy.text)
+  expect(pieces.length).toBeGreaterThan(5)
+  const beams = await engine.answer({ image, settings: { num_beams: 4 } })
+  expect(beams.text).toBe(greedy.text)
+})
+
+test('says what it can see', () => {
+  expect(engine.model.about?.sees).toContain('moji')
+  expect(engine.model.about?.nouns?.length).toBeGreaterThanOrEqual(60)
+})

@@ -1,0 +1,51 @@
+// What the README shows is true: its commands, files, settings and, word for word, its example.
+
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { SETTINGS } from '../src/config.ts'
+import { generationSettings } from '../src/run/settings.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
+const glimpse = (args: string[]) =>
+  execFileSync(process.execPath, [join(ROOT, 'dist/cli/main.js'), ...args], { cwd: ROOT, encoding: 'utf8' })
+
+test('the example is what the embedded model says', () => {
+  const [, session] = /```console\n([\s\S]*?)```/.exec(README)!
+  const lines = session!.trim().split('\n')
+  for (let i = 0; i < lines.length; i += 2) {
+    const [, command, picture, question] = /^\$ npx glimpse (\w+) (\S+)(?: "(.*)")?$/.exec(lines[i]!)!
+    const said = glimpse([command!, picture!, ...(question === undefined ? [] : [question])])
+    expect(said.trim()).toBe(lines[i + 1])
+  }
+})
+
+test('every file it names is there', () => {
+  const links = [...README.matchAll(/\]\(([^)#]+)\)|src="([^"]+)"/g)].map(
+    ([, link, source]) => link ?? source!,
+  )
+  // A bare name in a row stands beside the link before it.
+  const missing = links.filter((link) => !existsSync(join(ROOT, link)))
+  expect(missing).toEqual([])
+})
+
+test('every command it shows exists', () => {
+  const help = glimpse(['--help'])
+  for (const [, command] of README.matchAll(/npx glimpse (\w+)/g)) expect(help).toContain(`\n  ${command} `)
+})
+
+test('its table of settings is the table in config.ts', () => {
+  const rows = [...README.matchAll(/^\| `(GLIMPSE_\w+)` \| (.*) \| (.*) \|$/gm)].map(([, ...cells]) => cells)
+  expect(rows).toEqual(Object.values(SETTINGS).map(({ env, what, shown }) => [env, what, shown]))
+})
+
+test('it names every generation setting', () => {
+  for (const name of Object.keys(generationSettings.shape)) expect(README).toContain(`\`${name}\``)
+})
+
+test('npm start and npm test exist', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  expect(Object.keys(scripts)).toEqual(expect.arrayContaining(['start', 'test', 'prepare']))
+})
