@@ -16,7 +16,13 @@ const MODELS = {
   'opt-2.7b': { hidden_size: 2560, ffn_dim: 10240, num_hidden_layers: 32, num_attention_heads: 32 },
   'opt-6.7b': { hidden_size: 4096, ffn_dim: 16384, num_hidden_layers: 32, num_attention_heads: 32 },
 }
-const VISION = { hidden_size: 1408, intermediate_size: 6144, num_hidden_layers: 39, patch_size: 14, image_size: 224 }
+const VISION = {
+  hidden_size: 1408,
+  intermediate_size: 6144,
+  num_hidden_layers: 39,
+  patch_size: 14,
+  image_size: 224,
+}
 const QFORMER = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12 }
 const QUERIES = 32
 const REAL_TOKENS = 50265
@@ -50,7 +56,11 @@ await writeSmallFiles()
 
 /** Name, shape, and the deviation and mean of its values. */
 function* tensors() {
-  const matrix = (name, outputs, inputs, gain = 1) => ({ name, shape: [outputs, inputs], deviation: gain / Math.sqrt(inputs) })
+  const matrix = (name, outputs, inputs, gain = 1) => ({
+    name,
+    shape: [outputs, inputs],
+    deviation: gain / Math.sqrt(inputs),
+  })
   const vector = (name, size) => ({ name, shape: [size], deviation: 0.02 })
   function* linear(name, outputs, inputs) {
     yield matrix(`${name}.weight`, outputs, inputs)
@@ -65,7 +75,11 @@ function* tensors() {
   const side = VISION.image_size / VISION.patch_size
   yield { name: 'vision_model.embeddings.class_embedding', shape: [1, 1, V], deviation: 0.5 }
   yield { name: 'vision_model.embeddings.position_embedding', shape: [1, side * side + 1, V], deviation: 0.5 }
-  yield { name: 'vision_model.embeddings.patch_embedding.weight', shape: [V, 3, VISION.patch_size, VISION.patch_size], deviation: 0.04 }
+  yield {
+    name: 'vision_model.embeddings.patch_embedding.weight',
+    shape: [V, 3, VISION.patch_size, VISION.patch_size],
+    deviation: 0.04,
+  }
   yield vector('vision_model.embeddings.patch_embedding.bias', V)
   for (let i = 0; i < VISION.num_hidden_layers; i++) {
     const layer = `vision_model.encoder.layers.${i}`
@@ -103,7 +117,8 @@ function* tensors() {
   yield* norm(`${decoder}.final_layer_norm`, D)
   for (let i = 0; i < text.num_hidden_layers; i++) {
     const layer = `${decoder}.layers.${i}`
-    for (const part of ['q_proj', 'k_proj', 'v_proj', 'out_proj']) yield* linear(`${layer}.self_attn.${part}`, D, D)
+    for (const part of ['q_proj', 'k_proj', 'v_proj', 'out_proj'])
+      yield* linear(`${layer}.self_attn.${part}`, D, D)
     yield* norm(`${layer}.self_attn_layer_norm`, D)
     yield* linear(`${layer}.fc1`, F, D)
     yield* linear(`${layer}.fc2`, D, F)
@@ -127,7 +142,11 @@ async function writeShards(all) {
     let offset = 0
     for (const tensor of shard) {
       weight_map[tensor.name] = file
-      header[tensor.name] = { dtype: 'BF16', shape: tensor.shape, data_offsets: [offset, offset + bytesOf(tensor)] }
+      header[tensor.name] = {
+        dtype: 'BF16',
+        shape: tensor.shape,
+        data_offsets: [offset, offset + bytesOf(tensor)],
+      }
       offset += bytesOf(tensor)
     }
     const json = JSON.stringify(header)

@@ -1,6 +1,7 @@
-// The bytes of a tensor that is made piece by piece.
+// Tensors that are made piece by piece, and weights to make them from.
 
 import type { StoredTensor } from '../src/onnx/graph.ts'
+import type { Matrix } from '../src/quantize/matrix.ts'
 
 export async function bytesOf(tensor: StoredTensor): Promise<Uint8Array> {
   const pieces: Uint8Array[] = []
@@ -10,4 +11,19 @@ export async function bytesOf(tensor: StoredTensor): Promise<Uint8Array> {
 
 export async function floatsOf(tensor: StoredTensor): Promise<Float32Array> {
   return new Float32Array((await bytesOf(tensor)).buffer)
+}
+
+/** Rows of numbers as a weight in float32, in pieces of so many rows. */
+export function matrixOf(rows: readonly (readonly number[])[], pieces = [rows.length]): Matrix {
+  return {
+    dims: [rows.length, rows[0]!.length],
+    async *rows() {
+      let at = 0
+      for (const count of pieces) {
+        const values = Float32Array.from(rows.slice(at, at + count).flat())
+        yield { dtype: 'F32', bytes: new Uint8Array(values.buffer), name: 'test' }
+        at += count
+      }
+    },
+  }
 }

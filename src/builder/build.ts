@@ -23,7 +23,7 @@ import { ArtifactError, SetupError } from '../errors.ts'
 import { parsePixelRule } from '../image/pixels.ts'
 import { drawBlip2 } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
-import { filesOf, type WrittenFile, writeGraph } from '../onnx/write.ts'
+import { filesOf, type WrittenFile, writeGraphs } from '../onnx/write.ts'
 import { type Format, formatOf, type Precision, RECIPES } from '../quantize/recipes.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
@@ -77,14 +77,11 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
 
     await makeFolder(partial)
     let doneBytes = 0
-    const written: WrittenFile[] = []
-    for (const graph of graphs) {
-      const report = (count: number) => {
-        doneBytes += count
-        options.onProgress?.({ graph: graph.drawing.name, doneBytes, totalBytes })
-      }
-      written.push(...(await writeGraph(graph, partial, report)))
+    const onBytes = (graph: string, count: number) => {
+      doneBytes += count
+      options.onProgress?.({ graph, doneBytes, totalBytes })
     }
+    const written = await writeGraphs(graphs, partial, { onBytes })
     written.push(...(await copyTokenizer(checkpoint, partial)))
 
     const manifest = manifestSchema.parse({

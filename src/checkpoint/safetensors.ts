@@ -7,18 +7,23 @@ import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { ArtifactError } from '../errors.ts'
+import { widen } from '../quantize/kernels.ts'
+import { FLOAT_BYTES, type FloatDtype, type Values } from '../quantize/matrix.ts'
 import { parseJson, readJson, reasonOf, statFile } from './files.ts'
 
 /** The format allows ten times as much; the largest BLIP-2 needs a fiftieth. A lie of 100 MB takes ten seconds to parse. */
 const MAX_HEADER_BYTES = 10_000_000
 /** Pieces of this size keep memory small and disks busy. */
-const PIECE_BYTES = 8 * 1024 * 1024
+const PIECE_BYTES = 1024 * 1024
 const INDEX = 'model.safetensors.index.json'
 
-const BYTES = { F32: 4, F16: 2, BF16: 2, F64: 8, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const
+const BYTES = { ...FLOAT_BYTES, F64: 8, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const
 type Dtype = keyof typeof BYTES
-/** What weights may be. */
-export const FLOATS: readonly Dtype[] = ['F32', 'F16', 'BF16']
+
+/** Whether weights may be of this kind. */
+export function isFloat(dtype: Dtype): dtype is FloatDtype {
+  return Object.hasOwn(FLOAT_BYTES, dtype)
+}
 
 const count = z.number().int().nonnegative()
 const header = z.record(
@@ -40,8 +45,8 @@ export interface TensorFiles {
   entries: Map<string, TensorEntry>
   /** Of all files together. */
   sizeBytes: number
-  /** The values as float32, whole rows of the first dimension at a time. Only of FLOATS. */
-  rows(entry: TensorEntry): AsyncGenerator<Float32Array>
+  /** The values, whole rows of the first dimension at a time; each piece is valid until the next is asked for. Only of floats. */
+  rows(entry: TensorEntry): AsyncGenerator<Values>
   close(): Promise<void>
 }
 
@@ -93,7 +98,8 @@ export async function readSafetensors(
     for (const { name, dtype, shape, offset, sizeBytes } of entries) {
       const bytes = await readAt(handle, offset, sizeBytes)
       if (dtype === 'I64') tensors.set(name, { shape, data: new BigInt64Array(bytes.buffer) })
-      else if (FLOATS.includes(dtype)) tensors.set(name, { shape, data: toFloat32(bytes, dtype) })
+      else if (isFloat(dtype))
+        tensors.set(name, { shape, data: new Float32Array(widen({ dtype, bytes, name }).buffer) })
     }
     return { tensors, metadata }
   } finally {
@@ -206,22 +212,34 @@ async function readHeader(
   return { entries, metadata }
 }
 
-async function* readRows(handle: FileHandle, entry: TensorEntry): AsyncGenerator<Float32Array> {
+async function* readRows(handle: FileHandle, entry: TensorEntry): AsyncGenerator<Values> {
+  const { dtype } = entry
+  const name = `${entry.name} in ${entry.file}`
+  if (!isFloat(dtype)) throw new Error(`${name} is ${dtype}`)
   const rowBytes = entry.sizeBytes / (entry.shape[0] ?? 1)
   const pieceBytes = Math.max(rowBytes, Math.floor(PIECE_BYTES / rowBytes) * rowBytes)
-  for (let at = 0; at < entry.sizeBytes; at += pieceBytes) {
-    const wanted = Math.min(pieceBytes, entry.sizeBytes - at)
-    const bytes = await readAt(handle, entry.offset + at, wanted)
-    const values = toFloat32(bytes, entry.dtype)
-    if (bytes.length !== wanted || !allFinite(values)) {
-      const what =
-        bytes.length === wanted ? 'holds NaN or infinity' : 'ends early: its file changed meanwhile'
+  // Two buffers in turn: while one piece is worked on, the next is read.
+  const buffers = [0, 1].map(() => new Uint8Array(Math.min(pieceBytes, entry.sizeBytes)))
+  const piece = (number: number) => {
+    const at = number * pieceBytes
+    const buffer = buffers[number % 2]!
+    return readInto(handle, entry.offset + at, buffer.subarray(0, Math.min(pieceBytes, entry.sizeBytes - at)))
+  }
+  const count = Math.ceil(entry.sizeBytes / pieceBytes)
+  let next = piece(0)
+  for (let number = 0; number < count; number++) {
+    const { bytes, whole } = await next
+    if (!whole) {
       throw new ArtifactError(
         'bad_weights',
-        `Expected ${entry.name} in ${entry.file} to hold numbers but it ${what}. Fetch the checkpoint again.`,
+        `Expected ${name} to hold ${entry.sizeBytes} bytes but it ends early: its file changed meanwhile. Fetch the checkpoint again.`,
       )
     }
-    yield values
+    if (number + 1 < count) {
+      next = piece(number + 1)
+      next.catch(() => {}) // told where it is awaited
+    }
+    yield { dtype, bytes, name }
   }
 }
 
@@ -230,43 +248,23 @@ async function readAt(
   position: number,
   length: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length)
+  return (await readInto(handle, position, new Uint8Array(length))).bytes
+}
+
+/** Fills the buffer; `bytes` is less of it, and not `whole`, where the file ends before. */
+async function readInto(
+  handle: FileHandle,
+  position: number,
+  buffer: Uint8Array<ArrayBuffer>,
+): Promise<{ bytes: Uint8Array<ArrayBuffer>; whole: boolean }> {
   let done = 0
-  while (done < length) {
-    const { bytesRead } = await handle.read(bytes, done, length - done, position + done)
-    if (bytesRead === 0) return bytes.subarray(0, done)
+  while (done < buffer.length) {
+    const { bytesRead } = await handle.read(buffer, done, buffer.length - done, position + done)
+    if (bytesRead === 0) return { bytes: buffer.subarray(0, done), whole: false }
     done += bytesRead
   }
-  return bytes
+  return { bytes: buffer, whole: true }
 }
-
-/** One NaN would make every answer NaN, and a block of 4-bit weights would hide it. */
-function allFinite(values: Float32Array): boolean {
-  for (let i = 0; i < values.length; i++) if (values[i]! - values[i]! !== 0) return false
-  return true
-}
-
-/** Little-endian floats of 2 or 4 bytes -> float32. BF16 is the upper half of a float32. */
-function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: Dtype): Float32Array {
-  if (dtype === 'F32') return new Float32Array(bytes.buffer, 0, Math.floor(bytes.length / 4))
-  const halves = new Uint16Array(bytes.buffer, 0, Math.floor(bytes.length / 2))
-  const bits = new Uint32Array(halves.length)
-  if (dtype === 'BF16') for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16
-  else for (let i = 0; i < halves.length; i++) bits[i] = FLOAT16_BITS[halves[i]!]!
-  return new Float32Array(bits.buffer)
-}
-
-/** For each of the 65,536 float16 patterns, the float32 pattern of the same value. */
-const FLOAT16_BITS = Uint32Array.from({ length: 65536 }, (_, half) => {
-  const sign = (half & 0x8000) << 16
-  const exponent = (half >> 10) & 0x1f
-  const fraction = half & 0x3ff
-  if (exponent === 31) return sign | 0x7f800000 | (fraction << 13)
-  if (exponent > 0) return sign | ((exponent + 112) << 23) | (fraction << 13)
-  // Subnormal: the value is fraction * 2^-24, which float32 holds exactly.
-  const float = new Float32Array([fraction * 2 ** -24])
-  return sign | new Uint32Array(float.buffer)[0]!
-})
 
 export function shapeText(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`

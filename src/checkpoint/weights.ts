@@ -4,17 +4,15 @@
 // misshapen, quantized and unread tensors together, so that a bad checkpoint is understood in one go.
 
 import { ArtifactError } from '../errors.ts'
+import type { Matrix, Values } from '../quantize/matrix.ts'
 import type { Format } from '../quantize/recipes.ts'
-import { FLOATS, shapeText, type TensorFiles } from './safetensors.ts'
+import { isFloat, shapeText, type TensorFiles } from './safetensors.ts'
 
-export interface Weight {
+export interface Weight extends Matrix {
   /** The full path in the checkpoint. */
   name: string
-  dims: number[]
   /** How the recipe wants it stored. */
   format: Format
-  /** float32 values, whole rows of the first dimension at a time. */
-  rows(): AsyncIterable<Float32Array>
 }
 
 /** More names than this in one error help nobody. */
@@ -66,8 +64,8 @@ export class Weights {
     if (!sameShape(entry.shape, dims)) {
       this.#ledger.misshapen.push(`${name} is ${shapeText(entry.shape)}, expected ${shapeText(dims)}`)
     }
-    if (!FLOATS.includes(entry.dtype)) {
-      this.#ledger.quantized.push(`${name} is ${entry.dtype}, expected ${FLOATS.join(', ')}`)
+    if (!isFloat(entry.dtype)) {
+      this.#ledger.quantized.push(`${name} is ${entry.dtype}, expected F32, F16 or BF16`)
     }
     return { name, dims, format, rows: () => this.#files.rows(entry) }
   }
@@ -109,4 +107,4 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i])
 }
 
-async function* none(): AsyncGenerator<Float32Array> {}
+async function* none(): AsyncGenerator<Values> {}

@@ -6,8 +6,9 @@
 import type { Activation } from '../checkpoint/config.ts'
 import type { Weight, Weights } from '../checkpoint/weights.ts'
 import { type Graph, MICROSOFT, type StoredTensor, type Value } from '../onnx/graph.ts'
-import { toBlocks } from '../quantize/blocks.ts'
+import { type BlockFormat, toBlocks } from '../quantize/blocks.ts'
 import { toColumns } from '../quantize/columns.ts'
+import { widen } from '../quantize/kernels.ts'
 
 /** A weight stored as float32. */
 export function plain(weight: Weight, dims = weight.dims): StoredTensor {
@@ -15,8 +16,7 @@ export function plain(weight: Weight, dims = weight.dims): StoredTensor {
     type: 'float32',
     dims,
     async *bytes() {
-      for await (const rows of weight.rows())
-        yield new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength)
+      for await (const values of weight.rows()) yield widen(values)
     },
   }
 }
@@ -45,8 +45,7 @@ export function multiply(g: Graph, x: Value, weight: Weight): Value {
       return g.op('DynamicQuantizeMatMul', inputs, {}, MICROSOFT)
     }
     case 'blocks': {
-      const { packed, scales } = toBlocks(weight, weight.format)
-      return multiplyBlocks(g, x, g.stored('weight', packed), g.stored('scales', scales), weight)
+      return multiplyBlocks(g, x, storedBlocks(g, weight, weight.format), weight.dims, weight.format)
     }
   }
 }
@@ -55,13 +54,32 @@ function multiplyPlain(g: Graph, x: Value, weight: Value): Value {
   return g.op('FusedMatMul', [x, weight], { transB: 1 }, MICROSOFT)
 }
 
-function multiplyBlocks(g: Graph, x: Value, packed: Value, scales: Value, weight: Weight): Value {
-  const [outputs = 0, inputs = 0] = weight.dims
-  if (weight.format.kind !== 'blocks') throw new Error(`${weight.name} is not stored in blocks`)
-  const { bits, block } = weight.format
+/** A weight in blocks, in the graph. */
+interface StoredBlocks {
+  packed: Value
+  scales: Value
+  zeros?: Value
+}
+
+function storedBlocks(g: Graph, weight: Weight, format: BlockFormat): StoredBlocks {
+  const { packed, scales, zeros } = toBlocks(weight, format)
+  return {
+    packed: g.stored('weight', packed),
+    scales: g.stored('scales', scales),
+    zeros: zeros && g.stored('zeros', zeros),
+  }
+}
+
+function multiplyBlocks(
+  g: Graph,
+  x: Value,
+  { packed, scales, zeros }: StoredBlocks,
+  [outputs = 0, inputs = 0]: readonly number[],
+  { bits, block }: BlockFormat,
+): Value {
   // Level 4: activations become 8 bits in blocks of their own, so an outlier spoils only its block.
   const attributes = { N: outputs, K: inputs, bits, block_size: block, accuracy_level: 4 }
-  return g.op('MatMulNBits', [x, packed, scales], attributes, MICROSOFT)
+  return g.op('MatMulNBits', [x, packed, scales, ...(zeros ? [zeros] : [])], attributes, MICROSOFT)
 }
 
 /** One table [V, D] that turns ids into vectors and, tied, vectors into scores of ids; stored once. */
@@ -77,19 +95,19 @@ export function table(g: Graph, weight: Weight): Table {
   const { format } = weight
   // GatherBlockQuantized has no partly filled blocks.
   if (format.kind === 'blocks' && width % format.block === 0) {
-    const { packed, scales } = toBlocks(weight, format)
-    const blocks = g.stored('weight', packed)
-    const scale = g.stored('scales', scales)
-    const flat = g.op('Reshape', [blocks, g.int64(weight.dims[0]!, (width * format.bits) / 8)])
+    const [rows = 0] = weight.dims
+    const stored = storedBlocks(g, weight, format)
+    const { packed, scales, zeros } = stored
+    const flat = g.view(packed, [rows, (width * format.bits) / 8])
     return {
       look: (at, ids) =>
         at.op(
           'GatherBlockQuantized',
-          [flat, ids, scale],
+          [flat, ids, scales, ...(zeros ? [zeros] : [])],
           { gather_axis: 0, quantize_axis: 1, block_size: format.block, bits: format.bits },
           MICROSOFT,
         ),
-      score: (at, x) => multiplyBlocks(at, x, blocks, scale, weight),
+      score: (at, x) => multiplyBlocks(at, x, stored, weight.dims, format),
     }
   }
   const stored = g.stored('weight', plain(weight))

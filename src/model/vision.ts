@@ -5,8 +5,10 @@
 // EVA-CLIP's ViT as in transformers' modeling_blip_2.py (Blip2VisionModel), Li et al. 2023, section 3.1.
 
 import type { VisionConfig } from '../checkpoint/config.ts'
-import type { Weight, Weights } from '../checkpoint/weights.ts'
+import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, StoredTensor, Value } from '../onnx/graph.ts'
+import { widen } from '../quantize/kernels.ts'
+import type { Matrix } from '../quantize/matrix.ts'
 import { activate, attend, layerNorm, linear, multiply, plain } from './parts.ts'
 
 export function vision(g: Graph, pixels: Value, weights: Weights, config: VisionConfig): Value {
@@ -79,24 +81,23 @@ function qkvBias(weights: Weights, D: number): StoredTensor {
   return joined(weights.take('q_bias', [D]), zeros(D), weights.take('v_bias', [D]))
 }
 
-function joined(...parts: Pick<Weight, 'dims' | 'rows'>[]): StoredTensor {
+function joined(...parts: Matrix[]): StoredTensor {
   return {
     type: 'float32',
     dims: [parts.reduce((size, { dims }) => size + dims[0]!, 0)],
     async *bytes() {
       for (const part of parts) {
-        for await (const rows of part.rows())
-          yield new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength)
+        for await (const values of part.rows()) yield widen(values)
       }
     },
   }
 }
 
-function zeros(size: number): Pick<Weight, 'dims' | 'rows'> {
+function zeros(size: number): Matrix {
   return {
     dims: [size],
     async *rows() {
-      yield new Float32Array(size)
+      yield { dtype: 'F32', bytes: new Uint8Array(4 * size), name: 'zeros' }
     },
   }
 }

@@ -38,13 +38,21 @@ export interface StoredTensor {
   bytes(): AsyncIterable<Uint8Array>
 }
 
+interface Stored {
+  name: string
+  tensor: StoredTensor
+  sizeBytes: number
+  /** The same bytes under other names and shapes. */
+  views: { name: string; dims: number[] }[]
+}
+
 interface Drawing {
   name: string
   nodes: Node[]
   inputs: Port[]
   outputs: Port[]
   small: { name: string; type: DataType; dims: number[]; bytes: Uint8Array }[]
-  stored: { name: string; tensor: StoredTensor; sizeBytes: number }[]
+  stored: Stored[]
   taken: Set<string>
 }
 
@@ -139,7 +147,16 @@ export class Graph {
   stored(step: string, tensor: StoredTensor): Value {
     const name = this.#unique(`${this.address}/${step}`)
     const sizeBytes = tensor.dims.reduce((a, b) => a * b, 1) * BYTES_PER_ELEMENT[tensor.type]
-    this.drawing.stored.push({ name, tensor, sizeBytes })
+    this.drawing.stored.push({ name, tensor, sizeBytes, views: [] })
+    return { name }
+  }
+
+  /** A stored weight in another shape, without a second copy: a Reshape would be folded into one. */
+  view(weight: Value, dims: number[]): Value {
+    const stored = this.drawing.stored.find(({ name }) => name === weight.name)
+    if (!stored) throw new Error(`${weight.name} is no stored weight of this graph`)
+    const name = this.#unique(`${weight.name}.view`)
+    stored.views.push({ name, dims })
     return { name }
   }
 

@@ -1,13 +1,14 @@
-// A drawn graph -> `<name>.onnx` and, beside it, `<name>.data` with the weights.
+// Drawn graphs -> `<name>.onnx` and, beside it, `<name>.data` with the weights.
 //
-// Weights pass through one at a time in pieces, so memory does not grow with the model. onnxruntime maps the data
-// file: large tensors start on a page so that they can be mapped without a copy.
-// External data: onnx/docs/ExternalData.md.
+// Weights pass through one at a time in pieces, so memory does not grow with the model. Each has its place in the
+// data file beforehand, so they may come in any order. onnxruntime maps the data file: large tensors start on a page so
+// that they can be mapped without a copy. External data: onnx/docs/ExternalData.md.
 
 import { createHash } from 'node:crypto'
-import { open, writeFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Attribute, Graph, Port } from './graph.ts'
+import type { Attribute, Graph, Port, StoredTensor } from './graph.ts'
 import { ATTRIBUTE_TYPE, DATA_TYPE, EXTERNAL, ModelProto } from './proto.ts'
 
 /** Opset 20 brought Gelu; IR 10 goes with opset 21 and below. Both are older than any onnxruntime we support. */
@@ -15,6 +16,7 @@ const OPSET = 20
 const IR_VERSION = 10
 const PAGE_BYTES = 4096
 const SMALL_ALIGNMENT_BYTES = 64
+const READ_BYTES = 4 * 1024 * 1024
 
 export interface WrittenFile {
   path: string
@@ -27,62 +29,125 @@ export function filesOf(graph: string): [model: string, data: string] {
   return [`${graph}.onnx`, `${graph}.data`]
 }
 
-/** Writes both files into `folder`. `onBytes` is told of every piece of weights written. */
-export async function writeGraph(
-  graph: Graph,
+export interface WriteOptions {
+  /** Told of every piece of weights written, and of which graph. */
+  onBytes?: (graph: string, count: number) => void
+  /** Weights are written by rank, the lowest first; in the order of drawing among equals. */
+  rank?: (tensor: StoredTensor) => number
+  /** Called when all weights of a rank are written. */
+  onRank?: (rank: number) => Promise<void>
+}
+
+/** Writes all files into `folder`. */
+export async function writeGraphs(
+  graphs: readonly Graph[],
   folder: string,
-  onBytes: (count: number) => void = () => {},
+  { onBytes = () => {}, rank = () => 0, onRank = async () => {} }: WriteOptions = {},
 ): Promise<WrittenFile[]> {
-  const { drawing } = graph
-  const [modelPath, dataPath] = filesOf(drawing.name)
-  const initializer: object[] = drawing.small.map(({ name, type, dims, bytes }) => ({
+  const layouts = graphs.map(({ drawing }) => layOut(drawing))
+  const files = new Map<string, FileHandle>()
+  try {
+    for (const { dataPath } of layouts) files.set(dataPath, await open(join(folder, dataPath), 'w'))
+    const placed = layouts
+      .flatMap(({ graph, dataPath, weights }) => weights.map((weight) => ({ graph, dataPath, ...weight })))
+      .map((weight) => ({ ...weight, rank: rank(weight.stored.tensor) }))
+      .sort((a, b) => a.rank - b.rank)
+    for (const [i, { graph, dataPath, stored, offset, rank: now }] of placed.entries()) {
+      await writeAt(files.get(dataPath)!, offset, stored, (count) => onBytes(graph, count))
+      if (placed[i + 1]?.rank !== now) await onRank(now)
+    }
+    for (const file of files.values()) await file.sync()
+  } finally {
+    for (const file of files.values()) await file.close()
+  }
+  const written: WrittenFile[] = []
+  for (const [i, graph] of graphs.entries()) {
+    const [modelPath, dataPath] = filesOf(graph.drawing.name)
+    await writeFile(join(folder, modelPath), encode(graph, layouts[i]!))
+    for (const path of [modelPath, dataPath]) written.push(await describe(folder, path))
+  }
+  return written
+}
+
+interface Layout {
+  graph: string
+  dataPath: string
+  weights: { stored: Graph['drawing']['stored'][number]; offset: number }[]
+}
+
+function layOut({ name, stored }: Graph['drawing']): Layout {
+  let end = 0
+  const weights = stored.map((weight) => {
+    const alignment = weight.sizeBytes >= PAGE_BYTES ? PAGE_BYTES : SMALL_ALIGNMENT_BYTES
+    const offset = Math.ceil(end / alignment) * alignment
+    end = offset + weight.sizeBytes
+    return { stored: weight, offset }
+  })
+  return { graph: name, dataPath: filesOf(name)[1], weights }
+}
+
+/** While one piece is on its way to the disk, the next is made. */
+async function writeAt(
+  file: FileHandle,
+  offset: number,
+  { name, tensor, sizeBytes }: Layout['weights'][number]['stored'],
+  onBytes: (count: number) => void,
+): Promise<void> {
+  let position = offset
+  let underway: Promise<void> = Promise.resolve()
+  try {
+    for await (const bytes of tensor.bytes()) {
+      await underway
+      underway = writeFully(file, bytes, position)
+      underway.catch(() => {}) // told where it is awaited
+      position += bytes.length
+      onBytes(bytes.length)
+    }
+  } finally {
+    await underway
+  }
+  if (position - offset !== sizeBytes) {
+    throw new Error(`${name} promised ${sizeBytes} bytes and gave ${position - offset}`)
+  }
+}
+
+/** One call may write less than asked, as on a disk that is nearly full. */
+async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
+  }
+}
+
+async function describe(folder: string, path: string): Promise<WrittenFile> {
+  const hash = createHash('sha256')
+  let sizeBytes = 0
+  for await (const bytes of createReadStream(join(folder, path), { highWaterMark: READ_BYTES })) {
+    hash.update(bytes)
+    sizeBytes += bytes.length
+  }
+  return { path, sizeBytes, sha256: hash.digest('hex') }
+}
+
+function encode({ drawing }: Graph, { dataPath, weights }: Layout): Uint8Array {
+  const inside = drawing.small.map(({ name, type, dims, bytes }) => ({
     name,
     dims,
     data_type: DATA_TYPE[type],
     raw_data: bytes,
   }))
-
-  const file = await open(join(folder, dataPath), 'w')
-  const hash = createHash('sha256')
-  let position = 0
-  const append = async (bytes: Uint8Array) => {
-    // One call may write less than asked, as on a disk that is nearly full.
-    for (let done = 0; done < bytes.length; ) {
-      done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
-    }
-    hash.update(bytes)
-    position += bytes.length
-  }
-  try {
-    for (const { name, tensor, sizeBytes } of drawing.stored) {
-      const alignment = sizeBytes >= PAGE_BYTES ? PAGE_BYTES : SMALL_ALIGNMENT_BYTES
-      await append(new Uint8Array((alignment - (position % alignment)) % alignment))
-      const offset = position
-      for await (const bytes of tensor.bytes()) {
-        await append(bytes)
-        onBytes(bytes.length)
-      }
-      if (position - offset !== sizeBytes) {
-        throw new Error(`${name} promised ${sizeBytes} bytes and gave ${position - offset}`)
-      }
-      initializer.push({
-        name,
-        dims: tensor.dims,
-        data_type: DATA_TYPE[tensor.type],
-        data_location: EXTERNAL,
-        external_data: [
-          { key: 'location', value: dataPath },
-          { key: 'offset', value: String(offset) },
-          { key: 'length', value: String(sizeBytes) },
-        ],
-      })
-    }
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-
-  const model = ModelProto.encode({
+  const outside = weights.flatMap(({ stored: { name, tensor, sizeBytes, views }, offset }) =>
+    [{ name, dims: tensor.dims }, ...views].map((view) => ({
+      ...view,
+      data_type: DATA_TYPE[tensor.type],
+      data_location: EXTERNAL,
+      external_data: [
+        { key: 'location', value: dataPath },
+        { key: 'offset', value: String(offset) },
+        { key: 'length', value: String(sizeBytes) },
+      ],
+    })),
+  )
+  return ModelProto.encode({
     ir_version: IR_VERSION,
     producer_name: 'glimpse',
     opset_import: [
@@ -99,16 +164,11 @@ export async function writeGraph(
         output: node.outputs,
         attribute: Object.entries(node.attributes).map(([name, value]) => attribute(name, value)),
       })),
-      initializer,
+      initializer: [...inside, ...outside],
       input: drawing.inputs.map(port),
       output: drawing.outputs.map(port),
     },
   }).finish()
-  await writeFile(join(folder, modelPath), model)
-  return [
-    { path: modelPath, sizeBytes: model.length, sha256: createHash('sha256').update(model).digest('hex') },
-    { path: dataPath, sizeBytes: position, sha256: hash.digest('hex') },
-  ]
 }
 
 function attribute(name: string, value: Attribute): object {

@@ -1,5 +1,19 @@
-/** A weight as the packers see it: [outputs, inputs], whole rows at a time, as float32. */
+// Weights as they come from a checkpoint: in pieces of whole rows, in the number format of the file.
+
+/** Bytes of one value in each number format that weights may have. */
+export const FLOAT_BYTES = { F32: 4, F16: 2, BF16: 2 } as const
+export type FloatDtype = keyof typeof FLOAT_BYTES
+
+/** Little-endian values, as in the file. */
+export interface Values {
+  dtype: FloatDtype
+  bytes: Uint8Array
+  /** Whose they are, for an error. */
+  name: string
+}
+
+/** [outputs, inputs], whole rows at a time. */
 export interface Matrix {
   dims: number[]
-  rows(): AsyncIterable<Float32Array>
+  rows(): AsyncIterable<Values>
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Graph, type StoredTensor } from '../../src/onnx/graph.ts'
 import { ModelProto } from '../../src/onnx/proto.ts'
-import { writeGraph } from '../../src/onnx/write.ts'
+import { writeGraphs } from '../../src/onnx/write.ts'
 import { openSession } from '../../src/run/session.ts'
 
 let folder: string
@@ -31,7 +31,7 @@ test('x * weight + 0.5 is computed, the weight read from the data file', async (
   const x = g.input('x', 'float32', ['B', 3])
   const product = g.op('Mul', [x, g.stored('weight', floats([3], [1, 2], [3]))])
   g.output('y', g.op('Add', [product, g.scalar(0.5)]), 'float32', ['B', 3])
-  await writeGraph(g, folder)
+  await writeGraphs([g], folder)
   const session = await openSession(folder, 'small', { threads: 1 })
   const { y } = await session.run({ x: { data: Float32Array.of(1, 1, 1, 0, -1, 2), dims: [2, 3] } }, ['y'])
   await session.close()
@@ -43,8 +43,11 @@ test('says what it wrote: names, sizes, checksums, and every byte of weights', a
   g.stored('a', floats([3], [1, 2, 3]))
   g.stored('b', floats([2000], new Array(2000).fill(7)))
   let told = 0
-  const written = await writeGraph(g, folder, (count) => {
-    told += count
+  const written = await writeGraphs([g], folder, {
+    onBytes: (graph, count) => {
+      expect(graph).toBe('two')
+      told += count
+    },
   })
   expect(told).toBe(4 * 2003)
   expect(written.map(({ path }) => path)).toEqual(['two.onnx', 'two.data'])
@@ -64,7 +67,7 @@ test('large weights begin on a page, small ones on 64 bytes', async () => {
     ['d', 1],
   ] as const)
     g.stored(name, floats([count], new Array(count).fill(1)))
-  await writeGraph(g, folder)
+  await writeGraphs([g], folder)
   const model = ModelProto.toObject(ModelProto.decode(await readFile(join(folder, 'pages.onnx')))) as {
     graph: { initializer: { external_data: { key: string; value: string }[] }[] }
   }
@@ -80,5 +83,46 @@ test.each([
 ])('a tensor that gives %s bytes than it promised is an error', async (_, values) => {
   const g = Graph.named('liar')
   g.stored('weight', floats([3], values))
-  await expect(writeGraph(g, folder)).rejects.toThrow(`promised 12 bytes and gave ${values.length * 4}`)
+  await expect(writeGraphs([g], folder)).rejects.toThrow(`promised 12 bytes and gave ${values.length * 4}`)
+})
+
+test('in whatever order weights come, the files are the same', async () => {
+  const draw = () =>
+    ['one', 'two'].map((name) => {
+      const g = Graph.named(name)
+      for (const [i, count] of [3, 2000, 5].entries())
+        g.stored(`w${i}`, floats([count], new Array(count).fill(i)))
+      return g
+    })
+  const natural = await writeGraphs(draw(), folder)
+  const ranks: number[] = []
+  const sorted = await writeGraphs(draw(), folder, {
+    rank: ({ dims }) => -dims[0]!,
+    onRank: async (rank) => {
+      ranks.push(rank)
+    },
+  })
+  expect(sorted).toEqual(natural)
+  expect(ranks).toEqual([-2000, -5, -3])
+})
+
+test('a view has the bytes of its weight and another shape', async () => {
+  const g = Graph.named('viewed')
+  const x = g.input('x', 'float32', ['B', 1])
+  const weight = g.stored('weight', floats([2, 2], [1, 2, 3, 4]))
+  g.output('y', g.op('Add', [x, g.view(weight, [1, 4])]), 'float32', ['B', 4])
+  g.output('z', g.op('Add', [x, weight]), 'float32', [2, 2])
+  const [, data] = await writeGraphs([g], folder)
+  expect(data!.sizeBytes).toBe(16)
+  const session = await openSession(folder, 'viewed', { threads: 1 })
+  const { y, z } = await session.run({ x: { data: Float32Array.of(10), dims: [1, 1] } }, ['y', 'z'])
+  await session.close()
+  expect([[...y!.data], y!.dims]).toEqual([
+    [11, 12, 13, 14],
+    [1, 4],
+  ])
+  expect([[...z!.data], z!.dims]).toEqual([
+    [11, 12, 13, 14],
+    [2, 2],
+  ])
 })
