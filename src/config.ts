@@ -59,6 +59,13 @@ export const SETTINGS = {
     () => join(homedir(), '.cache', 'glimpse'),
     'Folder for what can be made again, such as the embedded model once it is built.',
   ),
+  prepackFromMb: integer(
+    'GLIMPSE_PREPACK_FROM_MB',
+    256,
+    0,
+    1_000_000_000,
+    'Models of at least so many megabytes are laid out for this processor once, in the cache, and then open fast.',
+  ),
   threads: integer('GLIMPSE_THREADS', 0, 0, 256, 'Threads of one operator; 0 takes the cores there are.'),
   host: text(
     'GLIMPSE_HOST',

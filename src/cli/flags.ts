@@ -1,9 +1,11 @@
 // Flags that several commands share: which model, and how tokens are chosen.
 
+import { join } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
 import { embeddedArtifact } from '../builder/embedded.ts'
 import { readConfig, SETTINGS, type Setting } from '../config.ts'
+import type { startEngine } from '../job/engine.ts'
 import { type GenerationSettings, generationSettings } from '../run/settings.ts'
 
 /** Every generation setting as a flag: `num_beams` is --num-beams. */
@@ -54,13 +56,15 @@ export interface ModelFlags {
 }
 
 /** The artifact and threads that flags, or else the environment, ask for. */
-export async function modelFor(flags: ModelFlags): Promise<{ artifact: string; threads?: number }> {
+export async function modelFor(flags: ModelFlags): Promise<Parameters<typeof startEngine>[0]> {
   const config = readConfig()
   const folder = flags.model ?? config.model
   const threads = flags.threads ?? config.threads
   return {
     artifact: folder === '' ? await embeddedArtifact(config.cacheFolder) : folder,
     threads: threads === 0 ? undefined : threads,
+    prepack: { folder: join(config.cacheFolder, 'prepacked'), fromBytes: config.prepackFromMb * 1e6 },
+    onPreparing: () => process.stderr.write('Laying the model out for this processor, once...\n'),
   }
 }
 

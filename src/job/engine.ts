@@ -51,9 +51,15 @@ const THREAD = new URL(
 /** setTimeout takes no more, and fires at once when given more. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** Opens the artifact in a thread of its own. Throws ArtifactError. `file` is the thread's code. */
-export async function startEngine(options: Start, file: URL = THREAD): Promise<Engine> {
-  let thread: Thread | undefined = await startThread(options, file)
+/**
+ * Opens the artifact in a thread of its own. `onPreparing` is told when it is first laid out for this processor, which
+ * takes a while. `file` is the thread's code. Throws ArtifactError.
+ */
+export async function startEngine(
+  { onPreparing, ...options }: Start & { onPreparing?: () => void },
+  file: URL = THREAD,
+): Promise<Engine> {
+  let thread: Thread | undefined = await startThread(options, file, onPreparing)
   let starting: Promise<void> | undefined
   let closing: Promise<void> | undefined
   let running: Job | undefined
@@ -185,14 +191,19 @@ export async function startEngine(options: Start, file: URL = THREAD): Promise<E
   }
 }
 
-async function startThread(options: Start, file: URL): Promise<Thread> {
+async function startThread(options: Start, file: URL, onPreparing = () => {}): Promise<Thread> {
   const worker = new Worker(file, { workerData: options })
   let last: unknown
   worker.on('error', (error) => {
     last = error
   })
   const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
-  const first = new Promise<FromThread>((resolve) => worker.once('message', resolve))
+  const first = new Promise<FromThread>((resolve) => {
+    worker.on('message', (message: FromThread) => {
+      if (message.kind === 'preparing') onPreparing()
+      else resolve(message)
+    })
+  })
   const message = await Promise.race([first, exited])
   if (message?.kind === 'ready') return { worker, model: message.model, exited }
   await worker.terminate()

@@ -23,6 +23,8 @@ export interface ModelCard {
 export interface Start {
   artifact: string
   threads?: number
+  /** See run/prepacked.ts; without it graphs are opened as they were built. */
+  prepack?: { folder: string; fromBytes: number }
 }
 
 export type ToThread =
@@ -31,6 +33,7 @@ export type ToThread =
   | { kind: 'close' }
 
 export type FromThread =
+  | { kind: 'preparing' }
   | { kind: 'ready'; model: ModelCard }
   | { kind: 'failed'; error: WireError }
   | { kind: 'token'; id: number; text: string }

@@ -10,7 +10,7 @@ import { answer, emptyMemory } from './answer.ts'
 import type { Ask } from './ask.ts'
 import { aboutSchema, type FromThread, type ModelCard, type Start, type ToThread } from './protocol.ts'
 
-const { artifact, threads } = workerData as Start
+const { artifact, threads, prepack } = workerData as Start
 const port = parentPort!
 const say = (message: FromThread) => port.postMessage(message)
 
@@ -18,7 +18,10 @@ const remembered = emptyMemory()
 const cancelled = new Map<number, WireError>()
 let underWay: Promise<void> = Promise.resolve()
 
-openModel(artifact, { threads }).then(
+openModel(artifact, {
+  threads,
+  prepack: prepack && { ...prepack, onMaking: () => say({ kind: 'preparing' }) },
+}).then(
   (model) => {
     port.on('message', (message: ToThread) => hear(model, message))
     say({ kind: 'ready', model: cardOf(model) })

@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { ArtifactError } from '../errors.ts'
+import { filesOf } from '../onnx/write.ts'
 
 export type Floats = { data: Float32Array; dims: readonly number[] }
 type Feed = Floats | { data: BigInt64Array; dims: readonly number[] }
@@ -21,29 +22,21 @@ export interface SessionOptions {
   threads?: number
 }
 
+/** What decides how weights are laid out in memory. onnxruntime: onnxruntime_session_options_config_keys.h. */
+export const LAYOUT_OPTIONS = {
+  // Without VNNI, 8-bit products saturate in 16 bits: this keeps them exact at some cost in time.
+  x64quantprecision: '1',
+}
+/** Below this a weight stays inside the .onnx file of a layout. */
+const OUTSIDE_FROM_BYTES = '1024'
+
 /** Throws ArtifactError `graph_unreadable`. */
 export async function openSession(
   folder: string,
   graph: string,
-  options: SessionOptions = {},
+  { threads = availableParallelism() }: SessionOptions = {},
 ): Promise<Session> {
-  const path = join(folder, `${graph}.onnx`)
-  // From a path, never from a buffer: the weights are mapped from the file instead of held twice.
-  const session = await InferenceSession.create(path, {
-    executionProviders: ['cpu'],
-    graphOptimizationLevel: 'all',
-    intraOpNumThreads: options.threads ?? availableParallelism(),
-    interOpNumThreads: 1,
-    logSeverityLevel: 3,
-    // Without VNNI, 8-bit products saturate in 16 bits: this keeps them exact at some cost in time.
-    extra: { session: { x64quantprecision: '1' } },
-  }).catch((cause: unknown) => {
-    throw new ArtifactError(
-      'graph_unreadable',
-      `Expected a graph that onnxruntime can open at ${path} but it refused. Build the checkpoint again.`,
-      { cause },
-    )
-  })
+  const session = await create(folder, graph, { intraOpNumThreads: threads }, LAYOUT_OPTIONS)
   return {
     async run(feeds, wanted) {
       const inputs: Record<string, Tensor> = {}
@@ -56,6 +49,48 @@ export async function openSession(
     },
     close: () => session.release(),
   }
+}
+
+/** Writes the graph into `to` as it stands in memory after opening. Throws ArtifactError `graph_unreadable`. */
+export async function saveLaidOut(from: string, graph: string, to: string): Promise<void> {
+  const [model, data] = filesOf(graph)
+  const session = await create(
+    from,
+    graph,
+    { optimizedModelFilePath: join(to, model) },
+    {
+      ...LAYOUT_OPTIONS,
+      save_external_prepacked_constant_initializers: '1',
+      optimized_model_external_initializers_file_name: data,
+      optimized_model_external_initializers_min_size_in_bytes: OUTSIDE_FROM_BYTES,
+    },
+  )
+  await session.release()
+}
+
+async function create(
+  folder: string,
+  graph: string,
+  options: InferenceSession.SessionOptions,
+  settings: Record<string, string>,
+): Promise<InferenceSession> {
+  const [model] = filesOf(graph)
+  const path = join(folder, model)
+  // From a path, never from a buffer: the weights are mapped from the file instead of held twice.
+  return await InferenceSession.create(path, {
+    executionProviders: ['cpu'],
+    graphOptimizationLevel: 'all',
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    ...options,
+    extra: { session: settings },
+  }).catch((cause: unknown) => {
+    throw new ArtifactError(
+      'graph_unreadable',
+      `Expected a graph that onnxruntime can open at ${path} but it refused. Build the checkpoint again.`,
+      { cause },
+    )
+  })
 }
 
 function floats(tensor: Tensor | undefined, name: string): Floats {

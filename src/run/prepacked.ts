@@ -1,0 +1,84 @@
+// An artifact's graphs, laid out once for this processor: what onnxruntime would do at each opening, kept on disk.
+//
+// onnxruntime reorders weights for the processor's instructions when a session opens, into memory of its own. Saved with
+// the graph they are mapped from the file instead: opt-2.7b at int4 opens in a fraction of the time, and the weights
+// are shared by all processes and given back under pressure. The layout holds for one kind of processor and one
+// onnxruntime, so both are in the folder's name; anywhere else the artifact is simply laid out again.
+
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
+import { ONNXRUNTIME_VERSION } from '../versions.ts'
+import { LAYOUT_OPTIONS, saveLaidOut } from './session.ts'
+
+export interface PrepackOptions {
+  /** Where layouts are kept. */
+  folder: string
+  /** Artifacts with fewer bytes of weights open fast enough as they are. */
+  fromBytes: number
+  /** Called before a layout is made, which takes about as long as reading and writing twice the artifact. */
+  onMaking?: () => void
+}
+
+/** Layouts nobody opened for so long are removed when a new one is made. */
+const UNUSED_MS = 30 * 24 * 3_600_000
+
+/** The folder to open graphs from: the layout's, or the artifact's own where a layout is not worth making or can't be made. */
+export async function laidOut(
+  artifact: string,
+  manifest: Manifest,
+  options: PrepackOptions,
+): Promise<string> {
+  const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  if (bytes < options.fromBytes) return artifact
+  const folder = join(options.folder, await nameOf(manifest))
+  if (await isFolder(folder)) {
+    const now = new Date()
+    await utimes(folder, now, now).catch(() => {}) // a read-only cache serves as well
+    return folder
+  }
+  options.onMaking?.()
+  const partial = `${folder}.partial-${randomUUID()}`
+  try {
+    await removeUnused(options.folder)
+    await mkdir(partial, { recursive: true })
+    for (const { graph } of [VISION, QUERIES, LANGUAGE]) await saveLaidOut(artifact, graph, partial)
+    await rename(partial, folder)
+  } catch {
+    // A full or read-only disk, or another process that was faster: only time and memory are lost.
+    await rm(partial, { recursive: true, force: true })
+    if (!(await isFolder(folder))) return artifact
+  }
+  return folder
+}
+
+async function nameOf(manifest: Manifest): Promise<string> {
+  const parts = [
+    JSON.stringify(manifest),
+    ONNXRUNTIME_VERSION,
+    JSON.stringify(LAYOUT_OPTIONS),
+    await processor(),
+  ]
+  return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 24)
+}
+
+/** Which instructions there are decides the layout; where the system does not tell, the model's name stands for them. */
+async function processor(): Promise<string> {
+  const info = await readFile('/proc/cpuinfo', 'utf8').catch(() => '')
+  const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(info)?.[1]
+  return [process.platform, process.arch, cpus()[0]?.model, flags].join(' ')
+}
+
+async function removeUnused(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const path = join(folder, name)
+    const info = await stat(path).catch(() => undefined)
+    if (info && Date.now() - info.mtimeMs > UNUSED_MS) await rm(path, { recursive: true, force: true })
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false
+}
