@@ -11,7 +11,8 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
-import { LAYOUT_OPTIONS, saveLaidOut } from './session.ts'
+import { Decoding } from './language.ts'
+import { type Floats, LAYOUT_OPTIONS, openAndSave, openSession, type Session } from './session.ts'
 
 export interface PrepackOptions {
   /** Where layouts are kept. */
@@ -44,14 +45,50 @@ export async function laidOut(
   try {
     await removeUnused(options.folder)
     await mkdir(partial, { recursive: true })
-    for (const { graph } of [VISION, QUERIES, LANGUAGE]) await saveLaidOut(artifact, graph, partial)
+    for (const { graph } of [VISION, QUERIES, LANGUAGE]) {
+      const before = await probe(await openAndSave(artifact, graph, partial), graph, manifest)
+      const after = await probe(await openSession(partial, graph), graph, manifest)
+      if (!Buffer.from(before.buffer).equals(Buffer.from(after.buffer))) {
+        throw new Error(`the layout of ${graph} gives other numbers than the graph`)
+      }
+    }
     await rename(partial, folder)
   } catch {
-    // A full or read-only disk, or another process that was faster: only time and memory are lost.
-    await rm(partial, { recursive: true, force: true })
+    // A full or read-only disk, another process that was faster, a layout that is wrong: only time is lost.
+    await rm(partial, { recursive: true, force: true }).catch(() => {})
     if (!(await isFolder(folder))) return artifact
   }
   return folder
+}
+
+/** What a graph makes of a made-up input; closes the session. */
+async function probe(session: Session, graph: string, manifest: Manifest): Promise<Float32Array> {
+  const { image, patches, vision_width, queries, width } = manifest.sizes
+  try {
+    switch (graph) {
+      case VISION.graph: {
+        const outputs = await session.run({ [VISION.pixels]: wave(1, 3, ...image) }, [VISION.vision])
+        return outputs[VISION.vision]!.data
+      }
+      case QUERIES.graph: {
+        const outputs = await session.run({ [QUERIES.vision]: wave(1, patches, vision_width) }, [
+          QUERIES.prefix,
+        ])
+        return outputs[QUERIES.prefix]!.data
+      }
+      default: {
+        const row = { prefix: wave(queries, width).data, ids: [manifest.tokens.bos_token_id] }
+        return (await Decoding.prefill({ manifest, language: session }, [row])).step.logits[0]!.slice()
+      }
+    }
+  } finally {
+    await session.close()
+  }
+}
+
+function wave(...dims: number[]): Floats {
+  const size = dims.reduce((a, b) => a * b)
+  return { data: Float32Array.from({ length: size }, (_, i) => Math.sin(1.7 * i)), dims }
 }
 
 async function nameOf(manifest: Manifest): Promise<string> {

@@ -27,8 +27,11 @@ export const LAYOUT_OPTIONS = {
   // Without VNNI, 8-bit products saturate in 16 bits: this keeps them exact at some cost in time.
   x64quantprecision: '1',
 }
-/** Below this a weight stays inside the .onnx file of a layout. */
-const OUTSIDE_FROM_BYTES = '1024'
+/**
+ * Smaller weights stay inside the .onnx file of a layout: onnxruntime 1.30 aligns only those of 1 MiB and more in the
+ * data file, and reads the layout of others wrongly, without an error.
+ */
+const OUTSIDE_FROM_BYTES = String(1024 * 1024)
 
 /** Throws ArtifactError `graph_unreadable`. */
 export async function openSession(
@@ -36,7 +39,10 @@ export async function openSession(
   graph: string,
   { threads = availableParallelism() }: SessionOptions = {},
 ): Promise<Session> {
-  const session = await create(folder, graph, { intraOpNumThreads: threads }, LAYOUT_OPTIONS)
+  return wrap(await create(folder, graph, { intraOpNumThreads: threads }, LAYOUT_OPTIONS))
+}
+
+function wrap(session: InferenceSession): Session {
   return {
     async run(feeds, wanted) {
       const inputs: Record<string, Tensor> = {}
@@ -51,8 +57,8 @@ export async function openSession(
   }
 }
 
-/** Writes the graph into `to` as it stands in memory after opening. Throws ArtifactError `graph_unreadable`. */
-export async function saveLaidOut(from: string, graph: string, to: string): Promise<void> {
+/** Opens a graph, and writes it into `to` as it stands in memory then. Throws ArtifactError `graph_unreadable`. */
+export async function openAndSave(from: string, graph: string, to: string): Promise<Session> {
   const [model, data] = filesOf(graph)
   const session = await create(
     from,
@@ -65,7 +71,7 @@ export async function saveLaidOut(from: string, graph: string, to: string): Prom
       optimized_model_external_initializers_min_size_in_bytes: OUTSIDE_FROM_BYTES,
     },
   )
-  await session.release()
+  return wrap(session)
 }
 
 async function create(

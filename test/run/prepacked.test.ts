@@ -59,7 +59,7 @@ test('is not made for a model below the limit', async () => {
 test('that was cut short is dropped, and the artifact opened', async () => {
   const plain = await tokens(prepack())
   const [name] = await readdir(layouts)
-  await truncate(join(layouts, name!, 'language.data'), 100)
+  await truncate(join(layouts, name!, 'language.onnx'), 100)
   expect(await tokens(prepack())).toEqual(plain)
   expect(await readdir(layouts)).toEqual([])
 })
