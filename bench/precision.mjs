@@ -18,18 +18,28 @@ import { openSession } from '../dist/run/session.js'
 const PICTURES = ['guitars.png', 'crab-and-helicopter.png', 'train-on-white.png']
 const [reference, ...others] = process.argv.slice(2)
 if (!reference || others.length === 0) {
-  console.error('Expected the fp32 artifact, then one or more others: node bench/precision.mjs <fp32> <int8> <int4>')
+  console.error(
+    'Expected the fp32 artifact, then one or more others: node bench/precision.mjs <fp32> <int8> <int4>',
+  )
   process.exit(2)
 }
 
 const { preprocessor } = await openArtifact(reference)
-const pictures = await Promise.all(PICTURES.map((name) => readFile(join(import.meta.dirname, '../models/demo', name))))
+const pictures = await Promise.all(
+  PICTURES.map((name) => readFile(join(import.meta.dirname, '../models/demo', name))),
+)
 const pixels = await Promise.all(
   pictures.map(async (file) => toPixels(await decode(file, AS_SEEN), parsePixelRule(preprocessor))),
 )
 const STAGES = {
-  vision: { from: 'pixels', run: async (session, x) => (await session.run({ pixels: x }, ['vision'])).vision },
-  queries: { from: 'vision', run: async (session, x) => (await session.run({ vision: x }, ['prefix'])).prefix },
+  vision: {
+    from: 'pixels',
+    run: async (session, x) => (await session.run({ pixels: x }, ['vision'])).vision,
+  },
+  queries: {
+    from: 'vision',
+    run: async (session, x) => (await session.run({ vision: x }, ['prefix'])).prefix,
+  },
   language: {
     from: 'queries',
     run: async (language, { data }, manifest) => {

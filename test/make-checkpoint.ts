@@ -91,7 +91,7 @@ class Asking extends Weights {
 
   override take(step: string, dims: number[]): Weight {
     const weight = super.take(step, dims)
-    this.#asked.set(weight.name, dims)
+    this.#asked.set(weight.sources[0]!, dims)
     return weight
   }
 

@@ -17,6 +17,7 @@ export async function floatsOf(tensor: StoredTensor): Promise<Float32Array> {
 export function matrixOf(rows: readonly (readonly number[])[], pieces = [rows.length]): Matrix {
   return {
     dims: [rows.length, rows[0]!.length],
+    sources: [],
     async *rows() {
       let at = 0
       for (const count of pieces) {

@@ -77,6 +77,8 @@ export const manifestSchema = z.strictObject({
   preprocessor: z.unknown(),
   /** What the model says of itself: words.json of the embedded model. */
   about: z.unknown().optional(),
+  /** What it said of a made-up picture when it was built, if it was tried: nothing is a bad sign. */
+  trial: z.strictObject({ texts: z.array(z.string()) }).optional(),
   files: z.array(
     z.strictObject({ path: z.string().regex(/^[^/\\]+$/), sizeBytes: z.number().int(), sha256: z.string() }),
   ),

@@ -27,11 +27,20 @@ import { filesOf, type WrittenFile, writeGraphs } from '../onnx/write.ts'
 import { type Format, formatOf, type Precision, RECIPES } from '../quantize/recipes.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
+import { saysAnything, tryOut } from './trial.ts'
+
+/** Opening takes about as much memory again; what is larger is tried where it is told to. */
+const TRIED_UP_TO_BYTES = 500_000_000
 
 export interface BuildOptions {
   precision: Precision
   /** The name replies carry; the checkpoint folder's unless given. */
   name?: string
+  /**
+   * Whether to have it generate something before it is put in place; unless told, artifacts small enough for that to
+   * cost little. An artifact that says nothing where the checkpoint at fp32 says something is refused.
+   */
+  trial?: boolean
   onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
 }
 
@@ -105,13 +114,40 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       files: written,
       versions: { glimpse: GLIMPSE_VERSION, onnxruntime: ONNXRUNTIME_VERSION },
     })
-    await writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
+    await writeManifest(partial, manifest)
+    const bytes = written.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+    if (options.trial ?? bytes <= TRIED_UP_TO_BYTES) {
+      manifest.trial = await passTrial(checkpoint, partial, options)
+      await writeManifest(partial, manifest)
+    }
     await moveIntoPlace(partial, target)
     return manifest
   } finally {
     await files.close()
     await rm(partial, { recursive: true, force: true })
   }
+}
+
+async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
+}
+
+/** Throws ArtifactError `answers_nothing` if that is the fault of the precision. */
+async function passTrial(
+  checkpoint: string,
+  partial: string,
+  options: BuildOptions,
+): Promise<Manifest['trial']> {
+  const texts = await tryOut(partial)
+  if (options.precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
+  const asItIs = { precision: 'fp32', name: options.name, trial: false } as const
+  if (await saysAnything((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)) {
+    throw new ArtifactError(
+      'answers_nothing',
+      `Expected the model to say something at ${options.precision} but it answers with nothing, while at fp32 it does not. Build it with another --precision.`,
+    )
+  }
+  return { texts }
 }
 
 /** Every name an artifact's folder may hold: a folder with any other is not ours to replace. */

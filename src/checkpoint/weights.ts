@@ -9,8 +9,6 @@ import type { Format } from '../quantize/recipes.ts'
 import { isFloat, shapeText, type TensorFiles } from './safetensors.ts'
 
 export interface Weight extends Matrix {
-  /** The full path in the checkpoint. */
-  name: string
   /** How the recipe wants it stored. */
   format: Format
 }
@@ -58,7 +56,7 @@ export class Weights {
     const entry = this.#files.entries.get(name)
     if (!entry) {
       this.#ledger.missing.push(`${name} ${shapeText(dims)}`)
-      return { name, dims, format, rows: () => none() }
+      return { sources: [name], dims, format, rows: () => none() }
     }
     this.#ledger.read.add(name)
     if (!sameShape(entry.shape, dims)) {
@@ -67,7 +65,7 @@ export class Weights {
     if (!isFloat(entry.dtype)) {
       this.#ledger.quantized.push(`${name} is ${entry.dtype}, expected F32, F16 or BF16`)
     }
-    return { name, dims, format, rows: () => this.#files.rows(entry) }
+    return { sources: [name], dims, format, rows: () => this.#files.rows(entry) }
   }
 
   /** Marks a tensor as known and not needed. */

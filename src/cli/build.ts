@@ -2,6 +2,7 @@
 
 import { SingleBar } from 'cli-progress'
 import { Command, Option } from 'commander'
+import type { Manifest } from '../artifact/contract.ts'
 import { buildArtifact } from '../builder/build.ts'
 import { BusyError } from '../errors.ts'
 import { PRECISIONS, type Precision } from '../quantize/recipes.ts'
@@ -28,50 +29,69 @@ export function buildCommand(): Command {
       new Option('-p, --precision <name>', 'how weights are stored').choices(PRECISIONS).default('int8'),
     )
     .option('--name <name>', "the model's name in replies (default: the checkpoint folder's)")
+    .option('--trial', 'have it generate something at the end, however large it is')
+    .option('--no-trial', 'do not, however small (default: up to 500 MB)')
     .addHelpText('after', HELP)
-    .action(async (checkpoint: string, options: { out: string; precision: Precision; name?: string }) => {
-      const bar = new SingleBar({
-        format: '{graph} {bar} {percentage}% | {doneMb} of {totalMb} MB | {eta_formatted} left',
-        stream: process.stderr,
-        hideCursor: true,
-        noTTYOutput: false,
-        etaBuffer: 50,
-      })
-      let started = false
-      let interrupted = false
-      const interrupt = () => {
-        interrupted = true
-      }
-      process.once('SIGINT', interrupt)
-      process.once('SIGTERM', interrupt)
-      const onProgress = ({
-        graph,
-        doneBytes,
-        totalBytes,
-      }: {
-        graph: string
-        doneBytes: number
-        totalBytes: number
-      }) => {
-        // Thrown here, the build cleans up after itself before it ends.
-        if (interrupted) throw new BusyError('cancelled', 'The build was interrupted; nothing of it is left.')
-        const shown = { graph: graph.padEnd(8), doneMb: megabytes(doneBytes), totalMb: megabytes(totalBytes) }
-        if (!started) bar.start(totalBytes, 0, shown)
-        started = true
-        bar.update(doneBytes, shown)
-      }
-      try {
-        const manifest = await buildArtifact(checkpoint, options.out, { ...options, onProgress })
-        bar.stop()
-        const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-        process.stdout.write(
-          `${manifest.name} at ${manifest.precision}: ${megabytes(bytes)} MB in ${options.out}, from ${megabytes(manifest.source.weight_bytes)} MB of weights\n` +
-            `Try it: npx glimpse caption --model ${options.out} <picture>\n`,
-        )
-      } finally {
-        bar.stop()
-      }
-    })
+    .action(
+      async (
+        checkpoint: string,
+        options: { out: string; precision: Precision; name?: string; trial?: boolean },
+      ) => {
+        const bar = new SingleBar({
+          format: '{graph} {bar} {percentage}% | {doneMb} of {totalMb} MB | {eta_formatted} left',
+          stream: process.stderr,
+          hideCursor: true,
+          noTTYOutput: false,
+          etaBuffer: 50,
+        })
+        let started = false
+        let interrupted = false
+        const interrupt = () => {
+          interrupted = true
+        }
+        process.once('SIGINT', interrupt)
+        process.once('SIGTERM', interrupt)
+        const onProgress = ({
+          graph,
+          doneBytes,
+          totalBytes,
+        }: {
+          graph: string
+          doneBytes: number
+          totalBytes: number
+        }) => {
+          // Thrown here, the build cleans up after itself before it ends.
+          if (interrupted)
+            throw new BusyError('cancelled', 'The build was interrupted; nothing of it is left.')
+          const shown = {
+            graph: graph.padEnd(8),
+            doneMb: megabytes(doneBytes),
+            totalMb: megabytes(totalBytes),
+          }
+          if (!started) bar.start(totalBytes, 0, shown)
+          started = true
+          bar.update(doneBytes, shown)
+        }
+        try {
+          const manifest = await buildArtifact(checkpoint, options.out, { ...options, onProgress })
+          bar.stop()
+          const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+          process.stdout.write(
+            `${manifest.name} at ${manifest.precision}: ${megabytes(bytes)} MB in ${options.out}, from ${megabytes(manifest.source.weight_bytes)} MB of weights\n` +
+              saidIn(manifest) +
+              `Try it: npx glimpse caption --model ${options.out} <picture>\n`,
+          )
+        } finally {
+          bar.stop()
+        }
+      },
+    )
+}
+
+function saidIn({ trial }: Manifest): string {
+  if (!trial) return 'Not tried yet, for its size: --trial does.\n'
+  if (trial.texts.some((text) => text !== '')) return ''
+  return 'It answers with nothing, as the checkpoint does at fp32: of no use as it is.\n'
 }
 
 function megabytes(bytes: number): string {

@@ -77,6 +77,15 @@ export function parserOf<T>({ parse, expects }: Setting<T>): (text: string) => T
   }
 }
 
+/** A count. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+    if (value >= min && value <= max) return value
+    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`)
+  }
+}
+
 function typed(text: string): unknown {
   if (text === 'true' || text === 'false') return text === 'true'
   const number = Number(text)

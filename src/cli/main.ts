@@ -6,6 +6,7 @@ import { SETTINGS } from '../config.ts'
 import { ArtifactError, isKnown, SetupError } from '../errors.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 import { askCommand } from './ask.ts'
+import { benchCommand } from './bench.ts'
 import { buildCommand } from './build.ts'
 import { captionCommand } from './caption.ts'
 import { evaluateCommand } from './evaluate.ts'
@@ -43,6 +44,7 @@ async function main(): Promise<void> {
     serveCommand(),
     evaluateCommand(),
     verifyCommand(),
+    benchCommand(),
   ]) {
     program.addCommand(command.showHelpAfterError(`See: npx glimpse ${command.name()} --help`))
   }

@@ -14,6 +14,7 @@ import {
   type Cache,
   layerNorm,
   linear,
+  linears,
   multiply,
   plain,
   type Table,
@@ -137,10 +138,9 @@ function layer(
   const attn = g.at('self_attn')
   const own = weights.at('self_attn')
   const input = before ? normAttention(x) : x // [B, S, D]
-  const q = linear(attn.at('q_proj'), input, own.at('q_proj'), [D, D], withBias) // [B, S, D]
-  const k = linear(attn.at('k_proj'), input, own.at('k_proj'), [D, D], withBias) // [B, S, D]
-  const v = linear(attn.at('v_proj'), input, own.at('v_proj'), [D, D], withBias) // [B, S, D]
-  const { output, present } = attend(attn, q, k, v, config.num_attention_heads, { bias, past }) // [B, S, D]
+  const qkv = ['q_proj', 'k_proj', 'v_proj'].map((step) => own.at(step))
+  const [q, k, v] = linears(attn.at('qkv'), input, qkv, [D, D], withBias) // 3 x [B, S, D]
+  const { output, present } = attend(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
   const projected = linear(attn.at('out_proj'), output, own.at('out_proj'), [D, D], withBias) // [B, S, D]
   const sum = attn.op('Add', [x, projected]) // [B, S, D]
   const middle = before ? sum : normAttention(sum) // [B, S, D]

@@ -9,14 +9,16 @@ import { type Graph, MICROSOFT, type StoredTensor, type Value } from '../onnx/gr
 import { type BlockFormat, toBlocks } from '../quantize/blocks.ts'
 import { toColumns } from '../quantize/columns.ts'
 import { widen } from '../quantize/kernels.ts'
+import { type Matrix, stack } from '../quantize/matrix.ts'
 
 /** A weight stored as float32. */
-export function plain(weight: Weight, dims = weight.dims): StoredTensor {
+export function plain({ dims, sources, rows }: Matrix): StoredTensor {
   return {
     type: 'float32',
     dims,
+    sources,
     async *bytes() {
-      for await (const values of weight.rows()) yield widen(values)
+      for await (const values of rows()) yield widen(values)
     },
   }
 }
@@ -32,6 +34,23 @@ export function linear(
   const product = multiply(g, x, weights.take('weight', [outputs, inputs]))
   if (!hasBias) return product
   return g.op('Add', [product, g.stored('bias', plain(weights.take('bias', [outputs])))])
+}
+
+/** Several linear parts of the same x and sizes in one product -> one value [..., out] each. */
+export function linears(
+  g: Graph,
+  x: Value,
+  parts: readonly Weights[],
+  [inputs, outputs]: [number, number],
+  { bias: hasBias = true } = {},
+): Value[] {
+  const weights = parts.map((part) => part.take('weight', [outputs, inputs]))
+  let product = multiply(g, x, { ...stack(...weights), format: weights[0]!.format }) // [..., parts * out]
+  if (hasBias) {
+    const biases = stack(...parts.map((part) => part.take('bias', [outputs])))
+    product = g.op('Add', [product, g.stored('bias', plain(biases))])
+  }
+  return g.ops('Split', [product, g.int64(...parts.map(() => outputs))], parts.length, { axis: -1 })
 }
 
 /** x [..., in] times the turned-over weight [out, in], in the format the recipe gives the weight. */
@@ -136,6 +155,7 @@ function constant(width: number, value: number): StoredTensor {
   return {
     type: 'float32',
     dims: [width],
+    sources: [],
     async *bytes() {
       yield new Uint8Array(new Float32Array(width).fill(value).buffer)
     },

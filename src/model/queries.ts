@@ -8,7 +8,7 @@
 import type { QFormerConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
-import { activate, attend, layerNorm, linear, plain } from './parts.ts'
+import { activate, attend, layerNorm, linear, linears, plain } from './parts.ts'
 
 export interface QuerySizes {
   config: QFormerConfig
@@ -63,10 +63,15 @@ function attention(
   sourceWidth: number,
   { hidden_size: D, num_attention_heads, layer_norm_eps }: QFormerConfig,
 ): Value {
-  const q = linear(g.at('query'), x, weights.at('attention.query'), [D, D]) // [B, Q, D]
-  const k = linear(g.at('key'), source, weights.at('attention.key'), [sourceWidth, D]) // [B, S, D]
-  const v = linear(g.at('value'), source, weights.at('attention.value'), [sourceWidth, D]) // [B, S, D]
-  const { output } = attend(g, q, k, v, num_attention_heads) // [B, Q, D]
+  const [query, key, value] = ['query', 'key', 'value'].map((step) => weights.at(`attention.${step}`))
+  const [q, k, v] =
+    source === x
+      ? linears(g.at('qkv'), x, [query!, key!, value!], [D, D]) // 3 x [B, Q, D]
+      : [
+          linear(g.at('query'), x, query!, [D, D]), // [B, Q, D]
+          ...linears(g.at('keyvalue'), source, [key!, value!], [sourceWidth, D]), // 2 x [B, S, D]
+        ]
+  const { output } = attend(g, q!, k!, v!, num_attention_heads) // [B, Q, D]
   const projected = linear(g.at('output'), output, weights.at('output.dense'), [D, D]) // [B, Q, D]
   const sum = g.at('output').op('Add', [projected, x]) // [B, Q, D]
   return layerNorm(g.at('output'), sum, weights.at('output.LayerNorm'), D, layer_norm_eps) // [B, Q, D]

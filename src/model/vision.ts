@@ -7,8 +7,7 @@
 import type { VisionConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, StoredTensor, Value } from '../onnx/graph.ts'
-import { widen } from '../quantize/kernels.ts'
-import type { Matrix } from '../quantize/matrix.ts'
+import { type Matrix, stack } from '../quantize/matrix.ts'
 import { activate, attend, layerNorm, linear, multiply, plain } from './parts.ts'
 
 export function vision(g: Graph, pixels: Value, weights: Weights, config: VisionConfig): Value {
@@ -78,24 +77,13 @@ function attention(g: Graph, x: Value, weights: Weights, config: VisionConfig): 
  */
 function qkvBias(weights: Weights, D: number): StoredTensor {
   if (weights.has('qkv.bias') || !weights.has('q_bias')) return plain(weights.take('qkv.bias', [3 * D]))
-  return joined(weights.take('q_bias', [D]), zeros(D), weights.take('v_bias', [D]))
-}
-
-function joined(...parts: Matrix[]): StoredTensor {
-  return {
-    type: 'float32',
-    dims: [parts.reduce((size, { dims }) => size + dims[0]!, 0)],
-    async *bytes() {
-      for (const part of parts) {
-        for await (const values of part.rows()) yield widen(values)
-      }
-    },
-  }
+  return plain(stack(weights.take('q_bias', [D]), zeros(D), weights.take('v_bias', [D])))
 }
 
 function zeros(size: number): Matrix {
   return {
     dims: [size],
+    sources: [],
     async *rows() {
       yield { dtype: 'F32', bytes: new Uint8Array(4 * size), name: 'zeros' }
     },

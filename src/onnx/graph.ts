@@ -34,6 +34,8 @@ export interface Port {
 export interface StoredTensor {
   type: DataType
   dims: number[]
+  /** Names of what it is made from, elsewhere: what it waits for. */
+  sources: readonly string[]
   /** Little-endian, row-major; the pieces together are exactly the tensor. */
   bytes(): AsyncIterable<Uint8Array>
 }

@@ -27,6 +27,7 @@ export interface Blocks {
  */
 export function toBlocks(weight: Matrix, { bits, block }: BlockFormat): Blocks {
   const [outputs = 0, inputs = 0] = weight.dims
+  const { sources } = weight
   const blocks = Math.ceil(inputs / block)
   const found = { scales: [] as Uint8Array[], zeros: [] as Uint8Array[] }
   async function* packed() {
@@ -44,11 +45,12 @@ export function toBlocks(weight: Matrix, { bits, block }: BlockFormat): Blocks {
   const zeros: StoredTensor = {
     type: 'uint8',
     dims: [outputs, Math.ceil(blocks / 2)],
+    sources,
     bytes: () => taken('zeros'),
   }
   return {
-    packed: { type: 'uint8', dims: [outputs, blocks, (block * bits) / 8], bytes: packed },
-    scales: { type: 'float32', dims: [outputs, blocks], bytes: () => taken('scales') },
+    packed: { type: 'uint8', dims: [outputs, blocks, (block * bits) / 8], sources, bytes: packed },
+    scales: { type: 'float32', dims: [outputs, blocks], sources, bytes: () => taken('scales') },
     ...(bits === 4 ? { zeros } : {}),
   }
 }

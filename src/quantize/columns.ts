@@ -13,11 +13,13 @@ export interface Columns {
 /** The scales are found while `values` is written, so they come right after it. */
 export function toColumns(weight: Matrix): Columns {
   const [outputs = 0, inputs = 0] = weight.dims
+  const { sources } = weight
   const found: Uint8Array[] = []
   return {
     values: {
       type: 'int8',
       dims: [inputs, outputs],
+      sources,
       async *bytes() {
         const whole = new Uint8Array(inputs * outputs)
         let output = 0
@@ -36,6 +38,7 @@ export function toColumns(weight: Matrix): Columns {
     scales: {
       type: 'float32',
       dims: [outputs],
+      sources,
       async *bytes() {
         if (found.length === 0) throw new Error('scales are written after their weights')
         yield* found.splice(0)

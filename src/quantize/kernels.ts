@@ -31,6 +31,7 @@ interface Exports {
     zeros: number,
   ): void
   packColumns(values: number, rows: number, inputs: number, turned: number, scales: number): void
+  readThrough(from: number, bytes: number): number
 }
 
 // Under a test runner that reads src/, the compiled module is taken.
@@ -134,4 +135,15 @@ export function packColumns(values: Values, inputs: number): { turned: Uint8Arra
     turned: memory.slice(turned, turned + rows * inputs),
     scales: memory.slice(scales, scales + 4 * rows),
   }
+}
+
+/** Reads so many bytes of memory so many times; milliseconds. For measuring (bench/bandwidth.ts). */
+export function timeReading(bytes: number, times: number): number {
+  const kernels = open()
+  const [place = 0] = layOut(kernels, [bytes])
+  // Pages that were never written all stand for the same one.
+  new Uint8Array(kernels.memory.buffer, place, bytes).fill(1)
+  const began = performance.now()
+  for (let i = 0; i < times; i++) kernels.readThrough(place, bytes)
+  return performance.now() - began
 }

@@ -15,5 +15,19 @@ export interface Values {
 /** [outputs, inputs], whole rows at a time. */
 export interface Matrix {
   dims: number[]
+  /** Names of the checkpoint's tensors it is made from. */
+  sources: readonly string[]
   rows(): AsyncIterable<Values>
+}
+
+/** Matrices of the same inputs, one under another; or vectors, one after another. */
+export function stack(...parts: Matrix[]): Matrix {
+  const [, ...rest] = parts[0]?.dims ?? []
+  return {
+    dims: [parts.reduce((sum, { dims }) => sum + (dims[0] ?? 0), 0), ...rest],
+    sources: parts.flatMap(({ sources }) => sources),
+    async *rows() {
+      for (const part of parts) yield* part.rows()
+    },
+  }
 }

@@ -6,7 +6,7 @@
 // onnxruntime, so both are in the folder's name; anywhere else the artifact is simply laid out again.
 
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
@@ -40,6 +40,7 @@ export async function laidOut(
     await utimes(folder, now, now).catch(() => {}) // a read-only cache serves as well
     return folder
   }
+  if (!(await isRoom(options.folder, bytes))) return artifact
   options.onMaking?.()
   const partial = `${folder}.partial-${randomUUID()}`
   try {
@@ -114,6 +115,13 @@ async function removeUnused(folder: string): Promise<void> {
     const info = await stat(path).catch(() => undefined)
     if (info && Date.now() - info.mtimeMs > UNUSED_MS) await rm(path, { recursive: true, force: true })
   }
+}
+
+/** A layout holds the weights twice, as they were and as they are used, in float32 somewhat more. */
+async function isRoom(folder: string, bytes: number): Promise<boolean> {
+  await mkdir(folder, { recursive: true }).catch(() => {})
+  const disk = await statfs(folder).catch(() => undefined)
+  return disk !== undefined && disk.bavail * disk.bsize > 2.5 * bytes
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -83,7 +83,7 @@ describe.each(PRECISIONS)('%s', (precision) => {
 
 test('an address says where in the model a node stands', async () => {
   const addresses = (await read('fp32', 'language')).node.map(({ name }) => name)
-  expect(addresses).toContain('/language/layers.1/self_attn/q_proj/FusedMatMul')
+  expect(addresses).toContain('/language/layers.1/self_attn/out_proj/FusedMatMul')
   const vision = (await read('int8', 'vision')).node.map(({ name }) => name)
   expect(vision).toContain('/vision/layers.1/self_attn/qkv/DynamicQuantizeMatMul')
 })

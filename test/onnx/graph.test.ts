@@ -14,7 +14,7 @@ test('a name is an address, and the second of the same gets a number', () => {
 
 test('nodes, weights and constants share one space of names', () => {
   const g = Graph.named('g')
-  const tensor = { type: 'float32', dims: [1], async *bytes() {} } as const
+  const tensor = { type: 'float32', dims: [1], sources: [] as string[], async *bytes() {} } as const
   const names = [
     g.stored('Neg', { ...tensor, dims: [1] }),
     g.op('Neg', [g.scalar(1)]),

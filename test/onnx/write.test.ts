@@ -20,6 +20,7 @@ function floats(dims: number[], ...pieces: number[][]): StoredTensor {
   return {
     type: 'float32',
     dims,
+    sources: [],
     async *bytes() {
       for (const piece of pieces) yield new Uint8Array(Float32Array.from(piece).buffer)
     },

@@ -166,13 +166,13 @@ test.each([4, 8] as const)(
 )
 
 test('scales asked for before their weights are an error, not zeros', async () => {
-  const weight: Matrix = { dims: [1, 32], async *rows() {} }
+  const weight: Matrix = { dims: [1, 32], sources: [], async *rows() {} }
   await expect(bytesOf(toBlocks(weight, { bits: 4, block: 32 }).scales)).rejects.toThrow(
     'after their weights',
   )
 })
 
 test('nothing of a weight is allocated before it is written', () => {
-  const weight: Matrix = { dims: [2 ** 40, 2 ** 40], async *rows() {} }
+  const weight: Matrix = { dims: [2 ** 40, 2 ** 40], sources: [], async *rows() {} }
   expect(toBlocks(weight, { bits: 4, block: 32 }).packed.dims).toEqual([2 ** 40, 2 ** 35, 16])
 })

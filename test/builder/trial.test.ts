@@ -1,0 +1,81 @@
+// An artifact that says nothing is not called good where its precision is to blame.
+
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { buildArtifact } from '../../src/builder/build.ts'
+import { configWith, makeCheckpoint, PLAIN, type RawTensor, randomTensors } from '../make-checkpoint.ts'
+
+const WIDTH = 32
+const config = await configWith({
+  text_config: { hidden_size: WIDTH, num_attention_heads: 4, word_embed_proj_dim: WIDTH },
+})
+const END = (config['text_config'] as { eos_token_id: number }).eos_token_id
+const WORD = 100
+
+let room: string
+beforeEach(async () => {
+  room = await mkdtemp(join(tmpdir(), 'glimpse-'))
+})
+afterEach(() => rm(room, { recursive: true }))
+
+/**
+ * A language model that always ends in the state (0, 1, 1, ...), whatever it saw: the scores are the table's row sums
+ * without the first column. `word` fills the row of a word, `end` that of the end token.
+ */
+function alwaysTheSame(word: number[], end: number[]): RawTensor[] {
+  return randomTensors(config).map((tensor) => {
+    const values = new Float32Array(tensor.bytes.slice().buffer)
+    const decoder = 'language_model.model.decoder'
+    if (tensor.name === `${decoder}.final_layer_norm.weight`) values.fill(0)
+    if (tensor.name === `${decoder}.final_layer_norm.bias`) values.fill(1).set([0])
+    if (tensor.name === `${decoder}.embed_tokens.weight`) {
+      values.fill(0)
+      values.set(word, WORD * WIDTH)
+      values.set(end, END * WIDTH)
+    }
+    return { ...tensor, bytes: new Uint8Array(values.buffer) }
+  })
+}
+
+async function built(tensors: RawTensor[], options: { precision: 'fp32' | 'int8'; trial?: boolean }) {
+  const checkpoint = await makeCheckpoint(config, tensors)
+  try {
+    return await buildArtifact(checkpoint, join(room, 'out'), options)
+  } finally {
+    await rm(checkpoint, { recursive: true })
+  }
+}
+
+// One large value makes the steps of its block of 8 bits so wide that the ones beside it become zeros.
+const lostInSteps = [1000, ...new Array<number>(WIDTH - 1).fill(1)]
+const halves = new Array<number>(WIDTH).fill(0.5)
+
+test('what is lost by fewer bits is refused, and nothing is left', async () => {
+  const tensors = alwaysTheSame(lostInSteps, halves)
+  expect((await built(tensors, { precision: 'fp32' })).trial?.texts).not.toContain('')
+  await rm(join(room, 'out'), { recursive: true })
+  await expect(built(tensors, { precision: 'int8' })).rejects.toThrow(
+    'answers with nothing, while at fp32 it does not',
+  )
+  expect(await readdir(room)).toEqual([])
+})
+
+test('a checkpoint that says nothing itself is built, and the manifest tells', async () => {
+  const tensors = alwaysTheSame(new Array<number>(WIDTH).fill(0.1), halves)
+  for (const precision of ['fp32', 'int8'] as const) {
+    expect((await built(tensors, { precision })).trial).toEqual({ texts: ['', ''] })
+  }
+  expect(await readdir(room)).toEqual(['out'])
+})
+
+test('nothing is tried where that is not wanted', async () => {
+  const tensors = alwaysTheSame(lostInSteps, halves)
+  expect((await built(tensors, { precision: 'int8', trial: false })).trial).toBeUndefined()
+})
+
+test('a small artifact is tried without being told', async () => {
+  const { trial } = await buildArtifact(PLAIN, join(room, 'out'), { precision: 'int4' })
+  expect(trial?.texts.every((text) => text !== '')).toBe(true)
+})
