@@ -182,6 +182,11 @@ def generate(model, inputs, arguments):
         keys = ("pixel_values", "input_ids", "attention_mask")
         return model.generate(**{key: inputs[key] for key in keys}, **arguments)
     keys = ("inputs_embeds", "input_ids", "attention_mask")
+    if "min_length" in arguments and arguments.get("min_new_tokens") is None:
+        # input_ids without placeholders would make it count otherwise than in every other checkpoint.
+        row = inputs["inputs_embeds"].shape[1]
+        arguments["min_new_tokens"] = max(0, arguments.pop("min_length") - row)
+    arguments.pop("min_length", None)
     return model.language_model.generate(**{key: inputs[key] for key in keys}, **arguments)
 
 

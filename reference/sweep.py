@@ -7,10 +7,12 @@ Out: the layout of test/fixtures: DIR/checkpoints/NAME/, DIR/references/NAME.saf
 
     python sweep.py --out /tmp/sweep --count 20 --seed 100
     python sweep.py --out /tmp/sweep --count 0 --named
+    python sweep.py --out /tmp/sweep --count 4 --settings 60     settings drawn at random in place of settings.json
 """
 
 import argparse
 import json
+import random
 from pathlib import Path
 
 import fixtures  # first: it sets the environment of transformers
@@ -25,6 +27,7 @@ def main():
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--named", action="store_true")
+    parser.add_argument("--settings", type=int, metavar="COUNT", help="random settings for each checkpoint")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = [(f"random-{seed}", random_configuration(seed), seed) for seed in seeds(arguments)]
@@ -33,7 +36,32 @@ def main():
     pictures = fixtures.draw_pictures(arguments.out / "references")
     settings = json.loads(record.SETTINGS.read_text())
     for name, configuration, seed in rows:
+        if arguments.settings:
+            settings = random_settings(seed, arguments.settings)
         fixtures.make_pair(arguments.out, name, configuration, seed, pictures, settings)
+
+
+def random_settings(seed, count):
+    """Arguments of generate that leave nothing to chance, in any combination."""
+    generator = random.Random(seed)
+    sometimes = lambda share, values: generator.choice(values) if generator.random() < share else None
+    drawn = {}
+    for number in range(count):
+        beams = sometimes(0.7, [2, 3, 4, 5, 7])
+        asked = {
+            "max_new_tokens": generator.randint(1, 24),
+            "num_beams": beams,
+            "num_return_sequences": beams and sometimes(0.4, range(1, beams + 1)),
+            "length_penalty": beams and sometimes(0.6, [-2.0, -1.0, -0.3, 0.0, 0.5, 1.7, 3.0]),
+            "early_stopping": beams and sometimes(0.6, [True, False, "never"]),
+            "min_new_tokens": sometimes(0.3, [0, 1, 4, 9]),
+            "min_length": sometimes(0.3, [0, 12, 25, 40, 60]),
+            "no_repeat_ngram_size": sometimes(0.4, [1, 2, 3, 4]),
+            "repetition_penalty": sometimes(0.4, [0.6, 0.9, 1.1, 1.5, 3.0]),
+            "eos_token_id": sometimes(0.5, [121, [2, 202], list(range(4, 290, 11)), list(range(3, 290, 40))]),
+        }
+        drawn[f"random {number}"] = {name: value for name, value in asked.items() if value is not None}
+    return drawn
 
 
 def seeds(arguments):

@@ -19,7 +19,15 @@ export async function tryOut(folder: string): Promise<string[]> {
     const vision = await runVision(model.vision, waves(model))
     const { prefix } = await runQueries(model.queries, vision)
     const rows = PROMPTS.map((prompt) => ({ prefix: prefix.data, ids: model.tokenizer.encode(prompt) }))
-    const answers = await generate(model, rows, completeSettings({ max_new_tokens: TOKENS }))
+    const answers = await generate(
+      model,
+      rows,
+      completeSettings({ max_new_tokens: TOKENS }),
+      {},
+      {
+        forbidden: model.unreal,
+      },
+    )
     return answers.map(([ids]) => model.tokenizer.decode(ids!).trim())
   } finally {
     await model.close()

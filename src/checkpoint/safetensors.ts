@@ -86,7 +86,7 @@ export interface WholeTensor {
   data: Float32Array | BigInt64Array
 }
 
-/** One small file at once: recorded numbers, of floats and I64 ids. Throws ArtifactError as above. */
+/** One small file at once: recorded numbers, of floats and whole ids. Throws ArtifactError as above. */
 export async function readSafetensors(
   path: string,
 ): Promise<{ tensors: Map<string, WholeTensor>; metadata: unknown }> {
@@ -98,6 +98,8 @@ export async function readSafetensors(
     for (const { name, dtype, shape, offset, sizeBytes } of entries) {
       const bytes = await readAt(handle, offset, sizeBytes)
       if (dtype === 'I64') tensors.set(name, { shape, data: new BigInt64Array(bytes.buffer) })
+      else if (dtype === 'I32')
+        tensors.set(name, { shape, data: BigInt64Array.from(new Int32Array(bytes.buffer), BigInt) })
       else if (isFloat(dtype))
         tensors.set(name, { shape, data: new Float32Array(widen({ dtype, bytes, name }).buffer) })
     }

@@ -88,6 +88,7 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 
 function typed(text: string): unknown {
   if (text === 'true' || text === 'false') return text === 'true'
+  if (/^\d+(,\d+)+$/.test(text)) return text.split(',').map(Number)
   const number = Number(text)
   return text.trim() === '' || Number.isNaN(number) ? text : number
 }

@@ -5,10 +5,10 @@ import { LRUCache } from 'lru-cache'
 import { AskError } from '../errors.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
-import { generate } from '../run/generate.ts'
+import { endsOf, generate } from '../run/generate.ts'
 import type { Model } from '../run/model.ts'
 import { runQueries } from '../run/queries.ts'
-import { completeSettings } from '../run/settings.ts'
+import { completeSettings, type GenerationSettings } from '../run/settings.ts'
 import { runVision } from '../run/vision.ts'
 import { type Turn, toPrompt } from '../tokens/prompt.ts'
 import type { Ask, Reply } from './ask.ts'
@@ -35,6 +35,7 @@ export interface Watch {
 export async function answer(model: Model, remembered: Remembered, ask: Ask, watch: Watch): Promise<Reply> {
   const clock = stopwatch()
   const settings = completeSettings(ask.settings ?? {})
+  checkEnds(model, settings)
   const { text: prompt, ids } = fitPrompt(model, ask)
   const picture = createHash('sha256').update(ask.image).digest('hex')
 
@@ -52,9 +53,15 @@ export async function answer(model: Model, remembered: Remembered, ask: Ask, wat
 
   const room = model.manifest.sizes.max_positions - model.manifest.sizes.queries - ids.length
   const fitted = { ...settings, max_new_tokens: Math.min(settings.max_new_tokens, room) }
-  const spoken = watch.onToken && speaker(model, watch.onToken)
+  const spoken = watch.onToken && speaker(model, endsOf(model.manifest, settings), watch.onToken)
   const [answers] = await clock.time('tokens', () =>
-    generate(model, [{ prefix, ids }], fitted, { check: watch.check, onToken: spoken?.hear }),
+    generate(
+      model,
+      [{ prefix, ids }],
+      fitted,
+      { check: watch.check, onToken: spoken?.hear },
+      { forbidden: model.unreal },
+    ),
   )
   spoken?.finish()
 
@@ -64,6 +71,16 @@ export async function answer(model: Model, remembered: Remembered, ask: Ask, wat
   }))
   const { text, token_ids } = sequences[0]!
   return { text, token_ids, sequences, prompt, timings_ms: clock.read(), model: model.manifest.name, picture }
+}
+
+function checkEnds({ manifest }: Model, settings: GenerationSettings): void {
+  const { vocabulary } = manifest.sizes
+  const outside = endsOf(manifest, settings).find((id) => id >= vocabulary)
+  if (outside === undefined) return
+  throw new AskError(
+    'bad_settings',
+    `Expected eos_token_id below the model's vocabulary of ${vocabulary} but got ${outside}.`,
+  )
 }
 
 /** The prompt's text and ids, without as many of the oldest turns as it takes to leave room for an answer. */
@@ -87,7 +104,7 @@ function fitPrompt(model: Model, ask: Ask): { text: string; ids: number[] } {
 }
 
 /** Ids -> pieces of text, each as soon as none of its characters is left half. */
-function speaker(model: Model, onToken: (text: string) => void) {
+function speaker(model: Model, endIds: readonly number[], onToken: (text: string) => void) {
   const ids: number[] = []
   let said = ''
   const speak = () => {
@@ -98,7 +115,7 @@ function speaker(model: Model, onToken: (text: string) => void) {
   const isHalf = () => model.tokenizer.decode(ids).endsWith('\ufffd')
   return {
     hear(id: number) {
-      if (model.manifest.tokens.eos_token_id.includes(id)) return
+      if (endIds.includes(id)) return
       ids.push(id)
       if (!isHalf()) speak()
     },

@@ -1,5 +1,6 @@
 // queries and prompt -> tokens: greedy, sampling or beams, over one or many rows.
 
+import type { Manifest } from '../artifact/contract.ts'
 import { BeamSearch } from './beams.ts'
 import { drawOne, likeliest, type Random, randomFrom } from './draw.ts'
 import { Decoding, type Language, type Row } from './language.ts'
@@ -13,17 +14,47 @@ export interface Watch {
   onToken?: (id: number) => void
 }
 
+/** What transformers' generate has no place for. */
+export interface Limits {
+  /** Ids that are never generated, as if the vocabulary did not have them. */
+  forbidden?: readonly number[]
+}
+
 /** For each row, its `num_return_sequences` answers, with beams the best first: generated ids only, the end token included. */
 export async function generate(
   model: Language,
   rows: readonly Row[],
   settings: GenerationSettings,
   watch: Watch = {},
+  { forbidden = [] }: Limits = {},
 ): Promise<number[][][]> {
   const random = randomFrom(settings.seed)
-  return settings.num_beams > 1
-    ? searchBeams(model, rows, settings, random, watch)
-    : followOne(model, rows, settings, random, watch)
+  const endIds = endsOf(model.manifest, settings)
+  const processors = processorsFor(settings, endIds)
+  const run = { model, settings, endIds, random, watch, forbidden, processors }
+  return settings.num_beams > 1 ? searchBeams(rows, run) : followOne(rows, run)
+}
+
+interface Run {
+  model: Language
+  settings: GenerationSettings
+  endIds: readonly number[]
+  random: Random
+  watch: Watch
+  forbidden: readonly number[]
+  processors: ReturnType<typeof processorsFor>
+}
+
+/** The ids that end an answer. */
+export function endsOf({ tokens }: Manifest, { eos_token_id }: GenerationSettings): readonly number[] {
+  return eos_token_id === null ? tokens.eos_token_id : [eos_token_id].flat()
+}
+
+/** A copy of the model's scores [V] in which forbidden ids have no chance. */
+function allowed(logits: Float32Array, forbidden: readonly number[]): Float32Array {
+  const scores = Float32Array.from(logits)
+  for (const id of forbidden) scores[id] = -Infinity
+  return scores
 }
 
 /** What the processors see as said before: transformers counts the picture's placeholders as ids. */
@@ -35,15 +66,10 @@ function saidBefore({ manifest }: Language, row: Row): number[] {
 }
 
 async function followOne(
-  model: Language,
   rows: readonly Row[],
-  settings: GenerationSettings,
-  random: Random,
-  watch: Watch,
+  { model, settings, endIds, random, watch, forbidden, processors }: Run,
 ): Promise<number[][][]> {
   const { num_return_sequences: answers, max_new_tokens, do_sample } = settings
-  const endIds = model.manifest.tokens.eos_token_id
-  const processors = processorsFor(settings, endIds)
   watch.check?.()
   const { decoding, step } = await Decoding.prefill(model, rows)
 
@@ -56,7 +82,7 @@ async function followOne(
   let { logits } = step
   while (active.length > 0) {
     active.forEach(({ thread, row }) => {
-      const scores = Float32Array.from(logits[row]!)
+      const scores = allowed(logits[row]!, forbidden)
       const context = { ids: [...thread.before, ...thread.ids], newTokens: thread.ids.length }
       for (const process of processors) process(scores, context)
       const id = do_sample ? drawOne(scores, random) : likeliest(scores)
@@ -77,15 +103,10 @@ async function followOne(
 }
 
 async function searchBeams(
-  model: Language,
   rows: readonly Row[],
-  settings: GenerationSettings,
-  random: Random,
-  watch: Watch,
+  { model, settings, endIds, random, watch, forbidden, processors }: Run,
 ): Promise<number[][][]> {
   const { num_beams } = settings
-  const endIds = model.manifest.tokens.eos_token_id
-  const processors = processorsFor(settings, endIds)
   watch.check?.()
   const { decoding, step } = await Decoding.prefill(model, rows)
 
@@ -102,7 +123,7 @@ async function searchBeams(
     const going: typeof active = []
     for (const { before, search, at } of active) {
       const logProbabilities = search.running.map((generated, beam) => {
-        const scores = logSoftmax(logits[at[beam]!]!)
+        const scores = logSoftmax(allowed(logits[at[beam]!]!, forbidden))
         const context = { ids: [...before, ...generated], newTokens: generated.length }
         for (const process of processors) process(scores, context)
         return scores

@@ -12,6 +12,8 @@ export interface Model {
   manifest: Manifest
   pixelRule: PixelRule
   tokenizer: Tokenizer
+  /** Ids below the vocabulary's size that are no words: padding of the table, and the picture's placeholder. */
+  unreal: readonly number[]
   vision: Session
   queries: Session
   language: Session
@@ -36,11 +38,17 @@ export async function openModel(folder: string, options: OpenOptions = {}): Prom
     manifest,
     pixelRule,
     tokenizer,
+    unreal: unrealIds(manifest, tokenizer),
     ...sessions,
     close: async () => {
       await Promise.all([vision.close(), queries.close(), language.close()])
     },
   }
+}
+
+function unrealIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): number[] {
+  const ids = Array.from({ length: sizes.vocabulary }, (_, id) => id)
+  return ids.filter((id) => id === tokens.image_token_id || !tokenizer.isToken(id))
 }
 
 type Sessions = Pick<Model, 'vision' | 'queries' | 'language'>

@@ -19,6 +19,7 @@ export function processorsFor(settings: GenerationSettings, endIds: readonly num
     repetition_penalty,
     no_repeat_ngram_size,
     min_new_tokens,
+    min_length,
     do_sample,
     temperature,
     top_k,
@@ -28,7 +29,10 @@ export function processorsFor(settings: GenerationSettings, endIds: readonly num
   const list: Processor[] = []
   if (repetition_penalty !== 1) list.push(penalizeRepetition(repetition_penalty))
   if (no_repeat_ngram_size > 0) list.push(forbidRepeatedNgrams(no_repeat_ngram_size))
-  if (min_new_tokens > 0) list.push(forbidEarlyEnd(min_new_tokens, endIds))
+  if (min_new_tokens === null && min_length > 0) {
+    list.push(forbidEnd(({ ids }) => ids.length < min_length, endIds))
+  }
+  if (min_new_tokens) list.push(forbidEnd(({ newTokens }) => newTokens < min_new_tokens, endIds))
   if (do_sample) {
     // Sampled beams keep enough candidates that one goes on even if all end tokens are drawn.
     const atLeast = num_beams > 1 ? endIds.length + 1 : 1
@@ -60,9 +64,9 @@ function forbidRepeatedNgrams(size: number): Processor {
   }
 }
 
-function forbidEarlyEnd(minNewTokens: number, endIds: readonly number[]): Processor {
-  return (scores, { newTokens }) => {
-    if (newTokens < minNewTokens) for (const id of endIds) scores[id] = -Infinity
+function forbidEnd(isEarly: (context: Context) => boolean, endIds: readonly number[]): Processor {
+  return (scores, context) => {
+    if (isEarly(context)) for (const id of endIds) if (id < scores.length) scores[id] = -Infinity
   }
 }
 

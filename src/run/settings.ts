@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { AskError } from '../errors.ts'
 
 const positive = z.number().int().min(1)
+const id = z.number().int().nonnegative()
 
 export const generationSettings = z.strictObject({
   num_beams: positive.max(16).describe('beams kept side by side; 1 is greedy or sampling'),
@@ -14,7 +15,21 @@ export const generationSettings = z.strictObject({
       'beams stop: true, once num_beams answers are finished; false, when a better one is unlikely; never, when none is possible',
     ),
   max_new_tokens: positive.max(2048).describe('tokens generated at most'),
-  min_new_tokens: z.number().int().min(0).describe('end tokens are forbidden before this many'),
+  min_new_tokens: z
+    .number()
+    .int()
+    .min(0)
+    .nullable()
+    .describe('end tokens are forbidden before this many; takes precedence over min_length'),
+  min_length: z
+    .number()
+    .int()
+    .min(0)
+    .describe("end tokens are forbidden before this many, the picture's queries and the prompt included"),
+  eos_token_id: z
+    .union([id, z.array(id).min(1)])
+    .nullable()
+    .describe("ids that end an answer, in place of the model's"),
   no_repeat_ngram_size: z.number().int().min(0).describe('no run of this many tokens twice; 0 is off'),
   repetition_penalty: z.number().positive().describe('above 1 makes tokens already there less likely'),
   do_sample: z.boolean().describe('draw tokens at random instead of taking the likeliest'),
@@ -33,7 +48,9 @@ const DEFAULTS: GenerationSettings = {
   length_penalty: 1,
   early_stopping: false,
   max_new_tokens: 20,
-  min_new_tokens: 0,
+  min_new_tokens: null,
+  min_length: 0,
+  eos_token_id: null,
   no_repeat_ngram_size: 0,
   repetition_penalty: 1,
   do_sample: false,

@@ -2,11 +2,11 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Reference } from '../checkpoint/reference.ts'
+import type { Description, Reference } from '../checkpoint/reference.ts'
 import { ArtifactError } from '../errors.ts'
 import { AS_TRANSFORMERS, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
-import { generate } from './generate.ts'
+import { endsOf, generate } from './generate.ts'
 import { Decoding, type Row } from './language.ts'
 import type { Model } from './model.ts'
 import { processorsFor, softmax } from './processors.ts'
@@ -39,7 +39,7 @@ export interface Comparison {
 const MAX_DIFFERING = 3
 
 /**
- * Each stage goes on from our own result of the stage before. Pictures that are not in `pictures` are taken as the
+ * Each stage that the reference holds, from our own result of the stage before. Pictures that are not in `pictures` are taken as the
  * reference's pixels, and then pixels are not compared.
  */
 export async function compare(
@@ -54,44 +54,41 @@ export async function compare(
     stages.push(differ(stage, ours, theirs))
 
   checkSizes(model, reference)
-  const recorded = recordedPixels(model, reference)
   const own = await ownPixels(model, description.pictures, pictures)
-  if (own)
-    add(
-      'pixel_values',
-      own.map(({ data }) => data),
-      reference.floats('pixel_values'),
-    )
+  const inputs = own ?? recordedPixels(model, reference)
   const vision: Vision[] = []
   const queries: Queries[] = []
-  for (const pixels of own ?? recorded) {
+  for (const pixels of inputs) {
     const seen = await runVision(model.vision, pixels)
     vision.push(seen)
     queries.push(await runQueries(model.queries, seen))
   }
-  add(
-    'vision',
-    vision.map(({ data }) => data),
-    reference.floats('vision'),
-  )
-  add(
-    'queries',
-    queries.map(({ queries: { data } }) => data),
-    reference.floats('queries'),
-  )
-  add(
-    'prefix',
-    queries.map(({ prefix: { data } }) => data),
-    reference.floats('prefix'),
-  )
+  const found = {
+    pixel_values: own ?? [],
+    vision,
+    queries: queries.map((one) => one.queries),
+    prefix: queries.map(({ prefix }) => prefix),
+  }
+  for (const [stage, ours] of Object.entries(found) as [StageResult['stage'], { data: Float32Array }[]][]) {
+    if (ours.length > 0 && reference.has(stage)) {
+      add(
+        stage,
+        ours.map(({ data }) => data),
+        reference.floats(stage),
+      )
+    }
+  }
 
+  const prompts = promptIds(model, description)
   const row = ({ picture, prompt }: { picture: number; prompt: number }): Row => ({
     prefix: queries[picture]!.prefix.data,
-    ids: description.input_ids[prompt]!,
+    ids: prompts[prompt]!,
   })
   const logits: Float32Array[] = []
   for (const place of description.logits) logits.push(...(await Decoding.allLogits(model, row(place))))
-  add('logits', logits, joined(description.logits.map((_, k) => reference.floats(`logits.${k}`))))
+  if (logits.length > 0) {
+    add('logits', logits, joined(description.logits.map((_, k) => reference.floats(`logits.${k}`))))
+  }
 
   const settingsOf = (name: string) =>
     completeSettings(description.settings[name] as Partial<GenerationSettings>)
@@ -104,8 +101,9 @@ export async function compare(
 
   const tokens: TokensResult = { compared: 0, equal: 0, differing: [] }
   const total = description.token_ids.length + description.batches.length
+  const padId = description.pad_token_id ?? model.manifest.tokens.pad_token_id
   const tally = (name: string, got: number[][], expected: number[][]) => {
-    const padded = got.map((ids, i) => pad(ids, expected[i]?.length ?? 0, description.pad_token_id))
+    const padded = got.map((ids, i) => pad(ids, expected[i]?.length ?? 0, padId))
     const same = JSON.stringify(padded) === JSON.stringify(expected)
     tokens.compared++
     if (same) tokens.equal++
@@ -133,18 +131,35 @@ export async function compare(
 }
 
 /** Throws ArtifactError `other_checkpoint`: numbers of other sizes are of another checkpoint. */
-function checkSizes({ manifest }: Model, { description, floats }: Reference): void {
-  const { queries, width, image } = manifest.sizes
+function checkSizes({ manifest }: Model, { description, has, floats }: Reference): void {
+  const { queries, query_width, width, image, patches, vision_width } = manifest.sizes
+  const sizes = {
+    pixel_values: 3 * image[0] * image[1],
+    vision: patches * vision_width,
+    queries: queries * query_width,
+    prefix: queries * width,
+  }
   const count = description.pictures.length
-  if (
-    floats('prefix').length === count * queries * width &&
-    floats('pixel_values').length === count * 3 * image[0] * image[1]
-  )
+  if (Object.entries(sizes).every(([name, size]) => !has(name) || floats(name).length === count * size))
     return
   throw new ArtifactError(
     'other_checkpoint',
     `Expected a reference of ${manifest.name} but this one is of ${description.checkpoint}, which has other sizes. Record one with the checkpoint the artifact was built from.`,
   )
+}
+
+/** The ids of each prompt as the language model gets them after the picture. */
+function promptIds(
+  { manifest, tokenizer }: Model,
+  { prompts, input_ids }: Description,
+): (readonly number[])[] {
+  if (!input_ids) return prompts.map((prompt) => tokenizer.encode(prompt))
+  const { image_token_id, pad_token_id } = manifest.tokens
+  // As a processor makes them: placeholders, padding, then the text.
+  return input_ids.map((ids) => {
+    const start = ids.findIndex((id) => id !== image_token_id && id !== pad_token_id)
+    return ids.slice(Math.max(0, start))
+  })
 }
 
 /** undefined unless every picture of the reference is there. */
@@ -153,7 +168,9 @@ async function ownPixels(
   names: readonly string[],
   folder: string,
 ): Promise<Pixels[] | undefined> {
-  const files = await Promise.all(names.map((name) => readFile(join(folder, name)).catch(() => undefined)))
+  const files = await Promise.all(
+    names.map((name) => (name === '' ? undefined : readFile(join(folder, name)).catch(() => undefined))),
+  )
   const found = files.filter((file) => file !== undefined)
   if (found.length < names.length) return undefined
   return Promise.all(
@@ -161,7 +178,16 @@ async function ownPixels(
   )
 }
 
+/** Throws ArtifactError `bad_reference` where there are none. */
 function recordedPixels(model: Model, reference: Reference): Pixels[] {
+  const { pictures } = reference.description
+  if (!reference.has('pixel_values')) {
+    const names = pictures.filter((name) => name !== '').join(', ')
+    throw new ArtifactError(
+      'bad_reference',
+      `Expected pixel_values in the reference or its pictures${names && ` (${names})`} on disk but found neither. Give their folder with --pictures.`,
+    )
+  }
   const [height, width] = model.manifest.sizes.image
   const all = reference.floats('pixel_values')
   const size = 3 * height * width
@@ -175,10 +201,10 @@ function recordedPixels(model: Model, reference: Reference): Pixels[] {
 async function firstChances(model: Model, row: Row, settings: GenerationSettings): Promise<Float32Array> {
   const { step } = await Decoding.prefill(model, [row])
   const scores = Float32Array.from(step.logits[0]!)
-  const { image_token_id, eos_token_id } = model.manifest.tokens
+  const { image_token_id } = model.manifest.tokens
   const placeholders =
     image_token_id === null ? [] : new Array<number>(model.manifest.sizes.queries).fill(image_token_id)
-  for (const process of processorsFor(settings, eos_token_id)) {
+  for (const process of processorsFor(settings, endsOf(model.manifest, settings))) {
     process(scores, { ids: [...placeholders, ...row.ids], newTokens: 0 })
   }
   return Float32Array.from(softmax(scores))

@@ -11,12 +11,17 @@ export interface Turn {
 }
 
 export function toPrompt(question: string | undefined, history: readonly Turn[] = []): string {
-  const asked = question?.trim() ?? ''
+  const asked = oneLine(question ?? '')
   if (asked === '') return ''
   const before = history.map(
-    (turn) => `Question: ${turn.question.trim()} Answer: ${ended(turn.answer.trim())}`,
+    (turn) => `Question: ${oneLine(turn.question)} Answer: ${ended(oneLine(turn.answer))}`,
   )
   return [...before, `Question: ${asked} Answer:`].join(' ')
+}
+
+/** OPT's checkpoints end their texts with a newline: one in a question would end the text before the answer. */
+function oneLine(text: string): string {
+  return text.replace(/\s*[\r\n\u2028\u2029]\s*/g, ' ').trim()
 }
 
 function ended(answer: string): string {

@@ -20,6 +20,8 @@ export interface Tokenizer {
   encode(text: string): number[]
   /** The text of generated ids, special tokens left out. */
   decode(ids: readonly number[]): string
+  /** Whether any token has this id: vocabularies are padded with ids that none has. */
+  isToken(id: number): boolean
   /** One more than the largest id that `encode` can give. */
   vocabularySize: number
 }
@@ -78,6 +80,7 @@ function fromDefinition(definition: Definition, config: z.infer<typeof json>): T
         ? ''
         : full.decode(said, { skip_special_tokens: true, clean_up_tokenization_spaces: false })
     },
+    isToken: (one) => full.id_to_token(one) !== undefined,
     vocabularySize:
       1 + [...Object.values(definition.model.vocab), ...before].reduce((a, b) => Math.max(a, b), 0),
   }

@@ -16,6 +16,12 @@ test.each([
     ],
     'Question: what is it? Answer: a dog. Question: sure? Answer: yes! Question: and there? Answer:',
   ],
+  [
+    'lines become one',
+    ' what\n is\r\n\r\n it? ',
+    [{ question: 'a\nb', answer: 'c\u2028d' }],
+    'Question: a b Answer: c d. Question: what is it? Answer:',
+  ],
 ])('%s', (_, question, history, prompt) => {
   expect(toPrompt(question, history)).toBe(prompt)
 })

@@ -1,0 +1,144 @@
+// Choosing tokens: what is drawn follows the model's chances, and what is forbidden is never chosen.
+
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { buildArtifact } from '../../src/builder/build.ts'
+import { generate } from '../../src/run/generate.ts'
+import { Decoding, type Row } from '../../src/run/language.ts'
+import { type Model, openModel } from '../../src/run/model.ts'
+import { type Context, processorsFor, softmax } from '../../src/run/processors.ts'
+import { completeSettings, type GenerationSettings } from '../../src/run/settings.ts'
+import { FIXTURES } from '../fixtures.ts'
+
+let folder: string
+let model: Model
+let row: Row
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  await buildArtifact(join(FIXTURES, 'checkpoints/plain'), folder, { precision: 'fp32' })
+  model = await openModel(folder, { threads: 1 })
+  const { queries, width } = model.manifest.sizes
+  row = { prefix: Float32Array.from({ length: queries * width }, (_, i) => Math.sin(i)), ids: [2, 20, 30] }
+})
+afterAll(async () => {
+  await model.close()
+  await rm(folder, { recursive: true })
+})
+
+const run = async (asked: object, forbidden: number[] = []) =>
+  (await generate(model, [row], completeSettings(asked), {}, { forbidden }))[0]!
+
+describe('drawing', () => {
+  const asked = { do_sample: true, top_k: 3, temperature: 1.5, max_new_tokens: 2, repetition_penalty: 1.3 }
+
+  /** Chances of every pair of tokens, by the model's own scores and the processors. */
+  async function chancesOfPairs(): Promise<Map<string, number>> {
+    const settings = completeSettings(asked)
+    const { tokens, sizes } = model.manifest
+    const processors = processorsFor(settings, tokens.eos_token_id)
+    const before = [...new Array<number>(sizes.queries).fill(tokens.image_token_id!), ...row.ids]
+    const chances = (logits: Float32Array, context: Context) => {
+      const scores = Float32Array.from(logits)
+      for (const process of processors) process(scores, context)
+      return [...softmax(scores).entries()].filter(([, chance]) => chance > 0)
+    }
+    const pairs = new Map<string, number>()
+    const { step } = await Decoding.prefill(model, [row])
+    for (const [first, chance] of chances(step.logits[0]!, { ids: before, newTokens: 0 })) {
+      if (tokens.eos_token_id.includes(first)) {
+        pairs.set(String(first), chance)
+        continue
+      }
+      const { decoding } = await Decoding.prefill(model, [row])
+      const next = await decoding.next([first], [0])
+      for (const [second, after] of chances(next.logits[0]!, { ids: [...before, first], newTokens: 1 })) {
+        pairs.set(`${first},${second}`, chance * after)
+      }
+    }
+    return pairs
+  }
+
+  test('pairs of tokens come as often as their chances say', async () => {
+    const chances = await chancesOfPairs()
+    const counts = new Map<string, number>()
+    const seeds = 150
+    for (let seed = 0; seed < seeds; seed++) {
+      for (const ids of await run({ ...asked, seed, num_return_sequences: 16 })) {
+        counts.set(ids.join(), (counts.get(ids.join()) ?? 0) + 1)
+      }
+    }
+    const drawn = 16 * seeds
+    expect([...counts.keys()].filter((pair) => !chances.has(pair))).toEqual([])
+    const square = [...chances].reduce(
+      (sum, [pair, chance]) => sum + ((counts.get(pair) ?? 0) - drawn * chance) ** 2 / (drawn * chance),
+      0,
+    )
+    // With 8 degrees of freedom exceeded once in 1,000 fair runs; the seeds are fixed, so it can't flicker.
+    expect(chances.size).toBe(9)
+    expect(square).toBeLessThan(26.1)
+  })
+
+  test('a seed draws the same again, another seed something else', async () => {
+    const long = { ...asked, max_new_tokens: 12, min_new_tokens: 12 }
+    expect(await run({ ...long, seed: 5 })).toEqual(await run({ ...long, seed: 5 }))
+    expect(await run({ ...long, seed: 5 })).not.toEqual(await run({ ...long, seed: 6 }))
+  })
+})
+
+describe('ids that are forbidden', () => {
+  test.each([{}, { num_beams: 4, num_return_sequences: 4 }, { do_sample: true, top_k: 0, temperature: 3 }])(
+    'are in no answer: %j',
+    async (asked) => {
+      const settings = { ...asked, max_new_tokens: 12 }
+      const usual = [...new Set((await run(settings)).flat())]
+      const without = (await run(settings, usual)).flat()
+      expect(without.filter((id) => usual.includes(id))).toEqual([])
+      expect(without.length).toBeGreaterThan(0)
+    },
+  )
+
+  test('change nothing where they would not have been chosen', async () => {
+    const usual = await run({ max_new_tokens: 12 })
+    const others = Array.from({ length: 300 }, (_, id) => id).filter((id) => !usual.flat().includes(id))
+    expect(await run({ max_new_tokens: 12 }, others)).toEqual(usual)
+  })
+})
+
+describe('ends', () => {
+  test("asked for take the place of the model's", async () => {
+    const [usual] = await run({ max_new_tokens: 8, min_new_tokens: 8 })
+    const at = usual!.findIndex((id, i) => i > 0 && usual!.indexOf(id) === i)
+    const end = usual![at]!
+    const [single] = await run({ max_new_tokens: 8, eos_token_id: end })
+    expect(single).toEqual(usual!.slice(0, at + 1))
+    expect((await run({ max_new_tokens: 8, eos_token_id: [299, end] }))[0]).toEqual(single)
+  })
+
+  test('are held back until the row is min_length long, picture and prompt included', async () => {
+    const [first] = await run({ max_new_tokens: 1 })
+    const end = first![0]!
+    const before = model.manifest.sizes.queries + row.ids.length
+    const length = async (asked: object) =>
+      (await run({ max_new_tokens: 6, eos_token_id: end, ...asked }))[0]!.length
+    expect(await length({})).toBe(1)
+    expect(await length({ min_length: before })).toBe(1)
+    expect(await length({ min_length: before + 1 })).toBeGreaterThan(1)
+    // transformers: min_new_tokens, even of 0, takes precedence.
+    expect(await length({ min_length: before + 1, min_new_tokens: 0 })).toBe(1)
+  })
+})
+
+test.each([
+  [{ eos_token_id: [] }, 'eos_token_id'],
+  [{ eos_token_id: -1 }, 'eos_token_id'],
+  [{ min_length: 1.5 }, 'min_length'],
+  [{ num_beams: 17 }, 'num_beams'],
+  [{ num_return_sequences: 2 }, 'num_return_sequences'],
+  [{ num_beams: 3, num_return_sequences: 4, do_sample: true }, 'num_return_sequences'],
+  [{ temperature: 0 }, 'temperature'],
+  [{ num_beam: 3 }, 'num_beam'],
+])('%j is refused', (asked, name) => {
+  expect(() => completeSettings(asked as Partial<GenerationSettings>)).toThrow(name)
+})
