@@ -4,7 +4,7 @@ import type { Manifest } from '../artifact/contract.ts'
 import { BeamSearch } from './beams.ts'
 import { drawOne, likeliest, type Random, randomFrom } from './draw.ts'
 import { Decoding, type Language, type Row } from './language.ts'
-import { logSoftmax, processorsFor } from './processors.ts'
+import { type Context, logSoftmax, processorsFor } from './processors.ts'
 import type { GenerationSettings } from './settings.ts'
 
 export interface Watch {
@@ -57,12 +57,16 @@ function allowed(logits: Float32Array, forbidden: readonly number[]): Float32Arr
   return scores
 }
 
-/** What the processors see as said before: transformers counts the picture's placeholders as ids. */
-function saidBefore({ manifest }: Language, row: Row): number[] {
+/** What the processors see: transformers counts the picture's placeholders as ids said before. */
+export function contextOf({ manifest }: Language, row: Row, generated: readonly number[]): Context {
   const { image_token_id } = manifest.tokens
-  const placeholders =
-    image_token_id === null ? [] : new Array<number>(manifest.sizes.queries).fill(image_token_id)
-  return [...placeholders, ...row.ids]
+  const { queries } = manifest.sizes
+  const placeholders = image_token_id === null ? [] : new Array<number>(queries).fill(image_token_id)
+  return {
+    ids: [...placeholders, ...row.ids, ...generated],
+    length: queries + row.ids.length + generated.length,
+    newTokens: generated.length,
+  }
 }
 
 async function followOne(
@@ -74,8 +78,7 @@ async function followOne(
   const { decoding, step } = await Decoding.prefill(model, rows)
 
   const threads = rows.flatMap((row) => {
-    const before = saidBefore(model, row)
-    return Array.from({ length: answers }, () => ({ before, ids: [] as number[] }))
+    return Array.from({ length: answers }, () => ({ asked: row, ids: [] as number[] }))
   })
   // Finished threads leave the batch: `active` are the others, in the rows of the last step.
   let active = threads.map((thread, i) => ({ thread, row: Math.floor(i / answers) }))
@@ -83,7 +86,7 @@ async function followOne(
   while (active.length > 0) {
     active.forEach(({ thread, row }) => {
       const scores = allowed(logits[row]!, forbidden)
-      const context = { ids: [...thread.before, ...thread.ids], newTokens: thread.ids.length }
+      const context = contextOf(model, thread.asked, thread.ids)
       for (const process of processors) process(scores, context)
       const id = do_sample ? drawOne(scores, random) : likeliest(scores)
       thread.ids.push(id)
@@ -111,7 +114,7 @@ async function searchBeams(
   const { decoding, step } = await Decoding.prefill(model, rows)
 
   const searches = rows.map((row) => ({
-    before: saidBefore(model, row),
+    row,
     search: new BeamSearch(settings, endIds, random),
   }))
   // Where each search's beams stand in the last step's rows; after the prefill all on the one row of the prompt.
@@ -121,16 +124,16 @@ async function searchBeams(
     const ids: number[] = []
     const from: number[] = []
     const going: typeof active = []
-    for (const { before, search, at } of active) {
+    for (const { row, search, at } of active) {
       const logProbabilities = search.running.map((generated, beam) => {
         const scores = logSoftmax(allowed(logits[at[beam]!]!, forbidden))
-        const context = { ids: [...before, ...generated], newTokens: generated.length }
+        const context = contextOf(model, row, generated)
         for (const process of processors) process(scores, context)
         return scores
       })
       const advance = search.advance(logProbabilities)
       if (search.done) continue
-      going.push({ before, search, at: advance.ids.map((_, beam) => ids.length + beam) })
+      going.push({ row, search, at: advance.ids.map((_, beam) => ids.length + beam) })
       ids.push(...advance.ids)
       from.push(...advance.from.map((beam) => at[beam]!))
     }

@@ -6,8 +6,10 @@
 import type { GenerationSettings } from './settings.ts'
 
 export interface Context {
-  /** Placeholders, prompt and what was generated, in order. */
+  /** Placeholders, if the checkpoint has one, prompt and what was generated, in order. */
   ids: readonly number[]
+  /** Positions so far: the picture's queries, prompt and what was generated. */
+  length: number
   /** How many of `ids` were generated. */
   newTokens: number
 }
@@ -30,7 +32,7 @@ export function processorsFor(settings: GenerationSettings, endIds: readonly num
   if (repetition_penalty !== 1) list.push(penalizeRepetition(repetition_penalty))
   if (no_repeat_ngram_size > 0) list.push(forbidRepeatedNgrams(no_repeat_ngram_size))
   if (min_new_tokens === null && min_length > 0) {
-    list.push(forbidEnd(({ ids }) => ids.length < min_length, endIds))
+    list.push(forbidEnd(({ length }) => length < min_length, endIds))
   }
   if (min_new_tokens) list.push(forbidEnd(({ newTokens }) => newTokens < min_new_tokens, endIds))
   if (do_sample) {

@@ -6,7 +6,7 @@ import type { Description, Reference } from '../checkpoint/reference.ts'
 import { ArtifactError } from '../errors.ts'
 import { AS_TRANSFORMERS, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
-import { endsOf, generate } from './generate.ts'
+import { contextOf, endsOf, generate } from './generate.ts'
 import { Decoding, type Row } from './language.ts'
 import type { Model } from './model.ts'
 import { processorsFor, softmax } from './processors.ts'
@@ -201,11 +201,8 @@ function recordedPixels(model: Model, reference: Reference): Pixels[] {
 async function firstChances(model: Model, row: Row, settings: GenerationSettings): Promise<Float32Array> {
   const { step } = await Decoding.prefill(model, [row])
   const scores = Float32Array.from(step.logits[0]!)
-  const { image_token_id } = model.manifest.tokens
-  const placeholders =
-    image_token_id === null ? [] : new Array<number>(model.manifest.sizes.queries).fill(image_token_id)
   for (const process of processorsFor(settings, endsOf(model.manifest, settings))) {
-    process(scores, { ids: [...placeholders, ...row.ids], newTokens: 0 })
+    process(scores, contextOf(model, row, []))
   }
   return Float32Array.from(softmax(scores))
 }

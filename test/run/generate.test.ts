@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { generate } from '../../src/run/generate.ts'
+import { contextOf, generate } from '../../src/run/generate.ts'
 import { Decoding, type Row } from '../../src/run/language.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 import { type Context, processorsFor, softmax } from '../../src/run/processors.ts'
@@ -36,9 +36,8 @@ describe('drawing', () => {
   /** Chances of every pair of tokens, by the model's own scores and the processors. */
   async function chancesOfPairs(): Promise<Map<string, number>> {
     const settings = completeSettings(asked)
-    const { tokens, sizes } = model.manifest
+    const { tokens } = model.manifest
     const processors = processorsFor(settings, tokens.eos_token_id)
-    const before = [...new Array<number>(sizes.queries).fill(tokens.image_token_id!), ...row.ids]
     const chances = (logits: Float32Array, context: Context) => {
       const scores = Float32Array.from(logits)
       for (const process of processors) process(scores, context)
@@ -46,14 +45,14 @@ describe('drawing', () => {
     }
     const pairs = new Map<string, number>()
     const { step } = await Decoding.prefill(model, [row])
-    for (const [first, chance] of chances(step.logits[0]!, { ids: before, newTokens: 0 })) {
+    for (const [first, chance] of chances(step.logits[0]!, contextOf(model, row, []))) {
       if (tokens.eos_token_id.includes(first)) {
         pairs.set(String(first), chance)
         continue
       }
       const { decoding } = await Decoding.prefill(model, [row])
       const next = await decoding.next([first], [0])
-      for (const [second, after] of chances(next.logits[0]!, { ids: [...before, first], newTokens: 1 })) {
+      for (const [second, after] of chances(next.logits[0]!, contextOf(model, row, [first]))) {
         pairs.set(`${first},${second}`, chance * after)
       }
     }
