@@ -66,6 +66,19 @@ export const SETTINGS = {
     1_000_000_000,
     'Models of at least so many megabytes are laid out for this processor once, in the cache, and then open fast.',
   ),
+  hubEndpoint: text(
+    'HF_ENDPOINT',
+    'https://huggingface.co',
+    () => 'https://huggingface.co',
+    'The hub that `glimpse pull` fetches from.',
+  ),
+  hubToken: text('HF_TOKEN', 'none', () => '', 'Token for private and gated models.'),
+  hubHome: text(
+    'HF_HOME',
+    '~/.cache/huggingface',
+    () => join(homedir(), '.cache', 'huggingface'),
+    "Folder where huggingface_hub's login leaves its token.",
+  ),
   threads: integer('GLIMPSE_THREADS', 0, 0, 256, 'Threads of one operator; 0 takes the cores there are.'),
   host: text(
     'GLIMPSE_HOST',

@@ -79,7 +79,14 @@ class Asking extends Weights {
   readonly #at: string
 
   constructor(asked: Map<string, number[]>, at = '') {
-    const none = { entries: new Map(), sizeBytes: 0, async *rows() {}, async close() {} }
+    const none = {
+      entries: new Map(),
+      sizeBytes: 0,
+      files: [],
+      async *rows() {},
+      async release() {},
+      async close() {},
+    }
     super(none, () => ({ kind: 'float32' }), at)
     this.#asked = asked
     this.#at = at

@@ -37,7 +37,7 @@ test('every command it shows exists', () => {
 })
 
 test('its table of settings is the table in config.ts', () => {
-  const rows = [...README.matchAll(/^\| `(GLIMPSE_\w+)` \| (.*) \| (.*) \|$/gm)].map(([, ...cells]) => cells)
+  const rows = [...README.matchAll(/^\| `([A-Z]\w+)` \| (.*) \| (.*) \|$/gm)].map(([, ...cells]) => cells)
   expect(rows).toEqual(Object.values(SETTINGS).map(({ env, what, shown }) => [env, what, shown]))
 })
 

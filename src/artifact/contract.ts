@@ -47,6 +47,8 @@ export const manifestSchema = z.strictObject({
   source: z.strictObject({
     /** Name of the checkpoint's folder, or its name on the hub. */
     checkpoint: z.string(),
+    /** The hub's name of the version it was pulled at. */
+    commit: z.string().optional(),
     /** sha256 of config.json, which pins the architecture. */
     config_sha256: z.string(),
     weight_bytes: z.number().int().nonnegative(),

@@ -27,6 +27,7 @@ import { filesOf, type WrittenFile, writeGraphs } from '../onnx/write.ts'
 import { type Format, formatOf, type Precision, RECIPES } from '../quantize/recipes.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
+import { type Arriving, lastTurnsOf, openJournal, turnOf } from './arriving.ts'
 import { saysAnything, tryOut } from './trial.ts'
 
 /** Opening takes about as much memory again; what is larger is tried where it is told to. */
@@ -41,6 +42,8 @@ export interface BuildOptions {
    * cost little. An artifact that says nothing where the checkpoint at fp32 says something is refused.
    */
   trial?: boolean
+  /** Weights that are on their way, in place of files in the checkpoint's folder. */
+  arriving?: Arriving
   onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
 }
 
@@ -75,8 +78,9 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
   checkVocabulary(config, await openTokenizer(checkpoint))
   const about = await readAbout(checkpoint)
 
-  const files = await openSafetensors(checkpoint)
-  const partial = `${target}.partial-${randomUUID()}`
+  const { arriving } = options
+  const files = arriving?.weights ?? (await openSafetensors(checkpoint))
+  const partial = arriving ? join(arriving.workplace, 'artifact') : `${target}.partial-${randomUUID()}`
   try {
     const weights = new Weights(files, (path) => formatOf(options.precision, path))
     const graphs = drawBlip2(config, weights)
@@ -84,20 +88,36 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       .flatMap(({ drawing }) => drawing.stored)
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
-    await makeFolder(partial)
+    await arriving?.onPlan(totalBytes)
+    const journal = arriving && (await openJournal(arriving, options.precision))
+    if (!journal || journal.written.size === 0) {
+      await rm(partial, { recursive: true, force: true })
+      await makeFolder(partial)
+    }
     let doneBytes = 0
     const onBytes = (graph: string, count: number) => {
       doneBytes += count
       options.onProgress?.({ graph, doneBytes, totalBytes })
     }
-    const written = await writeGraphs(graphs, partial, { onBytes })
+    const rank = ({ sources }: { sources: readonly string[] }) => turnOf(files, sources)
+    const lastTurns = lastTurnsOf(files, graphs)
+    const written = await writeGraphs(graphs, partial, {
+      onBytes,
+      rank,
+      written: journal?.written,
+      onRank: async (turn) => {
+        await journal?.add(turn)
+        for (const [i, file] of files.files.entries()) if (lastTurns[i] === turn) await files.release(file)
+      },
+    })
     written.push(...(await copyTokenizer(checkpoint, partial)))
 
     const manifest = manifestSchema.parse({
       format: FORMAT,
       name,
       source: {
-        checkpoint: basename(checkpoint),
+        checkpoint: arriving?.repository ?? basename(checkpoint),
+        commit: arriving?.commit,
         config_sha256: createHash('sha256').update(configText).digest('hex'),
         weight_bytes: files.sizeBytes,
       },
@@ -117,14 +137,16 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
     await writeManifest(partial, manifest)
     const bytes = written.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
     if (options.trial ?? bytes <= TRIED_UP_TO_BYTES) {
-      manifest.trial = await passTrial(checkpoint, partial, options)
+      manifest.trial = arriving
+        ? { texts: await tryOut(partial) }
+        : await passTrial(checkpoint, partial, options)
       await writeManifest(partial, manifest)
     }
     await moveIntoPlace(partial, target)
     return manifest
   } finally {
     await files.close()
-    await rm(partial, { recursive: true, force: true })
+    if (!arriving) await rm(partial, { recursive: true, force: true })
   }
 }
 

@@ -15,7 +15,7 @@ import { parseJson, readJson, reasonOf, statFile } from './files.ts'
 const MAX_HEADER_BYTES = 10_000_000
 /** Pieces of this size keep memory small and disks busy. */
 const PIECE_BYTES = 1024 * 1024
-const INDEX = 'model.safetensors.index.json'
+export const WEIGHT_INDEX = 'model.safetensors.index.json'
 
 const BYTES = { ...FLOAT_BYTES, F64: 8, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const
 type Dtype = keyof typeof BYTES
@@ -45,16 +45,20 @@ export interface TensorFiles {
   entries: Map<string, TensorEntry>
   /** Of all files together. */
   sizeBytes: number
+  /** Names of the files, in the order in which they can be read. */
+  files: readonly string[]
   /** The values, whole rows of the first dimension at a time; each piece is valid until the next is asked for. Only of floats. */
   rows(entry: TensorEntry): AsyncGenerator<Values>
+  /** Nothing more is read of this file. */
+  release(file: string): Promise<void>
   close(): Promise<void>
 }
 
 /** Throws ArtifactError `no_checkpoint`, `no_weights`, `bad_weights` or `unreadable_file`. */
 export async function openSafetensors(folder: string): Promise<TensorFiles> {
   const files = await weightFiles(folder)
-  const entries = new Map<string, TensorEntry>()
   const handles = new Map<string, FileHandle>()
+  const headers: TensorEntry[][] = []
   let sizeBytes = 0
   const close = async () => {
     await Promise.all([...handles.values()].map((handle) => handle.close()))
@@ -64,21 +68,46 @@ export async function openSafetensors(folder: string): Promise<TensorFiles> {
       const { handle, fileBytes } = await openFile(folder, file)
       handles.set(file, handle)
       sizeBytes += fileBytes
-      for (const entry of (await readHeader(handle, file, fileBytes)).entries) {
-        if (entries.has(entry.name)) {
-          throw new ArtifactError(
-            'bad_weights',
-            `Expected each tensor once but ${entry.name} stands in ${entries.get(entry.name)!.file} and in ${file}. Remove the file that is left over from another download.`,
-          )
-        }
-        entries.set(entry.name, entry)
-      }
+      headers.push((await readHeader(handle, file, fileBytes)).entries)
+    }
+    return {
+      entries: indexOf(headers),
+      sizeBytes,
+      files,
+      rows: (entry) => readRows(handles.get(entry.file)!, entry),
+      release: async () => {},
+      close,
     }
   } catch (error) {
     await close()
     throw error
   }
-  return { entries, sizeBytes, rows: (entry) => readRows(handles.get(entry.file)!, entry), close }
+}
+
+/** By name. Throws ArtifactError `bad_weights` where two files hold the same tensor. */
+export function indexOf(headers: readonly (readonly TensorEntry[])[]): Map<string, TensorEntry> {
+  const entries = new Map<string, TensorEntry>()
+  for (const entry of headers.flat()) {
+    const other = entries.get(entry.name)
+    if (other) {
+      throw new ArtifactError(
+        'bad_weights',
+        `Expected each tensor once but ${entry.name} stands in ${other.file} and in ${entry.file}. Remove the file that is left over from another download.`,
+      )
+    }
+    entries.set(entry.name, entry)
+  }
+  return entries
+}
+
+/** The rows of a tensor of one file that stands on disk. */
+export async function* rowsIn(folder: string, entry: TensorEntry): AsyncGenerator<Values> {
+  const { handle } = await openFile(folder, entry.file)
+  try {
+    yield* readRows(handle, entry)
+  } finally {
+    await handle.close()
+  }
 }
 
 export interface WholeTensor {
@@ -131,14 +160,23 @@ async function weightFiles(folder: string): Promise<string[]> {
       { cause },
     )
   })
-  if (names.includes(INDEX)) {
+  return weightFilesAmong(names, folder, () => readJson(folder, WEIGHT_INDEX))
+}
+
+/** The files that hold weights, of a checkpoint's files. Throws ArtifactError `no_weights` or `bad_weights`. */
+export async function weightFilesAmong(
+  names: readonly string[],
+  where: string,
+  readIndex: () => Promise<unknown>,
+): Promise<string[]> {
+  if (names.includes(WEIGHT_INDEX)) {
     const index = z
       .object({ weight_map: z.record(z.string(), z.string().regex(/^[^/\\]+$/)) })
-      .safeParse(await readJson(folder, INDEX))
+      .safeParse(await readIndex())
     if (!index.success) {
       throw new ArtifactError(
         'bad_weights',
-        `Expected ${INDEX} to hold a weight_map of file names but it does not. Fetch the checkpoint again.`,
+        `Expected ${WEIGHT_INDEX} to hold a weight_map of file names but it does not. Fetch the checkpoint again.`,
       )
     }
     return [...new Set(Object.values(index.data.weight_map))].sort()
@@ -151,27 +189,32 @@ async function weightFiles(folder: string): Promise<string[]> {
       : ''
   throw new ArtifactError(
     'no_weights',
-    `Expected model.safetensors or ${INDEX} in ${folder} but found neither.${hint}`,
+    `Expected model.safetensors or ${WEIGHT_INDEX} in ${where} but found neither.${hint}`,
   )
 }
 
-async function readHeader(
-  handle: FileHandle,
+function readHeader(handle: FileHandle, file: string, fileBytes: number) {
+  return parseHeader(file, fileBytes, (position, length) => readAt(handle, position, length))
+}
+
+/** What a file holds, by its first bytes. Throws ArtifactError `bad_weights`, and what `read` throws. */
+export async function parseHeader(
   file: string,
   fileBytes: number,
+  read: (position: number, length: number) => Promise<Uint8Array>,
 ): Promise<{ entries: TensorEntry[]; metadata: unknown }> {
   const bad = (what: string) =>
     new ArtifactError(
       'bad_weights',
       `Expected ${file} to be a whole safetensors file but ${what}. Fetch it again.`,
     )
-  const lengthBytes = await readAt(handle, 0, 8)
+  const lengthBytes = await read(0, 8)
   if (lengthBytes.length < 8) throw bad(`it has only ${fileBytes} bytes`)
-  const headerBytes = Number(Buffer.from(lengthBytes.buffer).readBigUInt64LE(0))
+  const headerBytes = Number(Buffer.from(lengthBytes).readBigUInt64LE(0))
   if (headerBytes > MAX_HEADER_BYTES || 8 + headerBytes > fileBytes) {
     throw bad(`its header claims ${headerBytes} bytes in a file of ${fileBytes}`)
   }
-  const json = parseJson(Buffer.from(await readAt(handle, 8, headerBytes)).toString('utf8'), file)
+  const json = parseJson(Buffer.from(await read(8, headerBytes)).toString('utf8'), file)
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw bad('its header is no object')
   const { __metadata__: metadata, ...tensors } = json as Record<string, unknown>
   const parsed = header.safeParse(tensors)

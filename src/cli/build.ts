@@ -88,12 +88,12 @@ export function buildCommand(): Command {
     )
 }
 
-function saidIn({ trial }: Manifest): string {
+export function saidIn({ trial }: Manifest): string {
   if (!trial) return 'Not tried yet, for its size: --trial does.\n'
   if (trial.texts.some((text) => text !== '')) return ''
-  return 'It answers with nothing, as the checkpoint does at fp32: of no use as it is.\n'
+  return 'It answers with nothing: of no use as it is.\n'
 }
 
-function megabytes(bytes: number): string {
+export function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(1)
 }

@@ -10,6 +10,7 @@ import { benchCommand } from './bench.ts'
 import { buildCommand } from './build.ts'
 import { captionCommand } from './caption.ts'
 import { evaluateCommand } from './evaluate.ts'
+import { pullCommand } from './pull.ts'
 import { serveCommand } from './serve.ts'
 import { verifyCommand } from './verify.ts'
 
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
   for (const command of [
     captionCommand(),
     askCommand(),
+    pullCommand(),
     buildCommand(),
     serveCommand(),
     evaluateCommand(),

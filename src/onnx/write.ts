@@ -34,39 +34,47 @@ export interface WriteOptions {
   onBytes?: (graph: string, count: number) => void
   /** Weights are written by rank, the lowest first; in the order of drawing among equals. */
   rank?: (tensor: StoredTensor) => number
-  /** Called when all weights of a rank are written. */
+  /** Called when all weights of a rank are written and safe on the disk. */
   onRank?: (rank: number) => Promise<void>
+  /** Ranks that an earlier run, which was broken off, has written into the same folder. */
+  written?: ReadonlySet<number>
 }
 
 /** Writes all files into `folder`. */
 export async function writeGraphs(
   graphs: readonly Graph[],
   folder: string,
-  { onBytes = () => {}, rank = () => 0, onRank = async () => {} }: WriteOptions = {},
+  { onBytes = () => {}, rank = () => 0, onRank = async () => {}, written = new Set() }: WriteOptions = {},
 ): Promise<WrittenFile[]> {
   const layouts = graphs.map(({ drawing }) => layOut(drawing))
   const files = new Map<string, FileHandle>()
   try {
-    for (const { dataPath } of layouts) files.set(dataPath, await open(join(folder, dataPath), 'w'))
+    const flags = written.size > 0 ? 'r+' : 'w'
+    for (const { dataPath } of layouts) files.set(dataPath, await open(join(folder, dataPath), flags))
     const placed = layouts
       .flatMap(({ graph, dataPath, weights }) => weights.map((weight) => ({ graph, dataPath, ...weight })))
       .map((weight) => ({ ...weight, rank: rank(weight.stored.tensor) }))
       .sort((a, b) => a.rank - b.rank)
     for (const [i, { graph, dataPath, stored, offset, rank: now }] of placed.entries()) {
+      if (written.has(now)) {
+        onBytes(graph, stored.sizeBytes)
+        continue
+      }
       await writeAt(files.get(dataPath)!, offset, stored, (count) => onBytes(graph, count))
-      if (placed[i + 1]?.rank !== now) await onRank(now)
+      if (placed[i + 1]?.rank === now) continue
+      for (const file of files.values()) await file.sync()
+      await onRank(now)
     }
-    for (const file of files.values()) await file.sync()
   } finally {
     for (const file of files.values()) await file.close()
   }
-  const written: WrittenFile[] = []
+  const described: WrittenFile[] = []
   for (const [i, graph] of graphs.entries()) {
     const [modelPath, dataPath] = filesOf(graph.drawing.name)
     await writeFile(join(folder, modelPath), encode(graph, layouts[i]!))
-    for (const path of [modelPath, dataPath]) written.push(await describe(folder, path))
+    for (const path of [modelPath, dataPath]) described.push(await describe(folder, path))
   }
-  return written
+  return described
 }
 
 interface Layout {

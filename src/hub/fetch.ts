@@ -1,0 +1,203 @@
+// Requests to a Hugging Face hub: the token goes to the hub alone, and what can be tried again is.
+//
+// Goes in: a URL and what part of it. Comes out: a response whose status is fine, or an error that says what to do.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AskError, BusyError, SetupError, UpstreamError } from '../errors.ts'
+
+export interface Hub {
+  /** `https://huggingface.co`, or a mirror that speaks the same. */
+  endpoint: string
+  token?: string
+  /** Ends whatever is under way. */
+  signal?: AbortSignal
+  /** Milliseconds: without a byte for so long a connection is given up; the first wait before another try. */
+  stallMs?: number
+  retryMs?: number
+}
+
+/** Tries in a row that brought nothing new. */
+const MAX_TRIES = 6
+const MAX_REDIRECTS = 5
+const MAX_WAIT_MS = 30_000
+const MAX_RETRY_AFTER_MS = 300_000
+const STALL_MS = 30_000
+const RETRY_MS = 500
+
+/** A failure that another try may mend. */
+export class Passing extends Error {
+  readonly waitMs: number | undefined
+
+  constructor(message: string, waitMs?: number, cause?: unknown) {
+    super(message, { cause })
+    this.waitMs = waitMs
+  }
+}
+
+/**
+ * Does `work` until it succeeds, or fails in a way that trying again does not mend, or brings nothing new too often.
+ * `work` calls `progressed` whenever it did get somewhere. Throws BusyError `cancelled`, UpstreamError
+ * `hub_unreachable`.
+ */
+export async function persist<T>(
+  hub: Hub,
+  what: string,
+  work: (progressed: () => void) => Promise<T>,
+): Promise<T> {
+  let tries = 0
+  while (true) {
+    try {
+      return await work(() => {
+        tries = 0
+      })
+    } catch (error) {
+      if (hub.signal?.aborted) throw cancelledError()
+      if (!(error instanceof Passing)) throw error
+      tries++
+      if (tries >= MAX_TRIES) {
+        throw new UpstreamError(
+          'hub_unreachable',
+          `Expected ${what} from ${hub.endpoint} but after ${tries} tries: ${error.message}. Check the connection and run the same command again: it goes on from here.`,
+          { cause: error.cause },
+        )
+      }
+      const backoff = Math.min(MAX_WAIT_MS, (hub.retryMs ?? RETRY_MS) * 2 ** (tries - 1))
+      // Some chance, so that many who lost the same server do not all come back at once.
+      await sleep(error.waitMs ?? backoff * (0.5 + Math.random() / 2), undefined, {
+        signal: hub.signal,
+      }).catch(() => {
+        throw cancelledError()
+      })
+    }
+  }
+}
+
+/** One request, followed where it is sent on to. Throws what `persist` understands. */
+export async function request(
+  hub: Hub,
+  path: string,
+  what: string,
+  { from = 0, to }: { from?: number; to?: number } = {},
+): Promise<{ response: Response; offset: number }> {
+  const origin = new URL(hub.endpoint).origin
+  let url = new URL(`${hub.endpoint.replace(/\/$/, '')}${path}`)
+  const range = from > 0 || to !== undefined ? { range: `bytes=${from}-${to ?? ''}` } : undefined
+  for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+    const authorization =
+      hub.token && url.origin === origin ? { authorization: `Bearer ${hub.token}` } : undefined
+    const headers = { 'accept-encoding': 'identity', ...range, ...authorization }
+    const response = await withinStall(hub, fetch(url, { headers, redirect: 'manual', signal: hub.signal }))
+    if (response.status >= 300 && response.status < 400 && response.status !== 304) {
+      await response.body?.cancel()
+      const next = new URL(response.headers.get('location') ?? '', url)
+      if (next.protocol !== url.protocol && next.protocol !== 'https:') {
+        throw new UpstreamError(
+          'bad_redirect',
+          `Expected ${what} over https but ${url.host} sends on to ${next.protocol}`,
+        )
+      }
+      url = next
+      continue
+    }
+    if (response.ok) return { response, offset: offsetOf(response, from, what) }
+    await response.body?.cancel()
+    throw failure(hub, response, what)
+  }
+  throw new UpstreamError('bad_redirect', `Expected ${what} but the hub sends on and on. Check --endpoint.`)
+}
+
+/** The body, piece by piece; a connection that stands still is a break. */
+export async function* piecesOf(hub: Hub, response: Response): AsyncGenerator<Uint8Array> {
+  if (!response.body) return
+  const reader = response.body.getReader()
+  try {
+    while (true) {
+      const { done, value } = await withinStall(hub, reader.read())
+      if (done) return
+      yield value
+    }
+  } finally {
+    reader.cancel().catch(() => {})
+  }
+}
+
+async function withinStall<T>(hub: Hub, work: Promise<T>): Promise<T> {
+  const stallMs = hub.stallMs ?? STALL_MS
+  let timer: NodeJS.Timeout | undefined
+  const stalled = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Passing(`nothing came for ${stallMs / 1000} s`)), stallMs)
+  })
+  try {
+    return await Promise.race([work, stalled])
+  } catch (error) {
+    if (error instanceof Passing || hub.signal?.aborted) throw error
+    throw new Passing(reasonOf(error), undefined, error)
+  } finally {
+    clearTimeout(timer)
+    work.catch(() => {})
+  }
+}
+
+/** Where the body begins: at `from`, or at 0 where the server does not know ranges. */
+function offsetOf(response: Response, from: number, what: string): number {
+  if (response.status !== 206) return 0
+  const begins = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1]
+  if (Number(begins) === from) return from
+  throw new UpstreamError(
+    'bad_answer',
+    `Expected ${what} from byte ${from} but the hub sent it from ${begins ?? 'nowhere'}.`,
+  )
+}
+
+function failure({ endpoint, token }: Hub, response: Response, what: string): Error {
+  const { status } = response
+  if (status === 401 || status === 403) {
+    const todo = token
+      ? 'The token has no access: accept the terms on its page, or use a token that may read it'
+      : 'If it is private or asks to accept terms, set HF_TOKEN to a token that may read it'
+    return new AskError(
+      'hub_refused',
+      `Expected ${what} from ${endpoint} but it is refused (${status}). ${todo}; check the name too.`,
+    )
+  }
+  if (status === 404) {
+    return new AskError(
+      'not_on_hub',
+      `Expected ${what} from ${endpoint} but it is not there. Check the name and --revision.`,
+    )
+  }
+  if (status === 429 || status === 408 || status >= 500) {
+    return new Passing(`it answered ${status}`, retryAfterMs(response.headers.get('retry-after')))
+  }
+  return new UpstreamError(
+    'bad_answer',
+    `Expected ${what} from ${endpoint} but it answered ${status}. Check --endpoint.`,
+  )
+}
+
+/** Seconds, or a date. */
+function retryAfterMs(text: string | null): number | undefined {
+  if (text === null) return undefined
+  const ms = /^\d+$/.test(text.trim()) ? 1000 * Number(text) : Date.parse(text) - Date.now()
+  return Number.isNaN(ms) ? undefined : Math.min(MAX_RETRY_AFTER_MS, Math.max(0, ms))
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const cause = error.cause instanceof Error ? error.cause.message : ''
+  return cause === '' ? error.message : cause
+}
+
+export function cancelledError(): BusyError {
+  return new BusyError('cancelled', 'Interrupted. Run the same command again: it goes on from here.')
+}
+
+/** Throws SetupError `bad_endpoint`. */
+export function checkEndpoint(endpoint: string): void {
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
+  if (url && (url.protocol === 'https:' || url.protocol === 'http:')) return
+  throw new SetupError(
+    'bad_endpoint',
+    `Expected an http or https address of a hub but got ${JSON.stringify(endpoint)}.`,
+  )
+}
