@@ -309,14 +309,14 @@ async function makeFolder(path: string): Promise<void> {
 }
 
 /** What a system call refused, or a path that no system call takes. */
-function isOfDisk(error: unknown): error is NodeJS.ErrnoException {
+export function isOfDisk(error: unknown): error is NodeJS.ErrnoException {
   return (
     error instanceof Error &&
     ('syscall' in error || ('code' in error && error.code === 'ERR_INVALID_ARG_VALUE'))
   )
 }
 
-function diskError(target: string, cause: NodeJS.ErrnoException): SetupError {
+export function diskError(target: string, cause: NodeJS.ErrnoException): SetupError {
   return new SetupError(
     'disk_refused',
     `Expected to write the artifact ${target} but the disk refused: ${cause.message}. Make room, allow writing, or give another --out.`,

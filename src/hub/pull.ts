@@ -7,7 +7,7 @@
 import { mkdir, rm, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
-import { buildArtifact } from '../builder/build.ts'
+import { buildArtifact, diskError, isOfDisk } from '../builder/build.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHT_INDEX, weightFilesAmong } from '../checkpoint/safetensors.ts'
@@ -46,6 +46,17 @@ export interface PullOptions {
  */
 export async function pull(hub: Hub, name: string, out: string, options: PullOptions): Promise<Manifest> {
   const target = resolve(out)
+  return await fetchAndBuild(hub, name, target, options).catch((error: unknown) => {
+    throw isOfDisk(error) ? diskError(target, error) : error
+  })
+}
+
+async function fetchAndBuild(
+  hub: Hub,
+  name: string,
+  target: string,
+  options: PullOptions,
+): Promise<Manifest> {
   const { precision, keep } = options
   checkEndpoint(hub.endpoint)
   const repository = await describeRepository(hub, name, options.revision)

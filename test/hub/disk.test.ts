@@ -1,0 +1,78 @@
+// A disk that is too small for a pull, or fills up on the way: the operator is told, and what arrived is not lost.
+
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { openArtifact, verifyFiles } from '../../src/artifact/open.ts'
+import { pull } from '../../src/hub/pull.ts'
+import { FIXTURES } from '../fixtures.ts'
+import { type Double, REPOSITORY, startDouble } from './double.ts'
+
+const disk = vi.hoisted(() => ({ freeBytes: Number.POSITIVE_INFINITY, saysFree: Number.POSITIVE_INFINITY }))
+vi.mock('node:fs/promises', async (importOriginal) => {
+  const fs = await importOriginal<typeof import('node:fs/promises')>()
+  const open: typeof fs.open = async (path, flags, mode) => {
+    const file = await fs.open(path, flags, mode)
+    const write = file.write.bind(file) as (...given: unknown[]) => Promise<unknown>
+    const limited = async (bytes: Uint8Array, offset: number, length: number, position: number) => {
+      const taken = Math.min(length, disk.freeBytes)
+      if (length > 0 && taken === 0)
+        throw Object.assign(new Error('ENOSPC: no space left on device, write'), {
+          code: 'ENOSPC',
+          syscall: 'write',
+        })
+      disk.freeBytes -= taken
+      return write(bytes, offset, taken, position)
+    }
+    return Object.assign(file, { write: limited })
+  }
+  return { ...fs, open, statfs: async () => ({ bavail: disk.saysFree, bsize: 1 }) }
+})
+
+let room: string
+let double: Double
+beforeEach(async () => {
+  room = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  double = await startDouble(join(FIXTURES, 'checkpoints/half-shards'))
+  Object.assign(disk, { freeBytes: Number.POSITIVE_INFINITY, saysFree: Number.POSITIVE_INFINITY })
+})
+afterEach(async () => {
+  await double.close()
+  await rm(room, { recursive: true })
+})
+
+const pulled = () =>
+  pull({ endpoint: double.endpoint }, REPOSITORY, join(room, 'out'), {
+    precision: 'int8',
+    revision: 'main',
+    trial: false,
+  })
+const large = () => double.asked.filter((line) => /^model-\d+-of-\d+\.safetensors( \d+-)?$/.test(line))
+
+test('too small from the beginning: nothing large is fetched', async () => {
+  disk.saysFree = 100_000
+  await expect(pulled()).rejects.toMatchObject({
+    code: 'disk_full',
+    message: expect.stringContaining('Make room'),
+  })
+  expect(large()).toEqual([])
+})
+
+test.each([0, 1000, 60_000, 200_000])(
+  'full after %i bytes: said, and gone on with once there is room',
+  async (freeBytes) => {
+    disk.freeBytes = freeBytes
+    await expect(pulled()).rejects.toMatchObject({
+      code: 'disk_refused',
+      message: expect.stringContaining('ENOSPC'),
+    })
+    expect(await readdir(room)).toEqual(['out.download'])
+    const before = large().length
+    disk.freeBytes = Number.POSITIVE_INFINITY
+    await verifyFiles(join(room, 'out'), await pulled())
+    expect((await openArtifact(join(room, 'out'))).source.checkpoint).toBe(REPOSITORY)
+    // Three files of weights; the one under way when the disk was full was asked for twice.
+    expect(large().length).toBeLessThanOrEqual(Math.max(3, before + 3))
+  },
+)
