@@ -48,6 +48,7 @@ export async function writeGraphs(
 ): Promise<WrittenFile[]> {
   const layouts = graphs.map(({ drawing }) => layOut(drawing))
   const files = new Map<string, FileHandle>()
+  const behind = new Behind()
   try {
     const flags = written.size > 0 ? 'r+' : 'w'
     for (const { dataPath } of layouts) files.set(dataPath, await open(join(folder, dataPath), flags))
@@ -60,12 +61,14 @@ export async function writeGraphs(
         onBytes(graph, stored.sizeBytes)
         continue
       }
-      await writeAt(files.get(dataPath)!, offset, stored, (count) => onBytes(graph, count))
+      await writeAt(behind, files.get(dataPath)!, offset, stored, (count) => onBytes(graph, count))
       if (placed[i + 1]?.rank === now) continue
+      await behind.settle()
       for (const file of files.values()) await file.sync()
       await onRank(now)
     }
   } finally {
+    await behind.settle().catch(() => {}) // a file must not close under a write
     for (const file of files.values()) await file.close()
   }
   const described: WrittenFile[] = []
@@ -94,25 +97,34 @@ function layOut({ name, stored }: Graph['drawing']): Layout {
   return { graph: name, dataPath: filesOf(name)[1], weights }
 }
 
-/** While one piece is on its way to the disk, the next is made. */
+/** Writes behind: while one piece is on its way to the disk, the next is made. */
+class Behind {
+  #underway: Promise<void> = Promise.resolve()
+
+  /** Takes the piece once the one before is written; what went wrong with that is thrown here. */
+  async write(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+    await this.#underway
+    this.#underway = writeFully(file, bytes, position)
+    this.#underway.catch(() => {}) // told where it is awaited
+  }
+
+  async settle(): Promise<void> {
+    await this.#underway
+  }
+}
+
 async function writeAt(
+  behind: Behind,
   file: FileHandle,
   offset: number,
   { name, tensor, sizeBytes }: Layout['weights'][number]['stored'],
   onBytes: (count: number) => void,
 ): Promise<void> {
   let position = offset
-  let underway: Promise<void> = Promise.resolve()
-  try {
-    for await (const bytes of tensor.bytes()) {
-      await underway
-      underway = writeFully(file, bytes, position)
-      underway.catch(() => {}) // told where it is awaited
-      position += bytes.length
-      onBytes(bytes.length)
-    }
-  } finally {
-    await underway
+  for await (const bytes of tensor.bytes()) {
+    await behind.write(file, bytes, position)
+    position += bytes.length
+    onBytes(bytes.length)
   }
   if (position - offset !== sizeBytes) {
     throw new Error(`${name} promised ${sizeBytes} bytes and gave ${position - offset}`)

@@ -9,9 +9,13 @@ const SCRATCH: usize = memory.data(1024, 16)
 const TURN_A: usize = memory.data(256, 16)
 const TURN_B: usize = memory.data(256, 16)
 
-/** Shares of the range between a block's smallest and largest value that its levels may span. */
-const SPANS: usize = memory.data<f32>([1.0, 0.94, 0.87, 0.8])
-const SPAN_COUNT = 4
+/** Smaller ranges and sums count as this, so that nothing is divided by zero. */
+const TINY: f32 = 1e-36
+
+/** What was found for each span of a block, one in each lane. */
+const INVERSES: usize = memory.data(16, 16)
+const SCALES: usize = memory.data(16, 16)
+const ZEROS: usize = memory.data(16, 16)
 
 /** The first address that is free for regions. */
 export function firstFree(): usize {
@@ -41,17 +45,31 @@ export function widenF16(from: usize, to: usize, count: i32): void {
   }
 }
 
-/** Whether none of the values is NaN or infinite. */
-export function allFinite(values: usize, count: i32): bool {
+/** Whether none of the values, as they came, is NaN or infinite: `ones` is their exponent's bits. */
+export function allFinite16(from: usize, count: i32, ones: i32): bool {
+  const exponent = i16x8.splat(<i16>ones)
+  let bad = i32x4.splat(0)
+  const whole = count & ~7
+  for (let i = 0; i < whole; i += 8) {
+    bad = v128.or(bad, i16x8.eq(v128.and(v128.load(from + ((<usize>i) << 1)), exponent), exponent))
+  }
+  if (v128.any_true(bad)) return false
+  for (let i = whole; i < count; i++) {
+    if ((load<u16>(from + ((<usize>i) << 1)) & ones) === ones) return false
+  }
+  return true
+}
+
+export function allFinite32(from: usize, count: i32): bool {
   const ones = i32x4.splat(0x7f800000)
   let bad = i32x4.splat(0)
   const whole = count & ~3
   for (let i = 0; i < whole; i += 4) {
-    bad = v128.or(bad, i32x4.eq(v128.and(v128.load(values + ((<usize>i) << 2)), ones), ones))
+    bad = v128.or(bad, i32x4.eq(v128.and(v128.load(from + ((<usize>i) << 2)), ones), ones))
   }
   if (v128.any_true(bad)) return false
   for (let i = whole; i < count; i++) {
-    if ((load<u32>(values + ((<usize>i) << 2)) & 0x7f800000) === 0x7f800000) return false
+    if ((load<u32>(from + ((<usize>i) << 2)) & 0x7f800000) === 0x7f800000) return false
   }
   return true
 }
@@ -94,8 +112,8 @@ export function packBlocks8(
 
 /**
  * 4 bits a value, a zero point and a scale for each block. Plain rounding spreads the levels from the smallest to the
- * largest value; here several spans are tried, each with the scale that least squares gives for its levels, and the
- * one with the smallest squared error is kept.
+ * largest value; here four spans are tried side by side, one in each lane, each with the scale that least squares gives
+ * for its levels, and the one with the smallest squared error is kept. Nothing branches on values.
  */
 export function packBlocks4(
   values: usize,
@@ -106,61 +124,62 @@ export function packBlocks4(
   scales: usize,
   zeros: usize,
 ): void {
+  const spans = f32x4(1.0, 0.94, 0.87, 0.8)
+  const none = f32x4.splat(0)
   for (let row = 0; row < rows; row++) {
     let number = 0
     for (let at = 0; at < inputs; at += block, number++) {
       const from = wholeBlock(values + ((<usize>row * inputs + at) << 2), min(block, inputs - at), block)
       const low: f32 = min<f32>(least(from, block), 0)
       const high: f32 = max<f32>(most(from, block), 0)
-      let bestInverse: f32 = 0
-      let bestScale: f32 = 0
-      let bestZero = 8
-      let bestGain: f32 = 0
-      for (let k = 0; k < SPAN_COUNT; k++) {
-        const span = load<f32>(SPANS + (k << 2))
-        const inverse: f32 = <f32>15 / ((high - low) * span)
-        if (!(inverse < Infinity)) break // nothing but zeros, or values too small to divide by
-        const zero = <i32>(
-          min<f32>(15, max<f32>(0, nearest<f32>(<f32>7.5 - <f32>0.5 * (high + low) * inverse)))
-        )
-        const bottom = f32x4.splat(<f32>-zero)
-        const top = f32x4.splat(<f32>15 - <f32>zero)
-        const times = f32x4.splat(inverse)
-        // Two sums of each, so that an addition need not wait for the one before.
-        let cross0 = f32x4.splat(0)
-        let cross1 = f32x4.splat(0)
-        let square0 = f32x4.splat(0)
-        let square1 = f32x4.splat(0)
-        for (let i = 0; i < block; i += 8) {
-          const value0 = f32x4.mul(v128.load(from + ((<usize>i) << 2)), times)
-          const value1 = f32x4.mul(v128.load(from + ((<usize>i) << 2), 16), times)
-          const level0 = clamp(f32x4.nearest(value0), bottom, top)
-          const level1 = clamp(f32x4.nearest(value1), bottom, top)
-          cross0 = f32x4.add(cross0, f32x4.mul(value0, level0))
-          cross1 = f32x4.add(cross1, f32x4.mul(value1, level1))
-          square0 = f32x4.add(square0, f32x4.mul(level0, level0))
-          square1 = f32x4.add(square1, f32x4.mul(level1, level1))
-        }
-        const a = total(f32x4.add(cross0, cross1))
-        const b = total(f32x4.add(square0, square1))
-        // What least squares takes off the squared error, but for a factor that all spans share.
-        const gain: f32 = b > 0 ? (a / b) * a * span * span : 0
-        if (gain > bestGain || k === 0) {
-          bestGain = gain
-          bestInverse = inverse
-          bestScale = b > 0 ? a / b / inverse : 0
-          bestZero = zero
-        }
+      // A block of nothing but zeros, or of values too small to divide by, becomes zeros.
+      const range: f32 = max<f32>(high - low, TINY)
+      const inverse = f32x4.div(f32x4.splat(15), f32x4.mul(f32x4.splat(range), spans))
+      const middle = f32x4.splat(<f32>0.5 * (high + low))
+      const zero = clamp(
+        f32x4.nearest(f32x4.sub(f32x4.splat(7.5), f32x4.mul(middle, inverse))),
+        none,
+        f32x4.splat(15),
+      )
+      const bottom = f32x4.neg(zero)
+      const top = f32x4.sub(f32x4.splat(15), zero)
+      // Two sums of each, so that an addition need not wait for the one before.
+      let cross0 = none
+      let cross1 = none
+      let square0 = none
+      let square1 = none
+      for (let i = 0; i < block; i += 2) {
+        const value0 = f32x4.mul(v128.load32_splat(from + ((<usize>i) << 2)), inverse)
+        const value1 = f32x4.mul(v128.load32_splat(from + ((<usize>i) << 2), 4), inverse)
+        const level0 = clamp(f32x4.nearest(value0), bottom, top)
+        const level1 = clamp(f32x4.nearest(value1), bottom, top)
+        cross0 = f32x4.add(cross0, f32x4.mul(value0, level0))
+        cross1 = f32x4.add(cross1, f32x4.mul(value1, level1))
+        square0 = f32x4.add(square0, f32x4.mul(level0, level0))
+        square1 = f32x4.add(square1, f32x4.mul(level1, level1))
       }
-      store<f32>(scales, bestScale)
+      const cross = f32x4.add(cross0, cross1)
+      const square = f32x4.pmax(f32x4.add(square0, square1), f32x4.splat(TINY))
+      const fitted = f32x4.div(cross, square) // the scale, in steps of 1 / inverse
+      // What least squares takes off the squared error, but for a factor that all spans share.
+      const gain = f32x4.mul(f32x4.mul(fitted, cross), f32x4.mul(spans, spans))
+      v128.store(INVERSES, inverse)
+      v128.store(SCALES, f32x4.div(fitted, inverse))
+      v128.store(ZEROS, i32x4.trunc_sat_f32x4_s(zero))
+      let best = f32x4.pmax(gain, i32x4.shuffle(gain, gain, 1, 0, 3, 2))
+      best = f32x4.pmax(best, i32x4.shuffle(best, best, 2, 3, 0, 1))
+      const lane = (<usize>ctz(i32x4.bitmask(f32x4.ge(gain, best)))) << 2
+
+      store<f32>(scales, load<f32>(SCALES + lane))
       scales += 4
+      const bestZero = load<i32>(ZEROS + lane)
       const half = zeros + (number >> 1)
       store<u8>(half, number & 1 ? (load<u8>(half) & 0x0f) | (bestZero << 4) : bestZero | 0x80)
-      const inverse = f32x4.splat(bestInverse)
-      const bottom = f32x4.splat(<f32>-bestZero)
-      const top = f32x4.splat(<f32>15 - <f32>bestZero)
+      const times = f32x4.splat(load<f32>(INVERSES + lane))
+      const floor = f32x4.splat(<f32>-bestZero)
+      const ceiling = f32x4.splat(<f32>15 - <f32>bestZero)
       for (let i = 0; i < block; i += 16) {
-        const levels = levels16(from + ((<usize>i) << 2), inverse, bottom, top, i32x4.splat(bestZero))
+        const levels = levels16(from + ((<usize>i) << 2), times, floor, ceiling, i32x4.splat(bestZero))
         // Two values to a byte, the first in the low half.
         const pairs = v128.or(
           v128.and(levels, i16x8.splat(0x0f)),

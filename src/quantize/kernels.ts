@@ -12,7 +12,8 @@ interface Exports {
   firstFree(): number
   widenBf16(from: number, to: number, count: number): void
   widenF16(from: number, to: number, count: number): void
-  allFinite(values: number, count: number): number
+  allFinite16(from: number, count: number, ones: number): number
+  allFinite32(from: number, count: number): number
   packBlocks8(
     values: number,
     rows: number,
@@ -39,6 +40,8 @@ const MODULE = new URL(
   import.meta.url.endsWith('.ts') ? '../../dist/quantize/kernels.wasm' : './kernels.wasm',
   import.meta.url,
 )
+/** Its bits, all ones in infinity and NaN. */
+const EXPONENT = { BF16: 0x7f80, F16: 0x7c00 } as const
 const PAGE_BYTES = 65_536
 /** Kernels read and write 16 bytes at a time, the last ones partly past the end. */
 const SLACK_BYTES = 64
@@ -81,15 +84,17 @@ function load(values: Values, sizes: readonly number[]) {
   ])
   const memory = new Uint8Array(kernels.memory.buffer)
   memory.set(bytes, dtype === 'F32' ? floats : raw)
-  if (dtype === 'BF16') kernels.widenBf16(raw, floats, count)
-  if (dtype === 'F16') kernels.widenF16(raw, floats, count)
+  const finite =
+    dtype === 'F32' ? kernels.allFinite32(floats, count) : kernels.allFinite16(raw, count, EXPONENT[dtype])
   // One NaN would make every answer NaN, and a block of 4-bit weights would hide it.
-  if (!kernels.allFinite(floats, count)) {
+  if (!finite) {
     throw new ArtifactError(
       'bad_weights',
       `Expected ${name} to hold numbers but it holds NaN or infinity. Fetch the checkpoint again.`,
     )
   }
+  if (dtype === 'BF16') kernels.widenBf16(raw, floats, count)
+  if (dtype === 'F16') kernels.widenF16(raw, floats, count)
   return { kernels, memory, floats, count, places }
 }
 
