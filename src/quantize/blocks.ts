@@ -5,8 +5,8 @@
 // bits none, which stands for 128. A value is (level - zero point) * scale. How levels are chosen: kernels.as.ts.
 
 import type { StoredTensor } from '../onnx/graph.ts'
-import { type PackedBlocks, packBlocks } from './kernels.ts'
 import type { Matrix } from './matrix.ts'
+import { packInOrder } from './threads.ts'
 
 export interface BlockFormat {
   bits: 4 | 8
@@ -31,8 +31,7 @@ export function toBlocks(weight: Matrix, { bits, block }: BlockFormat): Blocks {
   const blocks = Math.ceil(inputs / block)
   const found = { scales: [] as Uint8Array[], zeros: [] as Uint8Array[] }
   async function* packed() {
-    for await (const values of weight.rows()) {
-      const piece: PackedBlocks = packBlocks(values, inputs, bits, block)
+    for await (const piece of packInOrder(weight.rows(), 'blocks', { inputs, bits, block })) {
       found.scales.push(piece.scales)
       found.zeros.push(piece.zeros)
       yield piece.packed

@@ -2,8 +2,8 @@
 // the checkpoint's [out, in] is turned over. One tensor is held in memory, as bytes, while it is turned.
 
 import type { StoredTensor } from '../onnx/graph.ts'
-import { packColumns } from './kernels.ts'
 import type { Matrix } from './matrix.ts'
+import { packInOrder } from './threads.ts'
 
 export interface Columns {
   values: StoredTensor
@@ -23,8 +23,7 @@ export function toColumns(weight: Matrix): Columns {
       async *bytes() {
         const whole = new Uint8Array(inputs * outputs)
         let output = 0
-        for await (const values of weight.rows()) {
-          const { turned, scales } = packColumns(values, inputs)
+        for await (const { turned, scales } of packInOrder(weight.rows(), 'columns', { inputs })) {
           const rows = scales.length / Float32Array.BYTES_PER_ELEMENT
           for (let input = 0; input < inputs; input++) {
             whole.set(turned.subarray(input * rows, (input + 1) * rows), input * outputs + output)

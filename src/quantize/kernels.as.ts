@@ -5,6 +5,7 @@
 // region. Values are float32 once widened. `rows` and `inputs` are a weight's [outputs, inputs].
 
 /** Where a block that ends early is filled up with zeros, and where 16 x 16 bytes are turned over. */
+const RANGE: usize = memory.data(16, 16)
 const SCRATCH: usize = memory.data(1024, 16)
 const TURN_A: usize = memory.data(256, 16)
 const TURN_B: usize = memory.data(256, 16)
@@ -89,8 +90,9 @@ export function packBlocks8(
   for (let row = 0; row < rows; row++) {
     for (let at = 0; at < inputs; at += block) {
       const from = wholeBlock(values + ((<usize>row * inputs + at) << 2), min(block, inputs - at), block)
-      const low = least(from, block)
-      const high = most(from, block)
+      findRange(from, block)
+      const low = load<f32>(RANGE)
+      const high = load<f32>(RANGE, 4)
       const scale: f32 = (high > -low ? high : low) / -128
       store<f32>(scales, scale)
       scales += 4
@@ -101,7 +103,7 @@ export function packBlocks8(
           inverse,
           f32x4.splat(-128),
           f32x4.splat(127),
-          i32x4.splat(128),
+          f32x4.splat(128),
         )
         v128.store(packed, levels)
         packed += 16
@@ -130,8 +132,9 @@ export function packBlocks4(
     let number = 0
     for (let at = 0; at < inputs; at += block, number++) {
       const from = wholeBlock(values + ((<usize>row * inputs + at) << 2), min(block, inputs - at), block)
-      const low: f32 = min<f32>(least(from, block), 0)
-      const high: f32 = max<f32>(most(from, block), 0)
+      findRange(from, block)
+      const low: f32 = min<f32>(load<f32>(RANGE), 0)
+      const high: f32 = max<f32>(load<f32>(RANGE, 4), 0)
       // A block of nothing but zeros, or of values too small to divide by, becomes zeros.
       const range: f32 = max<f32>(high - low, TINY)
       const inverse = f32x4.div(f32x4.splat(15), f32x4.mul(f32x4.splat(range), spans))
@@ -179,7 +182,7 @@ export function packBlocks4(
       const floor = f32x4.splat(<f32>-bestZero)
       const ceiling = f32x4.splat(<f32>15 - <f32>bestZero)
       for (let i = 0; i < block; i += 16) {
-        const levels = levels16(from + ((<usize>i) << 2), times, floor, ceiling, i32x4.splat(bestZero))
+        const levels = levels16(from + ((<usize>i) << 2), times, floor, ceiling, f32x4.splat(<f32>bestZero))
         // Two values to a byte, the first in the low half.
         const pairs = v128.or(
           v128.and(levels, i16x8.splat(0x0f)),
@@ -197,8 +200,11 @@ export function packBlocks4(
 export function packColumns(values: usize, rows: i32, inputs: i32, turned: usize, scales: usize): void {
   for (let row = 0; row < rows; row++) {
     const from = values + ((<usize>row * inputs) << 2)
-    let largest: f32 = 0
-    for (let i = 0; i < inputs; i++)
+    const whole = inputs & ~3
+    let high = f32x4.splat(0)
+    for (let i = 0; i < whole; i += 4) high = f32x4.pmax(high, f32x4.abs(v128.load(from + ((<usize>i) << 2))))
+    let largest = highest(high)
+    for (let i = whole; i < inputs; i++)
       largest = max<f32>(largest, abs<f32>(load<f32>(from + ((<usize>i) << 2))))
     // -128 is left out, so that a weight and its opposite have the same error.
     store<f32>(scales + ((<usize>row) << 2), largest / 127)
@@ -212,7 +218,10 @@ export function packColumns(values: usize, rows: i32, inputs: i32, turned: usize
         const inverse = f32x4.splat(scale === 0 ? 0 : 1 / scale)
         // Past the end of a row stands the next one, or slack: those levels are not copied below.
         const from = values + ((<usize>min(row + r, rows - 1) * inputs + input) << 2)
-        v128.store(TURN_A + (r << 4), signed16(from, inverse))
+        v128.store(
+          TURN_A + (r << 4),
+          levels16(from, inverse, f32x4.splat(-127), f32x4.splat(127), f32x4.splat(0)),
+        )
       }
       interleave(TURN_A, TURN_B)
       interleave(TURN_B, TURN_A)
@@ -233,30 +242,23 @@ function wholeBlock(from: usize, count: i32, block: i32): usize {
   return SCRATCH
 }
 
-function least(from: usize, count: i32): f32 {
+/** The smallest value of a block goes to RANGE, the largest after it. */
+function findRange(from: usize, block: i32): void {
   let low = v128.load(from)
-  for (let i = 4; i < count; i += 4) low = f32x4.pmin(low, v128.load(from + ((<usize>i) << 2)))
-  return min(
-    min(f32x4.extract_lane(low, 0), f32x4.extract_lane(low, 1)),
-    min(f32x4.extract_lane(low, 2), f32x4.extract_lane(low, 3)),
-  )
+  let high = low
+  for (let i = 4; i < block; i += 4) {
+    const value = v128.load(from + ((<usize>i) << 2))
+    low = f32x4.pmin(low, value)
+    high = f32x4.pmax(high, value)
+  }
+  store<f32>(RANGE, -highest(f32x4.neg(low)))
+  store<f32>(RANGE, highest(high), 4)
 }
 
-function most(from: usize, count: i32): f32 {
-  let high = v128.load(from)
-  for (let i = 4; i < count; i += 4) high = f32x4.pmax(high, v128.load(from + ((<usize>i) << 2)))
-  return max(
-    max(f32x4.extract_lane(high, 0), f32x4.extract_lane(high, 1)),
-    max(f32x4.extract_lane(high, 2), f32x4.extract_lane(high, 3)),
-  )
-}
-
-function total(lanes: v128): f32 {
-  return (
-    f32x4.extract_lane(lanes, 0) +
-    f32x4.extract_lane(lanes, 1) +
-    (f32x4.extract_lane(lanes, 2) + f32x4.extract_lane(lanes, 3))
-  )
+/** The largest of four. */
+function highest(lanes: v128): f32 {
+  const pairs = f32x4.pmax(lanes, i32x4.shuffle(lanes, lanes, 2, 3, 0, 1))
+  return f32x4.extract_lane(f32x4.pmax(pairs, i32x4.shuffle(pairs, pairs, 1, 0, 3, 2)), 0)
 }
 
 function clamp(values: v128, bottom: v128, top: v128): v128 {
@@ -264,7 +266,7 @@ function clamp(values: v128, bottom: v128, top: v128): v128 {
   return f32x4.pmin(f32x4.pmax(values, bottom), top)
 }
 
-/** 16 values -> 16 unsigned bytes: nearest(value * inverse) between bottom and top, plus zero. */
+/** 16 values -> 16 bytes: nearest(value * inverse) between bottom and top, plus zero, two's complement if negative. */
 function levels16(from: usize, inverse: v128, bottom: v128, top: v128, zero: v128): v128 {
   return i8x16.narrow_i16x8_u(
     i16x8.narrow_i32x4_s(
@@ -278,25 +280,11 @@ function levels16(from: usize, inverse: v128, bottom: v128, top: v128, zero: v12
   )
 }
 
+/** Added to a small number, 1.5 * 2^23 leaves it rounded, half to even, in the lowest bits of the sum. */
 function levels4(from: usize, inverse: v128, bottom: v128, top: v128, zero: v128): v128 {
-  const level = clamp(f32x4.nearest(f32x4.mul(v128.load(from), inverse)), bottom, top)
-  return i32x4.add(i32x4.trunc_sat_f32x4_s(level), zero)
-}
-
-function signed16(from: usize, inverse: v128): v128 {
-  const bottom = f32x4.splat(-127)
-  const top = f32x4.splat(127)
-  const none = i32x4.splat(0)
-  return i8x16.narrow_i16x8_s(
-    i16x8.narrow_i32x4_s(
-      levels4(from, inverse, bottom, top, none),
-      levels4(from + 16, inverse, bottom, top, none),
-    ),
-    i16x8.narrow_i32x4_s(
-      levels4(from + 32, inverse, bottom, top, none),
-      levels4(from + 48, inverse, bottom, top, none),
-    ),
-  )
+  const level = clamp(f32x4.mul(v128.load(from), inverse), bottom, top)
+  const rounded = f32x4.add(f32x4.add(level, f32x4.splat(12582912)), zero)
+  return v128.and(rounded, i32x4.splat(0xff))
 }
 
 /** Row i of 16 goes beside row i + 8, byte by byte. Done four times, 16 x 16 bytes are turned over. */

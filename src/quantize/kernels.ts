@@ -130,8 +130,14 @@ export function packBlocks(values: Values, inputs: number, bits: 4 | 8, block: n
   }
 }
 
-/** `turned` is int8 [inputs, rows]; `scales` float32 [rows], as bytes. */
-export function packColumns(values: Values, inputs: number): { turned: Uint8Array; scales: Uint8Array } {
+export interface PackedColumns {
+  /** int8 [inputs, rows] */
+  turned: Uint8Array
+  /** float32 [rows], as bytes. */
+  scales: Uint8Array
+}
+
+export function packColumns(values: Values, inputs: number): PackedColumns {
   const rows = values.bytes.length / FLOAT_BYTES[values.dtype] / inputs
   const { kernels, memory, floats, places } = load(values, [rows * inputs, 4 * rows])
   const [turned = 0, scales = 0] = places

@@ -139,7 +139,7 @@ test('settings that are wrong or unknown are reported together', async () => {
 test('verify holds for the artifact of the checkpoint the reference was recorded with, and for no other', async () => {
   const references = join(FIXTURES, 'references')
   const { out, code } = await glimpse(['verify', artifact, join(references, 'plain.safetensors')])
-  expect(out).toContain('158 of 158 cases equal')
+  expect(out).toContain('194 of 194 cases equal')
   expect(code).toBe(0)
   const small = join(folder, 'int4')
   await glimpse(['build', join(FIXTURES, 'checkpoints/plain'), '--out', small, '--precision', 'int4'])

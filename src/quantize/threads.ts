@@ -1,0 +1,102 @@
+// Packing on all cores: pieces of weights go to threads and come back in order. Also the threads' own entry point.
+//
+// Small weights are packed where they are: a thread takes longer to start than they take to pack.
+
+import { availableParallelism } from 'node:os'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { fromWire, toWire, type WireError } from '../errors.ts'
+import { type PackedBlocks, type PackedColumns, packBlocks, packColumns } from './kernels.ts'
+import type { Values } from './matrix.ts'
+
+/** What a job makes of `inputs` values a row. */
+export interface Jobs {
+  blocks: { how: { inputs: number; bits: 4 | 8; block: number }; made: PackedBlocks }
+  columns: { how: { inputs: number }; made: PackedColumns }
+}
+type Kind = keyof Jobs
+
+interface Task {
+  kind: Kind
+  values: Values
+  how: Jobs[Kind]['how']
+}
+
+/** Below this a piece is packed here. */
+const SMALL_BYTES = 256 * 1024
+const MARK = 'glimpse packing'
+// Node runs no TypeScript in a thread: under a test runner that reads src/, the compiled file is taken.
+const FILE = new URL(
+  import.meta.url.endsWith('.ts') ? '../../dist/quantize/threads.js' : import.meta.url,
+  import.meta.url,
+)
+
+/** What each piece becomes, in the order of the pieces; as many are under way as there are cores. */
+export async function* packInOrder<K extends Kind>(
+  pieces: AsyncIterable<Values>,
+  kind: K,
+  how: Jobs[K]['how'],
+): AsyncGenerator<Jobs[K]['made']> {
+  const underway: Promise<unknown>[] = []
+  for await (const values of pieces) {
+    const task = { kind, values, how }
+    const made = values.bytes.length < SMALL_BYTES ? Promise.resolve(pack(task)) : inThread(task)
+    made.catch(() => {}) // told where it is awaited
+    underway.push(made)
+    if (underway.length > availableParallelism()) yield (await underway.shift()) as Jobs[K]['made']
+  }
+  for (const made of underway) yield (await made) as Jobs[K]['made']
+}
+
+function pack({ kind, values, how }: Task): PackedBlocks | PackedColumns {
+  if (kind === 'columns') return packColumns(values, how.inputs)
+  const { inputs, bits, block } = how as Jobs['blocks']['how']
+  return packBlocks(values, inputs, bits, block)
+}
+
+interface Thread {
+  worker: Worker
+  waiting: { resolve(made: unknown): void; reject(error: Error): void }[]
+}
+
+let threads: Thread[] = []
+
+/** The values are copied on their way, so the piece may be overwritten. */
+function inThread(task: Task): Promise<unknown> {
+  if (threads.length === 0) threads = Array.from({ length: availableParallelism() }, startThread)
+  const thread = threads.reduce((least, one) => (one.waiting.length < least.waiting.length ? one : least))
+  return new Promise((resolve, reject) => {
+    thread.waiting.push({ resolve, reject })
+    // Held only while there is work: nobody has to end these threads.
+    thread.worker.ref()
+    thread.worker.postMessage(task)
+  })
+}
+
+function startThread(): Thread {
+  const thread: Thread = { worker: new Worker(FILE, { workerData: MARK }), waiting: [] }
+  const { worker } = thread
+  worker.unref()
+  worker.on('message', ({ made, error }: { made?: unknown; error?: WireError }) => {
+    const task = thread.waiting.shift()!
+    if (thread.waiting.length === 0) worker.unref()
+    if (error) task.reject(fromWire(error))
+    else task.resolve(made)
+  })
+  worker.on('error', (error) => {
+    threads = threads.filter((one) => one !== thread)
+    for (const task of thread.waiting.splice(0)) task.reject(error)
+  })
+  return thread
+}
+
+if (!isMainThread && workerData === MARK) {
+  parentPort!.on('message', (task: Task) => {
+    try {
+      const made = pack(task)
+      const buffers = Object.values(made).map((bytes: Uint8Array) => bytes.buffer as ArrayBuffer)
+      parentPort!.postMessage({ made }, buffers)
+    } catch (error) {
+      parentPort!.postMessage({ error: toWire(error) })
+    }
+  })
+}
