@@ -11,6 +11,7 @@ import { compare } from '../../src/run/verify.ts'
 import { FIXTURES } from '../fixtures.ts'
 import { withHeader } from '../make-checkpoint.ts'
 
+const ROOT = join(import.meta.dirname, '../..')
 const QUESTION = 'Question: what is it? Answer:'
 let room: string
 let model: Model
@@ -126,6 +127,30 @@ test('ids as a processor makes them, settings as JSON, several sequences, 32-bit
   expect(last.stage).toBe('logits')
   expect(last.relativeError).toBeLessThan(1e-4)
 })
+
+test('only tokens, of a picture that lies on disk', async () => {
+  const [ids] = answer('defaults', 0)
+  await write(
+    { token_ids: { dtype: 'I64', shape: [1, ids!.length], values: ids! } },
+    { picture: 'disc-40x30.png' },
+  )
+  const { stages: compared, tokens } = await compare(
+    model,
+    await readReference(file),
+    join(FIXTURES, 'references'),
+  )
+  expect(compared).toEqual([])
+  expect(tokens).toEqual({ compared: 1, equal: 1, differing: [] })
+})
+
+test.each(['caption', 'question'])(
+  'what transformers publishes of opt-2.7b can be read: %s',
+  async (name) => {
+    const { description, ids } = await readReference(join(ROOT, 'reference/published', `${name}.safetensors`))
+    expect(description.pictures).toEqual(['demo.jpg'])
+    expect(ids('token_ids.0')[0]!.at(-1)).toBe(50118)
+  },
+)
 
 test('a token that differs is seen', async () => {
   const [ids] = answer('defaults', 0)
