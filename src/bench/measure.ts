@@ -18,6 +18,7 @@ export interface Benchmark {
   precision: string
   threads: number
   rounds: number
+  /** Memory is null where the system does not tell, and in the run that lays the model out. */
   opening: { ms: number; anonymous_bytes: number | null }
   /** Medians in milliseconds. `token` is one more token with the cache of all before. */
   ms: { image: number; pixels: number; vision: number; queries: number; prefill: number; token: number }
@@ -54,7 +55,14 @@ export async function measure(
 ): Promise<Benchmark> {
   const { threads, rounds, tokens, onStep = () => {} } = options
   onStep('laying out') // not part of opening: it happens once
-  if (options.prepack) await laidOut(folder, await openArtifact(folder), options.prepack)
+  let isMade = false
+  const onMaking = () => {
+    isMade = true
+  }
+  if (options.prepack) await laidOut(folder, await openArtifact(folder), { ...options.prepack, onMaking })
+  // What making a layout leaves in the process would be counted, or not, by chance.
+  const grownBy = (from: number | null, to: number | null) =>
+    isMade || from === null || to === null ? null : to - from
   onStep('opening')
   const before = await anonymousBytes()
   const began = performance.now()
@@ -135,10 +143,6 @@ async function anonymousBytes(): Promise<number | null> {
   const status = await readFile('/proc/self/status', 'utf8').catch(() => '')
   const kilobytes = /^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]
   return kilobytes === undefined ? null : 1024 * Number(kilobytes)
-}
-
-function grownBy(before: number | null, after: number | null): number | null {
-  return before === null || after === null ? null : after - before
 }
 
 function median(values: readonly number[]): number {

@@ -27,12 +27,6 @@ export const LAYOUT_OPTIONS = {
   // Without VNNI, 8-bit products saturate in 16 bits: this keeps them exact at some cost in time.
   x64quantprecision: '1',
 }
-/**
- * Smaller weights stay inside the .onnx file of a layout: onnxruntime 1.30 aligns only those of 1 MiB and more in the
- * data file, and reads the layout of others wrongly, without an error.
- */
-const OUTSIDE_FROM_BYTES = String(1024 * 1024)
-
 /** Throws ArtifactError `graph_unreadable`. */
 export async function openSession(
   folder: string,
@@ -57,8 +51,16 @@ function wrap(session: InferenceSession): Session {
   }
 }
 
-/** Opens a graph, and writes it into `to` as it stands in memory then. Throws ArtifactError `graph_unreadable`. */
-export async function openAndSave(from: string, graph: string, to: string): Promise<Session> {
+/**
+ * Opens a graph, and writes it into `to` as it stands in memory then, tensors of fewer than `outsideFromBytes` in the
+ * .onnx file itself. Throws ArtifactError `graph_unreadable`.
+ */
+export async function openAndSave(
+  from: string,
+  graph: string,
+  to: string,
+  outsideFromBytes: number,
+): Promise<Session> {
   const [model, data] = filesOf(graph)
   const session = await create(
     from,
@@ -68,7 +70,7 @@ export async function openAndSave(from: string, graph: string, to: string): Prom
       ...LAYOUT_OPTIONS,
       save_external_prepacked_constant_initializers: '1',
       optimized_model_external_initializers_file_name: data,
-      optimized_model_external_initializers_min_size_in_bytes: OUTSIDE_FROM_BYTES,
+      optimized_model_external_initializers_min_size_in_bytes: String(outsideFromBytes),
     },
   )
   return wrap(session)

@@ -58,11 +58,12 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
 }
 
 function fromDefinition(definition: Definition, config: z.infer<typeof json>): Tokenizer {
-  const full = new Library(definition, config)
   // Without its added tokens a tokenizer takes a typed "</s>" for four characters, not for the end of the text.
   const literal = new Library({ ...definition, added_tokens: [] }, config)
+  const added = new Set(definition.added_tokens.map((token) => token.id))
+  const isToken = (one: number) => added.has(one) || literal.id_to_token(one) !== undefined
   // transformers marks the texts' beginning by the post-processor; of an empty text that mark is all there is.
-  const before = z.array(id).parse(full.encode('').ids)
+  const before = z.array(id).parse(literal.encode('').ids)
   const special = new Set(
     definition.added_tokens.filter((token) => token['special'] === true).map((token) => token.id),
   )
@@ -74,13 +75,13 @@ function fromDefinition(definition: Definition, config: z.infer<typeof json>): T
         ? [...before]
         : [...before, ...literal.encode(text, { add_special_tokens: false }).ids.filter(isPlain)],
     decode: (ids) => {
-      const said = ids.filter((one) => !special.has(one) && full.id_to_token(one) !== undefined)
+      const said = ids.filter((one) => !special.has(one) && literal.id_to_token(one) !== undefined)
       // The library refuses to decode nothing.
       return said.length === 0
         ? ''
-        : full.decode(said, { skip_special_tokens: true, clean_up_tokenization_spaces: false })
+        : literal.decode(said, { skip_special_tokens: true, clean_up_tokenization_spaces: false })
     },
-    isToken: (one) => full.id_to_token(one) !== undefined,
+    isToken,
     vocabularySize:
       1 + [...Object.values(definition.model.vocab), ...before].reduce((a, b) => Math.max(a, b), 0),
   }

@@ -1,0 +1,35 @@
+// A written graph -> how large the weights are that onnxruntime lays out for the processor.
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { ModelProto } from './proto.ts'
+import { filesOf } from './write.ts'
+
+/** Operators whose second input is laid out anew when a session opens. */
+const LAID_OUT = ['MatMulNBits', 'DynamicQuantizeMatMul', 'FusedMatMul', 'MatMul', 'Gemm', 'Conv']
+
+const model = z.object({
+  graph: z.object({
+    node: z.array(z.object({ op_type: z.string(), input: z.array(z.string()).default([]) })),
+    initializer: z
+      .array(
+        z.object({
+          name: z.string(),
+          external_data: z.array(z.object({ key: z.string(), value: z.string() })).default([]),
+        }),
+      )
+      .default([]),
+  }),
+})
+
+/** Bytes of the smallest such weight in the data file; infinite if there is none. */
+export async function smallestLaidOut(folder: string, graph: string): Promise<number> {
+  const bytes = await readFile(join(folder, filesOf(graph)[0]))
+  const { node, initializer } = model.parse(ModelProto.toObject(ModelProto.decode(bytes))).graph
+  const names = new Set(node.filter(({ op_type }) => LAID_OUT.includes(op_type)).map(({ input }) => input[1]))
+  const sizes = initializer
+    .filter(({ name }) => names.has(name))
+    .map(({ external_data }) => Number(external_data.find(({ key }) => key === 'length')?.value ?? 0))
+  return Math.min(...sizes)
+}
