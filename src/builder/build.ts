@@ -25,6 +25,7 @@ import { drawBlip2 } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
 import { filesOf, type WrittenFile, writeGraphs } from '../onnx/write.ts'
 import { type Format, formatOf, type Precision, RECIPES } from '../quantize/recipes.ts'
+import { withThreads } from '../quantize/threads.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
 import { type Arriving, lastTurnsOf, openJournal, turnOf } from './arriving.ts'
@@ -56,7 +57,7 @@ export async function buildArtifact(
   const source = resolve(checkpoint)
   // Through links: what is replaced is the folder, not the link to it.
   const target = await realpath(destination).catch(() => resolve(destination))
-  return await build(source, target, options).catch((error: unknown) => {
+  return await withThreads(() => build(source, target, options)).catch((error: unknown) => {
     throw isOfDisk(error) ? diskError(target, error) : error
   })
 }

@@ -59,6 +59,18 @@ interface Thread {
 }
 
 let threads: Thread[] = []
+let users = 0
+
+/** Threads that are started during the work end with it, or with the last work that shares them. */
+export async function withThreads<T>(work: () => Promise<T>): Promise<T> {
+  users++
+  try {
+    return await work()
+  } finally {
+    users--
+    if (users === 0) await Promise.all(threads.splice(0).map(({ worker }) => worker.terminate()))
+  }
+}
 
 /** The values are copied on their way, so the piece may be overwritten. */
 function inThread(task: Task): Promise<unknown> {
@@ -66,8 +78,6 @@ function inThread(task: Task): Promise<unknown> {
   const thread = threads.reduce((least, one) => (one.waiting.length < least.waiting.length ? one : least))
   return new Promise((resolve, reject) => {
     thread.waiting.push({ resolve, reject })
-    // Held only while there is work: nobody has to end these threads.
-    thread.worker.ref()
     thread.worker.postMessage(task)
   })
 }
@@ -75,10 +85,8 @@ function inThread(task: Task): Promise<unknown> {
 function startThread(): Thread {
   const thread: Thread = { worker: new Worker(FILE, { workerData: MARK }), waiting: [] }
   const { worker } = thread
-  worker.unref()
   worker.on('message', ({ made, error }: { made?: unknown; error?: WireError }) => {
     const task = thread.waiting.shift()!
-    if (thread.waiting.length === 0) worker.unref()
     if (error) task.reject(fromWire(error))
     else task.resolve(made)
   })
