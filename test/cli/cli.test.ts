@@ -151,7 +151,7 @@ test('verify holds for the artifact of the checkpoint the reference was recorded
     small,
     join(references, 'plain.safetensors'),
   ])
-  expect(JSON.parse(strict.out)).toMatchObject({ holds: false, tokens: { compared: 158 } })
+  expect(JSON.parse(strict.out)).toMatchObject({ holds: false, tokens: { compared: 194 } })
   expect(strict.code).toBe(1)
 })
 
