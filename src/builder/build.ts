@@ -182,13 +182,17 @@ const OURS = new Set([
 
 /** Throws unless nothing, an empty folder or an artifact stands there: anything else is left alone. */
 async function checkDestination(target: string): Promise<void> {
-  const info = await stat(target).catch(() => undefined)
-  const names = info?.isDirectory() ? await readdir(target) : []
-  const foreign = info?.isDirectory() ? names.find((name) => !OURS.has(name)) : info && basename(target)
-  if (foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
+  // undefined: there is something, but no folder. What another build has just moved aside is nothing.
+  const names = await readdir(target).catch((error: NodeJS.ErrnoException): string[] | undefined => {
+    if (error.code === 'ENOENT') return []
+    if (error.code === 'ENOTDIR') return undefined
+    throw error
+  })
+  const foreign = names ? names.find((name) => !OURS.has(name)) : basename(target)
+  if (names && foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
   throw new SetupError(
     'destination_taken',
-    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another --out.`,
+    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names?.[0]} and no ${MANIFEST}`}. Give another --out.`,
   )
 }
 
@@ -305,7 +309,12 @@ async function readAbout(checkpoint: string): Promise<object | undefined> {
 /** Not mkdir's own `recursive`: asked for a folder in /proc, it never returns (Node 20). */
 async function makeFolder(path: string): Promise<void> {
   const parent = dirname(path)
-  if (!(await stat(parent).catch(() => undefined))) await makeFolder(parent)
+  if (!(await stat(parent).catch(() => undefined))) {
+    // Another build may make it meanwhile.
+    await makeFolder(parent).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+  }
   await mkdir(path)
 }
 
