@@ -24,7 +24,7 @@ const HOMES = {
   'onnxruntime-node': 'src/run/session.ts',
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
-  'lru-cache': 'src/job/answer.ts',
+  'lru-cache': 'src/job/memory.ts',
   '@hono/node-server': 'src/serve/server.ts',
 }
 test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) => {

@@ -10,6 +10,7 @@ import sharp, { type Metadata, type Sharp } from 'sharp'
 import { AskError, isKnown } from '../errors.ts'
 import { ACCEPTED, type Format, formatOf, nameOf } from './format.ts'
 import { type FirstFrame, firstFrame } from './gif.ts'
+import { MAX_PICTURE_BYTES } from './limits.ts'
 
 /** Rows from the top, pixels from the left, red, green, blue: `data[(y * width + x) * 3 + channel]`. */
 export interface Rgb {
@@ -32,9 +33,6 @@ export const AS_TRANSFORMERS: PictureRule = { alpha: 'drop', orientation: 'ignor
 
 /** What a person in the chat sees: stickers on white, phone pictures upright, 16-bit scans not white. */
 export const AS_SEEN: PictureRule = { alpha: 'white', orientation: 'apply', deepGrey: 'high_byte' }
-
-/** Larger than what phones and chat platforms' previews make; what one request may hold in memory. */
-export const MAX_BYTES = 20 * 1024 * 1024
 
 /** Today's phones reach 50 million pixels; decoded that is 150 MB, 200 MB while alpha is still there. */
 export const MAX_PIXELS = 50_000_000
@@ -59,8 +57,8 @@ sharp.concurrency(1)
 export async function decode(bytes: Uint8Array, rule: PictureRule): Promise<Rgb> {
   const format = formatOf(bytes)
   if (!format) throw notAPicture(nameOf(bytes))
-  if (bytes.length > MAX_BYTES) {
-    throw tooLarge(`at most ${MAX_BYTES} bytes but got ${bytes.length}`)
+  if (bytes.length > MAX_PICTURE_BYTES) {
+    throw tooLarge(`at most ${MAX_PICTURE_BYTES} bytes but got ${bytes.length}`)
   }
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const header = await readHeader(file, format)

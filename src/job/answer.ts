@@ -1,7 +1,6 @@
 // The whole path in one function: image -> pixels -> vision -> queries -> tokens -> reply.
 
 import { createHash } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
 import { AskError } from '../errors.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
@@ -13,16 +12,7 @@ import { runVision } from '../run/vision.ts'
 import { type Turn, toPrompt } from '../tokens/prompt.ts'
 import type { Ask, Reply } from './ask.ts'
 import { stopwatch } from './clock.ts'
-
-/** Pictures are remembered as their prefix: 32 vectors, 320 KiB with opt-2.7b. */
-const REMEMBERED_BYTES = 64 * 1024 * 1024
-
-/** Prefixes [Q, D] by the sha256 of the picture's bytes. */
-export type Remembered = LRUCache<string, Float32Array>
-
-export function emptyMemory(): Remembered {
-  return new LRUCache({ maxSize: REMEMBERED_BYTES, sizeCalculation: (prefix) => prefix.byteLength })
-}
+import type { Memory } from './memory.ts'
 
 export interface Watch {
   /** Called between stages and tokens: throws to end the run. */
@@ -32,23 +22,25 @@ export interface Watch {
 }
 
 /** Throws AskError about picture, question or settings, and whatever `watch.check` throws. */
-export async function answer(model: Model, remembered: Remembered, ask: Ask, watch: Watch): Promise<Reply> {
+export async function answer(model: Model, memory: Memory, ask: Ask, watch: Watch): Promise<Reply> {
   const clock = stopwatch()
   const settings = completeSettings(ask.settings ?? {})
   checkEnds(model, settings)
   const { text: prompt, ids } = fitPrompt(model, ask)
-  const picture = createHash('sha256').update(ask.image).digest('hex')
+  const { image } = ask
+  const picture = image ? createHash('sha256').update(image).digest('hex') : (ask.picture ?? '')
 
-  let prefix = remembered.get(picture)
+  let prefix = await memory.get(picture)
   if (!prefix) {
-    const rgb = await clock.time('image', () => decode(ask.image, AS_SEEN))
+    if (!image) throw forgotten()
+    const rgb = await clock.time('image', () => decode(image, AS_SEEN))
     watch.check()
     const pixels = await clock.time('pixels', () => toPixels(rgb, model.pixelRule))
     const vision = await clock.time('vision', () => runVision(model.vision, pixels))
     watch.check()
     const queries = await clock.time('queries', () => runQueries(model.queries, vision))
     prefix = queries.prefix.data
-    remembered.set(picture, prefix)
+    await memory.set(picture, prefix)
   }
 
   const room = model.manifest.sizes.max_positions - model.manifest.sizes.queries - ids.length
@@ -71,6 +63,13 @@ export async function answer(model: Model, remembered: Remembered, ask: Ask, wat
   }))
   const { text, token_ids } = sequences[0]!
   return { text, token_ids, sequences, prompt, timings_ms: clock.read(), model: model.manifest.name, picture }
+}
+
+function forgotten(): AskError {
+  return new AskError(
+    'picture_forgotten',
+    'Expected a picture seen before but it is no longer remembered. Send its bytes.',
+  )
 }
 
 function checkEnds({ manifest }: Model, settings: GenerationSettings): void {

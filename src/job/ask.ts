@@ -5,7 +5,9 @@ import type { Turn } from '../tokens/prompt.ts'
 
 export interface Ask {
   /** The picture's file as it came: JPEG, PNG, WebP, GIF, AVIF or TIFF bytes. */
-  image: Uint8Array
+  image?: Uint8Array
+  /** In place of `image`: sha256 of one seen before. Ends in AskError `picture_forgotten` once it is not remembered. */
+  picture?: string
   /** Absent or empty: a caption is wanted. */
   question?: string
   /** Earlier exchanges about this picture, oldest first. */

@@ -25,6 +25,8 @@ export interface Start {
   threads?: number
   /** See run/prepacked.ts; without it graphs are opened as they were built. */
   prepack?: { folder: string; fromBytes: number }
+  /** Where pictures are remembered beyond the process, and for how long; see memory.ts. */
+  memory?: { folder: string; ttlMs: number }
 }
 
 export type ToThread =

@@ -6,33 +6,39 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { fromWire, toWire, type WireError } from '../errors.ts'
 import { type Model, openModel } from '../run/model.ts'
-import { answer, emptyMemory } from './answer.ts'
+import { openDiskStore } from '../store/disk.ts'
+import { answer } from './answer.ts'
 import type { Ask } from './ask.ts'
+import { longMemory, type Memory, shortMemory } from './memory.ts'
 import { aboutSchema, type FromThread, type ModelCard, type Start, type ToThread } from './protocol.ts'
 
-const { artifact, threads, prepack } = workerData as Start
+const { artifact, threads, prepack, memory } = workerData as Start
 const port = parentPort!
 const say = (message: FromThread) => port.postMessage(message)
 
-const remembered = emptyMemory()
 const cancelled = new Map<number, WireError>()
 let underWay: Promise<void> = Promise.resolve()
 
 openModel(artifact, {
   threads,
   prepack: prepack && { ...prepack, onMaking: () => say({ kind: 'preparing' }) },
-}).then(
-  (model) => {
-    port.on('message', (message: ToThread) => hear(model, message))
+})
+  .then(async (model) => {
+    const known = await openMemory(model)
+    port.on('message', (message: ToThread) => hear(model, known, message))
     say({ kind: 'ready', model: cardOf(model) })
-  },
-  (error: unknown) => say({ kind: 'failed', error: toWire(error) }),
-)
+  })
+  .catch((error: unknown) => say({ kind: 'failed', error: toWire(error) }))
 
-async function hear(model: Model, message: ToThread): Promise<void> {
+async function openMemory({ manifest }: Model): Promise<Memory> {
+  if (!memory) return shortMemory()
+  return longMemory(await openDiskStore(memory.folder), manifest, memory.ttlMs)
+}
+
+async function hear(model: Model, known: Memory, message: ToThread): Promise<void> {
   switch (message.kind) {
     case 'answer':
-      underWay = run(model, message.id, message.ask, message.stream)
+      underWay = run(model, known, message.id, message.ask, message.stream)
       return
     case 'cancel':
       cancelled.set(message.id, message.error)
@@ -45,14 +51,14 @@ async function hear(model: Model, message: ToThread): Promise<void> {
   }
 }
 
-async function run(model: Model, id: number, ask: Ask, stream: boolean): Promise<void> {
+async function run(model: Model, known: Memory, id: number, ask: Ask, stream: boolean): Promise<void> {
   const check = () => {
     const reason = cancelled.get(id)
     if (reason) throw fromWire(reason)
   }
   const onToken = stream ? (text: string) => say({ kind: 'token', id, text }) : undefined
   try {
-    say({ kind: 'reply', id, reply: await answer(model, remembered, ask, { check, onToken }) })
+    say({ kind: 'reply', id, reply: await answer(model, known, ask, { check, onToken }) })
   } catch (error) {
     say({ kind: 'error', id, error: toWire(error) })
   } finally {

@@ -8,12 +8,11 @@
 
 import { z } from 'zod'
 import { AskError, BusyError } from '../errors.ts'
+import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import type { Ask } from '../job/ask.ts'
 import { generationSettings } from '../run/settings.ts'
 
 const MIB = 1024 * 1024
-/** Phones and cameras stay below it. */
-export const MAX_PICTURE_BYTES = 20 * MIB
 /** What may come around the picture: words, history, settings. */
 const MAX_WORDS_BYTES = MIB / 4
 /** Four characters carry three bytes (RFC 4648, section 4). */

@@ -1,7 +1,8 @@
 import { deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { AskError } from '../../src/errors.ts'
-import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_BYTES, MAX_PIXELS, type Rgb } from '../../src/image/decode.ts'
+import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_PIXELS, type Rgb } from '../../src/image/decode.ts'
+import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import { expected, fixture } from './expected.ts'
 
 const NAMES = expected.pictures.map((picture) => picture.name)
@@ -72,7 +73,7 @@ describe('what is no picture', () => {
 
 describe('what is too large', () => {
   test('a file of more than 20 MiB', async () => {
-    const bytes = new Uint8Array(MAX_BYTES + 1)
+    const bytes = new Uint8Array(MAX_PICTURE_BYTES + 1)
     bytes.set(fixture('rgb.png'))
     expect(await codeOf(bytes)).toBe('picture_too_large')
   })

@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { readReference } from '../../src/checkpoint/reference.ts'
-import { answer, emptyMemory } from '../../src/job/answer.ts'
+import { answer } from '../../src/job/answer.ts'
 import type { Ask } from '../../src/job/ask.ts'
+import { shortMemory } from '../../src/job/memory.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 import { FIXTURES } from '../fixtures.ts'
 
@@ -27,7 +28,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-const say = (ask: Partial<Ask>, memory = emptyMemory()) => answer(model, memory, { image, ...ask }, watch)
+const say = (ask: Partial<Ask>, memory = shortMemory()) => answer(model, memory, { image, ...ask }, watch)
 
 test('a caption is what transformers generates from the picture alone', async () => {
   const { description, ids } = await readReference(join(FIXTURES, 'references/plain.safetensors'))
@@ -40,7 +41,7 @@ test('a caption is what transformers generates from the picture alone', async ()
 })
 
 test('the second question about a picture runs neither decoding nor vision nor queries', async () => {
-  const memory = emptyMemory()
+  const memory = shortMemory()
   const first = await say({ question: 'what is it?' }, memory)
   const second = await say({ question: 'what is it?' }, memory)
   expect(first.timings_ms.vision).toBeGreaterThan(0)
@@ -49,12 +50,21 @@ test('the second question about a picture runs neither decoding nor vision nor q
 })
 
 test('another picture is another memory', async () => {
-  const memory = emptyMemory()
+  const memory = shortMemory()
   await say({}, memory)
   const other = await readFile(join(FIXTURES, 'references/triangle-33x57.png'))
   const reply = await answer(model, memory, { image: other }, watch)
   expect(reply.timings_ms.vision).toBeGreaterThan(0)
-  expect(memory.size).toBe(2)
+  expect(await memory.get(reply.picture)).toBeDefined()
+})
+
+test('a picture seen before is asked about by its sha256 alone', async () => {
+  const memory = shortMemory()
+  const first = await say({ question: 'what is it?' }, memory)
+  const again = await answer(model, memory, { picture: first.picture, question: 'what is it?' }, watch)
+  expect(again.token_ids).toEqual(first.token_ids)
+  const forgotten = answer(model, shortMemory(), { picture: first.picture }, watch)
+  await expect(forgotten).rejects.toMatchObject({ code: 'picture_forgotten' })
 })
 
 test('question and history become the prompt BLIP-2 knows', async () => {
@@ -85,7 +95,7 @@ test('an answer ends where the positions end', async () => {
 test('streams the pieces that make up the text', async () => {
   const pieces: string[] = []
   const ask = { image, question: 'what is it?', settings: { max_new_tokens: 12, min_new_tokens: 12 } }
-  const { text } = await answer(model, emptyMemory(), ask, {
+  const { text } = await answer(model, shortMemory(), ask, {
     ...watch,
     onToken: (piece) => pieces.push(piece),
   })
@@ -117,7 +127,7 @@ test('a check that throws ends the run', async () => {
   const check = () => {
     if (left-- === 0) throw new Error('enough')
   }
-  await expect(answer(model, emptyMemory(), { image }, { check })).rejects.toThrow('enough')
+  await expect(answer(model, shortMemory(), { image }, { check })).rejects.toThrow('enough')
 })
 
 test('padding of the vocabulary and the placeholder are never answered', async () => {

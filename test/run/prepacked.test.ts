@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { answer, emptyMemory } from '../../src/job/answer.ts'
+import { answer } from '../../src/job/answer.ts'
+import { shortMemory } from '../../src/job/memory.ts'
 import { type OpenOptions, openModel } from '../../src/run/model.ts'
 import { FIXTURES } from '../fixtures.ts'
 
@@ -29,7 +30,7 @@ beforeEach(async () => {
 async function tokens(options: OpenOptions): Promise<number[]> {
   const model = await openModel(artifact, { threads: 1, ...options })
   try {
-    return (await answer(model, emptyMemory(), { image }, { check: () => {} })).token_ids
+    return (await answer(model, shortMemory(), { image }, { check: () => {} })).token_ids
   } finally {
     await model.close()
   }

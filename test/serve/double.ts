@@ -41,7 +41,8 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     const { signal, onToken } = hooks
     await Promise.race([held, once(signal)])
     if (failure !== undefined) throw failure
-    if (!isPng(ask.image)) {
+    const { image } = ask
+    if (!image || !isPng(image)) {
       throw new AskError(
         'not_a_picture',
         'Expected a picture (JPEG, PNG, WebP, GIF, AVIF or TIFF) but got something else.',
@@ -65,7 +66,7 @@ export function doubleEngine(pieceDelayMs = 0): Double {
       prompt: ask.question ? `Question: ${ask.question} Answer:` : '',
       timings_ms: { queue: 0, image: 3, pixels: 5, vision: 140, queries: 22, tokens: 61, total: 231 },
       model: 'double',
-      picture: createHash('sha256').update(ask.image).digest('hex'),
+      picture: createHash('sha256').update(image).digest('hex'),
     }
   }
 

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { ArtifactError, AskError, BusyError, SetupError, UpstreamError } from '../../src/errors.ts'
+import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import type { Reply } from '../../src/job/ask.ts'
 import type { Problem } from '../../src/serve/problem.ts'
-import { MAX_PICTURE_BYTES } from '../../src/serve/request.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 

@@ -1,0 +1,62 @@
+// A reply -> visible in the thread, once: tries again when the platform fails, and looks first whether a try that failed
+// did its work all the same.
+
+import { UpstreamError } from '../errors.ts'
+import type { ChatReply } from './compose.ts'
+import type { Claim } from './jobs.ts'
+import type { Platform, Posted } from './platform.ts'
+
+interface Surroundings {
+  sleep: (ms: number) => Promise<void>
+  report: (error: unknown) => void
+}
+
+/** 0.5, 1, 2, ... 30 s: a platform that is down for two minutes still gets its reply. */
+const TRIES = 9
+const FIRST_PAUSE_MS = 500
+const LONGEST_PAUSE_MS = 30_000
+
+/** What was posted; nothing when the platform refuses. Undefined when the question is somebody else's by now. */
+export async function deliver(
+  claim: Claim,
+  platform: Platform,
+  reply: ChatReply,
+  around: Surroundings & { isWithdrawn: () => Promise<boolean> },
+): Promise<readonly Posted[] | undefined> {
+  const { question } = claim
+  let { mayBePosted } = claim
+  const posted = await withPatience(around, async () => {
+    const before = mayBePosted ? await platform.findPosted(question) : undefined
+    if (before) return { posted: before }
+    if (!(await claim.answering())) return { posted: undefined }
+    if (await around.isWithdrawn()) return { posted: [] }
+    mayBePosted = true
+    return { posted: await platform.post(question, reply) }
+  })
+  return posted ? posted.posted : []
+}
+
+/** Deletes what was posted, as far as the platform lets us. */
+export async function takeBack(
+  posted: readonly Posted[],
+  platform: Platform,
+  around: Surroundings,
+): Promise<void> {
+  for (const each of posted) await withPatience(around, () => platform.remove(each))
+}
+
+/** Undefined when it could not be done: what broke on the way is tried again, what is refused for good is not. */
+async function withPatience<T>(
+  { sleep, report }: Surroundings,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  for (let tries = 1, pauseMs = FIRST_PAUSE_MS; ; tries++, pauseMs *= 2) {
+    try {
+      return await work()
+    } catch (error) {
+      report(error)
+      if (!(error instanceof UpstreamError) || tries === TRIES) return undefined
+      await sleep(Math.min(pauseMs, LONGEST_PAUSE_MS))
+    }
+  }
+}

@@ -1,0 +1,150 @@
+// Question -> Job -> Reply, for every platform: each question is taken once, thought about, and answered so that its
+// asker sees it once, whatever breaks on the way. What is said is think.ts, how it gets there deliver.ts.
+
+import { BusyError } from '../errors.ts'
+import { jsonBytes } from '../store/store.ts'
+import { oneAtATime } from '../turns.ts'
+import { findConversation, forgetConversations, remember } from './conversation.ts'
+import { deliver, takeBack } from './deliver.ts'
+import { type Claim, hashed, openJobs } from './jobs.ts'
+import type { Platform } from './platform.ts'
+import type { Question } from './question.ts'
+import { type Mind, think } from './think.ts'
+
+export interface Desk {
+  /**
+   * Takes a question: once this resolves it will be answered, even if the process dies. One taken before is not taken
+   * again. `delayMs`: how long a fuller delivery of the same message may take its place.
+   */
+  accept(question: Question, delayMs?: number): Promise<void>
+  /** The message with this question is gone: so is the reply. */
+  withdraw(id: string): Promise<void>
+  /** Takes up what other processes left, now and from time to time. */
+  resume(): Promise<void>
+  /** Resolves when nothing is being answered. */
+  idle(): Promise<void>
+  /** Takes nothing more and lets what runs finish, up to `graceMs`; the rest is answered after the next start. */
+  close(graceMs?: number): Promise<void>
+}
+
+export interface DeskOptions extends Omit<Mind, 'now'> {
+  platforms: readonly Platform[]
+  now?: () => number
+  /** Another in tests. */
+  sleep?: (ms: number) => Promise<void>
+}
+
+/** A question this old is of no use to anybody, and Discord's tokens end then. */
+const STALE_MS = 15 * 60_000
+const CLAIM_MS = 30_000
+const HOLD_EVERY_MS = 10_000
+const RESUME_EVERY_MS = 15_000
+
+/** Opens the desk; `resume` sets it going again after a stop. */
+export function openDesk(options: DeskOptions): Desk {
+  const { store, platforms, preferences, keepMs, report } = options
+  const now = options.now ?? Date.now
+  const sleep = options.sleep ?? wait
+  const mind: Mind = { ...options, now }
+  const jobs = openJobs(store, { claimMs: CLAIM_MS, keepMs, now })
+  const inTurn = oneAtATime()
+  const running = new Set<Promise<void>>()
+  let closed = false
+  let resuming: NodeJS.Timeout | undefined
+
+  const platformOf = (name: string): Platform => {
+    const found = platforms.find((platform) => platform.name === name)
+    if (!found) throw new Error(`Expected one of the platforms that run here but got ${name}.`)
+    return found
+  }
+  const withdrawnKey = (id: string) => `withdrawn/${hashed(id)}`
+  const isWithdrawn = async (id: string) => (await store.read(withdrawnKey(id))) !== undefined
+
+  const track = (work: Promise<void>) => {
+    const tracked = work.catch(report)
+    running.add(tracked)
+    void tracked.finally(() => running.delete(tracked))
+  }
+
+  const take = async (question: Question): Promise<void> => {
+    if (!(await concerns(question))) return
+    const claim = await jobs.take(question)
+    if (claim) start(claim)
+  }
+
+  /** Whether a question that nobody addressed to us is ours all the same. */
+  const concerns = async (question: Question): Promise<boolean> => {
+    if (question.trigger === 'automatic') return await preferences.isAutomatic(question.channel)
+    if (question.trigger === 'follow_up') return (await findConversation(store, question)) !== undefined
+    return true
+  }
+
+  /** In one thread one after another, so that a question knows the answer to the one before. */
+  const start = (claim: Claim) => track(inTurn(claim.question.conversations[0]!, () => run(claim)))
+
+  const run = async (claim: Claim): Promise<void> => {
+    const { question } = claim
+    const platform = platformOf(question.platform)
+    const holding = setInterval(() => void claim.hold().catch(report), HOLD_EVERY_MS)
+    try {
+      if (now() - question.askedAt > STALE_MS || (await isWithdrawn(question.id))) return await claim.done([])
+      const { reply, exchanges, owner } = await think(question, platform, mind)
+      const posted = reply
+        ? await deliver(claim, platform, reply, {
+            sleep,
+            report,
+            isWithdrawn: () => isWithdrawn(question.id),
+          })
+        : []
+      if (!posted) return
+      if (exchanges.length > 0) {
+        const names = posted.flatMap(({ conversation }) => (conversation === undefined ? [] : [conversation]))
+        await remember(store, question, exchanges, owner, keepMs, names)
+      }
+      await claim.done(posted)
+      if (await isWithdrawn(question.id)) await undo(question.id)
+    } finally {
+      clearInterval(holding)
+    }
+  }
+
+  const undo = async (id: string): Promise<void> => {
+    const job = await jobs.findDone(id)
+    if (!job) return
+    await forgetConversations(store, job.conversations)
+    await takeBack(job.posted, platformOf(job.platform), { sleep, report })
+    await jobs.forgetReply(id)
+  }
+
+  const desk: Desk = {
+    async accept(question, delayMs = 0) {
+      if (closed) throw new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
+      if (delayMs === 0) await take(question)
+      else track(sleep(delayMs).then(() => take(question)))
+    },
+    async withdraw(id) {
+      // Said first, so that an answer under way in another process hears of it too.
+      await store.replace(withdrawnKey(id), jsonBytes(true), STALE_MS)
+      await undo(id)
+    },
+    async resume() {
+      if (closed) return
+      await store.sweep()
+      for await (const claim of jobs.takeAbandoned()) start(claim)
+      resuming = setTimeout(() => void desk.resume().catch(report), RESUME_EVERY_MS).unref()
+    },
+    async idle() {
+      while (running.size > 0) await Promise.allSettled(running)
+    },
+    async close(graceMs = 0) {
+      closed = true
+      clearTimeout(resuming)
+      await Promise.race([desk.idle(), sleep(graceMs)])
+    },
+  }
+  return desk
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

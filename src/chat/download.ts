@@ -1,0 +1,123 @@
+// A picture's address on a platform -> its bytes. Addresses come from messages that anybody may write: only the
+// platform's own hosts are asked, over https, and a token goes to nobody else.
+//
+// fetch would follow a redirect to any host, and drop the token where a platform sends on to a host of its own: so
+// redirects are followed here, one by one, each checked like the first.
+
+import { AskError, UpstreamError } from '../errors.ts'
+import { nameOf } from '../image/format.ts'
+import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+
+export interface Source {
+  /** Host names; `.slack.com` stands for each name under it. */
+  hosts: readonly string[]
+  /** Sent along to these hosts. */
+  token?: string
+  /** A whole origin that is asked although it is no host of the platform: a stand-in on this machine. */
+  standIn?: string
+  /** Default 15 s, for everything. */
+  timeoutMs?: number
+}
+
+const MAX_REDIRECTS = 3
+const TIMEOUT_MS = 15_000
+const TRIES = 3
+const PAUSE_MS = 500
+
+/**
+ * @throws AskError `picture_gone`, `picture_forbidden`, `picture_too_large`; UpstreamError `picture_unreachable`.
+ */
+export async function download(url: string, source: Source): Promise<Uint8Array> {
+  const signal = AbortSignal.timeout(source.timeoutMs ?? TIMEOUT_MS)
+  for (let tries = 1; ; tries++) {
+    try {
+      return await follow(url, source, signal)
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || tries === TRIES || signal.aborted) throw error
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * tries))
+    }
+  }
+}
+
+async function follow(url: string, source: Source, signal: AbortSignal): Promise<Uint8Array> {
+  let at = checkedAddress(url, source)
+  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
+    const headers: Record<string, string> = source.token ? { authorization: `Bearer ${source.token}` } : {}
+    const response = await fetch(at, { headers, redirect: 'manual', signal }).catch((cause: unknown) => {
+      throw unreachable('the connection failed', cause)
+    })
+    if (response.status >= 300 && response.status < 400) {
+      await response.body?.cancel()
+      at = checkedAddress(response.headers.get('location') ?? '', source, at)
+      continue
+    }
+    if (!response.ok) {
+      await response.body?.cancel()
+      throw refusal(response.status)
+    }
+    return await readPicture(response)
+  }
+  throw new AskError('picture_forbidden', 'Expected a picture but was sent from address to address.')
+}
+
+function checkedAddress(url: string, { hosts, standIn }: Source, base?: URL): URL {
+  const at = URL.canParse(url, base) ? new URL(url, base) : undefined
+  const isOurs =
+    at &&
+    ((standIn !== undefined && at.origin === standIn) ||
+      (at.protocol === 'https:' &&
+        at.port === '' &&
+        at.username === '' &&
+        hosts.some((host) => at.hostname === host || (host.startsWith('.') && at.hostname.endsWith(host)))))
+  if (isOurs) return at
+  throw new AskError(
+    'picture_forbidden',
+    "Expected a picture on the platform's own hosts but it is elsewhere.",
+  )
+}
+
+function refusal(status: number): Error {
+  if (status === 404 || status === 410) {
+    return new AskError('picture_gone', `Expected a picture but the platform no longer has it (${status}).`)
+  }
+  if (status === 401 || status === 403) {
+    return new AskError('picture_forbidden', `Expected a picture but the platform refused it (${status}).`)
+  }
+  return unreachable(`the platform answered ${status}`)
+}
+
+async function readPicture(response: Response): Promise<Uint8Array> {
+  const tooLarge = () =>
+    new AskError(
+      'picture_too_large',
+      `Expected a picture of at most ${MAX_PICTURE_BYTES} bytes but got more.`,
+    )
+  if (Number(response.headers.get('content-length')) > MAX_PICTURE_BYTES) {
+    await response.body?.cancel()
+    throw tooLarge()
+  }
+  const chunks: Uint8Array[] = []
+  let sizeBytes = 0
+  try {
+    // Counted as they come: a length may be absent, or a lie.
+    for await (const chunk of response.body ?? []) {
+      sizeBytes += chunk.length
+      if (sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
+      chunks.push(chunk)
+    }
+  } catch (cause) {
+    throw cause instanceof AskError ? cause : unreachable('it broke off', cause)
+  }
+  const bytes = new Uint8Array(Buffer.concat(chunks))
+  // With a token that lacks a permission Slack answers 200 and a page to log in on.
+  if (nameOf(bytes).startsWith('an HTML page')) {
+    throw new AskError('picture_forbidden', 'Expected a picture but got a page to log in on.')
+  }
+  return bytes
+}
+
+function unreachable(why: string, cause?: unknown): UpstreamError {
+  return new UpstreamError('picture_unreachable', `Expected a picture from the platform but ${why}.`, {
+    cause,
+  })
+}

@@ -1,0 +1,29 @@
+// What the core needs of a platform. Slack and Discord have it; a third would be one more folder with this at its end.
+
+import type { ChatReply } from './compose.ts'
+import type { PictureRef, Question } from './question.ts'
+
+/** Names a posted message for its platform, to find and to delete it. */
+export type Posted = Record<string, string>
+
+export interface Platform {
+  readonly name: string
+  /**
+   * The picture's bytes.
+   * @throws AskError `picture_too_large`, `picture_gone`, `picture_forbidden`; UpstreamError when trying again may help.
+   */
+  fetchPicture(picture: PictureRef, question: Question): Promise<Uint8Array>
+  /** Shows that work goes on (a status, a typing sign); `place` is the number of asks before it. Never throws. */
+  showWorking(question: Question, place: number): Promise<void>
+  /** Takes that sign away where no reply does so by itself. Never throws. */
+  endWorking(question: Question): Promise<void>
+  /**
+   * Makes the reply visible, all of it or, when it throws, perhaps none.
+   * @throws UpstreamError when trying again may help; AskError `cannot_reply` when nothing will.
+   */
+  post(question: Question, reply: ChatReply): Promise<Posted[]>
+  /** The reply to this question that an earlier try made visible, if there is one. @throws UpstreamError */
+  findPosted(question: Question): Promise<Posted[] | undefined>
+  /** Deletes a reply of ours; one that is gone already is no error. @throws UpstreamError */
+  remove(posted: Posted): Promise<void>
+}

@@ -1,0 +1,56 @@
+// An error of the path -> the sentence its asker reads, in their language.
+
+import { isKnown } from '../errors.ts'
+import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { fromNow, type Problems, type Words } from '../words/words.ts'
+
+/** Why a question is not even taken to the model. */
+export class Refusal extends Error {
+  readonly code: 'no_picture' | 'busy' | 'opted_out' | 'limit'
+  /** For `busy` how many are ahead; for `limit` milliseconds until it ends. */
+  readonly amount: number
+
+  constructor(code: Refusal['code'], amount = 0) {
+    super(code)
+    this.code = code
+    this.amount = amount
+  }
+}
+
+export function limitReached(waitMs: number): Refusal {
+  return new Refusal('limit', waitMs)
+}
+
+/** Codes of errors.ts that are told in other words than their own. */
+const TOLD_AS: Record<string, keyof Problems> = {
+  not_a_picture: 'not_a_picture',
+  damaged_picture: 'damaged_picture',
+  picture_too_large: 'picture_too_large',
+  picture_gone: 'picture_gone',
+  picture_forbidden: 'picture_forbidden',
+  picture_unreachable: 'picture_unreachable',
+  question_too_long: 'question_too_long',
+  deadline: 'deadline',
+  cancelled: 'deadline',
+  loading: 'restarting',
+  restarting: 'restarting',
+  stopping: 'restarting',
+}
+
+export function problemText(error: unknown, words: Words): string {
+  const { problem } = words
+  if (error instanceof Refusal) {
+    switch (error.code) {
+      case 'busy':
+        return problem.busy(error.amount)
+      case 'limit':
+        return problem.limit(fromNow(words, error.amount))
+      default:
+        return problem[error.code]
+    }
+  }
+  const key = (isKnown(error) && TOLD_AS[error.code]) || 'internal'
+  if (key === 'picture_too_large') return problem.picture_too_large(MAX_PICTURE_BYTES / (1024 * 1024))
+  const text = problem[key]
+  return typeof text === 'string' ? text : problem.internal
+}

@@ -1,0 +1,170 @@
+// A question -> what is said: which pictures are meant, whether they may be looked at, and what the model makes of them.
+
+import { BusyError, isKnown } from '../errors.ts'
+import type { Engine } from '../job/engine.ts'
+import type { Store } from '../store/store.ts'
+import { type Words, wordsFor } from '../words/words.ts'
+import { altText, type ChatReply, type Said } from './compose.ts'
+import { type Conversation, type Exchange, findConversation } from './conversation.ts'
+import type { Limits } from './limits.ts'
+import type { Platform } from './platform.ts'
+import type { Preferences } from './preferences.ts'
+import { limitReached, problemText, Refusal } from './problems.ts'
+import { type PictureRef, personOf, type Question } from './question.ts'
+
+/** What an answer is made with. */
+export interface Mind {
+  engine: Promise<Engine>
+  store: Store
+  limits: Limits
+  preferences: Preferences
+  /** Asks that may be ahead of one that is taken to the model. */
+  maxQueue: number
+  /** How long what a thread needs is kept. */
+  keepMs: number
+  /** Is told of what is nobody's fault but ours, and of what a platform refused. Never holds what was asked. */
+  report: (error: unknown) => void
+  now: () => number
+}
+
+export interface Thought {
+  /** Absent: silence is right. */
+  reply?: ChatReply
+  /** For the thread to remember. */
+  exchanges: Exchange[]
+  /** Who posted the pictures. */
+  owner?: string
+}
+
+/** Whoever asks knows within a minute, with some time left to post it. */
+const THINK_MS = 45_000
+/** Typing signs fade after 10 s. */
+const SHOW_EVERY_MS = 8_000
+export const MAX_PICTURES = 10
+
+/** Ends in a reply, in a sentence why there is none, or, where nobody asked, in silence. Throws nothing. */
+export async function think(question: Question, platform: Platform, mind: Mind): Promise<Thought> {
+  const words = wordsFor(question.asker.locale)
+  const nobodyAsked = question.trigger === 'automatic'
+  try {
+    const conversation =
+      question.pictures.length > 0 ? undefined : await findConversation(mind.store, question)
+    const owner = conversation ? conversation.owner : question.owner
+    await checkOwner(question, owner, mind)
+    const waitMs = await mind.limits.take(personOf(question.platform, question.asker.id))
+    if (waitMs !== undefined) throw limitReached(waitMs)
+    const looks = looksOf(question, conversation)
+    if (looks.length === 0) throw new Refusal('no_picture')
+
+    const { said, exchanges } = await lookAt(looks.slice(0, MAX_PICTURES), question, platform, mind, words)
+    if (nobodyAsked && exchanges.length === 0) return { exchanges }
+    const notes: string[] = []
+    if (exchanges.length > 0) notes.push(words.machineMade)
+    if (exchanges.length > 0 && !conversation && words.locale !== 'en') notes.push(words.englishOnly)
+    if (looks.length > MAX_PICTURES) notes.push(words.leftOut(looks.length - MAX_PICTURES))
+    const onlyForAsker = question.trigger === 'shortcut' || exchanges.length === 0
+    return { reply: { said, notes, onlyForAsker, words }, exchanges, owner }
+  } catch (error) {
+    if (!isKnown(error) && !(error instanceof Refusal)) mind.report(error)
+    if (nobodyAsked) return { exchanges: [] }
+    const said: Said[] = [{ text: problemText(error, words), kind: 'problem', spoiler: false }]
+    return { reply: { said, notes: [], onlyForAsker: true, words }, exchanges: [] }
+  } finally {
+    await platform.endWorking(question)
+  }
+}
+
+/** A picture to look at, with what was said about it before. */
+interface Look {
+  picture: PictureRef
+  /** Absent when it was not seen yet. */
+  sha256?: string
+  turns: { question: string; answer: string }[]
+}
+
+/** The nearest place that has pictures: the message, what it quotes or replies to, and then the thread. */
+function looksOf(question: Question, conversation: Conversation | undefined): Look[] {
+  if (question.pictures.length > 0) return question.pictures.map((picture) => ({ picture, turns: [] }))
+  return (conversation?.pictures ?? []).map(({ picture, sha256, turns }) => ({
+    picture,
+    sha256,
+    turns: turns.map(({ question, answer }) => ({ question, answer })),
+  }))
+}
+
+/** Who wants their pictures left alone may still ask about them. */
+async function checkOwner(question: Question, owner: string | undefined, mind: Mind): Promise<void> {
+  if (owner === undefined || (owner === question.asker.id && question.trigger !== 'automatic')) return
+  if (await mind.preferences.hasOptedOut(personOf(question.platform, owner))) throw new Refusal('opted_out')
+}
+
+async function lookAt(
+  looks: readonly Look[],
+  question: Question,
+  platform: Platform,
+  mind: Mind,
+  words: Words,
+): Promise<{ said: Said[]; exchanges: Exchange[] }> {
+  const endsAt = mind.now() + THINK_MS
+  const engine = await within(mind.engine, THINK_MS)
+  const ahead = engine.load
+  if (ahead > mind.maxQueue) throw new Refusal('busy', ahead)
+  const stopShowing = question.trigger === 'automatic' ? () => {} : keepShowing(platform, question, ahead)
+  const isQuestion = question.text !== ''
+  const said: Said[] = []
+  const exchanges: Exchange[] = []
+  try {
+    for (const [index, look] of looks.entries()) {
+      const number = looks.length > 1 ? index + 1 : undefined
+      const { picture } = look
+      try {
+        const reply = await answerAbout(engine, look, question, platform, endsAt - mind.now())
+        const text = (isQuestion ? reply.text : altText(reply.text)) || words.nothing
+        said.push({ number, text, kind: isQuestion ? 'answer' : 'alt', spoiler: picture.spoiler === true })
+        exchanges.push({ picture, sha256: reply.picture, answer: isQuestion ? reply.text : undefined })
+      } catch (error) {
+        // Alone, it is the reply; among others it stands in its place.
+        if (number === undefined) throw error
+        if (!isKnown(error)) mind.report(error)
+        said.push({ number, text: problemText(error, words), kind: 'problem', spoiler: false })
+      }
+    }
+  } finally {
+    stopShowing()
+  }
+  return { said, exchanges }
+}
+
+/** A picture seen before is asked about by its name alone; its bytes are fetched when the model forgot it. */
+async function answerAbout(
+  engine: Engine,
+  look: Look,
+  question: Question,
+  platform: Platform,
+  leftMs: number,
+): Promise<{ text: string; picture: string }> {
+  const deadlineMs = Math.max(1, leftMs)
+  const words = { question: question.text, history: look.turns, deadlineMs }
+  const fetched = async () => ({ image: await platform.fetchPicture(look.picture, question) })
+  if (look.sha256 === undefined) return await engine.answer({ ...(await fetched()), ...words })
+  return await engine.answer({ picture: look.sha256, ...words }).catch(async (error: unknown) => {
+    if (!isKnown(error) || error.code !== 'picture_forgotten') throw error
+    return await engine.answer({ ...(await fetched()), ...words })
+  })
+}
+
+/** Repeats the sign that work goes on until told to stop. */
+function keepShowing(platform: Platform, question: Question, ahead: number): () => void {
+  void platform.showWorking(question, ahead)
+  const timer = setInterval(() => void platform.showWorking(question, 0), SHOW_EVERY_MS)
+  return () => clearInterval(timer)
+}
+
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const error = new BusyError('loading', 'The model is still loading. Try again in a minute.')
+    timer = setTimeout(() => reject(error), ms)
+  })
+  return await Promise.race([work, late]).finally(() => clearTimeout(timer))
+}

@@ -1,0 +1,52 @@
+// Pictures the model has seen, as their prefixes [Q, D] by the sha256 of their bytes: in BLIP-2 they do not depend on the
+// question, so the next question about a picture skips the vision tower.
+
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { Manifest } from '../artifact/contract.ts'
+import type { Store } from '../store/store.ts'
+
+/** 32 vectors, 320 KiB with opt-2.7b: the last two hundred pictures. */
+const REMEMBERED_BYTES = 64 * 1024 * 1024
+
+export interface Memory {
+  get(picture: string): Promise<Float32Array | undefined>
+  set(picture: string, prefix: Float32Array): Promise<void>
+}
+
+/** As long as the process lives, and there is room. */
+export function shortMemory(): Memory {
+  const prefixes = new LRUCache<string, Float32Array>({
+    maxSize: REMEMBERED_BYTES,
+    sizeCalculation: (prefix) => prefix.byteLength,
+  })
+  return {
+    get: async (picture) => prefixes.get(picture),
+    set: async (picture, prefix) => {
+      prefixes.set(picture, prefix)
+    },
+  }
+}
+
+/** In the store as well, for the model with these very weights. What the store refuses is looked at again. */
+export function longMemory(store: Store, { files }: Manifest, ttlMs: number): Memory {
+  const short = shortMemory()
+  const model = createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 16)
+  const keyOf = (picture: string) => `queries/${model}/${picture}`
+  return {
+    async get(picture) {
+      const near = await short.get(picture)
+      if (near) return near
+      const stored = await store.read(keyOf(picture)).catch(() => undefined)
+      if (!stored) return undefined
+      const prefix = new Float32Array(stored.bytes.slice().buffer)
+      await short.set(picture, prefix)
+      return prefix
+    },
+    async set(picture, prefix) {
+      await short.set(picture, prefix)
+      const bytes = new Uint8Array(prefix.buffer, prefix.byteOffset, prefix.byteLength)
+      await store.replace(keyOf(picture), bytes, ttlMs).catch(() => {})
+    },
+  }
+}

@@ -1,0 +1,116 @@
+// The store in a folder: a file for each key, its modification time the moment at which it ends.
+//
+// A value is written beside its place and then linked or renamed there, so a file is whole or absent whenever the
+// process dies. `create` is exclusive between processes too (link(2) fails where a name is taken); `replace` compares
+// within this process only, which is enough for one process per folder.
+
+import { createHash, randomUUID } from 'node:crypto'
+import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { SetupError } from '../errors.ts'
+import { oneAtATime } from '../turns.ts'
+import { checkKey, type Store, type Stored } from './store.ts'
+
+/** Beginning of names that are no key's. */
+const WRITING = '.writing-'
+const ABANDONED_MS = 3_600_000
+
+/** Throws SetupError `no_state` when the folder cannot be made or written. */
+export async function openDiskStore(folder: string, now: () => number = Date.now): Promise<Store> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new SetupError(
+      'no_state',
+      `Expected a folder that can be written at ${folder} but: ${(cause as Error).message}. Set GLIMPSE_STATE to another.`,
+      { cause },
+    )
+  }
+
+  /** Reading, comparing and writing are then one step. */
+  const inTurn = oneAtATime()
+  const pathOf = (key: string) => join(folder, checkKey(key))
+
+  const read = async (key: string): Promise<Stored | undefined> => {
+    const path = pathOf(key)
+    try {
+      const { mtimeMs } = await stat(path)
+      if (mtimeMs <= now()) return undefined
+      const bytes = new Uint8Array(await readFile(path))
+      return { bytes, version: versionOf(bytes) }
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
+  }
+
+  /** Puts the value in a file of its own and hands it to `place`. */
+  const write = async (
+    path: string,
+    bytes: Uint8Array,
+    ttlMs: number,
+    place: (from: string) => Promise<void>,
+  ) => {
+    const partial = join(dirname(path), `${WRITING}${randomUUID()}`)
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    try {
+      await writeFile(partial, bytes, { mode: 0o600, flush: true })
+      const endsAt = new Date(now() + ttlMs)
+      await utimes(partial, endsAt, endsAt)
+      await place(partial)
+    } finally {
+      await rm(partial, { force: true })
+    }
+    return versionOf(bytes)
+  }
+
+  return {
+    read,
+    create: (key, bytes, ttlMs) =>
+      inTurn(key, async () => {
+        const path = pathOf(key)
+        const info = await stat(path).catch(() => undefined)
+        if (info && info.mtimeMs <= now()) await rm(path, { force: true })
+        try {
+          return await write(path, bytes, ttlMs, (partial) => link(partial, path))
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined
+          throw error
+        }
+      }),
+    replace: (key, bytes, ttlMs, version) =>
+      inTurn(key, async () => {
+        if (version !== undefined && (await read(key))?.version !== version) return undefined
+        return await write(pathOf(key), bytes, ttlMs, (partial) => rename(partial, pathOf(key)))
+      }),
+    remove: (key) => inTurn(key, () => rm(pathOf(key), { force: true })),
+    async list(prefix) {
+      const names = await readdir(folder, { recursive: true, withFileTypes: true })
+      return names
+        .filter((entry) => entry.isFile() && !entry.name.startsWith(WRITING))
+        .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+        .filter((key) => key.startsWith(prefix))
+    },
+    async sweep() {
+      const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+      for (const entry of entries.filter((each) => each.isFile())) {
+        const path = join(entry.parentPath, entry.name)
+        const info = await stat(path).catch(() => undefined)
+        if (!info) continue
+        // What is being written is left alone, unless whoever wrote it died.
+        const isOver = entry.name.startsWith(WRITING)
+          ? info.ctimeMs < now() - ABANDONED_MS
+          : info.mtimeMs <= now()
+        if (isOver) await rm(path, { force: true })
+      }
+    },
+  }
+}
+
+function versionOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
+}

@@ -1,0 +1,48 @@
+// Small values by key, kept longer than the process: which questions are taken, and what a thread is about.
+//
+// Two writers may meet (a redelivered event, a second process): `create` has one winner, and `replace` loses when the
+// value is no longer the one that was read. These are S3's conditional writes (PutObject with If-None-Match: * and
+// If-Match), so that disk and bucket behave alike.
+
+export interface Stored {
+  bytes: Uint8Array
+  /** Names this very value. */
+  version: string
+}
+
+export interface Store {
+  /** Undefined when there is none, or when its time is over. */
+  read(key: string): Promise<Stored | undefined>
+  /** The new version; undefined when the key has a value already. */
+  create(key: string, bytes: Uint8Array, ttlMs: number): Promise<string | undefined>
+  /** The new version; undefined when the value is no longer `version`. Without `version` whatever is there. */
+  replace(key: string, bytes: Uint8Array, ttlMs: number, version?: string): Promise<string | undefined>
+  remove(key: string): Promise<void>
+  /** Keys that begin so, in no order. */
+  list(prefix: string): Promise<string[]>
+  /** Removes what is past its time. */
+  sweep(): Promise<void>
+}
+
+/** A key is a path of such names: it can become a file's or an object's name as it is. */
+const KEY = /^[a-z0-9_-]+(\/[A-Za-z0-9_-]+)+$/
+
+export function checkKey(key: string): string {
+  if (KEY.test(key)) return key
+  throw new Error(`Expected a key like jobs/0a1b but got ${JSON.stringify(key)}.`)
+}
+
+/** A value that is JSON. Throws SyntaxError for one that is not. */
+export async function readJsonOf<T>(
+  store: Store,
+  key: string,
+  parse: (value: unknown) => T,
+): Promise<{ value: T; version: string } | undefined> {
+  const stored = await store.read(key)
+  if (!stored) return undefined
+  return { value: parse(JSON.parse(new TextDecoder().decode(stored.bytes))), version: stored.version }
+}
+
+export function jsonBytes(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value))
+}

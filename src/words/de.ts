@@ -1,0 +1,84 @@
+// German.
+
+import type { Words } from './words.ts'
+
+export const de: Words = {
+  locale: 'de',
+  problem: {
+    no_picture: 'Ich finde kein Bild. Poste eins mit deiner Frage oder frag im Thread eines Bildes.',
+    not_a_picture:
+      'Diese Datei ist kein Bild, das ich lesen kann. Ich lese JPEG, PNG, WebP, GIF, AVIF und TIFF.',
+    damaged_picture: 'Dieses Bild ist beschädigt oder unvollständig. Bitte poste es noch einmal.',
+    picture_too_large: (limit) => `Dieses Bild ist zu groß. Bitte poste eins mit höchstens ${limit} MB.`,
+    picture_gone: 'Dieses Bild gibt es nicht mehr. Bitte poste es noch einmal.',
+    picture_forbidden: 'Ich darf dieses Bild nicht öffnen. Lade mich in seinen Kanal ein oder poste es hier.',
+    picture_unreachable: 'Ich konnte das Bild gerade nicht laden. Bitte versuch es noch einmal.',
+    question_too_long: 'Diese Frage ist zu lang für mich. Bitte frag mit weniger Wörtern.',
+    busy: (ahead) =>
+      `Hier ist gerade viel los: ${ahead} ${ahead === 1 ? 'Anfrage ist' : 'Anfragen sind'} vor dir dran. ` +
+      'Bitte versuch es in einer Minute noch einmal.',
+    restarting: 'Ich starte gerade neu. Bitte versuch es in einer Minute noch einmal.',
+    deadline: 'Das hat zu lange gedauert. Bitte versuch es in einer Minute noch einmal.',
+    opted_out: 'Die Person, die dieses Bild gepostet hat, möchte nicht, dass ich ihre Bilder beschreibe.',
+    limit: (when) => `Du hast dein Limit erreicht. Du kannst ${when} wieder fragen.`,
+    not_allowed: 'Du darfst das hier nicht ändern.',
+    cannot_reply: 'In dem Kanal darf ich nicht antworten, deshalb antworte ich hier.',
+    internal: 'Bei mir ist etwas schiefgegangen. Bitte versuch es noch einmal.',
+  },
+  looking: 'sieht sich das Bild an…',
+  waiting: (ahead) => `hat vor dir noch ${ahead} ${ahead === 1 ? 'Anfrage' : 'Anfragen'} zu beantworten…`,
+  nothing: 'Zu diesem Bild fällt mir nichts ein.',
+  machineMade: 'Von einer Maschine beschrieben; das kann falsch sein.',
+  englishOnly: 'Die Beschreibungen sind auf Englisch.',
+  leftOut: (count) =>
+    `${count} ${count === 1 ? 'weiteres Bild wurde' : 'weitere Bilder wurden'} ausgelassen.`,
+  altText: 'Alternativtext zum Kopieren:',
+  command: {
+    caption: 'Beschreibt ein Bild oder beantwortet eine Frage dazu',
+    captionImage: 'Das Bild',
+    captionQuestion: 'Was du wissen möchtest; ohne Frage gibt es eine Beschreibung',
+    ask: 'Beantwortet eine Frage zum letzten Bild hier',
+    askQuestion: 'Was du wissen möchtest',
+    askImage: 'Ein anderes Bild',
+    settings: 'Legt fest, ob jedes Bild in diesem Kanal beschrieben wird',
+    settingsAutomatic: 'Jedes Bild beschreiben, das hier gepostet wird',
+    privacy: 'Legt fest, ob deine Bilder beschrieben werden dürfen',
+    privacyOptOut: 'Meine Bilder nicht beschreiben',
+  },
+  modal: {
+    title: 'Bild beschreiben',
+    submit: 'Beschreiben',
+    cancel: 'Abbrechen',
+    picture: 'Bild',
+    question: 'Frage',
+    questionHint: 'Leer lassen für eine Beschreibung.',
+    settingsTitle: 'Glimpse in diesem Kanal',
+    save: 'Speichern',
+    automatic: 'Jedes Bild beschreiben, das hier gepostet wird',
+    automaticHint: 'Aus, bis es jemand einschaltet. Der Kanal erfährt davon.',
+  },
+  home: {
+    title: 'Glimpse sagt dir, was auf einem Bild zu sehen ist',
+    sees: 'Was Glimpse erkennt',
+    howTitle: 'So geht’s',
+    how: [
+      'Erwähne mich mit einem Bild oder in seinem Thread. Stell eine Frage dazu, sonst beschreibe ich es.',
+      'Frag im Thread weiter, ohne das Bild noch einmal zu posten.',
+      'Wähle „Describe this image“ im Menü einer Nachricht: Die Antwort siehst nur du.',
+      'Schick mir ein Bild als Direktnachricht oder nutze /caption.',
+    ],
+    privacyTitle: 'Deine Bilder',
+    privacy: (hours) =>
+      'Bilder werden nicht aufbewahrt. Was ich für einen Thread brauche, vergesse ich ' +
+      `nach ${hours} ${hours === 1 ? 'Stunde' : 'Stunden'}.`,
+    optOut: 'Meine Bilder nicht beschreiben',
+    optIn: 'Meine Bilder wieder beschreiben',
+    optedOut: 'Deine Bilder werden nicht beschrieben, egal wer fragt.',
+  },
+  done: {
+    automaticOn: 'Ab jetzt beschreibe ich jedes Bild, das in diesem Kanal gepostet wird.',
+    automaticOff: 'Ich beschreibe Bilder in diesem Kanal nicht mehr von selbst.',
+    optedOut: 'Ich beschreibe deine Bilder nicht mehr.',
+    optedIn: 'Ich beschreibe deine Bilder wieder.',
+  },
+}

@@ -1,0 +1,82 @@
+// English: what every other language says in its own way.
+
+import type { Words } from './words.ts'
+
+export const en: Words = {
+  locale: 'en',
+  problem: {
+    no_picture: 'I found no picture. Post one with your question, or ask in the thread of one.',
+    not_a_picture: 'That file is no picture I can read. I read JPEG, PNG, WebP, GIF, AVIF and TIFF.',
+    damaged_picture: 'That picture is damaged or not complete. Please post it again.',
+    picture_too_large: (limit) => `That picture is too large. Please post one of at most ${limit} MB.`,
+    picture_gone: 'That picture is no longer there. Please post it again.',
+    picture_forbidden: 'I am not allowed to open that picture. Invite me to its channel, or post it here.',
+    picture_unreachable: 'I could not fetch that picture just now. Please try again.',
+    question_too_long: 'That question is too long for me. Please ask in fewer words.',
+    busy: (ahead) =>
+      `I am busy: ${ahead} ${ahead === 1 ? 'request is' : 'requests are'} before you. ` +
+      'Please try again in a minute.',
+    restarting: 'I am just starting again. Please try once more in a minute.',
+    deadline: 'That took too long. Please try again in a minute.',
+    opted_out: 'Whoever posted that picture asked me not to describe their pictures.',
+    limit: (when) => `You have reached your limit. You can ask again ${when}.`,
+    not_allowed: 'You are not allowed to change that here.',
+    cannot_reply: 'I am not allowed to answer in that channel, so I answer here.',
+    internal: 'Something went wrong on my side. Please try again.',
+  },
+  looking: 'is looking at the picture…',
+  waiting: (ahead) => `has ${ahead} ${ahead === 1 ? 'request' : 'requests'} to answer before you…`,
+  nothing: 'I have nothing to say about this picture.',
+  machineMade: 'Described by a machine; it can be wrong.',
+  englishOnly: 'Its descriptions are in English.',
+  leftOut: (count) => `${count} more ${count === 1 ? 'picture was' : 'pictures were'} left out.`,
+  altText: 'Alt text, ready to copy:',
+  command: {
+    caption: 'Describes a picture, or answers a question about it',
+    captionImage: 'The picture',
+    captionQuestion: 'What you want to know; leave it out for a description',
+    ask: 'Answers a question about the last picture here',
+    askQuestion: 'What you want to know',
+    askImage: 'Another picture',
+    settings: 'Whether every picture in this channel is described',
+    settingsAutomatic: 'Describe every picture posted here',
+    privacy: 'Whether your pictures may be described',
+    privacyOptOut: 'Do not describe my pictures',
+  },
+  modal: {
+    title: 'Describe a picture',
+    submit: 'Describe',
+    cancel: 'Cancel',
+    picture: 'Picture',
+    question: 'Question',
+    questionHint: 'Leave it empty for a description.',
+    settingsTitle: 'Glimpse in this channel',
+    save: 'Save',
+    automatic: 'Describe every picture posted here',
+    automaticHint: 'Off unless somebody switches it on. The channel is told.',
+  },
+  home: {
+    title: 'Glimpse says what is in a picture',
+    sees: 'What it can see',
+    howTitle: 'How to use it',
+    how: [
+      'Mention me with a picture, or in the thread of one. Add a question, or nothing for a description.',
+      'Ask on in the thread, without posting the picture again.',
+      'Choose “Describe this image” in a message’s menu: only you see the answer.',
+      'Send me a picture in a direct message, or use /caption.',
+    ],
+    privacyTitle: 'Your pictures',
+    privacy: (hours) =>
+      'Pictures are not kept. What I need to go on in a thread is forgotten after ' +
+      `${hours} ${hours === 1 ? 'hour' : 'hours'}.`,
+    optOut: 'Do not describe my pictures',
+    optIn: 'Describe my pictures again',
+    optedOut: 'Your pictures are not described, whoever asks.',
+  },
+  done: {
+    automaticOn: 'From now on I describe every picture posted in this channel.',
+    automaticOff: 'I no longer describe pictures in this channel by myself.',
+    optedOut: 'I will not describe your pictures any more.',
+    optedIn: 'I will describe your pictures again.',
+  },
+}

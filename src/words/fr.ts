@@ -1,0 +1,87 @@
+// French.
+
+import type { Words } from './words.ts'
+
+export const fr: Words = {
+  locale: 'fr',
+  problem: {
+    no_picture:
+      'Je ne trouve pas d’image. Publiez-en une avec votre question, ou demandez dans le fil d’une image.',
+    not_a_picture:
+      'Ce fichier n’est pas une image que je sais lire. Je lis JPEG, PNG, WebP, GIF, AVIF et TIFF.',
+    damaged_picture: 'Cette image est abîmée ou incomplète. Merci de la publier à nouveau.',
+    picture_too_large: (limit) =>
+      `Cette image est trop lourde. Publiez-en une de ${limit}\u00a0Mo au maximum.`,
+    picture_gone: 'Cette image n’est plus là. Merci de la publier à nouveau.',
+    picture_forbidden:
+      'Je n’ai pas le droit d’ouvrir cette image. Invitez-moi dans son canal, ou publiez-la ici.',
+    picture_unreachable: 'Je n’ai pas pu récupérer cette image à l’instant. Veuillez réessayer.',
+    question_too_long: 'Cette question est trop longue pour moi. Merci de la raccourcir.',
+    busy: (ahead) =>
+      `J’ai beaucoup à faire. ${ahead} ${ahead > 1 ? 'demandes passent' : 'demande passe'} avant la vôtre. ` +
+      'Réessayez dans une minute.',
+    restarting: 'Je suis en train de redémarrer. Réessayez dans une minute.',
+    deadline: 'Cela a pris trop de temps. Réessayez dans une minute.',
+    opted_out: 'La personne qui a publié cette image m’a demandé de ne pas décrire ses images.',
+    limit: (when) => `Vous avez atteint votre limite. Vous pourrez reposer une question ${when}.`,
+    not_allowed: 'Vous n’avez pas le droit de modifier cela ici.',
+    cannot_reply: 'Je n’ai pas le droit de répondre dans ce canal, alors je réponds ici.',
+    internal: 'Quelque chose s’est mal passé de mon côté. Merci de réessayer.',
+  },
+  looking: 'regarde l’image…',
+  waiting: (ahead) => `a encore ${ahead} ${ahead > 1 ? 'demandes' : 'demande'} à traiter avant la vôtre…`,
+  nothing: 'Je n’ai rien à dire sur cette image.',
+  machineMade: 'Description faite par une machine, qui peut se tromper.',
+  englishOnly: 'Les descriptions sont en anglais.',
+  leftOut: (count) =>
+    `${count} ${count > 1 ? 'autres images ont été laissées' : 'autre image a été laissée'} de côté.`,
+  altText: 'Texte alternatif, prêt à copier\u00a0:',
+  command: {
+    caption: 'Décrit une image ou répond à une question à son sujet',
+    captionImage: 'L’image',
+    captionQuestion: 'Ce que vous voulez savoir, ou rien pour une description',
+    ask: 'Répond à une question sur la dernière image publiée ici',
+    askQuestion: 'Ce que vous voulez savoir',
+    askImage: 'Une autre image',
+    settings: 'Choisit si toutes les images de ce canal sont décrites',
+    settingsAutomatic: 'Décrire toutes les images publiées ici',
+    privacy: 'Choisit si vos images peuvent être décrites',
+    privacyOptOut: 'Ne pas décrire mes images',
+  },
+  modal: {
+    title: 'Décrire une image',
+    submit: 'Décrire',
+    cancel: 'Annuler',
+    picture: 'Image',
+    question: 'Question',
+    questionHint: 'Laissez vide pour une description.',
+    settingsTitle: 'Glimpse dans ce canal',
+    save: 'Enregistrer',
+    automatic: 'Décrire toutes les images publiées ici',
+    automaticHint: 'Désactivé tant que personne ne l’active. Le canal en est averti.',
+  },
+  home: {
+    title: 'Glimpse vous dit ce qu’il y a dans une image',
+    sees: 'Ce qu’il peut voir',
+    howTitle: 'Comment l’utiliser',
+    how: [
+      'Mentionnez-moi avec une image ou dans son fil. Ajoutez une question, ou rien pour une description.',
+      'Continuez à poser des questions dans le fil, sans publier à nouveau l’image.',
+      'Avec «\u00a0Describe this image\u00a0», dans le menu d’un message, la réponse n’apparaît qu’à vous.',
+      'Envoyez-moi une image en message direct, ou utilisez /caption.',
+    ],
+    privacyTitle: 'Vos images',
+    privacy: (hours) =>
+      'Les images ne sont pas conservées. Ce qu’il me faut pour continuer dans un fil est oublié ' +
+      `au bout de ${hours} ${hours > 1 ? 'heures' : 'heure'}.`,
+    optOut: 'Ne pas décrire mes images',
+    optIn: 'Décrire à nouveau mes images',
+    optedOut: 'Vos images ne sont pas décrites, peu importe qui le demande.',
+  },
+  done: {
+    automaticOn: 'Désormais, je décris toutes les images publiées dans ce canal.',
+    automaticOff: 'Je ne décris plus les images de ce canal de moi-même.',
+    optedOut: 'Je ne décrirai plus vos images.',
+    optedIn: 'Je décrirai à nouveau vos images.',
+  },
+}

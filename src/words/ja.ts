@@ -1,0 +1,82 @@
+// Japanese.
+
+import type { Words } from './words.ts'
+
+export const ja: Words = {
+  locale: 'ja',
+  problem: {
+    no_picture: '画像が見つかりません。質問と一緒に画像を投稿するか、画像のスレッドで質問してください。',
+    not_a_picture:
+      'このファイルは画像として読み込めません。対応形式は JPEG、PNG、WebP、GIF、AVIF、TIFF です。',
+    damaged_picture: 'その画像は壊れているか、不完全です。もう一度投稿してください。',
+    picture_too_large: (limit) => `その画像は大きすぎます。${limit} MB 以下の画像を投稿してください。`,
+    picture_gone: 'その画像はもうありません。もう一度投稿してください。',
+    picture_forbidden:
+      'その画像を開く権限がありません。画像のあるチャンネルに招待するか、ここに投稿してください。',
+    picture_unreachable: '今はその画像を取得できませんでした。もう一度お試しください。',
+    question_too_long: '質問が長すぎます。もう少し短くしてください。',
+    busy: (ahead) =>
+      `混み合っています。先に ${ahead} 件の依頼があります。1 分ほどしてからもう一度お試しください。`,
+    restarting: '再起動しています。1 分ほどしてからもう一度お試しください。',
+    deadline: '時間がかかりすぎました。1 分ほどしてからもう一度お試しください。',
+    opted_out: 'その画像を投稿した方から、自分の画像を説明しないよう頼まれています。',
+    limit: (when) => `利用の上限に達しました。${when}にまた質問できます。`,
+    not_allowed: 'ここでその設定を変更する権限がありません。',
+    cannot_reply: 'そのチャンネルで返信する権限がないため、こちらでお答えします。',
+    internal: 'こちらで問題が発生しました。もう一度お試しください。',
+  },
+  looking: '画像を見ています…',
+  waiting: (ahead) => `先に ${ahead} 件の依頼に答えています…`,
+  nothing: 'この画像について言えることがありません。',
+  machineMade: '機械による説明です。間違っていることがあります。',
+  englishOnly: '説明は英語です。',
+  leftOut: (count) => `ほかの画像 ${count} 枚は省略しました。`,
+  altText: 'コピーして使える代替テキスト：',
+  command: {
+    caption: '画像を説明するか、画像についての質問に答えます',
+    captionImage: '画像',
+    captionQuestion: '知りたいこと（省略すると画像を説明します）',
+    ask: 'ここにある最後の画像についての質問に答えます',
+    askQuestion: '知りたいこと',
+    askImage: '別の画像',
+    settings: 'このチャンネルのすべての画像を説明するかどうかを設定します',
+    settingsAutomatic: 'ここに投稿されるすべての画像を説明する',
+    privacy: 'あなたの画像を説明してよいかどうかを設定します',
+    privacyOptOut: '自分の画像を説明しない',
+  },
+  modal: {
+    title: '画像を説明',
+    submit: '説明する',
+    cancel: 'キャンセル',
+    picture: '画像',
+    question: '質問',
+    questionHint: '空欄にすると、画像を説明します。',
+    settingsTitle: 'このチャンネルでの Glimpse',
+    save: '保存',
+    automatic: 'ここに投稿されるすべての画像を説明する',
+    automaticHint: '誰かがオンにするまではオフです。オンにするとチャンネルに通知されます。',
+  },
+  home: {
+    title: 'Glimpse は画像に何が写っているかをお伝えします',
+    sees: '見分けられるもの',
+    howTitle: '使い方',
+    how: [
+      '画像を付けて、または画像のスレッドで私をメンションしてください。質問がなければ、画像を説明します。',
+      'スレッドでは、画像を投稿し直さずに続けて質問できます。',
+      'メッセージのメニューで「Describe this image」を選ぶと、答えはあなただけに表示されます。',
+      'ダイレクトメッセージで画像を送るか、/caption を使ってください。',
+    ],
+    privacyTitle: 'あなたの画像',
+    privacy: (hours) =>
+      `画像は保存しません。スレッドで続けて答えるために必要な情報は、${hours} 時間後に消去します。`,
+    optOut: '自分の画像を説明しない',
+    optIn: '自分の画像をまた説明する',
+    optedOut: '誰に頼まれても、あなたの画像は説明しません。',
+  },
+  done: {
+    automaticOn: 'これから、このチャンネルに投稿されるすべての画像を説明します。',
+    automaticOff: 'このチャンネルの画像を自動で説明するのをやめました。',
+    optedOut: '今後、あなたの画像は説明しません。',
+    optedIn: 'あなたの画像をまた説明します。',
+  },
+}
