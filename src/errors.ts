@@ -30,6 +30,13 @@ export class BusyError extends GlimpseError {
 /** Another service did not do its part. */
 export class UpstreamError extends GlimpseError {
   readonly kind = 'upstream'
+  /** When the service said how long to wait. */
+  readonly retryAfterMs?: number
+
+  constructor(code: string, message: string, options: { cause?: unknown; retryAfterMs?: number } = {}) {
+    super(code, message, options)
+    this.retryAfterMs = options.retryAfterMs
+  }
 }
 
 /** The operator must change a setting or a file before anything works. */

@@ -182,17 +182,17 @@ const OURS = new Set([
 
 /** Throws unless nothing, an empty folder or an artifact stands there: anything else is left alone. */
 async function checkDestination(target: string): Promise<void> {
-  // undefined: there is something, but no folder. What another build has just moved aside is nothing.
-  const names = await readdir(target).catch((error: NodeJS.ErrnoException): string[] | undefined => {
-    if (error.code === 'ENOENT') return []
-    if (error.code === 'ENOTDIR') return undefined
-    throw error
-  })
-  const foreign = names ? names.find((name) => !OURS.has(name)) : basename(target)
-  if (names && foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
+  const isFile = await stat(target).then(
+    (info) => !info.isDirectory(),
+    () => false,
+  )
+  // Nothing is there that cannot be listed: never was, or another build has just moved it aside.
+  const names = isFile ? [] : await readdir(target).catch((): string[] => [])
+  const foreign = isFile ? basename(target) : names.find((name) => !OURS.has(name))
+  if (foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
   throw new SetupError(
     'destination_taken',
-    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names?.[0]} and no ${MANIFEST}`}. Give another --out.`,
+    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another --out.`,
   )
 }
 

@@ -54,11 +54,14 @@ export async function remember(
   ttlMs: number,
   also: readonly string[] = [],
 ): Promise<void> {
+  // A name that does not know these pictures (the answer's own, which the next question may reply to) takes over what
+  // was said about them so far.
+  const soFar = await findConversation(store, question)
   for (const name of [...question.conversations, ...also]) {
     // Two who ask at once in one thread both stay in it.
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const found = await readJsonOf(store, keyOf(name), conversationSchema.parse)
-      const bytes = jsonBytes(grown(found?.value, question, exchanges, owner))
+      const bytes = jsonBytes(grown([found?.value, soFar], question, exchanges, owner))
       const done = found
         ? await store.replace(keyOf(name), bytes, ttlMs, found.version)
         : await store.create(keyOf(name), bytes, ttlMs)
@@ -73,12 +76,13 @@ export async function forgetConversations(store: Store, names: readonly string[]
 }
 
 function grown(
-  before: Conversation | undefined,
+  before: readonly (Conversation | undefined)[],
   question: Question,
   exchanges: readonly Exchange[],
   owner: string | undefined,
 ): Conversation {
-  const turnsOf = (sha256: string) => before?.pictures.find((each) => each.sha256 === sha256)?.turns ?? []
+  const known = before.flatMap((conversation) => conversation?.pictures ?? [])
+  const turnsOf = (sha256: string) => known.find((each) => each.sha256 === sha256)?.turns ?? []
   return {
     owner,
     pictures: exchanges.map(({ picture, sha256, answer }) => {

@@ -7,12 +7,14 @@ import type { Claim } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
 
 interface Surroundings {
+  /** When to give up, by `now`: a platform that is down for some minutes still gets the reply. */
+  endsAt: number
+  now: () => number
   sleep: (ms: number) => Promise<void>
   report: (error: unknown) => void
 }
 
-/** 0.5, 1, 2, ... 30 s: a platform that is down for two minutes still gets its reply. */
-const TRIES = 9
+/** 0.5, 1, 2, ... 30, 30 s. */
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
 
@@ -50,13 +52,14 @@ async function withPatience<T>(
   { sleep, report }: Surroundings,
   work: () => Promise<T>,
 ): Promise<T | undefined> {
-  for (let tries = 1, pauseMs = FIRST_PAUSE_MS; ; tries++, pauseMs *= 2) {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
     try {
       return await work()
     } catch (error) {
       report(error)
-      if (!(error instanceof UpstreamError) || tries === TRIES) return undefined
-      await sleep(Math.min(pauseMs, LONGEST_PAUSE_MS))
+      const waitMs = error instanceof UpstreamError ? (error.retryAfterMs ?? pauseMs) : Infinity
+      if (now() + waitMs > endsAt) return undefined
+      await sleep(waitMs)
     }
   }
 }

@@ -57,6 +57,7 @@ export function openDesk(options: DeskOptions): Desk {
     if (!found) throw new Error(`Expected one of the platforms that run here but got ${name}.`)
     return found
   }
+  const around = (endsAt: number) => ({ endsAt, now, sleep, report })
   const withdrawnKey = (id: string) => `withdrawn/${hashed(id)}`
   const isWithdrawn = async (id: string) => (await store.read(withdrawnKey(id))) !== undefined
 
@@ -112,7 +113,7 @@ export function openDesk(options: DeskOptions): Desk {
     const job = await jobs.findDone(id)
     if (!job) return
     await forgetConversations(store, job.conversations)
-    await takeBack(job.posted, platformOf(job.platform), { sleep, report })
+    await takeBack(job.posted, platformOf(job.platform), around(now() + STALE_MS))
     await jobs.forgetReply(id)
   }
 

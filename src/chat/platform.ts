@@ -13,6 +13,12 @@ export interface Platform {
    * @throws AskError `picture_too_large`, `picture_gone`, `picture_forbidden`; UpstreamError when trying again may help.
    */
   fetchPicture(picture: PictureRef, question: Question): Promise<Uint8Array>
+  /** The asker's language, where the question does not carry it: `de-DE`. Never throws. */
+  localeOf(question: Question): Promise<string | undefined>
+  /**
+   * Pictures of what the question stands under, for a thread we know nothing of: its first message, say. Never throws.
+   */
+  picturesAbove(question: Question): Promise<{ pictures: PictureRef[]; owner?: string }>
   /** Shows that work goes on (a status, a typing sign); `place` is the number of asks before it. Never throws. */
   showWorking(question: Question, place: number): Promise<void>
   /** Takes that sign away where no reply does so by itself. Never throws. */

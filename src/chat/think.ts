@@ -3,9 +3,11 @@
 import { BusyError, isKnown } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
 import type { Store } from '../store/store.ts'
+import type { Turn } from '../tokens/prompt.ts'
 import { type Words, wordsFor } from '../words/words.ts'
 import { altText, type ChatReply, type Said } from './compose.ts'
-import { type Conversation, type Exchange, findConversation } from './conversation.ts'
+import { type Exchange, findConversation } from './conversation.ts'
+import { asksForCaption } from './followup.ts'
 import type { Limits } from './limits.ts'
 import type { Platform } from './platform.ts'
 import type { Preferences } from './preferences.ts'
@@ -44,23 +46,20 @@ export const MAX_PICTURES = 10
 
 /** Ends in a reply, in a sentence why there is none, or, where nobody asked, in silence. Throws nothing. */
 export async function think(question: Question, platform: Platform, mind: Mind): Promise<Thought> {
-  const words = wordsFor(question.asker.locale)
+  const words = wordsFor(await platform.localeOf(question))
   const nobodyAsked = question.trigger === 'automatic'
   try {
-    const conversation =
-      question.pictures.length > 0 ? undefined : await findConversation(mind.store, question)
-    const owner = conversation ? conversation.owner : question.owner
+    const { looks, owner, isFirst } = await whatIsMeant(question, platform, mind)
     await checkOwner(question, owner, mind)
     const waitMs = await mind.limits.take(personOf(question.platform, question.asker.id))
     if (waitMs !== undefined) throw limitReached(waitMs)
-    const looks = looksOf(question, conversation)
     if (looks.length === 0) throw new Refusal('no_picture')
 
     const { said, exchanges } = await lookAt(looks.slice(0, MAX_PICTURES), question, platform, mind, words)
     if (nobodyAsked && exchanges.length === 0) return { exchanges }
     const notes: string[] = []
     if (exchanges.length > 0) notes.push(words.machineMade)
-    if (exchanges.length > 0 && !conversation && words.locale !== 'en') notes.push(words.englishOnly)
+    if (exchanges.length > 0 && isFirst && words.locale !== 'en') notes.push(words.englishOnly)
     if (looks.length > MAX_PICTURES) notes.push(words.leftOut(looks.length - MAX_PICTURES))
     const onlyForAsker = question.trigger === 'shortcut' || exchanges.length === 0
     return { reply: { said, notes, onlyForAsker, words }, exchanges, owner }
@@ -79,17 +78,23 @@ interface Look {
   picture: PictureRef
   /** Absent when it was not seen yet. */
   sha256?: string
-  turns: { question: string; answer: string }[]
+  turns: readonly Turn[]
 }
 
-/** The nearest place that has pictures: the message, what it quotes or replies to, and then the thread. */
-function looksOf(question: Question, conversation: Conversation | undefined): Look[] {
-  if (question.pictures.length > 0) return question.pictures.map((picture) => ({ picture, turns: [] }))
-  return (conversation?.pictures ?? []).map(({ picture, sha256, turns }) => ({
-    picture,
-    sha256,
-    turns: turns.map(({ question, answer }) => ({ question, answer })),
-  }))
+/** The nearest place that has pictures: the message, what it quotes or replies to, and then its thread. */
+async function whatIsMeant(
+  question: Question,
+  platform: Platform,
+  { store }: Mind,
+): Promise<{ looks: Look[]; owner?: string; isFirst: boolean }> {
+  const unseen = (pictures: readonly PictureRef[]) => pictures.map((picture) => ({ picture, turns: [] }))
+  if (question.pictures.length > 0) {
+    return { looks: unseen(question.pictures), owner: question.owner, isFirst: true }
+  }
+  const known = await findConversation(store, question)
+  if (known) return { looks: known.pictures, owner: known.owner, isFirst: false }
+  const { pictures, owner } = await platform.picturesAbove(question)
+  return { looks: unseen(pictures), owner, isFirst: true }
 }
 
 /** Who wants their pictures left alone may still ask about them. */
@@ -110,7 +115,8 @@ async function lookAt(
   const ahead = engine.load
   if (ahead > mind.maxQueue) throw new Refusal('busy', ahead)
   const stopShowing = question.trigger === 'automatic' ? () => {} : keepShowing(platform, question, ahead)
-  const isQuestion = question.text !== ''
+  const asked = asksForCaption(question.text) ? '' : question.text
+  const isQuestion = asked !== ''
   const said: Said[] = []
   const exchanges: Exchange[] = []
   try {
@@ -118,7 +124,13 @@ async function lookAt(
       const number = looks.length > 1 ? index + 1 : undefined
       const { picture } = look
       try {
-        const reply = await answerAbout(engine, look, question, platform, endsAt - mind.now())
+        const reply = await answerAbout(
+          engine,
+          look,
+          { ...question, text: asked },
+          platform,
+          endsAt - mind.now(),
+        )
         const text = (isQuestion ? reply.text : altText(reply.text)) || words.nothing
         said.push({ number, text, kind: isQuestion ? 'answer' : 'alt', spoiler: picture.spoiler === true })
         exchanges.push({ picture, sha256: reply.picture, answer: isQuestion ? reply.text : undefined })
@@ -144,7 +156,8 @@ async function answerAbout(
   leftMs: number,
 ): Promise<{ text: string; picture: string }> {
   const deadlineMs = Math.max(1, leftMs)
-  const words = { question: question.text, history: look.turns, deadlineMs }
+  const history = look.turns.map(({ question, answer }) => ({ question, answer }))
+  const words = { question: question.text, history, deadlineMs }
   const fetched = async () => ({ image: await platform.fetchPicture(look.picture, question) })
   if (look.sha256 === undefined) return await engine.answer({ ...(await fetched()), ...words })
   return await engine.answer({ picture: look.sha256, ...words }).catch(async (error: unknown) => {

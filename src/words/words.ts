@@ -74,7 +74,7 @@ export interface Words {
     title: string
     sees: string
     howTitle: string
-    how: string[]
+    how: readonly string[]
     privacyTitle: string
     privacy: (hours: number) => string
     optOut: string

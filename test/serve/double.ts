@@ -30,6 +30,7 @@ export interface Double extends Engine {
 
 export function doubleEngine(pieceDelayMs = 0): Double {
   const asks: Ask[] = []
+  const known = new Set<string>()
   let failure: unknown
   let held = Promise.resolve()
   let release = () => {}
@@ -41,13 +42,20 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     const { signal, onToken } = hooks
     await Promise.race([held, once(signal)])
     if (failure !== undefined) throw failure
-    const { image } = ask
-    if (!image || !isPng(image)) {
+    const picture = ask.image ? createHash('sha256').update(ask.image).digest('hex') : ask.picture!
+    if (!ask.image && !known.has(picture)) {
+      throw new AskError(
+        'picture_forgotten',
+        'Expected a picture seen before but it is no longer remembered.',
+      )
+    }
+    if (ask.image && !isPng(ask.image)) {
       throw new AskError(
         'not_a_picture',
         'Expected a picture (JPEG, PNG, WebP, GIF, AVIF or TIFF) but got something else.',
       )
     }
+    known.add(picture)
     const text = ask.question ? `answer ${(ask.history?.length ?? 0) + 1} to ${ask.question}` : CAPTION
     const pieces = text.split(/(?= )/)
     for (const piece of pieces) {
@@ -66,7 +74,7 @@ export function doubleEngine(pieceDelayMs = 0): Double {
       prompt: ask.question ? `Question: ${ask.question} Answer:` : '',
       timings_ms: { queue: 0, image: 3, pixels: 5, vision: 140, queries: 22, tokens: 61, total: 231 },
       model: 'double',
-      picture: createHash('sha256').update(image).digest('hex'),
+      picture,
     }
   }
 

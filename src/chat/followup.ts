@@ -1,0 +1,20 @@
+// What a person's words ask for, as far as that decides whether and how we answer. English and what all share: the
+// model reads English, and a question mark is a question everywhere.
+
+/** Words that begin an English question or request about a picture. */
+const OPENERS =
+  /^(and |so |ok |okay |but |now )?(what|who|whose|whom|where|when|why|which|how|is|are|was|were|am|do|does|did|can|could|has|have|would|should|isn'?t|aren'?t|describe|count|name|tell me|tell us)\b/i
+
+/** Whether somebody in a thread asks about its picture, not just talks. */
+export function looksLikeQuestion(text: string): boolean {
+  const words = text.trim()
+  return /[?？؟]["'”’)\]]*$/.test(words) || OPENERS.test(words)
+}
+
+const CAPTION_REQUEST =
+  /^(please )?((can|could) you )?(describe|caption|(give me )?(an )?alt[- ]?text)( for)?( (this|that|it|the))?( (picture|image|photo|pic))?( please)?[\s.!?]*$/i
+
+/** `describe this`, `alt text please`: the model's caption answers that better than its view of the sentence. */
+export function asksForCaption(text: string): boolean {
+  return CAPTION_REQUEST.test(text.trim())
+}

@@ -1,0 +1,136 @@
+// The bot's commands as Discord lists them, in every language we have, registered only when they changed.
+
+import { isDeepStrictEqual } from 'node:util'
+import { Routes } from 'discord.js'
+import { z } from 'zod'
+import { type Words, wordsFor } from '../words/words.ts'
+import type { DiscordApi } from './api.ts'
+import { parsePayload } from './payloads.ts'
+
+export const CAPTION = 'caption'
+export const ASK = 'ask'
+export const SETTINGS = 'caption-settings'
+export const PRIVACY = 'caption-privacy'
+/** In the menu of a message. One name in all languages, so that a help text can name it. */
+export const DESCRIBE = 'Describe this image'
+export const OPTIONS = {
+  image: 'image',
+  question: 'question',
+  automatic: 'automatic',
+  optOut: 'opt-out',
+} as const
+
+/** `CHAT_INPUT` and `MESSAGE` (resource "Application commands", "Application command types"). */
+export const CHAT_INPUT = 1
+export const MESSAGE = 3
+/** "Application command option type". */
+const STRING = 3
+const BOOLEAN = 5
+const ATTACHMENT = 11
+
+/** Installed in a server; used there and in direct messages with the bot. */
+const GUILD_INSTALL = 0
+const GUILD = 0
+const BOT_DM = 1
+const MANAGE_CHANNELS = String(1 << 4)
+
+/** Discord's names of locales that we have words for (reference "Locales"); English is what others see. */
+const LOCALES = ['de', 'es-ES', 'es-419', 'fr', 'ja']
+
+const ENGLISH = wordsFor('en').command
+
+type Said = (words: Words['command']) => string
+
+const described = (says: Said) => ({
+  description: says(ENGLISH),
+  description_localizations: Object.fromEntries(
+    LOCALES.map((locale) => [locale, says(wordsFor(locale).command)]),
+  ),
+})
+const anywhere = { contexts: [GUILD, BOT_DM], integration_types: [GUILD_INSTALL] }
+
+const image = (says: Said, required: boolean) => ({
+  type: ATTACHMENT,
+  name: OPTIONS.image,
+  ...described(says),
+  required,
+  file_types: ['image'],
+})
+const question = (says: Said, required: boolean) => ({
+  type: STRING,
+  name: OPTIONS.question,
+  ...described(says),
+  required,
+})
+
+/** Body of "Bulk overwrite global application commands". */
+export const COMMANDS: readonly Record<string, unknown>[] = [
+  {
+    type: CHAT_INPUT,
+    name: CAPTION,
+    ...described((words) => words.caption),
+    ...anywhere,
+    options: [image((words) => words.captionImage, true), question((words) => words.captionQuestion, false)],
+  },
+  {
+    type: CHAT_INPUT,
+    name: ASK,
+    ...described((words) => words.ask),
+    ...anywhere,
+    options: [question((words) => words.askQuestion, true), image((words) => words.askImage, false)],
+  },
+  {
+    type: CHAT_INPUT,
+    name: SETTINGS,
+    ...described((words) => words.settings),
+    contexts: [GUILD],
+    integration_types: [GUILD_INSTALL],
+    // Who may is the server's to change: Discord asks its administrators, and checks.
+    default_member_permissions: MANAGE_CHANNELS,
+    options: [
+      {
+        type: BOOLEAN,
+        name: OPTIONS.automatic,
+        ...described((words) => words.settingsAutomatic),
+        required: true,
+      },
+    ],
+  },
+  {
+    type: CHAT_INPUT,
+    name: PRIVACY,
+    ...described((words) => words.privacy),
+    ...anywhere,
+    options: [
+      { type: BOOLEAN, name: OPTIONS.optOut, ...described((words) => words.privacyOptOut), required: true },
+    ],
+  },
+  { type: MESSAGE, name: DESCRIBE, ...anywhere },
+]
+
+/** Discord takes 200 new commands a day: it is told only what it does not have. True when it was. */
+export async function registerCommands(api: DiscordApi, applicationId: string): Promise<boolean> {
+  const route = Routes.applicationCommands(applicationId)
+  const answer = await api.call('GET', route, { query: { with_localizations: 'true' } })
+  const registered = parsePayload(z.array(z.looseObject({ name: z.string() })), answer, 'a list of commands')
+  const isSame =
+    registered.length === COMMANDS.length &&
+    COMMANDS.every((ours) => registered.some((theirs) => hasAll(theirs, ours)))
+  if (!isSame) await api.call('PUT', route, { body: COMMANDS })
+  return !isSame
+}
+
+/** Whether all that we set is set so. Discord adds ids and defaults, and leaves out an option's `required: false`. */
+function hasAll(theirs: unknown, ours: unknown): boolean {
+  if (Array.isArray(ours)) {
+    return (
+      Array.isArray(theirs) &&
+      theirs.length === ours.length &&
+      ours.every((each, index) => hasAll(theirs[index], each))
+    )
+  }
+  if (typeof ours !== 'object' || ours === null) return isDeepStrictEqual(theirs ?? false, ours)
+  if (typeof theirs !== 'object' || theirs === null) return false
+  const values = theirs as Record<string, unknown>
+  return Object.entries(ours).every(([key, value]) => hasAll(values[key], value))
+}

@@ -1,0 +1,74 @@
+// Interactions over HTTP: a Request comes in, a Response goes out, so that commands work where no connection can be kept
+// open (Lambda). An application has either this address or the gateway for its interactions, never both.
+
+import type { Desk } from '../chat/desk.ts'
+import type { Preferences } from '../chat/preferences.ts'
+import { wordsFor } from '../words/words.ts'
+import { firstAnswer, toldProblem } from './first.ts'
+import { type Incoming, readInteraction } from './interaction.ts'
+import type { DiscordPlatform } from './platform.ts'
+import { signatureCheck } from './signature.ts'
+
+export interface EndpointOptions {
+  /** Of the application, in hexadecimal. */
+  publicKey: string
+  desk: Desk
+  preferences: Preferences
+  platform: DiscordPlatform
+  report: (error: unknown) => void
+  now?: () => number
+}
+
+/** A message with all its attachments and embeds stays far below. */
+const MAX_BODY_BYTES = 1024 * 1024
+/** How long Discord may take to read our response: nothing can be put in its place before. */
+const READING_MS = 300
+
+/**
+ * For POST at the "Interactions endpoint URL".
+ * @throws SetupError `discord_public_key`
+ * @example app.post('/discord/interactions', (c) => answer(c.req.raw))
+ */
+export function discordEndpoint(options: EndpointOptions): (request: Request) => Promise<Response> {
+  const { desk, preferences, platform, report, now = Date.now } = options
+  const isSigned = signatureCheck(options.publicKey)
+
+  return async (request) => {
+    const body = await readBody(request)
+    if (!body) return new Response(null, { status: 413 })
+    // Discord probes with bad signatures, and takes an address that accepts them away.
+    if (!isSigned(body, request.headers, now())) return new Response(null, { status: 401 })
+    let incoming: Incoming
+    try {
+      incoming = readInteraction(JSON.parse(new TextDecoder().decode(body)), now())
+    } catch (error) {
+      report(error)
+      return new Response(null, { status: 400 })
+    }
+    if (incoming.kind !== 'question') return Response.json(await firstAnswer(incoming, preferences, report))
+
+    const { question } = incoming
+    let responded = () => {}
+    platform.waitFor(question.id, new Promise<void>((resolve) => (responded = resolve)))
+    try {
+      await desk.accept(question)
+      return Response.json(await firstAnswer(incoming, preferences, report))
+    } catch (error) {
+      report(error)
+      return Response.json(toldProblem(error, wordsFor(question.asker.locale)))
+    } finally {
+      setTimeout(responded, READING_MS)
+    }
+  }
+}
+
+async function readBody(request: Request): Promise<Uint8Array | undefined> {
+  const chunks: Uint8Array[] = []
+  let sizeBytes = 0
+  for await (const chunk of request.body ?? []) {
+    sizeBytes += chunk.length
+    if (sizeBytes > MAX_BODY_BYTES) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}

@@ -1,0 +1,134 @@
+// Events of the gateway, as they come -> questions at the desk, replies taken back, interactions answered at once. Knows
+// no connection: recorded events can be replayed at it.
+
+import { Routes } from 'discord.js'
+import { z } from 'zod'
+import type { Desk } from '../chat/desk.ts'
+import type { Preferences } from '../chat/preferences.ts'
+import type { Question } from '../chat/question.ts'
+import { CODES, type DiscordApi, isRefusal } from './api.ts'
+import { type FirstAnswer, firstAnswer, problemReply } from './first.ts'
+import { readInteraction } from './interaction.ts'
+import { type Around, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
+import type { DiscordPlatform } from './platform.ts'
+import { recentlyBare } from './recent.ts'
+import { editedName, messageName } from './route.ts'
+
+export interface EventsOptions {
+  api: DiscordApi
+  platform: DiscordPlatform
+  desk: Desk
+  preferences: Preferences
+  report: (error: unknown) => void
+  now: () => number
+  /** What is known of a channel and its server besides. */
+  around: (channel: string | undefined, guild: string | undefined) => Around
+}
+
+/** Deals with one event: its name, and what it holds. Those that are none of ours do nothing. */
+export type Hear = (type: string, data: unknown) => Promise<void>
+
+/** Discord shows "did not respond" after 3 s. */
+const ACKNOWLEDGE_MS = 2_800
+
+const maybe = z
+  .string()
+  .nullish()
+  .transform((value) => value ?? undefined)
+const placeSchema = z.object({
+  id: z.string(),
+  channel_id: maybe,
+  guild_id: maybe,
+  attachments: z.array(z.unknown()).nullish(),
+})
+const deletedSchema = z.object({ id: z.string().optional(), ids: z.array(z.string()).optional() })
+const addressSchema = z.object({ id: z.string(), token: z.string() })
+
+export function discordEvents(options: EventsOptions): Hear {
+  const { api, platform, desk, preferences, report, now } = options
+  const bare = recentlyBare(now)
+
+  const take = async (question: Question): Promise<void> => {
+    try {
+      await desk.accept(question)
+    } catch (error) {
+      report(error)
+      if (question.trigger === 'automatic' || question.trigger === 'follow_up') return
+      await platform.post(question, problemReply(error, question))
+    }
+  }
+
+  const onMessage = async (data: unknown): Promise<void> => {
+    const { id, channel_id, guild_id, attachments } = placeSchema.parse(data)
+    if (!attachments?.length) bare.add(id)
+    const around = options.around(channel_id, guild_id)
+    const question = questionOfMessage(await withReference(api, data, around), around)
+    if (question) await take(question)
+  }
+
+  const onEdit = async (data: unknown): Promise<void> => {
+    const { id, channel_id, guild_id, attachments } = placeSchema.parse(data)
+    if (!attachments?.length || !bare.take(id)) return
+    const question = questionOfEdit(data, options.around(channel_id, guild_id))
+    if (question) await take(question)
+  }
+
+  const onDelete = async (data: unknown): Promise<void> => {
+    const { id, ids = [] } = deletedSchema.parse(data)
+    for (const each of id === undefined ? ids : [id]) {
+      await desk.withdraw(messageName(each))
+      await desk.withdraw(editedName(each))
+    }
+  }
+
+  const onInteraction = async (data: unknown): Promise<void> => {
+    const incoming = readInteraction(data, now())
+    const answer = await firstAnswer(incoming, preferences, report)
+    const acknowledged = acknowledge(api, addressSchema.parse(data), answer)
+    if (incoming.kind !== 'question') return await acknowledged
+    const { question } = incoming
+    platform.waitFor(question.id, acknowledged)
+    await take(question)
+    await acknowledged.catch(async (error: unknown) => {
+      // Nothing can be said to it any more.
+      if (isRefusal(error)) await desk.withdraw(question.id)
+      throw error
+    })
+  }
+
+  return async (type, data) => {
+    switch (type) {
+      case 'MESSAGE_CREATE':
+        return await onMessage(data)
+      case 'MESSAGE_UPDATE':
+        return await onEdit(data)
+      case 'MESSAGE_DELETE':
+      case 'MESSAGE_DELETE_BULK':
+        return await onDelete(data)
+      case 'INTERACTION_CREATE':
+        return await onInteraction(data)
+    }
+  }
+}
+
+/** The message with what it replies to, fetched where Discord left it out. */
+async function withReference(api: DiscordApi, message: unknown, around: Around): Promise<unknown> {
+  const missing = missingReference(message, around)
+  if (!missing) return message
+  const route = Routes.channelMessage(missing.channel, missing.message)
+  // Without it the question is about what is known of the thread.
+  const referenced_message = await api.call('GET', route).catch(() => null)
+  return { ...(message as object), referenced_message }
+}
+
+async function acknowledge(
+  api: DiscordApi,
+  { id, token }: z.infer<typeof addressSchema>,
+  body: FirstAnswer,
+): Promise<void> {
+  const call = { body, isBots: false, timeoutMs: ACKNOWLEDGE_MS }
+  await api.call('POST', Routes.interactionCallback(id, token), call).catch((error: unknown) => {
+    // The same interaction came twice, or an answer of Discord's was lost.
+    if (!isRefusal(error, CODES.alreadyAcknowledged)) throw error
+  })
+}

@@ -1,0 +1,62 @@
+// What an interaction is answered with at once, within Discord's 3 s: over the gateway by a call of ours, over HTTP in the
+// response. A reply to the question itself comes later, in its place.
+
+import type { ChatReply } from '../chat/compose.ts'
+import type { Preferences } from '../chat/preferences.ts'
+import { problemText } from '../chat/problems.ts'
+import type { Question } from '../chat/question.ts'
+import { type Words, wordsFor } from '../words/words.ts'
+import type { Incoming } from './interaction.ts'
+import { bodyOf, EPHEMERAL } from './render.ts'
+
+/** Body of an interaction's response. */
+export type FirstAnswer = Record<string, unknown>
+
+/** "Interaction callback type". */
+const PONG = { type: 1 }
+const MESSAGE_WITH_SOURCE = 4
+const DEFERRED_MESSAGE_WITH_SOURCE = 5
+
+/** Makes the choice, if it is one, and confirms it. What fails is told to whoever asked, and to `report`. */
+export async function firstAnswer(
+  incoming: Incoming,
+  preferences: Preferences,
+  report: (error: unknown) => void,
+): Promise<FirstAnswer> {
+  if (incoming.kind === 'ping') return PONG
+  // Whether all may read the answer is fixed here.
+  if (incoming.kind === 'question') {
+    return { type: DEFERRED_MESSAGE_WITH_SOURCE, data: { flags: incoming.isEphemeral ? EPHEMERAL : 0 } }
+  }
+  const { words } = incoming
+  try {
+    switch (incoming.kind) {
+      case 'automatic':
+        await preferences.setAutomatic(incoming.channel, incoming.on)
+        return said(incoming.on ? words.done.automaticOn : words.done.automaticOff)
+      case 'opt_out':
+        await preferences.setOptedOut(incoming.person, incoming.out)
+        return said(incoming.out ? words.done.optedOut : words.done.optedIn, EPHEMERAL)
+      case 'unknown':
+        return said(words.problem.internal, EPHEMERAL)
+    }
+  } catch (error) {
+    report(error)
+    return toldProblem(error, words)
+  }
+}
+
+export function toldProblem(error: unknown, words: Words): FirstAnswer {
+  return said(problemText(error, words), EPHEMERAL)
+}
+
+/** For a question that could not even be taken. */
+export function problemReply(error: unknown, { asker }: Question): ChatReply {
+  const words = wordsFor(asker.locale)
+  const text = problemText(error, words)
+  return { said: [{ text, kind: 'problem', spoiler: false }], notes: [], onlyForAsker: true, words }
+}
+
+function said(text: string, flags = 0): FirstAnswer {
+  return { type: MESSAGE_WITH_SOURCE, data: bodyOf(text, flags) }
+}

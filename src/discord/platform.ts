@@ -1,0 +1,170 @@
+// Discord as the core sees it: fetches pictures, shows that work goes on, posts replies and finds them again.
+
+import { Routes } from 'discord.js'
+import { z } from 'zod'
+import { download, type Source } from '../chat/download.ts'
+import type { Platform } from '../chat/platform.ts'
+import type { PictureRef, Question } from '../chat/question.ts'
+import { AskError } from '../errors.ts'
+import { CODES, type DiscordApi, isRefusal } from './api.ts'
+import { messageSchema, parsePayload } from './payloads.ts'
+import { isExpired, type Nearest, nearestIn, picturesIn } from './pictures.ts'
+import { findReply, type Progress, postToMessage } from './post.ts'
+import { findResponse, postToInteraction, removeResponse } from './respond.ts'
+import { routeOf } from './route.ts'
+import type { DiscordSettings } from './settings.ts'
+
+export interface DiscordPlatform extends Platform {
+  /** A reply to this question waits until Discord has our first answer; where that fails, so does the reply. */
+  waitFor(questionId: string, acknowledged: Promise<unknown>): void
+}
+
+/** Where attachments are, and their smaller versions (reference "CDN data"). Nobody gets a token. */
+const HOSTS = ['cdn.discordapp.com', 'media.discordapp.net']
+/** A typing sign is not worth waiting for. */
+const SIGN_TIMEOUT_MS = 3_000
+
+export function discordPlatform(
+  api: DiscordApi,
+  settings: Pick<DiscordSettings, 'answers' | 'picturesUrl'>,
+  now: () => number = Date.now,
+): DiscordPlatform {
+  const { answers, picturesUrl } = settings
+  const source: Source = { hosts: HOSTS, standIn: picturesUrl && new URL(picturesUrl).origin }
+  const acknowledgements = new Map<string, Promise<unknown>>()
+  /** Lives as long as the question is worked on. */
+  const begun = new WeakMap<Question, Progress>()
+  let me: Promise<string> | undefined
+
+  const ownId = async (): Promise<string> => {
+    me ??= api
+      .call('GET', Routes.user())
+      .then((answer) => parsePayload(z.object({ id: z.string() }), answer, 'the bot itself').id)
+    return await me.catch((error: unknown) => {
+      me = undefined
+      throw error
+    })
+  }
+
+  return {
+    name: 'discord',
+    waitFor(questionId, acknowledged) {
+      const settled = acknowledged.finally(() => acknowledgements.delete(questionId))
+      // Whoever posts the reply hears of a failure; nobody may be there yet.
+      settled.catch(() => {})
+      acknowledgements.set(questionId, settled)
+    },
+
+    localeOf: async ({ asker }) => asker.locale,
+
+    async picturesAbove(question) {
+      const route = routeOf(question)
+      if (route.kind !== 'message') return { pictures: [] }
+      const { above, place, channel } = route
+      if (above) return await picturesOf(api, above.channel, above.message)
+      return place === 'thread' ? await picturesAboveThread(api, channel) : { pictures: [] }
+    },
+
+    async fetchPicture(picture) {
+      const isFresh = !picture.message || !isExpired(picture.url ?? '', now())
+      try {
+        if (isFresh) return await fetchOnce(picture, source)
+      } catch (error) {
+        const isGone = error instanceof AskError && error.code !== 'picture_too_large'
+        if (!isGone || !picture.message) throw error
+      }
+      return await fetchOnce(await refreshed(api, picture), source)
+    },
+
+    async showWorking(question) {
+      const route = routeOf(question)
+      // An interaction says "is thinking..." by itself.
+      if (route.kind !== 'message') return
+      await api
+        .call('POST', Routes.channelTyping(route.channel), { isOnce: true, timeoutMs: SIGN_TIMEOUT_MS })
+        .catch(() => {})
+    },
+    // Ends with the reply, or by itself after 10 s.
+    endWorking: async () => {},
+
+    async post(question, reply) {
+      const route = routeOf(question)
+      const progress = begun.get(question) ?? { posted: [] }
+      if (route.kind === 'message') return await postToMessage(api, question, route, reply, answers, progress)
+      begun.set(question, progress)
+      await acknowledgements.get(question.id)
+      return await postToInteraction(api, question, route, reply, progress, now())
+    },
+
+    async findPosted(question) {
+      const route = routeOf(question)
+      if (route.kind === 'message') {
+        const { posted, isWhole } = await findReply(api, route, await ownId(), answers)
+        begun.set(question, { posted })
+        return isWhole ? posted : undefined
+      }
+      // What this process began it goes on with.
+      return begun.has(question) ? undefined : await findResponse(api, route)
+    },
+
+    async remove(posted) {
+      const { channel, message, token } = posted
+      const removing = token
+        ? removeResponse(api, posted)
+        : api.call('DELETE', Routes.channelMessage(channel!, message!))
+      await removing.catch((error: unknown) => {
+        if (!isRefusal(error, CODES.unknownMessage, CODES.unknownChannel)) throw error
+      })
+    },
+  }
+}
+
+/** The message that a thread hangs on has its id, and is in the channel above; in a forum it is in the thread. */
+async function picturesAboveThread(api: DiscordApi, thread: string): Promise<Nearest> {
+  const answer = await api.call('GET', Routes.channel(thread)).catch(() => undefined)
+  const parent = z.object({ parent_id: z.string() }).safeParse(answer).data?.parent_id
+  const above = parent === undefined ? { pictures: [] } : await picturesOf(api, parent, thread)
+  return above.pictures.length > 0 ? above : await picturesOf(api, thread, thread)
+}
+
+/** Those of a message, else of what it replies to; none where Discord does not show it. Never throws. */
+async function picturesOf(api: DiscordApi, channel: string, id: string): Promise<Nearest> {
+  const answer = await api.call('GET', Routes.channelMessage(channel, id)).catch(() => undefined)
+  const message = messageSchema.safeParse(answer).data
+  if (!message) return { pictures: [] }
+  const own = nearestIn(message, channel)
+  const replied = message.referenced_message
+  return own.pictures.length > 0 || !replied ? own : nearestIn(replied, channel)
+}
+
+/** A smaller version stands in where the picture is too large or of a kind we do not read. */
+async function fetchOnce({ url, smallerUrl }: PictureRef, source: Source): Promise<Uint8Array> {
+  if (url === undefined) throw gone()
+  if (smallerUrl === undefined) return await download(url, source)
+  return await download(smallerUrl, source).catch(async (error: unknown) => {
+    if (error instanceof AskError) throw error
+    return await download(url, source)
+  })
+}
+
+/** The same attachment at an address that works. */
+async function refreshed(api: DiscordApi, picture: PictureRef): Promise<PictureRef> {
+  const { channel, id } = picture.message!
+  const answer = await api.call('GET', Routes.channelMessage(channel, id)).catch((error: unknown) => {
+    if (!isRefusal(error)) throw error
+    if (isRefusal(error, CODES.noAccess, CODES.noPermission)) {
+      throw new AskError('picture_forbidden', 'Expected a picture but Discord does not show it to us.', {
+        cause: error,
+      })
+    }
+    throw gone(error)
+  })
+  const message = parsePayload(messageSchema, answer, 'a message')
+  const found = picturesIn(message, channel).find((each) => each.id === picture.id)
+  if (!found) throw gone()
+  return found
+}
+
+function gone(cause?: unknown): AskError {
+  return new AskError('picture_gone', 'Expected a picture but Discord no longer has it.', { cause })
+}

@@ -1,0 +1,147 @@
+// Slack as the core sees it: fetches pictures, shows that work goes on, posts replies and finds them again.
+
+import { LRUCache } from 'lru-cache'
+import { download, type Source } from '../chat/download.ts'
+import type { Platform } from '../chat/platform.ts'
+import type { PictureRef } from '../chat/question.ts'
+import { AskError } from '../errors.ts'
+import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { wordsFor } from '../words/words.ts'
+import { type Client, refusalOf, slackClient, translated } from './client.ts'
+import { fileSchema, messageSchema, personId, pictureOf, picturesOf } from './message.ts'
+import { findReply, postReply, removeReply, routeOf } from './post.ts'
+import { SLACK_API, type SlackSettings } from './settings.ts'
+
+export interface SlackPlatform extends Platform {
+  /** `de-DE`; undefined when Slack does not say in time. */
+  localeOfUser(user: string): Promise<string | undefined>
+}
+
+/** Where Slack keeps files and their smaller versions (docs.slack.dev, "Working with files"). */
+const HOSTS = [
+  'slack.com',
+  '.slack.com',
+  'slack-files.com',
+  '.slack-edge.com',
+  'slack-gov.com',
+  '.slack-gov.com',
+]
+/** What phones post and we do not read: Slack's smaller version of it is a JPEG or PNG. */
+const UNREAD = /\.hei[cf]s?($|\?)/i
+/** Signs and languages are not worth waiting for. */
+const ASIDE_TIMEOUT_MS = 3_000
+const LOCALE_KEPT_MS = 3_600_000
+const REACTION = 'eyes'
+
+export function slackPlatform(settings: SlackSettings): SlackPlatform {
+  const client = slackClient(settings)
+  const aside = slackClient(settings, ASIDE_TIMEOUT_MS)
+  const source = sourceOf(settings)
+  const locales = new LRUCache<string, string>({ max: 10_000, ttl: LOCALE_KEPT_MS })
+  /** Apps without an assistant's view have no status: a reaction says it there. */
+  let hasStatus = true
+
+  const localeOfUser = async (user: string): Promise<string | undefined> => {
+    const known = locales.get(user)
+    if (known) return known
+    const answer = await aside.users.info({ user, include_locale: true }).catch(() => undefined)
+    const locale = answer?.user?.locale
+    if (locale) locales.set(user, locale)
+    return locale
+  }
+
+  /** An empty status ends it. False when there is no such thing here. */
+  const setStatus = async (channel: string, thread_ts: string, status: string): Promise<boolean> => {
+    if (!hasStatus) return false
+    return await aside.assistant.threads.setStatus({ channel_id: channel, thread_ts, status }).then(
+      () => true,
+      (error: unknown) => {
+        hasStatus = refusalOf(error) === undefined && !isUnknownMethod(error)
+        return false
+      },
+    )
+  }
+
+  const showSign = async (question: Parameters<Platform['post']>[0], status: string): Promise<void> => {
+    const route = routeOf(question)
+    const { source: timestamp } = question
+    if (route.kind !== 'message' || !timestamp) return
+    const { channel } = route
+    if (await setStatus(channel, route.thread_ts ?? timestamp, status)) return
+    const reaction = { channel, timestamp, name: REACTION }
+    await (status === '' ? aside.reactions.remove(reaction) : aside.reactions.add(reaction)).catch(() => {})
+  }
+
+  return {
+    name: 'slack',
+    localeOfUser,
+    localeOf: async (question) => question.asker.locale ?? (await localeOfUser(routeOf(question).user)),
+
+    async picturesAbove(question) {
+      const route = routeOf(question)
+      if (route.kind !== 'message' || !route.thread_ts) return { pictures: [] }
+      const { channel, thread_ts } = route
+      const answer = await client.conversations
+        .replies({ channel, ts: thread_ts, limit: 1 })
+        .catch(() => undefined)
+      const first = messageSchema.safeParse(answer?.messages?.[0])
+      if (!first.success) return { pictures: [] }
+      const { pictures, owner } = picturesOf(first.data)
+      return { pictures, owner: owner === undefined ? undefined : personId(route.team, owner) }
+    },
+
+    async fetchPicture(picture) {
+      const known = picture.url || picture.unavailable ? picture : await askAbout(client, picture)
+      if (known.unavailable || !known.url) {
+        throw new AskError('picture_gone', 'Expected a picture but Slack no longer has it.')
+      }
+      const isTooMuch = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNREAD.test(known.url)
+      return await download(isTooMuch && known.smallerUrl ? known.smallerUrl : known.url, source)
+    },
+
+    async showWorking(question, ahead) {
+      const words = wordsFor(await localeOfUser(routeOf(question).user))
+      await showSign(question, ahead > 0 ? words.waiting(ahead) : words.looking)
+    },
+    async endWorking(question) {
+      if (question.trigger !== 'automatic') await showSign(question, '')
+    },
+
+    post: (question, reply) => postReply(client, question, reply),
+    findPosted: (question) => findReply(client, question),
+    remove: (posted) => removeReply(client, posted),
+  }
+}
+
+/** A token goes to Slack's hosts, and to where its API was said to be. */
+function sourceOf({ botToken, apiUrl }: SlackSettings): Source {
+  const api = new URL(apiUrl ?? SLACK_API)
+  const isSlack = HOSTS.some(
+    (host) => api.hostname === host || api.hostname.endsWith(`.${host.replace(/^\./, '')}`),
+  )
+  return { hosts: HOSTS, token: botToken, standIn: isSlack ? undefined : api.origin }
+}
+
+/** A file shared from another workspace comes as a stub: what it is only files.info tells. */
+async function askAbout(client: Client, picture: PictureRef): Promise<PictureRef> {
+  const answer = await client.files.info({ file: picture.id }).catch((error: unknown) => {
+    switch (refusalOf(error)) {
+      case 'file_not_found':
+      case 'file_deleted':
+        throw new AskError('picture_gone', 'Expected a picture but Slack no longer has it.', { cause: error })
+      case undefined:
+        throw translated(error)
+      default:
+        throw new AskError('picture_forbidden', 'Expected a picture but Slack does not show it to us.', {
+          cause: error,
+        })
+    }
+  })
+  const file = fileSchema.safeParse(answer.file)
+  if (!file.success) throw new AskError('picture_gone', 'Expected a picture but Slack no longer has it.')
+  return pictureOf(file.data)
+}
+
+function isUnknownMethod(error: unknown): boolean {
+  return error instanceof Error && 'statusCode' in error && error.statusCode === 404
+}

@@ -1,0 +1,148 @@
+// A reply -> visible in Slack, found again, and taken back.
+
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import type { ChatReply } from '../chat/compose.ts'
+import type { Posted } from '../chat/platform.ts'
+import type { Question } from '../chat/question.ts'
+import { AskError, UpstreamError } from '../errors.ts'
+import { type Client, refusalOf, translated } from './client.ts'
+import { conversationName } from './message.ts'
+import { escaped, renderReply, section } from './render.ts'
+
+/** How a question is to be answered: kept with it. */
+const routeSchema = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('message'),
+    team: z.string(),
+    channel: z.string(),
+    user: z.string(),
+    isDirect: z.boolean(),
+    /** Absent: beside the question, not in a thread. */
+    thread_ts: z.string().optional(),
+  }),
+  /** A shortcut's or command's own address: what is said there only the asker sees. */
+  z.object({ kind: z.literal('response'), team: z.string(), url: z.string(), user: z.string() }),
+])
+export type SlackRoute = z.infer<typeof routeSchema>
+type MessageRoute = Extract<SlackRoute, { kind: 'message' }>
+
+/** Names our replies among all messages, and which question each answers. */
+const METADATA = 'glimpse_reply'
+const RESPOND_TIMEOUT_MS = 10_000
+
+export function routeOf({ route }: Question): SlackRoute {
+  return routeSchema.parse(route)
+}
+
+/** @throws UpstreamError when trying again may help; AskError when Slack refuses it everywhere. */
+export async function postReply(client: Client, question: Question, reply: ChatReply): Promise<Posted[]> {
+  const route = routeOf(question)
+  if (route.kind === 'response') return await respond(route.url, reply)
+  try {
+    if (!reply.onlyForAsker || route.isDirect) return await postOpenly(client, question, route, reply)
+    const { channel, user, thread_ts } = route
+    await client.chat.postEphemeral({ channel, user, thread_ts, ...renderReply(reply) })
+    return []
+  } catch (error) {
+    const failure = translated(error)
+    if (!(failure instanceof AskError)) throw failure
+    return await postToAsker(client, route, reply).catch((second: unknown) => {
+      throw translated(second)
+    })
+  }
+}
+
+/** In the thread, for everybody. */
+async function postOpenly(
+  client: Client,
+  question: Question,
+  route: MessageRoute,
+  reply: ChatReply,
+): Promise<Posted[]> {
+  const { channel, thread_ts } = route
+  const { ts } = await client.chat.postMessage({
+    channel,
+    thread_ts,
+    ...renderReply(reply),
+    unfurl_links: false,
+    unfurl_media: false,
+    metadata: { event_type: METADATA, event_payload: { question: markOf(question) } },
+  })
+  return [postedAs(route, ts!)]
+}
+
+/** Where we may not speak, the asker is told in a message of their own. */
+async function postToAsker(client: Client, { user }: MessageRoute, reply: ChatReply): Promise<Posted[]> {
+  const opened = await client.conversations.open({ users: user })
+  const channel = opened.channel?.id
+  if (!channel) throw new AskError('cannot_reply', 'Expected a direct message to the asker but got none.')
+  const { text, blocks } = renderReply(reply)
+  const why = reply.words.problem.cannot_reply
+  const { ts } = await client.chat.postMessage({
+    channel,
+    text: `${escaped(why)}\n${text}`,
+    blocks: [section(why), ...blocks],
+  })
+  return [{ channel, ts: ts! }]
+}
+
+/** Slack takes five of these within 30 minutes (docs.slack.dev, "Handling user interaction"). */
+async function respond(url: string, reply: ChatReply): Promise<Posted[]> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ response_type: 'ephemeral', replace_original: false, ...renderReply(reply) }),
+    signal: AbortSignal.timeout(RESPOND_TIMEOUT_MS),
+  }).catch((cause: unknown) => {
+    throw new UpstreamError('slack_failed', 'Expected Slack to take a reply but the connection failed.', {
+      cause,
+    })
+  })
+  await response.body?.cancel()
+  if (response.ok) return []
+  const message = `Expected Slack to take a reply but it answered ${response.status}.`
+  if (response.status < 500 && response.status !== 429) throw new AskError('cannot_reply', message)
+  const retryAfterMs = Number(response.headers.get('retry-after')) * 1000 || undefined
+  throw new UpstreamError('slack_failed', message, { retryAfterMs })
+}
+
+/** Undefined when there is none, or when this app may not look. @throws UpstreamError */
+export async function findReply(client: Client, question: Question): Promise<Posted[] | undefined> {
+  const route = routeOf(question)
+  if (route.kind !== 'message') return undefined
+  const { channel, thread_ts } = route
+  const since = { channel, oldest: question.source, include_all_metadata: true, limit: 100 }
+  try {
+    const { messages } = thread_ts
+      ? await client.conversations.replies({ ...since, ts: thread_ts })
+      : await client.conversations.history(since)
+    const ours = (messages ?? []).find(({ metadata }) => {
+      const payload = metadata?.event_payload as { question?: unknown } | undefined
+      return metadata?.event_type === METADATA && payload?.question === markOf(question)
+    })
+    return ours?.ts ? [postedAs(route, ours.ts)] : undefined
+  } catch (error) {
+    const failure = translated(error)
+    if (failure instanceof UpstreamError) throw failure
+    return undefined
+  }
+}
+
+/** @throws UpstreamError */
+export async function removeReply(client: Client, { channel, ts }: Posted): Promise<void> {
+  if (!channel || !ts) return
+  await client.chat.delete({ channel, ts }).catch((error: unknown) => {
+    if (refusalOf(error) !== 'message_not_found') throw translated(error)
+  })
+}
+
+/** Who answers below the reply itself goes on about the same picture. */
+function postedAs({ team, channel }: MessageRoute, ts: string): Posted {
+  return { channel, ts, conversation: conversationName({ team, channel }, ts) }
+}
+
+/** Tells which question a reply is to, and nothing else about it. */
+function markOf({ id }: Question): string {
+  return createHash('sha256').update(id).digest('hex').slice(0, 32)
+}

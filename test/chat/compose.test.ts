@@ -1,0 +1,78 @@
+// What a person reads, put together: alt text, cutting, splitting.
+
+import { expect, test } from 'vitest'
+import { altText, cutAt, MAX_ALT_CHARACTERS, splitAt } from '../../src/chat/compose.ts'
+import { asksForCaption, looksLikeQuestion } from '../../src/chat/followup.ts'
+
+test.each([
+  ['an image of two dogs', 'two dogs'],
+  ['A picture of a cat on a mat', 'a cat on a mat'],
+  ['there is a photo of a boat', 'a boat'],
+  ['a crab to the left of a helicopter', 'a crab to the left of a helicopter'],
+  ['  two\n dogs ', 'two dogs'],
+  ['the picture of', 'the picture of'],
+])('the alt text of %j is %j', (caption, alt) => {
+  expect(altText(caption)).toBe(alt)
+})
+
+test('alt text is never longer than what a platform takes', () => {
+  expect(altText('word '.repeat(1_000)).length).toBeLessThanOrEqual(MAX_ALT_CHARACTERS)
+})
+
+test.each([
+  ['one two three', 7, 'one two'],
+  ['one two three', 8, 'one two'],
+  ['onetwothree', 6, 'onetwo'],
+  ['👩‍👩‍👧‍👦👩‍👩‍👧‍👦', 12, '👩‍👩‍👧‍👦'],
+  ['short', 10, 'short'],
+])('%j cut at %i is %j', (text, limit, cut) => {
+  expect(cutAt(text, limit)).toBe(cut)
+})
+
+test('what is split says the same as the whole, in pieces that fit', () => {
+  const text = Array.from({ length: 900 }, (_, i) => `word${i}`).join(' ')
+  const pieces = splitAt(text, 2_000)
+  expect(pieces.every((piece) => piece.length <= 2_000)).toBe(true)
+  expect(pieces.join(' ')).toBe(text)
+})
+
+test('a text without a place to split is split all the same', () => {
+  const pieces = splitAt('x'.repeat(5_001), 2_000)
+  expect(pieces.map(({ length }) => length)).toEqual([2_000, 2_000, 1_001])
+})
+
+test.each([
+  'what is it?',
+  'and the left one?',
+  'how many dogs',
+  'What colour',
+  'そこに犬はいますか？',
+  'count the dogs',
+  '¿qué es?',
+])('%j asks', (text) => {
+  expect(looksLikeQuestion(text)).toBe(true)
+})
+test.each(['nice!', 'lol', 'I like this', 'thanks, great picture', '', 'isolation is hard'])(
+  '%j only talks',
+  (text) => {
+    expect(looksLikeQuestion(text)).toBe(false)
+  },
+)
+
+test.each([
+  'describe',
+  'Describe this.',
+  'please describe the picture',
+  'caption',
+  'alt text please',
+  'can you describe this image?',
+  'give me an alt text',
+])('%j asks for a caption', (text) => {
+  expect(asksForCaption(text)).toBe(true)
+})
+test.each(['describe the dog', 'what is this?', 'how many?', 'is the caption right?', ''])(
+  '%j does not',
+  (text) => {
+    expect(asksForCaption(text)).toBe(false)
+  },
+)

@@ -1,0 +1,28 @@
+// A store in memory, for tests that write a million times: keeps what disk.test.ts proves of the one on disk.
+
+import type { Store } from '../../src/store/store.ts'
+
+export function memoryStore(now: () => number = Date.now): Store {
+  const values = new Map<string, { bytes: Uint8Array; endsAt: number; version: string }>()
+  let writes = 0
+  const current = (key: string) => {
+    const value = values.get(key)
+    return value && value.endsAt > now() ? value : undefined
+  }
+  const write = (key: string, bytes: Uint8Array, ttlMs: number) => {
+    const version = String(++writes)
+    values.set(key, { bytes, endsAt: now() + ttlMs, version })
+    return version
+  }
+  return {
+    read: async (key) => current(key),
+    create: async (key, bytes, ttlMs) => (current(key) ? undefined : write(key, bytes, ttlMs)),
+    replace: async (key, bytes, ttlMs, version) =>
+      version !== undefined && current(key)?.version !== version ? undefined : write(key, bytes, ttlMs),
+    remove: async (key) => {
+      values.delete(key)
+    },
+    list: async (prefix) => [...values.keys()].filter((key) => key.startsWith(prefix) && current(key)),
+    sweep: async () => {},
+  }
+}

@@ -1,0 +1,55 @@
+// The table of commands against Discord's limits, and when it is sent.
+
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { discordApi } from '../../src/discord/api.ts'
+import { COMMANDS, registerCommands } from '../../src/discord/commands.ts'
+import { type DiscordDouble, startDiscordDouble } from './double.ts'
+
+let discord: DiscordDouble
+beforeEach(async () => {
+  discord = await startDiscordDouble()
+})
+afterEach(() => discord.close())
+
+test('names and descriptions keep to what Discord takes, in every language', () => {
+  const described = COMMANDS.flatMap((command) => [command, ...((command['options'] ?? []) as object[])]) as {
+    type: number
+    name: string
+    description?: string
+    description_localizations?: Record<string, string>
+  }[]
+  for (const { name, description = '', description_localizations = {} } of described) {
+    if (name !== 'Describe this image') {
+      expect(name).toMatch(/^[-_a-z0-9]{1,32}$/)
+      expect(Object.keys(description_localizations)).toEqual(['de', 'es-ES', 'es-419', 'fr', 'ja'])
+      for (const text of [description, ...Object.values(description_localizations)]) {
+        expect(text.length).toBeGreaterThan(0)
+        expect(text.length).toBeLessThanOrEqual(100)
+      }
+    }
+  }
+})
+test('required options come before the others', () => {
+  for (const command of COMMANDS) {
+    const required = ((command['options'] ?? []) as { required: boolean }[]).map((option) => option.required)
+    expect(required).toEqual([...required].sort((a, b) => Number(b) - Number(a)))
+  }
+})
+test('they are sent when they changed, and only then', async () => {
+  const api = discordApi(discord)
+  expect(await registerCommands(api, discord.botId)).toBe(true)
+  expect(await registerCommands(api, discord.botId)).toBe(false)
+  const [first] = discord.world.commands
+  Object.assign(first!, { description: 'of an older version' })
+  expect(await registerCommands(api, discord.botId)).toBe(true)
+  discord.world.commands.pop()
+  expect(await registerCommands(api, discord.botId)).toBe(true)
+  discord.world.commands.push({ name: 'gone', type: 1, description: 'x' })
+  expect(await registerCommands(api, discord.botId)).toBe(true)
+  expect(await registerCommands(api, discord.botId)).toBe(false)
+  expect(discord.world.commandPuts).toBe(4)
+})
+test('who may switch automatic captions on is whoever may manage channels, unless the server says otherwise', () => {
+  const settings = COMMANDS.find(({ name }) => name === 'caption-settings')
+  expect(settings).toMatchObject({ default_member_permissions: '16', contexts: [0] })
+})

@@ -1,0 +1,166 @@
+// Interactions over HTTP: signatures, and the conversation that follows.
+
+import { generateKeyPairSync } from 'node:crypto'
+import { verifyKey } from 'discord-interactions'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { discordEndpoint } from '../../src/discord/endpoint.ts'
+import { signatureCheck } from '../../src/discord/signature.ts'
+import { CAPTION } from '../serve/double.ts'
+import { signedRequest } from './double.ts'
+import { eventually, openStage, png, repliesIn, reply, type Stage } from './stage.ts'
+
+const NOW_S = 1_800_000_000
+const NOW = NOW_S * 1000
+
+describe('signatures', () => {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+  const hex = Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url').toString('hex')
+  const isSigned = signatureCheck(hex)
+
+  /** What we say, and what discord-interactions says about the same request. */
+  async function bothSay(request: Request): Promise<[boolean, boolean]> {
+    const body = new Uint8Array(await request.arrayBuffer())
+    const { headers } = request
+    const signature = headers.get('x-signature-ed25519') ?? ''
+    const timestamp = headers.get('x-signature-timestamp') ?? ''
+    return [isSigned(body, headers, NOW), await verifyKey(body, signature, timestamp, hex)]
+  }
+  const signed = (payload: unknown) => signedRequest(privateKey, payload, NOW_S)
+
+  test('what Discord signs is taken, whatever letters it holds', async () => {
+    expect(await bothSay(signed({ type: 1 }))).toEqual([true, true])
+    expect(await bothSay(signed({ content: '🐈 größe 猫 \u0000' }))).toEqual([true, true])
+    expect(await bothSay(signed('{ "type" : 1 }\n'))).toEqual([true, true])
+  })
+  test('another body, timestamp, signature or key is not', async () => {
+    const good = signed({ type: 1 })
+    const body = await good.clone().text()
+    const changed = (headers: Record<string, string>, text = body) =>
+      new Request(good.url, {
+        method: 'POST',
+        headers: { ...Object.fromEntries(good.headers), ...headers },
+        body: text,
+      })
+    const other = generateKeyPairSync('ed25519').privateKey
+    const bad = [
+      changed({}, `${body} `),
+      changed({ 'x-signature-timestamp': String(NOW_S + 1) }),
+      changed({ 'x-signature-ed25519': '00'.repeat(64) }),
+      signedRequest(other, { type: 1 }, NOW_S),
+    ]
+    for (const request of bad) expect(await bothSay(request)).toEqual([false, false])
+    const malformed: Record<string, string>[] = [
+      { 'x-signature-ed25519': 'zz' },
+      { 'x-signature-ed25519': '' },
+      { 'x-signature-timestamp': '' },
+    ]
+    for (const headers of malformed) {
+      expect(isSigned(Buffer.from(body), changed(headers).headers, NOW)).toBe(false)
+    }
+  })
+  test.each([-301, -300, 0, 300, 301])(
+    'one from %i s away counts within five minutes both ways',
+    async (awayS) => {
+      const request = signedRequest(privateKey, { type: 1 }, NOW_S + awayS)
+      const body = new Uint8Array(await request.clone().arrayBuffer())
+      expect(isSigned(body, request.headers, NOW)).toBe(Math.abs(awayS) <= 300)
+    },
+  )
+  test('a key that is none is the operator’s to mend', () => {
+    expect(() => signatureCheck('not a key')).toThrow(/^Expected the public key of the Discord application/)
+  })
+})
+
+describe('the endpoint', () => {
+  let stage: Stage
+  beforeEach(async () => {
+    stage = await openStage({ deliveries: 1 })
+    await eventually(() => stage.discord.world.commandPuts > 0)
+  })
+  afterEach(() => stage.close())
+
+  const answerOf = () => {
+    const { desk, platform, preferences } = stage.bot
+    const { publicKey } = stage.discord
+    return discordEndpoint({ publicKey, desk, platform, preferences, report: () => {} })
+  }
+
+  test('a ping gets its pong as JSON', async () => {
+    const response = await answerOf()(
+      signedRequest(stage.discord.privateKey, { id: '1', application_id: '2', type: 1 }),
+    )
+    expect(response.headers.get('content-type')).toContain('application/json')
+    expect(await response.json()).toEqual({ type: 1 })
+  })
+  test('unsigned is 401, too large 413, and signed nonsense 400', async () => {
+    const answer = answerOf()
+    const { privateKey } = stage.discord
+    const unsigned = new Request('http://glimpse.test/', {
+      method: 'POST',
+      body: JSON.stringify({ type: 1 }),
+    })
+    expect((await answer(unsigned)).status).toBe(401)
+    const large = new Request('http://glimpse.test/', { method: 'POST', body: 'x'.repeat(1024 * 1024 + 1) })
+    expect((await answer(large)).status).toBe(413)
+    expect((await answer(signedRequest(privateKey, 'nonsense'))).status).toBe(400)
+    expect((await answer(signedRequest(privateKey, { type: 2 }))).status).toBe(400)
+  })
+  test('a command is promised an answer at once and gets it, however long the model takes', async () => {
+    const { discord, channel, ann, bot } = stage
+    bot.engine.hold()
+    const begun = Date.now()
+    await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
+    expect(Date.now() - begun).toBeLessThan(1_000)
+    expect(discord.read(channel).map(({ isThinking }) => isThinking)).toEqual([true])
+    bot.engine.release()
+    expect((await reply(discord, channel)).content).toContain(CAPTION)
+  })
+  test('an answer that is ready before Discord read the promise waits for it', async () => {
+    const { discord, channel, ann, bot } = stage
+    await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
+    expect((await reply(discord, channel)).content).toContain(CAPTION)
+    expect(bot.reported).toEqual([])
+  })
+  test('when Discord takes long to read the promise, the answer is tried again', async () => {
+    const { discord, channel, ann, bot } = stage
+    const invocation = { command: 'caption', options: { image: png() } }
+    const { interaction, payload } = discord.prepare(ann, channel, invocation)
+    const response = await answerOf()(signedRequest(discord.privateKey, payload))
+    expect(await response.json()).toEqual({ type: 5, data: { flags: 0 } })
+    await eventually(() => bot.reported.includes('discord_early'))
+    discord.acknowledge(interaction)
+    expect((await reply(discord, channel)).content).toContain(CAPTION)
+  })
+  test('the same interaction three times is answered once', async () => {
+    await stage.close()
+    stage = await openStage({ deliveries: 3 })
+    const { discord, channel, ann, bot } = stage
+    await eventually(() => discord.world.commandPuts > 0)
+    await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
+    await reply(discord, channel)
+    await bot.desk.idle()
+    expect(bot.engine.asks).toHaveLength(1)
+    expect(discord.calls.filter((call) => call.startsWith('PATCH'))).toHaveLength(1)
+    expect(repliesIn(discord, channel)).toHaveLength(1)
+  })
+  test('settings are confirmed in the response', async () => {
+    const { discord, channel, ann, bot } = stage
+    await discord.invoke(ann, channel, {
+      command: 'caption-privacy',
+      options: { 'opt-out': true },
+      locale: 'de',
+    })
+    expect(repliesIn(discord, channel, ann)).toMatchObject([
+      { content: 'Ich beschreibe deine Bilder nicht mehr.', isEphemeral: true },
+    ])
+    expect(await bot.preferences.hasOptedOut(`discord/${ann}`)).toBe(true)
+  })
+  test('when nothing can be taken the asker is told so in the response', async () => {
+    const { discord, channel, ann, bot } = stage
+    await bot.desk.close()
+    await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
+    expect(repliesIn(discord, channel, ann)).toMatchObject([
+      { content: 'I am just starting again. Please try once more in a minute.', isEphemeral: true },
+    ])
+  })
+})

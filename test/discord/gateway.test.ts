@@ -1,0 +1,359 @@
+// Conversations over the gateway, from an unmodified discord.js client to what people read.
+
+import { afterEach, describe, expect, test } from 'vitest'
+import { CAPTION } from '../serve/double.ts'
+import { startDiscordDouble } from './double.ts'
+import { eventually, openStage, png, quiet, repliesIn, reply, type Stage, startBot } from './stage.ts'
+
+let stage: Stage
+afterEach(() => stage.close())
+
+/** A stage, and the words that mention the bot. */
+async function open(options: Parameters<typeof openStage>[0] = {}) {
+  stage = await openStage(options)
+  const { discord, bot } = stage
+  await eventually(() => discord.world.commandPuts > 0)
+  return { ...stage, bot, at: `<@${discord.botId}>` }
+}
+
+describe('without the privileged intent', () => {
+  test('a mention with a picture is answered by a reply with the caption, ready to copy', async () => {
+    const { discord, channel, ann, at, bot } = await open()
+    const asked = discord.say(ann, channel, { content: at, files: [png()] })
+    const { content, pinged, isEphemeral } = await reply(discord, channel, { to: asked })
+    expect(content).toBe(
+      `-# Alt text, ready to copy:\n\`\`\`\n${CAPTION}\n\`\`\`\n-# Described by a machine; it can be wrong.`,
+    )
+    expect({ pinged, isEphemeral }).toEqual({ pinged: [], isEphemeral: false })
+    expect(discord.world.typing).toEqual([channel])
+    expect(bot.reported).toEqual([])
+  })
+  test('follow-ups by reply know all that was said before, without the picture being looked at again', async () => {
+    const { discord, channel, ann, at, bot } = await open()
+    const asked = discord.say(ann, channel, { content: `${at} how many?`, files: [png()] })
+    const first = await reply(discord, channel, { to: asked })
+    await bot.desk.idle()
+    const second = discord.say(ann, channel, { content: 'and what colour?', replyTo: first.id })
+    const secondReply = await reply(discord, channel, { to: second })
+    expect(secondReply.content).toContain('answer 2 to and what colour?')
+    await bot.desk.idle()
+    const third = discord.say(ann, channel, { content: 'why?', replyTo: secondReply.id })
+    expect((await reply(discord, channel, { to: third })).content).toContain('answer 3 to why?')
+    expect(discord.world.served).toHaveLength(1)
+  })
+  test('“thanks” in reply to nothing we know, and talk of others, stay without an answer', async () => {
+    const { discord, channel, ann, bot, at } = await open()
+    const ben = discord.addUser('ben')
+    const robot = discord.addUser('robot', true)
+    const theirs = discord.say(ben, channel, { content: 'hello', files: [png()] })
+    discord.say(ann, channel, { content: 'what is this?', replyTo: theirs })
+    discord.say(robot, channel, { content: at, files: [png()] })
+    discord.say(ann, channel, { content: at, files: [png()], webhook: true })
+    discord.say(ann, channel, { content: '@everyone look', files: [png()], mentionsEveryone: true })
+    await quiet(bot)
+    expect(repliesIn(discord, channel)).toEqual([])
+    expect(bot.engine.asks).toEqual([])
+  })
+  test('a reply to a picture that Discord does not show is told the way that works', async () => {
+    const { discord, channel, ann, at } = await open({ allowsMessageContent: false })
+    const ben = discord.addUser('ben')
+    const posted = discord.say(ben, channel, { files: [png()] })
+    const asked = discord.say(ann, channel, { content: at, replyTo: posted })
+    const { content } = await reply(discord, channel, { to: asked })
+    expect(content).toContain('I found no picture.')
+    expect(content).toContain('-# Choose “Describe this image” in a message’s menu')
+  })
+  test('direct messages go on about their last picture', async () => {
+    const { discord, ann, bot } = await open()
+    const direct = discord.direct(ann)
+    discord.say(ann, direct, { files: [png()] })
+    expect((await reply(discord, direct)).content).toContain(CAPTION)
+    await bot.desk.idle()
+    discord.say(ann, direct, { content: 'how many?' })
+    expect((await reply(discord, direct, { count: 2 })).content).toContain('answer 1 to how many?')
+  })
+})
+
+describe('pictures', () => {
+  test('of a replied-to or forwarded message are found, and what is said of spoilers is one', async () => {
+    const { discord, channel, ann, at } = await open({ messageContent: true })
+    const ben = discord.addUser('ben')
+    const posted = discord.say(ben, channel, { files: [png({ spoiler: true })] })
+    const asked = discord.say(ann, channel, { content: `${at} what is it?`, replyTo: posted })
+    expect((await reply(discord, channel, { to: asked })).content).toContain('||answer 1 to what is it?||')
+    const direct = discord.direct(ann)
+    discord.say(ann, direct, { forward: posted })
+    expect((await reply(discord, direct)).content).toContain(`||\`\`\`\n${CAPTION}\n\`\`\`||`)
+  })
+  test('several are answered in one numbered reply', async () => {
+    const { discord, channel, ann, at } = await open()
+    const broken = png({ filename: 'broken.png', bytes: new Uint8Array([1, 2, 3]) })
+    const asked = discord.say(ann, channel, { content: at, files: [png(), broken, png()] })
+    const { content } = await reply(discord, channel, { to: asked })
+    expect(content).toMatch(/\*\*1\.\*\*\n```\n.*\*\*2\.\*\* That file is no picture.*\*\*3\.\*\*/s)
+    expect(repliesIn(discord, channel)).toHaveLength(1)
+  })
+  test('at an address that has expired are fetched from a fresh one, with no token', async () => {
+    const { discord, channel, ann, at } = await open()
+    const asked = discord.say(ann, channel, { content: at, files: [png({ expired: true })] })
+    expect((await reply(discord, channel, { to: asked })).content).toContain(CAPTION)
+    expect(discord.calls).toContain(`GET /channels/${channel}/messages/${asked}`)
+  })
+  test('elsewhere than on Discord’s hosts are not fetched', async () => {
+    const { discord, channel, ann, at, bot } = await open()
+    const asked = discord.say(ann, channel, { content: at, files: [png()], isSilent: true })
+    const event = discord.eventOf(channel, asked) as { attachments: { url: string }[] }
+    const elsewhere = event.attachments.map((each) => ({ ...each, url: 'http://169.254.169.254/latest' }))
+    for (const { message } of discord.world.channels.get(channel)!.messages) message.attachments = []
+    discord.dispatch('MESSAGE_CREATE', { ...event, attachments: elsewhere })
+    expect((await reply(discord, channel, { to: asked })).content).toContain('no longer there')
+    expect(bot.engine.asks).toEqual([])
+  })
+  test('that are none are told to be none', async () => {
+    const { discord, channel, ann, at } = await open()
+    const pdf = png({ filename: 'notes.pdf', contentType: 'application/pdf', bytes: Buffer.from('%PDF-1.7') })
+    const asked = discord.say(ann, channel, { content: at, files: [pdf] })
+    expect((await reply(discord, channel, { to: asked })).content).toMatch(
+      /^That file is no picture I can read/,
+    )
+  })
+  test('added to a message later are answered, other edits are not', async () => {
+    const { discord, channel, ann, at, bot } = await open()
+    const asked = discord.say(ann, channel, { content: at })
+    await reply(discord, channel, { to: asked })
+    discord.addFiles(channel, asked, [png()])
+    expect((await reply(discord, channel, { to: asked, count: 2 })).content).toContain(CAPTION)
+    discord.addFiles(channel, asked, [png()])
+    await quiet(bot)
+    expect(repliesIn(discord, channel)).toHaveLength(2)
+  })
+})
+
+describe('threads', () => {
+  test('an answer opens one on the message, called by the caption, and a question in it needs no mention', async () => {
+    const { discord, channel, ann, at, bot } = await open({ answers: 'thread', messageContent: true })
+    const asked = discord.say(ann, channel, { content: at, files: [png()] })
+    expect((await reply(discord, asked)).content).toContain(CAPTION)
+    await bot.desk.idle()
+    expect(discord.world.channels.get(asked)).toMatchObject({ name: CAPTION, parent_id: channel })
+    const next = discord.say(ann, asked, { content: 'How many are there?' })
+    expect((await reply(discord, asked, { to: next })).content).toContain('answer 1 to How many are there?')
+    discord.say(ann, asked, { content: 'Nice.' })
+    await quiet(bot)
+    expect(repliesIn(discord, asked)).toHaveLength(2)
+    expect(repliesIn(discord, channel)).toEqual([])
+  })
+  test('one that somebody opened on a picture is about that picture', async () => {
+    const { discord, channel, ann, at } = await open({ messageContent: true })
+    const posted = discord.say(ann, channel, { files: [png()] })
+    const thread = discord.addThread(channel, posted)
+    const asked = discord.say(ann, thread, { content: `${at} how many?` })
+    expect((await reply(discord, thread, { to: asked })).content).toContain('answer 1 to how many?')
+  })
+  test('of an answer that is forgotten, the picture is found again', async () => {
+    const { discord, channel, ann, at, bot, folder } = await open()
+    const asked = discord.say(ann, channel, { content: at, files: [png()] })
+    const { id } = await reply(discord, channel, { to: asked })
+    await bot.close()
+    const next = await startBot(discord, { folder: `${folder}/new` })
+    const again = discord.say(ann, channel, { content: `${at} how many?`, replyTo: id })
+    expect((await reply(discord, channel, { to: again })).content).toContain('answer 1 to how many?')
+    await next.close()
+  })
+  test('a question in a thread that has nothing to do with us stays without an answer', async () => {
+    const { discord, channel, ann, bot } = await open({ messageContent: true })
+    const posted = discord.say(ann, channel, { files: [png()] })
+    discord.say(ann, discord.addThread(channel, posted), { content: 'What is this?' })
+    await quiet(bot)
+    expect(bot.engine.asks).toEqual([])
+  })
+})
+
+describe('where the bot may not', () => {
+  test('open a thread, it replies', async () => {
+    const { discord, channel, ann, at } = await open({ answers: 'thread' })
+    discord.forbid(channel, 'CREATE_PUBLIC_THREADS')
+    const asked = discord.say(ann, channel, { content: at, files: [png()] })
+    expect((await reply(discord, channel, { to: asked })).content).toContain(CAPTION)
+  })
+  test('write in threads, it replies', async () => {
+    const { discord, channel, ann, at } = await open({ answers: 'thread' })
+    discord.forbid(channel, 'SEND_MESSAGES_IN_THREADS')
+    const asked = discord.say(ann, channel, { content: at, files: [png()] })
+    expect((await reply(discord, channel, { to: asked })).content).toContain(CAPTION)
+  })
+  test('open a second thread on a message, it uses the one that is there', async () => {
+    const { discord, channel, ann, at } = await open({ answers: 'thread' })
+    const asked = discord.say(ann, channel, { content: at, files: [png()], isSilent: true })
+    discord.addThread(channel, asked)
+    discord.dispatch('MESSAGE_CREATE', discord.eventOf(channel, asked))
+    expect((await reply(discord, asked)).content).toContain(CAPTION)
+  })
+  test('read the history, it posts without a reference', async () => {
+    const { discord, channel, ann, at } = await open()
+    discord.forbid(channel, 'READ_MESSAGE_HISTORY')
+    discord.say(ann, channel, { content: at, files: [png()] })
+    const { content, replyTo } = await reply(discord, channel)
+    expect([content.includes(CAPTION), replyTo]).toEqual([true, undefined])
+  })
+  test('speak, it answers in a direct message and says why', async () => {
+    const { discord, channel, ann, at } = await open()
+    discord.forbid(channel, 'SEND_MESSAGES')
+    discord.say(ann, channel, { content: at, files: [png()] })
+    const { content } = await reply(discord, discord.direct(ann))
+    expect(content).toMatch(/^I am not allowed to answer in that channel, so I answer here\.\n/)
+    expect(content).toContain(CAPTION)
+  })
+  test('reach anybody, it gives up and says so to its operator', async () => {
+    const { discord, channel, ann, at, bot } = await open()
+    discord.forbid(channel, 'SEND_MESSAGES')
+    discord.world.closedDirectMessages.add(ann)
+    discord.say(ann, channel, { content: at, files: [png()] })
+    await eventually(() => bot.reported.length > 0)
+    await bot.desk.idle()
+    expect(bot.reported).toEqual(['cannot_reply'])
+  })
+})
+
+describe('what goes away', () => {
+  test('the reply goes with its question, one by one and in bulk', async () => {
+    const { discord, channel, ann, at, bot } = await open()
+    const asked = [1, 2, 3].map(() => discord.say(ann, channel, { content: at, files: [png()] }))
+    for (const each of asked) await reply(discord, channel, { to: each })
+    await bot.desk.idle()
+    discord.deleteMessage(channel, asked[0]!)
+    await eventually(() => repliesIn(discord, channel).length === 2)
+    discord.deleteMessage(channel, asked[1]!, asked[2]!)
+    await eventually(() => repliesIn(discord, channel).length === 0)
+    expect(bot.reported).toEqual([])
+  })
+  test('a question that is deleted while the model looks gets no answer', async () => {
+    const { discord, channel, ann, at, bot } = await open()
+    bot.engine.hold()
+    const asked = discord.say(ann, channel, { content: at, files: [png()] })
+    await eventually(() => bot.engine.asks.length > 0)
+    discord.deleteMessage(channel, asked)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    bot.engine.release()
+    await bot.desk.idle()
+    expect(repliesIn(discord, channel)).toEqual([])
+  })
+})
+
+test('a question that cannot be taken is told so', async () => {
+  const { discord, channel, ann, at, bot } = await open()
+  await bot.desk.close()
+  const asked = discord.say(ann, channel, { content: at, files: [png()] })
+  expect((await reply(discord, channel, { to: asked })).content).toMatch(/^I am just starting again/)
+  await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
+  const { content, isEphemeral } = await reply(discord, channel, { viewer: ann, count: 2 })
+  expect([content, isEphemeral]).toEqual([expect.stringMatching(/^I am just starting again/), true])
+})
+
+describe('who may choose', () => {
+  test('automatic captions are off until a command switches them on, which the channel reads', async () => {
+    const { discord, channel, ann, bot } = await open({ messageContent: true })
+    discord.say(ann, channel, { content: 'my lunch', files: [png()] })
+    await quiet(bot)
+    expect(repliesIn(discord, channel)).toEqual([])
+    await discord.invoke(ann, channel, { command: 'caption-settings', options: { automatic: true } })
+    const { content, isEphemeral } = await reply(discord, channel)
+    expect({ content, isEphemeral }).toEqual({
+      content: 'From now on I describe every picture posted in this channel.',
+      isEphemeral: false,
+    })
+    const posted = discord.say(ann, channel, { content: 'my lunch', files: [png()] })
+    expect((await reply(discord, channel, { to: posted })).content).toContain(CAPTION)
+  })
+  test('nobody else’s question is answered about pictures of those who opted out', async () => {
+    const { discord, channel, ann, at, bot } = await open({ messageContent: true })
+    const ben = discord.addUser('ben')
+    await discord.invoke(ben, channel, { command: 'caption-privacy', options: { 'opt-out': true } })
+    expect((await reply(discord, channel, { viewer: ben })).isEphemeral).toBe(true)
+    const posted = discord.say(ben, channel, { files: [png()] })
+    const asked = discord.say(ann, channel, { content: at, replyTo: posted })
+    expect((await reply(discord, channel, { to: asked })).content).toMatch(
+      /^Whoever posted that picture asked me/,
+    )
+    expect(bot.engine.asks).toEqual([])
+  })
+  test('the language is that of the server, or of whoever uses a command', async () => {
+    const { discord, channel, ann, at } = await open({ locale: 'fr' })
+    const asked = discord.say(ann, channel, { content: at })
+    expect((await reply(discord, channel, { to: asked })).content).toMatch(/image/)
+    await discord.invoke(ann, channel, { command: 'ask', options: { question: 'x' }, locale: 'de' })
+    expect((await reply(discord, channel, { viewer: ann, count: 2 })).content).toMatch(/^Ich finde kein Bild/)
+  })
+})
+
+describe('commands', () => {
+  test('/caption is answered in place of its promise, and /ask and replies go on with it', async () => {
+    const { discord, channel, ann, bot } = await open()
+    await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
+    const first = await reply(discord, channel)
+    expect(first.content).toContain(CAPTION)
+    await bot.desk.idle()
+    await discord.invoke(ann, channel, { command: 'ask', options: { question: 'how many?' } })
+    expect((await reply(discord, channel, { count: 2 })).content).toContain('answer 1 to how many?')
+    await bot.desk.idle()
+    const asked = discord.say(ann, channel, { content: `why?`, replyTo: first.id })
+    expect((await reply(discord, channel, { to: asked })).content).toContain('to why?')
+    expect(bot.reported).toEqual([])
+  })
+  test('“Describe this image” is answered for its user alone', async () => {
+    const { discord, channel, ann } = await open()
+    const ben = discord.addUser('ben')
+    const target = discord.say(ben, channel, { files: [png()] })
+    await discord.invoke(ann, channel, { command: 'Describe this image', target })
+    const { content, isEphemeral } = await reply(discord, channel, { viewer: ann })
+    expect([content.includes(CAPTION), isEphemeral]).toEqual([true, true])
+    expect(repliesIn(discord, channel, ben)).toEqual([])
+  })
+  test('what goes wrong is told to the asker alone, and the public promise goes', async () => {
+    const { discord, channel, ann, bot } = await open()
+    const broken = png({ bytes: new Uint8Array([1, 2, 3]) })
+    discord.fault({ on: /callback$/, slowMs: 50 })
+    await discord.invoke(ann, channel, { command: 'caption', options: { image: broken } })
+    const { content, isEphemeral } = await reply(discord, channel, { viewer: ann })
+    expect(content).toMatch(/^That file is no picture I can read/)
+    expect(isEphemeral).toBe(true)
+    expect(discord.read(channel)).toEqual([])
+    expect(bot.reported).toEqual([])
+  })
+  test('they are promised an answer in time though the model is busy', async () => {
+    const { discord, channel, ann, bot } = await open()
+    bot.engine.hold()
+    const { createdAt } = await discord.invoke(ann, channel, {
+      command: 'caption',
+      options: { image: png() },
+    })
+    await eventually(() => discord.read(channel).some(({ isThinking }) => isThinking))
+    expect(Date.now() - createdAt).toBeLessThan(1_000)
+    bot.engine.release()
+    await reply(discord, channel)
+  })
+  test('they are registered once, however often the bot starts', async () => {
+    const { discord, folder } = await open()
+    const again = await startBot(discord, { folder })
+    await eventually(() => discord.calls.filter((call) => /^GET .*commands$/.test(call)).length === 2)
+    await again.close()
+    expect(discord.world.commandPuts).toBe(1)
+  })
+})
+
+describe('a start that cannot succeed says what to do', () => {
+  test('about the intent', async () => {
+    stage = await openStage({ isOffline: true })
+    const other = await startDiscordDouble({ allowsMessageContent: false })
+    await expect(startBot(other, { folder: stage.folder, messageContent: true })).rejects.toThrow(
+      /Message Content intent.*developers\/applications.*Privileged Gateway Intents/,
+    )
+    await other.close()
+  })
+  test('about the token', async () => {
+    stage = await openStage({ isOffline: true })
+    const started = startBot(stage.discord, { folder: stage.folder, token: 'an.old.token' })
+    await expect(started).rejects.toMatchObject({ kind: 'setup', code: 'discord_token' })
+    await expect(started).rejects.not.toThrow(/an\.old\.token/)
+  })
+})

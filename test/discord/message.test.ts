@@ -1,0 +1,237 @@
+// Recorded messages replayed at the translation: which are for us, what is asked, which picture is meant.
+
+import { describe, expect, test } from 'vitest'
+import {
+  type Around,
+  missingReference,
+  questionOfEdit,
+  questionOfMessage,
+} from '../../src/discord/message.ts'
+import { isExpired } from '../../src/discord/pictures.ts'
+import {
+  ANN,
+  attachment,
+  BEN,
+  CHANNEL,
+  ME,
+  mentioning,
+  message,
+  person,
+  replying,
+  THREAD,
+} from './payloads.ts'
+
+const around: Around = { me: ME, now: 1_000, messageContent: false }
+const withContent: Around = { ...around, messageContent: true }
+const picture = attachment('900000000000000400')
+const direct = { guild_id: undefined, channel_type: 1, member: undefined }
+const inThread = { channel_id: THREAD, channel_type: 11 }
+const answerOfOurs = message({
+  id: '900000000000000090',
+  author: person(ME, { bot: true }),
+  content: 'An answer',
+})
+const hers = message({ id: '900000000000000091', author: person(BEN), attachments: [picture] })
+
+const triggerOf = (payload: unknown, where: Around = around) => questionOfMessage(payload, where)?.trigger
+
+describe('which messages are questions', () => {
+  test('a mention by id in either spelling is one, with the words around it', () => {
+    const spellings = [`<@${ME}> how many?`, `<@!${ME}>   how many?`, `how <@${ME}>\nmany?`]
+    const questions = spellings.map((content) => questionOfMessage(mentioning(content), around))
+    expect(questions.map((question) => [question?.trigger, question?.text])).toEqual([
+      ['mention', 'how many?'],
+      ['mention', 'how many?'],
+      ['mention', 'how many?'],
+    ])
+  })
+  test('a mention of everyone, of a role, or of somebody else is none', () => {
+    expect(triggerOf(message({ content: '@everyone', mention_everyone: true }))).toBeUndefined()
+    expect(triggerOf(message({ content: '<@&77>', mention_roles: ['77'] }))).toBeUndefined()
+    expect(triggerOf(message({ content: `<@${BEN}>`, mentions: [person(BEN)] }))).toBeUndefined()
+  })
+  test('bots, webhooks, the bot itself and messages that Discord writes are never answered', () => {
+    const asked = `<@${ME}> hello?`
+    const silent = [
+      mentioning(asked, { author: person(BEN, { bot: true }) }),
+      mentioning(asked, { webhook_id: '900000000000000500' }),
+      mentioning(asked, { author: person(ME, { bot: true }) }),
+      mentioning(asked, { type: 21 }),
+      mentioning(asked, { type: 18 }),
+      mentioning(asked, { type: 7 }),
+      mentioning(asked, { author: undefined }),
+    ]
+    expect(silent.map((payload) => triggerOf(payload, withContent))).toEqual(silent.map(() => undefined))
+  })
+  test('every message to the bot alone is one', () => {
+    expect(triggerOf(message({ ...direct, content: 'what is it?' }))).toBe('direct')
+    expect(triggerOf(message({ ...direct, attachments: [picture] }))).toBe('direct')
+  })
+  test('a reply to an answer of ours goes on with it, whether it pings or not', () => {
+    const question = questionOfMessage(mentioning('and the cat?', replying(answerOfOurs)), around)
+    expect(question).toMatchObject({ trigger: 'follow_up', text: 'and the cat?' })
+    expect(triggerOf(message({ content: 'and the cat?', ...replying(answerOfOurs) }))).toBe('follow_up')
+    // Without the intent its words do not come: nothing is asked that we know of.
+    expect(triggerOf(message({ content: '', ...replying(answerOfOurs) }))).toBeUndefined()
+  })
+  test('a reply that names the bot is a mention', () => {
+    expect(triggerOf(mentioning(`<@${ME}> and now?`, replying(answerOfOurs)))).toBe('mention')
+    expect(triggerOf(mentioning('', { ...replying(answerOfOurs), attachments: [picture] }))).toBe('mention')
+  })
+  test('in a thread a question needs no mention where contents come, and talk is left alone', () => {
+    const asked = message({ ...inThread, content: 'What colour is it?' })
+    expect(triggerOf(asked, withContent)).toBe('follow_up')
+    expect(triggerOf(asked, around)).toBeUndefined()
+    expect(triggerOf({ ...asked, channel_type: undefined }, { ...withContent, isThread: true })).toBe(
+      'follow_up',
+    )
+    expect(triggerOf(message({ ...inThread, content: 'Nice one.' }), withContent)).toBeUndefined()
+    const toBen = { content: `<@${BEN}> what is it?`, mentions: [person(BEN)] }
+    expect(triggerOf(message({ ...inThread, ...toBen }), withContent)).toBeUndefined()
+    expect(
+      triggerOf(message({ ...inThread, content: 'Is it?', ...replying(hers) }), withContent),
+    ).toBeUndefined()
+    expect(triggerOf(message({ content: 'What colour is it?' }), withContent)).toBeUndefined()
+  })
+  test('a picture that nobody asks about may get a caption, whatever stands beside it', () => {
+    const posted = message({ attachments: [picture], content: 'my lunch' })
+    expect(questionOfMessage(posted, withContent)).toMatchObject({
+      trigger: 'automatic',
+      text: '',
+      owner: ANN,
+    })
+  })
+  test('a forwarded picture that nobody asks about is left alone: whose it is is not told', () => {
+    const forward = message({ message_snapshots: [{ message: { content: '', attachments: [picture] } }] })
+    expect(questionOfMessage(forward, withContent)).toBeUndefined()
+  })
+})
+
+describe('which pictures are meant', () => {
+  const ask = (more: Record<string, unknown>) => questionOfMessage(mentioning(`<@${ME}>`, more), around)
+  const idsOf = (more: Record<string, unknown>) => ask(more)?.pictures.map(({ id }) => id)
+  const snapshots = (id: string) => [{ message: { content: '', attachments: [attachment(id)], type: 0 } }]
+
+  test('its own before what it forwards, before what it replies to, before what that forwards', () => {
+    const replied = { ...hers, message_snapshots: snapshots('4') }
+    const whole = { attachments: [attachment('1')], message_snapshots: snapshots('2'), ...replying(replied) }
+    expect(idsOf(whole)).toEqual(['1'])
+    expect(idsOf({ ...whole, attachments: [] })).toEqual(['2'])
+    expect(idsOf(replying(replied))).toEqual(['900000000000000400'])
+    expect(idsOf(replying({ ...replied, attachments: [] }))).toEqual(['4'])
+  })
+  test('the owner is whoever posted them; for a forward nobody knows', () => {
+    expect(ask({ attachments: [picture] })?.owner).toBe(ANN)
+    expect(ask(replying(hers))?.owner).toBe(BEN)
+    expect(ask({ message_snapshots: snapshots('2') })?.owner).toBeUndefined()
+  })
+  test('each knows the message where a fresh address comes from', () => {
+    expect(ask(replying(hers))?.pictures[0]?.message).toEqual({ channel: CHANNEL, id: hers['id'] })
+    expect(ask({ attachments: [picture] })?.pictures[0]?.message?.id).toBe('900000000000000100')
+  })
+  test('files count by their type, and by their name where Discord gives none', () => {
+    const files = [
+      attachment('1', { content_type: 'application/pdf', filename: 'a.png' }),
+      attachment('2', { content_type: undefined, filename: 'b.JPEG' }),
+      attachment('3', { content_type: null, filename: 'c.txt' }),
+      attachment('4', { content_type: 'image/svg+xml', filename: 'd' }),
+    ]
+    expect(idsOf({ attachments: files })).toEqual(['2', '4'])
+  })
+  test('a file that is no picture is looked at when it is all there is, to say what is wrong with it', () => {
+    const pdf = attachment('1', { content_type: 'application/pdf', filename: 'a.pdf' })
+    expect(idsOf({ attachments: [pdf] })).toEqual(['1'])
+    expect(idsOf({ attachments: [pdf], ...replying(hers) })).toEqual(['900000000000000400'])
+    expect(triggerOf(message({ attachments: [pdf] }), withContent)).toBeUndefined()
+  })
+  test('a spoiler is one by its flag or its name', () => {
+    const files = [
+      attachment('1', { flags: 8 }),
+      attachment('2', { filename: 'SPOILER_x.png' }),
+      attachment('3', { flags: 4 }),
+    ]
+    expect(ask({ attachments: files })?.pictures.map(({ spoiler }) => spoiler)).toEqual([
+      true,
+      true,
+      undefined,
+    ])
+  })
+  test('the media proxy makes a smaller JPEG of what is too large or not read', () => {
+    const large = attachment('1', { size: 30_000_000, width: 8_000, height: 4_000 })
+    const heic = attachment('2', { content_type: 'image/heic', filename: 'x.heic' })
+    const urls = ask({ attachments: [large, heic, picture] })?.pictures.map(({ smallerUrl }) => smallerUrl)
+    expect(urls?.map((url) => url && new URL(url).searchParams.get('format'))).toEqual([
+      'jpeg',
+      'jpeg',
+      undefined,
+    ])
+    expect(urls?.[0]).toMatch(/^https:\/\/media\.discordapp\.net\/.*hm=00ff.*width=2048&height=1024$/)
+  })
+  test('a signed address says when it ends', () => {
+    const url = 'https://cdn.discordapp.com/a/b/c.png?ex=64&is=1&hm=2'
+    expect([isExpired(url, 99_999), isExpired(url, 100_000)]).toEqual([false, true])
+    expect(isExpired('https://cdn.discordapp.com/a/b/c.png', 1e15)).toBe(false)
+  })
+})
+
+describe('what it belongs to', () => {
+  const namesOf = (payload: unknown, where = around) => questionOfMessage(payload, where)?.conversations
+  const own = 'discord/message/900000000000000100'
+  const hersToo = `discord/asker/${CHANNEL}/${ANN}`
+
+  test('in a channel itself, and what its asker asked about there', () => {
+    expect(namesOf(mentioning(`<@${ME}>`))).toEqual([own, hersToo])
+  })
+  test('first of all what it replies to', () => {
+    const answered = 'discord/message/900000000000000090'
+    expect(namesOf(mentioning(`<@${ME}> and?`, replying(answerOfOurs)))).toEqual([answered, own, hersToo])
+    expect(namesOf(mentioning('and?', replying(answerOfOurs)))).toEqual([answered, own])
+    // Words of somebody else's without a picture: not what was asked about before.
+    const theirs = message({ id: '92', author: person(BEN), content: 'hello' })
+    expect(namesOf(mentioning(`<@${ME}>`, replying(theirs)))).toEqual(['discord/message/92', own])
+  })
+  test('its thread by the message that it hangs on, and direct messages by their channel', () => {
+    expect(namesOf(mentioning(`<@${ME}>`, inThread))?.[0]).toBe(`discord/message/${THREAD}`)
+    expect(namesOf(message(direct))).toEqual([`discord/channel/${CHANNEL}`, own])
+  })
+  test('a reply whose message Discord left out is looked up, unless it shows nothing new', () => {
+    const left = replying(hers)
+    const { referenced_message: _, ...without } = left
+    const wanted = { channel: CHANNEL, message: hers['id'] }
+    expect(missingReference(mentioning(`<@${ME}>`, without), around)).toEqual(wanted)
+    expect(missingReference(mentioning(`<@${ME}>`, left), around)).toBeUndefined()
+    expect(missingReference(mentioning(`<@${ME}>`, replying(null)), around)).toBeUndefined()
+    expect(
+      missingReference(mentioning(`<@${ME}>`, { ...without, attachments: [picture] }), around),
+    ).toBeUndefined()
+    expect(missingReference(message(without), around)).toBeUndefined()
+  })
+})
+
+describe('what comes in', () => {
+  test('fields we do not know and fields that are missing do no harm', () => {
+    const bare = { id: '1', channel_id: '2', author: { id: ANN }, content: 'hello' }
+    expect(questionOfMessage({ ...bare, shiny_new_field: { deep: [1] } }, around)).toMatchObject({
+      id: 'discord/message/1',
+      trigger: 'direct',
+    })
+    expect(
+      triggerOf(message({ attachments: null, mentions: null, embeds: null, referenced_message: null })),
+    ).toBe(undefined)
+  })
+  test('what is no message is refused without a word of what it holds', () => {
+    const secret = { id: '1', channel_id: 2, author: { id: ANN }, content: 'a secret' }
+    expect(() => questionOfMessage(secret, around)).toThrow(/channel_id/)
+    expect(() => questionOfMessage(secret, around)).not.toThrow(/secret/)
+    expect(() => questionOfMessage(null, around)).toThrow(/Expected a message from Discord/)
+  })
+  test('a message that got a picture by an edit is a question of its own', () => {
+    const edited = mentioning(`<@${ME}>`, { attachments: [picture] })
+    expect(questionOfEdit(edited, around)?.id).toBe('discord/message/900000000000000100/edited')
+    expect(questionOfEdit(mentioning(`<@${ME}> other words`), around)).toBeUndefined()
+  })
+  test('mentions of others and emoji of a server are no words of a question', () => {
+    const content = `<@${ME}> does <@${BEN}> in <#5> like <:apple:77>?`
+    expect(questionOfMessage(mentioning(content), around)?.text).toBe('does in like :apple:?')
+  })
+})

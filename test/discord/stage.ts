@@ -1,0 +1,231 @@
+// A bot of ours before the double: the real desk over a store on disk, the engine double for a model.
+
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Desk, openDesk } from '../../src/chat/desk.ts'
+import { openLimits } from '../../src/chat/limits.ts'
+import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
+import { discordApi } from '../../src/discord/api.ts'
+import { discordEndpoint } from '../../src/discord/endpoint.ts'
+import { type Gateway, startGateway } from '../../src/discord/gateway.ts'
+import { type DiscordPlatform, discordPlatform } from '../../src/discord/platform.ts'
+import type { DiscordSettings } from '../../src/discord/settings.ts'
+import { isKnown } from '../../src/errors.ts'
+import { openDiskStore } from '../../src/store/disk.ts'
+import { type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { type DiscordDouble, type DoubleOptions, type ReadMessage, startDiscordDouble } from './double.ts'
+import type { File } from './world.ts'
+
+export interface Bot {
+  desk: Desk
+  platform: DiscordPlatform
+  preferences: Preferences
+  engine: Double
+  /** Codes of the errors that were reported, and whatever is not one of ours. */
+  reported: unknown[]
+  errors: unknown[]
+  gateway?: Gateway
+  /** Ends as a process does that is asked to. */
+  close(): Promise<void>
+}
+
+export interface BotOptions extends Partial<DiscordSettings> {
+  folder: string
+  engine?: Double
+  limits?: { perMinute: number; perHour: number }
+  /** Default: connects to the gateway. */
+  isOffline?: boolean
+  /** Dies on the way. */
+  life?: Life
+  /** The clock, in milliseconds from now: abandoned questions are taken up after half a minute. */
+  laterMs?: number
+}
+
+/** Pauses between tries are this much shorter than in life. */
+const HASTE = 100
+const KEEP_MS = 86_400_000
+
+export async function startBot(discord: DiscordDouble, options: BotOptions): Promise<Bot> {
+  const engine = options.engine ?? doubleEngine()
+  const reported: unknown[] = []
+  const errors: unknown[] = []
+  const report = (error: unknown) => {
+    errors.push(error)
+    reported.push(isKnown(error) ? error.code : error)
+  }
+  const now = () => Date.now() + (options.laterMs ?? 0)
+  const settings: DiscordSettings = {
+    token: options.token ?? discord.token,
+    answers: options.answers ?? 'reply',
+    messageContent: options.messageContent ?? false,
+    apiUrl: discord.apiUrl,
+    picturesUrl: discord.picturesUrl,
+  }
+  const disk = await openDiskStore(options.folder)
+  const store = options.life ? options.life.of(disk) : disk
+  const preferences = openPreferences(store)
+  const api = discordApi(settings)
+  const real = discordPlatform(api, settings, now)
+  const platform = options.life ? options.life.dying(real) : real
+  const desk = openDesk({
+    platforms: [platform],
+    engine: Promise.resolve(engine),
+    store,
+    limits: openLimits(options.limits ?? { perMinute: 100, perHour: 1_000 }),
+    preferences,
+    maxQueue: 8,
+    keepMs: KEEP_MS,
+    report,
+    now,
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms / HASTE).unref()),
+  })
+  await desk.resume()
+  const gateway = options.isOffline
+    ? undefined
+    : await startGateway({ settings, api, platform, desk, preferences, report, now })
+  return {
+    desk,
+    platform,
+    preferences,
+    engine,
+    reported,
+    errors,
+    gateway,
+    async close() {
+      await gateway?.stop()
+      await desk.close(2_000 * HASTE)
+    },
+  }
+}
+
+/** A process that dies: from a moment on nothing it does has an effect. */
+export interface Life {
+  of<T extends object>(part: T): T
+  dying(platform: DiscordPlatform): DiscordPlatform
+}
+
+export type Moment = 'before the reply' | 'after the reply' | 'when the reply fails'
+
+export function lifeUntil(moment: Moment): Life {
+  let isOver = false
+  const end = (): never => {
+    isOver = true
+    throw new Error('The process is dead.')
+  }
+  const of = <T extends object>(part: T): T =>
+    new Proxy(part, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key)
+        if (typeof value !== 'function') return value
+        return (...given: unknown[]) =>
+          isOver ? Promise.reject(new Error('The process is dead.')) : value(...given)
+      },
+    })
+  return {
+    of,
+    dying(platform) {
+      const post: DiscordPlatform['post'] = async (...given) => {
+        if (moment === 'before the reply') return end()
+        const posted = await platform.post(...given).catch((error: unknown) => {
+          if (moment === 'when the reply fails') return end()
+          throw error
+        })
+        return moment === 'after the reply' ? end() : posted
+      }
+      return of({ ...platform, post })
+    },
+  }
+}
+
+export interface Stage {
+  discord: DiscordDouble
+  bot: Bot
+  folder: string
+  /** A person, and a channel of the server. */
+  ann: string
+  channel: string
+  close(): Promise<void>
+}
+
+export async function openStage(
+  options: Omit<BotOptions, 'folder'> &
+    Omit<DoubleOptions, 'endpoint'> & {
+      /** Interactions come over HTTP, each so often. */
+      deliveries?: number
+    } = {},
+): Promise<Stage> {
+  const folder = await mkdtemp(join(tmpdir(), 'glimpse-discord-'))
+  let endpoint = async (_: Request): Promise<Response> => new Response(null, { status: 503 })
+  const discord = await startDiscordDouble({
+    ...options,
+    endpoint: options.deliveries ? (request) => endpoint(request) : undefined,
+  })
+  const ann = discord.addUser('ann')
+  const channel = discord.addChannel('pictures')
+  const bot = await startBot(discord, { ...options, folder })
+  if (options.deliveries) {
+    const { desk, platform, preferences, reported } = bot
+    const { publicKey } = discord
+    const report = (error: unknown) => reported.push(error)
+    const answer = discordEndpoint({ publicKey, desk, platform, preferences, report })
+    endpoint = async (request) => {
+      const repeated = Array.from({ length: options.deliveries! - 1 }, () => request.clone())
+      const response = await answer(request)
+      await Promise.all(repeated.map(answer))
+      return response
+    }
+  }
+  return {
+    discord,
+    bot,
+    folder,
+    ann,
+    channel,
+    async close() {
+      await bot.close()
+      await discord.close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+export function png(more: Partial<File> = {}): File {
+  return { filename: 'apples.png', bytes: PNG, contentType: 'image/png', ...more }
+}
+
+/** What `see` returns once it is something. */
+export async function eventually<T>(see: () => T | undefined | false, withinMs = 5_000): Promise<T> {
+  for (const until = Date.now() + withinMs; Date.now() < until; ) {
+    const seen = see()
+    if (seen !== undefined && seen !== false) return seen
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  throw new Error('Expected it to happen but it did not in time.')
+}
+
+/** Messages of the bot that can be read, without those that still say "is thinking...". */
+export function repliesIn(discord: DiscordDouble, channel: string, viewer?: string): ReadMessage[] {
+  return discord
+    .read(channel, viewer)
+    .filter(({ author, isThinking }) => author === discord.world.bot.username && !isThinking)
+}
+
+/** The reply to a message, or the last one, once it is there. */
+export async function reply(
+  discord: DiscordDouble,
+  channel: string,
+  { to, viewer, count = 1 }: { to?: string; viewer?: string; count?: number } = {},
+): Promise<ReadMessage> {
+  return await eventually(() => {
+    const replies = repliesIn(discord, channel, viewer)
+    const found = to === undefined ? replies : replies.filter(({ replyTo }) => replyTo === to)
+    return found.length >= count ? found.at(-1) : undefined
+  })
+}
+
+/** Until events that were sent have been dealt with; for what must not happen. */
+export async function quiet(bot: Bot, ms = 150): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms))
+  await bot.desk.idle()
+}

@@ -1,0 +1,297 @@
+// Slack as a team uses it: a peer we did not write, unmodified Bolt, signed events, and what a person reads in the end.
+
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { envelope, type SlackStage, startSlackStage } from './stage.ts'
+
+let engine: Double
+let slack: SlackStage
+const mention = (text: string) => `<@${slack.botId}> ${text}`
+
+beforeAll(async () => {
+  engine = doubleEngine()
+  slack = await startSlackStage({ engine })
+})
+afterAll(() => slack.close())
+beforeEach(() => {
+  slack.fault(undefined)
+  engine.fail(undefined)
+  engine.asks.length = 0
+})
+
+const post = async (who: SlackStage['ann'], text: string, thread_ts?: string, channel = slack.channel) => {
+  const { ts } = await who.chat.postMessage({ channel, text, thread_ts })
+  await slack.desk.idle()
+  return ts!
+}
+const uploaded = async (text: string | undefined, pictures = [PNG], who = slack.ann) => {
+  const ts = await slack.upload(who, pictures, text)
+  await slack.desk.idle()
+  return ts
+}
+const textsOf = async (ts: string, channel?: string) =>
+  (await slack.thread(ts, channel)).filter(({ user }) => user === slack.botId).map(({ text }) => text)
+
+describe('in a channel', () => {
+  test('a mention with a picture is answered with a caption in its thread', async () => {
+    const ts = await uploaded(mention(''))
+    expect(await textsOf(ts)).toEqual([CAPTION])
+  })
+
+  test('the caption stands in a box that can be copied, and is said to be made by a machine', async () => {
+    const ts = await uploaded(mention('describe this'))
+    const [reply] = (await slack.thread(ts)).filter(({ user }) => user === slack.botId)
+    const blocks = JSON.stringify(reply!.blocks)
+    expect(blocks).toContain('rich_text_preformatted')
+    expect(blocks).toContain('Described by a machine')
+  })
+
+  test('a mention with a picture and a question is answered', async () => {
+    const ts = await uploaded(mention('how many?'))
+    expect(await textsOf(ts)).toEqual(['answer 1 to how many?'])
+  })
+
+  test('follow-ups in the thread need no picture and no mention, and know what was said', async () => {
+    const ts = await uploaded(mention('what is it?'))
+    await post(slack.ben, 'and what color is it?', ts)
+    await post(slack.ann, mention('tell me more'), ts)
+    expect(await textsOf(ts)).toEqual([
+      'answer 1 to what is it?',
+      'answer 2 to and what color is it?',
+      'answer 3 to tell me more',
+    ])
+    // Asked about by its name alone: the vision tower runs once.
+    expect(engine.asks.map(({ image }) => image !== undefined)).toEqual([true, false, false])
+  })
+
+  test('people who talk to each other in the thread are left alone', async () => {
+    const ts = await uploaded(mention(''))
+    await post(slack.ben, 'nice one!', ts)
+    await post(slack.ben, `<@${slack.annId}> did you take this?`, ts)
+    expect(await textsOf(ts)).toEqual([CAPTION])
+  })
+
+  test('a mention in the thread of a picture that nobody asked about finds it', async () => {
+    const ts = await uploaded('look at that')
+    expect(await textsOf(ts)).toEqual([])
+    await post(slack.ben, mention('how many?'), ts)
+    expect(await textsOf(ts)).toEqual(['answer 1 to how many?'])
+  })
+
+  test('several pictures are answered in one numbered reply', async () => {
+    const ts = await uploaded(mention(''), [PNG, PNG, PNG])
+    expect(await textsOf(ts)).toEqual([`1. ${CAPTION}\n2. ${CAPTION}\n3. ${CAPTION}`])
+  })
+
+  test('a mention without any picture is told so, to the asker alone', async () => {
+    slack.calls.length = 0
+    const ts = await post(slack.ann, mention('what is this?'))
+    expect(await textsOf(ts)).toEqual([])
+    const told = slack.calls.find(({ method }) => method === 'chat.postEphemeral')
+    expect(told?.body).toMatchObject({ user: slack.annId, text: expect.stringContaining('no picture') })
+  })
+
+  test('a file that is no picture is told so', async () => {
+    slack.calls.length = 0
+    const ts = await uploaded(mention(''), [new TextEncoder().encode('just words')])
+    expect(await textsOf(ts)).toEqual([])
+    expect(slack.calls.find(({ method }) => method === 'chat.postEphemeral')?.body.text).toContain(
+      'no picture I can read',
+    )
+  })
+
+  test('what it says cannot call the channel', async () => {
+    const ts = await uploaded(mention('<!channel> is it <https://example.org|big>?'))
+    const [text] = await textsOf(ts)
+    expect(text).toBe('answer 1 to is it big?')
+  })
+
+  test('pictures are described without being asked only where that is switched on', async () => {
+    expect(await textsOf(await uploaded(undefined))).toEqual([])
+    await slack.preferences.setAutomatic(`slack/${slack.team}/${slack.channel}`, true)
+    try {
+      expect(await textsOf(await uploaded(undefined))).toEqual([CAPTION])
+    } finally {
+      await slack.preferences.setAutomatic(`slack/${slack.team}/${slack.channel}`, false)
+    }
+  })
+
+  test('the pictures of somebody who opted out are described to nobody else', async () => {
+    const person = `slack/${slack.team}/${slack.annId}`
+    await slack.preferences.setOptedOut(person, true)
+    try {
+      const ts = await uploaded('mine')
+      slack.calls.length = 0
+      await post(slack.ben, mention('what is it?'), ts)
+      expect(await textsOf(ts)).toEqual([])
+      expect(slack.calls.find(({ method }) => method === 'chat.postEphemeral')?.body.text).toContain(
+        'asked me not to',
+      )
+      await post(slack.ann, mention('what is it?'), ts)
+      expect(await textsOf(ts)).toEqual(['answer 1 to what is it?'])
+    } finally {
+      await slack.preferences.setOptedOut(person, false)
+    }
+  })
+
+  test('the reply goes when the picture goes', async () => {
+    const ts = await uploaded(mention('what is it?'))
+    expect(await textsOf(ts)).toHaveLength(1)
+    slack.calls.length = 0
+    await slack.ann.chat.delete({ channel: slack.channel, ts })
+    await slack.desk.idle()
+    expect(slack.calls.map(({ method }) => method)).toContain('chat.delete')
+  })
+
+  test('a restart forgets neither the picture nor what was said', async () => {
+    const ts = await uploaded(mention('what is it?'))
+    await slack.restart()
+    await post(slack.ann, 'what color is it?', ts)
+    expect(await textsOf(ts)).toEqual(['answer 1 to what is it?', 'answer 2 to what color is it?'])
+  })
+})
+
+describe('in a direct message', () => {
+  test('a picture is captioned in its thread, and a question below it is about it', async () => {
+    const opened = await slack.ann.conversations.open({ users: slack.botId })
+    const channel = opened.channel!.id!
+    await slack.ann.filesUploadV2({ channel_id: channel, file: Buffer.from(PNG), filename: 'a.png' })
+    await slack.desk.idle()
+    const { messages } = await slack.ann.conversations.history({ channel })
+    const picture = messages!.find(({ files }) => files)!
+    expect(await textsOf(picture.ts!, channel)).toEqual([CAPTION])
+    await post(slack.ann, 'how many apples', undefined, channel)
+    const { messages: after } = await slack.ann.conversations.history({ channel })
+    expect(after!.map(({ text }) => text)).toContain('answer 1 to how many apples')
+  })
+})
+
+describe('by command, shortcut and home', () => {
+  const form = (fields: Record<string, string>) => new URLSearchParams(fields)
+  const payload = (value: object) => form({ payload: JSON.stringify(value) })
+
+  test('/caption opens a window for a picture, and what is sent there is answered to the asker', async () => {
+    const bot = slack.calls
+    bot.length = 0
+    const answer = await slack.send(
+      form({
+        command: '/caption',
+        text: '',
+        team_id: slack.team,
+        user_id: slack.annId,
+        channel_id: slack.channel,
+        trigger_id: await slack.trigger(slack.annId),
+        response_url: slack.responseUrl,
+      }),
+    )
+    expect(answer.status).toBe(200)
+    const opened = bot.find(({ method }) => method === 'views.open')!
+    const view = JSON.parse(opened.body.view!)
+    expect(JSON.stringify(view)).toContain('file_input')
+
+    const { files } = (await slack.ann.files.list({})) as { files: { id: string }[] }
+    const { file } = await slack.ann.files.info({ file: files[0]!.id })
+    slack.responses.length = 0
+    const submitted = await slack.send(
+      payload({
+        type: 'view_submission',
+        team: { id: slack.team },
+        user: { id: slack.annId },
+        view: {
+          id: 'V1',
+          callback_id: view.callback_id,
+          private_metadata: view.private_metadata,
+          state: {
+            values: {
+              picture: { picture: { files: [file] } },
+              question: { question: { value: 'how many?' } },
+            },
+          },
+        },
+      }),
+    )
+    expect(submitted).toMatchObject({ status: 200, text: '' })
+    await slack.desk.idle()
+    expect(slack.responses).toMatchObject([{ response_type: 'ephemeral', text: 'answer 1 to how many?' }])
+  })
+
+  test('"Describe this image" answers the asker alone', async () => {
+    const ts = await uploaded('a picture')
+    const { messages } = await slack.ann.conversations.history({
+      channel: slack.channel,
+      latest: ts,
+      inclusive: true,
+      limit: 1,
+    })
+    slack.responses.length = 0
+    const answer = await slack.send(
+      payload({
+        type: 'message_action',
+        callback_id: 'describe_image',
+        trigger_id: '1.2.3',
+        action_ts: '17.1',
+        message_ts: ts,
+        team: { id: slack.team, domain: 'x' },
+        user: { id: slack.benId, name: 'ben' },
+        channel: { id: slack.channel, name: 'pictures' },
+        response_url: slack.responseUrl,
+        message: messages![0]!,
+      }),
+    )
+    expect(answer.status).toBe(200)
+    await slack.desk.idle()
+    expect(slack.responses).toMatchObject([{ response_type: 'ephemeral', text: CAPTION }])
+    expect(await textsOf(ts)).toEqual([])
+  })
+
+  test('/caption-settings switches automatic captions on, and the channel is told', async () => {
+    slack.calls.length = 0
+    await slack.send(
+      form({
+        command: '/caption-settings',
+        team_id: slack.team,
+        user_id: slack.annId,
+        channel_id: slack.channel,
+        trigger_id: await slack.trigger(slack.annId),
+        response_url: slack.responseUrl,
+      }),
+    )
+    const view = JSON.parse(slack.calls.find(({ method }) => method === 'views.open')!.body.view!)
+    const submit = (selected_options: object[]) =>
+      slack.send(
+        payload({
+          type: 'view_submission',
+          team: { id: slack.team },
+          user: { id: slack.annId },
+          view: { ...view, id: 'V2', state: { values: { automatic: { automatic: { selected_options } } } } },
+        }),
+      )
+    await submit([{ value: 'automatic' }])
+    expect(await slack.preferences.isAutomatic(`slack/${slack.team}/${slack.channel}`)).toBe(true)
+    const told = slack.calls.find(({ method }) => method === 'chat.postMessage')
+    expect(told?.body.text).toContain('every picture')
+    await submit([])
+    expect(await slack.preferences.isAutomatic(`slack/${slack.team}/${slack.channel}`)).toBe(false)
+  })
+
+  test('the home says what it sees and lets people opt out and in', async () => {
+    slack.calls.length = 0
+    const opened = { type: 'app_home_opened', user: slack.benId, channel: 'D1', tab: 'home', event_ts: '1.1' }
+    await slack.send(envelope(slack.team, opened))
+    const home = slack.calls.find(({ method }) => method === 'views.publish')!.body.view!
+    expect(home).toContain('Emoji and clip art')
+    const press = (action_id: string) =>
+      slack.send(
+        payload({
+          type: 'block_actions',
+          team: { id: slack.team },
+          user: { id: slack.benId },
+          actions: [{ type: 'button', action_id, block_id: 'b' }],
+        }),
+      )
+    await press('opt_out')
+    expect(await slack.preferences.hasOptedOut(`slack/${slack.team}/${slack.benId}`)).toBe(true)
+    await press('opt_in')
+    expect(await slack.preferences.hasOptedOut(`slack/${slack.team}/${slack.benId}`)).toBe(false)
+  })
+})

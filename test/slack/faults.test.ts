@@ -1,0 +1,268 @@
+// Slack on a bad day: what is sent twice or in the wrong order, what breaks, and what a person sees all the same.
+
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { openLimits } from '../../src/chat/limits.ts'
+import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { envelope, type SlackStage, startSlackStage } from './stage.ts'
+
+let engine: Double
+let slack: SlackStage
+beforeAll(async () => {
+  engine = doubleEngine()
+  slack = await startSlackStage({ engine })
+})
+afterAll(() => slack.close())
+beforeEach(() => {
+  slack.fault(undefined)
+  engine.fail(undefined)
+  slack.calls.length = 0
+  slack.reported.length = 0
+})
+
+const mention = (text = '') => `<@${slack.botId}> ${text}`
+const repliesTo = async (ts: string) => {
+  await slack.desk.idle()
+  return (await slack.thread(ts)).filter(({ user }) => user === slack.botId).map(({ text }) => text)
+}
+/** A message with a picture in the channel, nobody having been asked. */
+const quietPicture = async () => {
+  const ts = await slack.upload(slack.ann, [PNG])
+  await slack.desk.idle()
+  const { messages } = await slack.ann.conversations.history({
+    channel: slack.channel,
+    latest: ts,
+    inclusive: true,
+    limit: 1,
+  })
+  return messages![0]! as unknown as Record<string, unknown> & { ts: string }
+}
+/** The same message as an event, with a mention in it. */
+const asked = (message: Record<string, unknown>, change: object = {}) =>
+  envelope(slack.team, {
+    ...message,
+    type: 'message',
+    subtype: 'file_share',
+    text: mention(),
+    channel: slack.channel,
+    channel_type: 'channel',
+    ...change,
+  })
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+const told = () => slack.calls.find(({ method }) => method === 'chat.postEphemeral')?.body.text
+
+describe('exactly one reply', () => {
+  test('to an event that is redelivered', async () => {
+    const message = await quietPicture()
+    const event = asked(message)
+    for (const retry of [0, 1, 2, 3]) {
+      await slack.send(
+        event,
+        retry > 0 ? { 'x-slack-retry-num': String(retry), 'x-slack-retry-reason': 'http_timeout' } : {},
+      )
+    }
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+  })
+
+  test('to an event that comes twice at once', async () => {
+    const message = await quietPicture()
+    const event = asked(message)
+    await Promise.all([slack.send(event), slack.send(event), slack.send(event)])
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+  })
+
+  test.each([
+    ['the mention first, which does not name the files', ['app_mention', 'message']],
+    ['the message first', ['message', 'app_mention']],
+  ])('to a message that comes as two events, %s', async (_, order) => {
+    const message = await quietPicture()
+    const { files: _files, subtype: _subtype, ...bare } = message
+    const events = {
+      message: asked(message),
+      app_mention: envelope(slack.team, {
+        ...bare,
+        type: 'app_mention',
+        text: mention(),
+        channel: slack.channel,
+      }),
+    }
+    for (const name of order) await slack.send(events[name as keyof typeof events])
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+  })
+
+  test('when Slack posts it but its answer is lost', async () => {
+    const message = await quietPicture()
+    let lost = 0
+    slack.fault(({ method }) => (method === 'chat.postMessage' && lost++ === 0 ? 'lose answer' : undefined))
+    await slack.send(asked(message))
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+    expect(lost).toBe(1)
+  })
+
+  test('when the process dies after posting and before recording it', async () => {
+    const message = await quietPicture()
+    slack.fault(({ method }) => {
+      if (method === 'chat.postMessage') slack.kill()
+      return undefined
+    })
+    await slack.send(asked(message))
+    while (!slack.calls.some(({ method }) => method === 'chat.postMessage')) await pause(5)
+    await pause(50)
+    slack.fault(undefined)
+    await slack.revive()
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+    expect(slack.calls.map(({ method }) => method)).toContain('conversations.replies')
+  })
+
+  test('when the process dies before it answers at all', async () => {
+    const message = await quietPicture()
+    slack.fault(({ method }) => {
+      if (method.startsWith('/files-pri')) slack.kill()
+      return undefined
+    })
+    await slack.send(asked(message))
+    await pause(100)
+    expect((await slack.thread(message.ts)).length).toBe(0)
+    slack.fault(undefined)
+    await slack.revive()
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+  })
+})
+
+describe('a reply all the same', () => {
+  test('after Slack asked to wait', async () => {
+    const message = await quietPicture()
+    let refused = 0
+    slack.fault(({ method }) =>
+      method === 'chat.postMessage' && refused++ === 0
+        ? { status: 429, headers: { 'retry-after': '1' } }
+        : undefined,
+    )
+    const began = performance.now()
+    await slack.send(asked(message))
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+    expect(performance.now() - began).toBeGreaterThan(950)
+  })
+
+  test('after Slack failed twice', async () => {
+    const message = await quietPicture()
+    let failed = 0
+    slack.fault(({ method }) => (method === 'chat.postMessage' && failed++ < 2 ? { status: 503 } : undefined))
+    await slack.send(asked(message))
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+  })
+
+  test('when a picture comes only at the second try', async () => {
+    const message = await quietPicture()
+    let failed = 0
+    slack.fault(({ method }) =>
+      method.startsWith('/files-pri') && failed++ === 0 ? { status: 500 } : undefined,
+    )
+    await slack.send(asked(message))
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+    expect(failed).toBe(2)
+  })
+
+  test('to a file of another workspace, which comes as a stub', async () => {
+    const message = await quietPicture()
+    const [file] = message.files as { id: string }[]
+    const stub = { id: file!.id, file_access: 'check_file_info', mode: 'file_access', created: 0 }
+    await slack.send(asked(message, { files: [stub] }))
+    expect(await repliesTo(message.ts)).toEqual([CAPTION])
+  })
+})
+
+describe('one clear sentence', () => {
+  test.each<[string, object, string]>([
+    ['when the file is gone', { id: 'F0', mode: 'tombstone' }, 'no longer there'],
+    ['when the file is behind a plan', { id: 'F0', mode: 'hidden_by_limit' }, 'no longer there'],
+    ['when a stub leads nowhere', { id: 'FNONE', file_access: 'check_file_info' }, 'no longer there'],
+    [
+      'when the file is on a host that is not Slack',
+      { id: 'F0', mimetype: 'image/png', url_private: 'http://127.0.0.1:9/secret.png' },
+      'not allowed to open',
+    ],
+    [
+      "when the file is on a host that only looks like Slack's",
+      { id: 'F0', mimetype: 'image/png', url_private: 'https://files.slack.com.example.org/a.png' },
+      'not allowed to open',
+    ],
+  ])('%s', async (_, file, words) => {
+    const message = await quietPicture()
+    await slack.send(asked(message, { files: [file] }))
+    expect(await repliesTo(message.ts)).toEqual([])
+    expect(told()).toContain(words)
+  })
+
+  test('when Slack sends a page to log in on in place of the picture', async () => {
+    const message = await quietPicture()
+    const headers = { 'content-type': 'text/html' }
+    slack.fault(({ method }) =>
+      method.startsWith('/files-pri') ? { status: 200, headers, body: '<!DOCTYPE html><html>' } : undefined,
+    )
+    await slack.send(asked(message))
+    expect(await repliesTo(message.ts)).toEqual([])
+    expect(told()).toContain('not allowed to open')
+  })
+
+  test('when the model fails, and nothing of the failure is shown', async () => {
+    const message = await quietPicture()
+    engine.fail(new Error('secret detail'))
+    await slack.send(asked(message))
+    await slack.desk.idle()
+    expect(told()).toContain('Something went wrong')
+    expect(told()).not.toContain('secret')
+  })
+})
+
+test('where it may not speak, the asker is told in a direct message', async () => {
+  const message = await quietPicture()
+  slack.fault(({ method, body }) =>
+    method === 'chat.postMessage' && body.channel === slack.channel ? { status: 200 } : undefined,
+  )
+  await slack.send(asked(message))
+  await slack.desk.idle()
+  const direct = slack.calls.filter(
+    ({ method, body }) => method === 'chat.postMessage' && body.channel !== slack.channel,
+  )
+  expect(direct).toHaveLength(1)
+  expect(direct[0]!.body.text).toContain(CAPTION)
+})
+
+test('is acknowledged within 300 ms while the model is busy with others, and answered later', async () => {
+  engine.hold()
+  const messages = []
+  for (let i = 0; i < 6; i++) messages.push(await quietPicture())
+  const answers = await Promise.all(messages.map((message) => slack.send(asked(message))))
+  for (const { status, ms } of answers) {
+    expect(status).toBe(200)
+    expect(ms).toBeLessThan(300)
+  }
+  engine.release()
+  for (const { ts } of messages) expect(await repliesTo(ts)).toEqual([CAPTION])
+})
+
+test('a person who asks too often is told when they may again', async () => {
+  const strict = await startSlackStage({ engine, limits: openLimits({ perMinute: 1, perHour: 20 }) })
+  try {
+    const first = await strict.upload(strict.ann, [PNG], `<@${strict.botId}>`)
+    await strict.desk.idle()
+    await strict.ann.chat.postMessage({ channel: strict.channel, thread_ts: first, text: 'what is it?' })
+    await strict.desk.idle()
+    const refusal = strict.calls.find(({ method }) => method === 'chat.postEphemeral')
+    expect(refusal?.body.text).toMatch(/limit.*in \d+ seconds|limit.*in 1 minute/)
+  } finally {
+    await strict.close()
+  }
+})
+
+test('nothing that was asked or shown is in what is reported', async () => {
+  const message = await quietPicture()
+  slack.fault(({ method }) => (method === 'chat.postMessage' ? { status: 200 } : undefined))
+  await slack.send(asked(message, { text: mention('is this my private question?') }))
+  await slack.desk.idle()
+  const text = slack.reported
+    .map((error) => `${error} ${(error as Error).stack} ${JSON.stringify(error)}`)
+    .join('\n')
+  expect(text).not.toContain('private question')
+  expect(text).not.toContain('xoxb-')
+})

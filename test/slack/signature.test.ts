@@ -1,0 +1,101 @@
+// Whose requests are taken: Slack's own published example, and what a forger or a recording would send.
+
+import { createHmac } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import { requestReceiver } from '../../src/slack/receiver.ts'
+import { isSignedBySlack } from '../../src/slack/signature.ts'
+
+/** docs.slack.dev, "Verifying requests from Slack". */
+const PUBLISHED = {
+  secret: '8f742231b10e8888abcd99yyyzzz85a5',
+  timestamp: '1531420618',
+  body: 'token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c',
+  signature: 'v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503',
+}
+const { secret, timestamp, body, signature } = PUBLISHED
+const NOW = Number(timestamp) * 1000
+const bytes = new TextEncoder().encode(body)
+
+test("takes Slack's published example", () => {
+  expect(isSignedBySlack(bytes, { timestamp, signature }, secret, NOW)).toBe(true)
+})
+
+test.each<[string, Parameters<typeof isSignedBySlack>]>([
+  ['another body', [new TextEncoder().encode(`${body}x`), { timestamp, signature }, secret, NOW]],
+  ['another secret', [bytes, { timestamp, signature }, 'other', NOW]],
+  ['no signature', [bytes, { timestamp, signature: null }, secret, NOW]],
+  ['no timestamp', [bytes, { timestamp: null, signature }, secret, NOW]],
+  ['a timestamp that is no number', [bytes, { timestamp: 'NaN', signature }, secret, NOW]],
+  ['a signature cut short', [bytes, { timestamp, signature: signature.slice(0, -2) }, secret, NOW]],
+  ['another version', [bytes, { timestamp, signature: signature.replace('v0', 'v1') }, secret, NOW]],
+  [
+    'a recording from five minutes and a second ago',
+    [bytes, { timestamp, signature }, secret, NOW + 301_000],
+  ],
+  ['a timestamp from the future', [bytes, { timestamp, signature }, secret, NOW - 301_000]],
+])('refuses %s', (_, given) => {
+  expect(isSignedBySlack(...given)).toBe(false)
+})
+
+describe('over HTTP', () => {
+  const heard: unknown[] = []
+  const receiver = requestReceiver({ signingSecret: secret, report: () => {}, now: () => NOW, graceMs: 20 })
+  receiver.init({
+    async processEvent({
+      body,
+      ack,
+    }: {
+      body: { fail?: boolean; silent?: boolean }
+      ack: () => Promise<void>
+    }) {
+      heard.push(body)
+      if (body.fail) throw new Error('not recorded')
+      if (!body.silent) await ack()
+    },
+  } as never)
+  const send = (text: string | Uint8Array, type = 'application/json') => {
+    const raw = typeof text === 'string' ? new TextEncoder().encode(text) : text
+    const signed = createHmac('sha256', secret).update(`v0:${timestamp}:`).update(raw).digest('hex')
+    const headers = {
+      'content-type': type,
+      'x-slack-request-timestamp': timestamp,
+      'x-slack-signature': `v0=${signed}`,
+    }
+    return receiver.handle(new Request('http://x/', { method: 'POST', body: raw as BodyInit, headers }))
+  }
+
+  test('answers the check of the address', async () => {
+    const response = await send('{"type":"url_verification","challenge":"abc"}')
+    expect(await response.json()).toEqual({ challenge: 'abc' })
+  })
+
+  test('answers the check of the certificate', async () => {
+    expect(
+      (await send('ssl_check=1&token=x', 'application/x-www-form-urlencoded; charset=utf-8')).status,
+    ).toBe(200)
+  })
+
+  test('reads words in any script, from JSON, a form, and JSON in a form', async () => {
+    heard.length = 0
+    await send('{"text":"löwe 🦁"}')
+    await send(new URLSearchParams({ text: 'löwe 🦁' }).toString(), 'application/x-www-form-urlencoded')
+    const payload = JSON.stringify({ text: 'löwe 🦁' })
+    await send(
+      new URLSearchParams({ payload }).toString(),
+      'application/x-www-form-urlencoded; charset=utf-8',
+    )
+    expect(heard).toEqual([{ text: 'löwe 🦁' }, { text: 'löwe 🦁' }, { text: 'löwe 🦁' }])
+  })
+
+  test.each([
+    ['is unsigned', () => receiver.handle(new Request('http://x/', { method: 'POST', body: '{}' })), 401],
+    ['is no JSON', () => send('{'), 400],
+    ['is a list', () => send('[]'), 400],
+    ['is no UTF-8', () => send(new Uint8Array([0x7b, 0xff, 0x7d])), 400],
+    ['is larger than anything Slack sends', () => send(new Uint8Array(1024 * 1024 + 1)), 413],
+    ['could not be recorded, for Slack to send it again', () => send('{"fail":true}'), 500],
+    ['nothing listens to', () => send('{"silent":true}'), 404],
+  ])('what %s is answered so', async (_, sent, status) => {
+    expect((await sent()).status).toBe(status)
+  })
+})

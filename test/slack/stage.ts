@@ -1,0 +1,355 @@
+// Slack on this machine with the app connected to it: the peer we did not write (peer.mjs), in front of it a relay that
+// can break things, and our app behind an HTTP address, which the peer's signed events reach.
+
+import { type ChildProcess, fork } from 'node:child_process'
+import { createHmac, randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { webApi } from '@slack/bolt'
+import { type Desk, openDesk } from '../../src/chat/desk.ts'
+import { type Limits, openLimits } from '../../src/chat/limits.ts'
+import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
+import type { Engine } from '../../src/job/engine.ts'
+import { slackApp } from '../../src/slack/app.ts'
+import { slackPlatform } from '../../src/slack/platform.ts'
+import { type RequestReceiver, requestReceiver } from '../../src/slack/receiver.ts'
+import { openDiskStore } from '../../src/store/disk.ts'
+import type { Store } from '../../src/store/store.ts'
+
+export const SECRET = 'signing-secret-of-the-tests'
+const BOT_TOKEN = 'xoxb-of-the-tests'
+const HOUR_MS = 3_600_000
+
+/** What a relayed call meets instead of passing through. */
+export type Fault = (
+  call: Call,
+) =>
+  | undefined
+  | 'lose answer'
+  | { status: number; headers?: Record<string, string>; body?: string }
+  | { delayMs: number }
+
+export interface Call {
+  /** `chat.postMessage`, or the path of a file. */
+  method: string
+  body: Record<string, string>
+}
+
+export interface SlackStage {
+  /** A person's own client of the peer. */
+  ann: webApi.WebClient
+  ben: webApi.WebClient
+  annId: string
+  benId: string
+  botId: string
+  team: string
+  /** A public channel with everybody in it. */
+  channel: string
+  desk: Desk
+  preferences: Preferences
+  /** What the app called, in order. */
+  calls: Call[]
+  /** What was said to response_urls. */
+  responses: { text: string }[]
+  responseUrl: string
+  reported: unknown[]
+  /** Lets the app open one window. */
+  trigger(user: string): Promise<string>
+  fault(fault: Fault | undefined): void
+  /** A payload as Slack would sign and send it; the answer with how long it took. */
+  send(
+    body: Record<string, unknown> | URLSearchParams,
+    headers?: Record<string, string>,
+  ): Promise<{ status: number; text: string; ms: number }>
+  /** Posts pictures as a person would. */
+  upload(who: webApi.WebClient, pictures: Uint8Array[], text?: string, thread_ts?: string): Promise<string>
+  /** A thread as its readers see it. */
+  thread(ts: string, channel?: string): Promise<Said[]>
+  /** Stops the app and starts another on the same store. */
+  restart(): Promise<void>
+  /** From now on the app gets nothing done any more, as if its process had died. */
+  kill(): void
+  /** Half a minute later another process starts on the same store. */
+  revive(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface Said {
+  ts: string
+  user: string
+  text: string
+  blocks: unknown[]
+}
+
+export interface StageOptions {
+  engine: Engine | Promise<Engine>
+  limits?: Limits
+  graceMs?: number
+  maxQueue?: number
+}
+
+export async function startSlackStage(options: StageOptions): Promise<SlackStage> {
+  const calls: Call[] = []
+  const responses: { text: string }[] = []
+  const reported: unknown[] = []
+  let fault: Fault | undefined
+  let receiver: RequestReceiver
+  let desk: Desk
+  let preferences: Preferences
+  let stopApp = async () => {}
+  let kill = () => {}
+  let passedMs = 0
+  const now = () => Date.now() + passedMs
+
+  const relay = await serve(async (request, body) => {
+    if (request.url === '/slack/events') {
+      const sent = new Request('http://app/slack/events', {
+        method: 'POST',
+        headers: request.headers as Record<string, string>,
+        body: body as BodyInit,
+      })
+      return await receiver.handle(sent)
+    }
+    if (request.url === '/response') {
+      responses.push(JSON.parse(body.toString()))
+      return new Response('ok')
+    }
+    const ofApp = request.headers.authorization === `Bearer ${BOT_TOKEN}`
+    const call = {
+      method: request.url!.replace(/^\/api\//, ''),
+      body: Object.fromEntries(new URLSearchParams(body.toString())),
+    }
+    const met = ofApp ? fault?.(call) : undefined
+    if (ofApp) calls.push(call)
+    if (met && met !== 'lose answer' && 'status' in met)
+      return new Response(met.body ?? '{"ok":false,"error":"not_in_channel"}', met)
+    if (met && met !== 'lose answer') await new Promise((resolve) => setTimeout(resolve, met.delayMs))
+    const answer = await forward(`${peerUrl}${request.url}`, request, body)
+    return met === 'lose answer' ? new Response(null, { status: 502 }) : answer
+  })
+  const relayUrl = `http://127.0.0.1:${(relay.address() as AddressInfo).port}`
+
+  const peer = await startPeer(relayUrl)
+  const peerUrl = peer.url
+  const folder = await mkdtemp(join(tmpdir(), 'glimpse-slack-'))
+  const settings = { botToken: BOT_TOKEN, signingSecret: SECRET, apiUrl: `${relayUrl}/api/` }
+
+  const startApp = async () => {
+    const life = { isOver: false }
+    kill = () => {
+      life.isOver = true
+    }
+    const store = mortal(await openDiskStore(folder, now), life)
+    const report = (error: unknown) => reported.push(error)
+    const platform = slackPlatform(settings)
+    const engine = Promise.resolve(options.engine)
+    preferences = openPreferences(store)
+    receiver = requestReceiver({ signingSecret: SECRET, report, graceMs: options.graceMs })
+    desk = openDesk({
+      engine,
+      store,
+      platforms: [platform],
+      limits: options.limits ?? openLimits({ perMinute: 1_000, perHour: 1_000 }),
+      preferences,
+      maxQueue: options.maxQueue ?? 8,
+      keepMs: HOUR_MS,
+      report,
+      now,
+    })
+    const app = slackApp({ settings, platform, desk, preferences, engine, keepMs: HOUR_MS, receiver, report })
+    await app.start()
+    await desk.resume()
+    stopApp = async () => {
+      await app.stop()
+      await desk.close()
+    }
+  }
+
+  await startApp()
+  const client = (token: string) =>
+    new webApi.WebClient(token, { slackApiUrl: `${peerUrl}/api/`, logLevel: webApi.LogLevel.ERROR })
+  const [ann, ben, bot] = [client('xoxp-ann'), client('xoxp-ben'), client(BOT_TOKEN)]
+  const [annTest, benTest, botTest] = await Promise.all([ann.auth.test(), ben.auth.test(), bot.auth.test()])
+  const { channel } = await ann.conversations.create({ name: 'pictures' })
+  await ann.conversations.invite({ channel: channel!.id!, users: `${benTest.user_id},${botTest.user_id}` })
+  calls.length = 0
+
+  return {
+    ann,
+    ben,
+    annId: annTest.user_id!,
+    benId: benTest.user_id!,
+    botId: botTest.user_id!,
+    team: annTest.team_id!,
+    channel: channel!.id!,
+    get desk() {
+      return desk
+    },
+    get preferences() {
+      return preferences
+    },
+    calls,
+    responses,
+    responseUrl: `${relayUrl}/response`,
+    reported,
+    async trigger(user_id) {
+      const answer: object = await bot.apiCall('views.generateTriggerId', { user_id })
+      const { trigger_id } = answer as { trigger_id?: unknown }
+      return trigger_id as string
+    },
+    fault: (next) => {
+      fault = next
+    },
+    async send(body, headers = {}) {
+      const isForm = body instanceof URLSearchParams
+      const raw = isForm ? body.toString() : JSON.stringify(body)
+      const timestamp = String(Math.floor(Date.now() / 1000))
+      const signature = `v0=${createHmac('sha256', SECRET).update(`v0:${timestamp}:${raw}`).digest('hex')}`
+      const began = performance.now()
+      const response = await fetch(`${relayUrl}/slack/events`, {
+        method: 'POST',
+        body: raw,
+        headers: {
+          'content-type': isForm ? 'application/x-www-form-urlencoded' : 'application/json',
+          'x-slack-request-timestamp': timestamp,
+          'x-slack-signature': signature,
+          ...headers,
+        },
+      })
+      return { status: response.status, text: await response.text(), ms: performance.now() - began }
+    },
+    async upload(who, pictures, text, thread_ts) {
+      const file_uploads = pictures.map((file, index) => ({
+        file: Buffer.from(file),
+        filename: `picture-${index}.png`,
+      }))
+      await who.filesUploadV2({
+        channel_id: channel!.id!,
+        initial_comment: text,
+        thread_ts,
+        file_uploads,
+      } as never)
+      const { messages } = thread_ts
+        ? await who.conversations.replies({ channel: channel!.id!, ts: thread_ts })
+        : await who.conversations.history({ channel: channel!.id! })
+      const mine = messages!.filter(({ files }) => files && files.length > 0)
+      return mine
+        .map(({ ts }) => ts!)
+        .sort()
+        .at(-1)!
+    },
+    async thread(ts, where = channel!.id!) {
+      const { messages } = await ann.conversations.replies({ channel: where, ts })
+      return (messages ?? [])
+        .filter((message) => message.ts !== ts)
+        .map((message) => ({
+          ts: message.ts!,
+          user: message.user!,
+          text: message.text!,
+          blocks: message.blocks ?? [],
+        }))
+    },
+    async restart() {
+      await stopApp()
+      await startApp()
+    },
+    kill: () => kill(),
+    async revive() {
+      passedMs += 31_000
+      await startApp()
+    },
+    async close() {
+      await stopApp()
+      await desk.idle()
+      peer.process.kill()
+      relay.closeAllConnections()
+      relay.close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** An event's envelope as Slack sends it. */
+export function envelope(team: string, event: Record<string, unknown>): Record<string, unknown> {
+  return {
+    token: 'unused',
+    team_id: team,
+    api_app_id: 'A0TEST',
+    type: 'event_callback',
+    event_id: `Ev${randomUUID().replaceAll('-', '').slice(0, 10).toUpperCase()}`,
+    event_time: Math.floor(Date.now() / 1000),
+    event_context: 'EC0TEST',
+    authorizations: [{ enterprise_id: null, team_id: team, user_id: 'UBOT', is_bot: true }],
+    event,
+  }
+}
+
+/** A store that answers nothing once its process is over. */
+function mortal(store: Store, life: { isOver: boolean }): Store {
+  return new Proxy(store, {
+    get:
+      (target, name: keyof Store) =>
+      async (...given: unknown[]) => {
+        const done = life.isOver
+          ? undefined
+          : await (target[name] as (...all: unknown[]) => unknown)(...given)
+        return life.isOver ? new Promise(() => {}) : done
+      },
+  })
+}
+
+function startPeer(publicUrl: string): Promise<{ url: string; process: ChildProcess }> {
+  const seed = {
+    users: [{ name: 'ann' }, { name: 'ben' }, { name: 'glimpse' }],
+    bots: [{ name: 'glimpse' }],
+    tokens: [
+      { token: 'xoxp-ann', type: 'user', user: 'ann' },
+      { token: 'xoxp-ben', type: 'user', user: 'ben' },
+      { token: BOT_TOKEN, type: 'bot', user: 'glimpse' },
+    ],
+  }
+  const given = JSON.stringify({ baseUrl: publicUrl, seed, signingSecret: SECRET })
+  const child = fork(join(import.meta.dirname, 'peer.mjs'), [given], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    execArgv: [],
+  })
+  return new Promise((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`The peer ended with ${code}.`)))
+    child.once('message', ({ url }: { url: string }) => {
+      child.once('message', () => resolve({ url, process: child }))
+      child.send({ eventsUrl: `${publicUrl}/slack/events` })
+    })
+  })
+}
+
+async function serve(answer: (request: IncomingMessage, body: Buffer) => Promise<Response>): Promise<Server> {
+  const server = createServer(async (request, response) => {
+    try {
+      const answered = await answer(request, await buffer(request))
+      response.writeHead(answered.status, Object.fromEntries(answered.headers))
+      response.end(Buffer.from(await answered.arrayBuffer()))
+    } catch (error) {
+      response.destroy(error as Error)
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server
+}
+
+async function forward(url: string, request: IncomingMessage, body: Buffer): Promise<Response> {
+  const { host, connection, 'content-length': _, ...headers } = request.headers
+  const hasBody = request.method !== 'GET' && request.method !== 'HEAD'
+  const response = await fetch(url, {
+    method: request.method,
+    headers: headers as Record<string, string>,
+    ...(hasBody ? { body: body as BodyInit } : {}),
+    redirect: 'manual',
+  })
+  const { status } = response
+  const type = response.headers.get('content-type')
+  return new Response(await response.arrayBuffer(), { status, headers: type ? { 'content-type': type } : {} })
+}
