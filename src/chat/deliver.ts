@@ -49,7 +49,7 @@ export async function takeBack(
 
 /** Undefined when it could not be done: what broke on the way is tried again, what is refused for good is not. */
 async function withPatience<T>(
-  { sleep, report }: Surroundings,
+  { endsAt, now, sleep, report }: Surroundings,
   work: () => Promise<T>,
 ): Promise<T | undefined> {
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {

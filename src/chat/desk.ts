@@ -92,8 +92,7 @@ export function openDesk(options: DeskOptions): Desk {
       const { reply, exchanges, owner } = await think(question, platform, mind)
       const posted = reply
         ? await deliver(claim, platform, reply, {
-            sleep,
-            report,
+            ...around(question.askedAt + STALE_MS),
             isWithdrawn: () => isWithdrawn(question.id),
           })
         : []
