@@ -43,6 +43,22 @@ function text(env: string, shown: string, fallback: () => string, what: string):
   }
 }
 
+/** One of a few words. */
+function choice<T extends string>(env: string, fallback: T, words: readonly T[], what: string): Setting<T> {
+  return {
+    env,
+    what,
+    shown: fallback,
+    fallback: () => fallback,
+    parse: (value) => words.find((word) => word === value),
+    expects: words.join(' or '),
+  }
+}
+
+function secret(env: string, what: string): Setting<string> {
+  return text(env, 'none', () => '', what)
+}
+
 const HOUR_MS = 3_600_000
 
 /** One line a setting: docs, `--help` and checks all come from here. */
@@ -107,6 +123,63 @@ export const SETTINGS = {
     HOUR_MS,
     'Milliseconds an ask may take, waiting included.',
   ),
+  stateFolder: text(
+    'GLIMPSE_STATE',
+    '~/.local/state/glimpse',
+    () => join(homedir(), '.local', 'state', 'glimpse'),
+    'Folder for what must outlive a restart: what threads are about, and what people chose.',
+  ),
+  keepHours: integer(
+    'GLIMPSE_KEEP_HOURS',
+    24,
+    1,
+    24 * 365,
+    'Hours after which a thread is forgotten: its questions, its answers and what the model saw.',
+  ),
+  asksPerMinute: integer(
+    'GLIMPSE_ASKS_PER_MINUTE',
+    4,
+    1,
+    1_000_000,
+    'Times one person may ask in a minute, in chats.',
+  ),
+  asksPerHour: integer(
+    'GLIMPSE_ASKS_PER_HOUR',
+    20,
+    1,
+    1_000_000,
+    'Times one person may ask in an hour, in chats.',
+  ),
+  slackBotToken: secret('SLACK_BOT_TOKEN', 'Token of the Slack app: xoxb-...'),
+  slackAppToken: secret('SLACK_APP_TOKEN', 'Connects to Slack from here (Socket Mode): xapp-...'),
+  slackSigningSecret: secret(
+    'SLACK_SIGNING_SECRET',
+    'Checks what Slack sends to /slack/events here, in place of SLACK_APP_TOKEN.',
+  ),
+  slackApiUrl: text(
+    'SLACK_API_URL',
+    'https://slack.com/api/',
+    () => 'https://slack.com/api/',
+    'Where Slack is; https://slack-gov.com/api/ for GovSlack.',
+  ),
+  discordToken: secret('DISCORD_TOKEN', 'Token of the Discord bot.'),
+  discordPublicKey: secret(
+    'DISCORD_PUBLIC_KEY',
+    'Checks what Discord sends to /discord/interactions here, if commands come that way.',
+  ),
+  discordAnswers: choice(
+    'GLIMPSE_DISCORD_ANSWERS',
+    'reply',
+    ['reply', 'thread'],
+    'How a message is answered on Discord: by a reply, or in a thread of its own.',
+  ),
+  discordMessageContent: choice(
+    'GLIMPSE_DISCORD_MESSAGE_CONTENT',
+    'off',
+    ['off', 'on'],
+    'Whether the bot has the Message Content intent: then follow-ups in a thread need no mention.',
+  ),
+  discordApiUrl: text('DISCORD_API_URL', "Discord's", () => '', 'Where Discord is, for a stand-in.'),
 } as const
 
 export type Config = {

@@ -24,7 +24,7 @@ const HOMES = {
   'onnxruntime-node': 'src/run/session.ts',
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
-  'lru-cache': 'src/job/memory.ts',
+  'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
 }
 test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) => {
@@ -35,11 +35,26 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 })
 
 /** Libraries of the edges: how what comes in is checked, what the command line and HTTP are written in. */
-const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand']
+const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache']
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
-  const known = [...Object.keys(HOMES), ...SHARED]
+  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js']
   expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
+})
+
+test.each([
+  ['@slack/bolt', 'src/slack'],
+  ['discord.js', 'src/discord'],
+])('%s is imported only in %s', (library, home) => {
+  const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => folderOf(from))
+  expect([...new Set(users)]).toEqual([home])
+})
+
+test('the core of the chat knows no platform', () => {
+  const known = IMPORTS.filter(
+    ({ from, to }) => folderOf(from) === 'src/chat' && /^src\/(slack|discord)\//.test(to),
+  )
+  expect(known).toEqual([])
 })
 
 test('the environment is read only in config.ts', () => {

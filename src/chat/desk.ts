@@ -130,7 +130,8 @@ export function openDesk(options: DeskOptions): Desk {
     async resume() {
       if (closed) return
       await store.sweep()
-      for await (const claim of jobs.takeAbandoned()) start(claim)
+      const names = platforms.map(({ name }) => name)
+      for await (const claim of jobs.takeAbandoned(names)) start(claim)
       resuming = setTimeout(() => void desk.resume().catch(report), RESUME_EVERY_MS).unref()
     },
     async idle() {

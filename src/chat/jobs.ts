@@ -42,8 +42,8 @@ export interface Claim {
 export interface Jobs {
   /** Undefined: this very question was taken before. */
   take(question: Question): Promise<Claim | undefined>
-  /** Questions that nobody works on any more, each claimed. */
-  takeAbandoned(): AsyncIterable<Claim>
+  /** Questions from these platforms that nobody works on any more, each claimed. */
+  takeAbandoned(platforms: readonly string[]): AsyncIterable<Claim>
   /** What a question came to, once it is answered. */
   findDone(id: string): Promise<Done | undefined>
   /** The reply is no more; that the question was answered is still known. */
@@ -90,11 +90,12 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
       const version = await store.create(keyOf(question.id), jsonBytes(job), keepMs)
       return version === undefined ? undefined : claimed(question, version, false)
     },
-    async *takeAbandoned() {
+    async *takeAbandoned(platforms) {
       for (const key of await store.list('jobs/')) {
         const found = await readJsonOf(store, key, recordSchema.parse)
         if (!found || found.value.state === 'done' || found.value.until > now()) continue
         const { question, state } = found.value
+        if (!platforms.includes(question.platform)) continue
         const job: Job = { state, until: now() + claimMs, question }
         const version = await store.replace(key, jsonBytes(job), keepMs, found.version)
         if (version !== undefined) yield claimed(question, version, state === 'answering')

@@ -10,6 +10,7 @@ import { benchCommand } from './bench.ts'
 import { buildCommand } from './build.ts'
 import { captionCommand } from './caption.ts'
 import { evaluateCommand } from './evaluate.ts'
+import { manifestCommand } from './manifest.ts'
 import { pullCommand } from './pull.ts'
 import { serveCommand } from './serve.ts'
 import { verifyCommand } from './verify.ts'
@@ -24,7 +25,7 @@ Examples:
 
 Environment:
 ${Object.values(SETTINGS)
-  .map(({ env, what, shown }) => `  ${env.padEnd(22)} ${what} [${shown}]`)
+  .map(({ env, what, shown }) => `  ${env.padEnd(32)} ${what} [${shown}]`)
   .join('\n')}
 `
 
@@ -44,6 +45,7 @@ async function main(): Promise<void> {
     pullCommand(),
     buildCommand(),
     serveCommand(),
+    manifestCommand(),
     evaluateCommand(),
     verifyCommand(),
     benchCommand(),

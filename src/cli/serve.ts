@@ -1,14 +1,20 @@
 // glimpse serve: the local page and the HTTP endpoint, until it is stopped.
 
-import { relative } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { readConfig, SETTINGS } from '../config.ts'
-import { startEngine } from '../job/engine.ts'
-import { startServer } from '../serve/server.ts'
+import { type Config, readConfig, SETTINGS } from '../config.ts'
+import { isKnown } from '../errors.ts'
+import { type Engine, startEngine } from '../job/engine.ts'
+import { type Chat, openChat } from '../serve/chat.ts'
+import { type RunningServer, startServer } from '../serve/server.ts'
 import { addModelFlags, type ModelFlags, modelFor, parserOf } from './flags.ts'
 
 const SAMPLE = fileURLToPath(new URL('../../models/demo/crab-and-helicopter.png', import.meta.url))
+
+const HOUR_MS = 3_600_000
+/** Cloud Run and docker kill after 10 s; what is not answered by then is after the next start. */
+const CHAT_GRACE_MS = 4_000
 
 const HELP = `
 Examples:
@@ -32,8 +38,11 @@ export function serveCommand(): Command {
   return command.action(async (options: ModelFlags & { host?: string; port?: number }) => {
     const config = readConfig()
     // Opened while the server already answers /healthz; a failure is told where it is awaited.
-    const engine = modelFor(options).then(startEngine)
+    const engine = engineFor(options, config)
+    const report = (error: unknown) => process.stderr.write(`${lineOf(error)}\n`)
+    let chat: Chat | undefined
     try {
+      chat = await openChat(config, engine, report)
       const server = await startServer(engine, {
         host: options.host ?? config.host,
         port: options.port ?? config.port,
@@ -43,15 +52,20 @@ export function serveCommand(): Command {
           .filter((name) => name !== ''),
         maxQueue: config.maxQueue,
         deadlineMs: config.deadlineMs,
+        handlers: chat?.handlers,
       })
-      const stop = () => void server.close().then(() => process.exit())
+      const stop = () => void stopAll(server, chat).then(() => process.exit())
       process.once('SIGINT', stop)
       process.once('SIGTERM', stop)
       const { model } = await engine.catch(async (error: unknown) => {
-        await server.close()
+        await stopAll(server, chat)
         throw error
       })
-      process.stdout.write(welcome(server.url, model.name, options.model ?? config.model))
+      await chat?.start().catch(async (error: unknown) => {
+        await stopAll(server, chat)
+        throw error
+      })
+      process.stdout.write(welcome(server.url, model.name, options.model ?? config.model, chat?.names))
     } catch (error) {
       const open = await engine.catch(() => undefined)
       await open?.close()
@@ -60,15 +74,35 @@ export function serveCommand(): Command {
   })
 }
 
+/** With chats, what the model saw is remembered over a restart, so that their threads go on. */
+async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
+  const hasChats = config.slackBotToken !== '' || config.discordToken !== ''
+  const folder = join(config.stateFolder, 'seen')
+  const memory = hasChats ? { folder, ttlMs: config.keepHours * HOUR_MS } : undefined
+  return await startEngine({ ...(await modelFor(options)), memory })
+}
+
+/** What the log gets of a failure in a chat: a known one's words hold nothing that was asked; a bug's place does not either. */
+function lineOf(error: unknown): string {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error))
+  return `${new Date().toISOString()} ${isKnown(error) ? message : stack}`
+}
+
+/** Chats first: what they are answering needs the model. */
+async function stopAll(server: RunningServer, chat: Chat | undefined): Promise<void> {
+  await chat?.stop(CHAT_GRACE_MS)
+  await server.close()
+}
+
 /** Each line works as it stands, in another shell too. */
-function welcome(url: string, model: string, folder: string): string {
+function welcome(url: string, model: string, folder: string, chats: readonly string[] = []): string {
   const sample = relative(process.cwd(), SAMPLE)
   return `
 Glimpse is ready with ${model}.
 
   Page           ${url}/
   HTTP           curl -F image=@${sample} ${url}/v1/caption
-  Command line   npx glimpse ask${folder === '' ? '' : ` --model ${folder}`} ${sample} "what is on the left?"
+  Command line   npx glimpse ask${folder === '' ? '' : ` --model ${folder}`} ${sample} "what is on the left?"${chats.map((name) => `\n  ${name.padEnd(14)} listening`).join('')}
 
 Ctrl-C stops it.
 `

@@ -4,6 +4,7 @@
 //   GET  /v1/model                 name, precision, what it can see
 //   GET  /healthz, /readyz         the process lives; the model can answer
 //   GET  /                         the page
+//   POST /slack/events, /discord/interactions   where these platforms are set up to call here
 //
 // An ask takes its place before its body is read, so that a crowd costs neither memory nor time.
 
@@ -25,6 +26,8 @@ export interface AppOptions {
   deadlineMs?: number
   /** Once aborted, nothing new is taken and /readyz says so. */
   stopping?: AbortSignal
+  /** What chat platforms call, by path; each checks a signature, whatever the host is called. */
+  handlers?: Readonly<Record<string, (request: Request) => Promise<Response>>>
   /** Is told of every failure that is not the asker's. Default: standard error. */
   report?: (error: unknown) => void
 }
@@ -85,6 +88,8 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     failed(error)
     return problemResponse(error, retryAfterS())
   })
+  for (const [path, handle] of Object.entries(options.handlers ?? {}))
+    app.post(path, (c) => handle(c.req.raw))
   app.use(guard(options.hosts ?? []))
 
   app.post('/v1/caption', (c) => take(c.req.raw, 'caption'))

@@ -268,7 +268,7 @@ test('60 runs with faults from a seed end with exactly one whole reply each', as
     ]
     const moment = moments[upTo(3)]
     const first = await startBot(discord, {
-      folder,
+      folder: `${folder}/${seed}`,
       isOffline: true,
       engine,
       life: moment && lifeUntil(moment),
@@ -278,7 +278,12 @@ test('60 runs with faults from a seed end with exactly one whole reply each', as
     await first.close()
     for (const fault of faults) fault.times = 0
     discord.world.nonces.clear()
-    const second = await startBot(discord, { folder, isOffline: true, engine, laterMs: LONG_AFTER_MS })
+    const second = await startBot(discord, {
+      folder: `${folder}/${seed}`,
+      isOffline: true,
+      engine,
+      laterMs: LONG_AFTER_MS,
+    })
     await second.desk.idle()
     await second.close()
     const replies = repliesIn(discord, channel).filter(({ replyTo }) => replyTo === asked)
@@ -314,13 +319,21 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
       'when the reply fails',
     ]
     const moment = moments[upTo(3)]
-    const first = await startBot(discord, { folder, isOffline: true, life: moment && lifeUntil(moment) })
+    const first = await startBot(discord, {
+      folder: `${folder}/${seed}`,
+      isOffline: true,
+      life: moment && lifeUntil(moment),
+    })
     discord.acknowledge(interaction)
     await first.desk.accept(question)
     await first.desk.idle()
     await first.close()
     for (const fault of faults) fault.times = 0
-    const second = await startBot(discord, { folder, isOffline: true, laterMs: LONG_AFTER_MS })
+    const second = await startBot(discord, {
+      folder: `${folder}/${seed}`,
+      isOffline: true,
+      laterMs: LONG_AFTER_MS,
+    })
     await second.desk.idle()
     await second.close()
     const seen = discord.read(channel, ann)

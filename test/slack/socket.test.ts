@@ -1,0 +1,47 @@
+// Socket Mode: the app connects from here, hears an event over that connection, and acknowledges it.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Desk, openDesk } from '../../src/chat/desk.ts'
+import { openLimits } from '../../src/chat/limits.ts'
+import { openPreferences } from '../../src/chat/preferences.ts'
+import { type SlackApp, slackApp } from '../../src/slack/app.ts'
+import { slackPlatform } from '../../src/slack/platform.ts'
+import { memoryStore } from '../chat/memory.ts'
+import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
+import { mentionWith, type SocketDouble, startSocketDouble } from './socket.ts'
+
+const HOUR_MS = 3_600_000
+let slack: SocketDouble
+let app: SlackApp
+let desk: Desk
+
+beforeAll(async () => {
+  slack = await startSocketDouble(PNG)
+  const settings = { botToken: 'xoxb-socket', appToken: 'xapp-socket', apiUrl: slack.apiUrl }
+  const store = memoryStore()
+  const platform = slackPlatform(settings)
+  const common = {
+    engine: Promise.resolve(doubleEngine()),
+    preferences: openPreferences(store),
+    keepMs: HOUR_MS,
+    report: () => {},
+  }
+  const limits = openLimits({ perMinute: 4, perHour: 20 })
+  desk = openDesk({ ...common, store, platforms: [platform], limits, maxQueue: 8 })
+  app = slackApp({ ...common, settings, platform, desk })
+  await app.start()
+})
+afterAll(async () => {
+  await app.stop()
+  slack.close()
+})
+
+test('an event that comes twice is acknowledged twice and answered once, in the words of its asker', async () => {
+  for (const id of ['e1', 'e2']) slack.send(id, mentionWith(slack.pictureUrl))
+  expect(await slack.replies(1)).toEqual([CAPTION])
+  await desk.idle()
+  expect(slack.acknowledged.sort()).toEqual(['e1', 'e2'])
+  expect(slack.posted).toHaveLength(1)
+  expect(slack.posted[0]).toMatchObject({ channel: 'C1', thread_ts: '1.0', text: CAPTION })
+  expect(slack.posted[0]!.blocks).toContain('auf Englisch')
+})

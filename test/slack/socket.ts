@@ -1,0 +1,86 @@
+// Slack's side of Socket Mode, as docs.slack.dev, "Using Socket Mode" shows it: apps.connections.open, hello, envelopes,
+// acknowledgements. Knows as much of the Web API as one thread needs.
+
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { envelope } from './stage.ts'
+
+export interface SocketDouble {
+  apiUrl: string
+  /** Address of the picture, for an event's `files`. */
+  pictureUrl: string
+  /** What chat.postMessage was called with. */
+  posted: Record<string, string>[]
+  acknowledged: string[]
+  /** Sends an event to whoever connected last. */
+  send(envelopeId: string, event: Record<string, unknown>): void
+  /** Resolves when so many replies were posted. */
+  replies(count: number): Promise<string[]>
+  close(): void
+}
+
+export async function startSocketDouble(picture: Uint8Array): Promise<SocketDouble> {
+  const posted: Record<string, string>[] = []
+  const acknowledged: string[] = []
+  let socket: WebSocket | undefined
+  const server = createServer(async (request, response) => {
+    const body = await text(request)
+    if (request.url === '/a.png') return void response.end(picture)
+    const answers: Record<string, () => object> = {
+      '/api/auth.test': () => ({ user_id: 'UBOT', bot_id: 'BBOT' }),
+      '/api/apps.connections.open': () => ({ url: `${origin.replace('http', 'ws')}/link` }),
+      '/api/users.info': () => ({ user: { locale: 'de-DE' } }),
+      '/api/chat.postMessage': () => ({
+        ts: `9.${posted.push(Object.fromEntries(new URLSearchParams(body)))}`,
+      }),
+    }
+    const answer = answers[request.url!]?.()
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify(answer ? { ok: true, ...answer } : { ok: false, error: 'unknown_method' }))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const sockets = new WebSocketServer({ server })
+  sockets.on('connection', (connected) => {
+    socket = connected
+    connected.on('message', (data) => acknowledged.push(JSON.parse(String(data)).envelope_id))
+    connected.send(JSON.stringify({ type: 'hello', num_connections: 1, connection_info: { app_id: 'A0' } }))
+  })
+  return {
+    apiUrl: `${origin}/api/`,
+    pictureUrl: `${origin}/a.png`,
+    posted,
+    acknowledged,
+    send(envelope_id, event) {
+      const payload = envelope('T1', event)
+      socket!.send(
+        JSON.stringify({ envelope_id, type: 'events_api', accepts_response_payload: false, payload }),
+      )
+    },
+    async replies(count) {
+      while (posted.length < count) await new Promise((resolve) => setTimeout(resolve, 10))
+      return posted.map((each) => each.text!)
+    },
+    close() {
+      for (const each of sockets.clients) each.terminate()
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+/** A message with the picture, and the bot mentioned in it. */
+export function mentionWith(pictureUrl: string): Record<string, unknown> {
+  return {
+    type: 'message',
+    subtype: 'file_share',
+    channel: 'C1',
+    channel_type: 'channel',
+    user: 'U1',
+    ts: '1.0',
+    text: '<@UBOT>',
+    files: [{ id: 'F1', mimetype: 'image/png', url_private: pictureUrl }],
+  }
+}
