@@ -58,8 +58,11 @@ export async function think(question: Question, platform: Platform, mind: Mind):
     const { said, exchanges } = await lookAt(looks.slice(0, MAX_PICTURES), question, platform, mind, words)
     if (nobodyAsked && exchanges.length === 0) return { exchanges }
     const notes: string[] = []
-    if (exchanges.length > 0) notes.push(words.machineMade)
-    if (exchanges.length > 0 && isFirst && words.locale !== 'en') notes.push(words.englishOnly)
+    // Once in a thread: every platform also marks whoever is no person.
+    if (exchanges.length > 0 && isFirst) {
+      notes.push(words.machineMade)
+      if (words.locale !== 'en') notes.push(words.englishOnly)
+    }
     if (looks.length > MAX_PICTURES) notes.push(words.leftOut(looks.length - MAX_PICTURES))
     const onlyForAsker = question.trigger === 'shortcut' || exchanges.length === 0
     return { reply: { said, notes, onlyForAsker, words }, exchanges, owner }

@@ -1,5 +1,8 @@
 // A reply to an interaction -> in the place of "is thinking...", found again, and taken back. It goes through the
 // interaction's own address, which needs no permission and no token of the bot, for 15 minutes.
+//
+// Putting it in that place can be repeated without harm. What comes beside it cannot: a second part, or what went wrong,
+// for the asker alone. Where a process dies, or Discord's answer is lost, right after one of these, it may come twice.
 
 import { Routes } from 'discord.js'
 import { z } from 'zod'

@@ -212,6 +212,18 @@ describe('a process that dies', () => {
     await next.close()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
   })
+  test('right after it told an asker alone what went wrong tells it twice, the one window there is', async () => {
+    const { discord, channel, ann, folder, bot } = await open({ life: lifeUntil('after the reply') })
+    await discord.invoke(ann, channel, { command: 'ask', options: { question: 'how many?' } })
+    await eventually(() => bot.reported.length > 0)
+    await bot.close()
+    const next = await startBot(discord, { folder, laterMs: LONG_AFTER_MS })
+    await next.desk.idle()
+    await next.close()
+    expect(repliesIn(discord, channel)).toEqual([])
+    const told = repliesIn(discord, channel, ann).map(({ content }) => content)
+    expect(told).toEqual(Array(2).fill(expect.stringMatching(/^I found no picture/)))
+  })
   test('with an interaction leaves one', async () => {
     const { discord, channel, ann, folder, bot } = await open({ life: lifeUntil('after the reply') })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })

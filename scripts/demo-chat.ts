@@ -1,0 +1,116 @@
+// npm run demo:chat: a day in Slack and on Discord without an account. The real adapters and the embedded model answer;
+// the platforms are the stand-ins of the tests, on this machine. Printed as people there would read it.
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { embeddedArtifact } from '../src/builder/embedded.ts'
+import { readConfig } from '../src/config.ts'
+import { type Engine, startEngine } from '../src/job/engine.ts'
+import { openStage, quiet } from '../test/discord/stage.ts'
+import { startSlackStage } from '../test/slack/stage.ts'
+
+const DEMO = join(import.meta.dirname, '../models/demo')
+const picture = (name: string) => readFile(join(DEMO, name))
+
+const heading = (text: string) => console.log(`\n── ${text} ${'─'.repeat(Math.max(0, 72 - text.length))}`)
+const line = (who: string, text: string, depth = 0) => {
+  const [first, ...rest] = text.split('\n')
+  const margin = `${'   '.repeat(depth)}${who.padEnd(9)}`
+  console.log(`${margin}${first}`)
+  for (const more of rest) console.log(`${' '.repeat(margin.length)}${more}`)
+}
+
+const engine = await startEngine({ artifact: await embeddedArtifact(readConfig({}).cacheFolder) })
+console.log(`The model: ${engine.model.name}. ${engine.model.about?.sees ?? ''}`)
+await inSlack(engine)
+await onDiscord(engine)
+await engine.close()
+process.exit()
+
+async function inSlack(engine: Engine): Promise<void> {
+  const slack = await startSlackStage({ engine })
+  const { ann, ben, annId, benId, botId, channel } = slack
+  const names: Record<string, string> = { [annId]: 'ann', [benId]: 'ben', [botId]: 'Glimpse' }
+  const mention = (text: string) => `<@${botId}> ${text}`
+  const shown = (text: string) => text.replace(`<@${botId}>`, '@Glimpse').trim()
+
+  const printThread = async (ts: string, first: string) => {
+    await slack.desk.idle()
+    const { messages } = await ann.conversations.replies({ channel, ts })
+    const [root, ...replies] = messages ?? []
+    line(names[root!.user!] ?? '?', `${shown(root!.text ?? '')} ${first}`.trim())
+    for (const reply of replies) line(names[reply.user!] ?? '?', readable(reply), 1)
+  }
+  /** What its blocks show; the text alone where it has none. */
+  const readable = (message: { text?: string; blocks?: unknown[] }) => {
+    const texts = (message.blocks ?? []).flatMap((block) => textsIn(block))
+    return texts.length > 0 ? texts.join('\n') : shown(message.text ?? '')
+  }
+
+  heading('Slack, #pictures')
+  const first = await slack.upload(ann, [await picture('crab-and-helicopter.png')], mention(''))
+  await slack.desk.idle()
+  await ben.chat.postMessage({ channel, thread_ts: first, text: 'what is on the right?' })
+  await slack.desk.idle()
+  await ben.chat.postMessage({ channel, thread_ts: first, text: 'ha, lovely' })
+  await ann.chat.postMessage({ channel, thread_ts: first, text: mention('what color is the background?') })
+  await printThread(first, '[crab-and-helicopter.png]')
+
+  heading('Slack, several pictures at once')
+  const both = [await picture('guitars.png'), await picture('train-on-white.png')]
+  const second = await slack.upload(ben, both, mention('how many things are there?'))
+  await printThread(second, '[guitars.png] [train-on-white.png]')
+
+  heading('Slack, no picture: only ben sees the answer')
+  await ben.chat.postMessage({ channel, text: mention('what is this?') })
+  await slack.desk.idle()
+  line('ben', '@Glimpse what is this?')
+  const told = slack.calls.filter(({ method }) => method === 'chat.postEphemeral').at(-1)
+  line('Glimpse', told?.body.text ?? '', 1)
+  await slack.close()
+}
+
+async function onDiscord(engine: Engine): Promise<void> {
+  // The stage's engine is a double unless given; it only ever asks it.
+  const stage = await openStage({ engine: engine as never, answers: 'reply' })
+  const { discord, bot, ann, channel } = stage
+  const file = async (filename: string) => ({
+    filename,
+    bytes: await picture(filename),
+    contentType: 'image/png',
+  })
+  const me = `<@${discord.botId}>`
+  const print = (viewer: string) => {
+    for (const { author, content, files, isEphemeral } of discord.read(channel, viewer)) {
+      const attached = files.map((name) => `[${name}]`).join(' ')
+      const text = `${content.replace(me, '@Glimpse')} ${attached}`.trim()
+      line(author === discord.world.bot.username ? 'Glimpse' : author, text, author === 'ann' ? 0 : 1)
+      if (isEphemeral) line('', `(only ${'ann'} sees this)`, 1)
+    }
+  }
+
+  heading('Discord, #pictures')
+  const crab = discord.say(ann, channel, { content: me, files: [await file('crab-and-helicopter.png')] })
+  await quiet(bot)
+  const reply = discord.read(channel).find(({ replyTo }) => replyTo === crab)!
+  discord.say(ann, channel, { content: 'what is on the left?', replyTo: reply.id })
+  await quiet(bot)
+  await discord.invoke(ann, channel, {
+    command: 'caption',
+    options: { image: await file('umbrellas-above-eggplants.png'), question: 'what is at the top?' },
+    locale: 'de',
+  })
+  await quiet(bot)
+  await discord.invoke(ann, channel, { command: 'Describe this image', target: crab })
+  await quiet(bot)
+  print(ann)
+  await stage.close()
+}
+
+/** The words in a block, wherever they stand in it. */
+function textsIn(block: unknown): string[] {
+  if (typeof block !== 'object' || block === null) return []
+  const { text, elements } = block as { text?: unknown; elements?: unknown[] }
+  const own = typeof text === 'string' ? [text] : textsIn(text)
+  return [...own, ...(elements ?? []).flatMap(textsIn)]
+}
