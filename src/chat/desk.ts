@@ -39,6 +39,7 @@ const STALE_MS = 15 * 60_000
 const CLAIM_MS = 30_000
 const HOLD_EVERY_MS = 10_000
 const RESUME_EVERY_MS = 15_000
+const SWEEP_EVERY_MS = 3_600_000
 
 /** Opens the desk; `resume` sets it going again after a stop. */
 export function openDesk(options: DeskOptions): Desk {
@@ -50,6 +51,7 @@ export function openDesk(options: DeskOptions): Desk {
   const inTurn = oneAtATime()
   const running = new Set<Promise<void>>()
   let closed = false
+  let nextSweep = 0
   let resuming: NodeJS.Timeout | undefined
 
   const platformOf = (name: string): Platform => {
@@ -89,7 +91,7 @@ export function openDesk(options: DeskOptions): Desk {
     const holding = setInterval(() => void claim.hold().catch(report), HOLD_EVERY_MS)
     try {
       if (now() - question.askedAt > STALE_MS || (await isWithdrawn(question.id))) return await claim.done([])
-      const { reply, exchanges, owner } = await think(question, platform, mind)
+      const { reply, exchanges, owner, signGone } = await think(question, platform, mind)
       const posted = reply
         ? await deliver(claim, platform, reply, {
             ...around(question.askedAt + STALE_MS),
@@ -102,6 +104,7 @@ export function openDesk(options: DeskOptions): Desk {
         await remember(store, question, exchanges, owner, keepMs, names)
       }
       await claim.done(posted)
+      await signGone
       if (await isWithdrawn(question.id)) await undo(question.id)
     } finally {
       clearInterval(holding)
@@ -129,7 +132,10 @@ export function openDesk(options: DeskOptions): Desk {
     },
     async resume() {
       if (closed) return
-      await store.sweep()
+      if (now() >= nextSweep) {
+        nextSweep = now() + SWEEP_EVERY_MS
+        await store.sweep()
+      }
       const names = platforms.map(({ name }) => name)
       for await (const claim of jobs.takeAbandoned(names)) start(claim)
       resuming = setTimeout(() => void desk.resume().catch(report), RESUME_EVERY_MS).unref()

@@ -36,6 +36,8 @@ export interface Thought {
   exchanges: Exchange[]
   /** Who posted the pictures. */
   owner?: string
+  /** Settles when no sign of work is left to be seen. */
+  signGone: Promise<void>
 }
 
 /** Whoever asks knows within a minute, with some time left to post it. */
@@ -47,7 +49,7 @@ export const MAX_PICTURES = 10
 /** Ends in a reply, in a sentence why there is none, or, where nobody asked, in silence. Throws nothing. */
 export async function think(question: Question, platform: Platform, mind: Mind): Promise<Thought> {
   const words = wordsFor(await platform.localeOf(question))
-  const nobodyAsked = question.trigger === 'automatic'
+  const sign = signOf(platform, question)
   try {
     const { looks, owner, isFirst } = await whatIsMeant(question, platform, mind)
     await checkOwner(question, owner, mind)
@@ -55,24 +57,23 @@ export async function think(question: Question, platform: Platform, mind: Mind):
     if (waitMs !== undefined) throw limitReached(waitMs)
     if (looks.length === 0) throw new Refusal('no_picture')
 
-    const { said, exchanges } = await lookAt(looks.slice(0, MAX_PICTURES), question, platform, mind, words)
-    if (nobodyAsked && exchanges.length === 0) return { exchanges }
+    const shown = looks.slice(0, MAX_PICTURES)
+    const { said, exchanges } = await lookAt(shown, question, platform, mind, words, sign)
+    const isAnswer = exchanges.length > 0
+    if (!isAnswer && question.trigger === 'automatic') return { exchanges, signGone: sign.end() }
     const notes: string[] = []
     // Once in a thread: every platform also marks whoever is no person.
-    if (exchanges.length > 0 && isFirst) {
-      notes.push(words.machineMade)
-      if (words.locale !== 'en') notes.push(words.englishOnly)
-    }
-    if (looks.length > MAX_PICTURES) notes.push(words.leftOut(looks.length - MAX_PICTURES))
-    const onlyForAsker = question.trigger === 'shortcut' || exchanges.length === 0
-    return { reply: { said, notes, onlyForAsker, words }, exchanges, owner }
+    if (isAnswer && isFirst) notes.push(words.machineMade)
+    if (isAnswer && isFirst && words.locale !== 'en') notes.push(words.englishOnly)
+    if (looks.length > shown.length) notes.push(words.leftOut(looks.length - shown.length))
+    const onlyForAsker = question.trigger === 'shortcut' || !isAnswer
+    return { reply: { said, notes, onlyForAsker, words }, exchanges, owner, signGone: sign.end() }
   } catch (error) {
     if (!isKnown(error) && !(error instanceof Refusal)) mind.report(error)
-    if (nobodyAsked) return { exchanges: [] }
+    const signGone = sign.end()
+    if (question.trigger === 'automatic') return { exchanges: [], signGone }
     const said: Said[] = [{ text: problemText(error, words), kind: 'problem', spoiler: false }]
-    return { reply: { said, notes: [], onlyForAsker: true, words }, exchanges: [] }
-  } finally {
-    await platform.endWorking(question)
+    return { reply: { said, notes: [], onlyForAsker: true, words }, exchanges: [], signGone }
   }
 }
 
@@ -112,40 +113,37 @@ async function lookAt(
   platform: Platform,
   mind: Mind,
   words: Words,
+  sign: Sign,
 ): Promise<{ said: Said[]; exchanges: Exchange[] }> {
   const endsAt = mind.now() + THINK_MS
   const engine = await within(mind.engine, THINK_MS)
   const ahead = engine.load
   if (ahead > mind.maxQueue) throw new Refusal('busy', ahead)
-  const stopShowing = question.trigger === 'automatic' ? () => {} : keepShowing(platform, question, ahead)
+  sign.show(ahead)
   const asked = asksForCaption(question.text) ? '' : question.text
   const isQuestion = asked !== ''
   const said: Said[] = []
   const exchanges: Exchange[] = []
-  try {
-    for (const [index, look] of looks.entries()) {
-      const number = looks.length > 1 ? index + 1 : undefined
-      const { picture } = look
-      try {
-        const reply = await answerAbout(
-          engine,
-          look,
-          { ...question, text: asked },
-          platform,
-          endsAt - mind.now(),
-        )
-        const text = (isQuestion ? reply.text : altText(reply.text)) || words.nothing
-        said.push({ number, text, kind: isQuestion ? 'answer' : 'alt', spoiler: picture.spoiler === true })
-        exchanges.push({ picture, sha256: reply.picture, answer: isQuestion ? reply.text : undefined })
-      } catch (error) {
-        // Alone, it is the reply; among others it stands in its place.
-        if (number === undefined) throw error
-        if (!isKnown(error)) mind.report(error)
-        said.push({ number, text: problemText(error, words), kind: 'problem', spoiler: false })
-      }
+  for (const [index, look] of looks.entries()) {
+    const number = looks.length > 1 ? index + 1 : undefined
+    const { picture } = look
+    try {
+      const reply = await answerAbout(
+        engine,
+        look,
+        { ...question, text: asked },
+        platform,
+        endsAt - mind.now(),
+      )
+      const text = (isQuestion ? reply.text : altText(reply.text)) || words.nothing
+      said.push({ number, text, kind: isQuestion ? 'answer' : 'alt', spoiler: picture.spoiler === true })
+      exchanges.push({ picture, sha256: reply.picture, answer: isQuestion ? reply.text : undefined })
+    } catch (error) {
+      // Alone, it is the reply; among others it stands in its place.
+      if (number === undefined) throw error
+      if (!isKnown(error)) mind.report(error)
+      said.push({ number, text: problemText(error, words), kind: 'problem', spoiler: false })
     }
-  } finally {
-    stopShowing()
   }
   return { said, exchanges }
 }
@@ -169,11 +167,33 @@ async function answerAbout(
   })
 }
 
-/** Repeats the sign that work goes on until told to stop. */
-function keepShowing(platform: Platform, question: Question, ahead: number): () => void {
-  void platform.showWorking(question, ahead)
-  const timer = setInterval(() => void platform.showWorking(question, 0), SHOW_EVERY_MS)
-  return () => clearInterval(timer)
+/** What shows a person that their question is worked on. Never waited for before a reply. */
+interface Sign {
+  /** From now on, until it ends. */
+  show(ahead: number): void
+  end(): Promise<void>
+}
+
+function signOf(platform: Platform, question: Question): Sign {
+  let shown: Promise<void> | undefined
+  let timer: NodeJS.Timeout | undefined
+  return {
+    show(ahead) {
+      // Nobody waits for what nobody asked.
+      if (question.trigger === 'automatic') return
+      shown = platform.showWorking(question, ahead)
+      timer = setInterval(() => {
+        shown = platform.showWorking(question, 0)
+      }, SHOW_EVERY_MS)
+    },
+    async end() {
+      clearInterval(timer)
+      if (!shown) return
+      // Taken away before it is there it would stay.
+      await shown
+      await platform.endWorking(question)
+    },
+  }
 }
 
 async function within<T>(work: Promise<T>, ms: number): Promise<T> {

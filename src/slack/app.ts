@@ -70,10 +70,9 @@ const memorySchema = z.object({ team: z.string(), user: z.string(), channel: z.s
 type ViewMemory = z.infer<typeof memorySchema>
 
 /** A message event: a message, or what became of one. */
-const changeSchema = z.looseObject({
+const changeSchema = messageSchema.extend({
   channel: z.string(),
   channel_type: z.string().nullish(),
-  subtype: z.string().nullish(),
   deleted_ts: z.string().nullish(),
   message: messageSchema.nullish(),
   previous_message: messageSchema.nullish(),
@@ -121,13 +120,17 @@ export function slackApp(options: SlackAppOptions): SlackApp {
   })
 
   app.event('app_mention', async ({ event, body }) => {
-    const message = messageSchema.parse(event)
-    const question = questionOfMessage(message, await around(body, event.channel, false))
+    const message = messageSchema.safeParse(event)
+    if (!message.success) return
+    const question = questionOfMessage(message.data, await around(body, event.channel, false))
     if (question) await desk.accept(question, question.pictures.length > 0 ? 0 : HOLD_MS)
   })
 
   app.event('message', async ({ event, body }) => {
-    const change = changeSchema.parse(event)
+    // Of some other shape, it is no message of a person.
+    const parsed = changeSchema.safeParse(event)
+    if (!parsed.success) return
+    const change = parsed.data
     const isDirect = change.channel_type === 'im' || change.channel.startsWith('D')
     const here = await around(body, change.channel, isDirect)
     const gone = goneIn(change)
@@ -136,9 +139,7 @@ export function slackApp(options: SlackAppOptions): SlackApp {
       return await desk.withdraw(editedId(questionId(here, gone)))
     }
     const question =
-      change.subtype === 'message_changed'
-        ? questionOfEdit(change, here)
-        : questionOfMessage(messageSchema.parse(event), here)
+      change.subtype === 'message_changed' ? questionOfEdit(change, here) : questionOfMessage(change, here)
     if (question) await desk.accept(question)
   })
 

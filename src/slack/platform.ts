@@ -104,7 +104,7 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
       await showSign(question, ahead > 0 ? words.waiting(ahead) : words.looking)
     },
     async endWorking(question) {
-      if (question.trigger !== 'automatic') await showSign(question, '')
+      await showSign(question, '')
     },
 
     post: (question, reply) => postReply(client, question, reply),

@@ -6,7 +6,7 @@
 
 import { createHash, randomUUID } from 'node:crypto'
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join } from 'node:path'
 import { SetupError } from '../errors.ts'
 import { oneAtATime } from '../turns.ts'
 import { checkKey, type Store, type Stored } from './store.ts'
@@ -85,10 +85,14 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
       }),
     remove: (key) => inTurn(key, () => rm(pathOf(key), { force: true })),
     async list(prefix) {
-      const names = await readdir(folder, { recursive: true, withFileTypes: true })
+      const below = prefix.slice(0, prefix.lastIndexOf('/') + 1)
+      const names = await readdir(join(folder, below)).catch((error: unknown) => {
+        if (isMissing(error)) return []
+        throw error
+      })
       return names
-        .filter((entry) => entry.isFile() && !entry.name.startsWith(WRITING))
-        .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+        .filter((name) => !name.startsWith(WRITING))
+        .map((name) => `${below}${name}`)
         .filter((key) => key.startsWith(prefix))
     },
     async sweep() {

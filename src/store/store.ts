@@ -18,7 +18,7 @@ export interface Store {
   /** The new version; undefined when the value is no longer `version`. Without `version` whatever is there. */
   replace(key: string, bytes: Uint8Array, ttlMs: number, version?: string): Promise<string | undefined>
   remove(key: string): Promise<void>
-  /** Keys that begin so, in no order. */
+  /** Keys that begin so, in no order: `jobs/` gives those right below it. */
   list(prefix: string): Promise<string[]>
   /** Removes what is past its time. */
   sweep(): Promise<void>

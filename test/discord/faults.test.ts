@@ -254,11 +254,11 @@ test('no error that is reported holds a token, a question or an address with one
 })
 
 // Each run has its own faults, drawn from its seed, and at times a death on the way.
-test('60 runs with faults from a seed end with exactly one whole reply each', async () => {
+test('40 runs with faults from a seed end with exactly one whole reply each', async () => {
   const { discord, channel, ann, at, folder, bot } = await open({ isOffline: true })
   await bot.close()
   const around = { me: discord.botId, now: Date.now(), messageContent: false }
-  for (let seed = 0; seed < 60; seed++) {
+  for (let seed = 0; seed < 40; seed++) {
     const random = xoroshiro128plus(seed)
     const upTo = (most: number) => uniformInt(random, 0, most)
     const isLong = upTo(1) === 0

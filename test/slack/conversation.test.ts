@@ -46,6 +46,16 @@ describe('in a channel', () => {
     expect(blocks).toContain('Described by a machine')
   })
 
+  test('a sign shows that it looks, and is gone with the reply', async () => {
+    slack.calls.length = 0
+    const ts = await uploaded(mention(''))
+    expect(slack.calls.map(({ method }) => method)).toEqual(
+      expect.arrayContaining(['reactions.add', 'reactions.remove']),
+    )
+    const { message } = await slack.ann.reactions.get({ channel: slack.channel, timestamp: ts })
+    expect(message?.reactions ?? []).toEqual([])
+  })
+
   test('a mention with a picture and a question is answered', async () => {
     const ts = await uploaded(mention('how many?'))
     expect(await textsOf(ts)).toEqual(['answer 1 to how many?'])

@@ -57,4 +57,6 @@ process.on('message', ({ eventsUrl }) => {
   webhooks.register({ url: eventsUrl, events: ['*'], active: true, owner: 'slack' })
   process.send({ listening: true })
 })
+// Whoever started it may have been killed.
+process.on('disconnect', () => process.exit())
 process.send({ url: `http://127.0.0.1:${free}` })
