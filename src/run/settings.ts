@@ -5,6 +5,8 @@ import { AskError } from '../errors.ts'
 
 const positive = z.number().int().min(1)
 const id = z.number().int().nonnegative()
+/** Models have one or two; each step looks through all of them. */
+const MAX_ENDS = 64
 
 export const generationSettings = z.strictObject({
   num_beams: positive.max(16).describe('beams kept side by side; 1 is greedy or sampling'),
@@ -27,7 +29,7 @@ export const generationSettings = z.strictObject({
     .min(0)
     .describe("end tokens are forbidden before this many, the picture's queries and the prompt included"),
   eos_token_id: z
-    .union([id, z.array(id).min(1)])
+    .union([id, z.array(id).min(1).max(MAX_ENDS)])
     .nullable()
     .describe("ids that end an answer, in place of the model's"),
   no_repeat_ngram_size: z.number().int().min(0).describe('no run of this many tokens twice; 0 is off'),
