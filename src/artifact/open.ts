@@ -6,6 +6,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { ArtifactError } from '../errors.ts'
+import { shellWord } from '../shell.ts'
 import { MANIFEST, type Manifest, manifestSchema } from './contract.ts'
 
 /** Throws ArtifactError `no_artifact` or `damaged_artifact`. Sizes are compared; see verifyFiles for contents. */
@@ -14,13 +15,13 @@ export async function openArtifact(folder: string): Promise<Manifest> {
     if (await stat(join(folder, 'config.json')).catch(() => undefined)) {
       throw new ArtifactError(
         'no_artifact',
-        `Expected an artifact but ${folder} is a checkpoint. Build it into another folder: npx glimpse build ${folder} --out <folder>`,
+        `Expected an artifact but ${folder} is a checkpoint. Build it into another folder: npx glimpse build ${shellWord(folder)} --out <folder>`,
         { cause },
       )
     }
     throw new ArtifactError(
       'no_artifact',
-      `Expected an artifact with ${MANIFEST} in ${folder} but can't read it. Make one: npx glimpse build <checkpoint> --out ${folder}`,
+      `Expected an artifact with ${MANIFEST} in ${folder} but can't read it. Make one: npx glimpse build <checkpoint> --out ${shellWord(folder)}`,
       { cause },
     )
   })

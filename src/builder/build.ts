@@ -4,8 +4,8 @@
 // usable, and an artifact that was there stays until then.
 
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
 import {
   FORMAT,
   LANGUAGE,
@@ -29,6 +29,7 @@ import { withThreads } from '../quantize/threads.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
 import { type Arriving, lastTurnsOf, openJournal, turnOf } from './arriving.ts'
+import { diskError, isOfDisk, makeFolder } from './disk.ts'
 import { saysAnything, tryOut } from './trial.ts'
 
 /** Opening takes about as much memory again; what is larger is tried where it is told to. */
@@ -45,6 +46,8 @@ export interface BuildOptions {
   trial?: boolean
   /** Weights that are on their way, in place of files in the checkpoint's folder. */
   arriving?: Arriving
+  /** What an error tells to change for another destination; --out unless given. */
+  elsewhere?: string
   onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
 }
 
@@ -58,14 +61,14 @@ export async function buildArtifact(
   // Through links: what is replaced is the folder, not the link to it.
   const target = await realpath(destination).catch(() => resolve(destination))
   return await withThreads(() => build(source, target, options)).catch((error: unknown) => {
-    throw isOfDisk(error) ? diskError(target, error) : error
+    throw isOfDisk(error) ? diskError(target, error, options.elsewhere) : error
   })
 }
 
 async function build(checkpoint: string, target: string, options: BuildOptions): Promise<Manifest> {
   const name = options.name ?? basename(checkpoint)
   if (name === '') throw new SetupError('no_name', 'Expected a name for the model but got none. Give --name.')
-  await checkDestination(target)
+  await checkDestination(target, options.elsewhere)
   const configText = await readText(checkpoint, 'config.json')
   if (configText === undefined) {
     throw new ArtifactError(
@@ -143,7 +146,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
         : await passTrial(checkpoint, partial, options)
       await writeManifest(partial, manifest)
     }
-    await moveIntoPlace(partial, target)
+    await moveIntoPlace(partial, target, options.elsewhere)
     return manifest
   } finally {
     await files.close()
@@ -181,7 +184,7 @@ const OURS = new Set([
 ])
 
 /** Throws unless nothing, an empty folder or an artifact stands there: anything else is left alone. */
-async function checkDestination(target: string): Promise<void> {
+async function checkDestination(target: string, elsewhere = '--out'): Promise<void> {
   const isFile = await stat(target).then(
     (info) => !info.isDirectory(),
     () => false,
@@ -192,17 +195,17 @@ async function checkDestination(target: string): Promise<void> {
   if (foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
   throw new SetupError(
     'destination_taken',
-    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another --out.`,
+    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another ${elsewhere}.`,
   )
 }
 
 /** A folder can't be renamed onto a full one, so what is there steps aside first, and comes back if that fails. */
-async function moveIntoPlace(partial: string, target: string): Promise<void> {
+async function moveIntoPlace(partial: string, target: string, elsewhere?: string): Promise<void> {
   const old = `${target}.old-${randomUUID()}`
   try {
     // More than one turn where another build of the same artifact ends meanwhile: the later one stays.
     while (!(await renamed(partial, target, ['ENOTEMPTY', 'EEXIST']))) {
-      await checkDestination(target)
+      await checkDestination(target, elsewhere)
       await rm(old, { recursive: true, force: true })
       await renamed(target, old, ['ENOENT'])
     }
@@ -303,34 +306,6 @@ async function readAbout(checkpoint: string): Promise<object | undefined> {
   throw new ArtifactError(
     'bad_config',
     'Expected a JSON object in words.json but it holds something else. Correct or remove it.',
-  )
-}
-
-/** Not mkdir's own `recursive`: asked for a folder in /proc, it never returns (Node 20). */
-async function makeFolder(path: string): Promise<void> {
-  const parent = dirname(path)
-  if (!(await stat(parent).catch(() => undefined))) {
-    // Another build may make it meanwhile.
-    await makeFolder(parent).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error
-    })
-  }
-  await mkdir(path)
-}
-
-/** What a system call refused, or a path that no system call takes. */
-export function isOfDisk(error: unknown): error is NodeJS.ErrnoException {
-  return (
-    error instanceof Error &&
-    ('syscall' in error || ('code' in error && error.code === 'ERR_INVALID_ARG_VALUE'))
-  )
-}
-
-export function diskError(target: string, cause: NodeJS.ErrnoException): SetupError {
-  return new SetupError(
-    'disk_refused',
-    `Expected to write the artifact ${target} but the disk refused: ${cause.message}. Make room, allow writing, or give another --out.`,
-    { cause },
   )
 }
 

@@ -22,8 +22,14 @@ export async function embeddedArtifact(cacheFolder: string): Promise<string> {
       () => true,
       () => false,
     )
-  if (!usable)
-    await buildArtifact(EMBEDDED_CHECKPOINT, folder, { precision: PRECISION, name: 'glimpse-pico' })
+  if (!usable) {
+    const elsewhere = 'GLIMPSE_CACHE'
+    await buildArtifact(EMBEDDED_CHECKPOINT, folder, {
+      precision: PRECISION,
+      name: 'glimpse-pico',
+      elsewhere,
+    })
+  }
   return folder
 }
 

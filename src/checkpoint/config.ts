@@ -178,12 +178,11 @@ function contradictions({ vision, qformer, text, num_query_tokens, image_token_i
       `text_config.word_embed_proj_dim ${text.word_embed_proj_dim} differs from hidden_size ${text.hidden_size}`,
     )
   }
-  for (const axis of [0, 1] as const) {
-    if (vision.image_size[axis] < vision.patch_size[axis]) {
-      problems.push(
-        `vision_config.image_size ${vision.image_size[axis]} is smaller than a patch of ${vision.patch_size[axis]}`,
-      )
-    }
+  const { image_size, patch_size } = vision
+  if (image_size[0] < patch_size[0] || image_size[1] < patch_size[1]) {
+    problems.push(
+      `vision_config.image_size ${image_size.join('x')} is smaller than a patch of ${patch_size.join('x')}`,
+    )
   }
   const { bos_token_id, pad_token_id, eos_token_id } = text
   for (const [name, id] of Object.entries({ image_token_id, bos_token_id, pad_token_id, eos_token_id })) {

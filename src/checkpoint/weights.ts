@@ -13,9 +13,6 @@ export interface Weight extends Matrix {
   format: Format
 }
 
-/** More names than this in one error help nobody. */
-const MAX_LISTED = 20
-
 interface Ledger {
   read: Set<string>
   missing: string[]
@@ -97,8 +94,32 @@ export class Weights {
 
 function part(title: string, names: string[]): string {
   if (names.length === 0) return ''
-  const rest = names.length > MAX_LISTED ? `, and ${names.length - MAX_LISTED} more` : ''
-  return `${names.length} ${title}: ${names.slice(0, MAX_LISTED).join(', ')}${rest}`
+  return `${names.length} ${title}: ${foldLayers(names).join(', ')}`
+}
+
+/** What is said of many layers alike is said once, and nothing is left out: `layers.0.fc`, `layers.1.fc` -> `layers.0-1.fc`. */
+function foldLayers(names: readonly string[]): string[] {
+  const layersOf = new Map<string, { before: string; layers: number[]; after: string }>()
+  for (const name of names) {
+    const [, before = name, layer, after = ''] = /^([^ ]*?\.)(0|[1-9]\d{0,8})(\..*)$/.exec(name) ?? []
+    const key = JSON.stringify([before, after, layer === undefined])
+    const entry = layersOf.get(key) ?? { before, layers: [], after }
+    layersOf.set(key, entry)
+    if (layer !== undefined) entry.layers.push(Number(layer))
+  }
+  return [...layersOf.values()].map(({ before, layers, after }) => `${before}${rangesText(layers)}${after}`)
+}
+
+/** [0, 1, 2] -> `0-2`; [5, 0, 1] -> `{0-1,5}`. */
+function rangesText(numbers: readonly number[]): string {
+  const ranges: { from: number; to: number }[] = []
+  for (const one of [...new Set(numbers)].sort((a, b) => a - b)) {
+    const last = ranges.at(-1)
+    if (last?.to === one - 1) last.to = one
+    else ranges.push({ from: one, to: one })
+  }
+  const texts = ranges.map(({ from, to }) => (from === to ? `${from}` : `${from}-${to}`))
+  return texts.length > 1 ? `{${texts.join(',')}}` : texts.join('')
 }
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {

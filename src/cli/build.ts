@@ -6,6 +6,7 @@ import type { Manifest } from '../artifact/contract.ts'
 import { buildArtifact } from '../builder/build.ts'
 import { BusyError } from '../errors.ts'
 import { PRECISIONS, type Precision } from '../quantize/recipes.ts'
+import { shellWord } from '../shell.ts'
 
 const HELP = `
 The checkpoint is a folder as Hugging Face lays it out: config.json, *.safetensors, preprocessor_config.json,
@@ -79,7 +80,7 @@ export function buildCommand(): Command {
           process.stdout.write(
             `${manifest.name} at ${manifest.precision}: ${megabytes(bytes)} MB in ${options.out}, from ${megabytes(manifest.source.weight_bytes)} MB of weights\n` +
               saidIn(manifest) +
-              `Try it: npx glimpse caption --model ${options.out} <picture>\n`,
+              `Try it: npx glimpse caption --model ${shellWord(options.out)} <picture>\n`,
           )
         } finally {
           bar.stop()

@@ -7,6 +7,7 @@ import { Command, Option } from 'commander'
 import { readConfig } from '../config.ts'
 import { pull } from '../hub/pull.ts'
 import { PRECISIONS, type Precision } from '../quantize/recipes.ts'
+import { shellWord } from '../shell.ts'
 import { megabytes, saidIn } from './build.ts'
 
 const HELP = `
@@ -61,7 +62,7 @@ export function pullCommand(): Command {
         process.stdout.write(
           `${name} (${manifest.source.commit?.slice(0, 7)}) at ${manifest.precision}: ${megabytes(bytes)} MB in ${flags.out}, from ${megabytes(manifest.source.weight_bytes)} MB of weights\n` +
             saidIn(manifest) +
-            `Try it: npx glimpse caption --model ${flags.out} <picture>\n`,
+            `Try it: npx glimpse caption --model ${shellWord(flags.out)} <picture>\n`,
         )
       } finally {
         progress.stop()

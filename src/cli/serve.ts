@@ -8,6 +8,7 @@ import { isKnown } from '../errors.ts'
 import { type Engine, startEngine } from '../job/engine.ts'
 import { type Chat, openChat } from '../serve/chat.ts'
 import { type RunningServer, startServer } from '../serve/server.ts'
+import { curlField, shellWord } from '../shell.ts'
 import { addModelFlags, type ModelFlags, modelFor, parserOf } from './flags.ts'
 
 const SAMPLE = fileURLToPath(new URL('../../models/demo/crab-and-helicopter.png', import.meta.url))
@@ -101,8 +102,8 @@ function welcome(url: string, model: string, folder: string, chats: readonly str
 Glimpse is ready with ${model}.
 
   Page           ${url}/
-  HTTP           curl -F image=@${sample} ${url}/v1/caption
-  Command line   npx glimpse ask${folder === '' ? '' : ` --model ${folder}`} ${sample} "what is on the left?"${chats.map((name) => `\n  ${name.padEnd(14)} listening`).join('')}
+  HTTP           curl -F ${curlField('image', sample)} ${url}/v1/caption
+  Command line   npx glimpse ask${folder === '' ? '' : ` --model ${shellWord(folder)}`} ${shellWord(sample)} "what is on the left?"${chats.map((name) => `\n  ${name.padEnd(14)} listening`).join('')}
 
 Ctrl-C stops it.
 `

@@ -37,6 +37,12 @@ export const AS_SEEN: PictureRule = { alpha: 'white', orientation: 'apply', deep
 /** Today's phones reach 50 million pixels; decoded that is 150 MB, 200 MB while alpha is still there. */
 export const MAX_PIXELS = 50_000_000
 
+/**
+ * JPEG's own limit, and more than any panorama has. libvips goes through a picture row by row: one of 1 x 50 million
+ * took 20 s.
+ */
+export const MAX_SIDE_PIXELS = 65_535
+
 /** Colour, black and alpha: a file with more bands is a measurement, not a picture. */
 const MAX_CHANNELS = 5
 
@@ -63,7 +69,7 @@ export async function decode(bytes: Uint8Array, rule: PictureRule): Promise<Rgb>
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const header = await readHeader(file, format)
   const frame = format === 'gif' ? firstFrame(bytes) : undefined
-  if (frame) refuseTooMany(frame.canvasWidth, frame.canvasHeight)
+  if (frame) refuseTooLarge(frame.canvasWidth, frame.canvasHeight)
   const turn = rule.orientation === 'apply' || format === 'tiff' // Pillow itself turns TIFF (load_end)
 
   const picture = open(file, turn)
@@ -93,7 +99,7 @@ async function readHeader(file: Buffer, format: Format): Promise<Metadata> {
   }
   const { width, height, channels, depth, space } = header
   if (!(width >= 1 && height >= 1)) throw damaged(format, undefined)
-  refuseTooMany(width, height)
+  refuseTooLarge(width, height)
   if (format === 'avif' && header.compression !== 'av1') throw notAPicture('a HEIC picture')
   const eight = depth === 'uchar'
   const sixteen = depth === 'ushort' && (space === 'rgb16' || space === 'grey16')
@@ -103,7 +109,10 @@ async function readHeader(file: Buffer, format: Format): Promise<Metadata> {
   return header
 }
 
-function refuseTooMany(width: number, height: number): void {
+function refuseTooLarge(width: number, height: number): void {
+  if (Math.max(width, height) > MAX_SIDE_PIXELS) {
+    throw tooLarge(`sides of at most ${MAX_SIDE_PIXELS} pixels but got ${width} x ${height}`)
+  }
   if (width * height > MAX_PIXELS) throw tooLarge(`at most ${MAX_PIXELS} pixels but got ${width} x ${height}`)
 }
 

@@ -9,7 +9,7 @@ import type { Model } from '../run/model.ts'
 import { runQueries } from '../run/queries.ts'
 import { completeSettings, type GenerationSettings } from '../run/settings.ts'
 import { runVision } from '../run/vision.ts'
-import { type Turn, toPrompt } from '../tokens/prompt.ts'
+import { type Turn, toPrompt, turnText } from '../tokens/prompt.ts'
 import type { Ask, Reply } from './ask.ts'
 import { stopwatch } from './clock.ts'
 import type { Memory } from './memory.ts'
@@ -85,21 +85,35 @@ function checkEnds({ manifest }: Model, settings: GenerationSettings): void {
 /** The prompt's text and ids, without as many of the oldest turns as it takes to leave room for an answer. */
 function fitPrompt(model: Model, ask: Ask): { text: string; ids: number[] } {
   const { max_positions, queries } = model.manifest.sizes
-  const least = 1
-  let history: readonly Turn[] = ask.history ?? []
+  const room = max_positions - queries - 1
+  let history = ask.prompt === undefined ? newestOf(model, ask, room) : []
   while (true) {
     const text = ask.prompt ?? toPrompt(ask.question, history)
     // Without words transformers lets the text begin by itself, whatever the tokenizer would put there.
     const ids = text === '' ? [model.manifest.tokens.bos_token_id] : model.tokenizer.encode(text)
-    if (queries + ids.length + least <= max_positions) return { text, ids }
-    if (ask.prompt !== undefined || history.length === 0) {
+    if (ids.length <= room) return { text, ids }
+    if (history.length === 0) {
       throw new AskError(
         'question_too_long',
-        `Expected a question of at most ${max_positions - queries - least} tokens but got ${ids.length}. Ask in fewer words.`,
+        `Expected a question of at most ${room} tokens but got ${ids.length}. Ask in fewer words.`,
       )
     }
     history = history.slice(1)
   }
+}
+
+/**
+ * The newest turns that have room, and one more: tokens may join across turns, so the last word is with the whole
+ * prompt. No turn is encoded more than once and none older is looked at, however long a conversation comes.
+ */
+function newestOf({ tokenizer }: Model, { question, history = [] }: Ask, room: number): readonly Turn[] {
+  let from = history.length
+  let used = from === 0 ? 0 : tokenizer.encode(toPrompt(question)).length
+  while (from > 0 && used <= room) {
+    from--
+    used += tokenizer.encode(` ${turnText(history[from]!)}`).length
+  }
+  return history.slice(from)
 }
 
 /** Ids -> pieces of text, each as soon as none of its characters is left half. */

@@ -9,7 +9,7 @@ import type { FromThread, ModelCard, Start, ToThread } from './protocol.ts'
 export interface Hooks {
   /** Told each new piece of text while a single answer is made without beams. */
   onToken?: (text: string) => void
-  /** Ends the run, waiting or under way, with BusyError `cancelled`. */
+  /** Ends the run, waiting or under way, with BusyError `cancelled`, at once. */
   signal?: AbortSignal
 }
 
@@ -25,14 +25,25 @@ export interface Engine {
   close(): Promise<void>
 }
 
+/** How long the thread may go on with what nobody waits for any more; then it is terminated. */
+export interface Patience {
+  /** After its asker was told of a deadline or left. A new thread takes its place. */
+  endedMs: number
+  /** After `close()`. */
+  closingMs: number
+}
+
+/** A thread hears that it is to stop between two runs of graphs: longer than one of a large model takes on a slow machine. */
+const PATIENCE: Patience = { endedMs: 10_000, closingMs: 8_000 }
+
 interface Job {
   id: number
   ask: Ask
   hooks: Hooks
   takenAt: number
   startedAt: number
-  /** What went wrong on this side while the thread went on: told when the thread is done. */
-  failure?: unknown
+  /** Its asker has been told: what the thread still says of it is dropped. */
+  ended?: boolean
   resolve: (reply: Reply) => void
   reject: (error: unknown) => void
 }
@@ -54,15 +65,22 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 /**
  * Opens the artifact in a thread of its own. `onPreparing` is told when it is first laid out for this processor, which
  * takes a while. `file` is the thread's code. Throws ArtifactError.
+ *
+ * A thread deep in one native call hears nothing. So deadlines and cancelling are answered on this side, and a thread
+ * that does not come back is given up.
  */
 export async function startEngine(
   { onPreparing, ...options }: Start & { onPreparing?: () => void },
   file: URL = THREAD,
+  patience: Patience = PATIENCE,
 ): Promise<Engine> {
   let thread: Thread | undefined = await startThread(options, file, onPreparing)
   let starting: Promise<void> | undefined
   let closing: Promise<void> | undefined
+  /** What the thread is at, whether or not anybody still waits for it. */
   let running: Job | undefined
+  let overdue: NodeJS.Timeout | undefined
+  let givenUp = false
   const waiting: Job[] = []
   let nextId = 1
   const { model } = thread
@@ -74,8 +92,9 @@ export async function startEngine(
     // Out of memory, or a bug: who was being answered is told, everybody else goes on with a new thread.
     void to.exited.then(() => {
       thread = undefined
+      givenUp = false
       const job = running
-      running = undefined
+      setFree()
       job?.reject(closing ? closingError() : restartingError())
       if (!closing) restart()
     })
@@ -85,9 +104,8 @@ export async function startEngine(
     const job = running
     if (!job || !('id' in message) || message.id !== job.id) return
     if (message.kind === 'token') return tell(job, message.text)
-    running = undefined
-    if (job.failure !== undefined) job.reject(job.failure)
-    else if (message.kind === 'error') job.reject(fromWire(message.error))
+    setFree()
+    if (message.kind === 'error') job.reject(fromWire(message.error))
     else {
       const timings_ms = afterWaiting(message.reply.timings_ms, job.startedAt - job.takenAt)
       job.resolve({ ...message.reply, timings_ms })
@@ -96,13 +114,17 @@ export async function startEngine(
   }
 
   const tell = (job: Job, text: string) => {
-    if (job.failure !== undefined) return
+    if (job.ended) return
     try {
       job.hooks.onToken?.(text)
     } catch (error) {
-      job.failure = error
-      end(job, cancelledError())
+      end(job, cancelledError(), error)
     }
+  }
+
+  const setFree = () => {
+    running = undefined
+    clearTimeout(overdue)
   }
 
   /** After a restart that failed nothing is tried until somebody asks again. */
@@ -130,19 +152,29 @@ export async function startEngine(
     try {
       send({ kind: 'answer', id: job.id, ask: job.ask, stream: job.hooks.onToken !== undefined })
     } catch (cause) {
-      running = undefined
+      setFree()
       job.reject(new AskError('bad_ask', 'Expected an ask of plain values but it holds others.', { cause }))
       startNext()
     }
   }
 
-  /** A job that waits ends at once; one under way ends at the next token or stage. */
-  const end = (job: Job, error: BusyError) => {
+  /** The asker is told at once; the thread stops at the next token or stage, or is given up. */
+  const end = (job: Job, error: BusyError, told: unknown = error) => {
+    if (job.ended) return
+    job.ended = true
+    job.reject(told)
     const place = waiting.indexOf(job)
-    if (place >= 0) {
-      waiting.splice(place, 1)
-      job.reject(error)
-    } else if (running === job) send({ kind: 'cancel', id: job.id, error: toWire(error) })
+    if (place >= 0) waiting.splice(place, 1)
+    else if (running === job) {
+      send({ kind: 'cancel', id: job.id, error: toWire(error) })
+      overdue = setTimeout(giveUp, patience.endedMs)
+    }
+  }
+
+  /** The new thread waits until the old one is gone: a model may not fit into memory twice. */
+  const giveUp = () => {
+    givenUp = true
+    void thread?.worker.terminate()
   }
 
   const dismiss = (error: unknown) => {
@@ -153,9 +185,11 @@ export async function startEngine(
     dismiss(closingError())
     await starting
     if (!thread) return
-    if (running) send({ kind: 'cancel', id: running.id, error: toWire(closingError()) })
+    if (running) end(running, closingError())
     send({ kind: 'close' })
+    const bound = setTimeout(giveUp, patience.closingMs)
     await thread.exited
+    clearTimeout(bound)
   }
 
   listen(thread)
@@ -165,7 +199,7 @@ export async function startEngine(
       return waiting.length + (running ? 1 : 0)
     },
     get ready() {
-      return thread !== undefined && closing === undefined
+      return thread !== undefined && !givenUp && closing === undefined
     },
     async answer(ask, hooks = {}) {
       const { signal } = hooks

@@ -16,7 +16,7 @@ const { artifact, threads, prepack, memory } = workerData as Start
 const port = parentPort!
 const say = (message: FromThread) => port.postMessage(message)
 
-const cancelled = new Map<number, WireError>()
+let current: { id: number; cancelled?: WireError } | undefined
 let underWay: Promise<void> = Promise.resolve()
 
 openModel(artifact, {
@@ -41,7 +41,8 @@ async function hear(model: Model, known: Memory, message: ToThread): Promise<voi
       underWay = run(model, known, message.id, message.ask, message.stream)
       return
     case 'cancel':
-      cancelled.set(message.id, message.error)
+      // One that comes after its run has ended is of no use to anybody.
+      if (current?.id === message.id) current.cancelled = message.error
       return
     case 'close':
       // A session must not be released while it runs.
@@ -52,17 +53,16 @@ async function hear(model: Model, known: Memory, message: ToThread): Promise<voi
 }
 
 async function run(model: Model, known: Memory, id: number, ask: Ask, stream: boolean): Promise<void> {
+  const mine: typeof current = { id }
+  current = mine
   const check = () => {
-    const reason = cancelled.get(id)
-    if (reason) throw fromWire(reason)
+    if (mine.cancelled) throw fromWire(mine.cancelled)
   }
   const onToken = stream ? (text: string) => say({ kind: 'token', id, text }) : undefined
   try {
     say({ kind: 'reply', id, reply: await answer(model, known, ask, { check, onToken }) })
   } catch (error) {
     say({ kind: 'error', id, error: toWire(error) })
-  } finally {
-    cancelled.delete(id)
   }
 }
 

@@ -3,7 +3,7 @@
 // transformers 5.18, GenerationMixin._beam_search and its helpers in generation/utils.py, one item at a time.
 // Running beams are those still growing; finished ones sit in `num_beams` places, each with its length-adjusted score.
 
-import { drawSeveral, type Random, topIndices } from './draw.ts'
+import { checkChoice, drawSeveral, type Random, topIndices } from './draw.ts'
 import type { GenerationSettings } from './settings.ts'
 
 /** Stands for minus infinity where scores are still added to. */
@@ -59,6 +59,12 @@ export class BeamSearch {
     // Enough candidates that num_beams of them go on even if every end token is among them.
     const count = Math.min(Math.max(2, 1 + this.#endIds.size) * num_beams, totals.length)
     const picked = do_sample ? drawSeveral(totals, count, this.#random) : topIndices(totals, count)
+    const best = totals[picked[0]!]!
+    if (!this.#places.some(({ finished }) => finished)) checkChoice(best)
+    else if (best === -Infinity) {
+      this.done = true
+      return { ids: [], from: [] }
+    }
     const length = this.#running[0]!.ids.length + 1
     const candidates = picked.map((index) => {
       const from = Math.floor(index / V)

@@ -2,6 +2,7 @@
 
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64'
 import { mersenne } from 'pure-rand/generator/mersenne'
+import { AskError } from '../errors.ts'
 import { softmax } from './processors.ts'
 
 /** A number in [0, 1). */
@@ -11,6 +12,15 @@ export function randomFrom(seed: number): Random {
   // Small seeds that differ by one must not begin alike: the Mersenne twister spreads its seed over its whole state.
   const generator = mersenne(seed)
   return () => uniformFloat64(generator)
+}
+
+/** Of what was chosen: an infinite score means that there was nothing to choose from. Throws AskError `bad_settings`. */
+export function checkChoice(score: number): void {
+  if (Number.isFinite(score)) return
+  throw new AskError(
+    'bad_settings',
+    'Expected a token that may come next but the settings leave none. Ask for fewer tokens, or loosen no_repeat_ngram_size, min_length and min_new_tokens.',
+  )
 }
 
 /** Index of the largest score; the first of equals. */

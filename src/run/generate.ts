@@ -2,7 +2,7 @@
 
 import type { Manifest } from '../artifact/contract.ts'
 import { BeamSearch } from './beams.ts'
-import { drawOne, likeliest, type Random, randomFrom } from './draw.ts'
+import { checkChoice, drawOne, likeliest, type Random, randomFrom } from './draw.ts'
 import { Decoding, type Language, type Row } from './language.ts'
 import { type Context, logSoftmax, processorsFor } from './processors.ts'
 import type { GenerationSettings } from './settings.ts'
@@ -89,6 +89,7 @@ async function followOne(
       const context = contextOf(model, thread.asked, thread.ids)
       for (const process of processors) process(scores, context)
       const id = do_sample ? drawOne(scores, random) : likeliest(scores)
+      checkChoice(scores[id]!)
       thread.ids.push(id)
       if (thread === threads[0] && threads.length === 1) watch.onToken?.(id)
     })

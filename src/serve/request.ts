@@ -11,32 +11,33 @@ import { AskError, BusyError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import type { Ask } from '../job/ask.ts'
 import { generationSettings } from '../run/settings.ts'
+import { boundaryOf, checkForm, checkJson, checkWords, MAX_WORDS_BYTES } from './bounds.ts'
 
 const MIB = 1024 * 1024
-/** What may come around the picture: words, history, settings. */
-const MAX_WORDS_BYTES = MIB / 4
 /** Four characters carry three bytes (RFC 4648, section 4). */
 const BASE64_OVERHEAD = 4 / 3
-/** Three times the fields there are; a body of a million parts is not worth parsing. */
-const MAX_PARTS = 64
-const MAX_QUESTION_CHARACTERS = 2_000
+/** Of a question, a prompt, and each question and answer before. */
+const MAX_CHARACTERS = 2_000
 /** The language model reads the last few at best. */
 const MAX_TURNS = 100
 /** So many faults are named in one answer. */
 const MAX_FAULTS = 5
 
 /** Half of a surrogate pair is no text, and tokenizers fail on it. */
-const text = z.string().refine((value) => !/\p{Surrogate}/u.test(value), 'must be well-formed Unicode')
+const text = z
+  .string()
+  .max(MAX_CHARACTERS)
+  .refine((value) => !/\p{Surrogate}/u.test(value), 'must be well-formed Unicode')
 
 const captionFields = z.strictObject({
   image: z.instanceof(Uint8Array, { error: 'Expected a picture but got none' }),
-  prompt: text.max(MAX_QUESTION_CHARACTERS).optional(),
+  prompt: text.optional(),
   settings: generationSettings.partial().optional(),
   stream: z.boolean().optional(),
 })
 
 const answerFields = captionFields.extend({
-  question: text.max(MAX_QUESTION_CHARACTERS).optional(),
+  question: text.optional(),
   history: z
     .array(z.strictObject({ question: text, answer: text }))
     .max(MAX_TURNS)
@@ -141,20 +142,26 @@ async function readBytes(request: Request, limitBytes: number): Promise<Uint8Arr
 }
 
 async function fromForm(body: Uint8Array, type: string): Promise<Record<string, unknown>> {
-  const boundary = /boundary="?([^";]+)/i.exec(type)?.[1]
-  if (boundary !== undefined && countUpTo(body, `--${boundary}`, MAX_PARTS) === MAX_PARTS) {
-    throw new AskError('bad_form', `Expected a form of a few fields but got ${MAX_PARTS} or more.`)
+  const unreadable = (cause?: unknown) => {
+    const message = 'Expected a multipart form but could not read one. With curl: -F image=@picture.jpg'
+    return new AskError('bad_form', message, { cause })
   }
-  const form = await new Response(body as BodyInit, { headers: { 'content-type': type } })
-    .formData()
-    .catch((cause: unknown) => {
-      const message = 'Expected a multipart form but could not read one. With curl: -F image=@picture.jpg'
-      throw new AskError('bad_form', message, { cause })
-    })
+  const boundary = boundaryOf(type)
+  if (boundary === undefined) throw unreadable()
+  checkForm(body, boundary)
+  // Told anew: the boundary that was checked must be the one that is parsed by.
+  const headers = { 'content-type': `multipart/form-data; boundary="${boundary}"` }
+  const form = await new Response(body as BodyInit, { headers }).formData().catch((cause: unknown) => {
+    throw unreadable(cause)
+  })
   const pairs: [string, unknown][] = []
+  let words = 0
   for (const [name, value] of form) {
-    pairs.push([name, typeof value === 'string' ? value : new Uint8Array(await value.arrayBuffer())])
+    const one = typeof value === 'string' ? value : new Uint8Array(await value.arrayBuffer())
+    if (name !== 'image') words += one.length
+    pairs.push([name, one])
   }
+  checkWords(words)
   return fromPairs(pairs)
 }
 
@@ -179,6 +186,7 @@ function fromPairs(pairs: [string, unknown][]): Record<string, unknown> {
 }
 
 function fromJson(body: Uint8Array): Record<string, unknown> {
+  checkJson(body)
   let parsed: unknown
   try {
     parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
@@ -206,14 +214,6 @@ function fromBase64(value: unknown): Uint8Array {
     )
   }
   return new Uint8Array(Buffer.from(letters, 'base64'))
-}
-
-/** How often the text occurs, counting no further than the limit. */
-function countUpTo(body: Uint8Array, needle: string, limit: number): number {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  let count = 0
-  for (let at = bytes.indexOf(needle); at >= 0 && count < limit; at = bytes.indexOf(needle, at + 1)) count++
-  return count
 }
 
 /** The text itself when it is no JSON, for the schema to judge: `never` is a setting's value. */

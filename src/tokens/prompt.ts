@@ -13,15 +13,18 @@ export interface Turn {
 export function toPrompt(question: string | undefined, history: readonly Turn[] = []): string {
   const asked = oneLine(question ?? '')
   if (asked === '') return ''
-  const before = history.map(
-    (turn) => `Question: ${oneLine(turn.question)} Answer: ${ended(oneLine(turn.answer))}`,
-  )
-  return [...before, `Question: ${asked} Answer:`].join(' ')
+  return [...history.map(turnText), `Question: ${asked} Answer:`].join(' ')
+}
+
+/** A turn as it stands in the prompt, a space before and behind it. */
+export function turnText({ question, answer }: Turn): string {
+  return `Question: ${oneLine(question)} Answer: ${ended(oneLine(answer))}`
 }
 
 /** OPT's checkpoints end their texts with a newline: one in a question would end the text before the answer. */
 function oneLine(text: string): string {
-  return text.replace(/\s*[\r\n\u2028\u2029]\s*/g, ' ').trim()
+  // Whole runs of white space: a pattern that looks for the break inside them takes the square of their length.
+  return text.replace(/\s+/g, (run) => (/[\r\n\u2028\u2029]/.test(run) ? ' ' : run)).trim()
 }
 
 function ended(answer: string): string {

@@ -52,7 +52,8 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
     throw new ArtifactError(
       'bad_tokenizer',
       `Expected the byte-level BPE tokenizer of an OPT checkpoint in ${folder} but its files can't be used: ${reasonOf(cause)}. Fetch the checkpoint again.`,
-      { cause },
+      // A ZodError's own message is lines of JSON, which its reason has in words.
+      { cause: cause instanceof z.ZodError ? new Error(reasonOf(cause)) : cause },
     )
   }
 }

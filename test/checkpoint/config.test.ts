@@ -61,7 +61,11 @@ test.each<[string, Record<string, unknown>, string]>([
   ['a size too large to count', { text_config: { vocab_size: 1e300 } }, 'text_config.vocab_size'],
   ['heads that do not divide', { text_config: { num_attention_heads: 7 } }, 'no multiple of its 7 heads'],
   ['a narrower table', { text_config: { word_embed_proj_dim: 12 } }, 'word_embed_proj_dim 12 differs'],
-  ['a patch larger than the picture', { vision_config: { patch_size: 56 } }, 'smaller than a patch of 56'],
+  [
+    'a patch larger than the picture',
+    { vision_config: { patch_size: 56 } },
+    'but: vision_config.image_size 28x28 is smaller than a patch of 56x56. Correct',
+  ],
   ['<image> outside the vocabulary', { image_token_index: 320 }, 'image_token_id 320 lies outside'],
   ['a beginning outside', { text_config: { bos_token_id: 320 } }, 'bos_token_id 320 lies outside'],
   ['padding outside', { text_config: { pad_token_id: 999 } }, 'pad_token_id 999 lies outside'],

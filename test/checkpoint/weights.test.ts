@@ -49,10 +49,22 @@ test('missing, misshapen, quantized and unread tensors are named in one error, w
   expect(message).toContain('Check that config.json and the weights are of the same checkpoint')
 })
 
-test('a long list is cut and counted', async () => {
+test('of a long list every tensor is named, layers alike together', async () => {
   const message = await draw(good.slice(0, 3))
   expect(message).toContain(`${good.length - 3} missing`)
-  expect(message).toMatch(/, and \d+ more/)
+  const unnumbered = (text: string) => text.replace(/\.(\d|0-1)\./g, '.*.')
+  for (const { name } of good.slice(3)) expect(unnumbered(message)).toContain(`${unnumbered(name)} [`)
+  expect(message.match(/decoder\.layers\.\S+\.fc1\.bias/g)).toEqual(['decoder.layers.0-1.fc1.bias'])
+})
+
+test('layers that are not in a row are told apart, and so are different shapes', async () => {
+  const odd = [0, 1, 2, 5, 10, 11].map((i) => `odd.${i}.scale`)
+  const zeros = (name: string): RawTensor => ({ name, dtype: 'F32', shape: [1], bytes: floats(1) })
+  const message = await draw([...good, ...[...odd, 'odd.scale', 'odd.01.scale', '7'].map(zeros)])
+  expect(message).toContain('9 not part of this model: ')
+  for (const text of ['odd.{0-2,5,10-11}.scale', 'odd.scale', 'odd.01.scale', '7']) {
+    expect(message.split(/: |, |\. /)).toContain(text)
+  }
 })
 
 test.each<[string, (name: string) => RawTensor[], string]>([

@@ -1,8 +1,8 @@
 // The command line as a person types it: each test is a process.
 
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -159,6 +159,46 @@ test('help is there even when a setting is wrong', async () => {
   const { out, code } = await glimpse(['--help'], { GLIMPSE_PORT: 'http' })
   expect(code).toBe(0)
   expect(out).toContain('GLIMPSE_PORT')
+})
+
+test('serve prints a command that works for a model whose path needs quotes', async () => {
+  const model = join(folder, "it's mine")
+  await cp(artifact, model, { recursive: true })
+  const server = spawn(process.execPath, ['dist/cli/main.js', 'serve', '--port', '0', '--model', model], {
+    cwd: ROOT,
+  })
+  try {
+    let printed = ''
+    for await (const text of server.stdout) {
+      printed += text
+      if (printed.includes('Ctrl-C')) break
+    }
+    const line = /Command line +npx glimpse (.*)/.exec(printed)![1]!
+    const command = `${process.execPath} dist/cli/main.js ${line} --json`
+    const { stdout } = await promisify(execFile)('bash', ['-c', command], { cwd: ROOT })
+    expect(JSON.parse(stdout)).toMatchObject({ model: 'plain' })
+  } finally {
+    server.kill('SIGTERM')
+    await once(server, 'exit')
+  }
+})
+
+test('a cache that cannot be written is told by the setting that names it', async () => {
+  const { err, code } = await glimpse(['caption', DISC], { GLIMPSE_CACHE: '/proc/nope' })
+  expect(code).toBe(1)
+  expect(err).toContain('give another GLIMPSE_CACHE')
+  expect(err).not.toContain('--out')
+})
+
+test('what is wrong with a tokenizer is told once, in words', async () => {
+  const checkpoint = join(folder, 'odd')
+  await cp(join(FIXTURES, 'checkpoints/plain'), checkpoint, { recursive: true })
+  await writeFile(join(checkpoint, 'tokenizer.json'), '{"model": {"type": "Unigram"}}')
+  const { err, code } = await glimpse(['build', checkpoint, '--out', join(folder, 'never')])
+  expect(code).toBe(1)
+  expect(err.trim().split('\n')).toEqual([
+    expect.stringContaining('model.type: Invalid input: expected "BPE"'),
+  ])
 })
 
 test('serving on a port that is taken ends with what to do', async () => {

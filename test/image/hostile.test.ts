@@ -91,6 +91,20 @@ describe('what is too large', () => {
     expect(process.memoryUsage().rss - started).toBeLessThan(MEMORY_BYTES)
   })
 
+  test('a side longer than any panorama, before any row is decoded', async () => {
+    const rows = deflateSync(Buffer.alloc(70_000 * 2))
+    expect(await codeOf(pngOf(1, 70_000, rows))).toBe('picture_too_large')
+    await expect(decode(pngOf(1, 50_000_000), AS_SEEN)).rejects.toThrow(
+      'sides of at most 65535 pixels but got 1 x 50000000',
+    )
+    expect(await codeOf(pngOf(50_000_000, 1))).toBe('picture_too_large')
+  })
+
+  test('but not a panorama of 65535 x 760', async () => {
+    const rows = deflateSync(Buffer.alloc(65_536 * 760))
+    expect(await codeOf(pngOf(65_535, 760, rows))).toBe('a picture')
+  })
+
   test('but not a strip of 1 x 60000', async () => {
     const rows = deflateSync(Buffer.alloc(60_000 * 2))
     const { width, height, data } = await decode(pngOf(1, 60_000, rows), AS_TRANSFORMERS)

@@ -10,6 +10,7 @@ import { answer } from '../../src/job/answer.ts'
 import type { Ask } from '../../src/job/ask.ts'
 import { shortMemory } from '../../src/job/memory.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
+import { toPrompt } from '../../src/tokens/prompt.ts'
 import { FIXTURES } from '../fixtures.ts'
 
 let folder: string
@@ -78,6 +79,25 @@ test('the oldest turns go first when the conversation outgrows the model', async
   const { prompt } = await say({ question: 'and now?', history })
   expect(prompt).toMatch(/Answer: 19\. Question: and now\? Answer:$/)
   expect(prompt).not.toContain('what is 0?')
+})
+
+test('of a conversation far too long only the newest turns are read, and each once', async () => {
+  const encoded: string[] = []
+  const encode = (text: string) => {
+    encoded.push(text)
+    return model.tokenizer.encode(text)
+  }
+  const counting = { ...model, tokenizer: { ...model.tokenizer, encode } }
+  const history = Array.from({ length: 100 }, (_, i) => ({ question: `what is ${i}?`, answer: `${i}` }))
+  const ask = { image, question: 'and now?', history, settings: { max_new_tokens: 1 } }
+  const { prompt } = await answer(counting, shortMemory(), ask, watch)
+
+  const fits = (turns: typeof history) => model.tokenizer.encode(toPrompt('and now?', turns)).length < 160 - 5
+  const most = Array.from({ length: 100 }, (_, i) => history.slice(i)).find(fits)!
+  expect(most.length).toBeGreaterThan(2)
+  expect(prompt).toBe(toPrompt('and now?', most))
+  // Each kept turn, one that has no room, the question, and the whole prompt once with and once without that one.
+  expect(encoded.length).toBeLessThanOrEqual(most.length + 4)
 })
 
 test('a question longer than the model can read is the asker’s to shorten', async () => {

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Engine, startEngine } from '../../src/job/engine.ts'
 
 const FAKE = new URL('./fake-thread.mjs', import.meta.url)
@@ -125,4 +125,42 @@ test('after a restart that failed the engine is not ready, and tries again when 
   expect((await own.answer({ image, question: 'b' })).text).toBe('b')
   expect(own.ready).toBe(true)
   await own.close()
+})
+
+describe('a thread that hears nothing', () => {
+  /** Above what an answer takes here, far below how long the thread is busy. */
+  const PATIENCE = { endedMs: 500, closingMs: 200 }
+  let own: Engine
+  beforeEach(async () => {
+    own = await startEngine({ artifact: '' }, FAKE, PATIENCE)
+  })
+  afterEach(() => own.close())
+
+  test('lets the asker know of the deadline and of cancelling in time', async () => {
+    const started = performance.now()
+    const late = own.answer({ image, question: 'pause', deadlineMs: 20 })
+    await expect(late).rejects.toMatchObject({ code: 'deadline' })
+    const stop = new AbortController()
+    const left = own.answer({ image, question: 'b' }, { signal: stop.signal })
+    stop.abort()
+    await expect(left).rejects.toMatchObject({ code: 'cancelled' })
+    expect(performance.now() - started).toBeLessThan(200)
+    expect(own.load).toBe(1)
+    expect((await own.answer({ image, question: 'after' })).text).toBe('after')
+  })
+
+  test('is replaced when it does not come back', async () => {
+    const late = own.answer({ image, question: 'busy', deadlineMs: 20 })
+    const next = own.answer({ image, question: 'next' })
+    await expect(late).rejects.toMatchObject({ code: 'deadline' })
+    expect((await next).text).toBe('next')
+    expect(own.ready).toBe(true)
+  })
+
+  test('does not keep the engine from closing', async () => {
+    const run = own.answer({ image, question: 'busy' })
+    const closing = own.close()
+    await expect(run).rejects.toMatchObject({ code: 'closing' })
+    await closing
+  })
 })

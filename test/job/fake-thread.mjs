@@ -12,6 +12,9 @@ parentPort.on('message', async (message) => {
   const { id, ask } = message
   if (ask.question === 'crash') throw new Error('out of luck')
   if (ask.question === 'exit') process.exit(3)
+  // As in one long native call: nothing is heard meanwhile.
+  if (ask.question === 'busy') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60_000)
+  if (ask.question === 'pause') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300)
   if (ask.question === 'wait') {
     for (let i = 0; i < 200 && !cancelled.has(id); i++) {
       parentPort.postMessage({ kind: 'token', id, text: `${i} ` })

@@ -1,6 +1,6 @@
 // The model in the box, from bytes to reply: true captions, true answers, and honesty about what it can't know.
 
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -51,6 +51,16 @@ describe('fresh scenes of designs it was trained on', () => {
     expect(share(captions)).toBeGreaterThanOrEqual(0.7)
     expect(share(answers)).toBeGreaterThanOrEqual(0.85)
   })
+})
+
+test('the pictures shown as examples are captioned truly', async () => {
+  const scenes = await scenesOf('demo')
+  const pictures = (await readdir(join(MODELS, 'demo'))).filter((name) => name !== 'scenes.jsonl')
+  expect(scenes.map(({ file }) => file).sort()).toEqual(pictures.sort())
+  for (const { file, caption } of scenes) {
+    const image = await readFile(join(MODELS, 'demo', file))
+    expect((await engine.answer({ image })).text, file).toBe(caption)
+  }
 })
 
 test('what it can’t know it says it does not know', async () => {

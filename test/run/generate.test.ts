@@ -98,6 +98,20 @@ describe('ids that are forbidden', () => {
     },
   )
 
+  test.each([{}, { num_beams: 3 }, { do_sample: true }, { num_beams: 3, do_sample: true }])(
+    'are not chosen even where nothing else is left: %j',
+    async (asked) => {
+      const rest = Array.from({ length: model.manifest.sizes.vocabulary }, (_, id) => id)
+      const others = rest.filter((id) => ![40, 41, 42].includes(id))
+      const settings = { ...asked, no_repeat_ngram_size: 1 }
+      expect((await run({ ...settings, max_new_tokens: 3 }, others)).flat().sort()).toEqual([40, 41, 42])
+      await expect(run({ ...settings, max_new_tokens: 4 }, others)).rejects.toMatchObject({
+        code: 'bad_settings',
+        message: expect.stringContaining('no_repeat_ngram_size'),
+      })
+    },
+  )
+
   test('change nothing where they would not have been chosen', async () => {
     const usual = await run({ max_new_tokens: 12 })
     const others = Array.from({ length: 300 }, (_, id) => id).filter((id) => !usual.flat().includes(id))
@@ -137,6 +151,12 @@ test.each([
   [{ num_return_sequences: 2 }, 'num_return_sequences'],
   [{ num_beams: 3, num_return_sequences: 4, do_sample: true }, 'num_return_sequences'],
   [{ temperature: 0 }, 'temperature'],
+  [{ temperature: 1e-320 }, 'temperature'],
+  [{ temperature: 1e300 }, 'temperature'],
+  [{ repetition_penalty: 1e-300 }, 'repetition_penalty'],
+  [{ repetition_penalty: 1e300 }, 'repetition_penalty'],
+  [{ length_penalty: -1e308 }, 'length_penalty'],
+  [{ length_penalty: 1e308 }, 'length_penalty'],
   [{ num_beam: 3 }, 'num_beam'],
 ])('%j is refused', (asked, name) => {
   expect(() => completeSettings(asked as Partial<GenerationSettings>)).toThrow(name)

@@ -122,6 +122,8 @@ describe('an ask', () => {
 })
 
 describe('a hostile or mistaken body', () => {
+  const words = 'a'.repeat(300_000)
+  const ends = Array.from({ length: 1000 }, (_, i) => i)
   const cases: [string, unknown, number, string, RegExp][] = [
     [
       'an unknown field',
@@ -160,6 +162,23 @@ describe('a hostile or mistaken body', () => {
     ['broken JSON', '{"image": "secret', 400, 'bad_json', /JSON/],
     ['JSON that is no object', '[]', 400, 'bad_json', /object/],
     ['nesting 100,000 deep', '['.repeat(100_000), 400, 'bad_json', /JSON/],
+    [
+      'nesting 5,000,000 deep',
+      `{"image":"${base64}","a":${'['.repeat(5_000_000)}`,
+      400,
+      'too_many_words',
+      /256 KiB/,
+    ],
+    ['words beside the key image', { image: 'a', image2: words }, 400, 'too_many_words', /256 KiB/],
+    ['words that look like a picture', { a: 'image', b: words }, 400, 'too_many_words', /256 KiB/],
+    ['words of escapes', `{"image":"${'\\"'.repeat(300_000)}"}`, 400, 'too_many_words', /256 KiB/],
+    [
+      'a thousand ends',
+      { image: base64, settings: { eos_token_id: ends } },
+      400,
+      'bad_field',
+      /eos_token_id/,
+    ],
     ['__proto__', `{"image":"${base64}","__proto__":{"a":1}}`, 400, 'bad_field', /Unknown field/],
     ['not a picture', { image: 'AAAA' }, 415, 'not_a_picture', /picture/],
   ]
@@ -203,6 +222,48 @@ describe('a hostile or mistaken body', () => {
       code: 'bad_form',
     })
     expect((await post(form({ image: PNG, colour: 'red' }))).message).toMatch(/"colour".*num_beams/)
+  })
+
+  test('in a form is bounded before it is parsed: parts by any boundary, header lines, words', async () => {
+    const { send, engine } = serve()
+    const parsed = vi.spyOn(Response.prototype, 'formData')
+    const boundary = 'boundary-of-this-test-1234567890'
+    const post = async (body: string, type = `multipart/form-data; boundary=${boundary}`) =>
+      problem(await send('/v1/caption', { method: 'POST', body, headers: { 'content-type': type } }))
+    const part = (name: string, header = '', value = '') =>
+      `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n${header}\r\n${value}\r\n`
+    const many = part('a').repeat(100)
+    for (const type of [
+      `multipart/form-data; xboundary=other; boundary=${boundary}`,
+      `multipart/form-data; charset=utf-8; Boundary="${boundary}"`,
+    ]) {
+      expect((await post(`${many}--${boundary}--`, type)).message).toMatch(/64 or more/)
+    }
+    const lines = part('a', 'X: y\r\n'.repeat(100_000))
+    expect((await post(`${lines}--${boundary}--\r\n`)).message).toMatch(/4096 bytes of headers/)
+    expect(await post(many, 'multipart/form-data; boundary=\u00e9')).toMatchObject({ code: 'bad_form' })
+    expect(parsed).not.toHaveBeenCalled()
+
+    const long = part('prompt', '', 'a'.repeat(300_000))
+    expect(await post(`${long}--${boundary}--\r\n`)).toMatchObject({ status: 400, code: 'too_many_words' })
+    expect(engine.asks).toEqual([])
+  })
+
+  test('with a turn longer than a question may be is refused', async () => {
+    const { json, engine } = serve()
+    for (const turn of [
+      { question: 'a?', answer: 'a'.repeat(2001) },
+      { question: 'a'.repeat(2001), answer: 'a' },
+    ]) {
+      const refused = await problem(
+        await json('/v1/answer', { image: base64, question: 'a?', history: [turn] }),
+      )
+      expect(refused).toMatchObject({ status: 400, code: 'bad_field' })
+      expect(refused.message).toMatch(/history\.0\.\w+: .*2000/)
+    }
+    const full = { question: 'a'.repeat(2000), answer: 'a'.repeat(2000) }
+    expect((await json('/v1/answer', { image: base64, question: 'a?', history: [full] })).status).toBe(200)
+    expect(engine.asks).toHaveLength(1)
   })
 
   test('larger than it says is cut off while it comes, not read to its end', async () => {

@@ -1,0 +1,97 @@
+// What a body may cost, seen from its bytes before anything parses it: parsers take their time over millions of parts,
+// header lines or brackets, and this thread answers everybody.
+//
+// The picture has its own allowance (image/limits.ts); all around it, the words, has another.
+
+import { AskError } from '../errors.ts'
+
+const KIB = 1024
+/** Words, history, settings, and what holds them together. */
+export const MAX_WORDS_BYTES = 256 * KIB
+/** Three times the fields there are. */
+const MAX_PARTS = 64
+/** A part's name, file name and type; browsers and curl write less than 300 bytes. */
+const MAX_PART_HEADER_BYTES = 4 * KIB
+/** RFC 2046, section 5.1.1. */
+const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{1,70}$/
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+
+/** Throws AskError `too_many_words`. */
+export function checkWords(sizeBytes: number): void {
+  if (sizeBytes <= MAX_WORDS_BYTES) return
+  throw new AskError(
+    'too_many_words',
+    `Expected at most ${MAX_WORDS_BYTES / KIB} KiB of words and settings around the picture but got more. Send fewer turns of the conversation.`,
+  )
+}
+
+/** The boundary that a content type names, if it is one. */
+export function boundaryOf(type: string): string | undefined {
+  const parameters = type.split(';').map((parameter) => parameter.trim())
+  const named = parameters.find((parameter) => /^boundary=/i.test(parameter))
+  const boundary = named?.slice('boundary='.length).replace(/^"(.*)"$/, '$1')
+  return boundary !== undefined && BOUNDARY.test(boundary) ? boundary : undefined
+}
+
+/** Throws AskError `bad_form` unless the form has a few parts with short headers. */
+export function checkForm(body: Uint8Array, boundary: string): void {
+  const bytes = bufferOf(body)
+  const delimiter = `--${boundary}`
+  let parts = 0
+  for (let at = bytes.indexOf(delimiter); at >= 0; at = bytes.indexOf(delimiter, at)) {
+    at += delimiter.length
+    if (++parts === MAX_PARTS) {
+      throw new AskError('bad_form', `Expected a form of a few fields but got ${MAX_PARTS} or more.`)
+    }
+    if (bytes.toString('latin1', at, at + 2) === '--') return
+    if (!bytes.subarray(at, at + MAX_PART_HEADER_BYTES).includes('\r\n\r\n')) {
+      throw new AskError(
+        'bad_form',
+        `Expected each field of the form to begin with at most ${MAX_PART_HEADER_BYTES} bytes of headers but got one that does not. With curl: -F image=@picture.jpg`,
+      )
+    }
+  }
+}
+
+/**
+ * Counts all of a JSON text but the string of the key `image`, and no further than what is allowed. Whoever writes
+ * that key in escapes gets it counted as words. Throws AskError `too_many_words`.
+ */
+export function checkJson(body: Uint8Array): void {
+  const bytes = bufferOf(body)
+  let words = 0
+  let at = 0
+  let before = ''
+  while (at < bytes.length) {
+    const open = bytes.indexOf(QUOTE, at)
+    const start = open < 0 ? bytes.length : open + 1
+    const isPicture = before === 'image' && bytes.toString('latin1', at, start).trim() === ':"'
+    words += start - at
+    checkWords(words)
+    const { end, escapes } = endOfString(bytes, start)
+    words += isPicture ? escapes : end - start
+    checkWords(words)
+    before = end - start === 'image'.length ? bytes.toString('latin1', start, end) : ''
+    at = end + 1
+  }
+}
+
+/** Where the string's closing quote stands, and how many quotes before it are escaped. */
+function endOfString(bytes: Buffer, start: number): { end: number; escapes: number } {
+  let escapes = 0
+  for (let from = start; escapes <= MAX_WORDS_BYTES; escapes++) {
+    const end = bytes.indexOf(QUOTE, from)
+    if (end < 0) break
+    let first = end
+    while (first > start && bytes[first - 1] === BACKSLASH) first--
+    if ((end - first) % 2 === 0) return { end, escapes }
+    from = end + 1
+  }
+  return { end: bytes.length, escapes }
+}
+
+function bufferOf(body: Uint8Array): Buffer {
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+}

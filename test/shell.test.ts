@@ -1,0 +1,30 @@
+// What is printed to be pasted means the same to the shell.
+
+import { execFileSync } from 'node:child_process'
+import { expect, test } from 'vitest'
+import { curlField, shellWord } from '../src/shell.ts'
+
+const WORDS = [
+  'plain/path-1.png',
+  'two words',
+  "it's",
+  '$HOME `id` "x"',
+  '',
+  'a;b',
+  '*',
+  '~/a',
+  'é\\ü',
+  '#a',
+  '!x',
+]
+
+test.each(WORDS)('%j comes out of a shell as it went in', (word) => {
+  expect(execFileSync('sh', ['-c', `printf %s ${shellWord(word)}`], { encoding: 'utf8' })).toBe(word)
+})
+
+test('a plain path stays as it is, in a form too', () => {
+  expect(shellWord('../models/a.png')).toBe('../models/a.png')
+  expect(curlField('image', '../a.png')).toBe('image=@../a.png')
+  expect(curlField('image', 'my pictures/a.png')).toBe("'image=@my pictures/a.png'")
+  expect(curlField('image', 'a;"b".png')).toBe(`'image=@"a;\\"b\\".png"'`)
+})
