@@ -1,9 +1,10 @@
 // Interactions over HTTP: a Request comes in, a Response goes out, so that commands work where no connection can be kept
 // open (Lambda). An application has either this address or the gateway for its interactions, never both.
 
+import { readSignedBody } from '../chat/body.ts'
 import type { Desk } from '../chat/desk.ts'
 import type { Preferences } from '../chat/preferences.ts'
-import { wordsFor } from '../words/words.ts'
+import { wordsFor } from '../words/languages.ts'
 import { firstAnswer, toldProblem } from './first.ts'
 import { type Incoming, readInteraction } from './interaction.ts'
 import type { DiscordPlatform } from './platform.ts'
@@ -19,8 +20,6 @@ export interface EndpointOptions {
   now?: () => number
 }
 
-/** A message with all its attachments and embeds stays far below. */
-const MAX_BODY_BYTES = 1024 * 1024
 /** How long Discord may take to read our response: nothing can be put in its place before. */
 const READING_MS = 300
 
@@ -34,7 +33,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
   const isSigned = signatureCheck(options.publicKey)
 
   return async (request) => {
-    const body = await readBody(request)
+    const body = await readSignedBody(request)
     if (!body) return new Response(null, { status: 413 })
     // Discord probes with bad signatures, and takes an address that accepts them away.
     if (!isSigned(body, request.headers, now())) return new Response(null, { status: 401 })
@@ -60,15 +59,4 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
       setTimeout(responded, READING_MS)
     }
   }
-}
-
-async function readBody(request: Request): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = []
-  let sizeBytes = 0
-  for await (const chunk of request.body ?? []) {
-    sizeBytes += chunk.length
-    if (sizeBytes > MAX_BODY_BYTES) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }

@@ -9,7 +9,7 @@ import { personOf, type Question } from '../chat/question.ts'
 import { SetupError } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
 import type { ModelCard } from '../job/protocol.ts'
-import { wordsFor } from '../words/words.ts'
+import { wordsFor } from '../words/languages.ts'
 import { clientOptions, refusalOf, slackClient, translated } from './client.ts'
 import {
   fileSchema,

@@ -2,6 +2,7 @@
 // Lambda and a test, which Bolt's own receivers do not: they want a socket, or fail on what API Gateway makes of a body.
 
 import type { App, Receiver, ReceiverEvent } from '@slack/bolt'
+import { readSignedBody } from '../chat/body.ts'
 import { isSignedBySlack } from './signature.ts'
 
 export interface RequestReceiver extends Receiver {
@@ -19,8 +20,6 @@ export interface ReceiverOptions {
   now?: () => number
 }
 
-/** Slack's largest payloads are some hundred kilobytes. */
-const MAX_BODY_BYTES = 1024 * 1024
 const GRACE_MS = 250
 /** Slack gives up after 3 s and sends it again. */
 const GIVE_UP_MS = 2_800
@@ -61,7 +60,7 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
     start: async () => undefined,
     stop: async () => undefined,
     async handle(request) {
-      const raw = await readBody(request)
+      const raw = await readSignedBody(request)
       if (!raw) return new Response(null, { status: 413 })
       const headers = {
         timestamp: request.headers.get('x-slack-request-timestamp'),
@@ -75,17 +74,6 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
       return await run(body, request.headers)
     },
   }
-}
-
-async function readBody(request: Request): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = []
-  let sizeBytes = 0
-  for await (const chunk of request.body ?? []) {
-    sizeBytes += chunk.length
-    if (sizeBytes > MAX_BODY_BYTES) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 /** JSON (events), a form (slash commands), or a form around JSON (buttons, shortcuts, modals). */

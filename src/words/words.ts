@@ -3,12 +3,6 @@
 // The model's own words stay English, which the reply says. A language is one object of this shape: what is missing
 // does not compile.
 
-import { de } from './de.ts'
-import { en } from './en.ts'
-import { es } from './es.ts'
-import { fr } from './fr.ts'
-import { ja } from './ja.ts'
-
 /** Why there is no answer: the keys that errors of the path are told by. */
 export interface Problems {
   no_picture: string
@@ -83,16 +77,6 @@ export interface Words {
   }
   /** What a settings command answers. */
   done: { automaticOn: string; automaticOff: string; optedOut: string; optedIn: string }
-}
-
-const LANGUAGES: Record<string, Words> = { en, de, es, fr, ja }
-
-export const LOCALES = Object.keys(LANGUAGES)
-
-/** The words for a locale as platforms write them (`de-DE`, `es-419`, `en_US`); English for one we do not have. */
-export function wordsFor(locale: string | undefined): Words {
-  const language = (locale ?? '').split(/[-_]/)[0]!.toLowerCase()
-  return LANGUAGES[language] ?? en
 }
 
 /** `in 3 minutes`, in the language of the words; never earlier than it is. */

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ChatReply, Said } from '../../src/chat/compose.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from '../../src/discord/render.ts'
-import { wordsFor } from '../../src/words/words.ts'
+import { wordsFor } from '../../src/words/languages.ts'
 
 const words = wordsFor('en')
 const replyOf = (said: Said[], notes: string[] = []): ChatReply => ({
