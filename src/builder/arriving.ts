@@ -49,11 +49,11 @@ const journalSchema = z.object({ key: z.string(), written: z.array(z.number().in
 /** Which turns an earlier run has written. Of another version, precision or Glimpse it counts for nothing. */
 export async function openJournal(
   { workplace, commit, weights }: Arriving,
-  precision: Precision,
+  { precision, ownHead = false }: { precision: Precision; ownHead?: boolean },
 ): Promise<Journal> {
   const file = join(workplace, 'progress.json')
   const recipe = RECIPES[precision].map(({ weights: path, format }) => [path.source, format])
-  const key = JSON.stringify([commit, precision, recipe, GLIMPSE_VERSION, weights.files])
+  const key = JSON.stringify([commit, precision, ownHead, recipe, GLIMPSE_VERSION, weights.files])
   const found = journalSchema.safeParse(await readJson(workplace, 'progress.json').catch(() => undefined))
   const written = new Set(found.success && found.data.key === key ? found.data.written : [])
   return {

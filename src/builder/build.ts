@@ -4,31 +4,24 @@
 // usable, and an artifact that was there stays until then.
 
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
-import {
-  FORMAT,
-  LANGUAGE,
-  MANIFEST,
-  type Manifest,
-  manifestSchema,
-  QUERIES,
-  VISION,
-} from '../artifact/contract.ts'
+import { realpath, rm, writeFile } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { FORMAT, MANIFEST, type Manifest, manifestSchema } from '../artifact/contract.ts'
 import { type Blip2Config, parseConfig } from '../checkpoint/config.ts'
 import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
-import { Weights } from '../checkpoint/weights.ts'
+import { TwinsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { parsePixelRule } from '../image/pixels.ts'
 import { drawBlip2 } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
-import { filesOf, type WrittenFile, writeGraphs } from '../onnx/write.ts'
+import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
 import { type Format, formatOf, type Precision, RECIPES } from '../quantize/recipes.ts'
 import { withThreads } from '../quantize/threads.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
 import { type Arriving, lastTurnsOf, openJournal, turnOf } from './arriving.ts'
+import { checkDestination, diskError, isOfDisk, makeFolder, moveIntoPlace } from './place.ts'
 import { saysAnything, tryOut } from './trial.ts'
 
 /** Opening takes about as much memory again; what is larger is tried where it is told to. */
@@ -43,12 +36,17 @@ export interface BuildOptions {
    * cost little. An artifact that says nothing where the checkpoint at fp32 says something is refused.
    */
   trial?: boolean
+  /** The head is a table of its own, whatever config.json says. Found out while building: whoever calls need not know. */
+  ownHead?: boolean
   /** Weights that are on their way, in place of files in the checkpoint's folder. */
   arriving?: Arriving
   onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
 }
 
-/** Throws ArtifactError about the checkpoint, SetupError about the destination. */
+/**
+ * Throws ArtifactError about the checkpoint, SetupError about the destination; of arriving weights TwinsDiffer, where
+ * they are to be built with `ownHead`.
+ */
 export async function buildArtifact(
   checkpoint: string,
   destination: string,
@@ -57,7 +55,14 @@ export async function buildArtifact(
   const source = resolve(checkpoint)
   // Through links: what is replaced is the folder, not the link to it.
   const target = await realpath(destination).catch(() => resolve(destination))
-  return await withThreads(() => build(source, target, options)).catch((error: unknown) => {
+  return await withThreads(async () => {
+    try {
+      return await build(source, target, options)
+    } catch (error) {
+      if (!(error instanceof TwinsDiffer) || options.arriving) throw error
+      return await build(source, target, { ...options, ownHead: true })
+    }
+  }).catch((error: unknown) => {
     throw isOfDisk(error) ? diskError(target, error) : error
   })
 }
@@ -73,7 +78,10 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       `Expected a Hugging Face checkpoint with config.json in ${checkpoint} but it is missing. Give the folder that holds config.json and *.safetensors.`,
     )
   }
-  const config = parseConfig(parseJson(configText, 'config.json'))
+  const described = parseConfig(parseJson(configText, 'config.json'))
+  const config = options.ownHead
+    ? { ...described, text: { ...described.text, tie_word_embeddings: false } }
+    : described
   const preprocessor = await readPreprocessor(checkpoint)
   checkPictures(config, preprocessor)
   checkVocabulary(config, await openTokenizer(checkpoint))
@@ -90,7 +98,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
     await arriving?.onPlan(totalBytes)
-    const journal = arriving && (await openJournal(arriving, options.precision))
+    const journal = arriving && (await openJournal(arriving, options))
     if (!journal || journal.written.size === 0) {
       await rm(partial, { recursive: true, force: true })
       await makeFolder(partial)
@@ -163,7 +171,7 @@ async function passTrial(
 ): Promise<Manifest['trial']> {
   const texts = await tryOut(partial)
   if (options.precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
-  const asItIs = { precision: 'fp32', name: options.name, trial: false } as const
+  const asItIs = { ...options, precision: 'fp32', trial: false, onProgress: undefined } as const
   if (await saysAnything((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)) {
     throw new ArtifactError(
       'answers_nothing',
@@ -171,57 +179,6 @@ async function passTrial(
     )
   }
   return { texts }
-}
-
-/** Every name an artifact's folder may hold: a folder with any other is not ours to replace. */
-const OURS = new Set([
-  MANIFEST,
-  ...[VISION, QUERIES, LANGUAGE].flatMap(({ graph }) => filesOf(graph)),
-  ...TOKENIZER_FILES,
-])
-
-/** Throws unless nothing, an empty folder or an artifact stands there: anything else is left alone. */
-async function checkDestination(target: string): Promise<void> {
-  // undefined: there is something, but no folder. What another build has just moved aside is nothing.
-  const names = await readdir(target).catch((error: NodeJS.ErrnoException): string[] | undefined => {
-    if (error.code === 'ENOENT') return []
-    if (error.code === 'ENOTDIR') return undefined
-    throw error
-  })
-  const foreign = names ? names.find((name) => !OURS.has(name)) : basename(target)
-  if (names && foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
-  throw new SetupError(
-    'destination_taken',
-    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names?.[0]} and no ${MANIFEST}`}. Give another --out.`,
-  )
-}
-
-/** A folder can't be renamed onto a full one, so what is there steps aside first, and comes back if that fails. */
-async function moveIntoPlace(partial: string, target: string): Promise<void> {
-  const old = `${target}.old-${randomUUID()}`
-  try {
-    // More than one turn where another build of the same artifact ends meanwhile: the later one stays.
-    while (!(await renamed(partial, target, ['ENOTEMPTY', 'EEXIST']))) {
-      await checkDestination(target)
-      await rm(old, { recursive: true, force: true })
-      await renamed(target, old, ['ENOENT'])
-    }
-  } catch (error) {
-    await renamed(old, target, ['ENOENT', 'ENOTEMPTY', 'EEXIST'])
-    throw error
-  }
-  await rm(old, { recursive: true, force: true })
-}
-
-/** False if the disk refused for one of these reasons. */
-async function renamed(from: string, to: string, reasons: string[]): Promise<boolean> {
-  return await rename(from, to).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (reasons.includes(error.code ?? '')) return false
-      throw error
-    },
-  )
 }
 
 function sizesOf({ vision, qformer, text, num_query_tokens }: Blip2Config): Manifest['sizes'] {
@@ -303,34 +260,6 @@ async function readAbout(checkpoint: string): Promise<object | undefined> {
   throw new ArtifactError(
     'bad_config',
     'Expected a JSON object in words.json but it holds something else. Correct or remove it.',
-  )
-}
-
-/** Not mkdir's own `recursive`: asked for a folder in /proc, it never returns (Node 20). */
-async function makeFolder(path: string): Promise<void> {
-  const parent = dirname(path)
-  if (!(await stat(parent).catch(() => undefined))) {
-    // Another build may make it meanwhile.
-    await makeFolder(parent).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error
-    })
-  }
-  await mkdir(path)
-}
-
-/** What a system call refused, or a path that no system call takes. */
-export function isOfDisk(error: unknown): error is NodeJS.ErrnoException {
-  return (
-    error instanceof Error &&
-    ('syscall' in error || ('code' in error && error.code === 'ERR_INVALID_ARG_VALUE'))
-  )
-}
-
-export function diskError(target: string, cause: NodeJS.ErrnoException): SetupError {
-  return new SetupError(
-    'disk_refused',
-    `Expected to write the artifact ${target} but the disk refused: ${cause.message}. Make room, allow writing, or give another --out.`,
-    { cause },
   )
 }
 

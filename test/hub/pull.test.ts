@@ -10,6 +10,7 @@ import { buildArtifact } from '../../src/builder/build.ts'
 import type { Hub } from '../../src/hub/fetch.ts'
 import { type PullOptions, pull } from '../../src/hub/pull.ts'
 import { FIXTURES } from '../fixtures.ts'
+import { configWith, makeCheckpoint, randomTensors } from '../make-checkpoint.ts'
 import { COMMIT, type Double, type Fault, REPOSITORY, startDouble } from './double.ts'
 
 const CHECKPOINT = join(FIXTURES, 'checkpoints/half-shards')
@@ -53,6 +54,20 @@ test('the artifact is the one that a build from files makes, and nothing else is
   await expectWhole()
   expect(steps.at(-1)!.arrived).toBe(steps.at(-1)!.total)
   for (const shard of SHARDS) expect(downloads(shard)).toHaveLength(1)
+})
+
+test('a head that differs from the table of words is kept, whatever the config says', async () => {
+  const tensors = randomTensors(await configWith({}))
+  const table = tensors.find(({ name }) => name.endsWith('embed_tokens.weight'))!
+  const head = { ...table, name: 'language_model.lm_head.weight', bytes: table.bytes.map((byte) => byte ^ 1) }
+  const checkpoint = await makeCheckpoint(await configWith({}), [...tensors, head])
+  await double.close()
+  double = await startDouble(checkpoint)
+  hub = { ...hub, endpoint: double.endpoint }
+  const { files } = await pulled()
+  const local = await buildArtifact(checkpoint, join(room, 'local'), { precision: 'int8', trial: false })
+  expect(files).toEqual(local.files)
+  await rm(checkpoint, { recursive: true })
 })
 
 test('--keep leaves the full-precision files as they were', async () => {
