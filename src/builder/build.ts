@@ -146,9 +146,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
     await writeManifest(partial, manifest)
     const bytes = written.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
     if (options.trial ?? bytes <= TRIED_UP_TO_BYTES) {
-      manifest.trial = arriving
-        ? { texts: await tryOut(partial) }
-        : await passTrial(checkpoint, partial, options)
+      manifest.trial = await passTrial(checkpoint, partial, options)
       await writeManifest(partial, manifest)
     }
     await moveIntoPlace(partial, target)
@@ -163,14 +161,15 @@ async function writeManifest(folder: string, manifest: Manifest): Promise<void> 
   await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
 }
 
-/** Throws ArtifactError `answers_nothing` if that is the fault of the precision. */
+/** undefined where there is no position to answer in. Throws ArtifactError `answers_nothing` if that is the fault of the precision. */
 async function passTrial(
   checkpoint: string,
   partial: string,
   options: BuildOptions,
 ): Promise<Manifest['trial']> {
   const texts = await tryOut(partial)
-  if (options.precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
+  if (texts.length === 0) return undefined
+  if (options.precision === 'fp32' || texts.some((text) => text !== '') || options.arriving) return { texts }
   const asItIs = { ...options, precision: 'fp32', trial: false, onProgress: undefined } as const
   if (await saysAnything((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)) {
     throw new ArtifactError(

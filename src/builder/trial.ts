@@ -12,23 +12,27 @@ import { toPrompt } from '../tokens/prompt.ts'
 const PROMPTS = ['', toPrompt('what is it?')]
 const TOKENS = 8
 
-/** What the artifact says of a made-up picture, for each of a few prompts: text without special tokens. */
+/**
+ * What the artifact says of a made-up picture, for each of a few prompts: text without special tokens. As where a
+ * person asks, an answer is cut to the positions there are, and a prompt that leaves none for it is not asked.
+ */
 export async function tryOut(folder: string): Promise<string[]> {
   const model = await openModel(folder)
+  const { sizes, tokens } = model.manifest
   try {
     const vision = await runVision(model.vision, waves(model))
     const { prefix } = await runQueries(model.queries, vision)
-    const rows = PROMPTS.map((prompt) => ({ prefix: prefix.data, ids: model.tokenizer.encode(prompt) }))
-    const answers = await generate(
-      model,
-      rows,
-      completeSettings({ max_new_tokens: TOKENS }),
-      {},
-      {
-        forbidden: model.unreal,
-      },
-    )
-    return answers.map(([ids]) => model.tokenizer.decode(ids!).trim())
+    const texts: string[] = []
+    for (const prompt of PROMPTS) {
+      const ids = prompt === '' ? [tokens.bos_token_id] : model.tokenizer.encode(prompt)
+      const room = sizes.max_positions - sizes.queries - ids.length
+      if (room < 1) continue
+      const settings = completeSettings({ max_new_tokens: Math.min(TOKENS, room) })
+      const limits = { forbidden: model.unreal }
+      const [answers] = await generate(model, [{ prefix: prefix.data, ids }], settings, {}, limits)
+      texts.push(model.tokenizer.decode(answers![0]!).trim())
+    }
+    return texts
   } finally {
     await model.close()
   }

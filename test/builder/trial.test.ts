@@ -79,3 +79,19 @@ test('a small artifact is tried without being told', async () => {
   const { trial } = await buildArtifact(PLAIN, join(room, 'out'), { precision: 'int4' })
   expect(trial?.texts.every((text) => text !== '')).toBe(true)
 })
+
+test.each([
+  ['cuts the answer where they are few', 14, 2],
+  ['leaves out a prompt that does not fit', 8, 1],
+  ['asks nothing where none fits', 1, undefined],
+])('a trial keeps to the positions of the model: it %s', async (_, forText, asked) => {
+  const queries = 5
+  const small = await configWith({
+    num_query_tokens: queries,
+    text_config: { max_position_embeddings: queries + forText },
+  })
+  const checkpoint = await makeCheckpoint(small)
+  const { trial } = await buildArtifact(checkpoint, join(room, 'out'), { precision: 'fp32' })
+  expect(trial?.texts.length).toBe(asked)
+  await rm(checkpoint, { recursive: true })
+})
