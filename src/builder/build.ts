@@ -201,7 +201,7 @@ function sizesOf({ vision, qformer, text, num_query_tokens }: Blip2Config): Mani
  */
 function tokensOf({ text, image_token_id }: Blip2Config): Manifest['tokens'] {
   const { bos_token_id, pad_token_id, eos_token_id } = text
-  return { bos_token_id, pad_token_id, eos_token_id: [eos_token_id].flat(), image_token_id }
+  return { bos_token_id, pad_token_id, eos_token_id: [eos_token_id ?? []].flat(), image_token_id }
 }
 
 /** In its own file, or, as transformers 5 saves processors, inside processor_config.json. */

@@ -68,12 +68,13 @@ const optConfig = z
     word_embed_proj_dim: size.nullish(),
     num_attention_heads: size.default(12),
     activation_function: activation.default('relu'),
-    pad_token_id: tokenId.nullish().transform((id) => id ?? 1),
+    // Of these two a key left out means the default, and null that there is none.
+    pad_token_id: tokenId.nullable().default(1),
     bos_token_id: tokenId.nullish().transform((id) => id ?? 2),
     eos_token_id: z
       .union([tokenId, z.array(tokenId).min(1)])
-      .nullish()
-      .transform((id) => id ?? 2),
+      .nullable()
+      .default(2),
     enable_bias: z.boolean().default(true),
     layer_norm_elementwise_affine: z.boolean().default(true),
     tie_word_embeddings: z.boolean().default(true),

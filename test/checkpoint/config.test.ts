@@ -80,3 +80,9 @@ test('two mistakes are named together', async () => {
   expect(message).toContain('vision_config.hidden_size')
   expect(message).toContain('text_config.ffn_dim')
 })
+
+test('a key left out means the default, null means none: padding and end', async () => {
+  const none = await configWith({ text_config: { pad_token_id: null, eos_token_id: null } })
+  expect(parseConfig(none).text).toMatchObject({ pad_token_id: null, eos_token_id: null })
+  expect(parseConfig({}).text).toMatchObject({ pad_token_id: 1, eos_token_id: 2 })
+})
