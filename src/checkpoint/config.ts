@@ -19,13 +19,25 @@ const sides = z
 /** The activations we can draw; transformers' names (ACT2FN). */
 export const ACTIVATIONS = [
   'gelu',
+  'gelu_python',
+  'gelu_10',
   'relu',
+  'relu2',
+  'relu6',
+  'leaky_relu',
   'quick_gelu',
   'gelu_new',
   'gelu_pytorch_tanh',
+  'gelu_python_tanh',
+  'gelu_accurate',
   'gelu_fast',
   'silu',
   'swish',
+  'hardswish',
+  'mish',
+  'sigmoid',
+  'tanh',
+  'linear',
 ] as const
 const activation = z.enum(ACTIVATIONS)
 export type Activation = z.infer<typeof activation>
@@ -149,7 +161,8 @@ export function parseConfig(json: unknown): Blip2Config {
   } = parsed.data
   const config: Blip2Config = {
     num_query_tokens,
-    image_token_id: image_token_index ?? image_token_id ?? null,
+    // transformers keeps the newer name where a file has both.
+    image_token_id: image_token_id ?? image_token_index ?? null,
     vision: vision_config,
     qformer: qformer_config,
     text,
