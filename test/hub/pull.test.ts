@@ -124,6 +124,33 @@ describe('a connection', () => {
   })
 })
 
+describe('a signed link', () => {
+  const refused = { kind: 'status', status: 403 } as const
+  test('that has run out is asked for anew, once', async () => {
+    fault(SHARDS[1]!, refused)
+    await pulled()
+    await expectWhole()
+  })
+
+  test('that is refused again is an error about the host, not about the token', async () => {
+    fault(SHARDS[1]!, refused, refused)
+    await expect(pulled()).rejects.toThrow("refused the hub's link (403)")
+  })
+})
+
+describe('a mirror that lists names only', () => {
+  test('is asked for each file', async () => {
+    double.namesOnly = 'with headers'
+    await pulled()
+    await expectWhole()
+  })
+
+  test('and tells nothing with the files is named as the cause', async () => {
+    double.namesOnly = 'without'
+    await expect(pulled()).rejects.toThrow('tells neither in its list nor with the file')
+  })
+})
+
 describe('what arrives', () => {
   test('with a wrong checksum is fetched once more', async () => {
     fault(SHARDS[2]!, { kind: 'wrong bytes' })
