@@ -17,6 +17,8 @@ export interface Arriving {
   /** `owner/name` on the hub, and the version's name there. */
   repository: string
   commit: string
+  /** All files stay in the checkpoint's folder. */
+  kept: boolean
   /** Told how many bytes the artifact's weights will have, before anything is fetched: throws if that is too many. */
   onPlan: (totalBytes: number) => Promise<void>
 }

@@ -22,18 +22,15 @@ import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokeni
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
 import { type Arriving, lastTurnsOf, openJournal, turnOf } from './arriving.ts'
 import { checkDestination, diskError, isOfDisk, makeFolder, moveIntoPlace } from './place.ts'
-import { saysAnything, tryOut } from './trial.ts'
-
-/** Opening takes about as much memory again; what is larger is tried where it is told to. */
-const TRIED_UP_TO_BYTES = 500_000_000
+import { canTry, saysAnything, tryOut } from './trial.ts'
 
 export interface BuildOptions {
   precision: Precision
   /** The name replies carry; the checkpoint folder's unless given. */
   name?: string
   /**
-   * Whether to have it generate something before it is put in place; unless told, artifacts small enough for that to
-   * cost little. An artifact that says nothing where the checkpoint at fp32 says something is refused.
+   * Whether to have it generate something before it is put in place; unless told, wherever memory allows. An artifact
+   * that says nothing where the checkpoint at fp32 says something, or where that can't be known, is refused.
    */
   trial?: boolean
   /** The head is a table of its own, whatever config.json says. Found out while building: whoever calls need not know. */
@@ -144,8 +141,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       versions: { glimpse: GLIMPSE_VERSION, onnxruntime: ONNXRUNTIME_VERSION },
     })
     await writeManifest(partial, manifest)
-    const bytes = written.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-    if (options.trial ?? bytes <= TRIED_UP_TO_BYTES) {
+    if (options.trial ?? canTry(written)) {
       manifest.trial = await passTrial(checkpoint, partial, options)
       await writeManifest(partial, manifest)
     }
@@ -169,12 +165,30 @@ async function passTrial(
 ): Promise<Manifest['trial']> {
   const texts = await tryOut(partial)
   if (texts.length === 0) return undefined
-  if (options.precision === 'fp32' || texts.some((text) => text !== '') || options.arriving) return { texts }
-  const asItIs = { ...options, precision: 'fp32', trial: false, onProgress: undefined } as const
-  if (await saysAnything((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)) {
-    throw new ArtifactError(
+  const { precision, arriving } = options
+  if (precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
+  const nothing = (besides: string) =>
+    new ArtifactError(
       'answers_nothing',
-      `Expected the model to say something at ${options.precision} but it answers with nothing, while at fp32 it does not. Build it with another --precision.`,
+      `Expected the model to say something at ${precision} but it answers with nothing, ${besides}`,
+    )
+  if (arriving && !arriving.kept) {
+    throw nothing(
+      'and there is no fp32 to compare with. Pull it with another --precision, with --keep to compare, or with --no-trial to have it as it is.',
+    )
+  }
+  const asItIs = {
+    ...options,
+    precision: 'fp32',
+    trial: false,
+    arriving: undefined,
+    onProgress: undefined,
+  } as const
+  const asItIsSays = await saysAnything((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)
+  if (asItIsSays) throw nothing('while at fp32 it does not. Build it with another --precision.')
+  if (asItIsSays === undefined) {
+    throw nothing(
+      'and memory is too short to compare with fp32. Build it with another --precision, or with --no-trial to have it as it is.',
     )
   }
   return { texts }

@@ -103,6 +103,7 @@ async function fetchAndBuild(
         workplace,
         repository: name,
         commit: repository.commit,
+        kept: keep !== undefined,
         onPlan: (toBuild) => checkRoom(target, toBuild, shards, keep !== undefined),
       },
       onProgress: ({ doneBytes, totalBytes }) => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
+import { canTry } from '../../src/builder/trial.ts'
 import { configWith, makeCheckpoint, PLAIN, type RawTensor, randomTensors } from '../make-checkpoint.ts'
 
 const WIDTH = 32
@@ -75,7 +76,13 @@ test('nothing is tried where that is not wanted', async () => {
   expect((await built(tensors, { precision: 'int8', trial: false })).trial).toBeUndefined()
 })
 
-test('a small artifact is tried without being told', async () => {
+test('memory for twice the largest graph is wanted, and some to run in', () => {
+  const files = [{ sizeBytes: 1_000_000_000 }, { sizeBytes: 2_000_000_000 }]
+  expect(canTry(files, 4_400_000_000)).toBe(true)
+  expect(canTry(files, 4_200_000_000)).toBe(false)
+})
+
+test('an artifact is tried without being told', async () => {
   const { trial } = await buildArtifact(PLAIN, join(room, 'out'), { precision: 'int4' })
   expect(trial?.texts.every((text) => text !== '')).toBe(true)
 })

@@ -10,7 +10,7 @@ import { buildArtifact } from '../../src/builder/build.ts'
 import type { Hub } from '../../src/hub/fetch.ts'
 import { type PullOptions, pull } from '../../src/hub/pull.ts'
 import { FIXTURES } from '../fixtures.ts'
-import { configWith, makeCheckpoint, randomTensors } from '../make-checkpoint.ts'
+import { configWith, makeCheckpoint, randomTensors, silentTensors } from '../make-checkpoint.ts'
 import { COMMIT, type Double, type Fault, REPOSITORY, startDouble } from './double.ts'
 
 const CHECKPOINT = join(FIXTURES, 'checkpoints/half-shards')
@@ -121,6 +121,31 @@ describe('a connection', () => {
   test('that can not be had says so', async () => {
     hub = { ...hub, endpoint: 'http://127.0.0.1:9' }
     await expect(pulled()).rejects.toMatchObject({ code: 'hub_unreachable' })
+  })
+})
+
+describe('a model that answers with nothing', () => {
+  beforeEach(async () => {
+    const config = await configWith({})
+    const checkpoint = await makeCheckpoint(config, silentTensors(config))
+    await double.close()
+    double = await startDouble(checkpoint)
+    hub = { ...hub, endpoint: double.endpoint }
+    await rm(checkpoint, { recursive: true })
+  })
+
+  test('is refused, and had without a trial from what is here already', async () => {
+    await expect(pulled({ trial: undefined })).rejects.toThrow('with --no-trial')
+    expect(await readdir(room)).toEqual(['out.download'])
+    double.asked.length = 0
+    expect((await pulled()).trial).toBeUndefined()
+    expect(downloads('model.safetensors')).toEqual([])
+  })
+
+  test('is taken as it is at fp32, or where the files that are kept say no more', async () => {
+    expect((await pulled({ trial: undefined, precision: 'fp32' })).trial?.texts).toEqual(['', ''])
+    const keep = join(room, 'kept')
+    expect((await pulled({ trial: undefined, keep })).trial?.texts).toEqual(['', ''])
   })
 })
 
