@@ -109,7 +109,6 @@ def load_model(checkpoint):
     for part in (config, config.vision_config, config.qformer_config, config.text_config):
         part.dtype = torch.float32
     config._attn_implementation = "eager"
-    model = Blip2ForConditionalGeneration(config).eval()
     weights = {}
     for file in sorted(Path(checkpoint).glob("*.safetensors")):
         weights.update({name: tensor.float() for name, tensor in load_file(file).items()})
@@ -119,6 +118,10 @@ def load_model(checkpoint):
     if EMBED not in weights:
         weights[EMBED] = weights[HEAD]
     weights.setdefault(HEAD, weights[EMBED])
+    if not torch.equal(weights[HEAD], weights[EMBED]):
+        # As from_pretrained does: tables that differ are not tied, whatever the config says.
+        config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
+    model = Blip2ForConditionalGeneration(config).eval()
     model.load_state_dict(weights, strict=True)
     model.tie_weights()
     parts = (config, config.vision_config, config.qformer_config, model.language_model.config)

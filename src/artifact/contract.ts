@@ -71,8 +71,9 @@ export const manifestSchema = z.strictObject({
   }),
   tokens: z.strictObject({
     bos_token_id: id,
-    pad_token_id: id,
-    eos_token_id: z.array(id).min(1),
+    pad_token_id: id.nullable(),
+    /** None: answers end where they may be no longer. */
+    eos_token_id: z.array(id),
     image_token_id: id.nullable(),
   }),
   /** preprocessor_config.json as it was. */

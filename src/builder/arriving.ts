@@ -17,6 +17,8 @@ export interface Arriving {
   /** `owner/name` on the hub, and the version's name there. */
   repository: string
   commit: string
+  /** All files stay in the checkpoint's folder. */
+  kept: boolean
   /** Told how many bytes the artifact's weights will have, before anything is fetched: throws if that is too many. */
   onPlan: (totalBytes: number) => Promise<void>
 }
@@ -49,11 +51,11 @@ const journalSchema = z.object({ key: z.string(), written: z.array(z.number().in
 /** Which turns an earlier run has written. Of another version, precision or Glimpse it counts for nothing. */
 export async function openJournal(
   { workplace, commit, weights }: Arriving,
-  precision: Precision,
+  { precision, ownHead = false }: { precision: Precision; ownHead?: boolean },
 ): Promise<Journal> {
   const file = join(workplace, 'progress.json')
   const recipe = RECIPES[precision].map(({ weights: path, format }) => [path.source, format])
-  const key = JSON.stringify([commit, precision, recipe, GLIMPSE_VERSION, weights.files])
+  const key = JSON.stringify([commit, precision, ownHead, recipe, GLIMPSE_VERSION, weights.files])
   const found = journalSchema.safeParse(await readJson(workplace, 'progress.json').catch(() => undefined))
   const written = new Set(found.success && found.data.key === key ? found.data.written : [])
   return {

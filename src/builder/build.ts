@@ -4,46 +4,37 @@
 // usable, and an artifact that was there stays until then.
 
 import { createHash, randomUUID } from 'node:crypto'
-import { readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { realpath, rm, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import {
-  FORMAT,
-  LANGUAGE,
-  MANIFEST,
-  type Manifest,
-  manifestSchema,
-  QUERIES,
-  VISION,
-} from '../artifact/contract.ts'
+import { FORMAT, MANIFEST, type Manifest, manifestSchema } from '../artifact/contract.ts'
 import { type Blip2Config, parseConfig } from '../checkpoint/config.ts'
 import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
-import { Weights } from '../checkpoint/weights.ts'
+import { TwinsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { parsePixelRule } from '../image/pixels.ts'
 import { drawBlip2 } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
-import { filesOf, type WrittenFile, writeGraphs } from '../onnx/write.ts'
+import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
 import { type Format, formatOf, type Precision, RECIPES } from '../quantize/recipes.ts'
 import { withThreads } from '../quantize/threads.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
 import { type Arriving, lastTurnsOf, openJournal, turnOf } from './arriving.ts'
-import { diskError, isOfDisk, makeFolder } from './disk.ts'
-import { saysAnything, tryOut } from './trial.ts'
-
-/** Opening takes about as much memory again; what is larger is tried where it is told to. */
-const TRIED_UP_TO_BYTES = 500_000_000
+import { checkDestination, diskError, isOfDisk, makeFolder, moveIntoPlace } from './place.ts'
+import { canTry, saysAnything, tryOut } from './trial.ts'
 
 export interface BuildOptions {
   precision: Precision
   /** The name replies carry; the checkpoint folder's unless given. */
   name?: string
   /**
-   * Whether to have it generate something before it is put in place; unless told, artifacts small enough for that to
-   * cost little. An artifact that says nothing where the checkpoint at fp32 says something is refused.
+   * Whether to have it generate something before it is put in place; unless told, wherever memory allows. An artifact
+   * that says nothing where the checkpoint at fp32 says something, or where that can't be known, is refused.
    */
   trial?: boolean
+  /** The head is a table of its own, whatever config.json says. Found out while building: whoever calls need not know. */
+  ownHead?: boolean
   /** Weights that are on their way, in place of files in the checkpoint's folder. */
   arriving?: Arriving
   /** What an error tells to change for another destination; --out unless given. */
@@ -51,7 +42,10 @@ export interface BuildOptions {
   onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
 }
 
-/** Throws ArtifactError about the checkpoint, SetupError about the destination. */
+/**
+ * Throws ArtifactError about the checkpoint, SetupError about the destination; of arriving weights TwinsDiffer, where
+ * they are to be built with `ownHead`.
+ */
 export async function buildArtifact(
   checkpoint: string,
   destination: string,
@@ -60,7 +54,14 @@ export async function buildArtifact(
   const source = resolve(checkpoint)
   // Through links: what is replaced is the folder, not the link to it.
   const target = await realpath(destination).catch(() => resolve(destination))
-  return await withThreads(() => build(source, target, options)).catch((error: unknown) => {
+  return await withThreads(async () => {
+    try {
+      return await build(source, target, options)
+    } catch (error) {
+      if (!(error instanceof TwinsDiffer) || options.arriving) throw error
+      return await build(source, target, { ...options, ownHead: true })
+    }
+  }).catch((error: unknown) => {
     throw isOfDisk(error) ? diskError(target, error, options.elsewhere) : error
   })
 }
@@ -76,7 +77,10 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       `Expected a Hugging Face checkpoint with config.json in ${checkpoint} but it is missing. Give the folder that holds config.json and *.safetensors.`,
     )
   }
-  const config = parseConfig(parseJson(configText, 'config.json'))
+  const described = parseConfig(parseJson(configText, 'config.json'))
+  const config = options.ownHead
+    ? { ...described, text: { ...described.text, tie_word_embeddings: false } }
+    : described
   const preprocessor = await readPreprocessor(checkpoint)
   checkPictures(config, preprocessor)
   checkVocabulary(config, await openTokenizer(checkpoint))
@@ -93,7 +97,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
     await arriving?.onPlan(totalBytes)
-    const journal = arriving && (await openJournal(arriving, options.precision))
+    const journal = arriving && (await openJournal(arriving, options))
     if (!journal || journal.written.size === 0) {
       await rm(partial, { recursive: true, force: true })
       await makeFolder(partial)
@@ -139,11 +143,8 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       versions: { glimpse: GLIMPSE_VERSION, onnxruntime: ONNXRUNTIME_VERSION },
     })
     await writeManifest(partial, manifest)
-    const bytes = written.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-    if (options.trial ?? bytes <= TRIED_UP_TO_BYTES) {
-      manifest.trial = arriving
-        ? { texts: await tryOut(partial) }
-        : await passTrial(checkpoint, partial, options)
+    if (options.trial ?? canTry(written)) {
+      manifest.trial = await passTrial(checkpoint, partial, options)
       await writeManifest(partial, manifest)
     }
     await moveIntoPlace(partial, target, options.elsewhere)
@@ -158,73 +159,41 @@ async function writeManifest(folder: string, manifest: Manifest): Promise<void> 
   await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
 }
 
-/** Throws ArtifactError `answers_nothing` if that is the fault of the precision. */
+/** undefined where there is no position to answer in. Throws ArtifactError `answers_nothing` if that is the fault of the precision. */
 async function passTrial(
   checkpoint: string,
   partial: string,
   options: BuildOptions,
 ): Promise<Manifest['trial']> {
   const texts = await tryOut(partial)
-  if (options.precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
-  const asItIs = { precision: 'fp32', name: options.name, trial: false } as const
-  if (await saysAnything((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)) {
-    throw new ArtifactError(
+  if (texts.length === 0) return undefined
+  const { precision, arriving } = options
+  if (precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
+  const nothing = (besides: string) =>
+    new ArtifactError(
       'answers_nothing',
-      `Expected the model to say something at ${options.precision} but it answers with nothing, while at fp32 it does not. Build it with another --precision.`,
+      `Expected the model to say something at ${precision} but it answers with nothing, ${besides}`,
+    )
+  if (arriving && !arriving.kept) {
+    throw nothing(
+      'and there is no fp32 to compare with. Pull it with another --precision, with --keep to compare, or with --no-trial to have it as it is.',
+    )
+  }
+  const asItIs = {
+    ...options,
+    precision: 'fp32',
+    trial: false,
+    arriving: undefined,
+    onProgress: undefined,
+  } as const
+  const asItIsSays = await saysAnything((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)
+  if (asItIsSays) throw nothing('while at fp32 it does not. Build it with another --precision.')
+  if (asItIsSays === undefined) {
+    throw nothing(
+      'and memory is too short to compare with fp32. Build it with another --precision, or with --no-trial to have it as it is.',
     )
   }
   return { texts }
-}
-
-/** Every name an artifact's folder may hold: a folder with any other is not ours to replace. */
-const OURS = new Set([
-  MANIFEST,
-  ...[VISION, QUERIES, LANGUAGE].flatMap(({ graph }) => filesOf(graph)),
-  ...TOKENIZER_FILES,
-])
-
-/** Throws unless nothing, an empty folder or an artifact stands there: anything else is left alone. */
-async function checkDestination(target: string, elsewhere = '--out'): Promise<void> {
-  const isFile = await stat(target).then(
-    (info) => !info.isDirectory(),
-    () => false,
-  )
-  // Nothing is there that cannot be listed: never was, or another build has just moved it aside.
-  const names = isFile ? [] : await readdir(target).catch((): string[] => [])
-  const foreign = isFile ? basename(target) : names.find((name) => !OURS.has(name))
-  if (foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
-  throw new SetupError(
-    'destination_taken',
-    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another ${elsewhere}.`,
-  )
-}
-
-/** A folder can't be renamed onto a full one, so what is there steps aside first, and comes back if that fails. */
-async function moveIntoPlace(partial: string, target: string, elsewhere?: string): Promise<void> {
-  const old = `${target}.old-${randomUUID()}`
-  try {
-    // More than one turn where another build of the same artifact ends meanwhile: the later one stays.
-    while (!(await renamed(partial, target, ['ENOTEMPTY', 'EEXIST']))) {
-      await checkDestination(target, elsewhere)
-      await rm(old, { recursive: true, force: true })
-      await renamed(target, old, ['ENOENT'])
-    }
-  } catch (error) {
-    await renamed(old, target, ['ENOENT', 'ENOTEMPTY', 'EEXIST'])
-    throw error
-  }
-  await rm(old, { recursive: true, force: true })
-}
-
-/** False if the disk refused for one of these reasons. */
-async function renamed(from: string, to: string, reasons: string[]): Promise<boolean> {
-  return await rename(from, to).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (reasons.includes(error.code ?? '')) return false
-      throw error
-    },
-  )
 }
 
 function sizesOf({ vision, qformer, text, num_query_tokens }: Blip2Config): Manifest['sizes'] {
@@ -248,7 +217,7 @@ function sizesOf({ vision, qformer, text, num_query_tokens }: Blip2Config): Mani
  */
 function tokensOf({ text, image_token_id }: Blip2Config): Manifest['tokens'] {
   const { bos_token_id, pad_token_id, eos_token_id } = text
-  return { bos_token_id, pad_token_id, eos_token_id: [eos_token_id].flat(), image_token_id }
+  return { bos_token_id, pad_token_id, eos_token_id: [eos_token_id ?? []].flat(), image_token_id }
 }
 
 /** In its own file, or, as transformers 5 saves processors, inside processor_config.json. */

@@ -1,54 +1,87 @@
 // Does what was built say anything? The known failure of quantized BLIP-2 is one that answers with nothing.
 
 import { rm } from 'node:fs/promises'
+import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
+import { openArtifact } from '../artifact/open.ts'
 import type { Pixels } from '../image/pixels.ts'
 import { generate } from '../run/generate.ts'
-import { type Model, openModel } from '../run/model.ts'
+import { unrealIds } from '../run/model.ts'
 import { runQueries } from '../run/queries.ts'
+import { openSession, type Session } from '../run/session.ts'
 import { completeSettings } from '../run/settings.ts'
 import { runVision } from '../run/vision.ts'
 import { toPrompt } from '../tokens/prompt.ts'
+import { openTokenizer } from '../tokens/tokenizer.ts'
 
 const PROMPTS = ['', toPrompt('what is it?')]
 const TOKENS = 8
 
-/** What the artifact says of a made-up picture, for each of a few prompts: text without special tokens. */
+/** Opening a graph takes its bytes twice, mapped from the file and laid out for the processor; and something to run in. */
+const MEMORY_PER_BYTE = 2
+const RUNNING_BYTES = 300_000_000
+
+/** Whether the machine has the memory for tryOut now: for the largest graph, as one is open at a time. */
+export function canTry(
+  files: readonly { sizeBytes: number }[],
+  freeBytes = process.availableMemory(),
+): boolean {
+  const largest = Math.max(0, ...files.map(({ sizeBytes }) => sizeBytes))
+  return MEMORY_PER_BYTE * largest + RUNNING_BYTES <= freeBytes
+}
+
+/**
+ * What the artifact says of a made-up picture, for each of a few prompts: text without special tokens. As where a
+ * person asks, an answer is cut to the positions there are, and a prompt that leaves none for it is not asked.
+ */
 export async function tryOut(folder: string): Promise<string[]> {
-  const model = await openModel(folder)
+  const manifest = await openArtifact(folder)
+  const tokenizer = await openTokenizer(folder)
+  const { sizes, tokens } = manifest
+  const vision = await opened(folder, VISION.graph, (session) => runVision(session, waves(manifest)))
+  const { prefix } = await opened(folder, QUERIES.graph, (session) => runQueries(session, vision))
+  return await opened(folder, LANGUAGE.graph, async (language) => {
+    const limits = { forbidden: unrealIds(manifest, tokenizer) }
+    const texts: string[] = []
+    for (const prompt of PROMPTS) {
+      const ids = prompt === '' ? [tokens.bos_token_id] : tokenizer.encode(prompt)
+      const room = sizes.max_positions - sizes.queries - ids.length
+      if (room < 1) continue
+      const settings = completeSettings({ max_new_tokens: Math.min(TOKENS, room) })
+      const rows = [{ prefix: prefix.data, ids }]
+      const [answers] = await generate({ language, manifest }, rows, settings, {}, limits)
+      texts.push(tokenizer.decode(answers![0]!).trim())
+    }
+    return texts
+  })
+}
+
+async function opened<T>(folder: string, graph: string, use: (session: Session) => Promise<T>): Promise<T> {
+  const session = await openSession(folder, graph)
   try {
-    const vision = await runVision(model.vision, waves(model))
-    const { prefix } = await runQueries(model.queries, vision)
-    const rows = PROMPTS.map((prompt) => ({ prefix: prefix.data, ids: model.tokenizer.encode(prompt) }))
-    const answers = await generate(
-      model,
-      rows,
-      completeSettings({ max_new_tokens: TOKENS }),
-      {},
-      {
-        forbidden: model.unreal,
-      },
-    )
-    return answers.map(([ids]) => model.tokenizer.decode(ids!).trim())
+    return await use(session)
   } finally {
-    await model.close()
+    await session.close()
   }
 }
 
-/** Whether the checkpoint itself says something. `build` makes an fp32 artifact of it in the folder given. */
+/**
+ * Whether the checkpoint itself says something; undefined if memory is too short to know. `build` makes an fp32
+ * artifact of it in the folder given.
+ */
 export async function saysAnything(
-  build: (folder: string) => Promise<unknown>,
+  build: (folder: string) => Promise<Manifest>,
   folder: string,
-): Promise<boolean> {
+): Promise<boolean | undefined> {
   try {
-    await build(folder)
+    if (!canTry((await build(folder)).files)) return undefined
     return (await tryOut(folder)).some((text) => text !== '')
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-function waves({ manifest }: Model): Pixels {
-  const [height, width] = manifest.sizes.image
+function waves({ sizes }: Manifest): Pixels {
+  const [height, width] = sizes.image
   const data = Float32Array.from(
     { length: 3 * height * width },
     (_, i) => Math.sin(i / 17) + Math.cos(i / 2999),

@@ -19,13 +19,25 @@ const sides = z
 /** The activations we can draw; transformers' names (ACT2FN). */
 export const ACTIVATIONS = [
   'gelu',
+  'gelu_python',
+  'gelu_10',
   'relu',
+  'relu2',
+  'relu6',
+  'leaky_relu',
   'quick_gelu',
   'gelu_new',
   'gelu_pytorch_tanh',
+  'gelu_python_tanh',
+  'gelu_accurate',
   'gelu_fast',
   'silu',
   'swish',
+  'hardswish',
+  'mish',
+  'sigmoid',
+  'tanh',
+  'linear',
 ] as const
 const activation = z.enum(ACTIVATIONS)
 export type Activation = z.infer<typeof activation>
@@ -68,12 +80,13 @@ const optConfig = z
     word_embed_proj_dim: size.nullish(),
     num_attention_heads: size.default(12),
     activation_function: activation.default('relu'),
-    pad_token_id: tokenId.nullish().transform((id) => id ?? 1),
+    // Of these two a key left out means the default, and null that there is none.
+    pad_token_id: tokenId.nullable().default(1),
     bos_token_id: tokenId.nullish().transform((id) => id ?? 2),
     eos_token_id: z
       .union([tokenId, z.array(tokenId).min(1)])
-      .nullish()
-      .transform((id) => id ?? 2),
+      .nullable()
+      .default(2),
     enable_bias: z.boolean().default(true),
     layer_norm_elementwise_affine: z.boolean().default(true),
     tie_word_embeddings: z.boolean().default(true),
@@ -148,7 +161,8 @@ export function parseConfig(json: unknown): Blip2Config {
   } = parsed.data
   const config: Blip2Config = {
     num_query_tokens,
-    image_token_id: image_token_index ?? image_token_id ?? null,
+    // transformers keeps the newer name where a file has both.
+    image_token_id: image_token_id ?? image_token_index ?? null,
     vision: vision_config,
     qformer: qformer_config,
     text,

@@ -3,10 +3,11 @@
 // Two forms are read. reference/record.py writes many cases into one file, described by JSON in its metadata. The plain
 // form is one case, or one for each picture: `pixel_values`, `vision`, `queries`, `prefix`, `logits`, `token_ids` (those
 // that were recorded), and in the metadata `prompt` and the settings of generate, together as JSON or each under its
-// name. Here the plain form becomes a description too, so that what compares knows only one.
+// name. What might be a setting and is not understood is an error: ignored, it would look like a wrong answer. Here the plain form becomes a description too, so that what compares knows only one.
 
 import { z } from 'zod'
 import { ArtifactError } from '../errors.ts'
+import { NEUTRAL, SETTING_NAMES } from './arguments.ts'
 import { reasonOf } from './files.ts'
 import { readSafetensors, type WholeTensor } from './safetensors.ts'
 
@@ -20,10 +21,12 @@ const description = z.object({
   /** Names of files. */
   pictures: z.array(z.string()),
   prompts: z.array(z.string()),
-  /** Of each prompt, without placeholders; absent where the tokenizer is to make them. */
-  input_ids: z.array(z.array(z.number().int())).optional(),
+  /** Of each prompt, alone or as a processor makes them; absent where the tokenizer is to make them. */
+  input_ids: z.array(z.array(z.number().int())).nullish(),
+  /** Of each prompt's ids: 0 where they are padding. */
+  attention_mask: z.array(z.array(z.number().int())).nullish(),
   settings: z.record(z.string(), settings),
-  pad_token_id: z.number().int().optional(),
+  pad_token_id: z.number().int().nullish(),
   logits: z.array(place),
   token_ids: z.array(place.extend({ settings: z.string() })),
   probs: z.array(place.extend({ settings: z.string() })),
@@ -82,70 +85,72 @@ export async function readReference(path: string): Promise<Reference> {
 }
 
 /** Every name the tensors of the plain form may have. */
-const PLAIN = ['pixel_values', 'vision', 'queries', 'prefix', 'logits', 'token_ids', 'input_ids']
+const PLAIN = ['pixel_values', 'vision', 'queries', 'prefix', 'logits', 'token_ids']
 /** Dimensions of what is stacked by picture, the picture included. */
 const RANKS = { pixel_values: 4, vision: 3, queries: 3, prefix: 3 }
-/** Metadata under which all settings may stand together. */
-const SETTINGS = ['settings', 'generation', 'generation_config', 'generate_kwargs', 'kwargs']
-/** Arguments of generate that change no token, or that the checkpoint decides. */
-const WITHOUT_EFFECT = [
-  'use_cache',
-  'return_dict_in_generate',
-  'output_scores',
-  'output_logits',
-  'output_attentions',
-  'output_hidden_states',
-  'pad_token_id',
-  'bos_token_id',
-  'trust_remote_code',
-]
-/** Settings that may stand in the metadata by themselves; anything else there is taken for a remark. */
-const SINGLE = [
-  'num_beams',
-  'length_penalty',
-  'early_stopping',
-  'max_new_tokens',
-  'min_new_tokens',
-  'min_length',
-  'no_repeat_ngram_size',
-  'repetition_penalty',
-  'do_sample',
-  'temperature',
-  'top_k',
-  'top_p',
-  'seed',
-  'num_return_sequences',
-  'eos_token_id',
-]
+/** Metadata, or keys among the settings, that say what was asked. */
+const QUESTIONS = ['prompt', 'prompts', 'text']
+const PICTURES = ['picture', 'pictures', 'image', 'images']
+const NAMES = ['checkpoint', 'model', 'pad_token_id']
+/** Objects that tell of how it was recorded. */
+const REMARKS = ['versions', 'version', 'environment', 'env', 'about', 'info', 'config', 'meta']
+/** Settings that may stand in the metadata by themselves; other texts and numbers there are taken for remarks. */
+const SINGLE = new Set<string>([...SETTING_NAMES, ...Object.keys(NEUTRAL)])
+const KNOWN = new Set([...SINGLE, ...QUESTIONS, ...PICTURES, ...NAMES])
+/** Metadata under which settings stand together; under any other name where all their keys are known. */
+const TOGETHER =
+  /^(gen|generate|generation)?_?(settings|config|kwargs|args|arguments|params|parameters)$|^generat(e|ion)$/
+
+/** Everything the metadata says: what stands in its objects, then what stands by itself. */
+function readMetadata(words: Record<string, string>): Record<string, unknown> {
+  const found: Record<string, unknown> = {}
+  for (const [name, text] of Object.entries(words)) {
+    const value = asJson(text)
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+    if (TOGETHER.test(name) && name !== 'config') Object.assign(found, settings.parse(JSON.parse(text)))
+    else if (isObject && Object.entries(value).every(([key, one]) => one === null || KNOWN.has(key)))
+      Object.assign(found, value)
+    else if (isObject && !REMARKS.includes(name)) {
+      throw new Error(
+        `its metadata has ${name}, of which the meaning is not known: settings stand under "settings"`,
+      )
+    }
+  }
+  for (const name of KNOWN) {
+    const text = words[name]
+    if (text !== undefined) found[name] = QUESTIONS.includes(name) ? listOrText(text) : asJson(text)
+  }
+  return found
+}
 
 function fromPlain(
   tensors: Map<string, WholeTensor>,
   words: Record<string, string>,
 ): { description: Description; tensors: Map<string, WholeTensor> } {
-  const recorded = PLAIN.filter((name) => tensors.has(name) && name !== 'input_ids')
-  if (recorded.length === 0) throw new Error(`it has none of ${PLAIN.join(', ')}`)
-  const together = SETTINGS.flatMap((name) =>
-    words[name] === undefined ? [] : [settings.parse(JSON.parse(words[name]))],
-  )
-  const alone = SINGLE.flatMap((name) => (words[name] === undefined ? [] : [[name, asJson(words[name])]]))
-  const given = Object.entries({ ...Object.assign({}, ...together), ...Object.fromEntries(alone) })
-  const used = given.filter(([name, value]) => value !== null && !WITHOUT_EFFECT.includes(name))
+  if (!PLAIN.some((name) => tensors.has(name))) throw new Error(`it has none of ${PLAIN.join(', ')}`)
+  const said = readMetadata(words)
+  const firstOf = (names: string[]) => names.map((name) => said[name]).find((value) => value != null)
+  const isSetting = (name: string) => ![...QUESTIONS, ...PICTURES, ...NAMES].includes(name)
+  const used = Object.fromEntries(Object.entries(said).filter(([name]) => isSetting(name)))
 
-  const pictures = z
-    .union([z.string().transform((name) => [name]), z.array(z.string())])
-    .parse(asJson(words['pictures'] ?? words['picture'] ?? words['image'] ?? '[]'))
+  const texts = z.union([z.string().transform((text) => [text]), z.array(z.string())])
+  const pictures = texts.parse(firstOf(PICTURES) ?? [])
   const stacked = Object.entries(RANKS)
     .map(([name, rank]) => ({ shape: tensors.get(name)?.shape, rank }))
     .find(({ shape }) => shape !== undefined)
   const count = stacked?.shape?.length === stacked?.rank ? (stacked?.shape?.[0] ?? pictures.length) || 1 : 1
-  const prompts = z
-    .array(z.string())
-    .parse(words['prompts'] ? JSON.parse(words['prompts']) : [words['prompt'] ?? ''])
-  if (prompts.length !== 1 && prompts.length !== count) {
+  const [ids, mask] = ['input_ids', 'attention_mask'].map((name) => {
+    const tensor = tensors.get(name)
+    return tensor && rowsOf(tensor)
+  })
+  const asked = texts.parse(firstOf(QUESTIONS) ?? '')
+  // One prompt for all pictures, one for each, or several for one picture.
+  const prompts = asked.length === 1 && ids ? ids.map(() => asked[0]!) : asked
+  if (prompts.length !== 1 && prompts.length !== count && count !== 1) {
     throw new Error(`it has ${prompts.length} prompts for ${count} pictures`)
   }
-  const cases = Array.from({ length: count }, (_, i) => ({
-    picture: i,
+  const cases = Array.from({ length: Math.max(count, prompts.length) }, (_, i) => ({
+    picture: count === 1 ? 0 : i,
     prompt: prompts.length === 1 ? 0 : i,
   }))
 
@@ -153,34 +158,36 @@ function fromPlain(
   for (const name of ['logits', 'token_ids']) {
     const tensor = tensors.get(name)
     if (!tensor) continue
-    for (const [i, part] of divide(tensor, count).entries()) numbered.set(`${name}.${i}`, part)
+    for (const [i, part] of divide(tensor, cases.length).entries()) numbered.set(`${name}.${i}`, part)
   }
-  const ids = tensors.get('input_ids')
-  const sampled = used.some(([name, value]) => name === 'do_sample' && value === true)
   return {
     tensors: numbered,
-    description: {
-      checkpoint: words['checkpoint'] ?? words['model'] ?? 'another checkpoint',
+    description: description.parse({
+      checkpoint: String(said['checkpoint'] ?? said['model'] ?? 'another checkpoint'),
       versions: {},
       pictures: Array.from({ length: count }, (_, i) => pictures[i] ?? ''),
       prompts,
-      input_ids: ids && rowsOf(ids),
-      settings: { plain: Object.fromEntries(used) },
-      pad_token_id: words['pad_token_id'] === undefined ? undefined : Number(words['pad_token_id']),
+      input_ids: ids,
+      attention_mask: mask,
+      settings: { plain: used },
+      pad_token_id: said['pad_token_id'],
       logits: tensors.has('logits') ? cases : [],
       // What was drawn at random has no one truth.
       token_ids:
-        tensors.has('token_ids') && !sampled ? cases.map((one) => ({ ...one, settings: 'plain' })) : [],
+        tensors.has('token_ids') && used['do_sample'] !== true
+          ? cases.map((one) => ({ ...one, settings: 'plain' }))
+          : [],
       probs: [],
       batches: [],
-    },
+    }),
   }
 }
 
 /** Equal parts along the first dimension; one row of ids, or one picture's logits, may come without it. */
 function divide({ data, shape }: WholeTensor, count: number): WholeTensor[] {
   const [rows = 1, ...rest] = shape.length === 1 ? [1, ...shape] : shape
-  if (rows % count !== 0) throw new Error(`${shape.join(' x ')} can't be divided among ${count} pictures`)
+  if (rows % count !== 0)
+    throw new Error(`${shape.join(' x ')} can't be divided among ${count} pictures or prompts`)
   const size = data.length / count
   return Array.from({ length: count }, (_, i) => ({
     shape: [rows / count, ...rest],
@@ -204,4 +211,10 @@ function asJson(text: string): unknown {
   } catch {
     return text
   }
+}
+
+/** A prompt is a text whatever it looks like, unless it is a list of texts. */
+function listOrText(text: string): unknown {
+  const list = z.array(z.string()).safeParse(asJson(text))
+  return list.success ? list.data : text
 }

@@ -13,6 +13,12 @@ export interface Weight extends Matrix {
   format: Format
 }
 
+/**
+ * Two names that the config says are one tensor hold different values. transformers then believes the weights
+ * (modeling_utils.py of 5.18, tie_weights), so whoever drew them as one draws them anew as two.
+ */
+export class TwinsDiffer extends Error {}
+
 interface Ledger {
   read: Set<string>
   missing: string[]
@@ -63,6 +69,16 @@ export class Weights {
       this.#ledger.quantized.push(`${name} is ${entry.dtype}, expected F32, F16 or BF16`)
     }
     return { sources: [name], dims, format, rows: () => this.#files.rows(entry) }
+  }
+
+  /** One tensor that stands under two names. Reading it throws TwinsDiffer where the two are not alike. */
+  takeTwins(step: string, other: string, dims: number[]): Weight {
+    const [one, two] = [this.take(step, dims), this.take(other, dims)]
+    return {
+      ...one,
+      sources: [...one.sources, ...two.sources],
+      rows: () => inStep(one.rows(), two.rows()),
+    }
   }
 
   /** Marks a tensor as known and not needed. */
@@ -124,6 +140,22 @@ function rangesText(numbers: readonly number[]): string {
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i])
+}
+
+/** What `ones` gives, as long as `others` gives the same. */
+async function* inStep(ones: AsyncIterable<Values>, others: AsyncIterable<Values>): AsyncGenerator<Values> {
+  const iterator = others[Symbol.asyncIterator]()
+  try {
+    for await (const one of ones) {
+      const other = await iterator.next()
+      if (other.done || Buffer.compare(one.bytes, other.value.bytes) !== 0) {
+        throw new TwinsDiffer(`${one.name} differs from its twin`)
+      }
+      yield one
+    }
+  } finally {
+    await iterator.return?.()
+  }
 }
 
 async function* none(): AsyncGenerator<Values> {}

@@ -30,8 +30,8 @@ export function buildCommand(): Command {
       new Option('-p, --precision <name>', 'how weights are stored').choices(PRECISIONS).default('int8'),
     )
     .option('--name <name>', "the model's name in replies (default: the checkpoint folder's)")
-    .option('--trial', 'have it generate something at the end, however large it is')
-    .option('--no-trial', 'do not, however small (default: up to 500 MB)')
+    .option('--trial', 'have it generate something at the end, however little memory there is')
+    .option('--no-trial', 'do not, and take it even if it answers with nothing')
     .addHelpText('after', HELP)
     .action(
       async (
@@ -90,7 +90,7 @@ export function buildCommand(): Command {
 }
 
 export function saidIn({ trial }: Manifest): string {
-  if (!trial) return 'Not tried yet, for its size: --trial does.\n'
+  if (!trial) return 'Not tried: --trial does, if memory was short.\n'
   if (trial.texts.some((text) => text !== '')) return ''
   return 'It answers with nothing: of no use as it is.\n'
 }

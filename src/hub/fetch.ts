@@ -80,7 +80,9 @@ export async function request(
   { from = 0, to }: { from?: number; to?: number } = {},
 ): Promise<{ response: Response; offset: number }> {
   const origin = new URL(hub.endpoint).origin
-  let url = new URL(`${hub.endpoint.replace(/\/$/, '')}${path}`)
+  const begin = new URL(`${hub.endpoint.replace(/\/$/, '')}${path}`)
+  let url = begin
+  let hasRenewed = false
   const range = from > 0 || to !== undefined ? { range: `bytes=${from}-${to ?? ''}` } : undefined
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
     const authorization =
@@ -101,7 +103,36 @@ export async function request(
     }
     if (response.ok) return { response, offset: offsetOf(response, from, what) }
     await response.body?.cancel()
+    if (response.status === 403 && url.origin !== origin) {
+      // The hub signs its links for a while only: it is asked for a new one before anybody is told.
+      if (hasRenewed) throw linkRefused(url.host, what)
+      hasRenewed = true
+      hop = -1
+      url = begin
+      continue
+    }
     throw failure(hub, response, what)
+  }
+  throw new UpstreamError('bad_redirect', `Expected ${what} but the hub sends on and on. Check --endpoint.`)
+}
+
+/** What the hub itself says of a file, without the file: it may stand on another host, which is not asked. */
+export async function headersOf(hub: Hub, path: string, what: string): Promise<Headers> {
+  let url = new URL(`${hub.endpoint.replace(/\/$/, '')}${path}`)
+  const { origin } = url
+  for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+    const headers = {
+      'accept-encoding': 'identity',
+      ...(hub.token && { authorization: `Bearer ${hub.token}` }),
+    }
+    const asked = fetch(url, { method: 'HEAD', headers, redirect: 'manual', signal: hub.signal })
+    const response = await withinStall(hub, asked)
+    if (response.status >= 400) throw failure(hub, response, what)
+    const next = new URL(response.headers.get('location') ?? '', url)
+    // A file that was renamed is found on the same host.
+    if (response.ok || response.headers.has('x-linked-etag') || next.origin !== origin)
+      return response.headers
+    url = next
   }
   throw new UpstreamError('bad_redirect', `Expected ${what} but the hub sends on and on. Check --endpoint.`)
 }
@@ -146,6 +177,13 @@ function offsetOf(response: Response, from: number, what: string): number {
   throw new UpstreamError(
     'bad_answer',
     `Expected ${what} from byte ${from} but the hub sent it from ${begins ?? 'nowhere'}.`,
+  )
+}
+
+function linkRefused(host: string, what: string): UpstreamError {
+  return new UpstreamError(
+    'bad_answer',
+    `Expected ${what} from ${host}, where the hub sends for it, but twice it refused the hub's link (403). Check the clock of this machine and what lies between it and ${host}, and run the same command again.`,
   )
 }
 

@@ -4,14 +4,15 @@
 //
 // Everything unfinished lies in `<out>.download`: run again, it goes on from there.
 
-import { mkdir, rm, statfs } from 'node:fs/promises'
+import { mkdir, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
 import { buildArtifact } from '../builder/build.ts'
-import { diskError, isOfDisk } from '../builder/disk.ts'
+import { diskError, isOfDisk } from '../builder/place.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHT_INDEX, weightFilesAmong } from '../checkpoint/safetensors.ts'
+import { TwinsDiffer } from '../checkpoint/weights.ts'
 import { AskError, SetupError } from '../errors.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
@@ -78,35 +79,50 @@ async function fetchAndBuild(
   parseConfig(await readJson(folder, 'config.json')) // before anything larger is asked for
   const shards = await shardsOf(repository, folder)
   const total = shards.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  const progress = { arrived: 0, total, built: 0, toBuild: 0 }
-  const report = () => {
-    if (hub.signal?.aborted) throw cancelledError()
-    options.onProgress?.({ ...progress })
+  const buildIt = async (ownHead: boolean): Promise<Manifest> => {
+    const progress = { arrived: 0, total, built: 0, toBuild: 0 }
+    const report = () => {
+      if (hub.signal?.aborted) throw cancelledError()
+      options.onProgress?.({ ...progress })
+    }
+    const weights = await openShards(hub, repository, shards, {
+      folder,
+      keep: keep !== undefined,
+      onBytes: (count) => {
+        progress.arrived += count
+        report()
+      },
+    })
+    return await buildArtifact(folder, target, {
+      precision,
+      name: options.name ?? name.split('/')[1],
+      trial: options.trial,
+      ownHead,
+      arriving: {
+        weights,
+        workplace,
+        repository: name,
+        commit: repository.commit,
+        kept: keep !== undefined,
+        onPlan: (toBuild) => checkRoom(target, toBuild, shards, keep !== undefined),
+      },
+      onProgress: ({ doneBytes, totalBytes }) => {
+        progress.built = doneBytes
+        progress.toBuild = totalBytes
+        report()
+      },
+    })
   }
-  const weights = await openShards(hub, repository, shards, {
-    folder,
-    keep: keep !== undefined,
-    onBytes: (count) => {
-      progress.arrived += count
-      report()
-    },
-  })
-  const manifest = await buildArtifact(folder, target, {
-    precision,
-    name: options.name ?? name.split('/')[1],
-    trial: options.trial,
-    arriving: {
-      weights,
-      workplace,
-      repository: name,
-      commit: repository.commit,
-      onPlan: (toBuild) => checkRoom(target, toBuild, shards, keep !== undefined),
-    },
-    onProgress: ({ doneBytes, totalBytes }) => {
-      progress.built = doneBytes
-      progress.toBuild = totalBytes
-      report()
-    },
+  // Found out late, when both tables are here: a note, so that a later run begins with it.
+  const note = join(workplace, `${repository.commit}.own-head`)
+  const known = await stat(note).then(
+    () => true,
+    () => false,
+  )
+  const manifest = await buildIt(known).catch(async (error: unknown) => {
+    if (!(error instanceof TwinsDiffer)) throw error
+    await writeFile(note, '')
+    return await buildIt(true)
   })
   await rm(workplace, { recursive: true, force: true })
   return manifest

@@ -1,11 +1,12 @@
 // `owner/name` and a revision -> the commit and the files there, with sizes and checksums.
 //
 // The hub's interface as huggingface_hub uses it (hf_api.py, model_info with files_metadata=True): large files carry
-// the sha256 of their content, small ones git's sha1 of "blob <size>\0" and their content.
+// the sha256 of their content, small ones git's sha1 of "blob <size>\0" and their content. A mirror that lists names only
+// is asked for each file's headers, as huggingface_hub's hf_hub_download does (file_download.py, get_hf_file_metadata).
 
 import { z } from 'zod'
 import { AskError, UpstreamError } from '../errors.ts'
-import { type Hub, persist, piecesOf, request } from './fetch.ts'
+import { type Hub, headersOf, persist, piecesOf, request } from './fetch.ts'
 
 export interface HubFile {
   path: string
@@ -21,6 +22,9 @@ export interface Repository {
 
 /** Of the answer about a repository; the largest have a few thousand files. */
 const MAX_ANSWER_BYTES = 20_000_000
+
+/** Asked for one by one where the list says no more than their names. */
+const OF_CHECKPOINTS = /\.(json|txt|safetensors)$/
 
 const answer = z.object({
   sha: z.string().regex(/^[0-9a-f]{7,64}$/),
@@ -54,15 +58,32 @@ export async function describeRepository(hub: Hub, name: string, revision: strin
   }
   const { sha, siblings } = parsed.data
   const files = new Map<string, HubFile>()
+  const repository = { name, commit: sha, files }
   for (const { rfilename: path, size, blobId, lfs } of siblings) {
     // Files in folders are none of a checkpoint's, and nothing else may choose where something is written.
     if (!/^[\w.-]+$/.test(path) || /^\.+$/.test(path)) continue
     if (lfs) files.set(path, { path, sizeBytes: lfs.size, checksum: { kind: 'sha256', hex: lfs.sha256 } })
     else if (size != null && blobId) {
       files.set(path, { path, sizeBytes: size, checksum: { kind: 'git-sha1', hex: blobId } })
-    }
+    } else if (OF_CHECKPOINTS.test(path)) files.set(path, await describeFile(hub, repository, path))
   }
-  return { name, commit: sha, files }
+  return repository
+}
+
+/** Throws UpstreamError `bad_answer` where the headers tell no size or checksum. */
+async function describeFile(hub: Hub, repository: Repository, path: string): Promise<HubFile> {
+  const what = `${path} of ${repository.name}`
+  const headers = await persist(hub, what, async () => headersOf(hub, pathOf(repository, path), what))
+  const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
+  const tag = headers.get('x-linked-etag') ?? headers.get('etag') ?? ''
+  const hex = /^(?:W\/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?$/.exec(tag)?.[1]
+  if (hex === undefined || !/^\d+$/.test(size)) {
+    throw new UpstreamError(
+      'bad_answer',
+      `Expected the size and checksum of ${what} but ${hub.endpoint} tells neither in its list nor with the file. Give an --endpoint that does, such as https://huggingface.co.`,
+    )
+  }
+  return { path, sizeBytes: Number(size), checksum: { kind: hex.length === 64 ? 'sha256' : 'git-sha1', hex } }
 }
 
 /** Where a file of a repository is. */

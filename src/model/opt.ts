@@ -90,11 +90,9 @@ function vocabulary(
 ): Table {
   const embed = 'model.decoder.embed_tokens.weight'
   const head = 'lm_head.weight'
-  if (!tie_word_embeddings || weights.has(embed) || !weights.has(head)) {
-    if (tie_word_embeddings) weights.leave(head)
-    return table(g, weights.take(embed, [V, D]))
-  }
-  return table(g, weights.take(head, [V, D]))
+  if (!tie_word_embeddings || !weights.has(head)) return table(g, weights.take(embed, [V, D]))
+  if (!weights.has(embed)) return table(g, weights.take(head, [V, D]))
+  return table(g, weights.takeTwins(embed, head, [V, D]))
 }
 
 /** A token's position is the number of unmasked ones before it, the picture's vectors included. -> [B, S, D] */

@@ -165,18 +165,43 @@ function constant(width: number, value: number): StoredTensor {
 export function activate(g: Graph, x: Value, kind: Activation): Value {
   switch (kind) {
     case 'gelu':
+    case 'gelu_python':
       return g.op('Gelu', [x], { approximate: 'none' })
+    case 'gelu_10': {
+      const clipped = g.op('Min', [g.op('Gelu', [x], { approximate: 'none' }), g.scalar(10)])
+      return g.op('Max', [clipped, g.scalar(-10)])
+    }
     case 'gelu_new':
     case 'gelu_pytorch_tanh':
+    case 'gelu_python_tanh':
+    case 'gelu_accurate':
     case 'gelu_fast':
       return g.op('Gelu', [x], { approximate: 'tanh' })
     case 'relu':
       return g.op('Relu', [x])
+    case 'relu2': {
+      const positive = g.op('Relu', [x])
+      return g.op('Mul', [positive, positive])
+    }
+    case 'relu6':
+      return g.op('Min', [g.op('Relu', [x]), g.scalar(6)])
+    case 'leaky_relu':
+      return g.op('LeakyRelu', [x], { alpha: { float: 0.01 } })
     case 'quick_gelu':
       return g.op('QuickGelu', [x], { alpha: { float: 1.702 } }, MICROSOFT)
     case 'silu':
     case 'swish':
       return g.op('Mul', [x, g.op('Sigmoid', [x])])
+    case 'hardswish':
+      return g.op('HardSwish', [x])
+    case 'mish':
+      return g.op('Mish', [x])
+    case 'sigmoid':
+      return g.op('Sigmoid', [x])
+    case 'tanh':
+      return g.op('Tanh', [x])
+    case 'linear':
+      return x
   }
 }
 

@@ -47,7 +47,7 @@ export class Decoding {
     rows.forEach((row, i) => {
       const padding = new Array<number>(T - row.ids.length).fill(0)
       prefix.set(row.prefix, i * Q * D)
-      ids.push(...padding.map(() => tokens.pad_token_id), ...row.ids)
+      ids.push(...padding.map(() => tokens.pad_token_id ?? 0), ...row.ids)
       masks.push([...new Array<number>(Q).fill(1), ...padding, ...row.ids.map(() => 1)])
     })
     const decoding = new Decoding(model, masks, emptyCaches(model.manifest, rows.length))

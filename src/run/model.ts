@@ -46,7 +46,8 @@ export async function openModel(folder: string, options: OpenOptions = {}): Prom
   }
 }
 
-function unrealIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): number[] {
+/** Ids that no answer may hold: padding of the vocabulary, and the picture's placeholder. */
+export function unrealIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): number[] {
   const ids = Array.from({ length: sizes.vocabulary }, (_, id) => id)
   return ids.filter((id) => id === tokens.image_token_id || !tokenizer.isToken(id))
 }

@@ -37,7 +37,7 @@ export function processorsFor(settings: GenerationSettings, endIds: readonly num
   if (min_new_tokens) list.push(forbidEnd(({ newTokens }) => newTokens < min_new_tokens, endIds))
   if (do_sample) {
     // Sampled beams keep enough candidates that one goes on even if all end tokens are drawn.
-    const atLeast = num_beams > 1 ? endIds.length + 1 : 1
+    const atLeast = num_beams > 1 ? Math.max(1, endIds.length) + 1 : 1
     if (temperature !== 1) list.push(divideBy(temperature))
     if (top_k > 0) list.push(keepTopK(Math.max(top_k, atLeast)))
     if (top_p < 1) list.push(keepTopP(top_p, atLeast))

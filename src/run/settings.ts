@@ -17,8 +17,11 @@ const LENGTH_PENALTY = { min: -4, max: 50 }
 
 const within = ({ min, max }: { min: number; max: number }) => z.number().min(min).max(max)
 
+/** Far above what is of use; each beam holds its own keys and values. */
+const MAX_BEAMS = 64
+
 export const generationSettings = z.strictObject({
-  num_beams: positive.max(16).describe('beams kept side by side; 1 is greedy or sampling'),
+  num_beams: positive.max(MAX_BEAMS).describe('beams kept side by side; 1 is greedy or sampling'),
   length_penalty: within(LENGTH_PENALTY).describe(
     'beam score = sum of log probabilities / length ** length_penalty',
   ),
@@ -50,7 +53,7 @@ export const generationSettings = z.strictObject({
   top_k: z.number().int().min(0).describe('draw among the k likeliest; 0 is off'),
   top_p: z.number().min(0).max(1).describe('draw among the likeliest that together reach p'),
   seed: z.number().int().min(0).max(0xffffffff).describe('the same seed draws the same tokens'),
-  num_return_sequences: positive.max(16).describe('answers returned; with beams the best first'),
+  num_return_sequences: positive.max(MAX_BEAMS).describe('answers returned; with beams the best first'),
 })
 
 export type GenerationSettings = z.infer<typeof generationSettings>

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Description, Reference } from '../checkpoint/reference.ts'
+import type { Reference } from '../checkpoint/reference.ts'
 import { ArtifactError } from '../errors.ts'
 import { AS_TRANSFORMERS, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
@@ -11,7 +11,8 @@ import { Decoding, type Row } from './language.ts'
 import type { Model } from './model.ts'
 import { processorsFor, softmax } from './processors.ts'
 import { type Queries, runQueries } from './queries.ts'
-import { completeSettings, type GenerationSettings } from './settings.ts'
+import { readPrompts, settingsFor, withoutPadding } from './recorded.ts'
+import type { GenerationSettings } from './settings.ts'
 import { runVision, type Vision } from './vision.ts'
 
 /** Numbers of one stage. */
@@ -79,30 +80,41 @@ export async function compare(
     }
   }
 
-  const prompts = promptIds(model, description)
+  const prompts = readPrompts(model, description)
   const row = ({ picture, prompt }: { picture: number; prompt: number }): Row => ({
     prefix: queries[picture]!.prefix.data,
-    ids: prompts[prompt]!,
+    ids: prompts[prompt]!.ids,
   })
-  const logits: Float32Array[] = []
-  for (const place of description.logits) logits.push(...(await Decoding.allLogits(model, row(place))))
+  const logits: { ours: Float32Array[]; theirs: Float32Array }[] = []
+  for (const [k, place] of description.logits.entries()) {
+    const ours = await Decoding.allLogits(model, row(place))
+    const all = reference.floats(`logits.${k}`)
+    logits.push({ ours, theirs: withoutPadding(model, all, prompts[place.prompt]!) })
+  }
   if (logits.length > 0) {
-    add('logits', logits, joined(description.logits.map((_, k) => reference.floats(`logits.${k}`))))
+    const [ours, theirs] = [logits.flatMap((one) => one.ours), joined(logits.map((one) => one.theirs))]
+    add('logits', ours, theirs)
   }
 
-  const settingsOf = (name: string) =>
-    completeSettings(description.settings[name] as Partial<GenerationSettings>)
+  const settingsOf = ({ settings: name, prompt }: { settings: string; prompt: number }) =>
+    settingsFor(model, description.settings[name] ?? {}, prompts[prompt]!.ids.length)
   const chances: Float32Array[] = []
   for (const place of description.probs)
-    chances.push(await firstChances(model, row(place), settingsOf(place.settings)))
+    chances.push(await firstChances(model, row(place), settingsOf(place)))
   if (chances.length > 0) {
     add('chances', chances, joined(description.probs.map((_, k) => reference.floats(`probs.${k}`))))
   }
 
   const tokens: TokensResult = { compared: 0, equal: 0, differing: [] }
   const total = description.token_ids.length + description.batches.length
-  const padId = description.pad_token_id ?? model.manifest.tokens.pad_token_id
-  const tally = (name: string, got: number[][], expected: number[][]) => {
+  const tally = (
+    name: string,
+    got: number[][],
+    { expected, settings }: { expected: number[][]; settings: GenerationSettings },
+  ) => {
+    // Without padding of its own transformers fills with the first end token.
+    const { pad_token_id } = model.manifest.tokens
+    const padId = description.pad_token_id ?? pad_token_id ?? endsOf(model.manifest, settings)[0] ?? 0
     const padded = got.map((ids, i) => pad(ids, expected[i]?.length ?? 0, padId))
     const same = JSON.stringify(padded) === JSON.stringify(expected)
     tokens.compared++
@@ -111,20 +123,22 @@ export async function compare(
     onCase(tokens.compared, total)
   }
   for (const [k, place] of description.token_ids.entries()) {
-    const [answers] = await generate(model, [row(place)], settingsOf(place.settings))
-    tally(
-      `${place.settings}, picture ${place.picture}, prompt ${place.prompt}`,
-      answers!,
-      reference.ids(`token_ids.${k}`),
-    )
+    const settings = settingsOf(place)
+    const [answers] = await generate(model, [row(place)], settings)
+    const expected = reference.ids(`token_ids.${k}`)
+    tally(`${place.settings}, picture ${place.picture}, prompt ${place.prompt}`, answers!, {
+      expected,
+      settings,
+    })
   }
   for (const [k, batch] of description.batches.entries()) {
-    const settings = completeSettings(batch.arguments as Partial<GenerationSettings>)
+    const longest = Math.max(...batch.cases.map(({ prompt }) => prompts[prompt]!.ids.length))
+    const settings = settingsFor(model, batch.arguments, longest)
     const answers = await generate(model, batch.cases.map(row), settings)
     tally(
       `batch ${k}`,
       answers.map(([best]) => best!),
-      reference.ids(`batch_token_ids.${k}`),
+      { expected: reference.ids(`batch_token_ids.${k}`), settings },
     )
   }
   return { stages, tokens }
@@ -146,20 +160,6 @@ function checkSizes({ manifest }: Model, { description, has, floats }: Reference
     'other_checkpoint',
     `Expected a reference of ${manifest.name} but this one is of ${description.checkpoint}, which has other sizes. Record one with the checkpoint the artifact was built from.`,
   )
-}
-
-/** The ids of each prompt as the language model gets them after the picture. */
-function promptIds(
-  { manifest, tokenizer }: Model,
-  { prompts, input_ids }: Description,
-): (readonly number[])[] {
-  if (!input_ids) return prompts.map((prompt) => tokenizer.encode(prompt))
-  const { image_token_id, pad_token_id } = manifest.tokens
-  // As a processor makes them: placeholders, padding, then the text.
-  return input_ids.map((ids) => {
-    const start = ids.findIndex((id) => id !== image_token_id && id !== pad_token_id)
-    return ids.slice(Math.max(0, start))
-  })
 }
 
 /** undefined unless every picture of the reference is there. */

@@ -18,6 +18,8 @@ export const TOKENIZER_FILES = [
 export interface Tokenizer {
   /** A prompt's ids, with what the tokenizer puts before each text. Typed added tokens stay plain text. */
   encode(text: string): number[]
+  /** As `encode`, but added tokens in the text are what they say: only for texts that no user typed. */
+  encodeTrusted(text: string): number[]
   /** The text of generated ids, special tokens left out. */
   decode(ids: readonly number[]): string
   /** Whether any token has this id: vocabularies are padded with ids that none has. */
@@ -61,6 +63,7 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
 function fromDefinition(definition: Definition, config: z.infer<typeof json>): Tokenizer {
   // Without its added tokens a tokenizer takes a typed "</s>" for four characters, not for the end of the text.
   const literal = new Library({ ...definition, added_tokens: [] }, config)
+  let whole: Library | undefined
   const added = new Set(definition.added_tokens.map((token) => token.id))
   const isToken = (one: number) => added.has(one) || literal.id_to_token(one) !== undefined
   // transformers marks the texts' beginning by the post-processor; of an empty text that mark is all there is.
@@ -75,6 +78,10 @@ function fromDefinition(definition: Definition, config: z.infer<typeof json>): T
       text === ''
         ? [...before]
         : [...before, ...literal.encode(text, { add_special_tokens: false }).ids.filter(isPlain)],
+    encodeTrusted: (text) => {
+      whole ??= new Library(definition, config)
+      return text === '' ? [...before] : [...before, ...whole.encode(text, { add_special_tokens: false }).ids]
+    },
     decode: (ids) => {
       const said = ids.filter((one) => !special.has(one) && literal.id_to_token(one) !== undefined)
       // The library refuses to decode nothing.

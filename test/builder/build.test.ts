@@ -113,6 +113,24 @@ describe('an artifact', () => {
   })
 })
 
+describe('a head under a name of its own', () => {
+  const EMBED = 'language_model.model.decoder.embed_tokens.weight'
+  const table = tensors.find(({ name }) => name === EMBED)!
+  const built = async (head: Uint8Array) => {
+    const both = [...tensors, { ...table, name: 'language_model.lm_head.weight', bytes: head }]
+    await put('model.safetensors', safetensors(both))
+    const manifest = await buildArtifact(checkpoint, out, { precision: 'fp32' })
+    return manifest.files.find(({ path }) => path === 'language.data')!.sizeBytes
+  }
+
+  test('is stored once where it is the table of words, and kept where one value differs', async () => {
+    const once = await built(table.bytes)
+    const other = Uint8Array.from(table.bytes)
+    other[other.length - 3]! ^= 1
+    expect(await built(other)).toBeGreaterThanOrEqual(once + table.bytes.length)
+  })
+})
+
 describe('a checkpoint is rejected, and nothing is left, with', () => {
   const edit = (name: string, change: object) =>
     safetensors(tensors.map((tensor) => (tensor.name.endsWith(name) ? { ...tensor, ...change } : tensor)))

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
+import { canTry } from '../../src/builder/trial.ts'
 import { configWith, makeCheckpoint, PLAIN, type RawTensor, randomTensors } from '../make-checkpoint.ts'
 
 const WIDTH = 32
@@ -75,7 +76,29 @@ test('nothing is tried where that is not wanted', async () => {
   expect((await built(tensors, { precision: 'int8', trial: false })).trial).toBeUndefined()
 })
 
-test('a small artifact is tried without being told', async () => {
+test('memory for twice the largest graph is wanted, and some to run in', () => {
+  const files = [{ sizeBytes: 1_000_000_000 }, { sizeBytes: 2_000_000_000 }]
+  expect(canTry(files, 4_400_000_000)).toBe(true)
+  expect(canTry(files, 4_200_000_000)).toBe(false)
+})
+
+test('an artifact is tried without being told', async () => {
   const { trial } = await buildArtifact(PLAIN, join(room, 'out'), { precision: 'int4' })
   expect(trial?.texts.every((text) => text !== '')).toBe(true)
+})
+
+test.each([
+  ['cuts the answer where they are few', 14, 2],
+  ['leaves out a prompt that does not fit', 8, 1],
+  ['asks nothing where none fits', 1, undefined],
+])('a trial keeps to the positions of the model: it %s', async (_, forText, asked) => {
+  const queries = 5
+  const small = await configWith({
+    num_query_tokens: queries,
+    text_config: { max_position_embeddings: queries + forText },
+  })
+  const checkpoint = await makeCheckpoint(small)
+  const { trial } = await buildArtifact(checkpoint, join(room, 'out'), { precision: 'fp32' })
+  expect(trial?.texts.length).toBe(asked)
+  await rm(checkpoint, { recursive: true })
 })

@@ -56,7 +56,7 @@ test.each<[string, Record<string, unknown>, string]>([
   ['no heads', { text_config: { num_attention_heads: 0 } }, 'text_config.num_attention_heads'],
   ['a negative id', { text_config: { eos_token_id: -1 } }, 'text_config.eos_token_id'],
   ['no end', { text_config: { eos_token_id: [] } }, 'text_config.eos_token_id'],
-  ['an unknown activation', { qformer_config: { hidden_act: 'tanh' } }, 'qformer_config.hidden_act'],
+  ['an unknown activation', { qformer_config: { hidden_act: 'prelu' } }, 'qformer_config.hidden_act'],
   ['an epsilon as text', { vision_config: { layer_norm_eps: '1e-6' } }, 'vision_config.layer_norm_eps'],
   ['a size too large to count', { text_config: { vocab_size: 1e300 } }, 'text_config.vocab_size'],
   ['heads that do not divide', { text_config: { num_attention_heads: 7 } }, 'no multiple of its 7 heads'],
@@ -83,4 +83,15 @@ test('two mistakes are named together', async () => {
   )
   expect(message).toContain('vision_config.hidden_size')
   expect(message).toContain('text_config.ffn_dim')
+})
+
+test('a key left out means the default, null means none: padding and end', async () => {
+  const none = await configWith({ text_config: { pad_token_id: null, eos_token_id: null } })
+  expect(parseConfig(none).text).toMatchObject({ pad_token_id: null, eos_token_id: null })
+  expect(parseConfig({}).text).toMatchObject({ pad_token_id: 1, eos_token_id: 2 })
+})
+
+test('of two names for the placeholder the newer counts, as in transformers', async () => {
+  expect(parseConfig(await configWith({ image_token_id: 3 })).image_token_id).toBe(3)
+  expect(parseConfig(await configWith({ image_token_id: null })).image_token_id).toBe(296)
 })

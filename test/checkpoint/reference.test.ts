@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { type Reference, readReference } from '../../src/checkpoint/reference.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
+import { settingsFor } from '../../src/run/recorded.ts'
 import { compare } from '../../src/run/verify.ts'
 import { FIXTURES } from '../fixtures.ts'
 import { withHeader } from '../make-checkpoint.ts'
@@ -51,14 +52,14 @@ async function write(tensors: Tensors, metadata: Record<string, string>): Promis
   await writeFile(file, withHeader(JSON.stringify(header), ...bytes))
 }
 
-/** Picture 0 of our own reference, as somebody else would write it. */
-function stages(): Tensors {
+/** The first pictures of our own reference, as somebody else would write them. */
+function stages(pictures = 1): Tensors {
   const { image, patches, vision_width, queries, query_width, width } = model.manifest.sizes
   const shapes = {
-    pixel_values: [1, 3, ...image],
-    vision: [1, patches, vision_width],
-    queries: [1, queries, query_width],
-    prefix: [1, queries, width],
+    pixel_values: [pictures, 3, ...image],
+    vision: [pictures, patches, vision_width],
+    queries: [pictures, queries, query_width],
+    prefix: [pictures, queries, width],
   }
   return Object.fromEntries(
     Object.entries(shapes).map(([name, shape]) => {
@@ -128,6 +129,105 @@ test('ids as a processor makes them, settings as JSON, several sequences, 32-bit
   expect(last.relativeError).toBeLessThan(1e-4)
 })
 
+test.each([
+  ['generation_settings', { prompt: QUESTION }],
+  ['gen_kwargs', { prompts: JSON.stringify([QUESTION]) }],
+  ['of-this-run', {}],
+])(
+  'settings under %s, a prompt beside or among them, arguments that change nothing',
+  async (name, beside) => {
+    const [ids] = answer('beams, penalty -1', 1)
+    const { queries } = model.manifest.sizes
+    const settings = {
+      ...(Object.keys(beside).length === 0 && { prompt: QUESTION, image: 'gone.png' }),
+      num_beams: 3,
+      length_penalty: -1,
+      max_length: queries + own.description.input_ids![1]!.length + 10,
+      num_beam_groups: 1,
+      output_scores: true,
+      top_h: null,
+    }
+    const metadata = { ...beside, [name]: JSON.stringify(settings), versions: '{"torch": "2"}' }
+    await write({ ...stages(), token_ids: { dtype: 'I64', shape: [ids!.length], values: ids! } }, metadata)
+    expect((await result()).tokens).toEqual({ compared: 1, equal: 1, differing: [] })
+  },
+)
+
+test('without a length an answer has 20 tokens, or as many as positions are left', () => {
+  const { queries } = model.manifest.sizes
+  const small = { ...model.manifest.sizes, max_positions: queries + 30 }
+  const near = { ...model, manifest: { ...model.manifest, sizes: small } }
+  expect(settingsFor(near, {}, 4).max_new_tokens).toBe(20)
+  expect(settingsFor(near, {}, 25).max_new_tokens).toBe(5)
+  expect(() => settingsFor(near, {}, 30)).toThrow('30 tokens of prompt')
+})
+
+test('two prompts for one picture', async () => {
+  const [one, two] = [answer('defaults', 0), answer('defaults', 1)].map(([ids]) => ids!)
+  const length = Math.max(one!.length, two!.length)
+  const padded = [one!, two!].map((ids) => [...ids, ...new Array<number>(length - ids.length).fill(1)])
+  await write(
+    { ...stages(), token_ids: { dtype: 'I64', shape: [2, length], values: padded.flat() } },
+    { prompts: JSON.stringify(['', QUESTION]) },
+  )
+  expect((await result()).tokens).toEqual({ compared: 2, equal: 2, differing: [] })
+})
+
+test.each(['a mask', 'nothing that tells', 'no ids'])(
+  'a batch padded with the id that texts begin with, and %s: padding is left out, the beginning is not',
+  async (told) => {
+    const { sizes, tokens } = model.manifest
+    const V = sizes.vocabulary
+    const input = own.description.input_ids!
+    const length = input[1]!.length
+    const rows = [0, 1].map((k) => {
+      const ids = input[k]!
+      const padding = length - ids.length
+      const logits = own.floats(`logits.${own.description.logits.findIndex(({ prompt }) => prompt === k)}`)
+      const junk = new Float32Array(padding * V).fill(7)
+      const picture = new Array<number>(sizes.queries).fill(tokens.image_token_id!)
+      const [answers] = own.description.token_ids.flatMap((one, at) =>
+        one.settings === 'defaults' && one.picture === k && one.prompt === k
+          ? [own.ids(`token_ids.${at}`)[0]!]
+          : [],
+      )
+      return {
+        ids: [...picture, ...new Array<number>(padding).fill(tokens.bos_token_id), ...ids],
+        mask: [...picture.map(() => 1), ...new Array<number>(padding).fill(0), ...ids.map(() => 1)],
+        logits: [...logits.slice(0, sizes.queries * V), ...junk, ...logits.slice(sizes.queries * V)],
+        answer: answers!,
+      }
+    })
+    const shape = [2, sizes.queries + length]
+    const longest = Math.max(...rows.map((one) => one.answer.length))
+    await write(
+      {
+        ...stages(2),
+        ...(told !== 'no ids' && {
+          input_ids: { dtype: 'I64', shape, values: rows.flatMap((one) => one.ids) },
+        }),
+        ...(told === 'a mask' && {
+          attention_mask: { dtype: 'I64', shape, values: rows.flatMap((one) => one.mask) },
+        }),
+        logits: { dtype: 'F32', shape: [...shape, V], values: rows.flatMap((one) => one.logits) },
+        token_ids: {
+          dtype: 'I64',
+          shape: [2, longest],
+          values: rows.flatMap(({ answer: ids }) => [...ids, ...new Array(longest - ids.length).fill(2)]),
+        },
+      },
+      {
+        prompts: JSON.stringify(own.description.prompts.slice(0, 2)),
+        pad_token_id: String(tokens.bos_token_id),
+      },
+    )
+    const { stages: compared, tokens: counted } = await result()
+    expect(compared.at(-1)).toMatchObject({ stage: 'logits', relativeError: expect.any(Number) })
+    expect(compared.at(-1)!.relativeError).toBeLessThan(1e-4)
+    expect(counted).toEqual({ compared: 2, equal: 2, differing: [] })
+  },
+)
+
 test('only tokens, of a picture that lies on disk', async () => {
   const [ids] = answer('defaults', 0)
   await write(
@@ -162,7 +262,10 @@ test('a token that differs is seen', async () => {
 test.each([
   ['a setting nobody knows', { settings: '{"num_bream": 3}' }, 'num_bream'],
   ['settings that are no JSON', { settings: 'beams: 3' }, 'its description is wrong'],
-  ['prompts for other pictures', { prompts: '["a", "b"]' }, '2 prompts for 1 pictures'],
+  ['more prompts than answers', { prompts: '["a", "b"]' }, "can't be divided among 2 pictures or prompts"],
+  ['settings under a name nobody knows', { how: '{"num_beams": 3, "width": 2}' }, 'its metadata has how'],
+  ['an argument that would change tokens', { num_beam_groups: '2' }, 'num_beam_groups'],
+  ['a prompt that leaves no room', { settings: '{"max_length": 6}' }, 'leave none'],
 ])('%s are an error', async (_, metadata, message) => {
   const [ids] = answer('defaults', 0)
   await write({ ...stages(), token_ids: { dtype: 'I64', shape: [ids!.length], values: ids! } }, metadata)

@@ -29,6 +29,8 @@ export interface Double {
   files: Map<string, Buffer>
   /** Faults of a file's next downloads; requests for a header have none. */
   faults: Map<string, Fault[]>
+  /** A mirror that lists names only, and whether it tells size and checksum with each file. */
+  namesOnly?: 'with headers' | 'without'
   /** What the interface answers instead of the repository. */
   api?: { status: number; body: string }
   close(): Promise<void>
@@ -54,6 +56,7 @@ export async function startDouble(checkpoint: string): Promise<Double> {
     const url = new URL(request.url!, 'http://hub')
     if (url.pathname.startsWith('/api/')) return describe(double, url, response)
     const name = fileOf(request)
+    if (request.method === 'HEAD') return head(double, name, response)
     if ((double.files.get(name)?.length ?? 0) < LARGE) return void send(double, request, response)
     response.writeHead(302, { location: `${storeAddress}${request.url}` }).end()
   })
@@ -82,17 +85,38 @@ function fileOf(request: IncomingMessage): string {
   return decodeURIComponent(new URL(request.url!, 'http://hub').pathname.split('/').at(-1)!)
 }
 
-function describe({ api, files }: Double, url: URL, response: ServerResponse): void {
+function checksumsOf(bytes: Buffer): { blob: string; sha256: string } {
+  return {
+    blob: createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex'),
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+  }
+}
+
+function describe({ api, files, namesOnly }: Double, url: URL, response: ServerResponse): void {
   if (api) return void response.writeHead(api.status).end(api.body)
   if (url.pathname !== `/api/models/${REPOSITORY}/revision/main`) return void response.writeHead(404).end()
   const siblings = [...files].map(([rfilename, bytes]) => {
-    const blob = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex')
-    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    if (namesOnly) return { rfilename }
+    const { blob, sha256 } = checksumsOf(bytes)
     const lfs = bytes.length >= LARGE ? { sha256, size: bytes.length, pointerSize: 134 } : undefined
     return { rfilename, size: bytes.length, blobId: blob, lfs }
   })
   response.writeHead(200, { 'content-type': 'application/json' })
   response.end(JSON.stringify({ id: REPOSITORY, sha: COMMIT, siblings }))
+}
+
+function head({ files, namesOnly }: Double, name: string, response: ServerResponse): void {
+  const bytes = files.get(name)
+  if (!bytes) return void response.writeHead(404).end()
+  const { blob, sha256 } = checksumsOf(bytes)
+  const told = namesOnly === 'with headers'
+  if (bytes.length < LARGE) {
+    return void response
+      .writeHead(200, { 'content-length': bytes.length, ...(told && { etag: `"${blob}"` }) })
+      .end()
+  }
+  const linked = { 'x-linked-size': bytes.length, 'x-linked-etag': `"${sha256}"` }
+  response.writeHead(302, { location: 'http://store.invalid/', ...(told && linked) }).end()
 }
 
 async function send(double: Double, request: IncomingMessage, response: ServerResponse): Promise<void> {

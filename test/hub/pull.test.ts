@@ -10,6 +10,7 @@ import { buildArtifact } from '../../src/builder/build.ts'
 import type { Hub } from '../../src/hub/fetch.ts'
 import { type PullOptions, pull } from '../../src/hub/pull.ts'
 import { FIXTURES } from '../fixtures.ts'
+import { configWith, makeCheckpoint, randomTensors, silentTensors } from '../make-checkpoint.ts'
 import { COMMIT, type Double, type Fault, REPOSITORY, startDouble } from './double.ts'
 
 const CHECKPOINT = join(FIXTURES, 'checkpoints/half-shards')
@@ -53,6 +54,20 @@ test('the artifact is the one that a build from files makes, and nothing else is
   await expectWhole()
   expect(steps.at(-1)!.arrived).toBe(steps.at(-1)!.total)
   for (const shard of SHARDS) expect(downloads(shard)).toHaveLength(1)
+})
+
+test('a head that differs from the table of words is kept, whatever the config says', async () => {
+  const tensors = randomTensors(await configWith({}))
+  const table = tensors.find(({ name }) => name.endsWith('embed_tokens.weight'))!
+  const head = { ...table, name: 'language_model.lm_head.weight', bytes: table.bytes.map((byte) => byte ^ 1) }
+  const checkpoint = await makeCheckpoint(await configWith({}), [...tensors, head])
+  await double.close()
+  double = await startDouble(checkpoint)
+  hub = { ...hub, endpoint: double.endpoint }
+  const { files } = await pulled()
+  const local = await buildArtifact(checkpoint, join(room, 'local'), { precision: 'int8', trial: false })
+  expect(files).toEqual(local.files)
+  await rm(checkpoint, { recursive: true })
 })
 
 test('--keep leaves the full-precision files as they were', async () => {
@@ -106,6 +121,58 @@ describe('a connection', () => {
   test('that can not be had says so', async () => {
     hub = { ...hub, endpoint: 'http://127.0.0.1:9' }
     await expect(pulled()).rejects.toMatchObject({ code: 'hub_unreachable' })
+  })
+})
+
+describe('a model that answers with nothing', () => {
+  beforeEach(async () => {
+    const config = await configWith({})
+    const checkpoint = await makeCheckpoint(config, silentTensors(config))
+    await double.close()
+    double = await startDouble(checkpoint)
+    hub = { ...hub, endpoint: double.endpoint }
+    await rm(checkpoint, { recursive: true })
+  })
+
+  test('is refused, and had without a trial from what is here already', async () => {
+    await expect(pulled({ trial: undefined })).rejects.toThrow('with --no-trial')
+    expect(await readdir(room)).toEqual(['out.download'])
+    double.asked.length = 0
+    expect((await pulled()).trial).toBeUndefined()
+    expect(downloads('model.safetensors')).toEqual([])
+  })
+
+  test('is taken as it is at fp32, or where the files that are kept say no more', async () => {
+    expect((await pulled({ trial: undefined, precision: 'fp32' })).trial?.texts).toEqual(['', ''])
+    const keep = join(room, 'kept')
+    expect((await pulled({ trial: undefined, keep })).trial?.texts).toEqual(['', ''])
+  })
+})
+
+describe('a signed link', () => {
+  const refused = { kind: 'status', status: 403 } as const
+  test('that has run out is asked for anew, once', async () => {
+    fault(SHARDS[1]!, refused)
+    await pulled()
+    await expectWhole()
+  })
+
+  test('that is refused again is an error about the host, not about the token', async () => {
+    fault(SHARDS[1]!, refused, refused)
+    await expect(pulled()).rejects.toThrow("refused the hub's link (403)")
+  })
+})
+
+describe('a mirror that lists names only', () => {
+  test('is asked for each file', async () => {
+    double.namesOnly = 'with headers'
+    await pulled()
+    await expectWhole()
+  })
+
+  test('and tells nothing with the files is named as the cause', async () => {
+    double.namesOnly = 'without'
+    await expect(pulled()).rejects.toThrow('tells neither in its list nor with the file')
   })
 })
 

@@ -147,7 +147,7 @@ test.each([
   [{ eos_token_id: [] }, 'eos_token_id'],
   [{ eos_token_id: -1 }, 'eos_token_id'],
   [{ min_length: 1.5 }, 'min_length'],
-  [{ num_beams: 17 }, 'num_beams'],
+  [{ num_beams: 65 }, 'num_beams'],
   [{ num_return_sequences: 2 }, 'num_return_sequences'],
   [{ num_beams: 3, num_return_sequences: 4, do_sample: true }, 'num_return_sequences'],
   [{ temperature: 0 }, 'temperature'],
@@ -160,4 +160,15 @@ test.each([
   [{ num_beam: 3 }, 'num_beam'],
 ])('%j is refused', (asked, name) => {
   expect(() => completeSettings(asked as Partial<GenerationSettings>)).toThrow(name)
+})
+
+test('a model without an end token or padding says as much as it may, alone and in beams', async () => {
+  const tokens = { ...model.manifest.tokens, eos_token_id: [], pad_token_id: null }
+  const endless = { ...model, manifest: { ...model.manifest, tokens } }
+  const rows = [row, { ...row, ids: [2] }]
+  for (const num_beams of [1, 3]) {
+    const settings = completeSettings({ num_beams, max_new_tokens: 40, min_new_tokens: 3 })
+    const answers = await generate(endless, rows, settings)
+    expect(answers.map(([best]) => best!.length)).toEqual([40, 40])
+  }
 })

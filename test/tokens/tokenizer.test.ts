@@ -31,6 +31,10 @@ test.each(CASES.filter(({ text }) => !isTyped(text)))('ids and text of $text', (
 })
 
 describe('a typed special token', () => {
+  test.each(CASES)('is one where the text is trusted, as in transformers: $text', ({ text, ids }) => {
+    expect(tokenizer.encodeTrusted(text)).toEqual(ids)
+  })
+
   test.each([
     ...CASES.filter(({ text }) => isTyped(text)).map(({ text }) => text),
     ...SPECIAL.flatMap((token) => [

@@ -1,0 +1,61 @@
+// Arguments of transformers' generate as a reference holds them: which Glimpse has too, and which change nothing.
+
+/** Those of run/settings.ts, and `max_length`, which counts the picture and the prompt too. */
+export const SETTING_NAMES = [
+  'num_beams',
+  'length_penalty',
+  'early_stopping',
+  'max_new_tokens',
+  'max_length',
+  'min_new_tokens',
+  'min_length',
+  'no_repeat_ngram_size',
+  'repetition_penalty',
+  'do_sample',
+  'temperature',
+  'top_k',
+  'top_p',
+  'seed',
+  'num_return_sequences',
+  'eos_token_id',
+] as const
+
+/** Arguments that Glimpse has not, and the value at which they change no token; undefined: none does. */
+export const NEUTRAL: Record<string, unknown> = {
+  use_cache: undefined,
+  cache_implementation: undefined,
+  return_dict_in_generate: undefined,
+  output_scores: undefined,
+  output_logits: undefined,
+  output_attentions: undefined,
+  output_hidden_states: undefined,
+  bos_token_id: undefined,
+  pad_token_id: undefined,
+  trust_remote_code: undefined,
+  transformers_version: undefined,
+  _from_model_config: undefined,
+  low_memory: undefined,
+  synced_gpus: undefined,
+  num_beam_groups: 1,
+  diversity_penalty: 0,
+  renormalize_logits: false,
+  remove_invalid_values: false,
+  encoder_no_repeat_ngram_size: 0,
+  encoder_repetition_penalty: 1,
+  typical_p: 1,
+  epsilon_cutoff: 0,
+  eta_cutoff: 0,
+  min_p: 0,
+  guidance_scale: 1,
+  token_healing: false,
+}
+
+/** Recorded arguments without those that change nothing; `null` is what transformers takes for not given. */
+export function withEffect(given: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(given).filter(([name, value]) => {
+      if (value === null || value === undefined) return false
+      return !(Object.hasOwn(NEUTRAL, name) && (NEUTRAL[name] === undefined || NEUTRAL[name] === value))
+    }),
+  )
+}
