@@ -145,7 +145,7 @@ describe('a hostile or mistaken body', () => {
       { image: base64, settings: { num_beams: 99 } },
       400,
       'bad_field',
-      /num_beams.*16/,
+      /num_beams.*64/,
     ],
     ['no picture', {}, 400, 'no_picture', /picture/],
     ['an empty picture', { image: '' }, 400, 'no_picture', /picture/],
