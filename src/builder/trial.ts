@@ -19,14 +19,16 @@ const TOKENS = 8
 /** Opening a graph takes its bytes twice, mapped from the file and laid out for the processor; and something to run in. */
 const MEMORY_PER_BYTE = 2
 const RUNNING_BYTES = 300_000_000
+/** A build is promised to stay below 1.5 GB, whatever it builds: a trial that would not is made only where asked for. */
+const BUDGET_BYTES = 1_200_000_000
 
-/** Whether the machine has the memory for tryOut now: for the largest graph, as one is open at a time. */
+/** Whether tryOut stays within what a build may take, and the machine has: the largest graph, as one is open at a time. */
 export function canTry(
   files: readonly { sizeBytes: number }[],
   freeBytes = process.availableMemory(),
 ): boolean {
   const largest = Math.max(0, ...files.map(({ sizeBytes }) => sizeBytes))
-  return MEMORY_PER_BYTE * largest + RUNNING_BYTES <= freeBytes
+  return MEMORY_PER_BYTE * largest + RUNNING_BYTES <= Math.min(BUDGET_BYTES, freeBytes)
 }
 
 /**

@@ -30,7 +30,7 @@ export function buildCommand(): Command {
       new Option('-p, --precision <name>', 'how weights are stored').choices(PRECISIONS).default('int8'),
     )
     .option('--name <name>', "the model's name in replies (default: the checkpoint folder's)")
-    .option('--trial', 'have it generate something at the end, however little memory there is')
+    .option('--trial', 'have it generate something at the end, also where that takes more than 1.2 GB')
     .option('--no-trial', 'do not, and take it even if it answers with nothing')
     .addHelpText('after', HELP)
     .action(
@@ -90,7 +90,8 @@ export function buildCommand(): Command {
 }
 
 export function saidIn({ trial }: Manifest): string {
-  if (!trial) return 'Not tried: --trial does, if memory was short.\n'
+  if (!trial)
+    return 'Not tried whether it says anything, for the memory that takes: ask it something, or build with --trial.\n'
   if (trial.texts.some((text) => text !== '')) return ''
   return 'It answers with nothing: of no use as it is.\n'
 }

@@ -43,7 +43,7 @@ export function pullCommand(): Command {
     .option('--endpoint <address>', 'a mirror of the hub (default: HF_ENDPOINT)')
     .option('--keep <folder>', 'where the full-precision files stay; otherwise none are left')
     .option('--name <name>', "the model's name in replies (default: the repository's)")
-    .option('--trial', 'have it generate something at the end, however little memory there is')
+    .option('--trial', 'have it generate something at the end, also where that takes more than 1.2 GB')
     .option('--no-trial', 'do not, and take it even if it answers with nothing')
     .addHelpText('after', HELP)
     .action(async (name: string, flags: Flags) => {

@@ -76,10 +76,12 @@ test('nothing is tried where that is not wanted', async () => {
   expect((await built(tensors, { precision: 'int8', trial: false })).trial).toBeUndefined()
 })
 
-test('memory for twice the largest graph is wanted, and some to run in', () => {
-  const files = [{ sizeBytes: 1_000_000_000 }, { sizeBytes: 2_000_000_000 }]
-  expect(canTry(files, 4_400_000_000)).toBe(true)
-  expect(canTry(files, 4_200_000_000)).toBe(false)
+test.each([
+  ['small, with memory to spare', 400_000_000, 4_000_000_000, true],
+  ['small, with little memory', 400_000_000, 1_000_000_000, false],
+  ['larger than what a build may take', 600_000_000, 64_000_000_000, false],
+])('a graph that is %s is tried: %#', (_, sizeBytes, freeBytes, isTried) => {
+  expect(canTry([{ sizeBytes: 1_000 }, { sizeBytes }], freeBytes)).toBe(isTried)
 })
 
 test('an artifact is tried without being told', async () => {
