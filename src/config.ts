@@ -123,11 +123,11 @@ export const SETTINGS = {
     HOUR_MS,
     'Milliseconds an ask may take, waiting included.',
   ),
-  stateFolder: text(
+  state: text(
     'GLIMPSE_STATE',
     '~/.local/state/glimpse',
     () => join(homedir(), '.local', 'state', 'glimpse'),
-    'Folder for what must outlive a restart: what threads are about, and what people chose.',
+    'Folder, or s3://bucket/prefix, for what must outlive a restart: what threads are about, what people chose.',
   ),
   keepHours: integer(
     'GLIMPSE_KEEP_HOURS',

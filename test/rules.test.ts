@@ -24,6 +24,7 @@ const HOMES = {
   'onnxruntime-node': 'src/run/session.ts',
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
+  '@aws-sdk/client-s3': 'src/store/s3.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
 }

@@ -1,7 +1,6 @@
 // glimpse manifest: what to paste where Slack asks what the app is.
 
 import { Command, InvalidArgumentError } from 'commander'
-import { slackManifest } from '../slack/manifest.ts'
 
 const HELP = `
 Paste it at https://api.slack.com/apps, "Create New App", "From a manifest", "JSON".
@@ -19,7 +18,9 @@ export function manifestCommand(): Command {
       throw new InvalidArgumentError('Expected an address that begins with https://.')
     })
     .addHelpText('after', HELP)
-    .action(({ url }: { url?: string }) => {
+    .action(async ({ url }: { url?: string }) => {
+      // Only here: other commands need not wait for Slack's library.
+      const { slackManifest } = await import('../slack/manifest.ts')
       process.stdout.write(`${JSON.stringify(slackManifest(url), null, 2)}\n`)
     })
 }

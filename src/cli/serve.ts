@@ -1,14 +1,15 @@
 // glimpse serve: the local page and the HTTP endpoint, until it is stopped.
 
-import { join, relative } from 'node:path'
+import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { type Config, readConfig, SETTINGS } from '../config.ts'
 import { isKnown } from '../errors.ts'
 import { type Engine, startEngine } from '../job/engine.ts'
-import { type Chat, openChat } from '../serve/chat.ts'
+import type { Chat } from '../serve/chat.ts'
 import { type RunningServer, startServer } from '../serve/server.ts'
 import { curlField, shellWord } from '../shell.ts'
+import { below } from '../store/open.ts'
 import { addModelFlags, type ModelFlags, modelFor, parserOf } from './flags.ts'
 
 const SAMPLE = fileURLToPath(new URL('../../models/demo/crab-and-helicopter.png', import.meta.url))
@@ -43,7 +44,7 @@ export function serveCommand(): Command {
     const report = (error: unknown) => process.stderr.write(`${lineOf(error)}\n`)
     let chat: Chat | undefined
     try {
-      chat = await openChat(config, engine, report)
+      chat = wantsChat(config) ? await openChat(config, engine, report) : undefined
       const server = await startServer(engine, {
         host: options.host ?? config.host,
         port: options.port ?? config.port,
@@ -77,9 +78,8 @@ export function serveCommand(): Command {
 
 /** With chats, what the model saw is remembered over a restart, so that their threads go on. */
 async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
-  const hasChats = config.slackBotToken !== '' || config.discordToken !== ''
-  const folder = join(config.stateFolder, 'seen')
-  const memory = hasChats ? { folder, ttlMs: config.keepHours * HOUR_MS } : undefined
+  const place = below(config.state, 'seen')
+  const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
   return await startEngine({ ...(await modelFor(options)), memory })
 }
 
@@ -87,6 +87,15 @@ async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
 function lineOf(error: unknown): string {
   const { message, stack } = error instanceof Error ? error : new Error(String(error))
   return `${new Date().toISOString()} ${isKnown(error) ? message : stack}`
+}
+
+function wantsChat({ slackBotToken, slackAppToken, slackSigningSecret, discordToken }: Config): boolean {
+  return [slackBotToken, slackAppToken, slackSigningSecret, discordToken].some((given) => given !== '')
+}
+
+/** Loaded only here: the platforms' libraries take half a second. */
+async function openChat(...given: Parameters<typeof import('../serve/chat.ts').openChat>): Promise<Chat> {
+  return await (await import('../serve/chat.ts')).openChat(...given)
 }
 
 /** Chats first: what they are answering needs the model. */

@@ -26,7 +26,7 @@ export interface Start {
   /** See run/prepacked.ts; without it graphs are opened as they were built. */
   prepack?: { folder: string; fromBytes: number }
   /** Where pictures are remembered beyond the process, and for how long; see memory.ts. */
-  memory?: { folder: string; ttlMs: number }
+  memory?: { place: string; ttlMs: number }
 }
 
 export type ToThread =

@@ -6,7 +6,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { fromWire, toWire, type WireError } from '../errors.ts'
 import { type Model, openModel } from '../run/model.ts'
-import { openDiskStore } from '../store/disk.ts'
+import { openStore } from '../store/open.ts'
 import { answer } from './answer.ts'
 import type { Ask } from './ask.ts'
 import { longMemory, type Memory, shortMemory } from './memory.ts'
@@ -32,7 +32,7 @@ openModel(artifact, {
 
 async function openMemory({ manifest }: Model): Promise<Memory> {
   if (!memory) return shortMemory()
-  return longMemory(await openDiskStore(memory.folder), manifest, memory.ttlMs)
+  return longMemory(await openStore(memory.place), manifest, memory.ttlMs)
 }
 
 async function hear(model: Model, known: Memory, message: ToThread): Promise<void> {

@@ -15,7 +15,7 @@ import { slackApp } from '../slack/app.ts'
 import { slackPlatform } from '../slack/platform.ts'
 import { requestReceiver } from '../slack/receiver.ts'
 import type { SlackSettings } from '../slack/settings.ts'
-import { openDiskStore } from '../store/disk.ts'
+import { openStore } from '../store/open.ts'
 
 export type Handler = (request: Request) => Promise<Response>
 
@@ -34,17 +34,16 @@ const HOUR_MS = 3_600_000
 export const SLACK_PATH = '/slack/events'
 export const DISCORD_PATH = '/discord/interactions'
 
-/** Undefined when neither is set up. @throws SetupError for settings that do not go together */
+/** @throws SetupError for settings that do not go together */
 export async function openChat(
   config: Config,
   engine: Promise<Engine>,
   report: (error: unknown) => void,
-): Promise<Chat | undefined> {
+): Promise<Chat> {
   const slack = slackSettings(config)
   const discord = discordSettings(config)
-  if (!slack && !discord) return undefined
 
-  const store = await openDiskStore(config.stateFolder)
+  const store = await openStore(config.state)
   const preferences = openPreferences(store)
   const keepMs = config.keepHours * HOUR_MS
   const onSlack = slack && slackPlatform(slack)
