@@ -10,6 +10,8 @@ import { type PictureRef, type Question, questionSchema } from './question.ts'
 
 /** More turns than any prompt has room for are not worth keeping. */
 const MAX_TURNS = 20
+/** So many replies are taken back with their picture. */
+const MAX_QUESTIONS = 200
 /** Writers of one thread that meet this often in a row are not people. */
 const MAX_TRIES = 10
 
@@ -19,12 +21,14 @@ const conversationSchema = z.object({
     z.object({
       picture: questionSchema.shape.pictures.element,
       /** sha256 of its bytes, under which the engine may still know it. */
-      sha256: z.string(),
+      sha256: z.string().optional(),
       turns: z.array(z.object({ id: z.string(), question: z.string(), answer: z.string() })),
     }),
   ),
   /** Who posted them. */
   owner: z.string().optional(),
+  /** Questions answered in it: their replies go when the message that names it goes. */
+  questions: z.array(z.string()),
 })
 
 export type Conversation = z.infer<typeof conversationSchema>
@@ -32,17 +36,22 @@ export type Conversation = z.infer<typeof conversationSchema>
 /** What a question came to: a picture it was answered about, and the answer unless it was a caption. */
 export interface Exchange {
   picture: PictureRef
-  sha256: string
+  /** Absent when it could not be looked at this time. */
+  sha256?: string
   answer?: string
 }
 
 /** The nearest conversation that the question can belong to. */
 export async function findConversation(store: Store, question: Question): Promise<Conversation | undefined> {
   for (const name of question.conversations) {
-    const found = await readJsonOf(store, keyOf(name), conversationSchema.parse)
-    if (found) return found.value
+    const found = await conversationNamed(store, name)
+    if (found) return found
   }
   return undefined
+}
+
+export async function conversationNamed(store: Store, name: string): Promise<Conversation | undefined> {
+  return (await readJsonOf(store, keyOf(name), conversationSchema.parse))?.value
 }
 
 /** Adds what a question came to. Other pictures begin anew; a question that is in it already is not added again. */
@@ -58,15 +67,43 @@ export async function remember(
   // was said about them so far.
   const soFar = await findConversation(store, question)
   for (const name of [...question.conversations, ...also]) {
-    // Two who ask at once in one thread both stay in it.
-    for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const found = await readJsonOf(store, keyOf(name), conversationSchema.parse)
-      const bytes = jsonBytes(grown([found?.value, soFar], question, exchanges, owner))
-      const done = found
-        ? await store.replace(keyOf(name), bytes, ttlMs, found.version)
-        : await store.create(keyOf(name), bytes, ttlMs)
-      if (done !== undefined) break
-    }
+    await change(store, name, ttlMs, (before) => grown([before, soFar], question, exchanges, owner))
+  }
+}
+
+/** What was asked in a message that is gone is no longer known. */
+export async function forgetTurn(
+  store: Store,
+  names: readonly string[],
+  id: string,
+  ttlMs: number,
+): Promise<void> {
+  const without = (before: Conversation) => ({
+    ...before,
+    pictures: before.pictures.map((each) => ({
+      ...each,
+      turns: each.turns.filter((turn) => turn.id !== id),
+    })),
+  })
+  for (const name of names) await change(store, name, ttlMs, (before) => before && without(before))
+}
+
+/** Two who write at once in one thread both stay in it. */
+async function change(
+  store: Store,
+  name: string,
+  ttlMs: number,
+  next: (before: Conversation | undefined) => Conversation | undefined,
+): Promise<void> {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const found = await readJsonOf(store, keyOf(name), conversationSchema.parse)
+    const wanted = next(found?.value)
+    if (!wanted) return
+    const bytes = jsonBytes(wanted)
+    const done = found
+      ? await store.replace(keyOf(name), bytes, ttlMs, found.version)
+      : await store.create(keyOf(name), bytes, ttlMs)
+    if (done !== undefined) return
   }
 }
 
@@ -82,13 +119,15 @@ function grown(
   owner: string | undefined,
 ): Conversation {
   const known = before.flatMap((conversation) => conversation?.pictures ?? [])
-  const turnsOf = (sha256: string) => known.find((each) => each.sha256 === sha256)?.turns ?? []
+  const questions = new Set(before.flatMap((conversation) => conversation?.questions ?? []))
   return {
     owner,
+    questions: [...questions, question.id].slice(-MAX_QUESTIONS),
     pictures: exchanges.map(({ picture, sha256, answer }) => {
-      const turns = turnsOf(sha256).filter(({ id }) => id !== question.id)
+      const same = known.find((each) => (sha256 ? each.sha256 === sha256 : each.picture.id === picture.id))
+      const turns = (same?.turns ?? []).filter(({ id }) => id !== question.id)
       const turn = answer === undefined ? [] : [{ id: question.id, question: question.text, answer }]
-      return { picture, sha256, turns: [...turns, ...turn].slice(-MAX_TURNS) }
+      return { picture, sha256: sha256 ?? same?.sha256, turns: [...turns, ...turn].slice(-MAX_TURNS) }
     }),
   }
 }

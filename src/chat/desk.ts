@@ -4,10 +4,16 @@
 import { BusyError } from '../errors.ts'
 import { jsonBytes } from '../store/store.ts'
 import { oneAtATime } from '../turns.ts'
-import { findConversation, forgetConversations, remember } from './conversation.ts'
+import {
+  conversationNamed,
+  findConversation,
+  forgetConversations,
+  forgetTurn,
+  remember,
+} from './conversation.ts'
 import { deliver, takeBack } from './deliver.ts'
 import { type Claim, hashed, openJobs } from './jobs.ts'
-import type { Platform } from './platform.ts'
+import type { Platform, Posted } from './platform.ts'
 import type { Question } from './question.ts'
 import { type Mind, think } from './think.ts'
 
@@ -27,7 +33,7 @@ export interface Desk {
   close(graceMs?: number): Promise<void>
 }
 
-export interface DeskOptions extends Omit<Mind, 'now'> {
+export interface DeskOptions extends Omit<Mind, 'now' | 'underWay'> {
   platforms: readonly Platform[]
   now?: () => number
   /** Another in tests. */
@@ -46,10 +52,12 @@ export function openDesk(options: DeskOptions): Desk {
   const { store, platforms, preferences, keepMs, report } = options
   const now = options.now ?? Date.now
   const sleep = options.sleep ?? wait
-  const mind: Mind = { ...options, now }
+  const mind: Mind = { ...options, now, underWay: new Set() }
   const jobs = openJobs(store, { claimMs: CLAIM_MS, keepMs, now })
   const inTurn = oneAtATime()
   const running = new Set<Promise<void>>()
+  /** How many answers are on their way in a conversation. */
+  const awaited = new Map<string, number>()
   let closed = false
   let nextSweep = 0
   let resuming: NodeJS.Timeout | undefined
@@ -78,43 +86,69 @@ export function openDesk(options: DeskOptions): Desk {
   /** Whether a question that nobody addressed to us is ours all the same. */
   const concerns = async (question: Question): Promise<boolean> => {
     if (question.trigger === 'automatic') return await preferences.isAutomatic(question.channel)
-    if (question.trigger === 'follow_up') return (await findConversation(store, question)) !== undefined
-    return true
+    if (question.trigger !== 'follow_up' || question.isToUs) return true
+    // The answer that it follows may still be on its way.
+    const isAwaited = question.conversations.some((name) => (awaited.get(name) ?? 0) > 0)
+    return isAwaited || (await findConversation(store, question)) !== undefined
   }
 
   /** In one thread one after another, so that a question knows the answer to the one before. */
-  const start = (claim: Claim) => track(inTurn(claim.question.conversations[0]!, () => run(claim)))
+  const start = (claim: Claim) => {
+    const names = claim.question.conversations
+    for (const name of names) awaited.set(name, (awaited.get(name) ?? 0) + 1)
+    // Held from now on: it is ours while it waits for its turn, too.
+    const holding = setInterval(() => void claim.hold().catch(report), HOLD_EVERY_MS)
+    const ended = () => {
+      clearInterval(holding)
+      for (const name of names) awaited.set(name, awaited.get(name)! - 1)
+      for (const name of names) if (awaited.get(name) === 0) awaited.delete(name)
+    }
+    track(inTurn(names, () => run(claim)).finally(ended))
+  }
 
   const run = async (claim: Claim): Promise<void> => {
     const { question } = claim
     const platform = platformOf(question.platform)
-    const holding = setInterval(() => void claim.hold().catch(report), HOLD_EVERY_MS)
-    try {
-      if (now() - question.askedAt > STALE_MS || (await isWithdrawn(question.id))) return await claim.done([])
-      const { reply, exchanges, owner, signGone } = await think(question, platform, mind)
-      const posted = reply
-        ? await deliver(claim, platform, reply, {
-            ...around(question.askedAt + STALE_MS),
-            isWithdrawn: () => isWithdrawn(question.id),
-          })
-        : []
-      if (!posted) return
-      if (exchanges.length > 0) {
-        const names = posted.flatMap(({ conversation }) => (conversation === undefined ? [] : [conversation]))
-        await remember(store, question, exchanges, owner, keepMs, names)
-      }
-      await claim.done(posted)
-      await signGone
-      if (await isWithdrawn(question.id)) await undo(question.id)
-    } finally {
-      clearInterval(holding)
+    if (now() - question.askedAt > STALE_MS || (await isWithdrawn(question.id))) return await claim.done([])
+    const { reply, exchanges, owner, signGone } = await think(question, platform, mind)
+    const posted = reply
+      ? await deliver(claim, platform, reply, {
+          ...around(question.askedAt + STALE_MS),
+          isWithdrawn: () => isWithdrawn(question.id),
+        })
+      : []
+    if (!posted) return
+    if (exchanges.length > 0) {
+      await remember(store, question, exchanges, owner, keepMs, namesOf(posted))
     }
+    await claim.done(posted)
+    await signGone
+    if (await isWithdrawn(question.id)) await undo(question.id)
   }
 
+  /** A message is gone: the reply to it, and where it is what a conversation is about, all that came of that. */
   const undo = async (id: string): Promise<void> => {
+    const names = [id]
+    const ids = new Set([id])
+    // Replies to our replies have names of their own.
+    for (const name of names) {
+      const about = await conversationNamed(store, name)
+      for (const each of about?.questions ?? []) {
+        if (ids.has(each)) continue
+        ids.add(each)
+        names.push(...namesOf((await jobs.findDone(each))?.posted ?? []))
+      }
+    }
+    for (const each of ids) await undoReply(each)
+    await forgetConversations(store, names)
+  }
+
+  const undoReply = async (id: string): Promise<void> => {
     const job = await jobs.findDone(id)
     if (!job) return
-    await forgetConversations(store, job.conversations)
+    const names = [...job.conversations, ...namesOf(job.posted)]
+    if (job.broughtPictures) await forgetConversations(store, names)
+    else await forgetTurn(store, names, id, keepMs)
     await takeBack(job.posted, platformOf(job.platform), around(now() + STALE_MS))
     await jobs.forgetReply(id)
   }
@@ -132,13 +166,18 @@ export function openDesk(options: DeskOptions): Desk {
     },
     async resume() {
       if (closed) return
-      if (now() >= nextSweep) {
-        nextSweep = now() + SWEEP_EVERY_MS
-        await store.sweep()
+      try {
+        if (now() >= nextSweep) {
+          nextSweep = now() + SWEEP_EVERY_MS
+          await store.sweep()
+        }
+        const names = platforms.map(({ name }) => name)
+        for (const claim of await jobs.takeAbandoned(names, report)) start(claim)
+      } catch (error) {
+        report(error)
+      } finally {
+        resuming = setTimeout(() => void desk.resume(), RESUME_EVERY_MS).unref()
       }
-      const names = platforms.map(({ name }) => name)
-      for await (const claim of jobs.takeAbandoned(names)) start(claim)
-      resuming = setTimeout(() => void desk.resume().catch(report), RESUME_EVERY_MS).unref()
     },
     async idle() {
       while (running.size > 0) await Promise.allSettled(running)
@@ -150,6 +189,11 @@ export function openDesk(options: DeskOptions): Desk {
     },
   }
   return desk
+}
+
+/** Whoever replies to a reply of ours means what that is about. */
+function namesOf(posted: readonly Posted[]): string[] {
+  return posted.flatMap(({ conversation }) => (conversation === undefined ? [] : [conversation]))
 }
 
 function wait(ms: number): Promise<void> {

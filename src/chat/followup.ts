@@ -18,3 +18,11 @@ const CAPTION_REQUEST =
 export function asksForCaption(text: string): boolean {
   return CAPTION_REQUEST.test(text.trim())
 }
+
+const COURTESY =
+  /^(thanks?|thank you|thx|ty|danke|gracias|merci|ありがとう\S*|ok(ay)?|nice( one)?|cool|great|wow|lol|haha\w*|good (bot|job|one)|perfect|yes|no|yep|nope)( (so|very) much|!| a lot| you)*[\s.!]*$/i
+
+/** `thanks!`: said to us, and asking for nothing. */
+export function isCourtesy(text: string): boolean {
+  return COURTESY.test(text.trim()) || !/[\p{Letter}\p{Number}?]/u.test(text)
+}

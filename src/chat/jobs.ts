@@ -10,6 +10,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
+import { oneAtATime } from '../turns.ts'
 import type { Posted } from './platform.ts'
 import { type Question, questionSchema } from './question.ts'
 
@@ -19,8 +20,9 @@ const recordSchema = z.discriminatedUnion('state', [
   z.object({
     state: z.literal('done'),
     platform: z.string(),
-    /** Conversations about pictures that came with this very question. */
     conversations: z.array(z.string()),
+    /** Whether the pictures came with this very question: then they go with it. */
+    broughtPictures: z.boolean(),
     posted: z.array(z.record(z.string(), z.string())),
   }),
 ])
@@ -42,8 +44,8 @@ export interface Claim {
 export interface Jobs {
   /** Undefined: this very question was taken before. */
   take(question: Question): Promise<Claim | undefined>
-  /** Questions from these platforms that nobody works on any more, each claimed. */
-  takeAbandoned(platforms: readonly string[]): AsyncIterable<Claim>
+  /** Questions from these platforms that nobody works on any more, each claimed, in the order they were asked. */
+  takeAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]>
   /** What a question came to, once it is answered. */
   findDone(id: string): Promise<Done | undefined>
   /** The reply is no more; that the question was answered is still known. */
@@ -62,11 +64,13 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
   const claimed = (question: Question, version: string, mayBePosted: boolean): Claim => {
     let mine = version
     let state: 'taken' | 'answering' = mayBePosted ? 'answering' : 'taken'
-    const put = async (job: Job) => {
-      const next = await store.replace(keyOf(question.id), jsonBytes(job), keepMs, mine)
-      if (next !== undefined) mine = next
-      return next !== undefined
-    }
+    const inTurn = oneAtATime()
+    const put = (job: Job) =>
+      inTurn([question.id], async () => {
+        const next = await store.replace(keyOf(question.id), jsonBytes(job), keepMs, mine)
+        if (next !== undefined) mine = next
+        return next !== undefined
+      })
     return {
       question,
       mayBePosted,
@@ -77,29 +81,47 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
       },
       // Posted is posted, whoever holds the record.
       async done(posted) {
-        const conversations = question.pictures.length > 0 ? question.conversations : []
-        const job: Job = { state: 'done', platform: question.platform, conversations, posted: [...posted] }
-        await store.replace(keyOf(question.id), jsonBytes(job), keepMs)
+        const job: Job = {
+          state: 'done',
+          platform: question.platform,
+          conversations: question.conversations,
+          broughtPictures: question.pictures.length > 0,
+          posted: [...posted],
+        }
+        await inTurn([question.id], () => store.replace(keyOf(question.id), jsonBytes(job), keepMs))
+        await store.remove(openKeyOf(question.id))
       },
     }
   }
 
   return {
     async take(question) {
+      if (await store.read(keyOf(question.id))) return undefined
+      // Before the record, so that there is none which nobody would find again.
+      await store.replace(openKeyOf(question.id), new Uint8Array(), keepMs)
       const job: Job = { state: 'taken', until: now() + claimMs, question }
       const version = await store.create(keyOf(question.id), jsonBytes(job), keepMs)
       return version === undefined ? undefined : claimed(question, version, false)
     },
-    async *takeAbandoned(platforms) {
-      for (const key of await store.list('jobs/')) {
-        const found = await readJsonOf(store, key, recordSchema.parse)
-        if (!found || found.value.state === 'done' || found.value.until > now()) continue
-        const { question, state } = found.value
-        if (!platforms.includes(question.platform)) continue
-        const job: Job = { state, until: now() + claimMs, question }
-        const version = await store.replace(key, jsonBytes(job), keepMs, found.version)
-        if (version !== undefined) yield claimed(question, version, state === 'answering')
+    async takeAbandoned(platforms, report) {
+      const claims: Claim[] = []
+      for (const openKey of await store.list(`${OPEN}/`)) {
+        const key = `jobs/${openKey.slice(OPEN.length + 1)}`
+        try {
+          const found = await readJsonOf(store, key, recordSchema.parse)
+          if (found?.value.state === 'done') await store.remove(openKey)
+          if (!found || found.value.state === 'done' || found.value.until > now()) continue
+          const { question, state } = found.value
+          if (!platforms.includes(question.platform)) continue
+          const job: Job = { state, until: now() + claimMs, question }
+          const version = await store.replace(key, jsonBytes(job), keepMs, found.version)
+          if (version !== undefined) claims.push(claimed(question, version, state === 'answering'))
+        } catch (error) {
+          report(error)
+        }
       }
+      // A picture before what is asked about it.
+      return claims.sort((one, other) => one.question.askedAt - other.question.askedAt)
     },
     async findDone(id) {
       const found = await readJsonOf(store, keyOf(id), recordSchema.parse)
@@ -116,6 +138,13 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
 
 function keyOf(id: string): string {
   return `jobs/${hashed(id)}`
+}
+
+/** A mark for each question that is not done, so that these few are found among all that are. */
+const OPEN = 'open'
+
+function openKeyOf(id: string): string {
+  return `${OPEN}/${hashed(id)}`
 }
 
 /** A name of any letters as a key's. */

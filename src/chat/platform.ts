@@ -9,10 +9,10 @@ export type Posted = Record<string, string>
 export interface Platform {
   readonly name: string
   /**
-   * The picture's bytes.
+   * The picture's bytes, within so many milliseconds.
    * @throws AskError `picture_too_large`, `picture_gone`, `picture_forbidden`; UpstreamError when trying again may help.
    */
-  fetchPicture(picture: PictureRef, question: Question): Promise<Uint8Array>
+  fetchPicture(picture: PictureRef, withinMs: number): Promise<Uint8Array>
   /** The asker's language, where the question does not carry it: `de-DE`. Never throws. */
   localeOf(question: Question): Promise<string | undefined>
   /**

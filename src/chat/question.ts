@@ -25,6 +25,8 @@ export const questionSchema = z.object({
   platform: z.string(),
   /** Why it is answered at all. `automatic` stays silent where it has nothing to say. */
   trigger: z.enum(['mention', 'direct', 'command', 'shortcut', 'follow_up', 'automatic']),
+  /** A follow-up to a reply of ours: answered whether or not we still know what that was about. */
+  isToUs: z.boolean().optional(),
   asker: z.object({ id: z.string(), locale: z.string().optional() }),
   /** Words without the mention; empty: a caption is wanted. */
   text: z.string(),

@@ -28,6 +28,8 @@ export interface Mind {
   /** Is told of what is nobody's fault but ours, and of what a platform refused. Never holds what was asked. */
   report: (error: unknown) => void
   now: () => number
+  /** Questions whose pictures are being looked at, here: the engine hears of them only after they are fetched. */
+  underWay: Set<string>
 }
 
 export interface Thought {
@@ -47,31 +49,42 @@ const THINK_MS = 45_000
 const SHOW_EVERY_MS = 8_000
 export const MAX_PICTURES = 10
 
-/** Ends in a reply, in a sentence why there is none, or, where nobody asked, in silence. Throws nothing. */
+/**
+ * Ends in a reply, in a sentence why there is none, or, where nobody asked, in silence.
+ * @throws BusyError `stopping` when this process ends: the question is the next one's
+ */
 export async function think(question: Question, platform: Platform, mind: Mind): Promise<Thought> {
   const words = wordsFor(await platform.localeOf(question))
   const sign = signOf(platform, question)
   try {
     const { looks, owner, isFirst } = await whatIsMeant(question, platform, mind)
     await checkOwner(question, owner, mind)
-    const waitMs = await mind.limits.take(personOf(question.platform, question.asker.id))
-    if (waitMs !== undefined) throw limitReached(waitMs)
+    // Talk in a thread of somebody else's.
+    if (looks.length === 0 && question.trigger === 'follow_up' && !question.isToUs) {
+      return { exchanges: [], signGone: sign.end() }
+    }
+    if (question.trigger !== 'automatic') {
+      const waitMs = await mind.limits.take(personOf(question.platform, question.asker.id))
+      if (waitMs !== undefined) throw limitReached(waitMs)
+    }
     if (looks.length === 0) throw new Refusal('no_picture')
 
     const shown = looks.slice(0, MAX_PICTURES)
     const { said, exchanges } = await lookAt(shown, question, platform, mind, words, sign)
-    const isAnswer = exchanges.length > 0
-    if (!isAnswer && question.trigger === 'automatic') return { exchanges, signGone: sign.end() }
+    const isAnswer = said.some(({ kind }) => kind !== 'problem')
+    if (!isAnswer && question.trigger === 'automatic') return { exchanges: [], signGone: sign.end() }
     const notes: string[] = []
     // Once in a thread: every platform also marks whoever is no person.
     if (isAnswer && isFirst) notes.push(words.machineMade)
     if (isAnswer && isFirst && words.locale !== 'en') notes.push(words.englishOnly)
     if (looks.length > shown.length) notes.push(words.leftOut(looks.length - shown.length))
     const onlyForAsker = question.trigger === 'shortcut' || !isAnswer
-    return { reply: { said, notes, onlyForAsker, words }, exchanges, owner, signGone: sign.end() }
+    const kept = isAnswer ? exchanges : []
+    return { reply: { said, notes, onlyForAsker, words }, exchanges: kept, owner, signGone: sign.end() }
   } catch (error) {
-    if (!isKnown(error) && !(error instanceof Refusal)) mind.report(error)
     const signGone = sign.end()
+    if (isStopping(error)) throw error
+    if (!isKnown(error) && !(error instanceof Refusal)) mind.report(error)
     if (question.trigger === 'automatic') return { exchanges: [], signGone }
     const said: Said[] = [{ text: problemText(error, words), kind: 'problem', spoiler: false }]
     return { reply: { said, notes: [], onlyForAsker: true, words }, exchanges: [], signGone }
@@ -117,10 +130,27 @@ async function lookAt(
   sign: Sign,
 ): Promise<{ said: Said[]; exchanges: Exchange[] }> {
   const endsAt = mind.now() + THINK_MS
-  const engine = await within(mind.engine, THINK_MS)
-  const ahead = engine.load
+  const ahead = mind.underWay.size
   if (ahead > mind.maxQueue) throw new Refusal('busy', ahead)
-  sign.show(ahead)
+  mind.underWay.add(question.id)
+  try {
+    sign.show(ahead)
+    const engine = await within(mind.engine, THINK_MS)
+    return await lookAtEach(looks, question, platform, mind, words, engine, endsAt)
+  } finally {
+    mind.underWay.delete(question.id)
+  }
+}
+
+async function lookAtEach(
+  looks: readonly Look[],
+  question: Question,
+  platform: Platform,
+  mind: Mind,
+  words: Words,
+  engine: Engine,
+  endsAt: number,
+): Promise<{ said: Said[]; exchanges: Exchange[] }> {
   const asked = asksForCaption(question.text) ? '' : question.text
   const isQuestion = asked !== ''
   const said: Said[] = []
@@ -129,21 +159,16 @@ async function lookAt(
     const number = looks.length > 1 ? index + 1 : undefined
     const { picture } = look
     try {
-      const reply = await answerAbout(
-        engine,
-        look,
-        { ...question, text: asked },
-        platform,
-        endsAt - mind.now(),
-      )
+      const reply = await answerAbout(engine, look, asked, platform, () => endsAt - mind.now())
       const text = (isQuestion ? reply.text : altText(reply.text)) || words.nothing
       said.push({ number, text, kind: isQuestion ? 'answer' : 'alt', spoiler: picture.spoiler === true })
       exchanges.push({ picture, sha256: reply.picture, answer: isQuestion ? reply.text : undefined })
     } catch (error) {
       // Alone, it is the reply; among others it stands in its place.
-      if (number === undefined) throw error
+      if (number === undefined || isStopping(error)) throw error
       if (!isKnown(error)) mind.report(error)
       said.push({ number, text: problemText(error, words), kind: 'problem', spoiler: false })
+      exchanges.push({ picture, sha256: look.sha256 })
     }
   }
   return { said, exchanges }
@@ -153,19 +178,26 @@ async function lookAt(
 async function answerAbout(
   engine: Engine,
   look: Look,
-  question: Question,
+  asked: string,
   platform: Platform,
-  leftMs: number,
+  leftMs: () => number,
 ): Promise<{ text: string; picture: string }> {
-  const deadlineMs = Math.max(1, leftMs)
   const history = look.turns.map(({ question, answer }) => ({ question, answer }))
-  const words = { question: question.text, history, deadlineMs }
-  const fetched = async () => ({ image: await platform.fetchPicture(look.picture, question) })
-  if (look.sha256 === undefined) return await engine.answer({ ...(await fetched()), ...words })
-  return await engine.answer({ picture: look.sha256, ...words }).catch(async (error: unknown) => {
+  const ask = async (about: { image: Uint8Array } | { picture: string }) =>
+    await engine.answer({ ...about, question: asked, history, deadlineMs: Math.max(1, leftMs()) })
+  const askAnew = async () => {
+    if (leftMs() <= 0) throw new BusyError('deadline', 'The pictures before took all the time there is.')
+    return await ask({ image: await platform.fetchPicture(look.picture, leftMs()) })
+  }
+  if (look.sha256 === undefined) return await askAnew()
+  return await ask({ picture: look.sha256 }).catch(async (error: unknown) => {
     if (!isKnown(error) || error.code !== 'picture_forgotten') throw error
-    return await engine.answer({ ...(await fetched()), ...words })
+    return await askAnew()
   })
+}
+
+function isStopping(error: unknown): boolean {
+  return isKnown(error) && error.code === 'stopping'
 }
 
 /** What shows a person that their question is worked on. Never waited for before a reply. */

@@ -59,14 +59,12 @@ export function serveCommand(): Command {
       const stop = () => void stopAll(server, chat).then(() => process.exit())
       process.once('SIGINT', stop)
       process.once('SIGTERM', stop)
-      const { model } = await engine.catch(async (error: unknown) => {
+      // Chats listen while the model still opens: whoever asks meanwhile is answered as soon as it has.
+      const opened = await Promise.all([engine, chat?.start()]).catch(async (error: unknown) => {
         await stopAll(server, chat)
         throw error
       })
-      await chat?.start().catch(async (error: unknown) => {
-        await stopAll(server, chat)
-        throw error
-      })
+      const [{ model }] = opened
       process.stdout.write(welcome(server.url, model.name, options.model ?? config.model, chat?.names))
     } catch (error) {
       const open = await engine.catch(() => undefined)
@@ -89,8 +87,16 @@ function lineOf(error: unknown): string {
   return `${new Date().toISOString()} ${isKnown(error) ? message : stack}`
 }
 
-function wantsChat({ slackBotToken, slackAppToken, slackSigningSecret, discordToken }: Config): boolean {
-  return [slackBotToken, slackAppToken, slackSigningSecret, discordToken].some((given) => given !== '')
+function wantsChat({
+  slackBotToken,
+  slackAppToken,
+  slackSigningSecret,
+  discordToken,
+  discordPublicKey,
+}: Config): boolean {
+  return [slackBotToken, slackAppToken, slackSigningSecret, discordToken, discordPublicKey].some(
+    (given) => given !== '',
+  )
 }
 
 /** Loaded only here: the platforms' libraries take half a second. */

@@ -3,20 +3,17 @@
 
 import { readSignedBody } from '../chat/body.ts'
 import type { Desk } from '../chat/desk.ts'
-import type { Preferences } from '../chat/preferences.ts'
 import { wordsFor } from '../words/languages.ts'
-import { firstAnswer, toldProblem } from './first.ts'
+import { firstAnswer, type Surroundings, toldProblem } from './first.ts'
 import { type Incoming, readInteraction } from './interaction.ts'
 import type { DiscordPlatform } from './platform.ts'
 import { signatureCheck } from './signature.ts'
 
-export interface EndpointOptions {
+export interface EndpointOptions extends Surroundings {
   /** Of the application, in hexadecimal. */
   publicKey: string
   desk: Desk
-  preferences: Preferences
   platform: DiscordPlatform
-  report: (error: unknown) => void
   now?: () => number
 }
 
@@ -29,7 +26,7 @@ const READING_MS = 300
  * @example app.post('/discord/interactions', (c) => answer(c.req.raw))
  */
 export function discordEndpoint(options: EndpointOptions): (request: Request) => Promise<Response> {
-  const { desk, preferences, platform, report, now = Date.now } = options
+  const { desk, platform, report, now = Date.now } = options
   const isSigned = signatureCheck(options.publicKey)
 
   return async (request) => {
@@ -44,14 +41,14 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
       report(error)
       return new Response(null, { status: 400 })
     }
-    if (incoming.kind !== 'question') return Response.json(await firstAnswer(incoming, preferences, report))
+    if (incoming.kind !== 'question') return Response.json(await firstAnswer(incoming, options))
 
     const { question } = incoming
     let responded = () => {}
     platform.waitFor(question.id, new Promise<void>((resolve) => (responded = resolve)))
     try {
       await desk.accept(question)
-      return Response.json(await firstAnswer(incoming, preferences, report))
+      return Response.json(await firstAnswer(incoming, options))
     } catch (error) {
       report(error)
       return Response.json(toldProblem(error, wordsFor(question.asker.locale)))

@@ -4,22 +4,19 @@
 import { Routes } from 'discord.js'
 import { z } from 'zod'
 import type { Desk } from '../chat/desk.ts'
-import type { Preferences } from '../chat/preferences.ts'
 import type { Question } from '../chat/question.ts'
 import { CODES, type DiscordApi, isRefusal } from './api.ts'
-import { type FirstAnswer, firstAnswer, problemReply } from './first.ts'
+import { type FirstAnswer, firstAnswer, problemReply, type Surroundings } from './first.ts'
 import { readInteraction } from './interaction.ts'
 import { type Around, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
 import type { DiscordPlatform } from './platform.ts'
 import { recentlyBare } from './recent.ts'
 import { editedName, messageName } from './route.ts'
 
-export interface EventsOptions {
+export interface EventsOptions extends Surroundings {
   api: DiscordApi
   platform: DiscordPlatform
   desk: Desk
-  preferences: Preferences
-  report: (error: unknown) => void
   now: () => number
   /** What is known of a channel and its server besides. */
   around: (channel: string | undefined, guild: string | undefined) => Around
@@ -45,7 +42,7 @@ const deletedSchema = z.object({ id: z.string().optional(), ids: z.array(z.strin
 const addressSchema = z.object({ id: z.string(), token: z.string() })
 
 export function discordEvents(options: EventsOptions): Hear {
-  const { api, platform, desk, preferences, report, now } = options
+  const { api, platform, desk, report, now } = options
   const bare = recentlyBare(now)
 
   const take = async (question: Question): Promise<void> => {
@@ -83,7 +80,7 @@ export function discordEvents(options: EventsOptions): Hear {
 
   const onInteraction = async (data: unknown): Promise<void> => {
     const incoming = readInteraction(data, now())
-    const answer = await firstAnswer(incoming, preferences, report)
+    const answer = await firstAnswer(incoming, options)
     const acknowledged = acknowledge(api, addressSchema.parse(data), answer)
     if (incoming.kind !== 'question') return await acknowledged
     const { question } = incoming

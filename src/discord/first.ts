@@ -13,6 +13,13 @@ import { bodyOf, EPHEMERAL } from './render.ts'
 /** Body of an interaction's response. */
 export type FirstAnswer = Record<string, unknown>
 
+export interface Surroundings {
+  preferences: Preferences
+  /** Whether contents come that are not addressed to the bot. */
+  messageContent: boolean
+  report: (error: unknown) => void
+}
+
 /** "Interaction callback type". */
 const PONG = { type: 1 }
 const MESSAGE_WITH_SOURCE = 4
@@ -21,8 +28,7 @@ const DEFERRED_MESSAGE_WITH_SOURCE = 5
 /** Makes the choice, if it is one, and confirms it. What fails is told to whoever asked, and to `report`. */
 export async function firstAnswer(
   incoming: Incoming,
-  preferences: Preferences,
-  report: (error: unknown) => void,
+  { preferences, messageContent, report }: Surroundings,
 ): Promise<FirstAnswer> {
   if (incoming.kind === 'ping') return PONG
   // Whether all may read the answer is fixed here.
@@ -33,6 +39,8 @@ export async function firstAnswer(
   try {
     switch (incoming.kind) {
       case 'automatic':
+        // Without the intent no picture would ever be seen: better no promise.
+        if (incoming.on && !messageContent) return said(words.problem.needs_intent, EPHEMERAL)
         await preferences.setAutomatic(incoming.channel, incoming.on)
         return said(incoming.on ? words.done.automaticOn : words.done.automaticOff)
       case 'opt_out':

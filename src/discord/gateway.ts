@@ -11,7 +11,7 @@ import { discordEvents, type EventsOptions } from './events.ts'
 import type { DiscordSettings } from './settings.ts'
 import { closedFor, notStarted } from './trouble.ts'
 
-export interface GatewayOptions extends Omit<EventsOptions, 'around' | 'now'> {
+export interface GatewayOptions extends Omit<EventsOptions, 'around' | 'now' | 'messageContent'> {
   settings: DiscordSettings
   now?: () => number
 }
@@ -52,6 +52,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   let me = ''
   const hear = discordEvents({
     ...options,
+    messageContent,
     now,
     around: (channel = '', guild = '') => ({
       me,

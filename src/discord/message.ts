@@ -1,6 +1,6 @@
 // A message on Discord -> a question, or nothing where it is none of ours. Pure: recorded payloads can be replayed at it.
 
-import { looksLikeQuestion } from '../chat/followup.ts'
+import { isCourtesy, looksLikeQuestion } from '../chat/followup.ts'
 import type { PictureRef, Question, Trigger } from '../chat/question.ts'
 import { type Message, messageSchema, parsePayload } from './payloads.ts'
 import { isPicture, type Nearest, nearestIn, ownPictures, pictureOf } from './pictures.ts'
@@ -52,6 +52,7 @@ export function questionOfMessage(payload: unknown, around: Around): Question | 
     platform: 'discord',
     trigger,
     asker: { id: asker, locale: around.locale },
+    isToUs: message.referenced_message?.author?.id === around.me || undefined,
     // Nobody asked: what they wrote is not for us.
     text: trigger === 'automatic' ? '' : text,
     pictures,
@@ -113,10 +114,10 @@ function triggerOf(message: Message, place: Place, text: string, around: Around)
   if (isMentioned(message, me)) {
     // A reply mentions whom it replies to by itself: "thanks" to an answer of ours asks for nothing.
     if (isNamed(message, me) || hasPictures || replied === undefined) return 'mention'
-    return text === '' ? undefined : 'follow_up'
+    return text === '' || isCourtesy(text) ? undefined : 'follow_up'
   }
   if (replied !== undefined && message.referenced_message?.author?.id === me) {
-    return text === '' && !hasPictures ? undefined : 'follow_up'
+    return (text === '' || isCourtesy(text)) && !hasPictures ? undefined : 'follow_up'
   }
   if (!messageContent) return undefined
   const isForThread = place === 'thread' && replied === undefined && message.mentions.length === 0

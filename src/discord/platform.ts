@@ -23,6 +23,7 @@ export interface DiscordPlatform extends Platform {
 const HOSTS = ['cdn.discordapp.com', 'media.discordapp.net']
 /** A typing sign is not worth waiting for. */
 const SIGN_TIMEOUT_MS = 3_000
+const FETCH_TIMEOUT_MS = 15_000
 
 export function discordPlatform(
   api: DiscordApi,
@@ -65,15 +66,17 @@ export function discordPlatform(
       return place === 'thread' ? await picturesAboveThread(api, channel) : { pictures: [] }
     },
 
-    async fetchPicture(picture) {
+    async fetchPicture(picture, withinMs) {
+      const endsAt = now() + withinMs
+      const from = () => ({ ...source, timeoutMs: Math.max(1, Math.min(FETCH_TIMEOUT_MS, endsAt - now())) })
       const isFresh = !picture.message || !isExpired(picture.url ?? '', now())
       try {
-        if (isFresh) return await fetchOnce(picture, source)
+        if (isFresh) return await fetchOnce(picture, from())
       } catch (error) {
         const isGone = error instanceof AskError && error.code !== 'picture_too_large'
         if (!isGone || !picture.message) throw error
       }
-      return await fetchOnce(await refreshed(api, picture), source)
+      return await fetchOnce(await refreshed(api, picture), from())
     },
 
     async showWorking(question) {

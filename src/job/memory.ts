@@ -15,10 +15,11 @@ export interface Memory {
 }
 
 /** As long as the process lives, and there is room. */
-export function shortMemory(): Memory {
+export function shortMemory(ttlMs?: number): Memory {
   const prefixes = new LRUCache<string, Float32Array>({
     maxSize: REMEMBERED_BYTES,
     sizeCalculation: (prefix) => prefix.byteLength,
+    ...(ttlMs === undefined ? {} : { ttl: ttlMs }),
   })
   return {
     get: async (picture) => prefixes.get(picture),
@@ -30,7 +31,7 @@ export function shortMemory(): Memory {
 
 /** In the store as well, for the model with these very weights. What the store refuses is looked at again. */
 export function longMemory(store: Store, { files }: Manifest, ttlMs: number): Memory {
-  const short = shortMemory()
+  const short = shortMemory(ttlMs)
   const model = createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 16)
   const keyOf = (picture: string) => `queries/${model}/${picture}`
   return {

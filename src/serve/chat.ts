@@ -76,7 +76,13 @@ export async function openChat(
   }
   if (discord && api && onDiscord) {
     const { discordPublicKey: publicKey } = config
-    if (publicKey) handlers[DISCORD_PATH] = discordEndpoint({ ...common, platform: onDiscord, publicKey })
+    if (publicKey)
+      handlers[DISCORD_PATH] = discordEndpoint({
+        ...common,
+        ...discord,
+        platform: onDiscord,
+        publicKey,
+      })
     let stop = async () => {}
     starts.push(async () => {
       const gateway = await startGateway({ ...common, settings: discord, api, platform: onDiscord })
@@ -90,7 +96,8 @@ export async function openChat(
     names: [...(slack ? ['Slack'] : []), ...(discord ? ['Discord'] : [])],
     async start() {
       for (const start of starts) await start()
-      await desk.resume()
+      // What was left waits for the model; what comes now is told, should that take too long.
+      void engine.then(desk.resume, () => {})
     },
     async stop(graceMs) {
       await Promise.allSettled(stops.map((stop) => stop()))
@@ -117,7 +124,13 @@ function slackSettings(config: Config): SlackSettings | undefined {
 }
 
 function discordSettings(config: Config): DiscordSettings | undefined {
-  if (config.discordToken === '') return undefined
+  if (config.discordToken === '') {
+    if (config.discordPublicKey === '') return undefined
+    throw new SetupError(
+      'no_discord_token',
+      'Expected DISCORD_TOKEN beside DISCORD_PUBLIC_KEY but it is missing.',
+    )
+  }
   return {
     token: config.discordToken,
     answers: config.discordAnswers,

@@ -3,7 +3,7 @@
 // Source: docs.slack.dev, "App manifest reference".
 
 import { en } from '../words/en.ts'
-import { CAPTION_COMMAND, DESCRIBE_SHORTCUT, SETTINGS_COMMAND } from './app.ts'
+import { CAPTION_COMMAND, DESCRIBE_SHORTCUT, SETTINGS_COMMAND } from './windows.ts'
 
 /** Each with the reason it is asked for. */
 const SCOPES = {

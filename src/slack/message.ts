@@ -57,11 +57,12 @@ export function questionOfMessage(message: SlackMessage, around: Surroundings): 
   const { user } = message
   if (!user || user === around.me || message.bot_id || !SUBTYPES.has(message.subtype)) return undefined
   const { pictures, owner } = picturesOf(message)
-  const trigger = triggerOf(message, pictures.length > 0, around)
+  const hasOwn = (message.files ?? []).some(isPicture)
+  const trigger = triggerOf(message, hasOwn, around)
   if (!trigger) return undefined
   const threadTs = message.thread_ts ?? undefined
   const thread = conversationName(around, threadTs ?? message.ts)
-  const direct = `slack/${around.team}/${around.channel}`
+  const direct = channelName(around.team, around.channel)
   // In a direct message people go on below, not only in the thread: there the last picture is meant.
   const conversations = !around.isDirect
     ? [thread]
@@ -152,9 +153,11 @@ function isPicture({ mimetype, filetype, mode, file_access }: SlackFile): boolea
 
 export function pictureOf(file: SlackFile): PictureRef {
   const smaller = file.thumb_1024 ?? file.thumb_960 ?? file.thumb_720
+  // Of a file that is kept elsewhere Slack has a smaller version at most.
+  const own = file.mode === 'external' ? smaller : file.url_private
   return {
     id: file.id,
-    ...(file.file_access === 'check_file_info' ? {} : { url: file.url_private ?? undefined }),
+    ...(file.file_access === 'check_file_info' ? {} : { url: own ?? undefined }),
     ...(smaller ? { smallerUrl: smaller } : {}),
     ...(typeof file.size === 'number' ? { sizeBytes: file.size } : {}),
     ...(GONE_MODES.has(file.mode ?? '') ? { unavailable: true } : {}),
@@ -174,4 +177,17 @@ export function plainText(text: string, me: string): string {
     .replace(/&amp;/g, '&')
     .replace(/[^\S\n]+/g, ' ')
     .trim()
+}
+
+/** Where automatic captions are switched on. */
+export function channelName(team: string, channel: string): string {
+  return `slack/${team}/${channel}`
+}
+
+/** Of whatever Slack sends: an event, a command, a click. */
+export function teamOf(body: unknown): string {
+  const { team_id, team } = z
+    .looseObject({ team_id: z.string().nullish(), team: z.looseObject({ id: z.string() }).nullish() })
+    .parse(body)
+  return team_id ?? team?.id ?? 'unknown'
 }

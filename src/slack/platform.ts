@@ -13,8 +13,15 @@ import { findReply, postReply, removeReply, routeOf } from './post.ts'
 import { SLACK_API, type SlackSettings } from './settings.ts'
 
 export interface SlackPlatform extends Platform {
-  /** `de-DE`; undefined when Slack does not say in time. */
-  localeOfUser(user: string): Promise<string | undefined>
+  /** Undefined when Slack does not say in time. */
+  profileOf(user: string): Promise<Profile | undefined>
+}
+
+export interface Profile {
+  /** `de-DE` */
+  locale?: string
+  /** From outside, or of a few channels only: changes nothing for others. */
+  isGuest: boolean
 }
 
 /** Where Slack keeps files and their smaller versions (docs.slack.dev, "Working with files"). */
@@ -30,25 +37,33 @@ const HOSTS = [
 const UNREAD = /\.hei[cf]s?($|\?)/i
 /** Signs and languages are not worth waiting for. */
 const ASIDE_TIMEOUT_MS = 3_000
-const LOCALE_KEPT_MS = 3_600_000
+const PROFILE_KEPT_MS = 3_600_000
 const REACTION = 'eyes'
+/** Messages of a thread that are looked through for its picture; as many as Slack gives at once. */
+const LOOK_THROUGH = 200
+/** What Slack says where there is no status for this app at all. */
+const NO_STATUS = new Set(['unknown_method', 'missing_scope', 'not_allowed_token_type', 'method_deprecated'])
+const FETCH_TIMEOUT_MS = 15_000
 
 export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const client = slackClient(settings)
   const aside = slackClient(settings, ASIDE_TIMEOUT_MS)
   const source = sourceOf(settings)
-  const locales = new LRUCache<string, string>({ max: 10_000, ttl: LOCALE_KEPT_MS })
+  const profiles = new LRUCache<string, Profile>({ max: 10_000, ttl: PROFILE_KEPT_MS })
   /** Apps without an assistant's view have no status: a reaction says it there. */
   let hasStatus = true
 
-  const localeOfUser = async (user: string): Promise<string | undefined> => {
-    const known = locales.get(user)
+  const profileOf = async (user: string): Promise<Profile | undefined> => {
+    const known = profiles.get(user)
     if (known) return known
     const answer = await aside.users.info({ user, include_locale: true }).catch(() => undefined)
-    const locale = answer?.user?.locale
-    if (locale) locales.set(user, locale)
-    return locale
+    if (!answer?.user) return undefined
+    const { locale, is_restricted, is_ultra_restricted, is_stranger } = answer.user
+    const profile = { locale, isGuest: !!(is_restricted || is_ultra_restricted || is_stranger) }
+    profiles.set(user, profile)
+    return profile
   }
+  const localeOfUser = async (user: string) => (await profileOf(user))?.locale
 
   /** An empty status ends it. False when there is no such thing here. */
   const setStatus = async (channel: string, thread_ts: string, status: string): Promise<boolean> => {
@@ -56,7 +71,7 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     return await aside.assistant.threads.setStatus({ channel_id: channel, thread_ts, status }).then(
       () => true,
       (error: unknown) => {
-        hasStatus = refusalOf(error) === undefined && !isUnknownMethod(error)
+        hasStatus = !NO_STATUS.has(refusalOf(error) ?? '') && !isUnknownMethod(error)
         return false
       },
     )
@@ -74,29 +89,36 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
 
   return {
     name: 'slack',
-    localeOfUser,
+    profileOf,
     localeOf: async (question) => question.asker.locale ?? (await localeOfUser(routeOf(question).user)),
 
     async picturesAbove(question) {
       const route = routeOf(question)
       if (route.kind !== 'message' || !route.thread_ts) return { pictures: [] }
       const { channel, thread_ts } = route
+      const latest = question.source
       const answer = await client.conversations
-        .replies({ channel, ts: thread_ts, limit: 1 })
+        .replies({ channel, ts: thread_ts, latest, inclusive: true, limit: LOOK_THROUGH })
         .catch(() => undefined)
-      const first = messageSchema.safeParse(answer?.messages?.[0])
-      if (!first.success) return { pictures: [] }
-      const { pictures, owner } = picturesOf(first.data)
-      return { pictures, owner: owner === undefined ? undefined : personId(route.team, owner) }
+      // The nearest above the question, whoever posted it; the first message is one of them.
+      for (const each of (answer?.messages ?? []).toReversed()) {
+        const message = messageSchema.safeParse(each)
+        if (!message.success || message.data.bot_id) continue
+        const { pictures, owner } = picturesOf(message.data)
+        if (pictures.length === 0) continue
+        return { pictures, owner: owner === undefined ? undefined : personId(route.team, owner) }
+      }
+      return { pictures: [] }
     },
 
-    async fetchPicture(picture) {
+    async fetchPicture(picture, withinMs) {
       const known = picture.url || picture.unavailable ? picture : await askAbout(client, picture)
       if (known.unavailable || !known.url) {
         throw new AskError('picture_gone', 'Expected a picture but Slack no longer has it.')
       }
       const isTooMuch = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNREAD.test(known.url)
-      return await download(isTooMuch && known.smallerUrl ? known.smallerUrl : known.url, source)
+      const url = isTooMuch && known.smallerUrl ? known.smallerUrl : known.url
+      return await download(url, { ...source, timeoutMs: Math.min(FETCH_TIMEOUT_MS, withinMs) })
     },
 
     async showWorking(question, ahead) {

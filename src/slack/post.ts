@@ -22,7 +22,13 @@ const routeSchema = z.discriminatedUnion('kind', [
     thread_ts: z.string().optional(),
   }),
   /** A shortcut's or command's own address: what is said there only the asker sees. */
-  z.object({ kind: z.literal('response'), team: z.string(), url: z.string(), user: z.string() }),
+  z.object({
+    kind: z.literal('response'),
+    team: z.string(),
+    url: z.string(),
+    user: z.string(),
+    thread_ts: z.string().optional(),
+  }),
 ])
 export type SlackRoute = z.infer<typeof routeSchema>
 type MessageRoute = Extract<SlackRoute, { kind: 'message' }>
@@ -38,7 +44,7 @@ export function routeOf({ route }: Question): SlackRoute {
 /** @throws UpstreamError when trying again may help; AskError when Slack refuses it everywhere. */
 export async function postReply(client: Client, question: Question, reply: ChatReply): Promise<Posted[]> {
   const route = routeOf(question)
-  if (route.kind === 'response') return await respond(route.url, reply)
+  if (route.kind === 'response') return await respond(route, reply)
   try {
     if (!reply.onlyForAsker || route.isDirect) return await postOpenly(client, question, route, reply)
     const { channel, user, thread_ts } = route
@@ -46,7 +52,7 @@ export async function postReply(client: Client, question: Question, reply: ChatR
     return []
   } catch (error) {
     const failure = translated(error)
-    if (!(failure instanceof AskError)) throw failure
+    if (!(failure instanceof AskError) || question.trigger === 'automatic') throw failure
     return await postToAsker(client, route, reply).catch((second: unknown) => {
       throw translated(second)
     })
@@ -88,11 +94,15 @@ async function postToAsker(client: Client, { user }: MessageRoute, reply: ChatRe
 }
 
 /** Slack takes five of these within 30 minutes (docs.slack.dev, "Handling user interaction"). */
-async function respond(url: string, reply: ChatReply): Promise<Posted[]> {
+async function respond(
+  { url, thread_ts }: Extract<SlackRoute, { kind: 'response' }>,
+  reply: ChatReply,
+): Promise<Posted[]> {
+  const place = { response_type: 'ephemeral', replace_original: false, thread_ts }
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ response_type: 'ephemeral', replace_original: false, ...renderReply(reply) }),
+    body: JSON.stringify({ ...place, ...renderReply(reply) }),
     signal: AbortSignal.timeout(RESPOND_TIMEOUT_MS),
   }).catch((cause: unknown) => {
     throw new UpstreamError('slack_failed', 'Expected Slack to take a reply but the connection failed.', {

@@ -28,31 +28,6 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
   const { signingSecret, graceMs = GRACE_MS, report, now = Date.now } = options
   let app: App | undefined
 
-  /** The first of these is the answer: all listeners ended, acknowledged a while ago, out of time. */
-  const run = (body: Record<string, unknown>, headers: Headers): Promise<Response> =>
-    new Promise((resolve) => {
-      let acknowledged: Response | undefined
-      const event: ReceiverEvent = {
-        body,
-        retryNum: Number(headers.get('x-slack-retry-num')) || undefined,
-        retryReason: headers.get('x-slack-retry-reason') ?? undefined,
-        async ack(response) {
-          const answer = responseOf(response)
-          acknowledged = answer
-          after(graceMs, () => resolve(answer))
-        },
-      }
-      after(GIVE_UP_MS, () => resolve(new Response(null, { status: 503 })))
-      app!.processEvent(event).then(
-        () => resolve(acknowledged ?? new Response(null, { status: 404 })),
-        (error: unknown) => {
-          // What came may not be recorded: Slack shall send it again.
-          report(error)
-          resolve(new Response(null, { status: 500 }))
-        },
-      )
-    })
-
   return {
     init(bolt) {
       app = bolt
@@ -71,7 +46,16 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
       if (!body) return new Response(null, { status: 400 })
       if (body['ssl_check'] === '1') return new Response(null)
       if (body['type'] === 'url_verification') return Response.json({ challenge: body['challenge'] })
-      return await run(body, request.headers)
+      const { headers: sent } = request
+      const event = {
+        body,
+        retryNum: Number(sent.get('x-slack-retry-num')) || undefined,
+        retryReason: sent.get('x-slack-retry-reason') ?? undefined,
+      }
+      const outcome = await recorded(app!, event, graceMs, report)
+      return outcome.kind === 'acknowledged'
+        ? responseOf(outcome.answer)
+        : new Response(null, STATUS[outcome.kind])
     },
   }
 }
@@ -90,6 +74,56 @@ function parseBody(raw: Uint8Array, contentType: string): Record<string, unknown
 
 function objectOf(value: unknown): Record<string, unknown> | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined
+}
+
+type Outcome = { kind: 'acknowledged'; answer: unknown } | { kind: 'unheard' | 'failed' | 'late' }
+
+const STATUS = { unheard: { status: 404 }, failed: { status: 500 }, late: { status: 503 } }
+
+/**
+ * Runs the listeners; the first of these is the outcome: all ended, acknowledged a while ago, out of time. So what came is
+ * recorded before Slack hears that it did, although Bolt acknowledges an event before any listener.
+ */
+function recorded(
+  app: App,
+  event: Omit<ReceiverEvent, 'ack'>,
+  graceMs: number,
+  report: (error: unknown) => void,
+): Promise<Outcome> {
+  return new Promise((resolve) => {
+    let acknowledged: Outcome | undefined
+    const ack = async (answer?: unknown) => {
+      const outcome: Outcome = { kind: 'acknowledged', answer }
+      acknowledged = outcome
+      after(graceMs, () => resolve(outcome))
+    }
+    after(GIVE_UP_MS, () => resolve({ kind: 'late' }))
+    app.processEvent({ ...event, ack }).then(
+      () => resolve(acknowledged ?? { kind: 'unheard' }),
+      (error: unknown) => {
+        // What came may not be recorded: Slack shall send it again.
+        report(error)
+        resolve({ kind: 'failed' })
+      },
+    )
+  })
+}
+
+/** The same over a connection from here: what is not acknowledged Slack sends again. */
+export function recordingFirst(socket: Receiver, report: (error: unknown) => void): Receiver {
+  return {
+    init(app) {
+      const recording: Pick<App, 'processEvent'> = {
+        async processEvent(event) {
+          const outcome = await recorded(app, event, GRACE_MS, report)
+          if (outcome.kind === 'acknowledged') await event.ack(outcome.answer)
+        },
+      }
+      socket.init(Object.assign(Object.create(app), recording))
+    },
+    start: () => socket.start(),
+    stop: () => socket.stop(),
+  }
 }
 
 function responseOf(response: unknown): Response {

@@ -103,10 +103,6 @@ const chosenSchema = z.object({
   [AUTOMATIC]: z.object({ [AUTOMATIC]: z.looseObject({ selected_options: z.array(z.unknown()).nullish() }) }),
 })
 
-export function settingsError(text: string): Record<string, string> {
-  return { [AUTOMATIC]: text }
-}
-
 export function choseAutomatic(values: unknown): boolean {
   return (chosenSchema.parse(values)[AUTOMATIC][AUTOMATIC].selected_options ?? []).length > 0
 }

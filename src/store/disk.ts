@@ -67,7 +67,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
   return {
     read,
     create: (key, bytes, ttlMs) =>
-      inTurn(key, async () => {
+      inTurn([key], async () => {
         const path = pathOf(key)
         const info = await stat(path).catch(() => undefined)
         if (info && info.mtimeMs <= now()) await rm(path, { force: true })
@@ -79,11 +79,11 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
         }
       }),
     replace: (key, bytes, ttlMs, version) =>
-      inTurn(key, async () => {
+      inTurn([key], async () => {
         if (version !== undefined && (await read(key))?.version !== version) return undefined
         return await write(pathOf(key), bytes, ttlMs, (partial) => rename(partial, pathOf(key)))
       }),
-    remove: (key) => inTurn(key, () => rm(pathOf(key), { force: true })),
+    remove: (key) => inTurn([key], () => rm(pathOf(key), { force: true })),
     async list(prefix) {
       const below = prefix.slice(0, prefix.lastIndexOf('/') + 1)
       const names = await readdir(join(folder, below)).catch((error: unknown) => {

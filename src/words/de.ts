@@ -22,6 +22,9 @@ export const de: Words = {
     opted_out: 'Die Person, die dieses Bild gepostet hat, möchte nicht, dass ich ihre Bilder beschreibe.',
     limit: (when) => `Du hast dein Limit erreicht. Du kannst ${when} wieder fragen.`,
     not_allowed: 'Du darfst das hier nicht ändern.',
+    needs_intent:
+      'Ohne den Message Content Intent sehe ich solche Bilder nicht. Wer mich betreibt, muss ihn erst einschalten.',
+    not_here: 'Ich bin nicht in diesem Kanal. Lade mich erst ein: /invite @Glimpse',
     cannot_reply: 'In dem Kanal darf ich nicht antworten, deshalb antworte ich hier.',
     internal: 'Bei mir ist etwas schiefgegangen. Bitte versuch es noch einmal.',
   },
@@ -37,7 +40,7 @@ export const de: Words = {
     caption: 'Beschreibt ein Bild oder beantwortet eine Frage dazu',
     captionImage: 'Das Bild',
     captionQuestion: 'Was du wissen möchtest; ohne Frage gibt es eine Beschreibung',
-    ask: 'Beantwortet eine Frage zum letzten Bild hier',
+    ask: 'Beantwortet eine Frage zu deinem letzten Bild hier',
     askQuestion: 'Was du wissen möchtest',
     askImage: 'Ein anderes Bild',
     settings: 'Legt fest, ob jedes Bild in diesem Kanal beschrieben wird',

@@ -21,6 +21,9 @@ export const en: Words = {
     opted_out: 'Whoever posted that picture asked me not to describe their pictures.',
     limit: (when) => `You have reached your limit. You can ask again ${when}.`,
     not_allowed: 'You are not allowed to change that here.',
+    needs_intent:
+      'Without the Message Content intent I do not see such pictures. Whoever runs me has to switch it on first.',
+    not_here: 'I am not in this channel. Invite me first: /invite @Glimpse',
     cannot_reply: 'I am not allowed to answer in that channel, so I answer here.',
     internal: 'Something went wrong on my side. Please try again.',
   },
@@ -35,7 +38,7 @@ export const en: Words = {
     caption: 'Describes a picture, or answers a question about it',
     captionImage: 'The picture',
     captionQuestion: 'What you want to know; leave it out for a description',
-    ask: 'Answers a question about the last picture here',
+    ask: 'Answers a question about your last picture here',
     askQuestion: 'What you want to know',
     askImage: 'Another picture',
     settings: 'Whether every picture in this channel is described',

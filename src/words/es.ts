@@ -22,6 +22,9 @@ export const es: Words = {
     opted_out: 'Quien publicó esa imagen me pidió que no describiera sus imágenes.',
     limit: (when) => `Has llegado a tu límite. Podrás volver a preguntar ${when}.`,
     not_allowed: 'No tienes permiso para cambiar eso aquí.',
+    needs_intent:
+      'Sin el intent Message Content no veo esas imágenes. Quien me administra debe activarlo antes.',
+    not_here: 'No estoy en este canal. Invítame primero: /invite @Glimpse',
     cannot_reply: 'No tengo permiso para responder en ese canal, así que respondo aquí.',
     internal: 'Algo ha fallado por mi parte. Inténtalo de nuevo, por favor.',
   },
@@ -36,7 +39,7 @@ export const es: Words = {
     caption: 'Describe una imagen o responde a una pregunta sobre ella',
     captionImage: 'La imagen',
     captionQuestion: 'Lo que quieres saber; déjalo vacío para obtener una descripción',
-    ask: 'Responde a una pregunta sobre la última imagen de aquí',
+    ask: 'Responde a una pregunta sobre tu última imagen aquí',
     askQuestion: 'Lo que quieres saber',
     askImage: 'Otra imagen',
     settings: 'Elige si se describen todas las imágenes de este canal',

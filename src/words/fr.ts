@@ -25,6 +25,9 @@ export const fr: Words = {
     opted_out: 'La personne qui a publié cette image m’a demandé de ne pas décrire ses images.',
     limit: (when) => `Vous avez atteint votre limite. Vous pourrez reposer une question ${when}.`,
     not_allowed: 'Vous n’avez pas le droit de modifier cela ici.',
+    needs_intent:
+      'Sans l’intent Message Content, je ne vois pas ces images. La personne qui m’administre doit d’abord l’activer.',
+    not_here: 'Je ne suis pas dans ce canal. Invitez-moi d’abord : /invite @Glimpse',
     cannot_reply: 'Je n’ai pas le droit de répondre dans ce canal, alors je réponds ici.',
     internal: 'Quelque chose s’est mal passé de mon côté. Merci de réessayer.',
   },
@@ -40,7 +43,7 @@ export const fr: Words = {
     caption: 'Décrit une image ou répond à une question à son sujet',
     captionImage: 'L’image',
     captionQuestion: 'Ce que vous voulez savoir, ou rien pour une description',
-    ask: 'Répond à une question sur la dernière image publiée ici',
+    ask: 'Répond à une question sur votre dernière image ici',
     askQuestion: 'Ce que vous voulez savoir',
     askImage: 'Une autre image',
     settings: 'Choisit si toutes les images de ce canal sont décrites',

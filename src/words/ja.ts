@@ -22,6 +22,9 @@ export const ja: Words = {
     opted_out: 'その画像を投稿した方から、自分の画像を説明しないよう頼まれています。',
     limit: (when) => `利用の上限に達しました。${when}にまた質問できます。`,
     not_allowed: 'ここでその設定を変更する権限がありません。',
+    needs_intent:
+      'Message Content インテントがないと、そのような画像は見えません。先に管理者が有効にする必要があります。',
+    not_here: 'このチャンネルに参加していません。先に招待してください：/invite @Glimpse',
     cannot_reply: 'そのチャンネルで返信する権限がないため、こちらでお答えします。',
     internal: 'こちらで問題が発生しました。もう一度お試しください。',
   },
@@ -36,7 +39,7 @@ export const ja: Words = {
     caption: '画像を説明するか、画像についての質問に答えます',
     captionImage: '画像',
     captionQuestion: '知りたいこと（省略すると画像を説明します）',
-    ask: 'ここにある最後の画像についての質問に答えます',
+    ask: 'ここであなたが最後に使った画像についての質問に答えます',
     askQuestion: '知りたいこと',
     askImage: '別の画像',
     settings: 'このチャンネルのすべての画像を説明するかどうかを設定します',

@@ -19,6 +19,8 @@ export interface Problems {
   opted_out: string
   limit: (when: string) => string
   not_allowed: string
+  needs_intent: string
+  not_here: string
   cannot_reply: string
   internal: string
 }

@@ -168,7 +168,14 @@ export async function openStage(
     const { desk, platform, preferences, reported } = bot
     const { publicKey } = discord
     const report = (error: unknown) => reported.push(error)
-    const answer = discordEndpoint({ publicKey, desk, platform, preferences, report })
+    const answer = discordEndpoint({
+      publicKey,
+      desk,
+      platform,
+      preferences,
+      messageContent: options.messageContent ?? true,
+      report,
+    })
     endpoint = async (request) => {
       const repeated = Array.from({ length: options.deliveries! - 1 }, () => request.clone())
       const response = await answer(request)

@@ -55,6 +55,7 @@ describe.skipIf(!isThere)('before moto', () => {
     (ms) => {
       passedMs += ms
     },
+    false,
   )
 })
 

@@ -1,0 +1,265 @@
+// The desk's own rules, apart from any platform: what is taken, in which order it is answered, and what is forgotten.
+
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { ChatReply } from '../../src/chat/compose.ts'
+import { type Desk, type DeskOptions, openDesk } from '../../src/chat/desk.ts'
+import { openLimits } from '../../src/chat/limits.ts'
+import type { Platform } from '../../src/chat/platform.ts'
+import { openPreferences } from '../../src/chat/preferences.ts'
+import type { Question } from '../../src/chat/question.ts'
+import { AskError, BusyError } from '../../src/errors.ts'
+import type { Store } from '../../src/store/store.ts'
+import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { memoryStore } from './memory.ts'
+
+const DAY_MS = 86_400_000
+const clock = { now: 1_000_000 }
+let engine: Double
+let store: Store
+let posted: { id: string; reply: ChatReply }[]
+let removed: string[]
+let reported: unknown[]
+let fetchPicture: Platform['fetchPicture']
+let desk: Desk
+
+const open = (more: Partial<DeskOptions> = {}) =>
+  openDesk({
+    engine: Promise.resolve(engine),
+    store,
+    platforms: [platform],
+    limits: openLimits({ perMinute: 4, perHour: 20 }),
+    preferences: openPreferences(store),
+    maxQueue: 8,
+    keepMs: DAY_MS,
+    report: (error) => reported.push(error),
+    now: () => clock.now,
+    sleep: async () => {},
+    ...more,
+  })
+const platform: Platform = {
+  name: 'test',
+  localeOf: async ({ asker }) => asker.locale,
+  picturesAbove: async () => ({ pictures: [] }),
+  fetchPicture: (...given) => fetchPicture(...given),
+  showWorking: async () => {},
+  endWorking: async () => {},
+  async post({ id }, reply) {
+    posted.push({ id, reply })
+    return [{ id, conversation: `reply to ${id}` }]
+  },
+  findPosted: async () => undefined,
+  async remove({ id }) {
+    removed.push(id!)
+  },
+}
+const PICTURE = { id: 'p', url: 'https://x/' }
+const question = (id: string, more: Partial<Question> = {}): Question => ({
+  id,
+  platform: 'test',
+  trigger: 'mention',
+  asker: { id: 'ann' },
+  owner: 'ann',
+  text: '',
+  pictures: [PICTURE],
+  conversations: [id],
+  channel: 'c',
+  askedAt: clock.now,
+  route: {},
+  ...more,
+})
+const followUp = (id: string, thread: string, text = 'how many?') =>
+  question(id, { trigger: 'follow_up', text, pictures: [], owner: undefined, conversations: [thread] })
+const ask = async (...questions: Question[]) => {
+  for (const each of questions) await desk.accept(each)
+  await desk.idle()
+}
+const texts = () => posted.map(({ reply }) => reply.said.map(({ text }) => text).join(' | '))
+const kept = async () => (await store.list('conversations/')).length
+
+beforeEach(() => {
+  clock.now = 1_000_000
+  engine = doubleEngine()
+  store = memoryStore(() => clock.now)
+  posted = []
+  removed = []
+  reported = []
+  fetchPicture = async () => PNG
+  desk = open()
+})
+
+describe('a follow-up', () => {
+  test('asked while the first answer is still being made is answered after it', async () => {
+    engine.hold()
+    await desk.accept(question('a'))
+    await desk.accept(followUp('b', 'a'))
+    engine.release()
+    await desk.idle()
+    expect(texts()).toEqual([CAPTION, 'answer 1 to how many?'])
+  })
+
+  test('waits for a picture that came under another of its names', async () => {
+    engine.hold()
+    await desk.accept(question('a', { trigger: 'direct', conversations: ['thread', 'direct'] }))
+    await desk.accept(
+      question('b', { trigger: 'direct', pictures: [], text: 'how many?', conversations: ['direct'] }),
+    )
+    engine.release()
+    await desk.idle()
+    expect(texts()).toEqual([CAPTION, 'answer 1 to how many?'])
+  })
+
+  test('in a thread we know nothing of is not taken, and nothing of it is kept', async () => {
+    await ask(followUp('b', 'elsewhere'))
+    expect(posted).toEqual([])
+    expect(await store.list('jobs/')).toEqual([])
+  })
+
+  test('to a reply of ours is answered also when what it was about is forgotten', async () => {
+    await ask({ ...followUp('b', 'forgotten'), isToUs: true })
+    expect(texts()[0]).toContain('no picture')
+  })
+
+  test('goes on about all pictures after one of them could not be looked at once', async () => {
+    const pictures = [PICTURE, { id: 'q', url: 'https://y/' }]
+    let fails = true
+    fetchPicture = async ({ id }) => {
+      if (id === 'q' && fails) throw new AskError('picture_gone', 'Gone.')
+      return PNG
+    }
+    await ask(question('a', { pictures }))
+    fails = false
+    await ask(followUp('b', 'a'))
+    expect(posted[0]!.reply.said.map(({ kind }) => kind)).toEqual(['alt', 'problem'])
+    expect(posted[1]!.reply.said.map(({ number, kind }) => [number, kind])).toEqual([
+      [1, 'answer'],
+      [2, 'answer'],
+    ])
+  })
+})
+
+describe('deleting', () => {
+  test('the picture’s message takes all replies in its thread away, and all that was kept', async () => {
+    await ask(question('a'), followUp('b', 'a'))
+    await ask(followUp('c', 'reply to b'))
+    await desk.withdraw('a')
+    expect(removed.sort()).toEqual(['a', 'b', 'c'])
+    expect(await kept()).toBe(0)
+    await ask(followUp('d', 'a'))
+    expect(posted).toHaveLength(3)
+  })
+
+  test('the picture’s message under which somebody else asked does so as well', async () => {
+    // The thread is named by its first message, which asked nothing.
+    await ask(question('b', { conversations: ['root'] }))
+    await desk.withdraw('root')
+    expect(removed).toEqual(['b'])
+    expect(await kept()).toBe(0)
+  })
+
+  test('a follow-up takes its own reply and its words out of the thread', async () => {
+    await ask(question('a', { text: 'what is it?' }), followUp('b', 'a', 'my secret?'))
+    await desk.withdraw('b')
+    await ask(followUp('c', 'a', 'and now?'))
+    expect(removed).toEqual(['b'])
+    expect(JSON.stringify(engine.asks.at(-1)!.history)).not.toContain('secret')
+    expect(engine.asks.at(-1)!.history).toHaveLength(1)
+  })
+
+  test('before the answer is there leaves none', async () => {
+    engine.hold()
+    await desk.accept(question('a'))
+    await desk.withdraw('a')
+    engine.release()
+    await desk.idle()
+    expect(posted).toEqual([])
+    expect(await kept()).toBe(0)
+  })
+})
+
+describe('limits', () => {
+  test('a picture posted where all are described costs its poster nothing', async () => {
+    await openPreferences(store).setAutomatic('c', true)
+    await ask(...Array.from({ length: 6 }, (_, i) => question(`p${i}`, { trigger: 'automatic' })))
+    await ask(question('a'))
+    expect(texts()).toEqual(Array(7).fill(CAPTION))
+  })
+
+  test('of many at once those too many are told so, and how many are before them', async () => {
+    desk = open({ maxQueue: 2, limits: openLimits({ perMinute: 100, perHour: 100 }) })
+    engine.hold()
+    await Promise.all(Array.from({ length: 10 }, (_, i) => desk.accept(question(`a${i}`))))
+    while (posted.length < 7) await new Promise((resolve) => setTimeout(resolve, 1))
+    engine.release()
+    await desk.idle()
+    expect(texts().filter((text) => text.includes('busy: 3 requests'))).toHaveLength(7)
+    expect(texts().filter((text) => text === CAPTION)).toHaveLength(3)
+  })
+
+  test('pictures that take all the time there is end in an answer about those that were in time', async () => {
+    fetchPicture = async () => {
+      clock.now += 20_000
+      return PNG
+    }
+    await ask(
+      question('a', { pictures: Array.from({ length: 5 }, (_, i) => ({ id: `${i}`, url: 'https://x/' })) }),
+    )
+    const { said } = posted[0]!.reply
+    expect(said.map(({ kind }) => kind)).toEqual(['alt', 'alt', 'alt', 'problem', 'problem'])
+    expect(said.at(-1)!.text).toContain('too long')
+  })
+
+  test('more than ten pictures are answered about ten, and the rest is counted', async () => {
+    const pictures = Array.from({ length: 13 }, (_, i) => ({ id: `${i}`, url: 'https://x/' }))
+    await ask(question('a', { pictures }))
+    expect(posted[0]!.reply.said).toHaveLength(10)
+    expect(posted[0]!.reply.notes.join()).toContain('3 more pictures')
+  })
+})
+
+describe('stopping and starting', () => {
+  test('what the end of a process interrupts is answered by the next one, not refused', async () => {
+    engine.fail(new BusyError('stopping', 'Glimpse is stopping.'))
+    await ask(question('a'))
+    expect(posted).toEqual([])
+    engine.fail(undefined)
+    clock.now += 31_000
+    desk = open()
+    await desk.resume()
+    await desk.idle()
+    expect(texts()).toEqual([CAPTION])
+    await desk.close()
+  })
+
+  test('what was left is taken up in the order it was asked', async () => {
+    const dead = open({ engine: new Promise(() => {}) })
+    for (let i = 0; i < 5; i++) {
+      clock.now += 1
+      await dead.accept(question(`a${i}`, { asker: { id: `person ${i}` } }))
+    }
+    clock.now += 31_000
+    // The one that died holds nothing any more.
+    await desk.resume()
+    await desk.idle()
+    expect(posted.map(({ id }) => id)).toEqual(['a0', 'a1', 'a2', 'a3', 'a4'])
+    await desk.close()
+  })
+
+  test('a record that cannot be read hinders no other', async () => {
+    const bytes = new TextEncoder().encode('{"state":"of another version"}')
+    await store.create('open/aa', new Uint8Array(), DAY_MS)
+    await store.create('jobs/aa', bytes, DAY_MS)
+    const dead = open({ engine: new Promise(() => {}) })
+    await dead.accept(question('a'))
+    clock.now += 31_000
+    await desk.resume()
+    await desk.idle()
+    expect(texts()).toEqual([CAPTION])
+    expect(reported).toHaveLength(1)
+    await desk.close()
+  })
+})
+
+test('when everything is answered nothing is looked through again', async () => {
+  await ask(question('a'), question('b'))
+  expect(await store.list('open/')).toEqual([])
+})
