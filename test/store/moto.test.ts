@@ -1,5 +1,5 @@
 // The same promises before moto, an S3 that we did not write: pip install 'moto[s3,server]' puts moto_server on the path,
-// without which this is skipped.
+// without which this is skipped. Its threads look and write in two steps: who wins a race is not asked of it.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import type { AddressInfo } from 'node:net'
