@@ -17,7 +17,7 @@ import random
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, processors
 
 import language
@@ -143,12 +143,17 @@ def main():
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")
     parser.add_argument("--run", default="pico")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--mix", nargs=2, metavar=("FOLDER", "SHARE"), help="average with an earlier checkpoint folder, which gets this share")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     saved = torch.load(options.work / options.run / "last.pt", map_location="cpu", weights_only=False)
     size = SIZES[saved["size"]]
     model = Blip2(size).eval()
-    model.load_state_dict(saved["average"])
+    weights = saved["average"]
+    if options.mix:
+        share = float(options.mix[1])
+        weights |= {name: weights[name].lerp(earlier.float(), share) for name, earlier in load_file(Path(options.mix[0]) / "model.safetensors").items()}
+    model.load_state_dict(weights)
     newline = write_tokenizer(Tokenizer.from_file(str(options.work / "tokenizer.json")), options.out)
     write_config(size, newline, options.out)
     write_words(options.out)

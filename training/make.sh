@@ -20,4 +20,5 @@ npm install --no-audit --no-fund
 "$python" scenes.py --work "$work" --designs seen --count 150 --seed 11 --size 192 --out ../models/evaluation/seen
 "$python" scenes.py --work "$work" --designs validation --count 75 --seed 12 --size 192 --out ../models/evaluation/validation
 "$python" scenes.py --work "$work" --designs test --count 75 --seed 33 --size 192 --out ../models/evaluation/test
-"$python" score.py ../models/evaluation/seen ../models/evaluation/validation ../models/evaluation/test
+"$python" scenes.py --work "$work" --designs seen --kinds scattered "two scattered" --count 40 --seed 44 --size 192 --out ../models/evaluation/scattered
+"$python" score.py ../models/evaluation/seen ../models/evaluation/validation ../models/evaluation/test ../models/evaluation/scattered

@@ -4,7 +4,7 @@ In:  the sprites of render.mjs (WORK/art/sprites.bin, sprites.json) and nouns.js
 Out: for training, `Scene` objects and batches of pictures as tensors;
      as a command, an evaluation pack: pictures and scenes.jsonl, one line a picture.
 
-    python scenes.py --work DIR --designs seen|validation|test --count N --seed S --out DIR
+    python scenes.py --work DIR --designs seen|validation|test --count N --seed S --out DIR [--kinds scattered ...]
 
 A scene is laid out in the unit square so that its words are true with a margin: "left of" means that
 the picture was split there, "big" means at least 2.2 times the area. One compositing function draws it
@@ -60,6 +60,10 @@ SHAPE_COLORS = [color for color in COLORS if color != "dark gray"]
 PAINTS = {"red": (358, 1.0, 0.85), "orange": (28, 1.1, 0.95), "yellow": (53, 1.0, 0.97), "green": (120, 0.85, 0.7), "blue": (218, 0.95, 0.85), "purple": (274, 0.8, 0.8), "pink": (335, 0.5, 0.98)}
 # Hue bands that name the natural colour of a drawing.
 NATURAL = {"red": (-12, 8), "orange": (22, 38), "yellow": (46, 62), "green": (85, 160), "blue": (198, 245), "purple": (258, 292), "pink": (318, 346)}
+# Kinds of scenes and how often each comes. In "scattered" ones things of one kind lie anywhere, not on lines.
+KINDS = {"one": 22, "two": 20, "two scattered": 13, "repeated": 11, "scattered": 22, "three": 7, "unknown": 12, "empty": 1}
+SMALLEST = 0.16  # side of a thing, as part of the picture's: two thirds of that is still two patches
+# "grid" stands for every place of one kind of things that is neither a row nor a column, scattered ones too.
 LAYOUTS = ["empty", "one", "row", "column", "grid", "beside", "stacked", "beside three", "stacked three", "unknown"]
 MIPS = [256, 128, 96, 64, 48, 32, 24]
 NATURAL_SHARE = 0.7
@@ -305,10 +309,49 @@ def cells(generator, region, count, rows=None, columns=None):
         full, rest = divmod(count, columns)
         slots = [(r, c) for r in range(full) for c in range(columns)] + [(full, (columns - rest) / 2 + c) for c in range(rest)]
     # Jitter across the short axis of a row or column stays small, so that it still reads as one.
-    slack_x, slack_y = min(width - side, 0.3 * side), min(height - side, 0.3 * side)
+    slack_x, slack_y = min(width - side, (0.25 if columns == 1 else 0.3) * side), min(height - side, (0.25 if rows == 1 else 0.3) * side)
     shift_x, shift_y = (width - side - slack_x) / 2, (height - side - slack_y) / 2
     dx, dy = generator.uniform(-1, 1) * shift_x, generator.uniform(-1, 1) * shift_y
     return [(x0 + width * (c + 0.5) + dx + generator.uniform(-0.5, 0.5) * slack_x, y0 + height * (r + 0.5) + dy + generator.uniform(-0.5, 0.5) * slack_y) for r, c in slots], side
+
+
+def part(generator, region, least):
+    """A rectangle somewhere inside `region`, of at least that share of each side."""
+    x0, y0, x1, y1 = region
+    w, h = (x1 - x0) * generator.uniform(least, 1), (y1 - y0) * generator.uniform(least, 1)
+    x, y = generator.uniform(x0, x1 - w), generator.uniform(y0, y1 - h)
+    return x, y, x + w, y + h
+
+
+def scattered(generator, region, count):
+    """Centres and a side for `count` things lying anywhere in `region` without touching, never near to a row or column."""
+    x0, y0, x1, y1 = region
+    width, height = x1 - x0, y1 - y0
+    most = min(0.42, 0.72 * (width * height / count) ** 0.5, 0.95 * width, 0.95 * height)
+    side = generator.uniform(min(SMALLEST, most), most)
+    while True:
+        for _ in range(12):
+            places = []
+            for _ in range(12 * count):
+                x, y = generator.uniform(x0 + side / 2, x1 - side / 2), generator.uniform(y0 + side / 2, y1 - side / 2)
+                if all(max(abs(x - a), abs(y - b)) > 1.06 * side for a, b in places):
+                    places.append((x, y))
+                if len(places) == count:
+                    break
+            if len(places) == count and not (count > 2 and min(spread(places)) < 0.6 * side):
+                return places, side
+        side *= 0.93
+
+
+def spread(places):
+    """How far apart the outermost centres are, across and down."""
+    return tuple(max(values) - min(values) for values in zip(*places))
+
+
+def clearly_apart(first, second, axis):
+    """Centroids differ along an axis, 0 across or 1 down, by 0.15 of the picture, and on the other by less than half of that."""
+    along, across = [abs(sum(place[i] for place in first) / len(first) - sum(place[i] for place in second) / len(second)) for i in (axis, 1 - axis)]
+    return along >= 0.15 and across < along / 2
 
 
 def recolor(generator, hue):
@@ -368,12 +411,12 @@ class Stage:
         aspect = 1.0 if shape or generator.random() < 0.4 else math.exp(generator.uniform(-0.14, 0.14) * (1.7 if self.vary else 1.0))
         return Thing(sprite, x, y, side * generator.uniform(0.95, 1.0), max(-15.0, min(15.0, angle)), aspect, color, flip)
 
-    def scene(self, generator) -> Scene:
-        kind = generator.choices(["one", "two", "repeated", "three", "unknown", "empty"], [29, 31, 19, 8, 12, 1])[0]
+    def scene(self, generator, kinds=KINDS) -> Scene:
+        kind = generator.choices(list(kinds), [KINDS[kind] for kind in kinds])[0]
         layout, groups, strangers, chaos = "empty", [], [], 0
         if kind == "one":
             layout = "one"
-            side = generator.uniform(0.25, 0.6) if generator.random() < 0.5 else generator.uniform(0.6, 1.0)
+            side = generator.uniform(0.18, 0.6) if generator.random() < 0.5 else generator.uniform(0.6, 1.0)
             free = (1 - side) / 2
             spread = free if side < 0.6 else free * 0.7
             groups = [self.group(generator, set(), [(0.5 + generator.uniform(-1, 1) * spread, 0.5 + generator.uniform(-1, 1) * spread)], side)]
@@ -383,8 +426,20 @@ class Stage:
             rows, columns = {"row": (1, count), "column": (count, 1)}.get(layout, (None, None))
             if layout == "grid" and count > 2:
                 rows, columns = {3: (2, 2), 4: (2, 2)}.get(count) or generator.choice([(2, 3), (3, 2)])
-            places, side = cells(generator, (0, 0, 1, 1), count, rows, columns)
+            # Half of them fill the picture; the others keep to a part of it in which they have the smallest side at least.
+            whole = (0, 0, 1, 1)
+            region = whole if generator.random() < 0.5 else part(generator, whole, max(0.4, min(1.0, 0.17 * max(rows or 2, columns or 2) / 0.74)))
+            places, side = cells(generator, region, count, rows, columns)
             groups = [self.group(generator, set(), places, min(side, generator.uniform(0.25, 0.5)))]
+        elif kind == "scattered":
+            layout = "grid"
+            region = (0, 0, 1, 1) if generator.random() < 0.7 else part(generator, (0, 0, 1, 1), 0.7)
+            places, side = scattered(generator, region, generator.choice([2, 3, 3, 4, 4, 5, 5, 6, 6]))
+            groups = [self.group(generator, set(), places, side)]
+        elif kind == "two scattered":
+            layout = generator.choice(["beside", "stacked"])
+            counts = generator.choices([(1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 2), (2, 3), (3, 3), (1, 4), (4, 1), (1, 5), (5, 1), (2, 4), (4, 2)], [3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 1, 1, 1, 1])[0]
+            groups = self.split(generator, layout, counts, loose=True)
         elif kind == "two":
             layout = generator.choice(["beside", "stacked"])
             counts = generator.choices([(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 2), (2, 3), (3, 3), (1, 4), (4, 1)], [40, 10, 10, 10, 6, 6, 4, 4, 4, 3, 3])[0]
@@ -395,7 +450,7 @@ class Stage:
             groups = self.split(generator, layout, counts)
         elif kind == "unknown":
             layout = "unknown"
-            if generator.random() < 0.4:
+            if generator.random() < 0.3:
                 chaos = generator.randrange(1, 1 << 30)
             else:
                 places, side = cells(generator, (0, 0, 1, 1), generator.choice([1, 1, 1, 2, 3]))
@@ -406,8 +461,8 @@ class Stage:
         background, fill, texture = self.background(generator, groups, things)
         return Scene(background, layout, groups, layout == "unknown", fill, texture, chaos, strangers)
 
-    def split(self, generator, layout, counts):
-        """Groups side by side or one above the other, each within its own band of the picture."""
+    def split(self, generator, layout, counts, loose=False):
+        """Groups side by side or one above the other, each within its own band of the picture; `loose` ones are scattered there."""
         weights = [0.6 + count for count in counts]
         edges = np.cumsum([0.0] + [weight / sum(weights) for weight in weights]).tolist()
         contrast = None
@@ -416,8 +471,8 @@ class Stage:
             if generator.random() < 0.35:
                 contrast = generator.randrange(2)  # which one is big
                 edges = [0.0, 0.62, 1.0] if contrast == 0 else [0.0, 0.38, 1.0]
-        groups, used = [], set()
-        common = generator.uniform(0.36, 0.48)
+        laid = []
+        common = generator.uniform(0.36, 0.48) if contrast is not None or generator.random() < 0.7 else generator.uniform(0.2, 0.36)
         for i, count in enumerate(counts):
             low, high = edges[i], edges[i + 1]
             beside = layout.startswith("beside")
@@ -435,8 +490,13 @@ class Stage:
                 places = [(along, 0.5 + across) if beside else (0.5 + across, along)]
             else:
                 size = None
-                places, side = cells(generator, region, count)
+                places, side = scattered(generator, (low, 0, high, 1) if beside else (0, low, 1, high), count) if loose else cells(generator, region, count)
                 side = min(side, 0.42)
+            laid.append((places, side, size))
+        if len(counts) == 2 and not clearly_apart(laid[0][0], laid[1][0], 0 if beside else 1):
+            return self.split(generator, layout, counts, loose)
+        groups, used = [], set()
+        for places, side, size in laid:
             group = self.group(generator, used, places, side, size)
             used.add(group.noun)
             groups.append(group)
@@ -590,7 +650,7 @@ def plain(generator, scene):
     scene.background, scene.fill, scene.texture = name, (color, color, 0.0), 0.0
 
 
-def write_pack(stage, count, seed, out: Path, size=224):
+def write_pack(stage, count, seed, out: Path, size=224, kinds=KINDS):
     """`count` pictures and what is true of them. One in eight is a plain one; questions of all kinds get their turn."""
     import language  # which needs this module's words
 
@@ -600,7 +660,7 @@ def write_pack(stage, count, seed, out: Path, size=224):
     asked = {}
     with (out / "scenes.jsonl").open("w") as file:
         for i in range(count):
-            scene = stage.scene(generator)
+            scene = stage.scene(generator, kinds)
             if scene.layout == "one" and generator.random() < 0.4:
                 plain(generator, scene)
             candidates = language.scene_questions(asker, scene, 4 if scene.unknown else 12, held_out_share=0.2)
@@ -630,9 +690,10 @@ def main():
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    write_pack(Stage(Atlas(options.work), options.designs), options.count, options.seed, options.out, options.size)
+    write_pack(Stage(Atlas(options.work), options.designs), options.count, options.seed, options.out, options.size, options.kinds)
 
 
 if __name__ == "__main__":

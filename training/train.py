@@ -5,6 +5,7 @@ Out: WORK/RUN/last.pt, written every few minutes: run the same command again to 
      lines with losses and scores on standard output and in WORK/RUN/status.txt.
 
     python train.py --work DIR --run NAME --size pico --minutes 95 [--device cuda]
+    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (on from a checkpoint folder: "speak" only)
 
 read   the language model learns captions and answers from the facts of scenes, with no picture (8 %)
 see    vision and Q-Former learn to tell those facts from pictures; every patch also says what it shows (52 %)
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import language
@@ -34,6 +36,8 @@ BOS, PAD = 2, 1  # as in OPT, where <s> 0 <pad> 1 </s> 2 <unk> 3 and texts begin
 PIECES = 768
 STAGES = [("read", 0.08), ("see", 0.52), ("speak", 0.40)]
 LEARNING_RATE = 2e-3
+FURTHER = 0.6  # of the learning rate of "speak", when going on from a checkpoint folder
+HEADS_STEPS, HEADS_RATE = 150, 4e-3  # which has no heads for facts and patches: they are fitted first
 QUESTIONS = 3  # a scene
 FACTS_WEIGHT, EYES_WEIGHT = 0.3, 0.3  # beside the loss on words, in the last stage
 EMA = 0.996
@@ -55,6 +59,15 @@ def train_tokenizer(stage: Stage) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=PIECES, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
+    return tokenizer
+
+
+def tokenizer_of(checkpoint: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint folder as it was before export.py gave it its normalizer."""
+    tokenizer = Tokenizer(models.BPE.from_file(str(checkpoint / "vocab.json"), str(checkpoint / "merges.txt")))
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
 
@@ -195,6 +208,28 @@ def optimizers(model):
     return [Muon(matrices, LEARNING_RATE), torch.optim.AdamW(others, LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
+def fit_heads(model, atlas, stage, generator, batch, device):
+    """Trains the heads of `facts` and `eyes` alone, on what the rest of the model sees already."""
+    heads = [*model.facts.scene.parameters(), *model.facts.group.parameters(), *model.eyes.parameters()]
+    tool = torch.optim.AdamW(heads, HEADS_RATE, weight_decay=0.0)
+    for step in range(HEADS_STEPS):
+        for group in tool.param_groups:
+            group["lr"] = HEADS_RATE * (1 - step / HEADS_STEPS)
+        scenes = [stage.scene(generator) for _ in range(batch)]
+        pictures, coverage, owner = training_pictures(generator, atlas, scenes, model.size.image)
+        with torch.autocast(device, torch.bfloat16):
+            with torch.no_grad():
+                image, queries = model.see(((pictures - MEAN) / STD).to(device))
+            targets = [part.to(device) for part in eyes_targets(scenes, coverage, owner, model.size.patch)]
+            facts = torch.tensor([language.facts(scene) for scene in scenes]).to(device)
+            facts_part, eyes_part = facts_loss(model, queries, facts), eyes_loss(model, image, targets)
+        (facts_part + eyes_part).backward()
+        tool.step()
+        tool.zero_grad(set_to_none=True)
+        if step % 25 == 0 or step == HEADS_STEPS - 1:
+            print(f"heads  step {step}  facts {facts_part.item():.3f}  eyes {eyes_part.item():.3f}", flush=True)
+
+
 # ---- Evaluation ----------------------------------------------------------------------------------------
 
 
@@ -255,6 +290,7 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--further", type=Path, help="checkpoint folder to go on from, at a low learning rate")
     options = parser.parse_args()
     folder = options.work / options.run
     folder.mkdir(parents=True, exist_ok=True)
@@ -263,7 +299,7 @@ def main():
     atlas = Atlas(options.work)
     stage = Stage(atlas, "seen", vary=True)
     if not (options.work / "tokenizer.json").exists():
-        train_tokenizer(stage).save(str(options.work / "tokenizer.json"))
+        (tokenizer_of(options.further) if options.further else train_tokenizer(stage)).save(str(options.work / "tokenizer.json"))
     tokenizer = Tokenizer.from_file(str(options.work / "tokenizer.json"))
     exams = {designs: Exam(atlas, designs, tokenizer, size) for designs in ("seen", "validation")}
 
@@ -283,6 +319,12 @@ def main():
         spent, step = saved["spent"], saved["step"]
     generator = random.Random(options.seed * 7919 + step)
     torch.manual_seed(options.seed * 7919 + step)
+    if options.further and not last.exists():
+        weights = {name: weight.float() for name, weight in load_file(options.further / "model.safetensors").items()}
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        assert not unexpected and all(name.startswith(("eyes.", "facts.")) for name in missing), (missing, unexpected)
+        fit_heads(model, atlas, stage, generator, options.batch, device)
+        average.load_state_dict(model.state_dict())
 
     def say(line):
         print(line, flush=True)
@@ -295,18 +337,18 @@ def main():
 
     say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, batch {options.batch}, {options.minutes} minutes, from minute {spent / 60:.1f}")
     total = options.minutes * 60
-    next_exam, losses, first_step, mark, data_time = spent + 120, {}, step, time.time(), 0.0
+    next_exam, losses, first_step, mark, data_time = spent + 280, {}, step, time.time(), 0.0
     while spent < total:
         began = time.time()
         start = 0.0
-        for name, share in STAGES:
+        for name, share in [("speak", 1.0)] if options.further else STAGES:
             if spent / total < start + share or name == STAGES[-1][0]:
                 progress = min(1.0, (spent / total - start) / share)
                 break
             start += share
         for tool in tools:
             for group in tool.param_groups:
-                group["lr"] = LEARNING_RATE * pace(name, progress)
+                group["lr"] = LEARNING_RATE * pace(name, progress) * (FURTHER if options.further else 1.0)
 
         scenes = [stage.scene(generator) for _ in range(options.batch)]
         facts = torch.tensor([language.facts(scene) for scene in scenes]).to(device)
@@ -348,7 +390,7 @@ def main():
             say(f"{spent / 60:6.1f} min  {name:5s} {progress:4.0%}  step {step}  " + "  ".join(f"{k} {np.mean(v):.3f}" for k, v in losses.items()) + f"  {50 * options.batch / seconds:.0f} scenes/s, data {data_time / seconds:.0%}")
             losses, mark, data_time = {}, time.time(), 0.0
         if spent >= next_exam or spent >= total:
-            next_exam = spent + 200
+            next_exam = spent + 280
             began = time.time()
             save()
             for designs, exam in exams.items():

@@ -11,7 +11,7 @@ import { type Engine, startEngine } from '../job/engine.ts'
 import { addModelFlags, type ModelFlags, modelFor } from './flags.ts'
 import { readPicture } from './reply.ts'
 
-const EMBEDDED_SETS = ['seen', 'validation', 'test'].map((name) =>
+const EMBEDDED_SETS = ['seen', 'validation', 'test', 'scattered'].map((name) =>
   fileURLToPath(new URL(`../../models/evaluation/${name}`, import.meta.url)),
 )
 
@@ -22,6 +22,7 @@ training/scenes.py writes them. Without folders: the sets that come with the emb
   seen        fresh scenes of designs the model was trained on
   validation  a designer it never saw, used to choose the training's settings
   test        a designer it never saw, used for nothing else
+  scattered   designs the model was trained on, things of one kind lying anywhere
 
 Examples:
   $ npx glimpse evaluate
