@@ -6,7 +6,7 @@ Goes in: nothing but this file; every pixel comes from a formula. Comes out:
   expected.json   where each stream lies (`at`, `size`) and what it is; sha256 where the bytes would be too many
 
 Pins: pillow 13.0.0, numpy 2.4.6, transformers 5.18.0 (checked below: other versions may round otherwise).
-Run:  /work/py/venv/bin/python reference/pictures.py
+Run:  python reference/pictures.py
 
 Expected values:
   as_transformers   Image.open(f).convert("RGB")

@@ -15,6 +15,9 @@ export async function fetchModel() {
   return response.json()
 }
 
+/** The endpoint takes no more; the model reads the last few at best. */
+const MAX_TURNS = 100
+
 /**
  * Asks for a caption, or an answer when there is a question; calls `onToken` with each piece of text.
  * @returns the whole Reply. Throws Trouble, or AbortError when the signal was aborted.
@@ -25,7 +28,7 @@ export async function fetchReply({ image, question, history, signal, onToken }) 
   form.set('stream', 'true')
   if (question) {
     form.set('question', question)
-    form.set('history', JSON.stringify(history))
+    form.set('history', JSON.stringify(history.slice(-MAX_TURNS)))
   }
   const path = question ? 'v1/answer' : 'v1/caption'
   const response = await reach(path, { method: 'POST', body: form, signal })
