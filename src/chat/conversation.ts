@@ -29,6 +29,8 @@ const conversationSchema = z.object({
   owner: z.string().optional(),
   /** Questions answered in it: their replies go when the message that names it goes. */
   questions: z.array(z.string()),
+  /** Named by a reply of ours, whose going takes nothing else along. */
+  isReply: z.boolean().optional(),
 })
 
 export type Conversation = z.infer<typeof conversationSchema>
@@ -67,7 +69,10 @@ export async function remember(
   // was said about them so far.
   const soFar = await findConversation(store, question)
   for (const name of [...question.conversations, ...also]) {
-    await change(store, name, ttlMs, (before) => grown([before, soFar], question, exchanges, owner))
+    await change(store, name, ttlMs, (before) => ({
+      ...grown([before, soFar], question, exchanges, owner),
+      ...(also.includes(name) ? { isReply: true } : {}),
+    }))
   }
 }
 
@@ -112,6 +117,17 @@ export async function forgetConversations(store: Store, names: readonly string[]
   for (const name of names) await store.remove(keyOf(name))
 }
 
+type Pictured = Pick<Exchange, 'picture' | 'sha256'>
+
+function isSame(one: Pictured, other: Pictured): boolean {
+  return one.sha256 && other.sha256 ? one.sha256 === other.sha256 : one.picture.id === other.picture.id
+}
+
+/** Whether any of these pictures is in it. */
+export function isAbout({ pictures }: Conversation, others: readonly Pictured[]): boolean {
+  return pictures.some((one) => others.some((other) => isSame(one, other)))
+}
+
 function grown(
   before: readonly (Conversation | undefined)[],
   question: Question,
@@ -119,15 +135,16 @@ function grown(
   owner: string | undefined,
 ): Conversation {
   const known = before.flatMap((conversation) => conversation?.pictures ?? [])
-  const questions = new Set(before.flatMap((conversation) => conversation?.questions ?? []))
+  const same = before.filter((each) => each && isAbout(each, exchanges))
+  const questions = new Set(same.flatMap((conversation) => conversation?.questions ?? []))
   return {
     owner,
     questions: [...questions, question.id].slice(-MAX_QUESTIONS),
     pictures: exchanges.map(({ picture, sha256, answer }) => {
-      const same = known.find((each) => (sha256 ? each.sha256 === sha256 : each.picture.id === picture.id))
-      const turns = (same?.turns ?? []).filter(({ id }) => id !== question.id)
+      const seen = known.find((each) => isSame(each, { picture, sha256 }))
+      const turns = (seen?.turns ?? []).filter(({ id }) => id !== question.id)
       const turn = answer === undefined ? [] : [{ id: question.id, question: question.text, answer }]
-      return { picture, sha256: sha256 ?? same?.sha256, turns: [...turns, ...turn].slice(-MAX_TURNS) }
+      return { picture, sha256: sha256 ?? seen?.sha256, turns: [...turns, ...turn].slice(-MAX_TURNS) }
     }),
   }
 }

@@ -9,6 +9,7 @@ import {
   findConversation,
   forgetConversations,
   forgetTurn,
+  isAbout,
   remember,
 } from './conversation.ts'
 import { deliver, takeBack } from './deliver.ts'
@@ -126,29 +127,39 @@ export function openDesk(options: DeskOptions): Desk {
     if (await isWithdrawn(question.id)) await undo(question.id)
   }
 
-  /** A message is gone: the reply to it, and where it is what a conversation is about, all that came of that. */
+  /** A message is gone, and the reply to it; where the pictures hung on it, all that was said about them. */
   const undo = async (id: string): Promise<void> => {
-    const names = [id]
+    const job = await jobs.findDone(id)
+    const about = await conversationNamed(store, id)
+    // A message that asked nothing, and that something was asked about, is the one with the pictures.
+    const hadPictures = job ? job.broughtPictures : about !== undefined && !about.isReply
     const ids = new Set([id])
-    // Replies to our replies have names of their own.
-    for (const name of names) {
-      const about = await conversationNamed(store, name)
-      for (const each of about?.questions ?? []) {
-        if (ids.has(each)) continue
+    const names = new Set([id])
+    for (const name of hadPictures ? names : []) {
+      const named = await conversationNamed(store, name)
+      // Under what its asker asked last there may be another picture by now.
+      if (!named || !about || !isAbout(named, about.pictures)) {
+        names.delete(name)
+        continue
+      }
+      for (const each of named.questions) {
         ids.add(each)
-        names.push(...namesOf((await jobs.findDone(each))?.posted ?? []))
+        // Who replied to our replies asked under their names.
+        const answered = await jobs.findDone(each)
+        for (const other of [...(answered?.conversations ?? []), ...namesOf(answered?.posted ?? [])])
+          names.add(other)
       }
     }
     for (const each of ids) await undoReply(each)
-    await forgetConversations(store, names)
+    await forgetConversations(store, [...names])
   }
 
   const undoReply = async (id: string): Promise<void> => {
     const job = await jobs.findDone(id)
     if (!job) return
-    const names = [...job.conversations, ...namesOf(job.posted)]
-    if (job.broughtPictures) await forgetConversations(store, names)
-    else await forgetTurn(store, names, id, keepMs)
+    await forgetTurn(store, job.conversations, id, keepMs)
+    // Before the reply itself: its going is told to us as well.
+    await forgetConversations(store, namesOf(job.posted))
     await takeBack(job.posted, platformOf(job.platform), around(now() + STALE_MS))
     await jobs.forgetReply(id)
   }

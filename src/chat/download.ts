@@ -65,15 +65,17 @@ function checkedAddress(url: string, { hosts, standIn }: Source, base?: URL): UR
   const isOurs =
     at &&
     ((standIn !== undefined && at.origin === standIn) ||
-      (at.protocol === 'https:' &&
-        at.port === '' &&
-        at.username === '' &&
-        hosts.some((host) => at.hostname === host || (host.startsWith('.') && at.hostname.endsWith(host)))))
+      (at.protocol === 'https:' && at.port === '' && at.username === '' && isAmong(at.hostname, hosts)))
   if (isOurs) return at
   throw new AskError(
     'picture_forbidden',
     "Expected a picture on the platform's own hosts but it is elsewhere.",
   )
+}
+
+/** `.slack.com` stands for each name under it. */
+export function isAmong(hostname: string, hosts: readonly string[]): boolean {
+  return hosts.some((host) => hostname === host || (host.startsWith('.') && hostname.endsWith(host)))
 }
 
 function refusal(status: number): Error {

@@ -21,7 +21,7 @@ const recordSchema = z.discriminatedUnion('state', [
     state: z.literal('done'),
     platform: z.string(),
     conversations: z.array(z.string()),
-    /** Whether the pictures came with this very question: then they go with it. */
+    /** Whether the pictures hang on this very message: then all that is said about them goes with it. */
     broughtPictures: z.boolean(),
     posted: z.array(z.record(z.string(), z.string())),
   }),
@@ -85,7 +85,7 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
           state: 'done',
           platform: question.platform,
           conversations: question.conversations,
-          broughtPictures: question.pictures.length > 0,
+          broughtPictures: bringsPictures(question),
           posted: [...posted],
         }
         await inTurn([question.id], () => store.replace(keyOf(question.id), jsonBytes(job), keepMs))
@@ -134,6 +134,11 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
       await store.replace(keyOf(id), jsonBytes(emptied), keepMs, found.version)
     },
   }
+}
+
+/** Not those of a message that it replies to. */
+function bringsPictures({ pictures, source }: Question): boolean {
+  return pictures.length > 0 && pictures.every(({ message }) => !message || message.id === source)
 }
 
 function keyOf(id: string): string {

@@ -47,7 +47,7 @@ export interface Thought {
 const THINK_MS = 45_000
 /** Typing signs fade after 10 s. */
 const SHOW_EVERY_MS = 8_000
-export const MAX_PICTURES = 10
+const MAX_PICTURES = 10
 
 /**
  * Ends in a reply, in a sentence why there is none, or, where nobody asked, in silence.
@@ -70,7 +70,10 @@ export async function think(question: Question, platform: Platform, mind: Mind):
     if (looks.length === 0) throw new Refusal('no_picture')
 
     const shown = looks.slice(0, MAX_PICTURES)
-    const { said, exchanges } = await lookAt(shown, question, platform, mind, words, sign)
+    const { said, exchanges } = await inQueue(question, mind, (ahead) => {
+      sign.show(ahead)
+      return lookAt(shown, question, platform, mind, words)
+    })
     const isAnswer = said.some(({ kind }) => kind !== 'problem')
     if (!isAnswer && question.trigger === 'automatic') return { exchanges: [], signGone: sign.end() }
     const notes: string[] = []
@@ -121,36 +124,27 @@ async function checkOwner(question: Question, owner: string | undefined, mind: M
   if (await mind.preferences.hasOptedOut(personOf(question.platform, owner))) throw new Refusal('opted_out')
 }
 
+/** Throws Refusal `busy` when too many are ahead. */
+async function inQueue<T>(
+  { id }: Question,
+  { underWay, maxQueue }: Mind,
+  work: (ahead: number) => Promise<T>,
+): Promise<T> {
+  const ahead = underWay.size
+  if (ahead > maxQueue) throw new Refusal('busy', ahead)
+  underWay.add(id)
+  return await work(ahead).finally(() => underWay.delete(id))
+}
+
 async function lookAt(
   looks: readonly Look[],
   question: Question,
   platform: Platform,
   mind: Mind,
   words: Words,
-  sign: Sign,
 ): Promise<{ said: Said[]; exchanges: Exchange[] }> {
   const endsAt = mind.now() + THINK_MS
-  const ahead = mind.underWay.size
-  if (ahead > mind.maxQueue) throw new Refusal('busy', ahead)
-  mind.underWay.add(question.id)
-  try {
-    sign.show(ahead)
-    const engine = await within(mind.engine, THINK_MS)
-    return await lookAtEach(looks, question, platform, mind, words, engine, endsAt)
-  } finally {
-    mind.underWay.delete(question.id)
-  }
-}
-
-async function lookAtEach(
-  looks: readonly Look[],
-  question: Question,
-  platform: Platform,
-  mind: Mind,
-  words: Words,
-  engine: Engine,
-  endsAt: number,
-): Promise<{ said: Said[]; exchanges: Exchange[] }> {
+  const engine = await within(mind.engine, THINK_MS)
   const asked = asksForCaption(question.text) ? '' : question.text
   const isQuestion = asked !== ''
   const said: Said[] = []

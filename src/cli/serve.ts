@@ -81,7 +81,7 @@ async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
   return await startEngine({ ...(await modelFor(options)), memory })
 }
 
-/** What the log gets of a failure in a chat: a known one's words hold nothing that was asked; a bug's place does not either. */
+/** What the log gets of a failure in a chat: never what was asked. */
 function lineOf(error: unknown): string {
   const { message, stack } = error instanceof Error ? error : new Error(String(error))
   return `${new Date().toISOString()} ${isKnown(error) ? message : stack}`

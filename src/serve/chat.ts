@@ -17,7 +17,7 @@ import { requestReceiver } from '../slack/receiver.ts'
 import type { SlackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
 
-export type Handler = (request: Request) => Promise<Response>
+type Handler = (request: Request) => Promise<Response>
 
 export interface Chat {
   /** What platforms send to an address of ours, by path; each checks a signature. */
@@ -31,8 +31,8 @@ export interface Chat {
 }
 
 const HOUR_MS = 3_600_000
-export const SLACK_PATH = '/slack/events'
-export const DISCORD_PATH = '/discord/interactions'
+const SLACK_PATH = '/slack/events'
+const DISCORD_PATH = '/discord/interactions'
 
 /** @throws SetupError for settings that do not go together */
 export async function openChat(

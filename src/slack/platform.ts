@@ -1,9 +1,9 @@
 // Slack as the core sees it: fetches pictures, shows that work goes on, posts replies and finds them again.
 
 import { LRUCache } from 'lru-cache'
-import { download, type Source } from '../chat/download.ts'
+import { download, isAmong, type Source } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
-import type { PictureRef } from '../chat/question.ts'
+import type { PictureRef, Question } from '../chat/question.ts'
 import { AskError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { wordsFor } from '../words/languages.ts'
@@ -77,7 +77,7 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     )
   }
 
-  const showSign = async (question: Parameters<Platform['post']>[0], status: string): Promise<void> => {
+  const showSign = async (question: Question, status: string): Promise<void> => {
     const route = routeOf(question)
     const { source: timestamp } = question
     if (route.kind !== 'message' || !timestamp) return
@@ -138,10 +138,8 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
 /** A token goes to Slack's hosts, and to where its API was said to be. */
 function sourceOf({ botToken, apiUrl }: SlackSettings): Source {
   const api = new URL(apiUrl ?? SLACK_API)
-  const isSlack = HOSTS.some(
-    (host) => api.hostname === host || api.hostname.endsWith(`.${host.replace(/^\./, '')}`),
-  )
-  return { hosts: HOSTS, token: botToken, standIn: isSlack ? undefined : api.origin }
+  const standIn = isAmong(api.hostname, HOSTS) ? undefined : api.origin
+  return { hosts: HOSTS, token: botToken, standIn }
 }
 
 /** A file shared from another workspace comes as a stub: what it is only files.info tells. */

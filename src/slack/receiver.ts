@@ -1,5 +1,6 @@
 // Slack over HTTP: a Request comes in, Bolt's listeners run, a Response goes out. The same function stands in a server, a
 // Lambda and a test, which Bolt's own receivers do not: they want a socket, or fail on what API Gateway makes of a body.
+// Over a connection from here Bolt's receiver does, with its acknowledgement put off until what came is recorded.
 
 import type { App, Receiver, ReceiverEvent } from '@slack/bolt'
 import { readSignedBody } from '../chat/body.ts'

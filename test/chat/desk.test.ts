@@ -165,6 +165,40 @@ describe('deleting', () => {
     expect(engine.asks.at(-1)!.history).toHaveLength(1)
   })
 
+  test.each([
+    ['a follow-up', ['b', 'reply to b']],
+    ['a reply of ours, by whoever may', ['reply to b']],
+  ])('%s leaves the other replies alone, whatever the platform tells of it', async (_, gone) => {
+    // As on Discord, where each message is a name of the conversation it belongs to.
+    await ask(question('a'), { ...followUp('b', 'a'), conversations: ['a', 'b'] })
+    for (const id of gone) await desk.withdraw(id)
+    expect(removed).toEqual(gone.includes('b') ? ['b'] : [])
+    await ask(followUp('c', 'a'))
+    expect(posted).toHaveLength(3)
+  })
+
+  test('one of two questions about somebody else’s picture leaves the other alone', async () => {
+    const pictures = [{ ...PICTURE, message: { channel: 'c', id: 'p' } }]
+    const below = (id: string) => question(id, { pictures, source: id, conversations: ['p', id] })
+    await ask(below('a'), below('b'))
+    await desk.withdraw('b')
+    expect(removed).toEqual(['b'])
+    await desk.withdraw('p')
+    expect(removed).toEqual(['b', 'a'])
+    expect(await kept()).toBe(0)
+  })
+
+  test('a picture leaves alone what the same person asked about another', async () => {
+    const other = { id: 'q', url: 'https://y/' }
+    fetchPicture = async ({ id }) => (id === 'q' ? new Uint8Array([...PNG, 0]) : PNG)
+    await ask(question('a', { conversations: ['a', 'asker'] }))
+    await ask(question('b', { pictures: [other], conversations: ['b', 'asker'] }))
+    await desk.withdraw('a')
+    expect(removed).toEqual(['a'])
+    await ask(followUp('c', 'b'), followUp('d', 'asker'))
+    expect(posted).toHaveLength(4)
+  })
+
   test('before the answer is there leaves none', async () => {
     engine.hold()
     await desk.accept(question('a'))

@@ -21,6 +21,14 @@ import {
   startBot,
 } from './stage.ts'
 
+/** When a process dies, if it does. */
+const MOMENTS: (Moment | undefined)[] = [
+  undefined,
+  'before the reply',
+  'after the reply',
+  'when the reply fails',
+]
+
 let stage: Stage
 afterEach(() => stage.close())
 
@@ -272,13 +280,7 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
       { on: /^GET/, status: 503, times: upTo(4) },
     ]
     for (const fault of faults.slice(0, 1 + upTo(3))) discord.fault(fault)
-    const moments: (Moment | undefined)[] = [
-      undefined,
-      'before the reply',
-      'after the reply',
-      'when the reply fails',
-    ]
-    const moment = moments[upTo(3)]
+    const moment = MOMENTS[upTo(3)]
     const first = await startBot(discord, {
       folder: `${folder}/${seed}`,
       isOffline: true,
@@ -324,13 +326,7 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
       { on: /^GET/, status: 503, times: upTo(4) },
     ]
     for (const fault of faults.slice(0, 1 + upTo(2))) discord.fault(fault)
-    const moments: (Moment | undefined)[] = [
-      undefined,
-      'before the reply',
-      'after the reply',
-      'when the reply fails',
-    ]
-    const moment = moments[upTo(3)]
+    const moment = MOMENTS[upTo(3)]
     const first = await startBot(discord, {
       folder: `${folder}/${seed}`,
       isOffline: true,
