@@ -6,7 +6,7 @@
 import type { Activation } from '../checkpoint/config.ts'
 import type { Weight, Weights } from '../checkpoint/weights.ts'
 import { type Graph, MICROSOFT, type StoredTensor, type Value } from '../onnx/graph.ts'
-import { type BlockFormat, toBlocks } from '../quantize/blocks.ts'
+import { type BlockFormat, filledBy, toBlocks } from '../quantize/blocks.ts'
 import { toColumns } from '../quantize/columns.ts'
 import { widen } from '../quantize/kernels.ts'
 import { type Matrix, stack } from '../quantize/matrix.ts'
@@ -64,7 +64,8 @@ export function multiply(g: Graph, x: Value, weight: Weight): Value {
       return g.op('DynamicQuantizeMatMul', inputs, {}, MICROSOFT)
     }
     case 'blocks': {
-      return multiplyBlocks(g, x, storedBlocks(g, weight, weight.format), weight.dims, weight.format)
+      const format = filledBy(weight.dims[1]!, weight.format)
+      return multiplyBlocks(g, x, storedBlocks(g, weight, format), weight.dims, format)
     }
   }
 }
@@ -110,11 +111,10 @@ export interface Table {
 }
 
 export function table(g: Graph, weight: Weight): Table {
-  const [, width = 0] = weight.dims
-  const { format } = weight
+  const [rows = 0, width = 0] = weight.dims
+  const format = weight.format.kind === 'blocks' ? filledBy(width, weight.format) : undefined
   // GatherBlockQuantized has no partly filled blocks.
-  if (format.kind === 'blocks' && width % format.block === 0) {
-    const [rows = 0] = weight.dims
+  if (format && width % format.block === 0) {
     const stored = storedBlocks(g, weight, format)
     const { packed, scales, zeros } = stored
     const flat = g.view(packed, [rows, (width * format.bits) / 8])
@@ -205,7 +205,7 @@ export function activate(g: Graph, x: Value, kind: Activation): Value {
   }
 }
 
-/** Keys and values of the tokens before: [B, heads, past, D / heads] each. */
+/** Keys and values: of the tokens before [B, heads, C, D / heads] each, of these tokens [B, S, D] each. */
 export interface Cache {
   key: Value
   value: Value
@@ -213,7 +213,7 @@ export interface Cache {
 
 /**
  * softmax(q k^T / sqrt(D / heads) + bias) v, by head.
- * q [B, S, D]; k, v [B, T, D]; bias [B or 1, 1, S, past + T] -> [B, S, D], and the cache grown by T.
+ * q [B, S, D]; k, v [B, T, D]; bias [B or 1, 1, S, C + T] -> [B, S, D].
  */
 export function attend(
   g: Graph,
@@ -222,16 +222,11 @@ export function attend(
   v: Value,
   heads: number,
   causal?: { bias: Value; past: Cache },
-): { output: Value; present: Cache } {
+): Value {
   const inputs = causal
     ? [q, k, v, undefined, undefined, causal.bias, causal.past.key, causal.past.value]
     : [q, k, v]
-  const [output, key, value] = g.ops(
-    'MultiHeadAttention',
-    inputs,
-    causal ? 3 : 1,
-    { num_heads: heads },
-    MICROSOFT,
-  )
-  return { output: output!, present: { key: key!, value: value! } }
+  // With a past the operator wants somewhere to put past and present together; nothing reads it.
+  const [output] = g.ops('MultiHeadAttention', inputs, causal ? 3 : 1, { num_heads: heads }, MICROSOFT)
+  return output!
 }

@@ -10,8 +10,17 @@ import { packInOrder } from './threads.ts'
 
 export interface BlockFormat {
   bits: 4 | 8
-  /** A multiple of 16. */
+  /** A power of two from 16 on. */
   block: number
+}
+
+const SMALLEST_BLOCK = 16
+
+/** The same with blocks that `inputs` fill, where there are such: the largest up to the recipe's. */
+export function filledBy<F extends BlockFormat>(inputs: number, format: F): F {
+  let { block } = format
+  while (block > SMALLEST_BLOCK && inputs % block !== 0) block /= 2
+  return { ...format, block }
 }
 
 export interface Blocks {

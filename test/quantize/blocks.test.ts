@@ -1,7 +1,7 @@
 // Weights in blocks: layout and arithmetic by hand, and how far a value may move.
 
 import { describe, expect, test } from 'vitest'
-import { toBlocks } from '../../src/quantize/blocks.ts'
+import { filledBy, toBlocks } from '../../src/quantize/blocks.ts'
 import type { Matrix } from '../../src/quantize/matrix.ts'
 import { randomFrom } from '../../src/run/draw.ts'
 import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
@@ -175,4 +175,18 @@ test('scales asked for before their weights are an error, not zeros', async () =
 test('nothing of a weight is allocated before it is written', () => {
   const weight: Matrix = { dims: [2 ** 40, 2 ** 40], sources: [], async *rows() {} }
   expect(toBlocks(weight, { bits: 4, block: 32 }).packed.dims).toEqual([2 ** 40, 2 ** 35, 16])
+})
+
+test.each([
+  [2560, 128],
+  [192, 64],
+  [32, 32],
+  [48, 16],
+  [20, 16], // none fills it: the last one is partly empty
+])('a width of %i is cut into blocks of %i', (inputs, block) => {
+  expect(filledBy(inputs, { kind: 'blocks', bits: 4, block: 128 })).toEqual({
+    kind: 'blocks',
+    bits: 4,
+    block,
+  })
 })

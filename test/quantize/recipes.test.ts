@@ -3,8 +3,8 @@
 import { expect, test } from 'vitest'
 import { formatOf, PRECISIONS, RECIPES } from '../../src/quantize/recipes.ts'
 
-const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 32 }
-const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 32 }
+const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 128 }
+const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 128 }
 const COLUMNS = { kind: 'columns' }
 const FLOAT32 = { kind: 'float32' }
 

@@ -1,0 +1,62 @@
+// Keys and values in slots: what is written where, and what stays when rows move and slots are added.
+
+import { expect, test } from 'vitest'
+import { LANGUAGE, type Manifest } from '../../src/artifact/contract.ts'
+import { Caches } from '../../src/run/caches.ts'
+
+const HEADS = 2
+const SIZE = 3
+const WIDTH = HEADS * SIZE
+const sizes = { layers: 1, heads: HEADS, width: WIDTH } as Manifest['sizes']
+
+/** Of position p in row r the value is 100 r + 10 p + its place in the width, keys and values alike. */
+function added(rows: readonly number[], from: number, length: number) {
+  const data = Float32Array.from(
+    rows.flatMap((row) =>
+      Array.from(
+        { length: length * WIDTH },
+        (_, i) => 100 * row + 10 * (from + Math.floor(i / WIDTH)) + (i % WIDTH),
+      ),
+    ),
+  )
+  const floats = { data, dims: [rows.length, length, WIDTH] }
+  return { [LANGUAGE.newKey(0)]: floats, [LANGUAGE.newValue(0)]: floats }
+}
+
+/** The slots of a row and head that are filled. */
+function kept(caches: Caches, row: number, head: number, filled: number): number[] {
+  const { data, dims } = caches.feeds()[LANGUAGE.pastKey(0)]!
+  const slots = dims[2]!
+  const start = (row * HEADS + head) * slots * SIZE
+  return [...data.subarray(start, start + filled * SIZE)]
+}
+
+function expected(row: number, head: number, filled: number): number[] {
+  return Array.from(
+    { length: filled * SIZE },
+    (_, i) => 100 * row + 10 * Math.floor(i / SIZE) + head * SIZE + (i % SIZE),
+  )
+}
+
+test('each position is found by row and head, through many steps', () => {
+  const caches = new Caches(sizes, 2)
+  expect(caches.feeds()[LANGUAGE.pastKey(0)]!.dims).toEqual([2, HEADS, 0, SIZE])
+  caches.append(added([0, 1], 0, 5), 5)
+  for (let position = 5; position < 40; position++) caches.append(added([0, 1], position, 1), 1)
+  for (const row of [0, 1]) {
+    for (const head of [0, 1]) expect(kept(caches, row, head, 40)).toEqual(expected(row, head, 40))
+  }
+  expect(caches.empty).toBeLessThan(16)
+})
+
+test('rows are copied, dropped and put in another order', () => {
+  const caches = new Caches(sizes, 3)
+  caches.append(added([0, 1, 2], 0, 4), 4)
+  caches.rearrange([2, 2, 0, 1])
+  expect(caches.feeds()[LANGUAGE.pastValue(0)]!.dims[0]).toBe(4)
+  for (const [row, source] of [2, 2, 0, 1].entries())
+    expect(kept(caches, row, 1, 4)).toEqual(expected(source, 1, 4))
+  caches.rearrange([1])
+  caches.append(added([2], 4, 1), 1)
+  expect(kept(caches, 0, 0, 5)).toEqual(expected(2, 0, 5))
+})
