@@ -3,11 +3,12 @@
 //   manifest.json      this file's `Manifest`
 //   vision.onnx        pixels [B, 3, H, W] -> vision [B, P, Dv]
 //   queries.onnx       vision [B, P, Dv] -> queries [B, Q, Dq], prefix [B, Q, D]
-//   language.onnx      prefix [B, Q or 0, D], input_ids [B, T], caches -> logits [B, K, V], longer caches
+//   language.onnx      prefix [B, Q or 0, D], input_ids [B, T], caches -> logits [B, K, V], what to cache of these tokens
 //   *.data             their weights
 //   tokenizer.json ... as the checkpoint has them
 //
-// B pictures or rows, H x W pixels, P patches + 1, Q queries, T tokens, K positions asked for, V vocabulary.
+// B pictures or rows, H x W pixels, P patches + 1, Q queries, T tokens, S = Q + T or T positions, C slots of a cache,
+// K positions asked for, V vocabulary.
 
 import { z } from 'zod'
 import { PRECISIONS } from '../quantize/recipes.ts'
@@ -22,21 +23,25 @@ export const LANGUAGE = {
   prefix: 'prefix',
   /** int64 [B, T] */
   input_ids: 'input_ids',
-  /** int64 [B, past + Q + T]: 0 where a row is padding. Positions are counted along the ones. */
+  /** int64 [B, C + S]: 0 where a slot is empty or padding. Positions are counted along the ones. */
   attention_mask: 'attention_mask',
   /** int64 []: logits are made for this many last positions. */
   logits_to_keep: 'logits_to_keep',
   logits: 'logits',
-  /** float32 [B, heads, past, D / heads] in, one longer by Q + T out. */
+  /** float32 [B, heads, C, D / heads]; what is in an empty slot does not matter. */
   pastKey: (layer: number) => `past.${layer}.key`,
   pastValue: (layer: number) => `past.${layer}.value`,
-  presentKey: (layer: number) => `present.${layer}.key`,
-  presentValue: (layer: number) => `present.${layer}.value`,
+  /**
+   * float32 [B, S, D]: of these positions alone. onnxruntime-node copies every output into memory it has just asked
+   * for; whole caches of opt-2.7b would be 30 MB of that for each token.
+   */
+  newKey: (layer: number) => `new.${layer}.key`,
+  newValue: (layer: number) => `new.${layer}.value`,
 } as const
 
 export const MANIFEST = 'manifest.json'
 /** Raised when a folder built before can no longer be run. */
-export const FORMAT = 'glimpse-artifact/1'
+export const FORMAT = 'glimpse-artifact/2'
 
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()

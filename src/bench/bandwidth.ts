@@ -7,7 +7,7 @@ import { timeReading } from '../quantize/kernels.ts'
 
 /** Far more than caches hold. */
 const BYTES = 256 * 1024 * 1024
-const TIMES = 12
+const TIMES = 4
 
 /** Bytes a second. */
 export async function readBandwidth(threads = availableParallelism()): Promise<number> {
@@ -23,8 +23,12 @@ export async function readBandwidth(threads = availableParallelism()): Promise<n
       () =>
         new Promise<number>((resolve, reject) => {
           const worker = new Worker(file, { workerData: { start, threads } })
-          worker.once('message', resolve)
+          let ms = Number.NaN
+          worker.once('message', (measured: number) => {
+            ms = measured
+          })
           worker.once('error', reject)
+          worker.once('exit', () => resolve(ms)) // what it read is given back
         }),
     ),
   )

@@ -77,15 +77,18 @@ export async function measure(
       prefill: [],
       token: [],
     }
+    // Other machines on the same memory come and go: its speed is measured in the same rounds as the token's.
+    const bandwidths: number[] = []
     // The first round warms up.
     for (let round = -1; round < rounds; round++) {
       onStep(`round ${Math.max(0, round + 1)} of ${rounds}`)
       const times = await oneRound(model, picture, tokens)
-      if (round >= 0) for (const [stage, list] of entries(samples)) list.push(...times[stage])
+      if (round < 0) continue
+      for (const [stage, list] of entries(samples)) list.push(...times[stage])
+      bandwidths.push(await readBandwidth(threads))
     }
     const anonymous_bytes = grownBy(before, await anonymousBytes())
-    onStep('reading memory')
-    const memory_bytes_per_second = await readBandwidth(threads)
+    const memory_bytes_per_second = median(bandwidths)
     const ms = Object.fromEntries(
       entries(samples).map(([stage, list]) => [stage, median(list)]),
     ) as Benchmark['ms']

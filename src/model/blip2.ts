@@ -54,18 +54,18 @@ function drawLanguage({ text }: Blip2Config, weights: Weights): Graph {
   const inputs = {
     prefix: g.input(LANGUAGE.prefix, 'float32', ['B', 'Q', D]),
     ids: g.input(LANGUAGE.input_ids, 'int64', ['B', 'T']),
-    mask: g.input(LANGUAGE.attention_mask, 'int64', ['B', 'past + S']),
+    mask: g.input(LANGUAGE.attention_mask, 'int64', ['B', 'C + S']),
     keep: g.input(LANGUAGE.logits_to_keep, 'int64', []),
     past: Array.from({ length: text.num_hidden_layers }, (_, i) => ({
-      key: g.input(LANGUAGE.pastKey(i), 'float32', ['B', heads, 'past', D / heads]),
-      value: g.input(LANGUAGE.pastValue(i), 'float32', ['B', heads, 'past', D / heads]),
+      key: g.input(LANGUAGE.pastKey(i), 'float32', ['B', heads, 'C', D / heads]),
+      value: g.input(LANGUAGE.pastValue(i), 'float32', ['B', heads, 'C', D / heads]),
     })),
   }
-  const { logits, present } = opt(g, inputs, weights.at('language_model'), text)
+  const { logits, added } = opt(g, inputs, weights.at('language_model'), text)
   g.output(LANGUAGE.logits, logits, 'float32', ['B', 'K', text.vocab_size])
-  present.forEach(({ key, value }, i) => {
-    g.output(LANGUAGE.presentKey(i), key, 'float32', ['B', heads, 'past + S', D / heads])
-    g.output(LANGUAGE.presentValue(i), value, 'float32', ['B', heads, 'past + S', D / heads])
+  added.forEach(({ key, value }, i) => {
+    g.output(LANGUAGE.newKey(i), key, 'float32', ['B', 'S', D])
+    g.output(LANGUAGE.newValue(i), value, 'float32', ['B', 'S', D])
   })
   return g
 }

@@ -33,11 +33,11 @@ export interface OptInputs {
   prefix: Value
   /** [B, T] */
   ids: Value
-  /** [B, past + Q + T] */
+  /** [B, C + S] */
   mask: Value
   /** [] */
   keep: Value
-  /** One for each layer, [B, heads, past, D / heads] each. */
+  /** One for each layer, [B, heads, C, D / heads] each. */
   past: Cache[]
 }
 
@@ -46,7 +46,7 @@ export function opt(
   inputs: OptInputs,
   weights: Weights,
   config: OptConfig,
-): { logits: Value; present: Cache[] } {
+): { logits: Value; added: Cache[] } {
   const { hidden_size: D, vocab_size: V } = config
   const decoder = weights.at('model.decoder')
   const words = vocabulary(g.at('embed_tokens'), weights, config)
@@ -60,14 +60,14 @@ export function opt(
     decoder.at('embed_positions'),
     config,
   ) // [B, S, D]
-  const bias = causalBias(g.at('bias'), inputs.mask, length) // [B, 1, S, past + S]
+  const bias = causalBias(g.at('bias'), inputs.mask, length) // [B, 1, S, C + S]
 
   let x = g.op('Add', [joined, placed]) // [B, S, D]
-  const present: Cache[] = []
+  const added: Cache[] = []
   for (let i = 0; i < config.num_hidden_layers; i++) {
     const done = layer(g.at(`layers.${i}`), x, bias, inputs.past[i]!, decoder.at(`layers.${i}`), config)
     x = done.x // [B, S, D]
-    present.push(done.present)
+    added.push(done.added)
   }
 
   const start = g.op('Neg', [g.op('Unsqueeze', [inputs.keep, g.int64(0)])]) // [1]
@@ -79,7 +79,7 @@ export function opt(
   const logits = config.tie_word_embeddings
     ? words.score(g.at('lm_head'), normed)
     : multiply(g.at('lm_head'), normed, weights.take('lm_head.weight', [V, D])) // [B, K, V]
-  return { logits, present }
+  return { logits, added }
 }
 
 /** Tied: the table is stored under `embed_tokens`, under `lm_head`, or, in old files, under both names alike. */
@@ -99,22 +99,22 @@ function vocabulary(
 function positions(g: Graph, mask: Value, length: Value, weights: Weights, config: OptConfig): Value {
   const rows = config.max_position_embeddings + POSITION_OFFSET
   const tableOfPositions = g.stored('weight', plain(weights.take('weight', [rows, config.hidden_size])))
-  const counted = g.op('Mul', [g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask]) // [B, past + S]: 1, 2, ..., 0 where masked
-  const index = g.op('Add', [counted, g.int64(POSITION_OFFSET - 1)]) // [B, past + S]
+  const counted = g.op('Mul', [g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask]) // [B, C + S]: 1, 2, ..., 0 where masked
+  const index = g.op('Add', [counted, g.int64(POSITION_OFFSET - 1)]) // [B, C + S]
   const mine = g.op('Slice', [index, g.op('Neg', [length]), g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, S]
   return g.op('Gather', [tableOfPositions, mine]) // [B, S, D]
 }
 
-/** 0 where a row may look, MASKED at what comes after it and at padding. mask [B, past + S] -> [B, 1, S, past + S] */
+/** 0 where a row may look, MASKED at what comes after it and at padding. mask [B, C + S] -> [B, 1, S, C + S] */
 function causalBias(g: Graph, mask: Value, length: Value): Value {
   const total = g.op('Squeeze', [g.op('Shape', [mask], { start: 1, end: 2 })]) // []
   const first = g.op('Sub', [total, g.op('Squeeze', [length])]) // []
   const one = g.scalar(1, 'int64')
-  const columns = g.op('Range', [g.scalar(0, 'int64'), total, one]) // [past + S]
+  const columns = g.op('Range', [g.scalar(0, 'int64'), total, one]) // [C + S]
   const rows = g.op('Unsqueeze', [g.op('Range', [first, total, one]), g.int64(1)]) // [S, 1]
-  const before = g.op('LessOrEqual', [columns, rows]) // [S, past + S]
-  const real = g.op('Unsqueeze', [g.op('Cast', [mask], { to: 9 }), g.int64(1, 2)]) // [B, 1, 1, past + S]
-  const allowed = g.op('And', [before, real]) // [B, 1, S, past + S]
+  const before = g.op('LessOrEqual', [columns, rows]) // [S, C + S]
+  const real = g.op('Unsqueeze', [g.op('Cast', [mask], { to: 9 }), g.int64(1, 2)]) // [B, 1, 1, C + S]
+  const allowed = g.op('And', [before, real]) // [B, 1, S, C + S]
   return g.op('Where', [allowed, g.scalar(0), g.scalar(MASKED)])
 }
 
@@ -125,7 +125,7 @@ function layer(
   past: Cache,
   weights: Weights,
   config: OptConfig,
-): { x: Value; present: Cache } {
+): { x: Value; added: Cache } {
   const { hidden_size: D, ffn_dim: F, do_layer_norm_before: before, enable_bias } = config
   const withBias = { bias: enable_bias }
   const normAttention = (value: Value) =>
@@ -138,7 +138,7 @@ function layer(
   const input = before ? normAttention(x) : x // [B, S, D]
   const qkv = ['q_proj', 'k_proj', 'v_proj'].map((step) => own.at(step))
   const [q, k, v] = linears(attn.at('qkv'), input, qkv, [D, D], withBias) // 3 x [B, S, D]
-  const { output, present } = attend(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
+  const output = attend(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
   const projected = linear(attn.at('out_proj'), output, own.at('out_proj'), [D, D], withBias) // [B, S, D]
   const sum = attn.op('Add', [x, projected]) // [B, S, D]
   const middle = before ? sum : normAttention(sum) // [B, S, D]
@@ -147,7 +147,7 @@ function layer(
   const active = activate(g.at('fc1'), wide, config.activation_function) // [B, S, F]
   const narrow = linear(g.at('fc2'), active, weights.at('fc2'), [F, D], withBias) // [B, S, D]
   const end = g.at('fc2').op('Add', [middle, narrow]) // [B, S, D]
-  return { x: before ? end : normMlp(end), present }
+  return { x: before ? end : normMlp(end), added: { key: k!, value: v! } }
 }
 
 function norm(g: Graph, x: Value, weights: Weights, config: OptConfig): Value {

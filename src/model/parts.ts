@@ -205,7 +205,7 @@ export function activate(g: Graph, x: Value, kind: Activation): Value {
   }
 }
 
-/** Keys and values of the tokens before: [B, heads, past, D / heads] each. */
+/** Keys and values: of the tokens before [B, heads, C, D / heads] each, of these tokens [B, S, D] each. */
 export interface Cache {
   key: Value
   value: Value
@@ -213,7 +213,7 @@ export interface Cache {
 
 /**
  * softmax(q k^T / sqrt(D / heads) + bias) v, by head.
- * q [B, S, D]; k, v [B, T, D]; bias [B or 1, 1, S, past + T] -> [B, S, D], and the cache grown by T.
+ * q [B, S, D]; k, v [B, T, D]; bias [B or 1, 1, S, C + T] -> [B, S, D].
  */
 export function attend(
   g: Graph,
@@ -222,16 +222,11 @@ export function attend(
   v: Value,
   heads: number,
   causal?: { bias: Value; past: Cache },
-): { output: Value; present: Cache } {
+): Value {
   const inputs = causal
     ? [q, k, v, undefined, undefined, causal.bias, causal.past.key, causal.past.value]
     : [q, k, v]
-  const [output, key, value] = g.ops(
-    'MultiHeadAttention',
-    inputs,
-    causal ? 3 : 1,
-    { num_heads: heads },
-    MICROSOFT,
-  )
-  return { output: output!, present: { key: key!, value: value! } }
+  // With a past the operator wants somewhere to put past and present together; nothing reads it.
+  const [output] = g.ops('MultiHeadAttention', inputs, causal ? 3 : 1, { num_heads: heads }, MICROSOFT)
+  return output!
 }

@@ -71,7 +71,7 @@ function attention(
           linear(g.at('query'), x, query!, [D, D]), // [B, Q, D]
           ...linears(g.at('keyvalue'), source, [key!, value!], [sourceWidth, D]), // 2 x [B, S, D]
         ]
-  const { output } = attend(g, q!, k!, v!, num_attention_heads) // [B, Q, D]
+  const output = attend(g, q!, k!, v!, num_attention_heads) // [B, Q, D]
   const projected = linear(g.at('output'), output, weights.at('output.dense'), [D, D]) // [B, Q, D]
   const sum = g.at('output').op('Add', [projected, x]) // [B, Q, D]
   return layerNorm(g.at('output'), sum, weights.at('output.LayerNorm'), D, layer_norm_eps) // [B, Q, D]

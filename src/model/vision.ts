@@ -67,7 +67,7 @@ function attention(g: Graph, x: Value, weights: Weights, config: VisionConfig): 
   let joined = multiply(qkv, x, weights.take('qkv.weight', [3 * D, D])) // [B, P, 3D]
   if (config.qkv_bias) joined = qkv.op('Add', [joined, qkv.stored('bias', qkvBias(weights, D))]) // [B, P, 3D]
   const [q, k, v] = g.ops('Split', [joined, g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
-  const { output } = attend(g, q!, k!, v!, config.num_attention_heads) // [B, P, D]
+  const output = attend(g, q!, k!, v!, config.num_attention_heads) // [B, P, D]
   return linear(g.at('projection'), output, weights.at('projection'), [D, D]) // [B, P, D]
 }
 

@@ -23,8 +23,8 @@ interface Rule {
 }
 
 const FLOAT32: Format = { kind: 'float32' }
-const INT8_BLOCKS: Format = { kind: 'blocks', bits: 8, block: 32 }
-const INT4_BLOCKS: Format = { kind: 'blocks', bits: 4, block: 32 }
+const INT8_BLOCKS: Format = { kind: 'blocks', bits: 8, block: 128 }
+const INT4_BLOCKS: Format = { kind: 'blocks', bits: 4, block: 128 }
 
 const VISION: Rule = {
   weights: /^vision_model\.encoder\./,
@@ -63,7 +63,7 @@ export const RECIPES: Record<Precision, readonly Rule[]> = {
       weights: /^language_model\..*layers\./,
       format: INT4_BLOCKS,
       reason:
-        'each token reads every weight once, so speed is size; blocks of 32, each with the scale and zero point that fit it best, keep 4 bits usable: on random weights of opt-2.7b the error of the logits is 20.7 % where plain rounding gave 22.4 %, at the same speed',
+        'each token reads every weight once, so speed is size: with the sums that the kernel keeps beside the scales, blocks of 32 come to 6 bits a weight and blocks of 128 to 4.5, and a token took 60-67 ms instead of 74-93; each block has the scale and zero point that fit it best. On random weights of opt-2.7b the error of the logits is 24.1 % where blocks of 32 gave 20.7 %; the embedded model answers as many questions right with either',
     },
   ],
 }

@@ -5,6 +5,7 @@
 // Rows of different lengths are padded on the left, between picture and prompt, and the padding is masked.
 
 import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
+import { Caches } from './caches.ts'
 import type { Floats, Session } from './session.ts'
 
 export interface Row {
@@ -27,13 +28,14 @@ export interface Step {
 
 export class Decoding {
   readonly #model: Language
+  /** For each row, 1 for what is read and 0 for padding, position by position. */
   #masks: number[][]
-  #caches: Map<string, Floats>
+  readonly #caches: Caches
 
-  private constructor(model: Language, masks: number[][], caches: Map<string, Floats>) {
+  private constructor(model: Language, rows: number) {
     this.#model = model
-    this.#masks = masks
-    this.#caches = caches
+    this.#masks = Array.from({ length: rows }, () => [])
+    this.#caches = new Caches(model.manifest.sizes, rows)
   }
 
   /** Reads pictures and prompts: [B, Q + T] positions at once. */
@@ -50,8 +52,8 @@ export class Decoding {
       ids.push(...padding.map(() => tokens.pad_token_id ?? 0), ...row.ids)
       masks.push([...new Array<number>(Q).fill(1), ...padding, ...row.ids.map(() => 1)])
     })
-    const decoding = new Decoding(model, masks, emptyCaches(model.manifest, rows.length))
-    const logits = await decoding.#run({ data: prefix, dims: [rows.length, Q, D] }, ids, 1)
+    const decoding = new Decoding(model, rows.length)
+    const logits = await decoding.#run({ data: prefix, dims: [rows.length, Q, D] }, ids, masks, 1)
     return { decoding, step: { logits: logits.map((perPosition) => perPosition[0]!) } }
   }
 
@@ -59,67 +61,51 @@ export class Decoding {
   static async allLogits(model: Language, row: Row): Promise<Float32Array[]> {
     const { queries: Q, width: D } = model.manifest.sizes
     const mask = new Array<number>(Q + row.ids.length).fill(1)
-    const decoding = new Decoding(model, [mask], emptyCaches(model.manifest, 1))
-    const logits = await decoding.#run({ data: row.prefix, dims: [1, Q, D] }, row.ids, mask.length)
+    const decoding = new Decoding(model, 1)
+    const logits = await decoding.#run({ data: row.prefix, dims: [1, Q, D] }, row.ids, [mask], mask.length)
     return logits[0]!
   }
 
   /** One more id for each row; row i goes on from what was row from[i]. */
   async next(ids: readonly number[], from: readonly number[]): Promise<Step> {
-    if (from.length !== this.#masks.length || from.some((row, i) => row !== i)) this.#rearrange(from)
-    for (const mask of this.#masks) mask.push(1)
+    this.#caches.rearrange(from)
+    this.#masks = from.map((row) => [...this.#masks[row]!])
     const none = { data: new Float32Array(0), dims: [ids.length, 0, this.#model.manifest.sizes.width] }
-    const logits = await this.#run(none, ids, 1)
+    const masks = ids.map(() => [1])
+    const logits = await this.#run(none, ids, masks, 1)
     return { logits: logits.map((perPosition) => perPosition[0]!) }
   }
 
-  #rearrange(from: readonly number[]): void {
-    this.#masks = from.map((row) => [...this.#masks[row]!])
-    for (const [name, { data, dims }] of this.#caches) {
-      const size = data.length / dims[0]!
-      const rearranged = new Float32Array(size * from.length)
-      from.forEach((row, i) => {
-        rearranged.set(data.subarray(row * size, (row + 1) * size), i * size)
-      })
-      this.#caches.set(name, { data: rearranged, dims: [from.length, ...dims.slice(1)] })
-    }
-  }
-
-  /** Returns, for each row, the scores at its last `keep` positions. */
-  async #run(prefix: Floats, ids: readonly number[], keep: number): Promise<Float32Array[][]> {
+  /** `masks` are of the positions read now. Returns, for each row, the scores at its last `keep` positions. */
+  async #run(
+    prefix: Floats,
+    ids: readonly number[],
+    masks: readonly (readonly number[])[],
+    keep: number,
+  ): Promise<Float32Array[][]> {
     const { layers, vocabulary: V } = this.#model.manifest.sizes
-    const rows = this.#masks.length
+    const rows = masks.length
+    const [{ length } = []] = masks
+    const empty = new Array<number>(this.#caches.empty).fill(0)
+    const mask = masks.map((now, row) => [...this.#masks[row]!, ...empty, ...now])
     const feeds = {
       [LANGUAGE.prefix]: prefix,
       [LANGUAGE.input_ids]: int64(ids, [rows, ids.length / rows]),
-      [LANGUAGE.attention_mask]: int64(this.#masks.flat(), [rows, this.#masks[0]!.length]),
+      [LANGUAGE.attention_mask]: int64(mask.flat(), [rows, mask[0]!.length]),
       [LANGUAGE.logits_to_keep]: int64([keep], []),
-      ...Object.fromEntries(this.#caches),
+      ...this.#caches.feeds(),
     }
-    const grown = Array.from({ length: layers }, (_, i) => [
-      LANGUAGE.presentKey(i),
-      LANGUAGE.presentValue(i),
-    ]).flat()
-    const outputs = await this.#model.language.run(feeds, [LANGUAGE.logits, ...grown])
-    for (let i = 0; i < layers; i++) {
-      this.#caches.set(LANGUAGE.pastKey(i), outputs[LANGUAGE.presentKey(i)]!)
-      this.#caches.set(LANGUAGE.pastValue(i), outputs[LANGUAGE.presentValue(i)]!)
-    }
+    const added = Array.from({ length: layers }, (_, i) => [LANGUAGE.newKey(i), LANGUAGE.newValue(i)])
+    const outputs = await this.#model.language.run(feeds, [LANGUAGE.logits, ...added.flat()])
+    this.#caches.append(outputs, length)
+    masks.forEach((now, row) => {
+      this.#masks[row]!.push(...now)
+    })
     const { data } = outputs[LANGUAGE.logits]!
     return Array.from({ length: rows }, (_, row) =>
       Array.from({ length: keep }, (_, k) => data.subarray((row * keep + k) * V, (row * keep + k + 1) * V)),
     )
   }
-}
-
-function emptyCaches({ sizes }: Manifest, rows: number): Map<string, Floats> {
-  const empty = { data: new Float32Array(0), dims: [rows, sizes.heads, 0, sizes.width / sizes.heads] }
-  const caches = new Map<string, Floats>()
-  for (let i = 0; i < sizes.layers; i++) {
-    caches.set(LANGUAGE.pastKey(i), empty)
-    caches.set(LANGUAGE.pastValue(i), empty)
-  }
-  return caches
 }
 
 function int64(
