@@ -68,7 +68,8 @@ const HOUR_MS = 3_600_000
 /** Lambda says where a web function has to listen, with or without a scheme: `127.0.0.1:8080`. */
 function endpoint(part: 'hostname' | 'port'): (text: string) => string {
   return (text) => {
-    const address = text.includes('://') ? text : `http://${text}`
+    // Of http the URL parser would leave port 80 out.
+    const address = text.replace(/^(https?:\/\/)?/, 'lambda://')
     // What cannot be read is handed on as it is, for `parse` to name.
     return URL.canParse(address) ? new URL(address)[part].replace(/^\[|\]$/g, '') || text : text
   }

@@ -41,14 +41,6 @@ export const log: Log = {
   error: (event, error, fields = {}) => logger.error({ ...fields, ...told(error) }, event),
 }
 
-/** For whoever is told of failures one by one: what mends itself is a warning, what the operator or we must mend an error. */
-export function reportAs(event: string): (error: unknown) => void {
-  return (error) => {
-    const mendsItself = isKnown(error) && error.kind !== 'setup' && error.kind !== 'artifact'
-    log[mendsItself ? 'warn' : 'error'](event, error)
-  }
-}
-
 /** An error as a line tells it; the stack only of what is a bug. */
 function told(error: unknown): Fields {
   const { message, stack, cause } = error instanceof Error ? error : new Error(String(error))

@@ -87,7 +87,7 @@ const METRICS = {
   },
   glimpse_chat_replies_total: {
     kind: 'counter',
-    help: 'Questions of chats that ended, by platform and outcome: answered, problem, silent, stale.',
+    help: 'Questions of chats that ended, by platform and outcome: answered, problem, silent, stale, undelivered.',
     labels: ['platform', 'outcome'],
   },
   glimpse_faults_total: {

@@ -3,7 +3,7 @@
 
 import { randomUUID } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
-import { routePath } from 'hono/route'
+import { matchedRoutes } from 'hono/route'
 import { isKnown } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { log } from '../observe/log.ts'
@@ -25,8 +25,7 @@ export function accounted(quiet: ReadonlySet<string>, stopping?: AbortSignal): M
     const startedAt = performance.now()
     const { method } = c.req
     // A pattern or nothing: an address may hold what somebody else's query would.
-    const matched = routePath(c, -1)
-    const route = matched.includes('*') ? 'unknown' : matched
+    const route = matchedRoutes(c).find(({ method }) => method !== 'ALL')?.path ?? 'unknown'
     const request_id = requestIdOf(c.req.raw.headers)
     const carrier = Object.fromEntries(
       ['traceparent', 'tracestate'].map((name) => [name, c.req.header(name)]),
@@ -59,11 +58,7 @@ export function codeOf(error: unknown): string {
   return isKnown(error) ? error.code : 'internal'
 }
 
-/** Counts a request that did not get what it asked for: turned away, or failed for a fault of somebody's. */
-export function countFailure(error: unknown): void {
-  const status = statusOf(error)
-  const isFault = status === 500 || status === 502
-  if (isFault) count('glimpse_faults_total', { code: codeOf(error) })
-  // Who left was not turned away.
-  else if (status !== 499) count('glimpse_rejected_total', { reason: codeOf(error) })
+/** Who left was not turned away. */
+export function countRefusal(error: unknown): void {
+  if (statusOf(error) !== 499) count('glimpse_rejected_total', { reason: codeOf(error) })
 }

@@ -14,10 +14,10 @@
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { AskError, BusyError, isKnown } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
-import { reportAs } from '../observe/log.ts'
 import { metricsText } from '../observe/metrics.ts'
+import { reportAs } from '../observe/report.ts'
 import type { Store } from '../store/store.ts'
-import { accounted, countFailure } from './account.ts'
+import { accounted, countRefusal } from './account.ts'
 import { openAsks } from './asks.ts'
 import { guard, securityHeaders } from './guard.ts'
 import { HEALTH_PATHS, health } from './health.ts'
@@ -67,8 +67,8 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   const door = openDoor(engine)
   const token = tokenCheck(options.token, options.requireToken)
   const failed = (error: unknown) => {
-    countFailure(error)
     if ([500, 502].includes(statusOf(error))) report(error)
+    else countRefusal(error)
   }
   const open = () => {
     if (stopping?.aborted) throw new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
