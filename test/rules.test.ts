@@ -41,13 +41,14 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache', '@opentelemetry/api']
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
-  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js']
+  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js', '@opentelemetry/api']
   expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
 })
 
 test.each([
   ['@slack/bolt', 'src/slack'],
   ['discord.js', 'src/discord'],
+  ['@opentelemetry/api', 'src/observe'],
 ])('%s is imported only in %s', (library, home) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => folderOf(from))
   expect([...new Set(users)]).toEqual([home])
