@@ -235,16 +235,20 @@ export type Config = {
   [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never
 }
 
-/** Throws SetupError `bad_settings`. */
-export function readConfig(env: Record<string, string | undefined> = process.env): Config {
+/** `more`: settings from elsewhere, such as secrets, that stand over the environment's. Throws SetupError `bad_settings`. */
+export function readConfig(
+  given: Record<string, string | undefined> = process.env,
+  more: Record<string, string> = {},
+): Config {
+  const env = { ...given, ...more }
   const problems: string[] = []
   const config: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(SETTINGS)) {
     // An empty variable is how compose files and shells leave a setting out.
-    const given = env[setting.env] || undefined
-    const value = given === undefined ? setting.fallback() : setting.parse(given)
+    const text = env[setting.env] || undefined
+    const value = text === undefined ? setting.fallback() : setting.parse(text)
     if (value === undefined)
-      problems.push(`${setting.env} must be ${setting.expects} but is ${JSON.stringify(given)}`)
+      problems.push(`${setting.env} must be ${setting.expects} but is ${JSON.stringify(text)}`)
     config[name] = value
   }
   const known = new Set<string>(Object.values(SETTINGS).map((setting) => setting.env))
