@@ -3,18 +3,28 @@
 // onnxruntime-node and sharp stay outside, in the layers. Lambda finds them there by NODE_PATH, which `import` does not
 // know and `require` does: so they are required.
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-export const OUT = join(ROOT, 'dist/lambda')
+const OUT = join(ROOT, 'dist/lambda')
+const HANDLERS = ['http', 'slack', 'discord', 'answer']
 
 /** In layers/build.mjs. */
 const IN_LAYERS = /^(onnxruntime-node|sharp)$/
 /** Asked for by ws and discord.js if they are there, which they are not. */
 const OPTIONAL = ['bufferutil', 'utf-8-validate', 'zlib-sync', 'erlpack', 'ffmpeg-static']
+
+/** What CommonJS inside takes for granted. */
+const FOR_COMMON_JS = [
+  `import { createRequire as __createRequire } from 'node:module'`,
+  `import { fileURLToPath as __toPath } from 'node:url'`,
+  `const require = __createRequire(import.meta.url)`,
+  `const __filename = __toPath(import.meta.url)`,
+  `const __dirname = __toPath(new URL('.', import.meta.url))`,
+].join(';')
 
 const requireFromLayers = {
   name: 'require from layers',
@@ -28,36 +38,41 @@ const requireFromLayers = {
   },
 }
 
-/** @returns the bytes of all files together */
+/** Writes what has changed, each file whole: somebody may be packaging at the same time. @returns the bytes of all files */
 export async function bundle() {
-  rmSync(OUT, { recursive: true, force: true })
-  mkdirSync(OUT, { recursive: true })
-  const handlers = ['http', 'slack', 'discord', 'answer']
-  const { metafile } = await build({
+  const { outputFiles } = await build({
     absWorkingDir: ROOT,
     entryPoints: {
-      ...Object.fromEntries(handlers.map((name) => [name, `handlers/${name}.ts`])),
+      ...Object.fromEntries(HANDLERS.map((name) => [name, `handlers/${name}.ts`])),
       // Beside the handlers, where src/job/engine.ts looks for it.
       thread: 'src/job/thread.ts',
     },
     outdir: OUT,
     bundle: true,
+    write: false,
     platform: 'node',
     target: 'node20',
     format: 'esm',
+    minify: true,
     // A stack in the log says which function; names of errors are names of classes.
     keepNames: true,
-    minify: true,
     legalComments: 'none',
     external: OPTIONAL,
     plugins: [requireFromLayers],
-    // What is CommonJS inside asks for these.
-    banner: {
-      js: `import { createRequire as __createRequire } from 'node:module'; import { fileURLToPath as __toPath } from 'node:url'; const require = __createRequire(import.meta.url); const __filename = __toPath(import.meta.url); const __dirname = __toPath(new URL('.', import.meta.url));`,
-    },
-    metafile: true,
+    banner: { js: FOR_COMMON_JS },
     logLevel: 'warning',
   })
-  writeFileSync(join(OUT, 'package.json'), '{"type":"module"}\n')
-  return Object.values(metafile.outputs).reduce((sum, { bytes }) => sum + bytes, 0)
+  for (const { path, contents } of outputFiles) write(path, contents)
+  // Where src/versions.ts looks, and what makes Lambda read .js files as modules.
+  const { version, type } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  write(join(OUT, '../package.json'), Buffer.from(`${JSON.stringify({ version, type })}\n`))
+  return outputFiles.reduce((sum, { contents }) => sum + contents.length, 0)
+}
+
+function write(path, contents) {
+  if (existsSync(path) && readFileSync(path).equals(contents)) return
+  mkdirSync(dirname(path), { recursive: true })
+  const partial = `${path}.${process.pid}`
+  writeFileSync(partial, contents)
+  renameSync(partial, path)
 }

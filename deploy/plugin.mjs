@@ -29,7 +29,9 @@ export default class GlimpsePlugin {
     const { plugins } = this.serverless.pluginManager
     const compiler = plugins.find((plugin) => plugin.constructor.name === 'AwsCompileLayers')
     if (!compiler?.compareWithLastLayer) {
-      throw new Error('Expected osls 4 to have AwsCompileLayers.compareWithLastLayer but it has not. See deploy/plugin.mjs.')
+      throw new Error(
+        'Expected osls 4 to have AwsCompileLayers.compareWithLastLayer but it has not. See deploy/plugin.mjs.',
+      )
     }
     compiler.compareWithLastLayer = async () => {}
   }
@@ -38,7 +40,7 @@ export default class GlimpsePlugin {
     const { image } = this.serverless.service.custom
     if (!PLACEHOLDER.test(image)) return
     throw new Error(
-      'Expected the model\'s container image but got a placeholder. Push the image to ECR, then: --param image=<account>.dkr.ecr.<region>.amazonaws.com/glimpse@sha256:<digest>, or --param gpu=embedded for the model in the box.',
+      "Expected the model's container image but got a placeholder. Push the image to ECR, then: --param image=<account>.dkr.ecr.<region>.amazonaws.com/glimpse@sha256:<digest>, or --param gpu=embedded for the model in the box.",
     )
   }
 }

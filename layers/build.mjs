@@ -9,7 +9,18 @@
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -50,7 +61,8 @@ function isRun(path) {
  * @returns folder and bytes of each layer
  */
 export function buildLayers(arch) {
-  if (arch !== 'x64' && arch !== 'arm64') throw new Error(`Expected the architecture x64 or arm64 but got ${arch}.`)
+  if (arch !== 'x64' && arch !== 'arm64')
+    throw new Error(`Expected the architecture x64 or arm64 but got ${arch}.`)
   const out = join(ROOT, 'layers/built', arch)
   const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages
   for (const [name, of] of Object.entries(LAYERS)) {
@@ -91,14 +103,22 @@ export function checkSizes(layers, codeBytes) {
   return total
 }
 
-/** A folder is whole once its stamp says what it was made from. */
+/** A folder is whole once its stamp says what it was made from. Two who make it at once make the same. */
 function makeOnce(folder, inputs, make) {
   const stamp = `${folder}.txt`
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs) return
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true })
-  make(folder)
-  writeFileSync(stamp, inputs)
+  const isMade = () => existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs
+  if (isMade()) return
+  const partial = `${folder}.${process.pid}`
+  mkdirSync(partial, { recursive: true })
+  try {
+    make(partial)
+    if (isMade()) return
+    rmSync(folder, { recursive: true, force: true })
+    renameSync(partial, folder)
+    writeFileSync(stamp, inputs)
+  } finally {
+    rmSync(partial, { recursive: true, force: true })
+  }
 }
 
 function lockedOf(lock, name) {
@@ -113,13 +133,18 @@ function sourceOf(name, { version, integrity }) {
   const manifest = join(installed, 'package.json')
   if (existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).version === version) return installed
   const folder = mkdtempSync(join(tmpdir(), 'glimpse-layer-'))
-  const output = execFileSync('npm', ['pack', `${name}@${version}`, '--silent', '--pack-destination', folder], {
-    encoding: 'utf8',
-  })
+  const output = execFileSync(
+    'npm',
+    ['pack', `${name}@${version}`, '--silent', '--pack-destination', folder],
+    {
+      encoding: 'utf8',
+    },
+  )
   const archive = join(folder, basename(output.trim().split('\n').at(-1)))
   const [kind] = integrity.split('-')
   const got = `${kind}-${createHash(kind).update(readFileSync(archive)).digest('base64')}`
-  if (got !== integrity) throw new Error(`Expected ${name}@${version} as package-lock.json knows it but got another.`)
+  if (got !== integrity)
+    throw new Error(`Expected ${name}@${version} as package-lock.json knows it but got another.`)
   execFileSync('tar', ['-xzf', archive, '-C', folder])
   return join(folder, 'package')
 }

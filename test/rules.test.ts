@@ -24,7 +24,8 @@ const HOMES = {
   'onnxruntime-node': 'src/run/session.ts',
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
-  '@aws-sdk/client-s3': 'src/store/s3.ts',
+  '@aws-sdk/client-ssm': 'src/aws/secrets.ts',
+  '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
 }
@@ -39,7 +40,7 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache']
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
-  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js']
+  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js', '@aws-sdk/client-s3']
   expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
 })
 
@@ -49,6 +50,11 @@ test.each([
 ])('%s is imported only in %s', (library, home) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => folderOf(from))
   expect([...new Set(users)]).toEqual([home])
+})
+
+test('objects in S3 are handled only where their place is: a store of values, and what SageMaker takes', () => {
+  const users = IMPORTS.filter(({ to }) => to === '@aws-sdk/client-s3').map(({ from }) => from)
+  expect([...new Set(users)].sort()).toEqual(['src/remote/objects.ts', 'src/store/s3.ts'])
 })
 
 test('the core of the chat knows no platform', () => {

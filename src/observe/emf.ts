@@ -66,7 +66,10 @@ function lineOf(
         {
           Namespace: NAMESPACE,
           // With labels to look closer, without them for an alarm over all.
-          Dimensions: [Object.keys(base), ...(Object.keys(labels).length > 0 ? [Object.keys(dimensions)] : [])],
+          Dimensions: [
+            Object.keys(base),
+            ...(Object.keys(labels).length > 0 ? [Object.keys(dimensions)] : []),
+          ],
           Metrics: [{ Name: name, Unit: unit }],
         },
       ],

@@ -60,7 +60,8 @@ export function openHttpEngine({
       const error =
         answered instanceof Error ? answered : errorOf(answered.response.status, answered.text, ask)
       if (!(answered instanceof Error) && !AGAIN.has(answered.response.status)) throw error
-      const asked = answered instanceof Error ? 0 : 1_000 * Number(answered.response.headers.get('retry-after'))
+      const asked =
+        answered instanceof Error ? 0 : 1_000 * Number(answered.response.headers.get('retry-after'))
       const pauseMs = Math.min(LONGEST_WAIT_MS, asked > 0 ? asked : waitMs)
       // Its own reason says more than that time is over.
       if (pauseMs >= limit.leftMs()) throw error

@@ -20,7 +20,9 @@ export function openObjects(options: S3ClientConfig = {}): Objects {
   const client = new S3Client(options)
   return {
     async put(address, text) {
-      await client.send(new PutObjectCommand({ ...placeOf(address), Body: text, ContentType: 'application/json' }))
+      await client.send(
+        new PutObjectCommand({ ...placeOf(address), Body: text, ContentType: 'application/json' }),
+      )
     },
     async get(address) {
       const found = await client.send(new GetObjectCommand(placeOf(address))).catch((error: unknown) => {

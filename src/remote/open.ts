@@ -11,7 +11,11 @@ export interface Elsewhere {
 }
 
 /** Undefined when the model runs here. Nothing is called yet. @throws SetupError `bad_engine` */
-export async function openElsewhere({ engine, apiToken, deadlineMs }: Elsewhere): Promise<Engine | undefined> {
+export async function openElsewhere({
+  engine,
+  apiToken,
+  deadlineMs,
+}: Elsewhere): Promise<Engine | undefined> {
   if (engine === '') return undefined
   if (/^https?:\/\//.test(engine) && URL.canParse(engine)) {
     const { openHttpEngine } = await import('./http.ts')

@@ -83,7 +83,10 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
   const ask = async (given: Ask, limit: Limit): Promise<Reply> => {
     // To ask for a picture by its name would cost a turn in the queue, and another instance may be the one that saw it.
     if (!given.image) {
-      throw new AskError('picture_forgotten', 'Expected the bytes of a picture: none is remembered here. Send them.')
+      throw new AskError(
+        'picture_forgotten',
+        'Expected the bytes of a picture: none is remembered here. Send them.',
+      )
     }
     const id = randomUUID()
     const input = `s3://${endpoint.bucket}/${endpoint.prefix}/in/${id}.json`
