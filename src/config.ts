@@ -15,6 +15,10 @@ export interface Setting<T> {
   /** Undefined when the text is not a value. */
   parse: (text: string) => T | undefined
   expects: string
+  /** Names under which a platform gives the same, and the part of it that counts; ours comes first. */
+  platforms?: Readonly<Record<string, (text: string) => string>>
+  /** Must never be printed. */
+  isSecret?: true
 }
 
 function integer(env: string, fallback: number, min: number, max: number, what: string): Setting<number> {
@@ -56,10 +60,21 @@ function choice<T extends string>(env: string, fallback: T, words: readonly T[],
 }
 
 function secret(env: string, what: string): Setting<string> {
-  return text(env, 'none', () => '', what)
+  return { ...text(env, 'none', () => '', what), isSecret: true }
 }
 
 const HOUR_MS = 3_600_000
+
+/** Lambda says where a web function has to listen, with or without a scheme: `127.0.0.1:8080`. */
+function endpoint(part: 'hostname' | 'port'): (text: string) => string {
+  return (text) => {
+    // Of http the URL parser would leave port 80 out.
+    const address = text.replace(/^(https?:\/\/)?/, 'lambda://')
+    // What cannot be read is handed on as it is, for `parse` to name.
+    return URL.canParse(address) ? new URL(address)[part].replace(/^\[|\]$/g, '') || text : text
+  }
+}
+const LAMBDA_ENDPOINT = 'AWS_LAMBDA_HTTP_ENDPOINT'
 
 /** One line a setting: docs, `--help` and checks all come from here. */
 export const SETTINGS = {
@@ -88,7 +103,7 @@ export const SETTINGS = {
     () => 'https://huggingface.co',
     'The hub that `glimpse pull` fetches from.',
   ),
-  hubToken: text('HF_TOKEN', 'none', () => '', 'Token for private and gated models.'),
+  hubToken: secret('HF_TOKEN', 'Token for private and gated models.'),
   hubHome: text(
     'HF_HOME',
     '~/.cache/huggingface',
@@ -145,13 +160,26 @@ export const SETTINGS = {
     ['prometheus', 'emf'],
     'Metrics at GET /metrics, or, on Lambda, as lines of the log in CloudWatch EMF.',
   ),
-  host: text(
-    'GLIMPSE_HOST',
-    '127.0.0.1',
-    () => '127.0.0.1',
-    'Address to listen on; 0.0.0.0 lets other machines in.',
-  ),
-  port: integer('GLIMPSE_PORT', 8080, 0, 65_535, 'Port to listen on; 0 takes a free one.'),
+  host: {
+    ...text(
+      'GLIMPSE_HOST',
+      '127.0.0.1',
+      () => '127.0.0.1',
+      'Address to listen on; 0.0.0.0 lets other machines in.',
+    ),
+    platforms: { [LAMBDA_ENDPOINT]: endpoint('hostname') },
+  },
+  // Lambda's name before PORT, because it is the whole address; Cloud Run and most others set PORT.
+  port: {
+    ...integer(
+      'GLIMPSE_PORT',
+      8080,
+      0,
+      65_535,
+      `Port to listen on; 0 takes a free one. Unset, ${LAMBDA_ENDPOINT} and then PORT are looked at.`,
+    ),
+    platforms: { [LAMBDA_ENDPOINT]: endpoint('port'), PORT: (text: string) => text },
+  },
   allowedHosts: text(
     'GLIMPSE_ALLOWED_HOSTS',
     'none',
@@ -237,18 +265,19 @@ export type Config = {
 
 /** `more`: settings from elsewhere, such as secrets, that stand over the environment's. Throws SetupError `bad_settings`. */
 export function readConfig(
-  given: Record<string, string | undefined> = process.env,
+  here: Record<string, string | undefined> = process.env,
   more: Record<string, string> = {},
 ): Config {
-  const env = { ...given, ...more }
+  const env = { ...here, ...more }
   const problems: string[] = []
   const config: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(SETTINGS)) {
     // An empty variable is how compose files and shells leave a setting out.
-    const text = env[setting.env] || undefined
+    const given = env[setting.env] || undefined
+    const { name: source, text } = given ? { name: setting.env, text: given } : platformGiven(setting, env)
     const value = text === undefined ? setting.fallback() : setting.parse(text)
     if (value === undefined)
-      problems.push(`${setting.env} must be ${setting.expects} but is ${JSON.stringify(text)}`)
+      problems.push(`${source} must be ${setting.expects} but is ${JSON.stringify(text)}`)
     config[name] = value
   }
   const known = new Set<string>(Object.values(SETTINGS).map((setting) => setting.env))
@@ -262,4 +291,21 @@ export function readConfig(
     )
   }
   return config as Config
+}
+
+function platformGiven(
+  { env: own, platforms = {} }: Setting<unknown>,
+  env: Record<string, string | undefined>,
+): { name: string; text: string | undefined } {
+  const name = Object.keys(platforms).find((each) => env[each])
+  return name === undefined ? { name: own, text: undefined } : { name, text: platforms[name]!(env[name]!) }
+}
+
+/** What no log line may hold: the values of all settings that are secrets. */
+export function secretsOf(config: Config): string[] {
+  const names = Object.keys(SETTINGS) as (keyof Config)[]
+  return names
+    .filter((name) => 'isSecret' in SETTINGS[name])
+    .map((name) => String(config[name]))
+    .filter((value) => value !== '')
 }

@@ -68,6 +68,7 @@ const BY_CODE: Record<string, Consequence> = {
   not_a_picture: { status: 415, retry: false },
   damaged_picture: { status: 422, retry: false },
   picture_too_large: { status: 413, retry: false },
+  busy: { status: 429, retry: true },
   deadline: { status: 504, retry: true },
   cancelled: { status: 499, retry: false },
 }

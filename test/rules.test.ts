@@ -28,6 +28,8 @@ const HOMES = {
   '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
+  pino: 'src/observe/log.ts',
+  'prom-client': 'src/observe/metrics.ts',
 }
 test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) => {
   const users = IMPORTS.filter(({ to }) => to === library || to.startsWith(`${library}/`)).map(
@@ -40,13 +42,15 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache']
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
-  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js', '@aws-sdk/client-s3']
+  const libraries = ['@slack/bolt', 'discord.js', '@opentelemetry/api', '@aws-sdk/client-s3']
+  const known = [...Object.keys(HOMES), ...SHARED, ...libraries]
   expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
 })
 
 test.each([
   ['@slack/bolt', 'src/slack'],
   ['discord.js', 'src/discord'],
+  ['@opentelemetry/api', 'src/observe'],
 ])('%s is imported only in %s', (library, home) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => folderOf(from))
   expect([...new Set(users)]).toEqual([home])

@@ -2,8 +2,10 @@
 // asker sees it once, whatever breaks on the way. What is said is think.ts, how it gets there deliver.ts.
 
 import { BusyError } from '../errors.ts'
+import { count } from '../observe/metrics.ts'
 import { jsonBytes } from '../store/store.ts'
 import { oneAtATime } from '../turns.ts'
+import type { ChatReply } from './compose.ts'
 import {
   conversationNamed,
   findConversation,
@@ -110,7 +112,9 @@ export function openDesk(options: DeskOptions): Desk {
   const run = async (claim: Claim): Promise<void> => {
     const { question } = claim
     const platform = platformOf(question.platform)
-    if (now() - question.askedAt > STALE_MS || (await isWithdrawn(question.id))) return await claim.done([])
+    const isStale = now() - question.askedAt > STALE_MS
+    if (isStale) countReply(question, 'stale')
+    if (isStale || (await isWithdrawn(question.id))) return await claim.done([])
     const { reply, exchanges, owner, signGone } = await think(question, platform, mind)
     const posted = reply
       ? await deliver(claim, platform, reply, {
@@ -119,6 +123,7 @@ export function openDesk(options: DeskOptions): Desk {
         })
       : []
     if (!posted) return
+    countReply(question, reply && posted.length === 0 ? 'undelivered' : outcomeOf(reply))
     if (exchanges.length > 0) {
       await remember(store, question, exchanges, owner, keepMs, namesOf(posted))
     }
@@ -200,6 +205,15 @@ export function openDesk(options: DeskOptions): Desk {
     },
   }
   return desk
+}
+
+function countReply({ platform }: Question, outcome: string): void {
+  count('glimpse_chat_replies_total', { platform, outcome })
+}
+
+function outcomeOf(reply: ChatReply | undefined): string {
+  if (!reply) return 'silent'
+  return reply.said.some(({ kind }) => kind !== 'problem') ? 'answered' : 'problem'
 }
 
 /** Whoever replies to a reply of ours means what that is about. */

@@ -2,12 +2,15 @@
 
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Command } from 'commander'
-import { type Config, readConfig, SETTINGS } from '../config.ts'
-import { isKnown } from '../errors.ts'
+import { Argument, Command } from 'commander'
+import { type Config, readConfig, SETTINGS, secretsOf } from '../config.ts'
 import { type Engine, startEngine } from '../job/engine.ts'
+import { keepSecret, log, logAs } from '../observe/log.ts'
+import { reportAs } from '../observe/report.ts'
 import type { Chat } from '../serve/chat.ts'
-import { type RunningServer, startServer } from '../serve/server.ts'
+import { DISCORD_PATH, SLACK_PATH } from '../serve/paths.ts'
+import { startServer } from '../serve/server.ts'
+import { stopOnSignals } from '../serve/signals.ts'
 import { curlField, shellWord } from '../shell.ts'
 import { below } from '../store/open.ts'
 import { addModelFlags, type ModelFlags, modelFor, parserOf } from './flags.ts'
@@ -15,8 +18,6 @@ import { addModelFlags, type ModelFlags, modelFor, parserOf } from './flags.ts'
 const SAMPLE = fileURLToPath(new URL('../../models/demo/crab-and-helicopter.png', import.meta.url))
 
 const HOUR_MS = 3_600_000
-/** Cloud Run and docker kill after 10 s; what is not answered by then is after the next start. */
-const CHAT_GRACE_MS = 4_000
 
 const HELP = `
 Examples:
@@ -35,16 +36,21 @@ export function serveCommand(): Command {
       'port to listen on; 0 takes a free one (default: 8080)',
       parserOf(SETTINGS.port),
     )
+    // SageMaker starts an image with this word, whatever the image starts with by itself.
+    .addArgument(new Argument('[serve]').choices(['serve']))
+    .usage('[options]')
     .addHelpText('after', HELP)
   addModelFlags(command)
-  return command.action(async (options: ModelFlags & { host?: string; port?: number }) => {
-    const config = readConfig()
-    // Opened while the server already answers /healthz; a failure is told where it is awaited.
-    const engine = engineFor(options, config)
-    const report = (error: unknown) => process.stderr.write(`${lineOf(error)}\n`)
-    let chat: Chat | undefined
-    try {
-      chat = wantsChat(config) ? await openChat(config, engine, report) : undefined
+  return command.action(
+    async (_: string | undefined, options: ModelFlags & { host?: string; port?: number }) => {
+      const config = readConfig()
+      logAs(config.logFormat)
+      keepSecret(secretsOf(config))
+      // Opened while the server already answers /healthz; a failure is told where it is awaited.
+      const engine = engineFor(options, config)
+      const chat = wantsChat(config) ? openChat(config, engine, reportAs('chat_failed')) : undefined
+      // Told below, where it is awaited.
+      chat?.catch(() => {})
       const server = await startServer(engine, {
         host: options.host ?? config.host,
         port: options.port ?? config.port,
@@ -52,26 +58,40 @@ export function serveCommand(): Command {
           .split(',')
           .map((name) => name.trim())
           .filter((name) => name !== ''),
+        token: config.apiToken,
         maxQueue: config.maxQueue,
+        atOnce: config.maxBatch,
         deadlineMs: config.deadlineMs,
-        handlers: chat?.handlers,
-      })
-      const stop = () => void stopAll(server, chat).then(() => process.exit())
-      process.once('SIGINT', stop)
-      process.once('SIGTERM', stop)
-      // Chats listen while the model still opens: whoever asks meanwhile is answered as soon as it has.
-      const opened = await Promise.all([engine, chat?.start()]).catch(async (error: unknown) => {
-        await stopAll(server, chat)
+        handlers: chat && handlersOf(chat),
+        alongside: async (graceMs) => await (await chat)?.stop(graceMs),
+      }).catch(async (error: unknown) => {
+        await closeEngine(engine)
         throw error
       })
-      const [{ model }] = opened
-      process.stdout.write(welcome(server.url, model.name, options.model ?? config.model, chat?.names))
-    } catch (error) {
-      const open = await engine.catch(() => undefined)
-      await open?.close()
-      throw error
-    }
-  })
+      stopOnSignals(server.close)
+      try {
+        // Chats listen while the model still opens: whoever asks meanwhile is answered as soon as it has.
+        const [{ model }, open] = await Promise.all([engine, chat, chat?.then((opened) => opened.start())])
+        log.info('ready', { model: model.name, port: server.port })
+        process.stdout.write(welcome(server.url, model.name, options.model ?? config.model, open?.names))
+      } catch (error) {
+        await server.close()
+        throw error
+      }
+    },
+  )
+}
+
+async function closeEngine(engine: Promise<Engine>): Promise<void> {
+  const open = await engine.catch(() => undefined)
+  await open?.close()
+}
+
+/** Under their addresses at once, although the chats are still opening. */
+function handlersOf(chat: Promise<Chat>): Chat['handlers'] {
+  const handler = (path: string) => async (request: Request) =>
+    (await chat).handlers[path]?.(request) ?? new Response(null, { status: 404 })
+  return Object.fromEntries([SLACK_PATH, DISCORD_PATH].map((path) => [path, handler(path)]))
 }
 
 /** With chats, what the model saw is remembered over a restart, so that their threads go on. */
@@ -79,12 +99,6 @@ async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
   const place = below(config.state, 'seen')
   const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
   return await startEngine({ ...(await modelFor(options)), memory })
-}
-
-/** What the log gets of a failure in a chat: never what was asked. */
-function lineOf(error: unknown): string {
-  const { message, stack } = error instanceof Error ? error : new Error(String(error))
-  return `${new Date().toISOString()} ${isKnown(error) ? message : stack}`
 }
 
 function wantsChat({
@@ -102,12 +116,6 @@ function wantsChat({
 /** Loaded only here: the platforms' libraries take half a second. */
 async function openChat(...given: Parameters<typeof import('../serve/chat.ts').openChat>): Promise<Chat> {
   return await (await import('../serve/chat.ts')).openChat(...given)
-}
-
-/** Chats first: what they are answering needs the model. */
-async function stopAll(server: RunningServer, chat: Chat | undefined): Promise<void> {
-  await chat?.stop(CHAT_GRACE_MS)
-  await server.close()
 }
 
 /** Each line works as it stands, in another shell too. */

@@ -3,6 +3,7 @@
 
 import { readSignedBody } from '../chat/body.ts'
 import type { Desk } from '../chat/desk.ts'
+import { countedWebhook } from '../chat/webhook.ts'
 import { wordsFor } from '../words/languages.ts'
 import { firstAnswer, type Surroundings, toldProblem } from './first.ts'
 import { type Incoming, readInteraction } from './interaction.ts'
@@ -29,7 +30,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
   const { desk, platform, report, now = Date.now } = options
   const isSigned = signatureCheck(options.publicKey)
 
-  return async (request) => {
+  return countedWebhook('discord', async (request) => {
     const body = await readSignedBody(request)
     if (!body) return new Response(null, { status: 413 })
     // Discord probes with bad signatures, and takes an address that accepts them away.
@@ -55,5 +56,5 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
     } finally {
       setTimeout(responded, READING_MS)
     }
-  }
+  })
 }

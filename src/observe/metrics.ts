@@ -25,6 +25,22 @@ const METRICS = {
     help: 'Requests turned away, by reason: busy, loading, stopping, restarting, deadline, bad_signature, ...',
     labels: ['reason'],
   },
+  glimpse_http_waiting: {
+    kind: 'gauge',
+    help: 'Asks over HTTP that have not reached the model yet.',
+    labels: [],
+  },
+  glimpse_http_wait_seconds: {
+    kind: 'histogram',
+    help: 'Time an ask over HTTP waited until it was handed to the model.',
+    labels: [],
+    buckets: SECONDS,
+  },
+  glimpse_http_replays_total: {
+    kind: 'counter',
+    help: 'Asks answered once more from memory, for their Idempotency-Key.',
+    labels: [],
+  },
   glimpse_queue_size: { kind: 'gauge', help: 'Asks waiting or under way.', labels: [] },
   glimpse_queue_seconds: {
     kind: 'histogram',
@@ -71,7 +87,7 @@ const METRICS = {
   },
   glimpse_chat_replies_total: {
     kind: 'counter',
-    help: 'Questions of chats that ended, by platform and outcome: answered, problem, silent, stale.',
+    help: 'Questions of chats that ended, by platform and outcome: answered, problem, silent, stale, undelivered.',
     labels: ['platform', 'outcome'],
   },
   glimpse_faults_total: {

@@ -17,6 +17,9 @@ const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{1,70}$/
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
+const COLON = 0x3a
+/** RFC 8259, section 2. */
+const SPACES: ReadonlySet<number | undefined> = new Set([0x20, 0x09, 0x0a, 0x0d])
 
 /** Throws AskError `too_many_words`. */
 export function checkWords(sizeBytes: number): void {
@@ -57,10 +60,12 @@ export function checkForm(body: Uint8Array, boundary: string): void {
 
 /**
  * Counts all of a JSON text but the string of the key `image`, and no further than what is allowed. Whoever writes
- * that key in escapes gets it counted as words. Throws AskError `too_many_words`.
+ * that key in escapes gets it counted as words. Gives the number of keys, as far as the text is JSON. Throws AskError
+ * `too_many_words`.
  */
-export function checkJson(body: Uint8Array): void {
+export function checkJson(body: Uint8Array): number {
   const bytes = bufferOf(body)
+  let keys = 0
   let words = 0
   let at = 0
   let before = ''
@@ -75,7 +80,30 @@ export function checkJson(body: Uint8Array): void {
     checkWords(words)
     before = end - start === 'image'.length ? bytes.toString('latin1', start, end) : ''
     at = end + 1
+    if (isKeyEnd(bytes, at)) keys++
   }
+  return keys
+}
+
+/** Whether what stood before is the key of a value: a colon comes next. */
+function isKeyEnd(bytes: Buffer, at: number): boolean {
+  let next = at
+  while (SPACES.has(bytes[next])) next++
+  return bytes[next] === COLON
+}
+
+/** Keys of a value and of all in it, however deep it is. */
+export function countKeys(value: unknown): number {
+  let keys = 0
+  const open = [value]
+  while (open.length > 0) {
+    const next = open.pop()
+    if (typeof next !== 'object' || next === null) continue
+    const inside = Object.values(next)
+    if (!Array.isArray(next)) keys += inside.length
+    for (const each of inside) open.push(each)
+  }
+  return keys
 }
 
 /** Where the string's closing quote stands, and how many quotes before it are escaped. */

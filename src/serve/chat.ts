@@ -15,6 +15,7 @@ import { slackPlatform } from '../slack/platform.ts'
 import { requestReceiver } from '../slack/receiver.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
+import { DISCORD_PATH, SLACK_PATH } from './paths.ts'
 
 type Handler = (request: Request) => Promise<Response>
 
@@ -30,8 +31,6 @@ export interface Chat {
 }
 
 const HOUR_MS = 3_600_000
-const SLACK_PATH = '/slack/events'
-const DISCORD_PATH = '/discord/interactions'
 
 /** @throws SetupError for settings that do not go together */
 export async function openChat(

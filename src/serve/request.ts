@@ -4,6 +4,8 @@
 //   application/json      image (base64 or data URL), question, history, prompt, stream, settings: {num_beams, ...}
 //   image/*               the picture itself, the other fields in the query string; for a caption only
 //
+// Where either is taken (POST /invocations), a question or a history makes it an answer, else it is a caption.
+//
 // Nobody's URL is fetched here: pictures come as bytes.
 
 import { z } from 'zod'
@@ -11,7 +13,7 @@ import { AskError, BusyError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import type { Ask } from '../job/ask.ts'
 import { generationSettings } from '../run/settings.ts'
-import { boundaryOf, checkForm, checkJson, checkWords, MAX_WORDS_BYTES } from './bounds.ts'
+import { boundaryOf, checkForm, checkJson, checkWords, countKeys, MAX_WORDS_BYTES } from './bounds.ts'
 
 const MIB = 1024 * 1024
 /** Four characters carry three bytes (RFC 4648, section 4). */
@@ -20,6 +22,9 @@ const BASE64_OVERHEAD = 4 / 3
 const MAX_CHARACTERS = 2_000
 /** The language model reads the last few at best. */
 const MAX_TURNS = 100
+/** Who sends a body slower than this, after the first seconds, is not on a bad line but holds a place on purpose. */
+const SLOW_START_MS = 10_000
+const SLOWEST_BYTES_PER_MS = 16
 /** So many faults are named in one answer. */
 const MAX_FAULTS = 5
 
@@ -46,8 +51,11 @@ const answerFields = captionFields.extend({
 
 const SETTINGS = Object.keys(generationSettings.shape)
 
+export type Task = 'caption' | 'answer'
+
 export interface Wanted {
   ask: Ask
+  task: Task
   /** Server-sent events instead of one JSON body. */
   stream: boolean
 }
@@ -56,8 +64,9 @@ export interface Wanted {
  * Reads and checks the whole request.
  * @throws AskError with words for whoever asks; BusyError `cancelled` when the client leaves halfway.
  */
-export async function readAsk(request: Request, want: 'caption' | 'answer'): Promise<Wanted> {
-  const { fields, flat } = await readFields(request, want)
+export async function readAsk(request: Request, either: Task | 'either'): Promise<Wanted> {
+  const { fields, flat } = await readFields(request, either)
+  const want = either === 'either' ? taskOf(fields) : either
   if (want === 'caption' && ('question' in fields || 'history' in fields)) {
     throw new AskError('bad_field', 'POST /v1/caption takes no question. Send it to POST /v1/answer.')
   }
@@ -70,7 +79,17 @@ export async function readAsk(request: Request, want: 'caption' | 'answer'): Pro
   if (ask.image.length === 0) throw noPicture()
   if (ask.image.length > MAX_PICTURE_BYTES) throw tooLarge()
   if (want === 'answer') checkQuestion(ask)
-  return { ask, stream: stream ?? request.headers.get('accept')?.includes('text/event-stream') ?? false }
+  return {
+    ask,
+    task: want,
+    stream: stream ?? request.headers.get('accept')?.includes('text/event-stream') ?? false,
+  }
+}
+
+/** An empty question is none, as a form sends it that nobody filled in. */
+function taskOf(fields: Record<string, unknown>): Task {
+  if (typeof fields['question'] === 'string' && fields['question'].trim() === '') delete fields['question']
+  return 'question' in fields || 'history' in fields ? 'answer' : 'caption'
 }
 
 function checkQuestion(ask: Ask): void {
@@ -92,10 +111,10 @@ interface Fields {
   flat: boolean
 }
 
-async function readFields(request: Request, want: 'caption' | 'answer'): Promise<Fields> {
+async function readFields(request: Request, want: Task | 'either'): Promise<Fields> {
   const type = request.headers.get('content-type') ?? ''
   const query = [...new URL(request.url).searchParams]
-  if (want === 'caption' && /^(image\/|application\/octet-stream)/i.test(type)) {
+  if (want !== 'answer' && /^(image\/|application\/octet-stream)/i.test(type)) {
     const image = await readBytes(request, MAX_PICTURE_BYTES)
     return { fields: { ...fromPairs(query), image }, flat: true }
   }
@@ -112,7 +131,7 @@ async function readFields(request: Request, want: 'caption' | 'answer'): Promise
   throw new AskError(
     'wrong_type',
     'Expected the content type multipart/form-data (with a file in the field image) or application/json ' +
-      `${want === 'caption' ? 'or image/* ' : ''}but got another or none.`,
+      `${want === 'answer' ? '' : 'or image/* '}but got another or none.`,
   )
 }
 
@@ -122,10 +141,13 @@ async function readBytes(request: Request, limitBytes: number): Promise<Uint8Arr
   const chunks: Uint8Array[] = []
   let size = 0
   const reader = request.body?.getReader()
+  const startedAt = performance.now()
   while (reader) {
-    const { done, value } = await reader.read().catch((cause: unknown) => {
+    const read = reader.read().catch((cause: unknown) => {
       throw new BusyError('cancelled', 'The client left before its request was complete.', { cause })
     })
+    const spentMs = performance.now() - startedAt
+    const { done, value } = await within(read, SLOW_START_MS + size / SLOWEST_BYTES_PER_MS - spentMs)
     if (done) break
     size += value.length
     // Not cancelled: that would close the connection before the refusal is read. The server drains it.
@@ -139,6 +161,17 @@ async function readBytes(request: Request, limitBytes: number): Promise<Uint8Arr
     at += chunk.length
   }
   return whole
+}
+
+async function within<T>(read: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const message = `Expected the body at ${SLOWEST_BYTES_PER_MS} kB a second or more but it came slower. Send a smaller picture.`
+      reject(new AskError('too_slow', message))
+    }, ms)
+  })
+  return await Promise.race([read, late]).finally(() => clearTimeout(timer))
 }
 
 async function fromForm(body: Uint8Array, type: string): Promise<Record<string, unknown>> {
@@ -186,7 +219,7 @@ function fromPairs(pairs: [string, unknown][]): Record<string, unknown> {
 }
 
 function fromJson(body: Uint8Array): Record<string, unknown> {
-  checkJson(body)
+  const keys = checkJson(body)
   let parsed: unknown
   try {
     parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
@@ -196,6 +229,10 @@ function fromJson(body: Uint8Array): Record<string, unknown> {
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new AskError('bad_json', 'Expected a JSON object with the field image.')
+  }
+  // JSON.parse takes the last of two, and whoever looked at the body before us may have taken the first.
+  if (countKeys(parsed) !== keys) {
+    throw new AskError('bad_json', 'Expected each key of the JSON once but one of them comes twice.')
   }
   const fields = { ...parsed } as Record<string, unknown>
   if (fields.image !== undefined) fields.image = fromBase64(fields.image)

@@ -1,43 +1,61 @@
 // HTTP: a Request comes in, a Response goes out. The same app serves Node, Lambda and tests.
 //
 //   POST /v1/caption, /v1/answer   request.ts says what they take; job/ask.ts what they give (Reply)
+//   POST /invocations              the same, for SageMaker: an answer when there is a question, else a caption
 //   GET  /v1/model                 name, precision, what it can see
-//   GET  /healthz, /readyz         the process lives; the model can answer
+//   GET  /metrics                  Prometheus' text format
+//   GET  /healthz, /readyz, /ping, /v2/health/live, /v2/health/ready   see health.ts
 //   GET  /                         the page
 //   POST /slack/events, /discord/interactions   where these platforms are set up to call here
 //
-// An ask takes its place before its body is read, so that a crowd costs neither memory nor time.
+// Whoever is to be let in is decided in this order: health checks always; chat platforms by their signature; with a token
+// set, /v1, /invocations and /metrics by the token and the page's files always; without one, see guard.ts.
 
-import { Hono } from 'hono'
-import { AskError, BusyError, consequenceOf, isKnown } from '../errors.ts'
+import { type Context, Hono, type MiddlewareHandler } from 'hono'
+import { AskError, BusyError, isKnown } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
-import { eventStream } from './events.ts'
+import { metricsText } from '../observe/metrics.ts'
+import { reportAs } from '../observe/report.ts'
+import type { Store } from '../store/store.ts'
+import { accounted, countRefusal } from './account.ts'
+import { openAsks } from './asks.ts'
 import { guard, securityHeaders } from './guard.ts'
+import { HEALTH_PATHS, health } from './health.ts'
 import { page } from './page.ts'
-import { problemOf, problemResponse } from './problem.ts'
-import { readAsk } from './request.ts'
+import { problemResponse, statusOf } from './problem.ts'
+import { tenantOf } from './tenant.ts'
+import { tokenCheck } from './token.ts'
 
 export interface AppOptions {
-  /** Asks that may wait besides the one that runs; one more is told to come back. Default 8. */
+  /** Asks that may wait besides those the engine has; one more is told to come back. Default 8. */
   maxQueue?: number
+  /** Asks the engine gets at the same time: as many as it answers in one go. Default 1. */
+  atOnce?: number
   /** Names this server is reached by besides localhost and addresses in digits; `*` takes any. */
   hosts?: readonly string[]
+  /** What whoever asks has to send (Authorization: Bearer). Absent or empty: nothing. */
+  token?: string
+  /** Where anybody can reach this, as on Lambda: without a token everything below /v1 is refused. */
+  requireToken?: boolean
   /** Past it a run ends with BusyError `deadline`. Default: the engine's own. */
   deadlineMs?: number
   /** Once aborted, nothing new is taken and /readyz says so. */
   stopping?: AbortSignal
+  /** Once aborted, what still runs ends with BusyError `stopping`. */
+  cutting?: AbortSignal
+  /** Where answers are kept for their Idempotency-Key, for several processes. Default: in this one. */
+  store?: Store
+  /** Where a request came from, out of what the server hands to `fetch` beside it. */
+  addressOf?: (env: unknown) => string | undefined
   /** What chat platforms call, by path; each checks a signature, whatever the host is called. */
   handlers?: Readonly<Record<string, (request: Request) => Promise<Response>>>
-  /** Is told of every failure that is not the asker's. Default: standard error. */
+  /** Is told of every failure that is not the asker's. Default: the log. */
   report?: (error: unknown) => void
 }
 
 const DEFAULT_MAX_QUEUE = 8
-/** Before the first reply nothing is known about how long one takes. */
-const FIRST_GUESS_MS = 2_000
-/** Weight of the newest reply in the mean that Retry-After is made from. */
-const NEWEST = 0.3
-const MAX_RETRY_AFTER_S = 60
+/** What a token opens, where there is one. */
+const PROTECTED = ['/v1/*', '/invocations', '/metrics']
 
 /**
  * The whole HTTP face.
@@ -45,66 +63,55 @@ const MAX_RETRY_AFTER_S = 60
  * @example const response = await createApp(engine).fetch(new Request('http://localhost/healthz'))
  */
 export function createApp(engine: Engine | Promise<Engine>, options: AppOptions = {}): Hono {
-  const maxQueue = options.maxQueue ?? DEFAULT_MAX_QUEUE
-  const report = options.report ?? ((error: unknown) => console.error(error))
+  const { stopping, report = reportAs('request_failed') } = options
   const door = openDoor(engine)
-  let reading = 0
-  let meanMs = FIRST_GUESS_MS
-
-  const retryAfterS = () => Math.min(MAX_RETRY_AFTER_S, Math.max(1, Math.ceil(meanMs / 1000)))
+  const token = tokenCheck(options.token, options.requireToken)
   const failed = (error: unknown) => {
-    if (consequenceOf(error).status === 500) report(error)
+    if ([500, 502].includes(statusOf(error))) report(error)
+    else countRefusal(error)
   }
-
-  function enter(): Engine {
-    if (options.stopping?.aborted)
-      throw new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
-    const open = door()
-    const ahead = open.load + reading
-    if (ahead <= maxQueue) return open
-    throw new BusyError(
-      'busy',
-      `Glimpse is busy: ${ahead} others are ahead and this would be number ${ahead + 1}. ` +
-        `Try again in ${retryAfterS()} s.`,
-    )
+  const open = () => {
+    if (stopping?.aborted) throw new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
+    return door()
   }
-
-  async function take(request: Request, want: 'caption' | 'answer'): Promise<Response> {
-    const open = enter()
-    reading++
-    const { ask, stream } = await readAsk(request, want).finally(() => reading--)
-    const run = async (hooks: Parameters<Engine['answer']>[1]) => {
-      const reply = await open.answer({ ...ask, deadlineMs: options.deadlineMs }, hooks)
-      meanMs += NEWEST * (reply.timings_ms.total - reply.timings_ms.queue - meanMs)
-      return reply
-    }
-    if (stream) return eventStream(run, request.signal, failed)
-    return Response.json(await run({ signal: request.signal }), { headers: { 'cache-control': 'no-store' } })
+  const asks = openAsks({
+    open,
+    maxQueue: options.maxQueue ?? DEFAULT_MAX_QUEUE,
+    atOnce: options.atOnce ?? 1,
+    deadlineMs: options.deadlineMs,
+    cutting: options.cutting,
+    store: options.store,
+    failed,
+  })
+  const refuse = (error: unknown, headers?: HeadersInit) => {
+    failed(error)
+    return problemResponse(error, asks.retryAfterS(error), headers)
   }
+  const checkToken: MiddlewareHandler = async (c, next) => {
+    token.check(c.req.raw.headers)
+    await next()
+  }
+  const tenant = ({ req, env }: Context) =>
+    tenantOf({ address: options.addressOf?.(env), headers: req.raw.headers, isTrusted: token.isSet })
 
   const app = new Hono()
   app.use(securityHeaders())
-  app.onError((error) => {
-    failed(error)
-    return problemResponse(error, retryAfterS())
-  })
+  app.use(accounted(HEALTH_PATHS, stopping))
+  app.onError((error) => refuse(error))
+  app.route('/', health({ open, waiting: asks.waiting }))
   for (const [path, handle] of Object.entries(options.handlers ?? {}))
     app.post(path, (c) => handle(c.req.raw))
-  app.use(guard(options.hosts ?? []))
+  for (const path of PROTECTED) app.use(path, checkToken)
+  // A foreign page cannot know the token, so with one it does not matter by which name this server is called.
+  if (!token.isSet) app.use(guard(options.hosts ?? []))
 
-  app.post('/v1/caption', (c) => take(c.req.raw, 'caption'))
-  app.post('/v1/answer', (c) => take(c.req.raw, 'answer'))
+  app.post('/v1/caption', (c) => asks.take(c.req.raw, 'caption', tenant(c)))
+  app.post('/v1/answer', (c) => asks.take(c.req.raw, 'answer', tenant(c)))
+  app.post('/invocations', (c) => asks.take(c.req.raw, 'either', tenant(c)))
   app.get('/v1/model', (c) => c.json(door().model))
-  app.get('/healthz', (c) => c.json({ alive: true }))
-  app.get('/readyz', (c) => {
-    if (options.stopping?.aborted) return c.json({ ready: false, reason: 'Glimpse is stopping.' }, 503)
-    try {
-      const { model, load, ready } = door()
-      if (!ready) return c.json({ ready, reason: 'The model stopped and is being started again.' }, 503)
-      return c.json({ ready, model: model.name, load })
-    } catch (error) {
-      return c.json({ ready: false, reason: problemOf(error).error.message }, 503)
-    }
+  app.get('/metrics', async (c) => {
+    const { text, contentType } = await metricsText()
+    return c.body(text, 200, { 'content-type': contentType })
   })
   app.route('/', page())
   app.notFound((c) => {
@@ -112,11 +119,11 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     if (known.length === 0) {
       const message =
         'Nothing is at this address. There are POST /v1/caption, POST /v1/answer, GET /v1/model and GET /.'
-      return problemResponse(new AskError('not_found', message), 0)
+      return refuse(new AskError('not_found', message))
     }
     const allow = known.map((route) => route.method).join(', ')
     const message = `Expected the method ${allow} at ${c.req.path} but got another.`
-    return problemResponse(new AskError('wrong_method', message), 0, { allow })
+    return refuse(new AskError('wrong_method', message), { allow })
   })
   return app
 }

@@ -1,35 +1,54 @@
 // The app on a port of this machine. By default nobody outside the machine reaches it.
 
-import type { Server, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
-import { SetupError } from '../errors.ts'
+import { AskError, SetupError } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
+import { log } from '../observe/log.ts'
+import { count } from '../observe/metrics.ts'
+import { problemOf } from './problem.ts'
 import { type AppOptions, createApp } from './routes.ts'
 
-export interface ServerOptions extends Omit<AppOptions, 'stopping'> {
+export interface ServerOptions extends Omit<AppOptions, 'stopping' | 'cutting' | 'addressOf'> {
   /** Default 127.0.0.1; 0.0.0.0 in a container. */
   host?: string
   /** Default 8080; 0 takes a free one. */
   port?: number
-  /** How long `close()` waits for running asks. Default 8 s: Cloud Run and docker kill after 10 s. */
+  /** How long `close()` takes at most, all in all. Default 8 s: Cloud Run and docker kill after 10 s. */
   graceMs?: number
+  /** What else ends while the last asks are answered, and needs the engine for it: the chats. */
+  alongside?: (graceMs: number) => Promise<void>
+  /** By when a request's headers, and all of it, must have come. Defaults 10 s and 60 s. */
+  headersMs?: number
+  requestMs?: number
 }
 
 export interface RunningServer {
   /** `http://127.0.0.1:8080`, to be opened in a browser. */
   url: string
   port: number
-  /** Stops accepting, lets running asks finish up to `graceMs`, cancels the rest, closes the engine. */
+  /**
+   * Says to health checks and new asks that it stops, lets running asks finish, cancels the rest (503) and closes the
+   * engine, all within `graceMs`.
+   */
   close(): Promise<void>
 }
 
 const DEFAULT_HOST = '127.0.0.1'
 const DEFAULT_PORT = 8080
 const DEFAULT_GRACE_MS = 8_000
+/** Of the grace, what asks may take; after it they are cancelled, and the engine has the rest to close. */
+const ASKS_SHARE = 0.8
+/** For the answers that say so to get out. */
+const LAST_WORDS_MS = 300
+/** A healthy engine closes in less, however little of the grace is left. */
+const ENGINE_MS = 200
 /** Slow senders hold a place in the queue: their headers, and all of their request, must come within these. */
 const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 60_000
+/** Node looks for slow senders every 30 s otherwise. */
+const CHECK_MS = 1_000
 /** How often it is looked whether the last answer is out while stopping. */
 const SWEEP_MS = 20
 
@@ -42,17 +61,26 @@ export async function startServer(
   engine: Engine | Promise<Engine>,
   options: ServerOptions = {},
 ): Promise<RunningServer> {
-  const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = DEFAULT_GRACE_MS, ...appOptions } = options
+  const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = DEFAULT_GRACE_MS, ...rest } = options
+  const { headersMs = HEADERS_TIMEOUT_MS, requestMs = REQUEST_TIMEOUT_MS, alongside, ...appOptions } = rest
   const stopping = new AbortController()
+  const cutting = new AbortController()
   const app = createApp(engine, {
     ...appOptions,
     hosts: [...(appOptions.hosts ?? []), host],
     stopping: stopping.signal,
+    cutting: cutting.signal,
+    addressOf: (env) => (env as { incoming?: IncomingMessage }).incoming?.socket.remoteAddress,
   })
   const server = createAdaptorServer({
     fetch: app.fetch,
-    serverOptions: { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+    serverOptions: {
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(CHECK_MS, headersMs),
+    },
   }) as Server
+  server.on('clientError', refuse)
   const answering = new Set<ServerResponse>()
   server.on('request', (_, response) => {
     answering.add(response)
@@ -60,13 +88,30 @@ export async function startServer(
   })
 
   const taken = await listen(server, host, port)
-  let closing: Promise<void> | undefined
+  if (!isLocal(host) && !appOptions.token) log.warn('no_api_token', openToAll(host))
+
   const stop = async () => {
+    const endsAt = performance.now() + graceMs
+    log.info('stopping', { asks: answering.size })
     stopping.abort()
-    await drain(server, answering, graceMs)
-    const open = await Promise.resolve(engine).catch(() => undefined)
-    await open?.close()
+    const others = alongside?.(graceMs * ASKS_SHARE)
+    // Still listening: whoever comes now is told to go elsewhere, not cut off.
+    const isDone = () => answering.size === 0
+    await Promise.all([
+      until(isDone, graceMs * ASKS_SHARE),
+      before(others, performance.now() + graceMs * ASKS_SHARE),
+    ])
+    if (!isDone()) {
+      cutting.abort()
+      await until(isDone, LAST_WORDS_MS)
+    }
+    server.close()
+    server.closeAllConnections()
+    // One that is stuck in a long native call, or still opening, is left to the end of the process.
+    const closed = Promise.resolve(engine).then((open) => open.close())
+    await before(closed, Math.max(endsAt, performance.now() + ENGINE_MS))
   }
+  let closing: Promise<void> | undefined
   return {
     url: `http://${reachable(host)}:${taken}`,
     port: taken,
@@ -102,16 +147,63 @@ function cannotListen(cause: NodeJS.ErrnoException, host: string, port: number):
   }
 }
 
-/** Resolves when the last answer is out; past the bound the rest are cut, which aborts their runs. */
-async function drain(server: Server, answering: ReadonlySet<unknown>, graceMs: number): Promise<void> {
-  // Browsers hold connections open that carry nothing, even ones that never did: they are not waited for.
-  const sweep = setInterval(() => {
-    if (answering.size === 0) server.closeAllConnections()
-  }, SWEEP_MS)
-  const bound = setTimeout(() => server.closeAllConnections(), graceMs)
-  await new Promise((resolve) => server.close(resolve))
-  clearInterval(sweep)
-  clearTimeout(bound)
+/** What is no HTTP, or comes too slowly, never becomes a request: it is answered and counted here. */
+function refuse(cause: NodeJS.ErrnoException, socket: Socket): void {
+  const { status, error } = faultOf(cause.code)
+  // The client left, or is in the middle of an answer.
+  const isBroken = cause.code === 'ECONNRESET' || !socket.writable
+  if (!isBroken) count('glimpse_rejected_total', { reason: error.code })
+  if (isBroken || isAnswered(socket)) return void socket.destroy()
+  const body = JSON.stringify(problemOf(error))
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'connection: close',
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
+}
+
+/** As Node's own handler tells it (lib/_http_server.js, socketOnError); its types do not know the field. */
+function isAnswered(socket: Socket): boolean {
+  return (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage?.headersSent === true
+}
+
+function faultOf(code: string | undefined): { status: number; error: AskError } {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return { status: 431, error: new AskError('headers_too_large', 'Expected at most 16 KiB of headers.') }
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return { status: 408, error: new AskError('too_slow', 'Expected the request sooner. Send it again.') }
+    default:
+      return { status: 400, error: new AskError('bad_http', 'Expected HTTP but could not read it.') }
+  }
+}
+
+async function until(isSo: () => boolean, ms: number): Promise<void> {
+  const endsAt = performance.now() + ms
+  while (!isSo() && performance.now() < endsAt) await new Promise((resolve) => setTimeout(resolve, SWEEP_MS))
+}
+
+/** What fails while stopping is told where it is made. */
+async function before(work: Promise<void> | undefined, endsAt: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, endsAt - performance.now()))
+  })
+  await Promise.race([Promise.resolve(work).catch(() => {}), late])
+  clearTimeout(timer)
+}
+
+function isLocal(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
+}
+
+function openToAll(host: string): SetupError {
+  return new SetupError(
+    'no_api_token',
+    `Listening on ${host} without a token: whoever reaches this port may ask. Set GLIMPSE_API_TOKEN, or see that only the platform reaches it.`,
+  )
 }
 
 /** An address to listen on is not always one to go to. */

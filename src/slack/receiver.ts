@@ -4,6 +4,7 @@
 
 import type { App, Receiver, ReceiverEvent } from '@slack/bolt'
 import { readSignedBody } from '../chat/body.ts'
+import { countedWebhook } from '../chat/webhook.ts'
 import { isSignedBySlack } from './signature.ts'
 
 export interface RequestReceiver extends Receiver {
@@ -35,7 +36,7 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
     },
     start: async () => undefined,
     stop: async () => undefined,
-    async handle(request) {
+    handle: countedWebhook('slack', async (request) => {
       const raw = await readSignedBody(request)
       if (!raw) return new Response(null, { status: 413 })
       const headers = {
@@ -57,7 +58,7 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
       return outcome.kind === 'acknowledged'
         ? responseOf(outcome.answer)
         : new Response(null, STATUS[outcome.kind])
-    },
+    }),
   }
 }
 

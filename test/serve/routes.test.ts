@@ -1,10 +1,13 @@
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { ArtifactError, AskError, BusyError, SetupError, UpstreamError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import type { Reply } from '../../src/job/ask.ts'
+import { logAs } from '../../src/observe/log.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
+
+beforeAll(() => logAs('json', { write: () => {} }))
 
 const MIB = 1024 * 1024
 const base64 = Buffer.from(PNG).toString('base64')
@@ -307,7 +310,8 @@ describe('a hostile or mistaken body', () => {
 describe('a failure', () => {
   const cases: [unknown, number, boolean][] = [
     [new AskError('damaged_picture', 'words'), 422, false],
-    [new BusyError('busy', 'words'), 503, true],
+    [new BusyError('busy', 'words'), 429, true],
+    [new BusyError('restarting', 'words'), 503, true],
     [new BusyError('deadline', 'words'), 504, true],
     [new UpstreamError('hub', 'words'), 502, true],
     [new SetupError('no_model', 'words'), 500, false],
@@ -390,14 +394,15 @@ test('a client who leaves aborts the run', async () => {
 
 describe('the queue', () => {
   test('takes one that runs and maxQueue that wait, and tells the next its place and when to come back', async () => {
-    const { engine, json } = serve({ maxQueue: 2 })
+    const { engine, json, send } = serve({ maxQueue: 2 })
     engine.hold()
     const taken = [1, 2, 3].map(() => json('/v1/caption', { image: base64 }))
-    await vi.waitFor(() => expect(engine.load).toBe(3))
+    const load = async () => ((await (await send('/readyz')).json()) as { load: number }).load
+    await vi.waitFor(async () => expect([await load(), engine.load]).toEqual([3, 1]))
     const refused = await json('/v1/caption', { image: base64 })
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
     const { status, code, retry, message } = await problem(refused)
-    expect({ status, code, retry }).toEqual({ status: 503, code: 'busy', retry: true })
+    expect({ status, code, retry }).toEqual({ status: 429, code: 'busy', retry: true })
     expect(message).toMatch(/number 4/)
     engine.release()
     for (const response of await Promise.all(taken)) expect(response.status).toBe(200)
@@ -414,7 +419,7 @@ describe('the queue', () => {
     })
     const init = { method: 'POST', body: slow, headers: { 'content-type': 'image/png' }, duplex: 'half' }
     const first = send('/v1/caption', init as RequestInit)
-    expect((await json('/v1/caption', { image: base64 })).status).toBe(503)
+    expect((await json('/v1/caption', { image: base64 })).status).toBe(429)
     finish()
     expect((await first).status).toBe(400)
     expect((await json('/v1/caption', { image: base64 })).status).toBe(200)

@@ -1,11 +1,14 @@
 // Over real sockets: what a Request alone cannot show.
 
 import { request } from 'node:http'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { SetupError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
+import { logAs } from '../../src/observe/log.ts'
 import { type RunningServer, type ServerOptions, startServer } from '../../src/serve/server.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
+
+beforeAll(() => logAs('json', { write: () => {} }))
 
 const running: RunningServer[] = []
 afterEach(async () => {
@@ -43,13 +46,17 @@ test('an address of another machine is a SetupError', async () => {
   await expect(startServer(doubleEngine(), { port: 0, host: '192.0.2.1' })).rejects.toThrow(/192.0.2.1/)
 })
 
-test('closing lets the running ask finish, takes no other, then closes the engine, once', async () => {
+test('closing lets the running ask finish, sends others away, then closes the engine, once', async () => {
   const { engine, server, caption } = await start()
   engine.hold()
   const last = caption()
   await vi.waitFor(() => expect(engine.load).toBe(1))
   const closed = Promise.all([server.close(), server.close()])
-  await expect(caption()).rejects.toThrow()
+  const ping = await fetch(`${server.url}/ping`)
+  expect([ping.status, ping.headers.get('connection')]).toEqual([503, 'close'])
+  const late = await caption()
+  expect([late.status, late.headers.get('connection')]).toEqual([503, 'close'])
+  expect(Number(late.headers.get('retry-after'))).toBeGreaterThan(0)
   expect(engine.closed).toBe(false)
   engine.release()
   expect(await (await last).json()).toMatchObject({ text: CAPTION })
@@ -57,15 +64,16 @@ test('closing lets the running ask finish, takes no other, then closes the engin
   expect(engine.closed).toBe(true)
 })
 
-test('closing cancels what runs past the grace', async () => {
+test('closing answers 503 to what runs past the grace', async () => {
   const { engine, server, caption } = await start({ graceMs: 50 })
   engine.hold()
   const last = caption()
-  last.catch(() => {})
   await vi.waitFor(() => expect(engine.load).toBe(1))
   await server.close()
-  await expect(last).rejects.toThrow()
-  await vi.waitFor(() => expect(engine.aborted).toBe(1))
+  const response = await last
+  expect(response.status).toBe(503)
+  expect(await response.json()).toMatchObject({ error: { code: 'stopping', retry: true } })
+  expect(engine.aborted).toBe(1)
   expect(engine.closed).toBe(true)
 })
 

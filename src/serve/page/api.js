@@ -1,11 +1,20 @@
 // The server's side of the page: one ask as a stream of text pieces, and errors a person can act on.
 
-/** What went wrong, in words; `retry` when the same may work in a moment. */
+/** What went wrong, in words; `retry` when the same may work in a moment, `locked` when it takes a token first. */
 export class Trouble extends Error {
-  constructor(message, retry) {
+  constructor(message, retry, locked = false) {
     super(message)
     this.retry = retry
+    this.locked = locked
   }
+}
+
+/** Kept until the tab is closed. */
+const TOKEN = 'glimpse-token'
+
+/** @param {string} token sent with all that is asked from now on */
+export function setToken(token) {
+  sessionStorage.setItem(TOKEN, token)
 }
 
 /** @returns {Promise<{name: string, precision: string, about?: {sees?: string, nouns?: string[], examples?: string[]}}>} */
@@ -42,8 +51,10 @@ export async function fetchReply({ image, question, history, signal, onToken }) 
 }
 
 async function reach(path, init) {
+  const token = sessionStorage.getItem(TOKEN)
+  const headers = token ? { authorization: `Bearer ${token}` } : {}
   try {
-    return await fetch(path, init)
+    return await fetch(path, { ...init, headers })
   } catch (error) {
     if (error.name === 'AbortError') throw error
     throw new Trouble(
@@ -56,6 +67,7 @@ async function reach(path, init) {
 async function troubleOf(response) {
   const problem = await response.json().catch(() => undefined)
   const message = problem?.error?.message ?? `The server answered with status ${response.status}.`
+  if (response.status === 401) return new Trouble(message, true, true)
   return new Trouble(message, problem?.error?.retry ?? response.status >= 500)
 }
 

@@ -1,6 +1,6 @@
 // The page: a picture in, its caption out, then questions. A new picture starts a new thread.
 
-import { fetchModel, fetchReply } from './api.js'
+import { fetchModel, fetchReply, setToken } from './api.js'
 
 /** More would push the picture off a small screen. */
 const MAX_EXAMPLES = 4
@@ -222,6 +222,7 @@ async function run({ question, words, trouble, cost, again }) {
   } catch (error) {
     if (thread !== mine) return undefined
     words.hidden = words.textContent === ''
+    if (error.locked) askForToken(error.message)
     if (!question && !error.retry) refuse(error.message)
     else if (running.signal.aborted) showTrouble(trouble, 'Stopped.', again)
     else showTrouble(trouble, error.message, error.retry ? again : undefined)
@@ -289,10 +290,27 @@ async function introduce() {
     at('nouns').querySelector('p').textContent = nouns.join(', ')
     if (thread && !at('composer').hidden) showExamples()
   } catch (error) {
+    if (error.locked) return askForToken(error.message)
     at('model').textContent = error.message
     if (error.retry) setTimeout(introduce, MODEL_RETRY_MS)
   }
 }
+
+// A server that answers only those who know its token.
+
+function askForToken(message) {
+  at('lock-why').textContent = message
+  at('lock').hidden = false
+  at('token').focus()
+}
+
+at('lock').addEventListener('submit', (event) => {
+  event.preventDefault()
+  setToken(at('token').value.trim())
+  at('token').value = ''
+  at('lock').hidden = true
+  introduce()
+})
 
 if (/Mac|iPhone|iPad/.test(navigator.platform)) document.querySelector('#paste-hint kbd').textContent = '⌘'
 introduce()

@@ -1,0 +1,189 @@
+// An ask over HTTP: a place in the line, then its body, then its turn at the model, then the answer. routes.ts says where
+// they come in, request.ts what they look like.
+
+import { createHash } from 'node:crypto'
+import { BusyError, isKnown, UpstreamError } from '../errors.ts'
+import type { Ask, Reply, TimingsMs } from '../job/ask.ts'
+import type { Engine, Hooks } from '../job/engine.ts'
+import { log } from '../observe/log.ts'
+import { count, observe, setTo } from '../observe/metrics.ts'
+import type { Store } from '../store/store.ts'
+import { codeOf } from './account.ts'
+import { eventStream } from './events.ts'
+import { openLine, type Place, secondsOf } from './line.ts'
+import { keyOf, type Outcome, openOnce } from './once.ts'
+import { readAsk, type Task, type Wanted } from './request.ts'
+
+export interface AsksOptions {
+  /** The engine, or why there is none. */
+  open: () => Engine
+  maxQueue: number
+  atOnce: number
+  deadlineMs?: number
+  /** What still runs when it is aborted ends with BusyError `stopping`. */
+  cutting?: AbortSignal
+  /** Where answers are kept for their Idempotency-Key; without it in this process. */
+  store?: Store
+  /** Is told of what fails after the response began. */
+  failed: (error: unknown) => void
+}
+
+export interface Asks {
+  /** @throws whatever the ask ends in before its response begins */
+  take(request: Request, want: Task | 'either', tenant: string): Promise<Response>
+  /** When whoever met this error should try again, in whole seconds. */
+  retryAfterS(error: unknown): number
+  /** Asks that have not reached the engine yet. */
+  waiting(): number
+}
+
+/** What is over by itself in a while, and about when. */
+const OVER_IN_MS: Record<string, number> = {
+  loading: 5_000,
+  restarting: 5_000,
+  // Another process takes the place of this one.
+  stopping: 2_000,
+  closing: 2_000,
+}
+
+export function openAsks({ open, maxQueue, atOnce, deadlineMs, cutting, store, failed }: AsksOptions): Asks {
+  const line = openLine({ places: maxQueue, atOnce })
+  const once = openOnce(store)
+  /** Ends each ask under way. */
+  const ends = new Set<() => void>()
+  cutting?.addEventListener('abort', () => {
+    for (const end of ends) end()
+  })
+  const noteWaiting = () => setTo('glimpse_http_waiting', {}, line.waiting)
+
+  const enter = (engine: Engine, tenant: string): Place => {
+    const place = line.enter(tenant, Math.max(0, engine.load - line.running))
+    noteWaiting()
+    return {
+      turn: async (...given) => await place.turn(...given).finally(noteWaiting),
+      leave() {
+        place.leave()
+        noteWaiting()
+      },
+    }
+  }
+
+  /** Waits for its turn, and counts the time as the engine counts that of its own queue. */
+  const ask = async (engine: Engine, place: Place, wanted: Ask, hooks: Hooks & { signal: AbortSignal }) => {
+    const waitedMs = await place.turn(hooks.signal, deadlineMs)
+    observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
+    const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
+    const reply = await engine.answer({ ...wanted, deadlineMs: leftMs }, hooks)
+    return { ...reply, timings_ms: withWait(reply.timings_ms, waitedMs) }
+  }
+
+  const answer = async (
+    engine: Engine,
+    place: Place,
+    { ask: wanted, task }: Wanted,
+    key: string | undefined,
+    { onToken, signal }: Hooks,
+  ): Promise<Outcome> => {
+    // By hand, not AbortSignal.any: a signal that outlives all asks must not keep something of each.
+    const ending = new AbortController()
+    const end = () => ending.abort()
+    ends.add(end)
+    signal?.addEventListener('abort', end)
+    if (signal?.aborted || cutting?.aborted) end()
+    try {
+      const work = () => ask(engine, place, wanted, { onToken, signal: ending.signal })
+      if (key === undefined) return { reply: await work(), isReplay: false }
+      const outcome = await once.run(key, fingerprintOf(wanted, task), ending.signal, work)
+      if (outcome.isReplay) count('glimpse_http_replays_total', {})
+      return outcome
+    } catch (error) {
+      throw cutting?.aborted && codeOf(error) === 'cancelled' ? cutShort() : error
+    } finally {
+      ends.delete(end)
+      signal?.removeEventListener('abort', end)
+      place.leave()
+    }
+  }
+
+  return {
+    async take(request, want, tenant) {
+      const startedAt = performance.now()
+      let task: Task | 'unknown' = want === 'either' ? 'unknown' : want
+      const ended = (outcome: string) => count('glimpse_requests_total', { task, outcome })
+      const counted = async <T>(work: () => Promise<T>): Promise<T> => {
+        try {
+          return await work()
+        } catch (error) {
+          ended(codeOf(error))
+          throw error
+        }
+      }
+      const { engine, place, wanted, key } = await counted(async () => {
+        const engine = open()
+        const place = enter(engine, tenant)
+        try {
+          const key = keyOf(request.headers)
+          const wanted = await readAsk(request, want)
+          task = wanted.task
+          return { engine, place, wanted, key: key && `${tenant} ${key}` }
+        } catch (error) {
+          place.leave()
+          throw error
+        }
+      })
+      const run = (hooks: Hooks) =>
+        counted(async () => {
+          const outcome = await answer(engine, place, wanted, key, hooks)
+          ended('ok')
+          return outcome
+        })
+      if (!wanted.stream) return responseOf(await run({ signal: request.signal }))
+      const streamed = async (hooks: Hooks) => {
+        const { reply } = await run(hooks).finally(() =>
+          log.info('stream_ended', { task, ms: Math.round(performance.now() - startedAt) }),
+        )
+        return reply
+      }
+      return eventStream(streamed, request.signal, failed)
+    },
+    retryAfterS(error) {
+      if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
+        return secondsOf(error.retryAfterMs)
+      return secondsOf((isKnown(error) ? OVER_IN_MS[error.code] : undefined) ?? line.waitMs)
+    },
+    waiting: () => line.waiting,
+  }
+}
+
+function responseOf({ reply, isReplay }: Outcome): Response {
+  const headers: Record<string, string> = { 'cache-control': 'no-store' }
+  if (isReplay) headers['idempotent-replayed'] = 'true'
+  else headers['server-timing'] = serverTiming(reply)
+  return Response.json(reply, { headers })
+}
+
+/** As browsers' developer tools show it (W3C Server Timing). */
+function serverTiming({ timings_ms }: Reply): string {
+  return Object.entries(timings_ms)
+    .map(([stage, ms]) => `${stage};dur=${ms}`)
+    .join(', ')
+}
+
+function withWait(timings: TimingsMs, waitedMs: number): TimingsMs {
+  const sum = (ms: number) => Math.round((ms + waitedMs) * 100) / 100
+  return { ...timings, queue: sum(timings.queue), total: sum(timings.total) }
+}
+
+/** Tells asks apart by what they ask, not by how they were written: a form's boundary is another each time. */
+function fingerprintOf({ image, question, history, prompt, settings }: Ask, task: Task): string {
+  const picture = createHash('sha256')
+    .update(image ?? '')
+    .digest('hex')
+  return createHash('sha256')
+    .update(JSON.stringify([task, picture, question, history, prompt, settings]))
+    .digest('hex')
+}
+
+function cutShort(): BusyError {
+  return new BusyError('stopping', 'Glimpse had to stop before the answer was there. Ask again in a moment.')
+}

@@ -1,0 +1,407 @@
+// What platforms and clients rely on besides the asks themselves: routes.test.ts has those.
+
+import { context, propagation, trace } from '@opentelemetry/api'
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { W3CTraceContextPropagator } from '@opentelemetry/core'
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { BusyError, UpstreamError } from '../../src/errors.ts'
+import { logAs } from '../../src/observe/log.ts'
+import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import type { Problem } from '../../src/serve/problem.ts'
+import { type AppOptions, createApp } from '../../src/serve/routes.ts'
+import type { Store } from '../../src/store/store.ts'
+import { CAPTION, doubleEngine, PNG } from './double.ts'
+
+const base64 = Buffer.from(PNG).toString('base64')
+const TOKEN = 'token-of-this-test'
+let lines: Record<string, unknown>[]
+
+beforeEach(() => {
+  lines = []
+  logAs('json', { write: (line) => void lines.push(JSON.parse(line)) })
+  resetMetrics()
+})
+
+function serve(options: AppOptions = {}) {
+  const engine = doubleEngine()
+  const app = createApp(engine, options)
+  const send = async (path: string, init?: RequestInit) =>
+    await app.fetch(new Request(`http://localhost:8080${path}`, init))
+  const ask = (path: string, body: unknown = { image: base64 }, headers: Record<string, string> = {}) =>
+    send(path, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json', ...headers },
+    })
+  return { engine, app, send, ask }
+}
+
+const problem = async (response: Response) => ((await response.json()) as Problem).error
+
+describe('health', () => {
+  const READY = ['/ping', '/readyz', '/v2/health/ready']
+
+  test('is told under every platform’s path, by any host and without a token', async () => {
+    const { send } = serve({ token: TOKEN })
+    const headers = { host: 'probe.internal' }
+    for (const path of READY) {
+      const response = await send(path, { headers })
+      expect(response.status).toBe(200)
+      expect(await response.json()).toEqual({ ready: true, model: 'double', load: 0 })
+    }
+    for (const path of ['/healthz', '/v2/health/live'])
+      expect((await send(path, { headers })).status).toBe(200)
+  })
+
+  test('is not ready while the model loads, and lives all the same', async () => {
+    const app = createApp(new Promise<never>(() => {}))
+    for (const path of READY) expect((await app.request(path)).status).toBe(503)
+    for (const path of ['/healthz', '/v2/health/live']) expect((await app.request(path)).status).toBe(200)
+  })
+
+  test('is not a line in the log for every probe, unless something is wrong', async () => {
+    await serve().send('/ping')
+    expect(lines).toEqual([])
+    await createApp(new Promise<never>(() => {})).request('/ping')
+    expect(lines).toMatchObject([{ event: 'request', route: '/ping', status: 503 }])
+  })
+})
+
+describe('POST /invocations', () => {
+  test('answers when there is a question and captions when there is none, from any body', async () => {
+    const { send, ask, engine } = serve()
+    expect(await (await ask('/invocations')).json()).toMatchObject({ text: CAPTION })
+    const answered = await ask('/invocations', { image: base64, question: 'What?' })
+    expect(await answered.json()).toMatchObject({ text: 'answer 1 to What?' })
+    const blank = await ask('/invocations', { image: base64, question: ' ' })
+    expect(await blank.json()).toMatchObject({ text: CAPTION })
+    const form = new FormData()
+    form.append('image', new Blob([PNG as BlobPart]))
+    form.append('question', 'Who?')
+    const fromForm = await send('/invocations', { method: 'POST', body: form })
+    expect(await fromForm.json()).toMatchObject({ text: 'answer 1 to Who?' })
+    for (const type of ['image/png', 'application/octet-stream']) {
+      const init = { method: 'POST', body: PNG as BodyInit, headers: { 'content-type': type } }
+      expect(await (await send('/invocations', init)).json()).toMatchObject({ text: CAPTION })
+    }
+    expect(engine.asks).toHaveLength(6)
+    expect(await measured('glimpse_requests_total', { task: 'caption', outcome: 'ok' })).toBe(4)
+    expect(await measured('glimpse_requests_total', { task: 'answer', outcome: 'ok' })).toBe(2)
+  })
+
+  test('with a history and no question says that there is none', async () => {
+    const response = await serve().ask('/invocations', { image: base64, history: [] })
+    expect(await problem(response)).toMatchObject({ code: 'no_question' })
+  })
+
+  test('has the id that SageMaker gave it', async () => {
+    const { ask } = serve()
+    const id = async (headers: Record<string, string>) =>
+      (await ask('/invocations', undefined, headers)).headers.get('x-request-id')
+    expect(await id({ 'x-amzn-sagemaker-inference-id': 'inference-1' })).toBe('inference-1')
+    expect(await id({ 'x-amzn-sagemaker-custom-attributes': 'trace=7' })).toBe('trace=7')
+    expect(await id({ 'x-amzn-sagemaker-custom-attributes': 'a b; c' })).toMatch(/^[\da-f-]{36}$/)
+  })
+})
+
+describe('the token', () => {
+  const PATHS = ['/v1/caption', '/v1/answer', '/invocations']
+
+  test('is needed for asks, the model and metrics, and nothing of them happens without', async () => {
+    const { ask, send, engine } = serve({ token: TOKEN })
+    const refused = [
+      ...(await Promise.all(PATHS.map((path) => ask(path)))),
+      await send('/v1/model'),
+      await send('/metrics'),
+      await send('/v1/model', { headers: { authorization: `Basic ${TOKEN}` } }),
+    ]
+    for (const response of refused) {
+      expect(response.status).toBe(401)
+      expect(response.headers.get('www-authenticate')).toMatch(/^Bearer /)
+      expect(await problem(response)).toMatchObject({ code: 'no_token', retry: false })
+    }
+    const wrong = await ask('/v1/caption', undefined, { authorization: 'Bearer token-of-this-tesT' })
+    expect([wrong.status, (await problem(wrong)).code]).toEqual([401, 'bad_token'])
+    expect(engine.asks).toEqual([])
+    expect(await measured('glimpse_rejected_total', { reason: 'no_token' })).toBe(6)
+    expect(await measured('glimpse_rejected_total', { reason: 'bad_token' })).toBe(1)
+  })
+
+  test('opens them, by whatever name the server is called', async () => {
+    const { ask, send } = serve({ token: TOKEN })
+    const headers = { authorization: `Bearer ${TOKEN}`, host: 'glimpse-abc.a.run.app' }
+    expect((await ask('/v1/caption', undefined, headers)).status).toBe(200)
+    expect((await send('/metrics', { headers })).status).toBe(200)
+  })
+
+  test('is not asked for by the page’s files and chat platforms', async () => {
+    const { send } = serve({ token: TOKEN, handlers: { '/slack/events': async () => new Response('heard') } })
+    expect((await send('/')).status).toBe(200)
+    expect((await send('/api.js')).status).toBe(200)
+    expect(await (await send('/slack/events', { method: 'POST', body: '' })).text()).toBe('heard')
+  })
+
+  test('that is needed and not set lets nobody in, and says what to set', async () => {
+    const { ask, send, engine } = serve({ requireToken: true })
+    for (const response of [
+      ...(await Promise.all(PATHS.map((path) => ask(path)))),
+      await send('/v1/model'),
+    ]) {
+      expect(response.status).toBe(500)
+      expect(await problem(response)).toMatchObject({
+        code: 'no_api_token',
+        message: expect.stringMatching('GLIMPSE_API_TOKEN'),
+      })
+    }
+    expect(engine.asks).toEqual([])
+    expect((await send('/healthz')).status).toBe(200)
+    expect(await measured('glimpse_faults_total', { code: 'no_api_token' })).toBe(4)
+  })
+})
+
+describe('a request', () => {
+  test('keeps its id, or gets one, in the answer, in what went wrong and in the log', async () => {
+    const { ask } = serve()
+    const good = await ask('/v1/caption', undefined, { 'x-request-id': 'my-id:1' })
+    expect(good.headers.get('x-request-id')).toBe('my-id:1')
+    const bad = await ask('/v1/caption', {}, { 'x-request-id': 'not an id' })
+    const made = bad.headers.get('x-request-id')
+    expect(made).toMatch(/^[\da-f-]{36}$/)
+    expect((await problem(bad)).request_id).toBe(made)
+    expect(lines).toMatchObject([
+      { request_id: 'my-id:1', status: 200 },
+      { request_id: made, status: 400 },
+    ])
+  })
+
+  test('is one line: method, route, status and time, never its query', async () => {
+    const { send } = serve()
+    const headers = { 'content-type': 'image/png' }
+    await send('/v1/caption?prompt=a%20secret', { method: 'POST', body: PNG as BodyInit, headers })
+    await send('/somebodys/secret')
+    expect(lines).toMatchObject([
+      { level: 'info', event: 'request', method: 'POST', route: '/v1/caption', status: 200 },
+      { level: 'info', event: 'request', method: 'GET', route: 'unknown', status: 404 },
+    ])
+    expect(JSON.stringify(lines)).not.toMatch('secret')
+  })
+
+  test('is told how long each stage took', async () => {
+    const { headers } = await serve().ask('/v1/caption')
+    expect(headers.get('server-timing')).toMatch(
+      /^queue;dur=[\d.]+, image;dur=3, pixels;dur=5, vision;dur=140/,
+    )
+  })
+
+  test('goes on the trace of whoever sent it', async () => {
+    const exporter = new InMemorySpanExporter()
+    trace.setGlobalTracerProvider(
+      new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
+    )
+    propagation.setGlobalPropagator(new W3CTraceContextPropagator())
+    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+    try {
+      const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+      await serve().ask('/v1/caption', undefined, { traceparent })
+      const [span] = exporter.getFinishedSpans()
+      expect(span).toMatchObject({
+        name: 'POST /v1/caption',
+        parentSpanContext: { spanId: 'b7ad6b7169203331' },
+        attributes: { 'http.response.status_code': 200 },
+      })
+      expect(lines).toMatchObject([{ trace_id: '0af7651916cd43dd8448eb211c80319c' }])
+    } finally {
+      trace.disable()
+      propagation.disable()
+      context.disable()
+    }
+  })
+})
+
+describe('Idempotency-Key', () => {
+  const key = { 'idempotency-key': 'key-1' }
+
+  test('the same ask again has the same answer, and the model runs once', async () => {
+    const { ask, engine } = serve()
+    const first = await ask('/v1/caption', undefined, key)
+    const second = await ask('/v1/caption', undefined, key)
+    expect(await second.json()).toEqual(await first.json())
+    expect([first, second].map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true'])
+    expect(engine.asks).toHaveLength(1)
+    expect(await measured('glimpse_http_replays_total')).toBe(1)
+  })
+
+  test('however it is written: as a form, with another boundary each time', async () => {
+    const { send, engine } = serve()
+    const form = () => {
+      const data = new FormData()
+      data.append('image', new Blob([PNG as BlobPart]))
+      return { method: 'POST', body: data, headers: key }
+    }
+    await send('/v1/caption', form())
+    expect((await send('/v1/caption', form())).headers.get('idempotent-replayed')).toBe('true')
+    expect(engine.asks).toHaveLength(1)
+  })
+
+  test('another ask with the same key is refused, under way and afterwards', async () => {
+    const { ask, engine } = serve()
+    engine.hold()
+    const first = ask('/v1/answer', { image: base64, question: 'a?' }, key)
+    const other = ask('/v1/answer', { image: base64, question: 'b?' }, key)
+    await vi.waitFor(() => expect(engine.load).toBe(1))
+    engine.release()
+    expect((await first).status).toBe(200)
+    const refused = await other
+    expect([refused.status, (await problem(refused)).code]).toEqual([422, 'key_taken'])
+    expect(await measured('glimpse_rejected_total', { reason: 'key_taken' })).toBe(1)
+  })
+
+  test('the second waits for the first, and what failed is tried again', async () => {
+    const { ask, engine } = serve()
+    engine.hold()
+    const both = [ask('/v1/caption', undefined, key), ask('/v1/caption', undefined, key)]
+    await vi.waitFor(() => expect(engine.load).toBe(1))
+    engine.release()
+    expect((await Promise.all(both)).map(({ status }) => status)).toEqual([200, 200])
+    expect(engine.asks).toHaveLength(1)
+
+    const other = { 'idempotency-key': 'key-2' }
+    engine.fail(new BusyError('restarting', 'words'))
+    expect((await ask('/v1/caption', undefined, other)).status).toBe(503)
+    engine.fail(undefined)
+    const again = await ask('/v1/caption', undefined, other)
+    expect([again.status, again.headers.get('idempotent-replayed')]).toEqual([200, null])
+  })
+
+  test('one whose first asker left is answered', async () => {
+    const { app, ask, engine } = serve()
+    engine.hold()
+    const client = new AbortController()
+    const init = { method: 'POST', body: JSON.stringify({ image: base64 }), signal: client.signal }
+    const headers = { 'content-type': 'application/json', ...key }
+    const first = app.fetch(new Request('http://localhost/v1/caption', { ...init, headers }))
+    await vi.waitFor(() => expect(engine.load).toBe(1))
+    const second = ask('/v1/caption', undefined, key)
+    client.abort()
+    expect((await first).status).toBe(499)
+    engine.release()
+    expect((await second).status).toBe(200)
+  })
+
+  test('of another tenant is another key', async () => {
+    const { ask, engine } = serve({ token: TOKEN })
+    const of = (tenant: string) => ({
+      ...key,
+      authorization: `Bearer ${TOKEN}`,
+      'x-glimpse-tenant': tenant,
+    })
+    await ask('/v1/answer', { image: base64, question: 'a?' }, of('a'))
+    expect((await ask('/v1/answer', { image: base64, question: 'b?' }, of('b'))).status).toBe(200)
+    expect(engine.asks).toHaveLength(2)
+  })
+
+  test('holds between processes that share a store', async () => {
+    const store = memoryStore()
+    const [one, two, three] = [serve({ store }), serve({ store }), serve({ store })]
+    one.engine.hold()
+    const first = one.ask('/v1/caption', undefined, key)
+    await vi.waitFor(() => expect(one.engine.load).toBe(1))
+    const second = two.ask('/v1/caption', undefined, key)
+    const other = await three.ask('/v1/answer', { image: base64, question: 'b?' }, key)
+    expect((await problem(other)).code).toBe('key_taken')
+    one.engine.release()
+    expect(await (await second).json()).toEqual(await (await first).json())
+    expect(two.engine.asks).toEqual([])
+  })
+
+  test('that is no key is refused', async () => {
+    const response = await serve().ask('/v1/caption', undefined, { 'idempotency-key': 'a b' })
+    expect(await problem(response)).toMatchObject({ code: 'bad_field' })
+  })
+})
+
+describe('what is turned away', () => {
+  test('for want of room is 429 with a time that grows with the line, and counted', async () => {
+    const { ask, engine } = serve({ maxQueue: 2 })
+    // A first answer, so that it is known how long one takes.
+    engine.hold()
+    setTimeout(engine.release, 400)
+    await ask('/v1/caption')
+    engine.hold()
+    const taken = [1, 2, 3].map(() => ask('/v1/caption'))
+    await vi.waitFor(() => expect(engine.load).toBe(1))
+    const refused = await ask('/v1/caption')
+    expect(refused.status).toBe(429)
+    // Three ahead, 0.4 s each.
+    expect(refused.headers.get('retry-after')).toBe('2')
+    engine.release()
+    await Promise.all(taken)
+    expect(await measured('glimpse_rejected_total', { reason: 'busy' })).toBe(1)
+    expect(await measured('glimpse_requests_total', { outcome: 'busy' })).toBe(1)
+    expect(await measured('glimpse_http_wait_seconds')).toBe(4)
+  })
+
+  test('a flood of one tenant does not keep another out', async () => {
+    const { ask, engine } = serve({ maxQueue: 2, token: TOKEN })
+    const of = (tenant: string) => ({ authorization: `Bearer ${TOKEN}`, 'x-glimpse-tenant': tenant })
+    engine.hold()
+    const flood = [1, 2, 3, 4].map(() => ask('/v1/caption', undefined, of('flood')))
+    await vi.waitFor(() => expect(engine.load).toBe(1))
+    const quiet = ask('/v1/answer', { image: base64, question: 'quiet?' }, of('quiet'))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    engine.release()
+    expect((await quiet).status).toBe(200)
+    expect((await Promise.all(flood)).map(({ status }) => status).sort()).toEqual([200, 200, 200, 429])
+    expect(engine.asks[1]?.question).toBe('quiet?')
+  })
+
+  test('while it waits by its deadline is 504', async () => {
+    const { ask, engine } = serve({ deadlineMs: 30 })
+    engine.hold()
+    void ask('/v1/caption')
+    await vi.waitFor(() => expect(engine.load).toBe(1))
+    const late = await ask('/v1/caption')
+    expect([late.status, (await problem(late)).code]).toEqual([504, 'deadline'])
+    expect(await measured('glimpse_rejected_total', { reason: 'deadline' })).toBe(1)
+    engine.release()
+  })
+
+  test('has in Retry-After what another service said', async () => {
+    const { ask, engine } = serve()
+    engine.fail(new UpstreamError('engine_busy', 'words', { retryAfterMs: 7_100 }))
+    const response = await ask('/v1/caption')
+    expect([response.status, response.headers.get('retry-after')]).toEqual([502, '8'])
+    expect(await measured('glimpse_faults_total', { code: 'engine_busy' })).toBe(1)
+  })
+
+  test('shows in GET /metrics', async () => {
+    const { ask, send } = serve()
+    await ask('/v1/caption', { image: 'AAAA' })
+    const metrics = await send('/metrics')
+    expect(metrics.headers.get('content-type')).toMatch(/^text\/plain/)
+    const text = await metrics.text()
+    expect(text).toContain('glimpse_rejected_total{reason="not_a_picture"} 1')
+    expect(text).toContain('glimpse_requests_total{task="caption",outcome="not_a_picture"} 1')
+  })
+})
+
+afterEach(() => vi.restoreAllMocks())
+
+/** Store's third implementation, as far as keys need it. */
+function memoryStore(): Store {
+  const values = new Map<string, { bytes: Uint8Array; version: string }>()
+  let version = 0
+  const put = (key: string, bytes: Uint8Array) => {
+    values.set(key, { bytes, version: String(++version) })
+    return String(version)
+  }
+  return {
+    read: async (key) => values.get(key),
+    create: async (key, bytes) => (values.has(key) ? undefined : put(key, bytes)),
+    replace: async (key, bytes) => put(key, bytes),
+    remove: async (key) => void values.delete(key),
+    list: async () => [...values.keys()],
+    sweep: async () => {},
+  }
+}
