@@ -1,42 +1,29 @@
-// The function `http`: the app that `glimpse serve` is, for those who have the token.
+// The function `http`: the app that `glimpse serve` is, for those who have the token. Without one stored nobody is
+// answered: an open door would be paid by whoever deployed it.
 
-import { Hono } from 'hono'
-import { SetupError } from '../errors.ts'
-import { problemResponse } from '../serve/problem.ts'
+import type { Hono } from 'hono'
 import { createApp } from '../serve/routes.ts'
+import { openStore } from '../store/open.ts'
 import { openEngine } from './engine.ts'
 import { openConfig, report } from './start.ts'
-
-/** Without a token stored nobody is answered: an open door would be paid by whoever deployed it. */
-export async function openHttp(): Promise<Hono> {
-  const config = await openConfig(['GLIMPSE_API_TOKEN'])
-  if (config.apiToken === '') return closedDoor(config.secrets)
-  const engine = openEngine(config, false)
-  // Not awaited: whoever asks is told that it loads, and whether it failed.
-  engine.catch(report)
-  const { maxQueue, deadlineMs } = config
-  await Promise.race([
-    engine.catch(() => {}),
-    new Promise((resolve) => setTimeout(resolve, STARTS_WITHIN_MS)),
-  ])
-  // API Gateway knows its own name; nothing here listens on a network that a page could reach.
-  return createApp(engine, { maxQueue, deadlineMs, hosts: ['*'], report })
-}
 
 /** Lambda gives a start 10 s; what takes longer is opened while the first asks are told to come back. */
 const STARTS_WITHIN_MS = 8_000
 
-function closedDoor(path: string): Hono {
-  const app = new Hono()
-  app.get('/healthz', (c) => c.json({ alive: true }))
-  app.all('*', () =>
-    problemResponse(
-      new SetupError(
-        'no_api_token',
-        `Expected a token for this API but none is stored. Its operator does: aws ssm put-parameter --type SecureString --name ${path}/GLIMPSE_API_TOKEN --value ...`,
-      ),
-      0,
-    ),
-  )
-  return app
+/** @throws SetupError */
+export async function openHttp(): Promise<Hono> {
+  const config = await openConfig(['GLIMPSE_API_TOKEN'])
+  const engine = openEngine(config, false)
+  // Whoever asks is told why it did not open.
+  engine.catch(report)
+  const { apiToken, maxQueue, deadlineMs, state } = config
+  const [store] = await Promise.all([openStore(state), atMost(engine)])
+  return createApp(engine, { token: apiToken, requireToken: true, maxQueue, deadlineMs, store, report })
+}
+
+function atMost(work: Promise<unknown>): Promise<unknown> {
+  return Promise.race([
+    work.catch(() => {}),
+    new Promise((resolve) => setTimeout(resolve, STARTS_WITHIN_MS).unref()),
+  ])
 }

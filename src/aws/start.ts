@@ -1,10 +1,11 @@
 // What every function does: once, at a cold start, settings and secrets; around each invocation, ids for the log and
 // metrics out before Lambda freezes the process.
 
-import { type Config, readConfig } from '../config.ts'
+import { type Config, readConfig, secretsOf } from '../config.ts'
 import { withIds } from '../observe/context.ts'
 import { type Emf, openEmf } from '../observe/emf.ts'
 import { keepSecret, log, logAs } from '../observe/log.ts'
+import { reportAs } from '../observe/report.ts'
 import { readSecrets } from './secrets.ts'
 
 /** Of Lambda's context, what is used. */
@@ -16,9 +17,8 @@ export interface Invocation {
 /** @param names of the secrets that this function needs. @throws SetupError */
 export async function openConfig(names: readonly string[]): Promise<Config> {
   const { secrets: path } = readConfig()
-  const secrets = path === '' ? {} : await readSecrets(path, names)
-  const config = readConfig(undefined, secrets)
-  keepSecret(Object.values(secrets))
+  const config = readConfig(undefined, path === '' ? {} : await readSecrets(path, names))
+  keepSecret(secretsOf(config))
   logAs(config.logFormat)
   return config
 }
@@ -55,7 +55,5 @@ export async function invoked<T>(
   }
 }
 
-/** What nobody waits for and nobody caused. */
-export function report(error: unknown): void {
-  log.warn('failed', error)
-}
+/** Failures that are told to nobody else. */
+export const report = reportAs('function_failed')
