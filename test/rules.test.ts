@@ -25,8 +25,11 @@ const HOMES = {
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
   '@aws-sdk/client-s3': 'src/store/s3.ts',
+  '@aws-sdk/client-sqs': 'src/queue/sqs.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
+  pino: 'src/observe/log.ts',
+  'prom-client': 'src/observe/metrics.ts',
 }
 test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) => {
   const users = IMPORTS.filter(({ to }) => to === library || to.startsWith(`${library}/`)).map(
@@ -36,7 +39,7 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 })
 
 /** Libraries of the edges: how what comes in is checked, what the command line and HTTP are written in. */
-const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache']
+const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache', '@opentelemetry/api', 'aws-lambda']
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
   const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js']
