@@ -263,8 +263,12 @@ export type Config = {
   [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never
 }
 
-/** Throws SetupError `bad_settings`. */
-export function readConfig(env: Record<string, string | undefined> = process.env): Config {
+/** `more`: settings from elsewhere, such as secrets, that stand over the environment's. Throws SetupError `bad_settings`. */
+export function readConfig(
+  here: Record<string, string | undefined> = process.env,
+  more: Record<string, string> = {},
+): Config {
+  const env = { ...here, ...more }
   const problems: string[] = []
   const config: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(SETTINGS)) {

@@ -24,7 +24,9 @@ const HOMES = {
   'onnxruntime-node': 'src/run/session.ts',
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
-  '@aws-sdk/client-s3': 'src/store/s3.ts',
+  '@aws-sdk/client-ssm': 'src/aws/secrets.ts',
+  '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
+  '@aws-sdk/client-sqs': 'src/queue/sqs.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
   pino: 'src/observe/log.ts',
@@ -38,10 +40,20 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 })
 
 /** Libraries of the edges: how what comes in is checked, what the command line and HTTP are written in. */
-const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache', '@opentelemetry/api']
+const SHARED = [
+  'zod',
+  'commander',
+  'cli-progress',
+  'hono',
+  'pure-rand',
+  'lru-cache',
+  '@opentelemetry/api',
+  'aws-lambda',
+]
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
-  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js', '@opentelemetry/api']
+  const libraries = ['@slack/bolt', 'discord.js', '@opentelemetry/api', '@aws-sdk/client-s3']
+  const known = [...Object.keys(HOMES), ...SHARED, ...libraries]
   expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
 })
 
@@ -52,6 +64,11 @@ test.each([
 ])('%s is imported only in %s', (library, home) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => folderOf(from))
   expect([...new Set(users)]).toEqual([home])
+})
+
+test('objects in S3 are handled only where their place is: a store of values, and what SageMaker takes', () => {
+  const users = IMPORTS.filter(({ to }) => to === '@aws-sdk/client-s3').map(({ from }) => from)
+  expect([...new Set(users)].sort()).toEqual(['src/remote/objects.ts', 'src/store/s3.ts'])
 })
 
 test('the core of the chat knows no platform', () => {

@@ -143,8 +143,10 @@ async function lookAt(
   mind: Mind,
   words: Words,
 ): Promise<{ said: Said[]; exchanges: Exchange[] }> {
-  const endsAt = mind.now() + THINK_MS
+  const began = mind.now()
   const engine = await within(mind.engine, THINK_MS)
+  // One that sleeps is waited for, with the sign of work in sight: the question would only wait elsewhere.
+  const endsAt = began + Math.max(THINK_MS, engine.patienceMs ?? 0)
   const asked = asksForCaption(question.text) ? '' : question.text
   const isQuestion = asked !== ''
   const said: Said[] = []

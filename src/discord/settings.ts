@@ -1,5 +1,8 @@
 // How this bot is known to Discord, and how it behaves there.
 
+import type { Config } from '../config.ts'
+import { SetupError } from '../errors.ts'
+
 export interface DiscordSettings {
   /** The bot's token: speaks as the bot. */
   token: string
@@ -11,4 +14,21 @@ export interface DiscordSettings {
   apiUrl?: string
   /** Origin that pictures may come from besides Discord's hosts: a stand-in on this machine. */
   picturesUrl?: string
+}
+
+/** Undefined without any setting of Discord. @throws SetupError `no_discord_token` */
+export function discordSettings(config: Config): DiscordSettings | undefined {
+  if (config.discordToken === '') {
+    if (config.discordPublicKey === '') return undefined
+    throw new SetupError(
+      'no_discord_token',
+      'Expected DISCORD_TOKEN beside DISCORD_PUBLIC_KEY but it is missing.',
+    )
+  }
+  return {
+    token: config.discordToken,
+    answers: config.discordAnswers,
+    messageContent: config.discordMessageContent === 'on',
+    apiUrl: config.discordApiUrl || undefined,
+  }
 }

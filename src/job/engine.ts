@@ -21,6 +21,8 @@ export interface Engine {
   readonly load: number
   /** False while the model's thread is being replaced, or could not be. */
   readonly ready: boolean
+  /** How long an answer may take here, where that is longer than people are used to: an engine elsewhere may sleep. */
+  readonly patienceMs?: number
   /** Ends what waits and runs, then the thread. */
   close(): Promise<void>
 }

@@ -15,7 +15,8 @@ export const aboutSchema = z.looseObject({
 
 export interface ModelCard {
   name: string
-  precision: Precision
+  /** Absent where the model runs elsewhere. */
+  precision?: Precision
   about?: z.infer<typeof aboutSchema>
 }
 

@@ -153,6 +153,32 @@ export async function measured<N extends Name>(name: N, labels: Partial<Labels<N
   return matching.reduce((sum, { value }) => sum + value, 0)
 }
 
+/** One metric with one set of labels, as it stands: of a histogram how many were observed and their sum. */
+export interface Reading {
+  name: string
+  kind: Definition['kind']
+  labels: Readonly<Record<string, string | number>>
+  count: number
+  sum: number
+}
+
+/** Everything that was counted, measured or set. */
+export async function readings(): Promise<Reading[]> {
+  const found: Reading[] = []
+  for (const [name, instrument] of instruments) {
+    const { kind } = METRICS[name]
+    const { values }: { values: (MetricValue<string> & { metricName?: string })[] } = await instrument.get()
+    for (const { value, labels, metricName } of values) {
+      const same = labels as Reading['labels']
+      if (kind !== 'histogram') found.push({ name, kind, labels: same, count: 1, sum: value })
+      else if (metricName === `${name}_sum`) found.push({ name, kind, labels: same, count: 0, sum: value })
+      // prom-client gives each sum before its count.
+      else if (metricName === `${name}_count`) found.at(-1)!.count = value
+    }
+  }
+  return found
+}
+
 /** Begins anew: what was counted before is forgotten. */
 export function resetMetrics(): void {
   registry = new Registry()

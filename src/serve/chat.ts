@@ -8,13 +8,12 @@ import { discordApi } from '../discord/api.ts'
 import { discordEndpoint } from '../discord/endpoint.ts'
 import { startGateway } from '../discord/gateway.ts'
 import { discordPlatform } from '../discord/platform.ts'
-import type { DiscordSettings } from '../discord/settings.ts'
-import { SetupError } from '../errors.ts'
+import { discordSettings } from '../discord/settings.ts'
 import type { Engine } from '../job/engine.ts'
 import { slackApp } from '../slack/app.ts'
 import { slackPlatform } from '../slack/platform.ts'
 import { requestReceiver } from '../slack/receiver.ts'
-import type { SlackSettings } from '../slack/settings.ts'
+import { slackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
 import { DISCORD_PATH, SLACK_PATH } from './paths.ts'
 
@@ -102,38 +101,5 @@ export async function openChat(
       await Promise.allSettled(stops.map((stop) => stop()))
       await desk.close(graceMs)
     },
-  }
-}
-
-function slackSettings(config: Config): SlackSettings | undefined {
-  const { slackBotToken: botToken, slackAppToken, slackSigningSecret, slackApiUrl } = config
-  if (botToken === '') {
-    if (slackAppToken === '' && slackSigningSecret === '') return undefined
-    throw new SetupError(
-      'no_slack_token',
-      'Expected SLACK_BOT_TOKEN beside the other Slack settings but it is missing.',
-    )
-  }
-  return {
-    botToken,
-    appToken: slackAppToken || undefined,
-    signingSecret: slackSigningSecret || undefined,
-    apiUrl: slackApiUrl,
-  }
-}
-
-function discordSettings(config: Config): DiscordSettings | undefined {
-  if (config.discordToken === '') {
-    if (config.discordPublicKey === '') return undefined
-    throw new SetupError(
-      'no_discord_token',
-      'Expected DISCORD_TOKEN beside DISCORD_PUBLIC_KEY but it is missing.',
-    )
-  }
-  return {
-    token: config.discordToken,
-    answers: config.discordAnswers,
-    messageContent: config.discordMessageContent === 'on',
-    apiUrl: config.discordApiUrl || undefined,
   }
 }

@@ -83,7 +83,14 @@ describe('the endpoint', () => {
   const answerOf = () => {
     const { desk, platform, preferences } = stage.bot
     const { publicKey } = stage.discord
-    return discordEndpoint({ publicKey, desk, platform, preferences, messageContent: true, report: () => {} })
+    return discordEndpoint({
+      publicKey,
+      desk,
+      platform,
+      preferences,
+      messageContent: true,
+      report: () => {},
+    })
   }
 
   test('a ping gets its pong as JSON', async () => {

@@ -1,0 +1,46 @@
+// What `serverless` does not do by itself: bundles the handlers and builds the layers before packaging, so that
+// `npx serverless package` is the only command, and keeps a deployment from starting with a placeholder in it.
+
+import { buildLayers, checkSizes } from '../layers/build.mjs'
+import { bundle } from './bundle.mjs'
+
+const PLACEHOLDER = /^0{12}\./
+const ARCHITECTURES = { x86_64: 'x64', arm64: 'arm64' }
+
+export default class GlimpsePlugin {
+  constructor(serverless) {
+    this.serverless = serverless
+    this.hooks = {
+      'before:package:initialize': () => this.prepare(),
+      'before:offline:start:init': () => this.prepare(),
+      'before:deploy:deploy': () => this.checkImage(),
+    }
+  }
+
+  async prepare() {
+    const { provider } = this.serverless.service
+    const code = await bundle()
+    checkSizes(buildLayers(ARCHITECTURES[provider.architecture]), code)
+    if (this.serverless.processedInput.commands[0] !== 'deploy') this.packageOffline()
+  }
+
+  /** Layers are compared with the deployed stack's, to upload only new ones: without an account there is none. */
+  packageOffline() {
+    const { plugins } = this.serverless.pluginManager
+    const compiler = plugins.find((plugin) => plugin.constructor.name === 'AwsCompileLayers')
+    if (!compiler?.compareWithLastLayer) {
+      throw new Error(
+        'Expected osls 4 to have AwsCompileLayers.compareWithLastLayer but it has not. See deploy/plugin.mjs.',
+      )
+    }
+    compiler.compareWithLastLayer = async () => {}
+  }
+
+  checkImage() {
+    const { image } = this.serverless.service.custom
+    if (!PLACEHOLDER.test(image)) return
+    throw new Error(
+      "Expected the model's container image but got a placeholder. Push the image to ECR, then: --param image=<account>.dkr.ecr.<region>.amazonaws.com/glimpse@sha256:<digest>, or --param gpu=embedded for the model in the box.",
+    )
+  }
+}

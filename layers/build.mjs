@@ -1,0 +1,190 @@
+// Makes what Lambda mounts under /opt: onnxruntime, sharp, and the embedded model. npm run layers [-- --arch arm64]
+//
+//   layers/built/<arch>/onnxruntime/nodejs/node_modules/...   the CPU's library for Linux and one architecture, no other
+//   layers/built/<arch>/sharp/nodejs/node_modules/...         with libvips
+//   layers/built/<arch>/model/glimpse/model/...               models/pico, built: nothing is built at a cold start
+//
+// Versions are those of package-lock.json. A package that is not installed here (another architecture's binaries) comes
+// from the npm registry and must have the lock's checksum. Nothing is made again while its inputs are the same.
+
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+/** Lambda refuses a function whose code and layers are larger unzipped ("Lambda quotas"). */
+export const LIMIT_BYTES = 250 * 1024 * 1024
+const MIB = 1024 * 1024
+
+/** What each layer takes, and which of its files run: no typings, sources or other systems' binaries. */
+const LAYERS = {
+  onnxruntime: (arch) => ({
+    'onnxruntime-node': (path) =>
+      path === 'package.json' ||
+      /^dist\/[^/]+\.js$/.test(path) ||
+      // Without a GPU in the machine its libraries are of no use, wherever an install has put them.
+      (path.startsWith(`bin/napi-v6/linux/${arch}/`) && !/cuda|tensorrt/i.test(path)),
+    'onnxruntime-common': (path) => path === 'package.json' || /^dist\/cjs\/.*\.(js|json)$/.test(path),
+  }),
+  sharp: (arch) => ({
+    sharp: (path) => path === 'package.json' || /^(lib|dist)\/.*\.(js|cjs|mjs)$/.test(path),
+    [`@img/sharp-linux-${arch}`]: isRun,
+    [`@img/sharp-libvips-linux-${arch}`]: isRun,
+    '@img/colour': isRun,
+    'detect-libc': isRun,
+    semver: isRun,
+  }),
+}
+const CHECKPOINT = join(ROOT, 'models/pico')
+
+function isRun(path) {
+  return !/\.(d\.ts|md|map)$/.test(path)
+}
+
+/**
+ * Builds what is not there yet.
+ * @param arch x64 or arm64, as Node names them
+ * @returns folder and bytes of each layer
+ */
+export function buildLayers(arch) {
+  if (arch !== 'x64' && arch !== 'arm64')
+    throw new Error(`Expected the architecture x64 or arm64 but got ${arch}.`)
+  const out = join(ROOT, 'layers/built', arch)
+  const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages
+  for (const [name, of] of Object.entries(LAYERS)) {
+    const wanted = of(arch)
+    const versions = Object.keys(wanted).map((each) => `${each}@${lockedOf(lock, each).version}`)
+    makeOnce(join(out, name), versions.join(' '), (folder) => {
+      for (const [each, isWanted] of Object.entries(wanted)) {
+        const from = sourceOf(each, lockedOf(lock, each))
+        const to = join(folder, 'nodejs/node_modules', each)
+        for (const path of filesIn(from).filter(isWanted)) cpSync(join(from, path), join(to, path))
+      }
+    })
+  }
+  makeOnce(join(out, 'model'), checksumOf(CHECKPOINT), (folder) => {
+    const cli = join(ROOT, 'dist/cli/main.js')
+    if (!existsSync(cli)) execFileSync('npm', ['run', '--silent', 'compile'], { cwd: ROOT, stdio: 'inherit' })
+    const place = join(folder, 'glimpse/model')
+    mkdirSync(join(folder, 'glimpse'), { recursive: true })
+    // fp32: so small that nothing is gained by storing less (src/builder/embedded.ts).
+    const what = ['build', CHECKPOINT, '--precision', 'fp32', '--name', 'glimpse-pico', '--out', place]
+    execFileSync(process.execPath, [cli, ...what], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] })
+  })
+  return [...Object.keys(LAYERS), 'model'].map((name) => ({
+    name,
+    folder: join(out, name),
+    bytes: sizeOf(join(out, name)),
+  }))
+}
+
+/** @throws Error when functions with these layers would be refused */
+export function checkSizes(layers, codeBytes) {
+  const total = layers.reduce((sum, { bytes }) => sum + bytes, codeBytes)
+  if (total > LIMIT_BYTES) {
+    throw new Error(
+      `Expected code and layers of at most ${LIMIT_BYTES / MIB} MiB unzipped but they are ${(total / MIB).toFixed(1)} MiB.`,
+    )
+  }
+  return total
+}
+
+/** A folder is whole once its stamp says what it was made from. Two who make it at once make the same. */
+function makeOnce(folder, inputs, make) {
+  const stamp = `${folder}.txt`
+  const isMade = () => existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs
+  if (isMade()) return
+  const partial = `${folder}.${process.pid}`
+  mkdirSync(partial, { recursive: true })
+  try {
+    make(partial)
+    if (isMade()) return
+    rmSync(folder, { recursive: true, force: true })
+    renameSync(partial, folder)
+    writeFileSync(stamp, inputs)
+  } finally {
+    rmSync(partial, { recursive: true, force: true })
+  }
+}
+
+function lockedOf(lock, name) {
+  const locked = lock[`node_modules/${name}`]
+  if (!locked) throw new Error(`Expected ${name} in package-lock.json but it is not there.`)
+  return locked
+}
+
+/** The installed package where it is the lock's, else the registry's. */
+function sourceOf(name, { version, integrity }) {
+  const installed = join(ROOT, 'node_modules', name)
+  const manifest = join(installed, 'package.json')
+  if (existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).version === version) return installed
+  const folder = mkdtempSync(join(tmpdir(), 'glimpse-layer-'))
+  const output = execFileSync(
+    'npm',
+    ['pack', `${name}@${version}`, '--silent', '--pack-destination', folder],
+    {
+      encoding: 'utf8',
+    },
+  )
+  const archive = join(folder, basename(output.trim().split('\n').at(-1)))
+  const [kind] = integrity.split('-')
+  const got = `${kind}-${createHash(kind).update(readFileSync(archive)).digest('base64')}`
+  if (got !== integrity)
+    throw new Error(`Expected ${name}@${version} as package-lock.json knows it but got another.`)
+  execFileSync('tar', ['-xzf', archive, '-C', folder])
+  return join(folder, 'package')
+}
+
+function filesIn(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .filter((path) => !path.startsWith('node_modules/'))
+    .sort()
+}
+
+export function sizeOf(folder) {
+  return filesInAll(folder).reduce((sum, path) => sum + statSync(path).size, 0)
+}
+
+function filesInAll(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+}
+
+function checksumOf(folder) {
+  const hash = createHash('sha256')
+  for (const path of filesInAll(folder)) hash.update(relative(folder, path)).update(readFileSync(path))
+  return hash.digest('hex')
+}
+
+/** The table of sizes. */
+async function main() {
+  const given = process.argv.indexOf('--arch')
+  const arch = given < 0 ? 'x64' : process.argv[given + 1]
+  const { bundle } = await import('../deploy/bundle.mjs')
+  const code = await bundle()
+  const layers = buildLayers(arch)
+  const line = (name, bytes) => console.log(`${name.padEnd(28)}${(bytes / MIB).toFixed(1).padStart(7)} MiB`)
+  for (const { name, bytes } of layers) line(`layer ${name} (${arch})`, bytes)
+  line('all functions, bundled', code)
+  line('together, of at most 250', checkSizes(layers, code))
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) void main()

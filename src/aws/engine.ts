@@ -1,0 +1,25 @@
+// Where a function's model runs: elsewhere (GLIMPSE_ENGINE), or here, from the layers.
+
+import type { Config } from '../config.ts'
+import { SetupError } from '../errors.ts'
+import { type Engine, startEngine } from '../job/engine.ts'
+import { openElsewhere } from '../remote/open.ts'
+import { below } from '../store/open.ts'
+
+const HOUR_MS = 3_600_000
+
+/** @param remembers whether what the model saw is kept for the next function. @throws SetupError, ArtifactError */
+export async function openEngine(config: Config, remembers: boolean): Promise<Engine> {
+  const elsewhere = await openElsewhere(config)
+  if (elsewhere) return elsewhere
+  if (config.model === '') {
+    throw new SetupError(
+      'no_model',
+      'Expected GLIMPSE_MODEL to name the model in the layers, or GLIMPSE_ENGINE one elsewhere, but got neither.',
+    )
+  }
+  const memory = remembers
+    ? { place: below(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
+    : undefined
+  return await startEngine({ artifact: config.model, threads: config.threads || undefined, memory })
+}

@@ -1,0 +1,59 @@
+// What every function does: once, at a cold start, settings and secrets; around each invocation, ids for the log and
+// metrics out before Lambda freezes the process.
+
+import { type Config, readConfig, secretsOf } from '../config.ts'
+import { withIds } from '../observe/context.ts'
+import { type Emf, openEmf } from '../observe/emf.ts'
+import { keepSecret, log, logAs } from '../observe/log.ts'
+import { reportAs } from '../observe/report.ts'
+import { readSecrets } from './secrets.ts'
+
+/** Of Lambda's context, what is used. */
+export interface Invocation {
+  awsRequestId: string
+  functionName: string
+}
+
+/** @param names of the secrets that this function needs. @throws SetupError */
+export async function openConfig(names: readonly string[]): Promise<Config> {
+  const { secrets: path } = readConfig()
+  const config = readConfig(undefined, path === '' ? {} : await readSecrets(path, names))
+  keepSecret(secretsOf(config))
+  logAs(config.logFormat)
+  return config
+}
+
+/** Opens now, while Lambda gives a start a whole processor; what failed is opened again by the next one who asks. */
+export function opened<T>(open: () => Promise<T>): () => Promise<T> {
+  let opening: Promise<T> | undefined
+  const get = () => {
+    opening ??= open().catch((error: unknown) => {
+      opening = undefined
+      throw error
+    })
+    return opening
+  }
+  get().catch(() => {})
+  return get
+}
+
+let emf: Emf | undefined
+
+/** One invocation. What it throws is in the log with its reason, and Lambda's to deal with. */
+export async function invoked<T>(
+  { awsRequestId, functionName }: Invocation,
+  work: () => Promise<T>,
+): Promise<T> {
+  emf ??= openEmf({ function: functionName })
+  try {
+    return await withIds({ request_id: awsRequestId }, work)
+  } catch (error) {
+    log.error('invocation_failed', error)
+    throw error
+  } finally {
+    await emf.flush()
+  }
+}
+
+/** Failures that are told to nobody else. */
+export const report = reportAs('function_failed')

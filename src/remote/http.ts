@@ -1,0 +1,97 @@
+// A Glimpse at another address as an engine: asks go there, replies come back. GLIMPSE_ENGINE=https://host
+//
+// Whoever is busy or still loading there says when to come back, and is asked again within the deadline. The other side
+// hears of a deadline or of an asker who left by the connection that closes: it ends the run.
+
+import type { Ask, Reply } from '../job/ask.ts'
+import type { Engine } from '../job/engine.ts'
+import { type Limit, limitOf } from './time.ts'
+import { bodyOf, engineFailed, errorOf, isCaption, parseReply } from './wire.ts'
+
+export interface HttpEngineOptions {
+  /** `https://host`, with a path before /v1 if there is one. */
+  url: string
+  /** Sent as Authorization: Bearer; '' sends none. */
+  token: string
+  /** For asks that bring none, and as long as people are kept waiting where the other sleeps. */
+  deadlineMs: number
+  /** Between two tries where the other does not say. */
+  firstWaitMs?: number
+}
+
+/** Busy, loading, or something on the way that could not reach it. */
+const AGAIN = new Set([429, 502, 503])
+const FIRST_WAIT_MS = 500
+const LONGEST_WAIT_MS = 15_000
+
+export function openHttpEngine({
+  url,
+  token,
+  deadlineMs,
+  firstWaitMs = FIRST_WAIT_MS,
+}: HttpEngineOptions): Engine {
+  const base = url.replace(/\/+$/, '')
+  const closed = new AbortController()
+  let load = 0
+
+  const post = async (path: string, body: string, { signal }: Limit) =>
+    await fetch(`${base}${path}`, {
+      method: 'POST',
+      body,
+      headers: {
+        'content-type': 'application/json',
+        ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+      },
+      // A token goes to nobody but the one it was given for.
+      redirect: 'error',
+      signal,
+    }).then(async (response) => ({ response, text: await response.text() }))
+
+  const ask = async (ask: Ask, limit: Limit): Promise<Reply> => {
+    const path = isCaption(ask) ? '/v1/caption' : '/v1/answer'
+    const body = bodyOf(ask)
+    for (let waitMs = firstWaitMs; ; waitMs *= 2) {
+      limit.check()
+      const answered = await post(path, body, limit).catch((cause: unknown) => {
+        limit.check()
+        return engineFailed('it could not be reached', cause)
+      })
+      if (!(answered instanceof Error) && answered.response.ok) return parseReply(answered.text)
+      const error =
+        answered instanceof Error ? answered : errorOf(answered.response.status, answered.text, ask)
+      if (!(answered instanceof Error) && !AGAIN.has(answered.response.status)) throw error
+      const asked =
+        answered instanceof Error ? 0 : 1_000 * Number(answered.response.headers.get('retry-after'))
+      const pauseMs = Math.min(LONGEST_WAIT_MS, asked > 0 ? asked : waitMs)
+      // Its own reason says more than that time is over.
+      if (pauseMs >= limit.leftMs()) throw error
+      await limit.wait(pauseMs)
+    }
+  }
+
+  return {
+    model: { name: `Glimpse at ${new URL(base).host}` },
+    patienceMs: deadlineMs,
+    get load() {
+      return load
+    },
+    ready: true,
+    async answer(given, { signal, onToken } = {}) {
+      const both = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal
+      const limit = limitOf(given.deadlineMs ?? deadlineMs, both)
+      load++
+      try {
+        const reply = await ask(given, limit)
+        // It comes as a whole: then so are its pieces.
+        onToken?.(reply.text)
+        return reply
+      } finally {
+        load--
+        limit.end()
+      }
+    },
+    async close() {
+      closed.abort()
+    },
+  }
+}

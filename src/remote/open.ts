@@ -1,0 +1,33 @@
+// GLIMPSE_ENGINE -> the engine elsewhere that it names.
+
+import { SetupError } from '../errors.ts'
+import type { Engine } from '../job/engine.ts'
+
+export interface Elsewhere {
+  /** Of GLIMPSE_ENGINE. */
+  engine: string
+  apiToken: string
+  deadlineMs: number
+}
+
+/** Undefined when the model runs here. Nothing is called yet. @throws SetupError `bad_engine` */
+export async function openElsewhere({
+  engine,
+  apiToken,
+  deadlineMs,
+}: Elsewhere): Promise<Engine | undefined> {
+  if (engine === '') return undefined
+  if (/^https?:\/\//.test(engine) && URL.canParse(engine)) {
+    const { openHttpEngine } = await import('./http.ts')
+    return openHttpEngine({ url: engine, token: apiToken, deadlineMs })
+  }
+  if (engine.startsWith('sagemaker:')) {
+    // Only here: the SDK takes a while to load.
+    const { openSageMakerEngine, parseEndpoint } = await import('./sagemaker.ts')
+    return openSageMakerEngine(parseEndpoint(engine), { deadlineMs })
+  }
+  throw new SetupError(
+    'bad_engine',
+    'Expected GLIMPSE_ENGINE like https://host or sagemaker://endpoint?bucket=name but got another form.',
+  )
+}

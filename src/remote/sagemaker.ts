@@ -1,0 +1,162 @@
+// A Glimpse on a SageMaker asynchronous endpoint as an engine: the ask goes to S3 and is named to the endpoint; the reply,
+// or the failure, is fetched from S3 once it is there. GLIMPSE_ENGINE=sagemaker://endpoint?bucket=name&prefix=sagemaker
+//
+// An endpoint at zero instances keeps what it is asked until one has come up, which takes minutes: the deadline, not this
+// code, says how long that is waited for. Whatever comes of it, nothing of the ask stays in S3; what is left by a crash is
+// for the bucket's lifecycle rule.
+// Contract: docs.aws.amazon.com/sagemaker, "Invoke an Asynchronous Endpoint"; src/serve answers POST /invocations.
+
+import { randomUUID } from 'node:crypto'
+import {
+  InvokeEndpointAsyncCommand,
+  SageMakerRuntimeClient,
+  type SageMakerRuntimeClientConfig,
+} from '@aws-sdk/client-sagemaker-runtime'
+import { AskError, isKnown, SetupError } from '../errors.ts'
+import type { Ask, Reply } from '../job/ask.ts'
+import type { Engine } from '../job/engine.ts'
+import { type Objects, openObjects } from './objects.ts'
+import { type Limit, limitOf } from './time.ts'
+import { bodyOf, engineFailed, errorOf, parseReply } from './wire.ts'
+
+export interface Endpoint {
+  name: string
+  bucket: string
+  /** Before each key of ours: `sagemaker`. */
+  prefix: string
+}
+
+export interface SageMakerOptions {
+  deadlineMs: number
+  objects?: Objects
+  client?: SageMakerRuntimeClientConfig
+  /** Between the first two looks for the reply. */
+  firstWaitMs?: number
+}
+
+const FIRST_WAIT_MS = 500
+/** Two requests a look: an hour of waiting costs a third of a cent. */
+const LONGEST_WAIT_MS = 5_000
+const SLOWER = 1.5
+/** What InvokeEndpointAsync allows. */
+const TTL_S = { min: 60, max: 21_600 }
+const TAKES_S = { min: 1, max: 3_600 }
+
+/** `sagemaker://endpoint?bucket=name&prefix=folder`. @throws SetupError `bad_engine` */
+export function parseEndpoint(address: string): Endpoint {
+  const [, name, query] = /^sagemaker:\/\/([A-Za-z0-9-]+)\/?\?(.+)$/.exec(address) ?? []
+  const bucket = new URLSearchParams(query).get('bucket')
+  if (name === undefined || bucket === null) {
+    throw new SetupError(
+      'bad_engine',
+      'Expected GLIMPSE_ENGINE like sagemaker://endpoint?bucket=name&prefix=sagemaker but got another form.',
+    )
+  }
+  const prefix = (new URLSearchParams(query).get('prefix') ?? 'sagemaker').replace(/^\/+|\/+$/g, '')
+  return { name, bucket, prefix }
+}
+
+export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOptions): Engine {
+  const { deadlineMs, firstWaitMs = FIRST_WAIT_MS } = options
+  const objects = options.objects ?? openObjects()
+  const client = new SageMakerRuntimeClient(options.client ?? {})
+  const closed = new AbortController()
+  let load = 0
+
+  const invoke = async (input: string, id: string, limit: Limit) => {
+    const seconds = Math.ceil(limit.leftMs() / 1_000)
+    const command = new InvokeEndpointAsyncCommand({
+      EndpointName: endpoint.name,
+      InputLocation: input,
+      ContentType: 'application/json',
+      Accept: 'application/json',
+      InferenceId: id,
+      // Nobody waits for it after that.
+      RequestTTLSeconds: within(seconds, TTL_S),
+      InvocationTimeoutSeconds: within(seconds, TAKES_S),
+    })
+    const { OutputLocation, FailureLocation } = await client.send(command, { abortSignal: limit.signal })
+    if (!OutputLocation) throw engineFailed('SageMaker named no place for the reply')
+    return { output: OutputLocation, failure: FailureLocation }
+  }
+
+  const ask = async (given: Ask, limit: Limit): Promise<Reply> => {
+    // To ask for a picture by its name would cost a turn in the queue, and another instance may be the one that saw it.
+    if (!given.image) {
+      throw new AskError(
+        'picture_forgotten',
+        'Expected the bytes of a picture: none is remembered here. Send them.',
+      )
+    }
+    const id = randomUUID()
+    const input = `s3://${endpoint.bucket}/${endpoint.prefix}/in/${id}.json`
+    const places = [input]
+    try {
+      await objects.put(input, bodyOf(given))
+      const { output, failure } = await invoke(input, id, limit)
+      places.push(output, ...(failure === undefined ? [] : [failure]))
+      for (let waitMs = firstWaitMs; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * SLOWER)) {
+        limit.check()
+        const reply = await objects.get(output)
+        if (reply !== undefined) return parseReply(reply)
+        const failed = failure === undefined ? undefined : await objects.get(failure)
+        if (failed !== undefined) throw errorOf(statusIn(failed), failed, given)
+        await limit.wait(waitMs)
+      }
+    } finally {
+      // Best effort: one that is not there yet, or cannot be removed now, goes with the lifecycle rule.
+      await Promise.allSettled(places.map((place) => objects.remove(place)))
+    }
+  }
+
+  return {
+    model: { name: `SageMaker endpoint ${endpoint.name}` },
+    patienceMs: deadlineMs,
+    get load() {
+      return load
+    },
+    ready: true,
+    async answer(given, { signal, onToken } = {}) {
+      const both = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal
+      const limit = limitOf(given.deadlineMs ?? deadlineMs, both)
+      load++
+      try {
+        limit.check()
+        const reply = await ask(given, limit).catch((error: unknown) => {
+          limit.check()
+          throw isKnown(error) ? error : translated(error)
+        })
+        onToken?.(reply.text)
+        return reply
+      } finally {
+        load--
+        limit.end()
+      }
+    },
+    async close() {
+      closed.abort()
+    },
+  }
+}
+
+/** `Received client error (415) from primary with message "..."`; anything else is the endpoint's own failure. */
+function statusIn(failure: string): number {
+  return Number(/error \((\d{3})\)/.exec(failure)?.[1] ?? 500)
+}
+
+/** Of the SDK: a role that may not, an endpoint that is not there, a service that failed. */
+function translated(error: unknown): Error {
+  const name = error instanceof Error ? error.name : ''
+  if (/AccessDenied|ValidationError|NoSuchBucket|NotFound/.test(name)) {
+    return new SetupError(
+      'engine_refused',
+      `Expected the SageMaker endpoint and its bucket to be there and usable but: ${name}. Check GLIMPSE_ENGINE and the role's permissions.`,
+      { cause: error },
+    )
+  }
+  return engineFailed(`AWS said ${name || 'nothing'}`, error)
+}
+
+function within(value: number, { min, max }: { min: number; max: number }): number {
+  return Math.min(max, Math.max(min, value))
+}

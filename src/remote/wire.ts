@@ -1,0 +1,102 @@
+// An ask and its reply as they travel to a Glimpse elsewhere and back: the JSON of POST /v1/caption and /v1/answer.
+
+import { z } from 'zod'
+import { AskError, BusyError, type KnownError, SetupError, UpstreamError } from '../errors.ts'
+import type { Ask, Reply } from '../job/ask.ts'
+
+/** What errors.ts sends back with a status that says the ask itself is at fault. */
+const OF_THE_ASK = new Set([400, 404, 405, 413, 415, 422])
+/** A remote's own words are told on, but not a page of them. */
+const MAX_WORDS = 300
+
+const replySchema: z.ZodType<Reply> = z.object({
+  text: z.string(),
+  token_ids: z.array(z.number()),
+  sequences: z.array(z.object({ text: z.string(), token_ids: z.array(z.number()) })),
+  prompt: z.string(),
+  timings_ms: z.object({
+    queue: z.number(),
+    image: z.number(),
+    pixels: z.number(),
+    vision: z.number(),
+    queries: z.number(),
+    tokens: z.number(),
+    total: z.number(),
+  }),
+  model: z.string(),
+  picture: z.string(),
+})
+
+const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
+
+/** The body of the request; the deadline is kept on this side. */
+export function bodyOf(ask: Ask): string {
+  const { image, deadlineMs: _, question, history, ...rest } = ask
+  const asked = isCaption(ask) ? {} : { question, history }
+  return JSON.stringify({ ...rest, ...asked, image: image && Buffer.from(image).toString('base64') })
+}
+
+/** No question: a caption is wanted, whatever was said before. */
+export function isCaption({ question = '', prompt }: Ask): boolean {
+  return question.trim() === '' && prompt === undefined
+}
+
+/** @throws UpstreamError `engine_failed` */
+export function parseReply(text: string): Reply {
+  const parsed = replySchema.safeParse(jsonOf(text))
+  if (parsed.success) return parsed.data
+  throw engineFailed('it answered with something that is no reply of Glimpse')
+}
+
+/** A refusal as an error of ours. `picture_forgotten` also where the other does not know pictures by name. */
+export function errorOf(status: number, text: string, { image, picture }: Ask): KnownError {
+  const { code, message } = problemOf(text) ?? { code: undefined, message: '' }
+  if (code === 'picture_forgotten' || (OF_THE_ASK.has(status) && picture !== undefined && !image)) {
+    return new AskError('picture_forgotten', 'Expected a picture seen before but it is no longer remembered.')
+  }
+  if (status === 401 || status === 403) {
+    return new SetupError(
+      'engine_refused',
+      `Expected the engine elsewhere to let us in but it said ${status}. Give both the same GLIMPSE_API_TOKEN.`,
+    )
+  }
+  if (OF_THE_ASK.has(status) && code !== undefined) return new AskError(code, message)
+  if (status === 499) return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
+  if (status === 504) return deadlineError()
+  if (status === 429 || status === 503) {
+    return new BusyError(code ?? 'busy', message || 'The engine elsewhere is busy. Try again in a moment.')
+  }
+  return engineFailed(`it said ${status}${code === undefined ? '' : ` (${code})`}`)
+}
+
+export function engineFailed(why: string, cause?: unknown): UpstreamError {
+  return new UpstreamError('engine_failed', `Expected the engine elsewhere to answer but ${why}.`, { cause })
+}
+
+export function deadlineError(): BusyError {
+  return new BusyError(
+    'deadline',
+    'Expected an answer in time but it took longer. Ask again, or allow more time.',
+  )
+}
+
+export function cancelledError(): BusyError {
+  return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
+}
+
+/** Also where somebody wrapped the problem in words of their own, as SageMaker does, with its quotes escaped or not. */
+function problemOf(text: string): { code: string; message: string } | undefined {
+  const plain = problemSchema.safeParse(jsonOf(text)).data?.error
+  if (plain) return { code: plain.code, message: plain.message.slice(0, MAX_WORDS) }
+  const code = /\\?"code\\?":\s?\\?"([a-z_]+)\\?"/.exec(text)?.[1]
+  const message = /\\?"message\\?":\s?\\?"([^"\\]*)/.exec(text)?.[1]
+  return code === undefined ? undefined : { code, message: (message ?? '').slice(0, MAX_WORDS) }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

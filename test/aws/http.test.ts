@@ -1,0 +1,114 @@
+// The function `http` with nothing but its zip's files and its layers: what Lambda mounts is all it needs.
+
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
+import { ROOT } from './packaged.ts'
+
+const TOKEN = 'token-of-the-tests'
+let installed: Installed
+let http: Running
+let state: string
+let ssm: Server
+/** What the parameter store holds, and the names it was asked for. */
+const stored = new Map([['/glimpse/test/GLIMPSE_API_TOKEN', TOKEN]])
+const asked: string[][] = []
+
+interface Answer {
+  statusCode: number
+  body: string
+  headers: Record<string, string>
+}
+const call = async (running: Running, ...event: Parameters<typeof apiEvent>) =>
+  (await running.invoke(apiEvent(...event))) as Answer
+const start = (env: Record<string, string> = {}) =>
+  installed.start('http', {
+    GLIMPSE_STATE: state,
+    GLIMPSE_LOG: 'json',
+    GLIMPSE_METRICS: 'emf',
+    GLIMPSE_SECRETS: '/glimpse/test',
+    AWS_ENDPOINT_URL_SSM: `http://127.0.0.1:${(ssm.address() as AddressInfo).port}`,
+    ...env,
+  })
+const picture = () => readFile(join(ROOT, 'models/demo/sunflower-basketball-watermelon.png'))
+const authorization = `Bearer ${TOKEN}`
+
+beforeAll(async () => {
+  ssm = createServer(async (request, response) => {
+    const { Names } = JSON.parse((await buffer(request)).toString()) as { Names: string[] }
+    asked.push(Names)
+    const known = Names.filter((name) => stored.has(name))
+    response.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' })
+    response.end(JSON.stringify({ Parameters: known.map((Name) => ({ Name, Value: stored.get(Name) })) }))
+  })
+  await new Promise<void>((resolve) => ssm.listen(0, '127.0.0.1', resolve))
+  state = await mkdtemp(join(tmpdir(), 'glimpse-state-'))
+  installed = await installFunctions()
+  http = start()
+}, 120_000)
+
+afterAll(async () => {
+  http.stop()
+  ssm.close()
+  await installed.remove()
+  await rm(state, { recursive: true, force: true })
+})
+
+test('captions a picture that came in an event of the HTTP API, with the model in the layers', async () => {
+  const headers = { authorization, 'content-type': 'image/png' }
+  const answer = await call(http, 'POST', '/v1/caption', { body: await picture(), headers })
+  expect(answer.statusCode).toBe(200)
+  const { text, model } = JSON.parse(answer.body)
+  expect(model).toBe('glimpse-pico')
+  expect(text).toContain('sunflower')
+})
+
+test('answers a question about it', async () => {
+  const body = JSON.stringify({
+    image: (await picture()).toString('base64'),
+    question: 'What colour is the background?',
+  })
+  const headers = { authorization, 'content-type': 'application/json' }
+  const answer = await call(http, 'POST', '/v1/answer', { body, headers })
+  expect(JSON.parse(answer.body).text).toContain('yellow')
+})
+
+test('is alive and ready for whoever asks, and answers nobody without the token', async () => {
+  expect((await call(http, 'GET', '/healthz')).statusCode).toBe(200)
+  expect(JSON.parse((await call(http, 'GET', '/readyz')).body)).toMatchObject({ ready: true })
+  const headers = { 'content-type': 'image/png' }
+  const none = await call(http, 'POST', '/v1/caption', { body: await picture(), headers })
+  expect(none.statusCode).toBe(401)
+  const wrong = { ...headers, authorization: 'Bearer another' }
+  expect(
+    (await call(http, 'POST', '/v1/caption', { body: await picture(), headers: wrong })).statusCode,
+  ).toBe(401)
+})
+
+test('asks the parameter store for its own secret only, once', () => {
+  expect(asked).toEqual([['/glimpse/test/GLIMPSE_API_TOKEN']])
+})
+
+test('writes its metrics as lines that CloudWatch reads, and no token', async () => {
+  const lines = http.lines()
+  const metrics = lines.filter((line) => line.startsWith('{"_aws"')).map((line) => JSON.parse(line))
+  expect(metrics.length).toBeGreaterThan(0)
+  for (const line of metrics) expect(line.function).toBe('glimpse-test-http')
+  expect(metrics.some((line) => line.glimpse_requests_total === 1 && line.outcome === 'ok')).toBe(true)
+  expect(lines.join('\n')).not.toContain(TOKEN)
+})
+
+test('refuses everybody while no token is stored', async () => {
+  stored.clear()
+  const open = start()
+  const headers = { authorization, 'content-type': 'image/png' }
+  const answer = await call(open, 'POST', '/v1/caption', { body: await picture(), headers })
+  expect(answer.statusCode).toBe(500)
+  expect(JSON.parse(answer.body).error.code).toBe('no_api_token')
+  open.stop()
+})

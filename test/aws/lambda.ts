@@ -1,0 +1,126 @@
+// Lambda on this machine, as far as its files go: a folder like /var/task with what a function's zip holds, one like /opt
+// with its layers, and a process that can reach nothing else.
+
+import { fork } from 'node:child_process'
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { APIGatewayProxyEventV2 } from 'aws-lambda'
+import { ROOT } from './packaged.ts'
+
+/** Answers what its parent sends it as Lambda's runtime would: one event after another, to the handler it was named. */
+const RUNTIME = `
+const [file, functionName] = process.argv.slice(2)
+const { handler } = await import(file)
+process.on('message', async ({ id, event }) => {
+  try {
+    process.send({ id, result: (await handler(event, { awsRequestId: 'request-' + id, functionName })) ?? null })
+  } catch (error) {
+    process.send({ id, error: String(error) })
+  }
+})
+process.on('disconnect', () => process.exit())
+`
+
+export interface Installed {
+  /** A process with this function in it. */
+  start(name: string, env: Record<string, string>): Running
+  remove(): Promise<void>
+}
+
+export interface Running {
+  invoke(event: unknown): Promise<unknown>
+  /** Lines of both outputs. */
+  lines(): string[]
+  stop(): void
+}
+
+/** What deploy/plugin.mjs made, laid out as Lambda does. */
+export async function installFunctions(): Promise<Installed> {
+  const { bundle } = (await import(join(ROOT, 'deploy/bundle.mjs'))) as { bundle(): Promise<number> }
+  const { buildLayers } = (await import(join(ROOT, 'layers/build.mjs'))) as {
+    buildLayers(arch: string): { folder: string }[]
+  }
+  await bundle()
+  const folder = await mkdtemp(join(tmpdir(), 'glimpse-lambda-'))
+  const [task, opt] = [join(folder, 'task'), join(folder, 'opt')]
+  await mkdir(join(task, 'dist'), { recursive: true })
+  await cp(join(ROOT, 'dist/lambda'), join(task, 'dist/lambda'), { recursive: true })
+  await cp(join(ROOT, 'dist/package.json'), join(task, 'dist/package.json'))
+  for (const layer of buildLayers(process.arch)) await cp(layer.folder, opt, { recursive: true })
+  const runtime = join(folder, 'runtime.mjs')
+  await writeFile(runtime, RUNTIME)
+
+  return {
+    start(name, env) {
+      const child = fork(runtime, [join(task, `dist/lambda/${name}.js`), `glimpse-test-${name}`], {
+        cwd: task,
+        execArgv: [],
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+        env: {
+          PATH: process.env['PATH'],
+          // As Lambda's runtime for Node sets it.
+          NODE_PATH: `${opt}/nodejs/node_modules`,
+          TZ: ':UTC',
+          AWS_REGION: 'eu-central-1',
+          AWS_ACCESS_KEY_ID: 'a',
+          AWS_SECRET_ACCESS_KEY: 'b',
+          HOME: '/nowhere',
+          ...(env['GLIMPSE_MODEL'] ? {} : { GLIMPSE_MODEL: `${opt}/glimpse/model` }),
+          ...env,
+        },
+      })
+      let output = ''
+      child.stdout!.on('data', (chunk) => (output += chunk))
+      child.stderr!.on('data', (chunk) => (output += chunk))
+      let next = 1
+      return {
+        invoke(event) {
+          const id = next++
+          return new Promise((resolve, reject) => {
+            child.once('exit', () => reject(new Error(`The function ended:\n${output}`)))
+            child.on('message', (message: { id: number; result?: unknown; error?: string }) => {
+              if (message.id !== id) return
+              if (message.error === undefined) resolve(message.result)
+              else reject(new Error(`${message.error}\n${output}`))
+            })
+            child.send({ id, event })
+          })
+        },
+        lines: () => output.split('\n').filter((line) => line !== ''),
+        stop: () => void child.kill('SIGKILL'),
+      }
+    },
+    remove: () => rm(folder, { recursive: true, force: true }),
+  }
+}
+
+/** What an HTTP API hands to a function (payload format 2.0): bodies that are no text come in base64. */
+export function apiEvent(
+  method: string,
+  path: string,
+  given: { body?: Uint8Array | string; headers?: Record<string, string> } = {},
+): APIGatewayProxyEventV2 {
+  const domainName = 'abc123.execute-api.eu-central-1.amazonaws.com'
+  return {
+    version: '2.0',
+    routeKey: `${method} ${path}`,
+    rawPath: path,
+    rawQueryString: '',
+    headers: { host: domainName, 'x-forwarded-for': '203.0.113.7', ...given.headers },
+    requestContext: {
+      accountId: '000000000000',
+      apiId: 'abc123',
+      domainName,
+      domainPrefix: 'abc123',
+      http: { method, path, protocol: 'HTTP/1.1', sourceIp: '203.0.113.7', userAgent: 'test' },
+      requestId: 'api-request',
+      routeKey: `${method} ${path}`,
+      stage: '$default',
+      time: '25/Nov/2026:12:00:00 +0000',
+      timeEpoch: 1_795_608_000_000,
+    },
+    ...(given.body === undefined ? {} : { body: Buffer.from(given.body).toString('base64') }),
+    isBase64Encoded: given.body !== undefined,
+  }
+}

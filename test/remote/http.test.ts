@@ -1,0 +1,168 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { serve } from '@hono/node-server'
+import { afterEach, expect, test } from 'vitest'
+import { BusyError } from '../../src/errors.ts'
+import { openHttpEngine } from '../../src/remote/http.ts'
+import { createApp } from '../../src/serve/routes.ts'
+import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+
+const servers: Server[] = []
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+
+const urlOf = (server: Server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+
+/** Another Glimpse, as it answers over HTTP. */
+async function glimpse(engine: Double, maxQueue = 8): Promise<string> {
+  const app = createApp(engine, { maxQueue, report: () => {} })
+  return await new Promise((resolve) => {
+    const server = serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, () =>
+      resolve(urlOf(server as Server)),
+    )
+    servers.push(server as Server)
+  })
+}
+
+interface Answer {
+  status: number
+  body: unknown
+  headers?: Record<string, string>
+}
+
+/** A server that says one thing after another, and what it was asked. */
+async function script(...answers: Answer[]) {
+  const asked: { path: string; authorization?: string; body: Record<string, unknown> }[] = []
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      const { authorization } = request.headers
+      asked.push({ path: request.url!, authorization, body: JSON.parse(Buffer.concat(chunks).toString()) })
+      const { status, body, headers } = answers.length > 1 ? answers.shift()! : answers[0]!
+      response.writeHead(status, headers).end(typeof body === 'string' ? body : JSON.stringify(body))
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  servers.push(server)
+  return { url: urlOf(server), asked }
+}
+
+const problem = (code: string) => ({ error: { code, message: 'Because.', retry: true } })
+const open = (url: string, options: Partial<Parameters<typeof openHttpEngine>[0]> = {}) =>
+  openHttpEngine({ url, token: '', deadlineMs: 5_000, firstWaitMs: 5, ...options })
+const REPLY = {
+  text: 'a cat',
+  token_ids: [1],
+  sequences: [{ text: 'a cat', token_ids: [1] }],
+  prompt: '',
+  timings_ms: { queue: 0, image: 1, pixels: 1, vision: 1, queries: 1, tokens: 1, total: 5 },
+  model: 'blip2',
+  picture: 'ab'.repeat(32),
+}
+
+test('says what the other says: a caption, an answer with its history', async () => {
+  const double = doubleEngine()
+  const engine = open(await glimpse(double))
+  const pieces: string[] = []
+  const caption = await engine.answer({ image: PNG, question: '' }, { onToken: (text) => pieces.push(text) })
+  expect(caption.text).toBe(CAPTION)
+  expect(pieces.join('')).toBe(CAPTION)
+  const history = [{ question: 'what?', answer: 'apples' }]
+  const answer = await engine.answer({ image: PNG, question: 'how many?', history })
+  expect(answer.text).toBe('answer 2 to how many?')
+  expect(double.asks[1]).toMatchObject({ question: 'how many?', history })
+  expect(Buffer.from(double.asks[1]!.image!).equals(Buffer.from(PNG))).toBe(true)
+})
+
+test('sends the token, and the picture as base64', async () => {
+  const { url, asked } = await script({ status: 200, body: REPLY })
+  await open(url, { token: 'secret-of-the-tests' }).answer({ image: PNG })
+  expect(asked).toEqual([
+    {
+      path: '/v1/caption',
+      authorization: 'Bearer secret-of-the-tests',
+      body: { image: Buffer.from(PNG).toString('base64') },
+    },
+  ])
+})
+
+test('tells the asker what is wrong with the picture in the words of the other', async () => {
+  const engine = open(await glimpse(doubleEngine()))
+  await expect(engine.answer({ image: new Uint8Array([1, 2, 3]) })).rejects.toMatchObject({
+    kind: 'ask',
+    code: 'not_a_picture',
+  })
+})
+
+test('asks for the bytes where the other does not know a picture by its name', async () => {
+  const engine = open(await glimpse(doubleEngine()))
+  const picture = 'ab'.repeat(32)
+  await expect(engine.answer({ picture, question: 'what?' })).rejects.toMatchObject({
+    code: 'picture_forgotten',
+  })
+})
+
+test.each([429, 502, 503])('asks again after %s, when the other says', async (status) => {
+  const { url, asked } = await script({ status, body: problem('busy') }, { status: 200, body: REPLY })
+  expect((await open(url).answer({ image: PNG })).text).toBe('a cat')
+  expect(asked).toHaveLength(2)
+})
+
+test('does not ask again where that is said to be later than the deadline', async () => {
+  const { url, asked } = await script({
+    status: 429,
+    body: problem('busy'),
+    headers: { 'retry-after': '60' },
+  })
+  const failed = open(url).answer({ image: PNG, deadlineMs: 500 })
+  await expect(failed).rejects.toBeInstanceOf(BusyError)
+  await expect(failed).rejects.toMatchObject({ code: 'busy' })
+  expect(asked).toHaveLength(1)
+})
+
+test('names a refused token as a matter of settings', async () => {
+  const { url } = await script({ status: 401, body: problem('no_token') })
+  await expect(open(url).answer({ image: PNG })).rejects.toMatchObject({
+    kind: 'setup',
+    code: 'engine_refused',
+  })
+})
+
+test.each([
+  ['nobody listens', 'http://127.0.0.1:9', undefined],
+  ['the other fails', undefined, { status: 500, body: problem('internal') }],
+  ['something else answers', undefined, { status: 200, body: '<html>' }],
+])('says that the engine failed when %s', async (_, given, answer) => {
+  const url = given ?? (await script(answer!)).url
+  const failed = open(url, { deadlineMs: 50 }).answer({ image: PNG })
+  await expect(failed).rejects.toMatchObject({ kind: 'upstream', code: 'engine_failed' })
+})
+
+test('ends at its deadline, and the other ends the run', async () => {
+  const double = doubleEngine()
+  double.hold()
+  const engine = open(await glimpse(double))
+  await expect(engine.answer({ image: PNG, deadlineMs: 200 })).rejects.toMatchObject({ code: 'deadline' })
+  await expect.poll(() => double.aborted).toBe(1)
+  expect(engine.load).toBe(0)
+})
+
+test('ends when its asker leaves, and when it is closed', async () => {
+  const double = doubleEngine()
+  double.hold()
+  const engine = open(await glimpse(double))
+  const leaving = new AbortController()
+  const left = engine.answer({ image: PNG }, { signal: leaving.signal })
+  const closed = engine.answer({ image: PNG })
+  const outcomes = Promise.allSettled([left, closed])
+  await expect.poll(() => double.load).toBe(2)
+  leaving.abort()
+  await engine.close()
+  for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { code: 'cancelled' } })
+  await expect(engine.answer({ image: PNG })).rejects.toMatchObject({ code: 'cancelled' })
+})
