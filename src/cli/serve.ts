@@ -78,7 +78,7 @@ export function serveCommand(): Command {
 async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
   const place = below(config.state, 'seen')
   const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
-  return await startEngine({ ...(await modelFor(options)), memory })
+  return await startEngine({ ...(await modelFor(options)), memory, warmUp: true })
 }
 
 /** What the log gets of a failure in a chat: never what was asked. */

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Engine, startEngine } from '../../src/job/engine.ts'
 
-const FAKE = new URL('./fake-thread.mjs', import.meta.url)
+const FAKE = new URL('./fake-child.mjs', import.meta.url)
 const image = new Uint8Array()
 let engine: Engine
 
