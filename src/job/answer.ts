@@ -4,7 +4,7 @@
 // through the language model side by side. Each gets the answer it would have got alone, and fails alone.
 
 import { createHash } from 'node:crypto'
-import { AskError } from '../errors.ts'
+import { AskError, BusyError } from '../errors.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
 import { endsOf, generate } from '../run/generate.ts'
@@ -234,8 +234,9 @@ async function speak(model: Model, group: readonly Case[]): Promise<void> {
     )
   } catch (error) {
     const left = group.filter(isWaiting)
-    // Settings that leave one row no token to choose end the run for all: then each is asked by itself.
-    if (group.length > 1 && error instanceof AskError) for (const one of left) await speak(model, [one])
+    // Settings that leave one row no token to choose, say, end the run for all: then each is asked by itself.
+    const isShared = error instanceof BusyError && error.code === 'out_of_memory'
+    if (group.length > 1 && !isShared) for (const one of left) await speak(model, [one])
     else for (const one of left) one.settle({ error })
   }
 }

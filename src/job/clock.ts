@@ -27,7 +27,8 @@ export async function timed<T>(
 ): Promise<T> {
   const begin = performance.now()
   const result = await work()
-  for (const watch of watches) watch.note(stage, performance.now() - begin)
+  const ms = performance.now() - begin
+  for (const watch of watches) watch.note(stage, ms)
   return result
 }
 
