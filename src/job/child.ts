@@ -86,20 +86,15 @@ async function run(asks: readonly Sent[]): Promise<void> {
       onToken: stream ? (text: string) => void say({ kind: 'token', id, text }) : undefined,
     },
   }))
-  const said: Promise<void>[] = []
-  let isShortOfMemory = false
   await answerAll(opened!.model, opened!.memory, asked, (index, outcome) => {
     const { id } = asks[index]!
     current.delete(id)
-    if ('reply' in outcome) return void said.push(say({ kind: 'reply', id, reply: outcome.reply }))
-    const error = toWire(outcome.error)
-    isShortOfMemory ||= error.code === 'out_of_memory'
-    said.push(say({ kind: 'error', id, error }))
+    void say(
+      'reply' in outcome
+        ? { kind: 'reply', id, reply: outcome.reply }
+        : { kind: 'error', id, error: toWire(outcome.error) },
+    )
   })
-  if (!isShortOfMemory) return
-  // What a device holds after it ran out is not given back: a new process begins with all of it.
-  await Promise.all(said)
-  process.exit(1)
 }
 
 function cardOf({ manifest, provider, fallback }: Model): ModelCard {

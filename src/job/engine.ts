@@ -100,7 +100,8 @@ export async function startEngine(
   /** What the model is at, whether or not anybody still waits for it. */
   const running = new Map<number, Job>()
   const waiting: Job[] = []
-  let hung = false
+  /** Why the process was killed, until it is gone. */
+  let dying: 'hung' | 'died' | undefined
   let retry: NodeJS.Timeout | undefined
   let nextId = 1
   const fuse = breaker(patience)
@@ -121,8 +122,8 @@ export async function startEngine(
       job.reject(closing ? trouble.closing() : trouble.restarting())
     }
     if (closing) return
-    const reason = hung ? 'hung' : 'died'
-    hung = false
+    const reason = dying ?? 'died'
+    dying = undefined
     count('glimpse_worker_restarts_total', { reason })
     log.warn('model_lost', trouble.restarting(), { reason, end, asks: jobs.length })
     restart()
@@ -145,6 +146,8 @@ export async function startEngine(
       }
       case 'error':
         job.reject(fromWire(message.error))
+        // What a device holds after it ran out is not given back: a new process begins with all of it.
+        if (message.error.code === 'out_of_memory') giveUp('died')
     }
     settle(job)
     startNext()
@@ -196,7 +199,7 @@ export async function startEngine(
   }
 
   const startNext = () => {
-    if (running.size > 0 || waiting.length === 0 || closing) return
+    if (running.size > 0 || waiting.length === 0 || closing || dying) return
     if (!child) return restart()
     const batch = takeBatch(waiting, start.maxBatch ?? 1)
     try {
@@ -225,13 +228,13 @@ export async function startEngine(
     if (place >= 0) waiting.splice(place, 1)
     else if (running.has(job.id)) {
       child?.send({ kind: 'cancel', id: job.id, error: toWire(error) })
-      job.overdue = setTimeout(giveUp, patience.endedMs)
+      job.overdue = setTimeout(() => giveUp('hung'), patience.endedMs)
     }
   }
 
   /** The new process waits until the old one is gone: a model may not fit into memory twice. */
-  const giveUp = () => {
-    hung = true
+  const giveUp = (why: typeof dying) => {
+    dying = why
     child?.kill()
   }
 
@@ -260,7 +263,7 @@ export async function startEngine(
   const loadOf = () => waiting.length + running.size
   const unready = (): Unready | undefined => {
     if (closing) return 'closing'
-    if (child && !hung) return undefined
+    if (child && !dying) return undefined
     return !starting && fuse.waitMs(performance.now()) > 0 ? 'model_down' : 'restarting'
   }
 
