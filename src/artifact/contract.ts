@@ -11,7 +11,7 @@
 // K positions asked for, V vocabulary.
 
 import { z } from 'zod'
-import { PRECISIONS } from '../quantize/recipes.ts'
+import { PRECISIONS, TARGETS } from '../quantize/recipes.ts'
 
 export const VISION = { graph: 'vision', pixels: 'pixels', vision: 'vision' } as const
 
@@ -59,6 +59,8 @@ export const manifestSchema = z.strictObject({
     weight_bytes: z.number().int().nonnegative(),
   }),
   precision: z.enum(PRECISIONS),
+  /** What it was built to run on, if not the CPU. */
+  target: z.enum(TARGETS).optional(),
   /** The rules the weights were stored by, with their reasons. */
   recipe: z.array(z.strictObject({ weights: z.string(), format: z.string(), reason: z.string() })),
   sizes: z.strictObject({

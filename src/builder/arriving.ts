@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { readJson } from '../checkpoint/files.ts'
 import type { TensorFiles } from '../checkpoint/safetensors.ts'
 import type { Graph } from '../onnx/graph.ts'
-import { type Precision, RECIPES } from '../quantize/recipes.ts'
+import { type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 
 export interface Arriving {
@@ -51,10 +51,10 @@ const journalSchema = z.object({ key: z.string(), written: z.array(z.number().in
 /** Which turns an earlier run has written. Of another version, precision or Glimpse it counts for nothing. */
 export async function openJournal(
   { workplace, commit, weights }: Arriving,
-  { precision, ownHead = false }: { precision: Precision; ownHead?: boolean },
+  { precision, target, ownHead = false }: { precision: Precision; target?: Target; ownHead?: boolean },
 ): Promise<Journal> {
   const file = join(workplace, 'progress.json')
-  const recipe = RECIPES[precision].map(({ weights: path, format }) => [path.source, format])
+  const recipe = recipeFor(precision, target).map(({ weights: path, format }) => [path.source, format])
   const key = JSON.stringify([commit, precision, ownHead, recipe, GLIMPSE_VERSION, weights.files])
   const found = journalSchema.safeParse(await readJson(workplace, 'progress.json').catch(() => undefined))
   const written = new Set(found.success && found.data.key === key ? found.data.written : [])

@@ -16,7 +16,7 @@ import { parsePixelRule } from '../image/pixels.ts'
 import { drawBlip2 } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
-import { type Format, formatOf, type Precision, RECIPES } from '../quantize/recipes.ts'
+import { formatOf, formatText, type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
 import { withThreads } from '../quantize/threads.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
@@ -26,6 +26,8 @@ import { canTry, saysAnything, tryOut } from './trial.ts'
 
 export interface BuildOptions {
   precision: Precision
+  /** What it is to run on; cpu unless told. */
+  target?: Target
   /** The name replies carry; the checkpoint folder's unless given. */
   name?: string
   /**
@@ -90,7 +92,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
   const files = arriving?.weights ?? (await openSafetensors(checkpoint))
   const partial = arriving ? join(arriving.workplace, 'artifact') : `${target}.partial-${randomUUID()}`
   try {
-    const weights = new Weights(files, (path) => formatOf(options.precision, path))
+    const weights = new Weights(files, (path) => formatOf(options.precision, path, options.target))
     const graphs = drawBlip2(config, weights)
     const totalBytes = graphs
       .flatMap(({ drawing }) => drawing.stored)
@@ -130,7 +132,8 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
         weight_bytes: files.sizeBytes,
       },
       precision: options.precision,
-      recipe: RECIPES[options.precision].map(({ weights: path, format, reason }) => ({
+      target: options.target,
+      recipe: recipeFor(options.precision, options.target).map(({ weights: path, format, reason }) => ({
         weights: path.source,
         format: formatText(format),
         reason,
@@ -276,15 +279,4 @@ async function readAbout(checkpoint: string): Promise<object | undefined> {
     'bad_config',
     'Expected a JSON object in words.json but it holds something else. Correct or remove it.',
   )
-}
-
-function formatText(format: Format): string {
-  switch (format.kind) {
-    case 'float32':
-      return 'float32'
-    case 'columns':
-      return 'int8, one scale per output'
-    case 'blocks':
-      return `int${format.bits}, one scale per ${format.block} weights`
-  }
 }

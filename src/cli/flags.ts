@@ -63,6 +63,8 @@ export async function modelFor(flags: ModelFlags): Promise<Parameters<typeof sta
   return {
     artifact: folder === '' ? await embeddedArtifact(config.cacheFolder) : folder,
     threads: threads === 0 ? undefined : threads,
+    provider: { wanted: config.provider, whenMissing: config.providerMissing },
+    maxBatch: config.maxBatch,
     prepack: { folder: join(config.cacheFolder, 'prepacked'), fromBytes: config.prepackFromMb * 1e6 },
     onPreparing: () => process.stderr.write('Laying the model out for this processor, once...\n'),
   }

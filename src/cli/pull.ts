@@ -6,7 +6,7 @@ import { SingleBar } from 'cli-progress'
 import { Command, Option } from 'commander'
 import { readConfig } from '../config.ts'
 import { pull } from '../hub/pull.ts'
-import { PRECISIONS, type Precision } from '../quantize/recipes.ts'
+import { PRECISIONS, type Precision, TARGETS, type Target } from '../quantize/recipes.ts'
 import { shellWord } from '../shell.ts'
 import { megabytes, saidIn } from './build.ts'
 
@@ -24,6 +24,7 @@ Examples:
 interface Flags {
   out: string
   precision: Precision
+  for: Target
   revision: string
   endpoint?: string
   keep?: string
@@ -39,6 +40,7 @@ export function pullCommand(): Command {
     .addOption(
       new Option('-p, --precision <name>', 'how weights are stored').choices(PRECISIONS).default('int8'),
     )
+    .addOption(new Option('--for <target>', 'what it is to run on').choices(TARGETS).default('cpu'))
     .option('--revision <name>', 'branch, tag or commit', 'main')
     .option('--endpoint <address>', 'a mirror of the hub (default: HF_ENDPOINT)')
     .option('--keep <folder>', 'where the full-precision files stay; otherwise none are left')
@@ -56,7 +58,11 @@ export function pullCommand(): Command {
       const hub = { endpoint, token: await tokenOf(config), signal: stop.signal }
       const progress = progressBar()
       try {
-        const manifest = await pull(hub, name, flags.out, { ...flags, onProgress: progress.show })
+        const manifest = await pull(hub, name, flags.out, {
+          ...flags,
+          target: flags.for === 'gpu' ? flags.for : undefined,
+          onProgress: progress.show,
+        })
         progress.stop()
         const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
         process.stdout.write(

@@ -98,7 +98,7 @@ function handlersOf(chat: Promise<Chat>): Chat['handlers'] {
 async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
   const place = below(config.state, 'seen')
   const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
-  return await startEngine({ ...(await modelFor(options)), memory })
+  return await startEngine({ ...(await modelFor(options)), memory, warmUp: true })
 }
 
 function wantsChat({

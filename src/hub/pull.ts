@@ -14,7 +14,7 @@ import { readJson } from '../checkpoint/files.ts'
 import { WEIGHT_INDEX, weightFilesAmong } from '../checkpoint/safetensors.ts'
 import { TwinsDiffer } from '../checkpoint/weights.ts'
 import { AskError, SetupError } from '../errors.ts'
-import type { Precision } from '../quantize/recipes.ts'
+import type { Precision, Target } from '../quantize/recipes.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
 import { cancelledError, checkEndpoint, type Hub } from './fetch.ts'
@@ -33,6 +33,8 @@ const SMALL_FILES = [
 
 export interface PullOptions {
   precision: Precision
+  /** What it is to run on; cpu unless told. */
+  target?: Target
   revision: string
   /** A folder for the full-precision files; without it none are left. */
   keep?: string
@@ -95,6 +97,7 @@ async function fetchAndBuild(
     })
     return await buildArtifact(folder, target, {
       precision,
+      target: options.target,
       name: options.name ?? name.split('/')[1],
       trial: options.trial,
       ownHead,

@@ -27,7 +27,7 @@ export interface PixelRule {
 export interface Pixels {
   /** Channel after channel, rows from the top. */
   data: Float32Array
-  dims: [1, 3, number, number] // [B, 3, H, W]
+  dims: [number, 3, number, number] // [B, 3, H, W]
 }
 
 /** BlipImageProcessor's own. Note 384: published BLIP-2 checkpoints say 224, 364 for -coco. */

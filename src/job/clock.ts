@@ -3,8 +3,8 @@
 import type { TimingsMs } from './ask.ts'
 
 export interface Stopwatch {
-  /** Does the work and notes its time under the stage's name. */
-  time<T>(stage: keyof TimingsMs, work: () => T | Promise<T>): Promise<T>
+  /** The time a stage took, whoever else it was done for as well. */
+  note(stage: keyof TimingsMs, ms: number): void
   read(): TimingsMs
 }
 
@@ -12,14 +12,24 @@ export function stopwatch(): Stopwatch {
   const start = performance.now()
   const spent: TimingsMs = { queue: 0, image: 0, pixels: 0, vision: 0, queries: 0, tokens: 0, total: 0 }
   return {
-    async time(stage, work) {
-      const begin = performance.now()
-      const result = await work()
-      spent[stage] = rounded(performance.now() - begin)
-      return result
+    note(stage, ms) {
+      spent[stage] = rounded(ms)
     },
     read: () => ({ ...spent, total: rounded(performance.now() - start) }),
   }
+}
+
+/** Does the work and notes its time for each of those it is done for. */
+export async function timed<T>(
+  watches: readonly Stopwatch[],
+  stage: keyof TimingsMs,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  const begin = performance.now()
+  const result = await work()
+  const ms = performance.now() - begin
+  for (const watch of watches) watch.note(stage, ms)
+  return result
 }
 
 /** The same, with the time an ask waited before it was taken up. */

@@ -7,7 +7,7 @@ import type { Manifest } from '../artifact/contract.ts'
 import type { Store } from '../store/store.ts'
 
 /** 32 vectors, 320 KiB with opt-2.7b: the last two hundred pictures. */
-const REMEMBERED_BYTES = 64 * 1024 * 1024
+export const REMEMBERED_BYTES = 64 * 1024 * 1024
 
 export interface Memory {
   get(picture: string): Promise<Float32Array | undefined>

@@ -1,8 +1,10 @@
-// What the process and its model thread say to each other.
+// What the engine and the model's process say to each other.
 
 import { z } from 'zod'
 import type { WireError } from '../errors.ts'
 import type { Precision } from '../quantize/recipes.ts'
+import type { ProviderChoice } from '../run/provider.ts'
+import type { Provider } from '../run/session.ts'
 import type { Ask, Reply } from './ask.ts'
 
 /** What a model says of itself: from words.json of its checkpoint, where there is one. */
@@ -17,27 +19,48 @@ export interface ModelCard {
   name: string
   /** Absent where the model runs elsewhere. */
   precision?: Precision
+  /** What it runs on. */
+  provider?: Provider
+  /** Why it runs on the CPU though it was to run on something else. */
+  fallback?: string
   about?: z.infer<typeof aboutSchema>
 }
 
-/** What the thread is started with. */
+/** What the process is started with. */
 export interface Start {
   artifact: string
   threads?: number
+  /** What it runs on; the CPU unless told. See run/provider.ts. */
+  provider?: ProviderChoice
   /** See run/prepacked.ts; without it graphs are opened as they were built. */
   prepack?: { folder: string; fromBytes: number }
   /** Where pictures are remembered beyond the process, and for how long; see memory.ts. */
   memory?: { place: string; ttlMs: number }
+  /** Waiting asks that are answered in one go at most; 1 unless told: one by one. */
+  maxBatch?: number
+  /** Answers a made-up ask before it is ready, so that the first real one finds everything in place. */
+  warmUp?: boolean
 }
 
-export type ToThread =
-  | { kind: 'answer'; id: number; ask: Ask; stream: boolean }
+/** Milliseconds of what happened before it was ready. */
+export type LoadMs = Partial<Record<'lay_out' | 'open' | 'warm_up', number>>
+
+/** An ask as it goes to the model; `stream` when its pieces of text are wanted. */
+export interface Sent {
+  id: number
+  ask: Ask
+  stream: boolean
+}
+
+export type ToChild =
+  | { kind: 'open'; start: Start }
+  | { kind: 'answer'; asks: Sent[] }
   | { kind: 'cancel'; id: number; error: WireError }
   | { kind: 'close' }
 
-export type FromThread =
+export type FromChild =
   | { kind: 'preparing' }
-  | { kind: 'ready'; model: ModelCard }
+  | { kind: 'ready'; model: ModelCard; loadMs: LoadMs }
   | { kind: 'failed'; error: WireError }
   | { kind: 'token'; id: number; text: string }
   | { kind: 'reply'; id: number; reply: Reply }

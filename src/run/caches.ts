@@ -27,6 +27,27 @@ export class Caches {
     this.#buffers = new Map(layers.flat().map((name) => [name, new Float32Array(0)]))
   }
 
+  /** Rows of several caches side by side: row i is picks[i].row of picks[i].caches. Who holds less has slots left empty. */
+  static join(sizes: Manifest['sizes'], picks: readonly { caches: Caches; row: number }[]): Caches {
+    const joined = new Caches(sizes, picks.length)
+    joined.#filled = Math.max(...picks.map(({ caches }) => caches.#filled))
+    joined.#slots = up(joined.#filled)
+    const bySlot = sizes.width / sizes.heads
+    for (const name of joined.#buffers.keys()) {
+      const after = new Float32Array(picks.length * sizes.heads * joined.#slots * bySlot)
+      picks.forEach(({ caches, row }, i) => {
+        const before = caches.#buffers.get(name)!
+        for (let head = 0; head < sizes.heads; head++) {
+          const at = (row * sizes.heads + head) * caches.#slots * bySlot
+          const kept = before.subarray(at, at + caches.#filled * bySlot)
+          after.set(kept, (i * sizes.heads + head) * joined.#slots * bySlot)
+        }
+      })
+      joined.#buffers.set(name, after)
+    }
+    return joined
+  }
+
   /** Slots at the end that nothing is in yet. */
   get empty(): number {
     return this.#slots - this.#filled

@@ -4,12 +4,17 @@ import type { Manifest } from '../artifact/contract.ts'
 import { BeamSearch } from './beams.ts'
 import { checkChoice, drawOne, likeliest, type Random, randomFrom } from './draw.ts'
 import { Decoding, type Language, type Row } from './language.ts'
+import { rowsAtOnce } from './portions.ts'
 import { type Context, logSoftmax, processorsFor } from './processors.ts'
 import type { GenerationSettings } from './settings.ts'
 
 export interface Watch {
   /** Called before each step: throws to end the run. */
   check?: () => void
+  /** Whether anybody still waits for a row: one that nobody waits for leaves the run unfinished. */
+  isWanted?: (row: number) => boolean
+  /** Told each row's answers as soon as it has them, before the others have theirs. */
+  onDone?: (row: number, answers: number[][]) => void
   /** Told each new id of row 0 when there is one answer and no beams. */
   onToken?: (id: number) => void
 }
@@ -75,11 +80,12 @@ async function followOne(
 ): Promise<number[][][]> {
   const { num_return_sequences: answers, max_new_tokens, do_sample } = settings
   watch.check?.()
-  const { decoding, step } = await Decoding.prefill(model, rows)
+  const { decoding, step } = await Decoding.prefill(model, rows, portionsOf(model, rows, watch))
 
-  const threads = rows.flatMap((row) => {
-    return Array.from({ length: answers }, () => ({ asked: row, ids: [] as number[] }))
-  })
+  const byRow = rows.map((asked, row) =>
+    Array.from({ length: answers }, () => ({ asked, row, ids: [] as number[], done: false })),
+  )
+  const threads = byRow.flat()
   // Finished threads leave the batch: `active` are the others, in the rows of the last step.
   let active = threads.map((thread, i) => ({ thread, row: Math.floor(i / answers) }))
   let { logits } = step
@@ -93,9 +99,18 @@ async function followOne(
       thread.ids.push(id)
       if (thread === threads[0] && threads.length === 1) watch.onToken?.(id)
     })
-    const going = active.filter(
-      ({ thread: { ids } }) => ids.length < max_new_tokens && !endIds.includes(ids.at(-1)!),
-    )
+    for (const { thread } of active) {
+      thread.done = thread.ids.length >= max_new_tokens || endIds.includes(thread.ids.at(-1)!)
+    }
+    for (const row of new Set(active.map(({ thread }) => thread.row))) {
+      const all = byRow[row]!
+      if (all.every(({ done }) => done))
+        watch.onDone?.(
+          row,
+          all.map(({ ids }) => ids),
+        )
+    }
+    const going = active.filter(({ thread }) => !thread.done && (watch.isWanted?.(thread.row) ?? true))
     if (going.length === 0) break
     watch.check?.()
     const ids = going.map(({ thread }) => thread.ids.at(-1)!)
@@ -103,7 +118,12 @@ async function followOne(
     logits = (await decoding.next(ids, from)).logits
     active = going.map(({ thread }, row) => ({ thread, row }))
   }
-  return rows.map((_, i) => threads.slice(i * answers, (i + 1) * answers).map(({ ids }) => ids))
+  return byRow.map((all) => all.map(({ ids }) => ids))
+}
+
+function portionsOf(model: Language, rows: readonly Row[], { check }: Watch) {
+  const longest = Math.max(...rows.map(({ ids }) => ids.length))
+  return { rowsAtOnce: rowsAtOnce(model, longest), check }
 }
 
 async function searchBeams(
@@ -112,10 +132,11 @@ async function searchBeams(
 ): Promise<number[][][]> {
   const { num_beams } = settings
   watch.check?.()
-  const { decoding, step } = await Decoding.prefill(model, rows)
+  const { decoding, step } = await Decoding.prefill(model, rows, portionsOf(model, rows, watch))
 
-  const searches = rows.map((row) => ({
+  const searches = rows.map((row, place) => ({
     row,
+    place,
     search: new BeamSearch(settings, endIds, random),
   }))
   // Where each search's beams stand in the last step's rows; after the prefill all on the one row of the prompt.
@@ -125,7 +146,8 @@ async function searchBeams(
     const ids: number[] = []
     const from: number[] = []
     const going: typeof active = []
-    for (const { row, search, at } of active) {
+    for (const { row, place, search, at } of active) {
+      if (!(watch.isWanted?.(place) ?? true)) continue
       const logProbabilities = search.running.map((generated, beam) => {
         const scores = logSoftmax(allowed(logits[at[beam]!]!, forbidden))
         const context = contextOf(model, row, generated)
@@ -133,8 +155,11 @@ async function searchBeams(
         return scores
       })
       const advance = search.advance(logProbabilities)
-      if (search.done) continue
-      going.push({ row, search, at: advance.ids.map((_, beam) => ids.length + beam) })
+      if (search.done) {
+        watch.onDone?.(place, search.best())
+        continue
+      }
+      going.push({ row, place, search, at: advance.ids.map((_, beam) => ids.length + beam) })
       ids.push(...advance.ids)
       from.push(...advance.from.map((beam) => at[beam]!))
     }

@@ -1,8 +1,9 @@
 // prefix and ids -> scores of the next token, one step at a time, keeping keys and values of the steps before.
 //
-// One prefill reads picture and prompt of all rows together; then each step reads one id a row. Rows may be copied,
-// reordered or dropped between steps (beams, finished rows): `from` says which earlier row each row goes on from.
-// Rows of different lengths are padded on the left, between picture and prompt, and the padding is masked.
+// One prefill reads picture and prompt of all rows, a few rows of like length at a time; then each step reads one id a
+// row. Rows may be copied, reordered or dropped between steps (beams, finished rows): `from` says which earlier row
+// each row goes on from. Rows of different lengths are padded on the left, between picture and prompt, and the padding
+// is masked.
 
 import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
 import { Caches } from './caches.ts'
@@ -32,14 +33,44 @@ export class Decoding {
   #masks: number[][]
   readonly #caches: Caches
 
-  private constructor(model: Language, rows: number) {
+  private constructor(model: Language, masks: number[][], caches: Caches) {
     this.#model = model
-    this.#masks = Array.from({ length: rows }, () => [])
-    this.#caches = new Caches(model.manifest.sizes, rows)
+    this.#masks = masks
+    this.#caches = caches
   }
 
-  /** Reads pictures and prompts: [B, Q + T] positions at once. */
-  static async prefill(model: Language, rows: readonly Row[]): Promise<{ decoding: Decoding; step: Step }> {
+  /**
+   * Reads pictures and prompts, at most `rowsAtOnce` rows of [Q + T] positions in one run of the graph. `check` is
+   * called between runs: throws to end them.
+   */
+  static async prefill(
+    model: Language,
+    rows: readonly Row[],
+    { rowsAtOnce = rows.length, check = () => {} }: { rowsAtOnce?: number; check?: () => void } = {},
+  ): Promise<{ decoding: Decoding; step: Step }> {
+    // Those of like length together: what is padded is computed all the same.
+    const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length)
+    const places: { decoding: Decoding; row: number; logits: Float32Array }[] = []
+    for (let at = 0; at < order.length; at += rowsAtOnce) {
+      if (at > 0) check()
+      const some = order.slice(at, at + rowsAtOnce)
+      const { decoding, step } = await Decoding.#read(
+        model,
+        some.map((i) => rows[i]!),
+      )
+      some.forEach((i, row) => {
+        places[i] = { decoding, row, logits: step.logits[row]! }
+      })
+    }
+    const step = { logits: places.map(({ logits }) => logits) }
+    const single = places[0]!.decoding
+    if (places.every(({ decoding, row }, i) => decoding === single && row === i))
+      return { decoding: single, step }
+    return { decoding: Decoding.#join(model, places), step }
+  }
+
+  /** One run over all positions of these rows. */
+  static async #read(model: Language, rows: readonly Row[]): Promise<{ decoding: Decoding; step: Step }> {
     const { sizes, tokens } = model.manifest
     const { queries: Q, width: D } = sizes
     const T = Math.max(...rows.map(({ ids }) => ids.length))
@@ -52,16 +83,29 @@ export class Decoding {
       ids.push(...padding.map(() => tokens.pad_token_id ?? 0), ...row.ids)
       masks.push([...new Array<number>(Q).fill(1), ...padding, ...row.ids.map(() => 1)])
     })
-    const decoding = new Decoding(model, rows.length)
+    const decoding = Decoding.#empty(model, rows.length)
     const logits = await decoding.#run({ data: prefix, dims: [rows.length, Q, D] }, ids, masks, 1)
     return { decoding, step: { logits: logits.map((perPosition) => perPosition[0]!) } }
+  }
+
+  static #empty(model: Language, rows: number): Decoding {
+    const masks = Array.from({ length: rows }, () => [])
+    return new Decoding(model, masks, new Caches(model.manifest.sizes, rows))
+  }
+
+  static #join(model: Language, places: readonly { decoding: Decoding; row: number }[]): Decoding {
+    const read = places.map(({ decoding, row }) => decoding.#masks[row]!)
+    const longest = Math.max(...read.map((mask) => mask.length))
+    const masks = read.map((mask) => [...mask, ...new Array<number>(longest - mask.length).fill(0)])
+    const picks = places.map(({ decoding, row }) => ({ caches: decoding.#caches, row }))
+    return new Decoding(model, masks, Caches.join(model.manifest.sizes, picks))
   }
 
   /** All positions' logits [Q + T][V] of one row: what a comparison with the reference needs. */
   static async allLogits(model: Language, row: Row): Promise<Float32Array[]> {
     const { queries: Q, width: D } = model.manifest.sizes
     const mask = new Array<number>(Q + row.ids.length).fill(1)
-    const decoding = new Decoding(model, 1)
+    const decoding = Decoding.#empty(model, 1)
     const logits = await decoding.#run({ data: row.prefix, dims: [1, Q, D] }, row.ids, [mask], mask.length)
     return logits[0]!
   }

@@ -6,9 +6,10 @@ import { openArtifact } from '../artifact/open.ts'
 import { type PixelRule, parsePixelRule } from '../image/pixels.ts'
 import { openTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { laidOut, type PrepackOptions } from './prepacked.ts'
+import { findProvider, type ProviderChoice, type ProviderFound } from './provider.ts'
 import { openSession, type Session, type SessionOptions } from './session.ts'
 
-export interface Model {
+export interface Model extends ProviderFound {
   manifest: Manifest
   pixelRule: PixelRule
   tokenizer: Tokenizer
@@ -20,24 +21,34 @@ export interface Model {
   close(): Promise<void>
 }
 
-export interface OpenOptions extends SessionOptions {
+export interface OpenOptions extends Omit<SessionOptions, 'provider'> {
+  /** Without it the CPU. */
+  provider?: ProviderChoice
   /** Where layouts for this processor are kept; without it the artifact's own graphs are opened. */
   prepack?: PrepackOptions
 }
 
-/** Throws ArtifactError. */
-export async function openModel(folder: string, options: OpenOptions = {}): Promise<Model> {
+/** Throws ArtifactError, or SetupError `provider_missing`. */
+export async function openModel(
+  folder: string,
+  { threads, prepack, provider: choice = CPU }: OpenOptions = {},
+): Promise<Model> {
   const manifest = await openArtifact(folder)
   const pixelRule = parsePixelRule(manifest.preprocessor)
   const tokenizer = await openTokenizer(folder)
-  const sessions = options.prepack
-    ? await fromLayout(folder, manifest, options.prepack, options)
-    : await openGraphs(folder, options)
+  const found = await findProvider(choice)
+  const options = { threads, provider: found.provider }
+  // A layout is one of the CPU's.
+  const sessions =
+    prepack && found.provider === 'cpu'
+      ? await fromLayout(folder, manifest, prepack, options)
+      : await openGraphs(folder, options)
   const { vision, queries, language } = sessions
   return {
     manifest,
     pixelRule,
     tokenizer,
+    ...found,
     unreal: unrealIds(manifest, tokenizer),
     ...sessions,
     close: async () => {
@@ -45,6 +56,8 @@ export async function openModel(folder: string, options: OpenOptions = {}): Prom
     },
   }
 }
+
+const CPU: ProviderChoice = { wanted: 'cpu', whenMissing: 'fail' }
 
 /** Ids that no answer may hold: padding of the vocabulary, and the picture's placeholder. */
 export function unrealIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): number[] {

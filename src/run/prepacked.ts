@@ -22,6 +22,8 @@ export interface PrepackOptions {
   fromBytes: number
   /** Called before a layout is made, which takes about as long as reading and writing twice the artifact. */
   onMaking?: () => void
+  /** Told how long that took, in milliseconds. */
+  onMade?: (ms: number) => void
 }
 
 /**
@@ -49,6 +51,7 @@ export async function laidOut(
   }
   if (!(await isRoom(options.folder, bytes))) return artifact
   options.onMaking?.()
+  const began = performance.now()
   const partial = `${folder}.partial-${randomUUID()}`
   try {
     await removeUnused(options.folder)
@@ -67,6 +70,8 @@ export async function laidOut(
     // A full or read-only disk, another process that was faster, a layout that is wrong: only time is lost.
     await rm(partial, { recursive: true, force: true }).catch(() => {})
     if (!(await isFolder(folder))) return artifact
+  } finally {
+    options.onMade?.(performance.now() - began)
   }
   return folder
 }

@@ -1,11 +1,12 @@
 // A graph on disk -> something that runs. The home of onnxruntime-node.
 //
-// A run is one synchronous native call: whoever opens sessions should be in a worker thread (job/thread.ts).
+// A run is one synchronous native call: whoever opens sessions should be in a process of its own (job/child.ts).
 
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { ArtifactError } from '../errors.ts'
+import { ArtifactError, BusyError } from '../errors.ts'
+import { DATA_TYPE, ModelProto } from '../onnx/proto.ts'
 import { filesOf } from '../onnx/write.ts'
 
 export type Floats = { data: Float32Array; dims: readonly number[] }
@@ -17,7 +18,12 @@ export interface Session {
   close(): Promise<void>
 }
 
+/** What runs a graph's operators; those it has no kernel for run on the CPU. */
+export type Provider = 'cpu' | 'cuda' | 'webgpu'
+
 export interface SessionOptions {
+  /** The CPU unless told otherwise; one that is there, see provider.ts. */
+  provider?: Provider
   /** Threads of one operator; the machine's cores unless told otherwise. */
   threads?: number
 }
@@ -31,9 +37,39 @@ export const LAYOUT_OPTIONS = {
 export async function openSession(
   folder: string,
   graph: string,
-  { threads = availableParallelism() }: SessionOptions = {},
+  { threads = availableParallelism(), provider = 'cpu' }: SessionOptions = {},
 ): Promise<Session> {
-  return wrap(await create(folder, graph, { intraOpNumThreads: threads }, LAYOUT_OPTIONS))
+  const options = { intraOpNumThreads: threads, executionProviders: providersOf(provider) }
+  return wrap(await create(folder, graph, options, LAYOUT_OPTIONS))
+}
+
+function providersOf(provider: Provider): Provider[] {
+  return provider === 'cpu' ? ['cpu'] : [provider, 'cpu']
+}
+
+/** Opens and runs y = -x on a provider. Throws what onnxruntime says when it cannot be had. */
+export async function tryProvider(provider: Provider): Promise<void> {
+  const port = (name: string) => ({
+    name,
+    type: { tensor_type: { elem_type: DATA_TYPE.float32, shape: { dim: [{ dim_value: 1 }] } } },
+  })
+  const graph = {
+    name: 'try',
+    node: [{ input: ['x'], output: ['y'], op_type: 'Neg' }],
+    input: [port('x')],
+    output: [port('y')],
+  }
+  const model = { ir_version: 10, graph, opset_import: [{ domain: '', version: 20 }] }
+  const bytes = ModelProto.encode(ModelProto.fromObject(model)).finish()
+  const session = await InferenceSession.create(bytes, {
+    executionProviders: providersOf(provider),
+    logSeverityLevel: 3,
+  })
+  try {
+    await session.run({ x: new Tensor('float32', [1], [1]) })
+  } finally {
+    await session.release()
+  }
 }
 
 function wrap(session: InferenceSession): Session {
@@ -44,7 +80,9 @@ function wrap(session: InferenceSession): Session {
         inputs[name] =
           data instanceof Float32Array ? new Tensor('float32', data, dims) : new Tensor('int64', data, dims)
       }
-      const outputs = await session.run(inputs, wanted)
+      const outputs = await session.run(inputs, wanted).catch((error: unknown) => {
+        throw isShortOfMemory(error) ? shortOfMemory(error) : error
+      })
       return Object.fromEntries(wanted.map((name) => [name, floats(outputs[name], name)]))
     },
     close: () => session.release(),
@@ -93,12 +131,29 @@ async function create(
     ...options,
     extra: { session: settings },
   }).catch((cause: unknown) => {
+    if (isShortOfMemory(cause)) throw shortOfMemory(cause)
     throw new ArtifactError(
       'graph_unreadable',
       `Expected a graph that onnxruntime can open at ${path} but it refused. Build the checkpoint again.`,
       { cause },
     )
   })
+}
+
+/** As onnxruntime's allocators, CUDA and WebGPU say it; a device that is lost takes its memory with it. */
+function isShortOfMemory(error: unknown): boolean {
+  const text = error instanceof Error ? error.message : String(error)
+  return /failed to allocate memory|out of memory|OutOfMemory|bad_alloc|CUDA failure 2\b|device (was |is )?lost/i.test(
+    text,
+  )
+}
+
+function shortOfMemory(cause: unknown): BusyError {
+  return new BusyError(
+    'out_of_memory',
+    'Expected memory for a run but there is too little. Ask again in a moment; if it stays so, set GLIMPSE_MAX_BATCH lower or run a smaller model.',
+    { cause },
+  )
 }
 
 function floats(tensor: Tensor | undefined, name: string): Floats {

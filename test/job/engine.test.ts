@@ -1,12 +1,16 @@
-// The queue and its thread: order, cancelling, deadlines, and a thread that dies.
+// The queue and the model's process: order, cancelling, deadlines, and a process that dies.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Engine, startEngine } from '../../src/job/engine.ts'
+import { logAs } from '../../src/observe/log.ts'
+import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 
-const FAKE = new URL('./fake-thread.mjs', import.meta.url)
+const FAKE = new URL('./fake-child.mjs', import.meta.url)
+// Processes end here by the dozen, and the log says so each time.
+logAs('json', { write() {} })
 const image = new Uint8Array()
 let engine: Engine
 
@@ -56,8 +60,8 @@ test('a deadline ends runs under way and waiting alike', async () => {
   await expect(slow).rejects.toMatchObject({ code: 'deadline' })
 })
 
-test.each(['crash', 'exit'])(
-  'after a %s of the thread the next asks are answered by a new one',
+test.each(['exit', 'abort'])(
+  'after an %s of the process the next asks are answered by a new one',
   async (how) => {
     const broken = ask(how)
     const waiting = ask('waiting')
@@ -67,8 +71,8 @@ test.each(['crash', 'exit'])(
   },
 )
 
-test('closing while the thread is being replaced ends cleanly', async () => {
-  const broken = ask('crash')
+test('closing while the process is being replaced ends cleanly', async () => {
+  const broken = ask('exit')
   const waiting = ask('waiting')
   await expect(broken).rejects.toMatchObject({ code: 'restarting' })
   const closing = engine.close()
@@ -77,7 +81,7 @@ test('closing while the thread is being replaced ends cleanly', async () => {
   await expect(ask('too late')).rejects.toMatchObject({ code: 'closing' })
 })
 
-test('an ask that cannot reach the thread is refused, and the next one answered', async () => {
+test('an ask that cannot reach the model is refused, and the next one answered', async () => {
   const odd = engine.answer({ image, question: 'a', settings: { seed: (() => 1) as never } })
   const next = ask('b')
   await expect(odd).rejects.toMatchObject({ code: 'bad_ask' })
@@ -105,7 +109,7 @@ test('closing under way ends the running ask, and closing twice waits for the sa
   expect(engine.ready).toBe(false)
 })
 
-test('a thread that cannot start is an error, at once', async () => {
+test('a process that cannot start is an error, at once', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'glimpse-'))
   const block = join(folder, 'block')
   writeFileSync(block, '')
@@ -127,8 +131,8 @@ test('after a restart that failed the engine is not ready, and tries again when 
   await own.close()
 })
 
-describe('a thread that hears nothing', () => {
-  /** Above what an answer takes here, far below how long the thread is busy. */
+describe('a process that hears nothing', () => {
+  /** Above what an answer takes here, far below how long the process is busy. */
   const PATIENCE = { endedMs: 500, closingMs: 200 }
   let own: Engine
   beforeEach(async () => {
@@ -163,4 +167,124 @@ describe('a thread that hears nothing', () => {
     await expect(run).rejects.toMatchObject({ code: 'closing' })
     await closing
   })
+})
+
+test('the process killed at any moment: every ask under way is told, the others are answered', async () => {
+  resetMetrics()
+  const own = await startEngine({ artifact: '', maxBatch: 4 }, FAKE, { restarts: 100 })
+  for (let kill = 0; kill < 8; kill++) {
+    const asks = ['wait', 'a', 'b', 'c', 'd', 'e', 'f'].map((question) => own.answer({ image, question }))
+    const ends = Promise.allSettled(asks)
+    const { pid } = own
+    process.kill(pid!, kill % 2 === 0 ? 'SIGKILL' : 'SIGSEGV')
+    const codes = (await ends).map((end) => (end.status === 'fulfilled' ? 'ok' : end.reason.code))
+    // The first went alone, before the others came.
+    expect(codes).toEqual(['restarting', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'])
+    expect(own.pid).not.toBe(pid)
+    expect(own.ready).toBe(true)
+  }
+  expect(await measured('glimpse_worker_restarts_total', { reason: 'died' })).toBe(8)
+  await own.close()
+}, 60_000)
+
+test('a batch that the process dies with is told as a whole', async () => {
+  const own = await startEngine({ artifact: '', maxBatch: 4 }, FAKE)
+  const first = own.answer({ image, question: 'pause' })
+  const batch = ['a', 'exit', 'b'].map((question) => own.answer({ image, question }))
+  await first
+  const ends = await Promise.allSettled(batch)
+  expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected'])
+  await own.close()
+})
+
+test('what runs out of memory is told so, and the next process begins anew', async () => {
+  const before = engine.pid
+  await expect(ask('short')).rejects.toMatchObject({ kind: 'busy', code: 'out_of_memory' })
+  expect((await ask('a')).text).toBe('a')
+  expect(engine.pid).not.toBe(before)
+})
+
+test('a model that keeps ending is left alone for a while, then tried once more', async () => {
+  const own = await startEngine({ artifact: '' }, FAKE, { restarts: 2, pauseMs: 400 })
+  const die = () =>
+    expect(own.answer({ image, question: 'exit' })).rejects.toMatchObject({ code: 'restarting' })
+  await die()
+  await die()
+  await die()
+  expect(own.ready).toBe(false)
+  expect(own.unready).toBe('model_down')
+  await expect(own.answer({ image, question: 'a' })).rejects.toMatchObject({
+    kind: 'busy',
+    code: 'model_down',
+  })
+  // Nobody asks: it is tried all the same, so that whoever looks at `ready` sends asks again.
+  await vi.waitFor(() => expect(own.ready).toBe(true), 10_000)
+  expect(own.unready).toBeUndefined()
+  expect((await own.answer({ image, question: 'a' })).text).toBe('a')
+  await own.close()
+})
+
+test('after a restart that failed it is tried again without being asked', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'glimpse-'))
+  const block = join(folder, 'block')
+  const own = await startEngine({ artifact: block }, FAKE, { retryMs: 100 })
+  writeFileSync(block, '')
+  await expect(own.answer({ image, question: 'exit' })).rejects.toMatchObject({ code: 'restarting' })
+  await vi.waitFor(() => expect(own.unready).toBe('restarting'))
+  rmSync(folder, { recursive: true })
+  await vi.waitFor(() => expect(own.ready).toBe(true), 10_000)
+  await own.close()
+})
+
+test('closing takes no longer than the caller allows, whatever the process is at', async () => {
+  const busy = await startEngine({ artifact: '' }, FAKE, { closingMs: 60_000 })
+  const run = busy.answer({ image, question: 'busy' })
+  const refused = expect(run).rejects.toMatchObject({ code: 'closing' })
+  const { pid } = busy
+  await busy.close(50)
+  await refused
+  expect(() => process.kill(pid!, 0)).toThrow('ESRCH')
+
+  // A replacement that takes its time serves nobody any more.
+  const slow = await startEngine({ artifact: 'slow' }, FAKE, { closingMs: 60_000 })
+  await expect(slow.answer({ image, question: 'exit' })).rejects.toMatchObject({ code: 'restarting' })
+  await slow.close()
+  expect(slow.unready).toBe('closing')
+})
+
+test('asks that wait go together, up to so many, and it is measured', async () => {
+  resetMetrics()
+  const own = await startEngine({ artifact: '', maxBatch: 3 }, FAKE)
+  const first = own.answer({ image, question: 'pause' })
+  const rest = ['a', 'b', 'c', 'd'].map((question) => own.answer({ image, question }))
+  expect(await measured('glimpse_queue_size')).toBe(5)
+  // The fake tells how many came together in place of tokens.
+  const replies = await Promise.all([first, ...rest])
+  expect(replies.map(({ token_ids: [together] }) => together)).toEqual([1, 3, 3, 3, 1])
+  expect(replies[1]!.timings_ms.queue).toBeGreaterThan(replies[0]!.timings_ms.queue)
+  await own.close()
+  expect(await measured('glimpse_batch_size')).toBe(3)
+  expect(await measured('glimpse_queue_seconds')).toBe(5)
+  expect(await measured('glimpse_queue_size')).toBe(0)
+  expect(await measured('glimpse_model_load_seconds', { step: 'open' })).toBe(2)
+  expect(await measured('glimpse_provider', { provider: 'cpu', fallback: 'false' })).toBe(1)
+})
+
+test('one that holds what cannot be copied fails alone among those it would go with', async () => {
+  const own = await startEngine({ artifact: '', maxBatch: 8 }, FAKE)
+  const first = own.answer({ image, question: 'pause' })
+  const odd = { question: 'odd', answer: (() => 1) as never }
+  const rest = [
+    own.answer({ image, question: 'a' }),
+    own.answer({ image, question: 'b', history: [odd] }),
+    own.answer({ image, question: 'c' }),
+  ]
+  await first
+  const ends = await Promise.allSettled(rest)
+  expect(ends.map((end) => (end.status === 'fulfilled' ? end.value.text : end.reason.code))).toEqual([
+    'a',
+    'bad_ask',
+    'c',
+  ])
+  await own.close()
 })

@@ -1,7 +1,7 @@
 // Which weight of a checkpoint is stored how.
 
 import { expect, test } from 'vitest'
-import { formatOf, PRECISIONS, RECIPES } from '../../src/quantize/recipes.ts'
+import { formatOf, PRECISIONS, recipeFor, TARGETS } from '../../src/quantize/recipes.ts'
 
 const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 128 }
 const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 128 }
@@ -24,7 +24,18 @@ test.each([
   expect(formatOf('int4', path)).toEqual(int4)
 })
 
+test('for a GPU vision is in blocks, and the rest as ever', () => {
+  const vision = 'vision_model.encoder.layers.0.self_attn.qkv.weight'
+  const word = 'language_model.model.decoder.layers.31.fc1.weight'
+  expect(formatOf('fp32', vision, 'gpu')).toEqual(FLOAT32)
+  for (const precision of ['int8', 'int4'] as const) {
+    expect(formatOf(precision, vision, 'gpu')).toEqual(BLOCKS_8)
+    expect(formatOf(precision, word, 'gpu')).toEqual(formatOf(precision, word))
+  }
+})
+
 test('every rule gives its reason', () => {
   for (const precision of PRECISIONS)
-    for (const { reason } of RECIPES[precision]) expect(reason.length).toBeGreaterThan(20)
+    for (const target of TARGETS)
+      for (const { reason } of recipeFor(precision, target)) expect(reason.length).toBeGreaterThan(20)
 })

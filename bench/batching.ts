@@ -1,0 +1,87 @@
+// Row L4: eight asks at once, answered together against one by one.
+//
+//   npx tsx bench/batching.ts [artifact ...]      the embedded model, unless told
+//
+// Rounds take turns, so that what else the machine does meets both alike. Captions are of eight pictures; questions are
+// about pictures seen before, which is what a thread asks. Exit code 1 if any answer differs.
+
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { embeddedArtifact } from '../src/builder/embedded.ts'
+import { readConfig } from '../src/config.ts'
+import type { Ask } from '../src/job/ask.ts'
+import { type Engine, startEngine } from '../src/job/engine.ts'
+
+const TARGET = 1.5
+const AT_ONCE = 8
+const DEMO = join(import.meta.dirname, '../models/demo')
+const { cacheFolder, prepackFromMb } = readConfig()
+const artifacts = process.argv.slice(2)
+const names = (await readdir(DEMO)).filter((name) => name.endsWith('.png'))
+const pictures = await Promise.all(names.map((name) => readFile(join(DEMO, name))))
+const each = (ask: (image: Buffer, i: number) => Ask): Ask[] =>
+  Array.from({ length: AT_ONCE }, (_, i) => ask(pictures[i % pictures.length]!, i))
+
+const settings = { max_new_tokens: 20, min_new_tokens: 20 }
+// Two more bytes make another file, and so another picture to whoever remembers, of the same content.
+let made = 0
+const fresh = (image: Buffer) => Buffer.concat([image, Buffer.from(Uint16Array.of(made++).buffer)])
+const WORK: Record<string, () => Ask[]> = {
+  'captions, 20 tokens': () => each((image) => ({ image: fresh(image), settings })),
+  'questions, 20 tokens': () => each((image, i) => ({ image, question: QUESTIONS[i % 4], settings })),
+  'questions, 3 tokens': () =>
+    each((image, i) => ({ image, question: QUESTIONS[i % 4], settings: { max_new_tokens: 3 } })),
+}
+const QUESTIONS = ['what is this?', 'what is on the left?', 'how many things are there?', 'is there a dog?']
+
+let isSame = true
+for (const artifact of artifacts.length > 0 ? artifacts : [await embeddedArtifact(cacheFolder)]) {
+  const start = {
+    artifact,
+    prepack: { folder: join(cacheFolder, 'prepacked'), fromBytes: prepackFromMb * 1e6 },
+    warmUp: true,
+  }
+  // One process at a time holds the model: a large one may not fit twice. Its queue decides who goes together.
+  const engine = await startEngine({ ...start, maxBatch: AT_ONCE })
+  const rounds = engine.model.precision === 'fp32' ? 15 : 3
+  for (const image of pictures) await engine.answer({ image, settings: { max_new_tokens: 1 } })
+  for (const [name, asksOf] of Object.entries(WORK)) {
+    const serial: number[] = []
+    const batched: number[] = []
+    for (let round = 0; round < rounds; round++) {
+      const asks = asksOf()
+      const [ms, texts] = await timed(() => oneByOne(engine, asks))
+      // The same pictures again, as files nobody remembers.
+      const again = name.startsWith('captions') ? asksOf() : asks
+      const [togetherMs, together] = await timed(() =>
+        Promise.all(again.map(async (ask) => (await engine.answer(ask)).token_ids)),
+      )
+      serial.push(ms)
+      batched.push(togetherMs)
+      isSame &&= JSON.stringify(texts) === JSON.stringify(together)
+    }
+    const [one, all] = [median(serial), median(batched)]
+    console.log(
+      `${engine.model.name} ${engine.model.precision}, ${name}: one by one ${one.toFixed(0)} ms, together ${all.toFixed(0)} ms, ` +
+        `${(one / all).toFixed(2)}x (target ${TARGET}x), answers ${isSame ? 'identical' : 'DIFFER'}`,
+    )
+  }
+  await engine.close()
+}
+process.exitCode = isSame ? 0 : 1
+
+async function oneByOne(engine: Engine, asks: readonly Ask[]): Promise<number[][]> {
+  const answers: number[][] = []
+  for (const ask of asks) answers.push((await engine.answer(ask)).token_ids)
+  return answers
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<[number, T]> {
+  const began = performance.now()
+  const result = await work()
+  return [performance.now() - began, result]
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
+}

@@ -1,0 +1,97 @@
+// Row F2: the model's process is killed under load, again and again.
+//
+//   npx tsx bench/kills.ts [kills] [artifact]      100, the embedded model
+//
+// Asks keep coming, four at a time. Each kill is a SIGKILL at a random moment; every other one makes the process abort
+// instead, as native code does that fails a check. Printed: how long until every ask under way had its typed error, and until the
+// engine was ready again, beside the targets. Exit code 1 where a target is missed.
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { embeddedArtifact } from '../src/builder/embedded.ts'
+import { readConfig } from '../src/config.ts'
+import { isKnown } from '../src/errors.ts'
+import { startEngine } from '../src/job/engine.ts'
+import { logAs } from '../src/observe/log.ts'
+import { metricsText } from '../src/observe/metrics.ts'
+
+const KILLS = Number(process.argv[2] ?? 100)
+const AT_ONCE = 4
+const ERROR_MS = 1_000
+const OVER_LOAD_MS = 1_000
+
+const picture = await readFile(join(import.meta.dirname, '../models/demo/crab-and-helicopter.png'))
+const { cacheFolder, prepackFromMb } = readConfig()
+const artifact = process.argv[3] ?? (await embeddedArtifact(cacheFolder))
+logAs('json', { write() {} })
+
+const start = {
+  artifact,
+  maxBatch: 8,
+  warmUp: true,
+  prepack: { folder: join(cacheFolder, 'prepacked'), fromBytes: prepackFromMb * 1e6 },
+}
+const loads: number[] = []
+for (let i = 0; i < 3; i++) {
+  const began = performance.now()
+  const engine = await startEngine(start)
+  loads.push(performance.now() - began)
+  await engine.close()
+}
+const loadMs = loads.sort((a, b) => a - b)[1]!
+// So many deaths would trip the breaker: it is another row.
+const engine = await startEngine(start, undefined, { restarts: Number.POSITIVE_INFINITY })
+
+const tally = { answered: 0, codes: {} as Record<string, number>, untyped: 0 }
+let stopped = false
+let killedAt = 0
+let lastErrorMs = 0
+const asker = async () => {
+  while (!stopped) {
+    try {
+      await engine.answer({ image: picture, question: 'what is on the left?' })
+      tally.answered++
+    } catch (error) {
+      lastErrorMs = performance.now() - killedAt
+      if (isKnown(error)) tally.codes[error.code] = (tally.codes[error.code] ?? 0) + 1
+      else tally.untyped++
+    }
+  }
+}
+const askers = Array.from({ length: AT_ONCE }, asker)
+
+let maxErrorMs = 0
+let maxReadyMs = 0
+for (let kill = 0; kill < KILLS; kill++) {
+  await sleep(50 + 150 * Math.random())
+  const pid = engine.pid!
+  lastErrorMs = 0
+  killedAt = performance.now()
+  process.kill(pid, kill % 2 === 0 ? 'SIGKILL' : 'SIGABRT')
+  await until(() => engine.pid !== pid)
+  await until(() => engine.ready)
+  maxReadyMs = Math.max(maxReadyMs, performance.now() - killedAt)
+  maxErrorMs = Math.max(maxErrorMs, lastErrorMs)
+}
+stopped = true
+await Promise.all(askers)
+await engine.close()
+
+const restarts = /^glimpse_worker_restarts_total\{reason="died"\} (\d+)/m.exec(
+  (await metricsText()).text,
+)?.[1]
+console.log(
+  `${KILLS} kills under load, ${restarts} restarts counted: ${tally.answered} answered, ` +
+    `${JSON.stringify(tally.codes)}, ${tally.untyped} untyped errors`,
+)
+console.log(`last typed error after a kill: max ${maxErrorMs.toFixed(0)} ms (target ${ERROR_MS} ms)`)
+console.log(
+  `ready again: max ${maxReadyMs.toFixed(0)} ms (target: load ${loadMs.toFixed(0)} ms + ${OVER_LOAD_MS} ms)`,
+)
+const isGood = tally.untyped === 0 && maxErrorMs <= ERROR_MS && maxReadyMs <= loadMs + OVER_LOAD_MS
+process.exitCode = isGood && Number(restarts) === KILLS ? 0 : 1
+
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await sleep(2)
+}

@@ -1,0 +1,117 @@
+// The model's process as it ships: it dies with its parent, leaves standard output alone, and is not slowed by its start.
+
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { embeddedArtifact } from '../../src/builder/embedded.ts'
+import { startEngine } from '../../src/job/engine.ts'
+import { logAs } from '../../src/observe/log.ts'
+import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+let folder: string
+let artifact: string
+let image: Uint8Array
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  artifact = await embeddedArtifact(folder)
+  image = await readFile(join(ROOT, 'models/demo/crab-and-helicopter.png'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const isAlive = (pid: number) => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+/** Runs code in a Node of its own; `pid` is the first line it prints. */
+function program(code: string, flags: string[] = []) {
+  const parent = spawn(process.execPath, [...flags, '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  const pid = new Promise<number>((resolve) => {
+    parent.stdout.on('data', (text) => {
+      output += text
+      if (output.includes('\n')) resolve(Number(output))
+    })
+  })
+  return { pid, kill: () => parent.kill('SIGKILL'), output: () => output }
+}
+
+/** Glimpse as a library, started with flags that its model's process must not inherit. */
+function library() {
+  const code = `
+    import { startEngine } from ${JSON.stringify(join(ROOT, 'dist/index.js'))}
+    const engine = await startEngine({ artifact: ${JSON.stringify(artifact)}, threads: 1 })
+    console.log(engine.pid)`
+  return program(code, ['--title=parent', '--input-type=module'])
+}
+
+test('does not outlive a parent that is killed', async () => {
+  const { pid, kill, output } = library()
+  const child = await pid
+  expect(await readFile(`/proc/${child}/cmdline`, 'utf8')).not.toContain('--title')
+  kill()
+  await vi.waitFor(() => expect(isAlive(child)).toBe(false), { timeout: 10_000, interval: 20 })
+  expect(output().trim()).toBe(String(child))
+})
+
+test('nor does one deep in a call that hears nothing', async () => {
+  const orphan = pathToFileURL(join(ROOT, 'dist/job/orphan.js')).href
+  const deaf = `
+    const { Worker } = require('node:worker_threads')
+    const watch = new Worker(new URL(${JSON.stringify(orphan)}), { workerData: process.ppid })
+    watch.once('online', () => {
+      require('node:fs').writeSync(1, String(process.pid) + String.fromCharCode(10))
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60000)
+    })`
+  const { pid, kill } = program(`
+    const { spawn } = require('node:child_process')
+    spawn(process.execPath, ['-e', ${JSON.stringify(deaf)}], { stdio: 'inherit' })`)
+  const child = await pid
+  expect(isAlive(child)).toBe(true)
+  kill()
+  await vi.waitFor(() => expect(isAlive(child)).toBe(false), { timeout: 10_000, interval: 20 })
+})
+
+test('leaves it to its parent what Ctrl-C and SIGTERM mean', async () => {
+  const engine = await startEngine({ artifact, threads: 1 })
+  const { pid } = engine
+  process.kill(pid!, 'SIGINT')
+  process.kill(pid!, 'SIGTERM')
+  expect((await engine.answer({ image, question: 'what is on the left?' })).text).toBe('a crab')
+  expect(engine.pid).toBe(pid)
+  await engine.close()
+  expect(isAlive(pid!)).toBe(false)
+})
+
+test('killed amid real asks it answers the next ones, and a crash in native code is no different', async () => {
+  logAs('json', { write() {} })
+  const engine = await startEngine({ artifact, threads: 1, maxBatch: 4 })
+  for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGABRT'] as const) {
+    const asks = Array.from({ length: 6 }, () => engine.answer({ image, settings: { num_beams: 4 } }))
+    process.kill(engine.pid!, signal)
+    const ends = await Promise.allSettled(asks)
+    const codes = ends.map((end) => (end.status === 'fulfilled' ? end.value.text : end.reason.code))
+    expect(codes[0]).toBe('restarting')
+    expect(new Set(codes.slice(1))).toEqual(
+      new Set(['a crab to the left of a helicopter on a yellow background']),
+    )
+  }
+  await engine.close()
+})
+
+test('warms up when told to, which is measured, and shows in nothing that is answered', async () => {
+  resetMetrics()
+  const engine = await startEngine({ artifact, threads: 1, warmUp: true })
+  expect(await measured('glimpse_model_load_seconds', { step: 'warm_up' })).toBeGreaterThan(0)
+  expect(await measured('glimpse_model_load_seconds', { step: 'open' })).toBeGreaterThan(0)
+  const first = await engine.answer({ image })
+  expect(first.timings_ms.vision).toBeGreaterThan(0)
+  await engine.close()
+})

@@ -1,0 +1,51 @@
+// A model's process without a model: answers with what it was asked, and does what some questions tell it to.
+import { existsSync } from 'node:fs'
+
+const cancelled = new Map()
+const say = (message) => process.send(message)
+const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+process.on('disconnect', () => process.exit())
+process.on('message', async (message) => {
+  if (message.kind === 'open') {
+    const { artifact } = message.start
+    // While the file that `artifact` names is there, no new process gets as far as being ready.
+    if (artifact !== 'slow' && existsSync(artifact)) process.exit(4)
+    if (artifact === 'slow') await new Promise((resolve) => setTimeout(resolve, 300))
+    return say({ kind: 'ready', model: { name: 'fake', precision: 'fp32' }, loadMs: { open: 2000 } })
+  }
+  if (message.kind === 'close') return process.exit()
+  if (message.kind === 'cancel') return cancelled.set(message.id, message.error)
+  const { asks } = message
+  for (const one of asks) await answer(one, asks.length)
+})
+
+async function answer({ id, ask }, together) {
+  if (ask.question === 'exit') process.exit(3)
+  // As native code that fails a check; process.abort() would print its stack as well.
+  if (ask.question === 'abort') process.kill(process.pid, 'SIGABRT')
+  if (ask.question === 'short') {
+    const error = { kind: 'busy', code: 'out_of_memory', message: 'too little' }
+    return say({ kind: 'error', id, error })
+  }
+  // As in one long native call: nothing is heard meanwhile.
+  if (ask.question === 'busy') sleep(60_000)
+  if (ask.question === 'pause') sleep(300)
+  if (ask.question === 'wait') {
+    for (let i = 0; i < 200 && !cancelled.has(id); i++) {
+      say({ kind: 'token', id, text: `${i} ` })
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+  }
+  if (cancelled.has(id)) return say({ kind: 'error', id, error: cancelled.get(id) })
+  const timings_ms = { queue: 0, image: 0, pixels: 0, vision: 0, queries: 0, tokens: 0, total: 0 }
+  const reply = {
+    text: ask.question,
+    token_ids: [together],
+    sequences: [],
+    prompt: '',
+    timings_ms,
+    model: 'fake',
+    picture: '',
+  }
+  say({ kind: 'reply', id, reply })
+}

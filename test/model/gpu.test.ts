@@ -1,0 +1,123 @@
+// `glimpse build --for gpu`: every product has a kernel there, and on the CPU, too, the numbers are right.
+
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Manifest } from '../../src/artifact/contract.ts'
+import { buildArtifact } from '../../src/builder/build.ts'
+import { EMBEDDED_CHECKPOINT } from '../../src/builder/embedded.ts'
+import { AS_SEEN, decode } from '../../src/image/decode.ts'
+import { toPixels } from '../../src/image/pixels.ts'
+import { answerAll } from '../../src/job/answer.ts'
+import { shortMemory } from '../../src/job/memory.ts'
+import { ModelProto } from '../../src/onnx/proto.ts'
+import { type Model, openModel } from '../../src/run/model.ts'
+import { picturesAtOnce, rowsAtOnce } from '../../src/run/portions.ts'
+import { runVision } from '../../src/run/vision.ts'
+
+const DEMO = join(import.meta.dirname, '../../models/demo')
+const pictures = await Promise.all(
+  ['crab-and-helicopter', 'guitars', 'umbrellas-above-eggplants', 'sunflower-basketball-watermelon'].map(
+    (name) => readFile(join(DEMO, `${name}.png`)),
+  ),
+)
+
+let room: string
+const manifests: Record<string, Manifest> = {}
+const models: Record<string, Model> = {}
+beforeAll(async () => {
+  room = await mkdtemp(join(tmpdir(), 'glimpse-'))
+  for (const [name, options] of Object.entries({
+    exact: { precision: 'fp32' },
+    cpu: { precision: 'int8' },
+    gpu: { precision: 'int8', target: 'gpu' },
+    small: { precision: 'int4', target: 'gpu' },
+  } as const)) {
+    manifests[name] = await buildArtifact(EMBEDDED_CHECKPOINT, join(room, name), { ...options, name: 'pico' })
+    models[name] = await openModel(join(room, name), { threads: 1 })
+  }
+})
+afterAll(async () => {
+  for (const model of Object.values(models)) await model.close()
+  await rm(room, { recursive: true })
+})
+
+async function visionOf({ vision, pixelRule }: Model): Promise<Float32Array> {
+  const pixels = toPixels(await decode(pictures[0]!, AS_SEEN), pixelRule)
+  return (await runVision(vision, pixels)).data
+}
+
+async function operatorsOf(name: string): Promise<Set<string>> {
+  const bytes = await readFile(join(room, name, 'vision.onnx'))
+  const { graph } = ModelProto.toObject(ModelProto.decode(bytes)) as {
+    graph: { node: { op_type: string }[] }
+  }
+  return new Set(graph.node.map(({ op_type }) => op_type))
+}
+
+test.each(['gpu', 'small'])(
+  'vision of %s is in blocks of 8 bits, and the manifest says so and why',
+  async (name) => {
+    const operators = await operatorsOf(name)
+    expect(operators).toContain('MatMulNBits')
+    expect(operators).not.toContain('DynamicQuantizeMatMul')
+    expect(await operatorsOf('cpu')).toContain('DynamicQuantizeMatMul')
+    const { target, recipe } = manifests[name]!
+    expect(target).toBe('gpu')
+    expect(recipe[0]).toMatchObject({
+      format: 'int8, one scale per 128 weights',
+      reason: expect.stringContaining('GPU'),
+    })
+  },
+)
+
+test('8 bits in blocks stay closer to fp32 than 8-bit products do', async () => {
+  const exact = await visionOf(models['exact']!)
+  const error = async (name: string) => {
+    const found = await visionOf(models[name]!)
+    const norm = (values: Float32Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
+    return norm(found.map((value, i) => value - exact[i]!)) / norm(exact)
+  }
+  const [gpu, cpu] = [await error('gpu'), await error('cpu')]
+  expect(gpu).toBeGreaterThan(1e-5)
+  expect(gpu).toBeLessThan(0.05)
+  expect(gpu).toBeLessThan(cpu)
+})
+
+describe('many at once', () => {
+  test('is one picture at a time where their scales would be shared', () => {
+    expect(picturesAtOnce(models['cpu']!)).toBe(1)
+    expect(picturesAtOnce(models['gpu']!)).toBeGreaterThan(1)
+  })
+
+  test('is little of a large model on a CPU, and more on a GPU', () => {
+    const { sizes } = manifests['gpu']!
+    const large = { ...sizes, patches: 257, vision_width: 1408, queries: 32, width: 2560 }
+    const manifest = { ...manifests['gpu']!, sizes: large }
+    expect(picturesAtOnce({ manifest, provider: 'cpu' })).toBe(1)
+    expect(rowsAtOnce({ manifest, provider: 'cpu' }, 8)).toBe(2)
+    expect(rowsAtOnce({ manifest, provider: 'cpu' }, 500)).toBe(1)
+    expect(picturesAtOnce({ manifest, provider: 'cuda' })).toBe(5)
+    expect(rowsAtOnce({ manifest, provider: 'cuda' }, 8)).toBe(8)
+  })
+
+  test.each(['cpu', 'gpu', 'small'])('gives the answers of one by one at fewer bits: %s', async (name) => {
+    const model = models[name]!
+    const asks = [...pictures, pictures[0]!].map((image, i) => ({
+      ask: { image, question: i % 2 === 0 ? undefined : 'what is on the left?' },
+      watch: { check() {} },
+    }))
+    const texts = async (some: typeof asks) => {
+      const found: unknown[] = []
+      await answerAll(model, shortMemory(), some, (index, outcome) => {
+        found[index] = 'reply' in outcome ? outcome.reply.token_ids : outcome.error
+      })
+      return found
+    }
+    const alone: unknown[] = []
+    for (const one of asks) alone.push(...(await texts([one])))
+    expect(await texts(asks)).toEqual(alone)
+    expect(alone[0]).toHaveLength((alone[4] as number[]).length)
+  })
+})
