@@ -24,7 +24,7 @@ const HOMES = {
   'onnxruntime-node': 'src/run/session.ts',
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
-  '@aws-sdk/client-s3': 'src/store/s3.ts',
+  '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
 }
@@ -39,13 +39,14 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache']
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
-  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js']
+  const known = [...Object.keys(HOMES), ...SHARED, '@slack/bolt', 'discord.js', '@aws-sdk/client-s3']
   expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
 })
 
 test.each([
   ['@slack/bolt', 'src/slack'],
   ['discord.js', 'src/discord'],
+  ['@aws-sdk/client-s3', 'src/store'],
 ])('%s is imported only in %s', (library, home) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => folderOf(from))
   expect([...new Set(users)]).toEqual([home])
