@@ -91,7 +91,8 @@ export async function withinStall<T>(tries: Tries, work: Promise<T>): Promise<T>
     return await Promise.race([work, stalled])
   } catch (error) {
     if (error instanceof Passing || isKnown(error) || tries.signal?.aborted) throw error
-    throw new Passing(reasonOf(error), { cause: error, reason: 'reset' })
+    const why = reasonOf(error)
+    throw new Passing(why, { cause: error, reason: /checksum/i.test(why) ? 'checksum' : 'reset' })
   } finally {
     clearTimeout(timer)
     work.catch(() => {})

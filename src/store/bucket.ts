@@ -48,7 +48,10 @@ export interface Bucket {
   /** `s3://bucket/prefix`, for messages. */
   readonly name: string
   head(key: string, signal?: AbortSignal): Promise<Described>
-  /** Bytes `from` to before `to`; of a version with this etag alone, if one is named. */
+  /**
+   * Bytes `from` to before `to`; of a version with this etag alone, if one is named. The whole of an object ends in an
+   * error where it is not what S3's own checksum says.
+   */
   get(key: string, range: Range, signal?: AbortSignal): Promise<Arriving>
   /** `isNew`: only where nothing is. */
   put(
@@ -96,7 +99,7 @@ export function openBucket(place: string, setting: string, options: BucketOption
   const { bucket: Bucket, prefix } = placeOf(place, setting)
   const client = new S3Client({
     requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: SILENT_MS },
-    // Of a part of an object S3 has no checksum, and the whole is checked against the manifest.
+    // Of a part of an object S3 has no checksum.
     responseChecksumValidation: 'WHEN_REQUIRED',
     ...options,
   })
@@ -117,7 +120,12 @@ export function openBucket(place: string, setting: string, options: BucketOption
     async get(key, { from = 0, to, etag }, abortSignal) {
       const Range =
         from > 0 || to !== undefined ? `bytes=${from}-${to === undefined ? '' : to - 1}` : undefined
-      const command = new GetObjectCommand({ ...at(key), Range, IfMatch: etag })
+      const command = new GetObjectCommand({
+        ...at(key),
+        Range,
+        IfMatch: etag,
+        ChecksumMode: Range === undefined ? 'ENABLED' : undefined,
+      })
       const got = await client.send(command, { abortSignal }).catch(rethrow)
       // Told by Content-Range; a server that knows no ranges sends all.
       const begins = /^bytes (\d+)-/.exec(got.ContentRange ?? '')?.[1]

@@ -166,6 +166,14 @@ export function behavesLikeS3(options: () => S3ClientConfig, Bucket: string, str
     expect(await refusal(s3.send(new HeadObjectCommand(place)))).toBe(404)
   })
 
+  test('a whole object comes with the checksum it was sent with', async () => {
+    const [s3, place] = [client(), at()]
+    await s3.send(new PutObjectCommand({ ...place, Body: 'something', ChecksumAlgorithm: 'CRC32' }))
+    const got = await s3.send(new GetObjectCommand({ ...place, ChecksumMode: 'ENABLED' }))
+    expect(got.ChecksumCRC32).toBe('Cdox+w==')
+    expect(await got.Body!.transformToString()).toBe('something')
+  })
+
   test('lists what begins so, page by page', async () => {
     const s3 = client()
     const folder = `listed/${randomUUID()}`

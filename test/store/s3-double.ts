@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
-import { isWhole, rangeOf, refusalOf, sentOf } from './s3-request.ts'
+import { checksumOf, isWhole, rangeOf, refusalOf, sentOf } from './s3-request.ts'
 
 export interface S3Object {
   bytes: Buffer
@@ -161,7 +161,13 @@ export async function startS3Double(bucket = 'state'): Promise<S3Double> {
     const range = rangeOf(headers.range, bytes.length)
     if (range === 'none')
       return answer.fail(416, 'InvalidRange', { 'content-range': `bytes */${bytes.length}` })
-    if (!range) return answer.end(200, told, bytes)
+    if (!range) {
+      const wanted = headers['x-amz-checksum-mode'] === 'ENABLED' && !etag.includes('-')
+      const sum: Record<string, string> = wanted
+        ? { 'x-amz-checksum-crc32': checksumOf('x-amz-checksum-crc32', bytes) }
+        : {}
+      return answer.end(200, { ...told, ...sum }, bytes)
+    }
     const { from, to } = range
     const part = { ...told, 'content-range': `bytes ${from}-${to}/${bytes.length}` }
     answer.end(206, part, bytes.subarray(from, to + 1))

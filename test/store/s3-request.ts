@@ -42,7 +42,8 @@ export function isWhole({ bytes, checksums }: Sent): boolean {
   return Object.entries(checksums).every(([name, value]) => checksumOf(name, bytes) === value)
 }
 
-function checksumOf(name: string, bytes: Buffer): string {
+/** As the header of that name says it. */
+export function checksumOf(name: string, bytes: Buffer): string {
   switch (name) {
     case 'x-amz-checksum-crc32': {
       const four = Buffer.alloc(4)
