@@ -1,4 +1,4 @@
-// Work that must not overlap with other work of the same name is done one after another.
+// Whose turn it is: work that must not overlap is done one after another, much of a kind a few at a time.
 
 export type InTurn = <T>(names: readonly string[], work: () => Promise<T>) => Promise<T>
 
@@ -18,4 +18,28 @@ export function oneAtATime(): InTurn {
     })
     return mine
   }
+}
+
+/**
+ * Does `work` for each item, so many at once, begun in their order. The first failure aborts the signal the others were
+ * given, and is thrown when they have ended.
+ */
+export async function fewAtATime<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T, stop: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController()
+  let next = 0
+  let failure: { error: unknown } | undefined
+  const goOn = async () => {
+    while (next < items.length && !failure) {
+      await work(items[next++]!, stop.signal).catch((error: unknown) => {
+        failure ??= { error }
+        stop.abort()
+      })
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, goOn))
+  if (failure) throw failure.error
 }

@@ -27,6 +27,7 @@ const HOMES = {
   '@aws-sdk/client-ssm': 'src/aws/secrets.ts',
   '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
   '@aws-sdk/client-sqs': 'src/queue/sqs.ts',
+  '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
   pino: 'src/observe/log.ts',

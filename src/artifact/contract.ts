@@ -90,7 +90,12 @@ export const manifestSchema = z.strictObject({
   /** What it said of a made-up picture when it was built, if it was tried: nothing is a bad sign. */
   trial: z.strictObject({ texts: z.array(z.string()) }).optional(),
   files: z.array(
-    z.strictObject({ path: z.string().regex(/^[^/\\]+$/), sizeBytes: z.number().int(), sha256: z.string() }),
+    // Names alone; those that begin with a dot are for notes about the folder.
+    z.strictObject({
+      path: z.string().regex(/^[^./\\][^/\\]*$/),
+      sizeBytes: z.number().int().nonnegative(),
+      sha256: z.string(),
+    }),
   ),
   versions: z.strictObject({ glimpse: z.string(), onnxruntime: z.string() }),
 })

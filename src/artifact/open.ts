@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { ArtifactError } from '../errors.ts'
 import { shellWord } from '../shell.ts'
+import { ONNXRUNTIME_VERSION } from '../versions.ts'
 import { MANIFEST, type Manifest, manifestSchema } from './contract.ts'
 
 /** Throws ArtifactError `no_artifact` or `damaged_artifact`. Sizes are compared; see verifyFiles for contents. */
@@ -55,7 +56,8 @@ export async function verifyFiles(folder: string, manifest: Manifest): Promise<v
   }
 }
 
-function parseManifest(text: string, folder: string): Manifest {
+/** The text of a manifest, checked; `folder` is where it came from. Throws ArtifactError `damaged_artifact`. */
+export function parseManifest(text: string, folder: string): Manifest {
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -63,10 +65,23 @@ function parseManifest(text: string, folder: string): Manifest {
     json = undefined
   }
   const parsed = manifestSchema.safeParse(json)
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    checkRuntime(parsed.data, folder)
+    return parsed.data
+  }
   const issue = parsed.error.issues[0]!
   throw new ArtifactError(
     'damaged_artifact',
     `Expected a manifest this version can read in ${folder} but at ${issue.path.join('.') || 'its start'}: ${issue.message}. Build the checkpoint again.`,
+  )
+}
+
+/** Operators outside of ONNX's standard, which carry our quantized weights, may change with each minor version. */
+function checkRuntime({ versions }: Manifest, folder: string): void {
+  const minorOf = (version: string) => version.split('.').slice(0, 2).join('.')
+  if (minorOf(versions.onnxruntime) === minorOf(ONNXRUNTIME_VERSION)) return
+  throw new ArtifactError(
+    'other_onnxruntime',
+    `Expected an artifact built for onnxruntime ${minorOf(ONNXRUNTIME_VERSION)} but ${folder} was built for ${versions.onnxruntime}. Build the checkpoint again, or run the version of Glimpse that built it (${versions.glimpse}).`,
   )
 }

@@ -6,7 +6,9 @@ import { z } from 'zod'
 import { embeddedArtifact } from '../builder/embedded.ts'
 import { readConfig, SETTINGS, type Setting } from '../config.ts'
 import type { startEngine } from '../job/engine.ts'
+import { log } from '../observe/log.ts'
 import { type GenerationSettings, generationSettings } from '../run/settings.ts'
+import { transferBar } from './transfer.ts'
 
 /** Every generation setting as a flag: `num_beams` is --num-beams. */
 export function addGenerationFlags(command: Command): Command {
@@ -41,7 +43,7 @@ export function addModelFlags(command: Command): Command {
   return command
     .option(
       '-m, --model <folder>',
-      'artifact to run, as `glimpse build` made it (default: the embedded model)',
+      'artifact to run, as `glimpse build` made it, or s3://bucket/prefix (default: the embedded model)',
     )
     .option(
       '--threads <count>',
@@ -61,12 +63,38 @@ export async function modelFor(flags: ModelFlags): Promise<Parameters<typeof sta
   const folder = flags.model ?? config.model
   const threads = flags.threads ?? config.threads
   return {
-    artifact: folder === '' ? await embeddedArtifact(config.cacheFolder) : folder,
+    artifact: await artifactAt(folder, config.cacheFolder),
     threads: threads === 0 ? undefined : threads,
     provider: { wanted: config.provider, whenMissing: config.providerMissing },
     maxBatch: config.maxBatch,
     prepack: { folder: join(config.cacheFolder, 'prepacked'), fromBytes: config.prepackFromMb * 1e6 },
     onPreparing: () => process.stderr.write('Laying the model out for this processor, once...\n'),
+  }
+}
+
+/** The folder to open: of the embedded model, of one that is fetched into the cache, or the one that is named. */
+async function artifactAt(place: string, cacheFolder: string): Promise<string> {
+  if (place === '') return await embeddedArtifact(cacheFolder)
+  if (!place.startsWith('s3://')) return place
+  // Only here: the SDK takes a while to load.
+  const { fetchArtifact } = await import('../remote/fetch.ts')
+  const bar = transferBar('model_fetching')
+  try {
+    return await fetchArtifact(place, {
+      cacheFolder,
+      onProgress: bar.show,
+      onWait: once(() => log.info('model_awaited', { why: 'another process is fetching it' })),
+    })
+  } finally {
+    bar.stop()
+  }
+}
+
+function once(work: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (!isDone) work()
+    isDone = true
   }
 }
 

@@ -12,6 +12,7 @@ import { captionCommand } from './caption.ts'
 import { evaluateCommand } from './evaluate.ts'
 import { manifestCommand } from './manifest.ts'
 import { pullCommand } from './pull.ts'
+import { pushCommand } from './push.ts'
 import { serveCommand } from './serve.ts'
 import { verifyCommand } from './verify.ts'
 
@@ -44,6 +45,7 @@ async function main(): Promise<void> {
     askCommand(),
     pullCommand(),
     buildCommand(),
+    pushCommand(),
     serveCommand(),
     manifestCommand(),
     evaluateCommand(),

@@ -7,7 +7,8 @@ import { createReadStream } from 'node:fs'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UpstreamError } from '../errors.ts'
-import { type Hub, Passing, persist, piecesOf, request } from './fetch.ts'
+import { Passing, persist } from '../tries.ts'
+import { type Hub, piecesOf, request } from './fetch.ts'
 import { type HubFile, pathOf, type Repository } from './repository.ts'
 
 /** Written and counted at once; the network's own pieces are small. */

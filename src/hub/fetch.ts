@@ -2,75 +2,16 @@
 //
 // Goes in: a URL and what part of it. Comes out: a response whose status is fine, or an error that says what to do.
 
-import { setTimeout as sleep } from 'node:timers/promises'
-import { AskError, BusyError, SetupError, UpstreamError } from '../errors.ts'
+import { AskError, SetupError, UpstreamError } from '../errors.ts'
+import { Passing, retryAfterMs, type Tries, withinStall } from '../tries.ts'
 
-export interface Hub {
+export interface Hub extends Tries {
   /** `https://huggingface.co`, or a mirror that speaks the same. */
   endpoint: string
   token?: string
-  /** Ends whatever is under way. */
-  signal?: AbortSignal
-  /** Milliseconds: without a byte for so long a connection is given up; the first wait before another try. */
-  stallMs?: number
-  retryMs?: number
 }
 
-/** Tries in a row that brought nothing new. */
-const MAX_TRIES = 6
 const MAX_REDIRECTS = 5
-const MAX_WAIT_MS = 30_000
-const MAX_RETRY_AFTER_MS = 300_000
-const STALL_MS = 30_000
-const RETRY_MS = 500
-
-/** A failure that another try may mend. */
-export class Passing extends Error {
-  readonly waitMs: number | undefined
-
-  constructor(message: string, waitMs?: number, cause?: unknown) {
-    super(message, { cause })
-    this.waitMs = waitMs
-  }
-}
-
-/**
- * Does `work` until it succeeds, or fails in a way that trying again does not mend, or brings nothing new too often.
- * `work` calls `progressed` whenever it did get somewhere. Throws BusyError `cancelled`, UpstreamError
- * `hub_unreachable`.
- */
-export async function persist<T>(
-  hub: Hub,
-  what: string,
-  work: (progressed: () => void) => Promise<T>,
-): Promise<T> {
-  let tries = 0
-  while (true) {
-    try {
-      return await work(() => {
-        tries = 0
-      })
-    } catch (error) {
-      if (hub.signal?.aborted) throw cancelledError()
-      if (!(error instanceof Passing)) throw error
-      tries++
-      if (tries >= MAX_TRIES) {
-        throw new UpstreamError(
-          'hub_unreachable',
-          `Expected ${what} from ${hub.endpoint} but after ${tries} tries: ${error.message}. Check the connection and run the same command again: it goes on from here.`,
-          { cause: error.cause },
-        )
-      }
-      const backoff = Math.min(MAX_WAIT_MS, (hub.retryMs ?? RETRY_MS) * 2 ** (tries - 1))
-      // Some chance, so that many who lost the same server do not all come back at once.
-      await sleep(error.waitMs ?? backoff * (0.5 + Math.random() / 2), undefined, {
-        signal: hub.signal,
-      }).catch(() => {
-        throw cancelledError()
-      })
-    }
-  }
-}
 
 /** One request, followed where it is sent on to. Throws what `persist` understands. */
 export async function request(
@@ -152,23 +93,6 @@ export async function* piecesOf(hub: Hub, response: Response): AsyncGenerator<Ui
   }
 }
 
-async function withinStall<T>(hub: Hub, work: Promise<T>): Promise<T> {
-  const stallMs = hub.stallMs ?? STALL_MS
-  let timer: NodeJS.Timeout | undefined
-  const stalled = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Passing(`nothing came for ${stallMs / 1000} s`)), stallMs)
-  })
-  try {
-    return await Promise.race([work, stalled])
-  } catch (error) {
-    if (error instanceof Passing || hub.signal?.aborted) throw error
-    throw new Passing(reasonOf(error), undefined, error)
-  } finally {
-    clearTimeout(timer)
-    work.catch(() => {})
-  }
-}
-
 /** Where the body begins: at `from`, or at 0 where the server does not know ranges. */
 function offsetOf(response: Response, from: number, what: string): number {
   if (response.status !== 206) return 0
@@ -205,29 +129,12 @@ function failure({ endpoint, token }: Hub, response: Response, what: string): Er
     )
   }
   if (status === 429 || status === 408 || status >= 500) {
-    return new Passing(`it answered ${status}`, retryAfterMs(response.headers.get('retry-after')))
+    return new Passing(`it answered ${status}`, { waitMs: retryAfterMs(response.headers.get('retry-after')) })
   }
   return new UpstreamError(
     'bad_answer',
     `Expected ${what} from ${endpoint} but it answered ${status}. Check --endpoint.`,
   )
-}
-
-/** Seconds, or a date. */
-function retryAfterMs(text: string | null): number | undefined {
-  if (text === null) return undefined
-  const ms = /^\d+$/.test(text.trim()) ? 1000 * Number(text) : Date.parse(text) - Date.now()
-  return Number.isNaN(ms) ? undefined : Math.min(MAX_RETRY_AFTER_MS, Math.max(0, ms))
-}
-
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const cause = error.cause instanceof Error ? error.cause.message : ''
-  return cause === '' ? error.message : cause
-}
-
-export function cancelledError(): BusyError {
-  return new BusyError('cancelled', 'Interrupted. Run the same command again: it goes on from here.')
 }
 
 /** Throws SetupError `bad_endpoint`. */

@@ -6,7 +6,8 @@
 
 import { z } from 'zod'
 import { AskError, UpstreamError } from '../errors.ts'
-import { type Hub, headersOf, persist, piecesOf, request } from './fetch.ts'
+import { persist } from '../tries.ts'
+import { type Hub, headersOf, piecesOf, request } from './fetch.ts'
 
 export interface HubFile {
   path: string

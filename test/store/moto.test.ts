@@ -8,6 +8,7 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, beforeEach, describe } from 'vitest'
 import { openS3Store } from '../../src/store/s3.ts'
 import { keepsItsPromises } from './conformance.ts'
+import { behavesLikeS3 } from './s3-conformance.ts'
 
 const isThere = (() => {
   try {
@@ -57,6 +58,8 @@ describe.skipIf(!isThere)('before moto', () => {
     },
     false,
   )
+
+  behavesLikeS3(() => options, 'state', false)
 })
 
 function freePort(): Promise<number> {

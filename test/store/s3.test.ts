@@ -1,8 +1,9 @@
 // The store in a bucket, with the unmodified SDK: what every store promises, and S3 on a bad day.
 
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openS3Store } from '../../src/store/s3.ts'
 import { keepsItsPromises } from './conformance.ts'
+import { behavesLikeS3 } from './s3-conformance.ts'
 import { type S3Double, startS3Double } from './s3-double.ts'
 
 let s3: S3Double
@@ -60,3 +61,5 @@ test('no such bucket is the operator’s to mend', async () => {
   const missing = openS3Store({ bucket: 'other', prefix: '' }, options())
   await expect(missing).rejects.toMatchObject({ kind: 'setup', code: 'no_state' })
 })
+
+describe('the double', () => behavesLikeS3(options, 'state', true))

@@ -1,0 +1,247 @@
+// Files of a bucket -> the same files in a folder, by many requests at once, each for one piece of a file.
+//
+// A piece is written in its place as soon as it is whole. Files are hashed in order while they arrive: a piece that
+// comes before its turn stays in memory until then, and no piece is begun too far ahead of the first that is missing.
+
+import { createHash, type Hash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { crc32 } from 'node:zlib'
+import { ArtifactError, UpstreamError } from '../errors.ts'
+import { type Bucket, BucketRefusal, setupError } from '../store/bucket.ts'
+import { Passing, persist, type Tries, withinStall } from '../tries.ts'
+import { fewAtATime } from '../turns.ts'
+import type { Partial } from './partial.ts'
+
+export interface RemoteFile {
+  path: string
+  sizeBytes: number
+  sha256: string
+  /** The version in the bucket that is read, all pieces of it. */
+  etag: string
+}
+
+export interface Streams {
+  count: number
+  pieceBytes: number
+}
+
+/** So many pieces for each stream may wait for their turn to be hashed. */
+const AHEAD = 2
+
+interface Piece {
+  file: Filling
+  number: number
+  from: number
+  to: number
+}
+
+interface Filling extends RemoteFile {
+  handle: FileHandle
+  hash: Hash
+  /** Pieces that arrived before their turn; the piece whose turn it is. */
+  early: Map<number, Uint8Array>
+  turn: number
+}
+
+/**
+ * Fetches what `partial` does not have yet. Returns the files whose contents are not what their sha256 says.
+ * `onBytes` is told how many more bytes are here. Throws what the disk refuses, UpstreamError `model_unreachable`
+ * (another run goes on from here) or `model_replaced`, SetupError, BusyError `cancelled`.
+ */
+export async function fetchPieces(
+  bucket: Bucket,
+  files: readonly RemoteFile[],
+  partial: Partial,
+  streams: Streams,
+  tries: Tries,
+  onBytes: (count: number) => void,
+): Promise<RemoteFile[]> {
+  const filling: Filling[] = []
+  try {
+    for (const file of files) {
+      await partial.begin(file.path, file.etag)
+      const handle = await open(join(partial.folder, file.path), constants.O_RDWR | constants.O_CREAT)
+      filling.push({ ...file, handle, hash: createHash('sha256'), early: new Map(), turn: 0 })
+      await handle.truncate(file.sizeBytes)
+    }
+    const pieces = filling.flatMap((file) => piecesOf(file, streams.pieceBytes))
+    const inTime = window(pieces.length, streams.count * AHEAD)
+    await fewAtATime([...pieces.entries()], streams.count, async ([i, piece], stop) => {
+      await inTime.wait(i)
+      try {
+        const signal = either(tries.signal, stop)
+        const bytes =
+          (await readBack(partial, piece, onBytes)) ??
+          (await fetchPiece(bucket, partial, piece, { ...tries, signal }, onBytes))
+        hashInTurn(piece, bytes)
+        inTime.done(i)
+      } catch (error) {
+        inTime.open()
+        throw error
+      }
+    })
+  } finally {
+    await Promise.all(filling.map(({ handle }) => handle.close()))
+  }
+  return filling.filter(({ hash, sha256 }) => hash.digest('hex') !== sha256)
+}
+
+function piecesOf(file: Filling, pieceBytes: number): Piece[] {
+  return Array.from({ length: Math.ceil(file.sizeBytes / pieceBytes) }, (_, number) => ({
+    file,
+    number,
+    from: number * pieceBytes,
+    to: Math.min(file.sizeBytes, (number + 1) * pieceBytes),
+  }))
+}
+
+/** A piece that an earlier run has written, if it is as it was written. */
+async function readBack(
+  partial: Partial,
+  { file, number, from, to }: Piece,
+  onBytes: (count: number) => void,
+): Promise<Uint8Array | undefined> {
+  const crc = partial.crcOf(file.path, number)
+  if (crc === undefined) return undefined
+  const bytes = Buffer.allocUnsafe(to - from)
+  const { bytesRead } = await file.handle.read(bytes, 0, bytes.length, from)
+  if (bytesRead !== bytes.length || crc32(bytes) !== crc) return undefined
+  onBytes(bytes.length)
+  return bytes
+}
+
+async function fetchPiece(
+  bucket: Bucket,
+  partial: Partial,
+  { file, number, from, to }: Piece,
+  tries: Tries,
+  onBytes: (count: number) => void,
+): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafe(to - from)
+  let have = 0
+  // What has arrived of a piece stays: another try goes on behind it.
+  await persist(tries, file.path, async () => {
+    const begin = from + have
+    for await (const chunk of bodyOf(bucket, file.path, { from: begin, to, etag: file.etag }, tries)) {
+      if (have + chunk.length > bytes.length) throw tooMuch(bucket, file.path)
+      bytes.set(chunk, have)
+      have += chunk.length
+      onBytes(chunk.length)
+    }
+    if (have < bytes.length) {
+      throw new Passing(`it ended after ${have} of ${bytes.length} bytes of a piece`, { reason: 'short' })
+    }
+  })
+  await write(file.handle, bytes, from)
+  await partial.add(file.path, number, crc32(bytes))
+  return bytes
+}
+
+/** The chunks of one request. Throws Passing, or what no other try mends. */
+export async function* bodyOf(
+  bucket: Bucket,
+  path: string,
+  range: { from?: number; to?: number; etag?: string },
+  tries: Tries,
+): AsyncGenerator<Uint8Array> {
+  const call = new AbortController()
+  const signal = either(tries.signal, call.signal)
+  let body: Readable | undefined
+  try {
+    const asked = bucket.get(path, range, signal).catch((error: unknown) => {
+      throw told(error, bucket, path)
+    })
+    const got = await withinStall(tries, asked)
+    body = addAbortSignal(signal, got.body)
+    body.on('error', () => {}) // told by the iterator
+    if (got.from !== (range.from ?? 0)) throw tooMuch(bucket, path)
+    const chunks = body[Symbol.asyncIterator]()
+    while (true) {
+      const { done, value } = await withinStall(tries, chunks.next())
+      if (done) return
+      yield value as Uint8Array
+    }
+  } finally {
+    // A connection that was read to its end serves again; any other is closed.
+    if (!body) call.abort()
+    else if (!body.readableEnded) body.destroy()
+  }
+}
+
+/** In the words of whoever has to act. */
+export function told(error: unknown, bucket: Bucket, path: string): unknown {
+  if (!(error instanceof BucketRefusal)) return error
+  switch (error.trouble) {
+    case 'changed':
+    case 'range':
+      return new UpstreamError(
+        'model_replaced',
+        `Expected ${path} of ${bucket.name} to stay as it is while it is fetched but it was replaced. Try again; push new versions to a new prefix.`,
+        { cause: error },
+      )
+    case 'missing':
+      return new ArtifactError(
+        'damaged_artifact',
+        `Expected ${path} in ${bucket.name} but it is missing. Push the artifact again: npx glimpse push <artifact> ${bucket.name}`,
+        { cause: error },
+      )
+    default:
+      return setupError(error, bucket, 'GLIMPSE_MODEL', 'do s3:GetObject there')
+  }
+}
+
+function tooMuch(bucket: Bucket, path: string): UpstreamError {
+  return new UpstreamError(
+    'bad_answer',
+    `Expected a part of ${path} from ${bucket.name} but other bytes came. The service does not know ranges (AWS_ENDPOINT_URL_S3).`,
+  )
+}
+
+/** Updates the file's hash with this piece and those after it that are here already. */
+function hashInTurn({ file, number }: Piece, bytes: Uint8Array): void {
+  file.early.set(number, bytes)
+  for (let next = file.early.get(file.turn); next; next = file.early.get(file.turn)) {
+    file.hash.update(next)
+    file.early.delete(file.turn)
+    file.turn++
+  }
+}
+
+async function write(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
+    done += bytesWritten
+  }
+}
+
+/** Lets nobody begin more than `size` beyond the first that is not done, until it is opened for all. */
+function window(count: number, size: number) {
+  const isDone = new Uint8Array(count)
+  let first = 0
+  let waiting: (() => void)[] = []
+  const wake = () => {
+    for (const go of waiting) go()
+    waiting = []
+  }
+  return {
+    async wait(i: number): Promise<void> {
+      while (i >= first + size) await new Promise<void>((resolve) => waiting.push(resolve))
+    },
+    done(i: number): void {
+      isDone[i] = 1
+      while (isDone[first] === 1) first++
+      wake()
+    },
+    open(): void {
+      first = count
+      wake()
+    },
+  }
+}
+
+function either(one: AbortSignal | undefined, other: AbortSignal): AbortSignal {
+  return one ? AbortSignal.any([one, other]) : other
+}

@@ -1,0 +1,82 @@
+// Models fetched while S3 has a bad day, seeded: each request goes wrong with some probability, in one way or another.
+
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { isKnown } from '../../src/errors.ts'
+import { fetchArtifact } from '../../src/remote/fetch.ts'
+import { type Random, randomFrom } from '../../src/run/draw.ts'
+import { type Fault, startS3Double } from '../store/s3-double.ts'
+import { credentials, type Files, makeModel, PIECE_BYTES, upload } from './model.ts'
+
+export const FAULTS = {
+  '503 SlowDown': () => ({ kind: 'status', status: 503, code: 'SlowDown' }),
+  'reset mid-range': (random) => ({ kind: 'reset', after: Math.floor(random() * PIECE_BYTES) }),
+  'short body': (random) => ({ kind: 'short', after: Math.floor(random() * PIECE_BYTES) }),
+  'bad checksum': () => ({ kind: 'flip' }),
+  '403': () => ({ kind: 'status', status: 403, code: 'AccessDenied' }),
+  stall: (random) => ({ kind: 'stall', after: Math.floor(random() * PIECE_BYTES) }),
+} as const satisfies Record<string, (random: Random) => Fault>
+export type FaultName = keyof typeof FAULTS
+
+/** What a load may end with besides the model: each says who has to act. */
+export const TYPED = ['model_unreachable', 'bucket_refused', 'damaged_artifact']
+
+export interface Day {
+  outcome: 'right' | 'wrong' | string
+  requests: number
+  /** Requests for the piece that was asked for most often. */
+  mostTries: number
+  /** Anything in the cache that a later start would take for a model. */
+  looksWhole: boolean
+}
+
+/** One load, with a cache of its own. `stallMs` stands for the 10 s of a real one. */
+export async function loadOnce(
+  kinds: readonly FaultName[],
+  probability: number,
+  seed: number,
+  stallMs = 150,
+): Promise<Day> {
+  const random = randomFrom(seed)
+  const model = makeModel(seed)
+  const s3 = await startS3Double('models')
+  const room = await mkdtemp(join(tmpdir(), 'glimpse-fetch-'))
+  upload(s3, model)
+  s3.misbehave = () => {
+    if (random() >= probability) return undefined
+    return FAULTS[kinds[Math.floor(random() * kinds.length)]!](random)
+  }
+  try {
+    const outcome = await fetchArtifact('s3://models/model', {
+      cacheFolder: room,
+      client: credentials(s3),
+      streams: { count: 4, pieceBytes: PIECE_BYTES },
+      stallMs,
+      retryMs: 2,
+    }).then(
+      async (folder) => ((await isSame(folder, model)) ? 'right' : 'wrong'),
+      (error: unknown) => (isKnown(error) ? error.code : `untyped: ${error}`),
+    )
+    const names = await readdir(join(room, 'models')).catch((): string[] => [])
+    const tries = new Map<string, number>()
+    for (const asked of s3.asked) {
+      const piece = asked.replace(/ \d+-/, ' -')
+      tries.set(piece, (tries.get(piece) ?? 0) + 1)
+    }
+    return {
+      outcome,
+      requests: s3.asked.length,
+      mostTries: Math.max(...tries.values()),
+      looksWhole: outcome !== 'right' && names.some((name) => !name.includes('.partial-')),
+    }
+  } finally {
+    s3.close()
+    await rm(room, { recursive: true, force: true })
+  }
+}
+
+export async function isSame(folder: string, files: Files): Promise<boolean> {
+  const same = [...files].map(async ([path, bytes]) => (await readFile(join(folder, path))).equals(bytes))
+  return (await Promise.all(same)).every(Boolean)
+}

@@ -1,0 +1,33 @@
+// S3 on bad days (seeded; bench/model-faults.ts runs many more): every load gives the model that was pushed or an error
+// that says who has to act, after a bounded number of tries, and never leaves what a later start would take for a model.
+
+import { expect, test } from 'vitest'
+import { FAULTS, type FaultName, loadOnce, TYPED } from './bad-days.ts'
+
+/** The first try and five more, of each of the three times a file with a wrong checksum is fetched. */
+const MOST_TRIES = 6 * 3
+
+const all = Object.keys(FAULTS) as FaultName[]
+test.each<[string, FaultName[]]>([...all.map((kind): [string, FaultName[]] => [kind, [kind]]), ['all', all]])(
+  'one request in five meets %s: the right model or a typed failure',
+  async (_, kinds) => {
+    for (let seed = 1; seed <= 5; seed++) {
+      const day = await loadOnce(kinds, 0.2, seed)
+      expect(['right', ...TYPED], `seed ${seed}`).toContain(day.outcome)
+      expect(day.looksWhole, `seed ${seed}`).toBe(false)
+      expect(day.mostTries, `seed ${seed}`).toBeLessThanOrEqual(MOST_TRIES)
+    }
+  },
+)
+
+test.each<[FaultName, string]>([
+  ['503 SlowDown', 'model_unreachable'],
+  ['reset mid-range', 'model_unreachable'],
+  ['short body', 'model_unreachable'],
+  ['stall', 'model_unreachable'],
+  ['403', 'bucket_refused'],
+])('%s at every request ends as %s, soon', async (kind, code) => {
+  const day = await loadOnce([kind], 1, 1, 20)
+  expect(day.outcome).toBe(code)
+  expect(day.requests).toBeLessThanOrEqual(6)
+})

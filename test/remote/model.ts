@@ -1,0 +1,82 @@
+// A small artifact that nothing runs, in a bucket: files with the sizes and checksums that its manifest says.
+
+import { createHash } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FORMAT, type Manifest } from '../../src/artifact/contract.ts'
+import { randomFrom } from '../../src/run/draw.ts'
+import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../../src/versions.ts'
+import type { S3Double } from '../store/s3-double.ts'
+
+export type Files = Map<string, Buffer>
+
+/** Three pieces, two and a half, less than one, and nothing: with pieces of 64 KiB. */
+export const PIECE_BYTES = 64 * 1024
+const SIZES = { 'language.data': 3, 'vision.data': 2.5, 'tokenizer.json': 0.1, 'language.onnx': 0 }
+
+/** Random bytes of these sizes, in pieces, and the manifest that goes with them. */
+export function makeModel(seed = 1, sizes: Readonly<Record<string, number>> = SIZES): Files {
+  const random = randomFrom(seed)
+  const files: Files = new Map()
+  for (const [path, pieces] of Object.entries(sizes)) {
+    const bytes = Buffer.alloc(Math.floor(pieces * PIECE_BYTES))
+    for (let i = 0; i < bytes.length; i++) bytes[i] = Math.floor(256 * random())
+    files.set(path, bytes)
+  }
+  files.set('manifest.json', Buffer.from(JSON.stringify(manifestOf(files, `model ${seed}`))))
+  return files
+}
+
+export function manifestOf(files: Files, name: string): Manifest {
+  const one = 1
+  return {
+    format: FORMAT,
+    name,
+    source: { checkpoint: name, config_sha256: '', weight_bytes: 0 },
+    precision: 'int8',
+    recipe: [],
+    sizes: {
+      image: [one, one],
+      patches: one,
+      vision_width: one,
+      queries: one,
+      query_width: one,
+      width: one,
+      layers: one,
+      heads: one,
+      vocabulary: one,
+      max_positions: one,
+    },
+    tokens: { bos_token_id: 0, pad_token_id: null, eos_token_id: [], image_token_id: null },
+    preprocessor: {},
+    files: [...files].map(([path, bytes]) => ({
+      path,
+      sizeBytes: bytes.length,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+    })),
+    versions: { glimpse: GLIMPSE_VERSION, onnxruntime: ONNXRUNTIME_VERSION },
+  }
+}
+
+/** As it stands in the bucket; the model with what was changed in its manifest. */
+export function upload(s3: S3Double, files: Files, prefix = 'model'): void {
+  for (const [path, bytes] of files) s3.put(`${prefix}/${path}`, bytes)
+}
+
+export function withManifest(files: Files, edit: (manifest: Manifest) => unknown): Files {
+  const manifest = JSON.parse(files.get('manifest.json')!.toString()) as Manifest
+  edit(manifest)
+  return new Map(files).set('manifest.json', Buffer.from(JSON.stringify(manifest)))
+}
+
+export async function writeModel(folder: string, files: Files): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  for (const [path, bytes] of files) await writeFile(join(folder, path), bytes)
+}
+
+export const credentials = (s3: S3Double) => ({
+  endpoint: s3.endpoint,
+  region: 'eu-central-1',
+  forcePathStyle: true,
+  credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+})
