@@ -26,6 +26,7 @@ const HOMES = {
   protobufjs: 'src/onnx/proto.ts',
   '@aws-sdk/client-ssm': 'src/aws/secrets.ts',
   '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
+  '@aws-sdk/client-sqs': 'src/queue/sqs.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
   pino: 'src/observe/log.ts',
@@ -39,7 +40,16 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 })
 
 /** Libraries of the edges: how what comes in is checked, what the command line and HTTP are written in. */
-const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache']
+const SHARED = [
+  'zod',
+  'commander',
+  'cli-progress',
+  'hono',
+  'pure-rand',
+  'lru-cache',
+  '@opentelemetry/api',
+  'aws-lambda',
+]
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
   const libraries = ['@slack/bolt', 'discord.js', '@opentelemetry/api', '@aws-sdk/client-s3']

@@ -6,14 +6,8 @@ import { count } from '../observe/metrics.ts'
 import { jsonBytes } from '../store/store.ts'
 import { oneAtATime } from '../turns.ts'
 import type { ChatReply } from './compose.ts'
-import {
-  conversationNamed,
-  findConversation,
-  forgetConversations,
-  forgetTurn,
-  isAbout,
-  remember,
-} from './conversation.ts'
+import { isOurs } from './concern.ts'
+import { conversationNamed, forgetConversations, forgetTurn, isAbout, remember } from './conversation.ts'
 import { deliver, takeBack } from './deliver.ts'
 import { type Claim, hashed, openJobs } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
@@ -28,6 +22,11 @@ export interface Desk {
   accept(question: Question, delayMs?: number): Promise<void>
   /** The message with this question is gone: so is the reply. */
   withdraw(id: string): Promise<void>
+  /**
+   * For a question that waits in a queue: answers it, and resolves when nothing is left to do about it.
+   * @throws when it is to be delivered again: somebody else holds it, the store failed, this process stops
+   */
+  settle(question: Question): Promise<void>
   /** Takes up what other processes left, now and from time to time. */
   resume(): Promise<void>
   /** Resolves when nothing is being answered. */
@@ -35,6 +34,9 @@ export interface Desk {
   /** Takes nothing more and lets what runs finish, up to `graceMs`; the rest is answered after the next start. */
   close(graceMs?: number): Promise<void>
 }
+
+/** Where what is heard goes: the desk itself, or a queue in front of it. */
+export type Front = Pick<Desk, 'accept' | 'withdraw'>
 
 export interface DeskOptions extends Omit<Mind, 'now' | 'underWay'> {
   platforms: readonly Platform[]
@@ -86,17 +88,19 @@ export function openDesk(options: DeskOptions): Desk {
     if (claim) start(claim)
   }
 
-  /** Whether a question that nobody addressed to us is ours all the same. */
-  const concerns = async (question: Question): Promise<boolean> => {
-    if (question.trigger === 'automatic') return await preferences.isAutomatic(question.channel)
-    if (question.trigger !== 'follow_up' || question.isToUs) return true
+  const concerns = (question: Question) => {
     // The answer that it follows may still be on its way.
-    const isAwaited = question.conversations.some((name) => (awaited.get(name) ?? 0) > 0)
-    return isAwaited || (await findConversation(store, question)) !== undefined
+    const isAwaited = async (name: string) => (awaited.get(name) ?? 0) > 0
+    return isOurs(question, { store, preferences, isAwaited })
   }
 
-  /** In one thread one after another, so that a question knows the answer to the one before. */
-  const start = (claim: Claim) => {
+  const start = (claim: Claim) => track(answer(claim).then(() => {}))
+
+  /**
+   * In one thread one after another, so that a question knows the answer to the one before. False: it is somebody
+   * else's by now.
+   */
+  const answer = (claim: Claim): Promise<boolean> => {
     const names = claim.question.conversations
     for (const name of names) awaited.set(name, (awaited.get(name) ?? 0) + 1)
     // Held from now on: it is ours while it waits for its turn, too.
@@ -106,15 +110,18 @@ export function openDesk(options: DeskOptions): Desk {
       for (const name of names) awaited.set(name, awaited.get(name)! - 1)
       for (const name of names) if (awaited.get(name) === 0) awaited.delete(name)
     }
-    track(inTurn(names, () => run(claim)).finally(ended))
+    return inTurn(names, () => run(claim)).finally(ended)
   }
 
-  const run = async (claim: Claim): Promise<void> => {
+  const run = async (claim: Claim): Promise<boolean> => {
     const { question } = claim
     const platform = platformOf(question.platform)
     const isStale = now() - question.askedAt > STALE_MS
     if (isStale) countReply(question, 'stale')
-    if (isStale || (await isWithdrawn(question.id))) return await claim.done([])
+    if (isStale || (await isWithdrawn(question.id))) {
+      await claim.done([])
+      return true
+    }
     const { reply, exchanges, owner, signGone } = await think(question, platform, mind)
     const posted = reply
       ? await deliver(claim, platform, reply, {
@@ -122,7 +129,7 @@ export function openDesk(options: DeskOptions): Desk {
           isWithdrawn: () => isWithdrawn(question.id),
         })
       : []
-    if (!posted) return
+    if (!posted) return false
     countReply(question, reply && posted.length === 0 ? 'undelivered' : outcomeOf(reply))
     if (exchanges.length > 0) {
       await remember(store, question, exchanges, owner, keepMs, namesOf(posted))
@@ -130,6 +137,7 @@ export function openDesk(options: DeskOptions): Desk {
     await claim.done(posted)
     await signGone
     if (await isWithdrawn(question.id)) await undo(question.id)
+    return true
   }
 
   /** A message is gone, and the reply to it; where the pictures hung on it, all that was said about them. */
@@ -171,7 +179,7 @@ export function openDesk(options: DeskOptions): Desk {
 
   const desk: Desk = {
     async accept(question, delayMs = 0) {
-      if (closed) throw new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
+      if (closed) throw stopping()
       if (delayMs === 0) await take(question)
       else track(sleep(delayMs).then(() => take(question)))
     },
@@ -179,6 +187,20 @@ export function openDesk(options: DeskOptions): Desk {
       // Said first, so that an answer under way in another process hears of it too.
       await store.replace(withdrawnKey(id), jsonBytes(true), STALE_MS)
       await undo(id)
+    },
+    async settle(question) {
+      if (closed) throw stopping()
+      if (!(await concerns(question))) return
+      const taken = await jobs.takeUp(question)
+      if (taken === 'done') return
+      if (taken === 'held') throw held()
+      const work = answer(taken)
+      track(work.then(ignore, ignore))
+      const isEnded = await work.catch(async (error: unknown) => {
+        await taken.release().catch(report)
+        throw error
+      })
+      if (!isEnded) throw held()
     },
     async resume() {
       if (closed) return
@@ -219,6 +241,16 @@ function outcomeOf(reply: ChatReply | undefined): string {
 /** Whoever replies to a reply of ours means what that is about. */
 function namesOf(posted: readonly Posted[]): string[] {
   return posted.flatMap(({ conversation }) => (conversation === undefined ? [] : [conversation]))
+}
+
+function ignore(): void {}
+
+function held(): BusyError {
+  return new BusyError('held', 'Expected a question that nobody works on but somebody does.')
+}
+
+function stopping(): BusyError {
+  return new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
 }
 
 function wait(ms: number): Promise<void> {

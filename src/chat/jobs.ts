@@ -38,12 +38,16 @@ export interface Claim {
   hold(): Promise<boolean>
   /** The same, and from now on a reply may be visible. */
   answering(): Promise<boolean>
+  /** Somebody else may have it at once. */
+  release(): Promise<void>
   done(posted: readonly Posted[]): Promise<void>
 }
 
 export interface Jobs {
   /** Undefined: this very question was taken before. */
   take(question: Question): Promise<Claim | undefined>
+  /** The same, or what became of it: `done`, or `held` by somebody who works on it. */
+  takeUp(question: Question): Promise<Claim | 'done' | 'held'>
   /** Questions from these platforms that nobody works on any more, each claimed, in the order they were asked. */
   takeAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]>
   /** What a question came to, once it is answered. */
@@ -79,6 +83,9 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
         state = 'answering'
         return put({ state, until: now() + claimMs, question })
       },
+      async release() {
+        await put({ state, until: now(), question })
+      },
       // Posted is posted, whoever holds the record.
       async done(posted) {
         const job: Job = {
@@ -94,7 +101,18 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
     }
   }
 
-  return {
+  /** A record that its holder let go of, or died with. */
+  const takeOver = async (key: string): Promise<Claim | 'done' | 'held' | undefined> => {
+    const found = await readJsonOf(store, key, recordSchema.parse)
+    if (!found || found.value.state === 'done') return found && 'done'
+    if (found.value.until > now()) return 'held'
+    const { question, state } = found.value
+    const job: Job = { state, until: now() + claimMs, question }
+    const version = await store.replace(key, jsonBytes(job), keepMs, found.version)
+    return version === undefined ? 'held' : claimed(question, version, state === 'answering')
+  }
+
+  const jobs: Jobs = {
     async take(question) {
       if (await store.read(keyOf(question.id))) return undefined
       // Before the record, so that there is none which nobody would find again.
@@ -103,6 +121,9 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
       const version = await store.create(keyOf(question.id), jsonBytes(job), keepMs)
       return version === undefined ? undefined : claimed(question, version, false)
     },
+    async takeUp(question) {
+      return (await jobs.take(question)) ?? (await takeOver(keyOf(question.id))) ?? 'held'
+    },
     async takeAbandoned(platforms, report) {
       const claims: Claim[] = []
       for (const openKey of await store.list(`${OPEN}/`)) {
@@ -110,12 +131,11 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
         try {
           const found = await readJsonOf(store, key, recordSchema.parse)
           if (found?.value.state === 'done') await store.remove(openKey)
-          if (!found || found.value.state === 'done' || found.value.until > now()) continue
-          const { question, state } = found.value
-          if (!platforms.includes(question.platform)) continue
-          const job: Job = { state, until: now() + claimMs, question }
-          const version = await store.replace(key, jsonBytes(job), keepMs, found.version)
-          if (version !== undefined) claims.push(claimed(question, version, state === 'answering'))
+          // Another deployment's platform, which shares the store.
+          if (!found || found.value.state === 'done' || !platforms.includes(found.value.question.platform))
+            continue
+          const taken = await takeOver(key)
+          if (typeof taken === 'object') claims.push(taken)
         } catch (error) {
           report(error)
         }
@@ -134,6 +154,7 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
       await store.replace(keyOf(id), jsonBytes(emptied), keepMs, found.version)
     },
   }
+  return jobs
 }
 
 /** Not those of a message that it replies to. */

@@ -2,7 +2,7 @@
 // open (Lambda). An application has either this address or the gateway for its interactions, never both.
 
 import { readSignedBody } from '../chat/body.ts'
-import type { Desk } from '../chat/desk.ts'
+import type { Front } from '../chat/desk.ts'
 import { countedWebhook } from '../chat/webhook.ts'
 import { wordsFor } from '../words/languages.ts'
 import { firstAnswer, type Surroundings, toldProblem } from './first.ts'
@@ -13,7 +13,7 @@ import { signatureCheck } from './signature.ts'
 export interface EndpointOptions extends Surroundings {
   /** Of the application, in hexadecimal. */
   publicKey: string
-  desk: Desk
+  desk: Front
   platform: DiscordPlatform
   now?: () => number
 }

@@ -3,7 +3,7 @@
 
 import { Routes } from 'discord.js'
 import { z } from 'zod'
-import type { Desk } from '../chat/desk.ts'
+import type { Front } from '../chat/desk.ts'
 import type { Question } from '../chat/question.ts'
 import { CODES, type DiscordApi, isRefusal } from './api.ts'
 import { type FirstAnswer, firstAnswer, problemReply, type Surroundings } from './first.ts'
@@ -16,7 +16,7 @@ import { editedName, messageName } from './route.ts'
 export interface EventsOptions extends Surroundings {
   api: DiscordApi
   platform: DiscordPlatform
-  desk: Desk
+  desk: Front
   now: () => number
   /** What is known of a channel and its server besides. */
   around: (channel: string | undefined, guild: string | undefined) => Around

@@ -7,15 +7,23 @@ import { context, propagation, type Span, SpanKind, SpanStatusCode, trace } from
 /** What carries the trace: HTTP headers, attributes of a message. */
 export type Carrier = Readonly<Record<string, string | undefined>>
 
+/** What to send along, so that the trace goes on there. */
+export function carrierOut(): Record<string, string> {
+  const carrier: Record<string, string> = {}
+  propagation.inject(context.active(), carrier)
+  return carrier
+}
+
 /** Runs `work` in a span of its own; what it throws marks the span as failed. */
 export async function traced<T>(
   name: string,
   carrier: Carrier,
   work: (span: Span) => Promise<T>,
+  kind = SpanKind.SERVER,
 ): Promise<T> {
   const parent = propagation.extract(context.active(), carrier)
   const tracer = trace.getTracer('glimpse')
-  return await tracer.startActiveSpan(name, { kind: SpanKind.SERVER }, parent, async (span) => {
+  return await tracer.startActiveSpan(name, { kind }, parent, async (span) => {
     try {
       return await work(span)
     } catch (error) {

@@ -3,7 +3,7 @@
 
 import type { App } from '@slack/bolt'
 import { z } from 'zod'
-import type { Desk } from '../chat/desk.ts'
+import type { Front } from '../chat/desk.ts'
 import type { Preferences } from '../chat/preferences.ts'
 import { personOf } from '../chat/question.ts'
 import type { Engine } from '../job/engine.ts'
@@ -32,7 +32,7 @@ export const DESCRIBE_SHORTCUT = 'describe_image'
 
 export interface WindowsOptions {
   platform: SlackPlatform
-  desk: Desk
+  desk: Front
   preferences: Preferences
   engine: Promise<Engine>
   keepMs: number

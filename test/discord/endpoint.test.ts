@@ -5,6 +5,7 @@ import { verifyKey } from 'discord-interactions'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { discordEndpoint } from '../../src/discord/endpoint.ts'
 import { signatureCheck } from '../../src/discord/signature.ts'
+import { measured } from '../../src/observe/metrics.ts'
 import { CAPTION } from '../serve/double.ts'
 import { signedRequest } from './double.ts'
 import { eventually, openStage, png, repliesIn, reply, type Stage } from './stage.ts'
@@ -82,7 +83,14 @@ describe('the endpoint', () => {
   const answerOf = () => {
     const { desk, platform, preferences } = stage.bot
     const { publicKey } = stage.discord
-    return discordEndpoint({ publicKey, desk, platform, preferences, messageContent: true, report: () => {} })
+    return discordEndpoint({
+      publicKey,
+      front: desk,
+      platform,
+      preferences,
+      messageContent: true,
+      report: () => {},
+    })
   }
 
   test('a ping gets its pong as JSON', async () => {
@@ -99,7 +107,10 @@ describe('the endpoint', () => {
       method: 'POST',
       body: JSON.stringify({ type: 1 }),
     })
+    const forged = { platform: 'discord', outcome: 'bad_signature' }
+    const before = await measured('glimpse_webhooks_total', forged)
     expect((await answer(unsigned)).status).toBe(401)
+    expect(await measured('glimpse_webhooks_total', forged)).toBe(before + 1)
     const large = new Request('http://glimpse.test/', { method: 'POST', body: 'x'.repeat(1024 * 1024 + 1) })
     expect((await answer(large)).status).toBe(413)
     expect((await answer(signedRequest(privateKey, 'nonsense'))).status).toBe(400)

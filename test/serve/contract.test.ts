@@ -10,7 +10,7 @@ import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
-import type { Store } from '../../src/store/store.ts'
+import { memoryStore } from '../chat/memory.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 
 const base64 = Buffer.from(PNG).toString('base64')
@@ -387,21 +387,3 @@ describe('what is turned away', () => {
 })
 
 afterEach(() => vi.restoreAllMocks())
-
-/** Store's third implementation, as far as keys need it. */
-function memoryStore(): Store {
-  const values = new Map<string, { bytes: Uint8Array; version: string }>()
-  let version = 0
-  const put = (key: string, bytes: Uint8Array) => {
-    values.set(key, { bytes, version: String(++version) })
-    return String(version)
-  }
-  return {
-    read: async (key) => values.get(key),
-    create: async (key, bytes) => (values.has(key) ? undefined : put(key, bytes)),
-    replace: async (key, bytes) => put(key, bytes),
-    remove: async (key) => void values.delete(key),
-    list: async () => [...values.keys()],
-    sweep: async () => {},
-  }
-}

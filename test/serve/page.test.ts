@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BusyError } from '../../src/errors.ts'
+import { logAs } from '../../src/observe/log.ts'
 import { type RunningServer, startServer } from '../../src/serve/server.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
 
@@ -23,6 +24,7 @@ describe.skipIf(!executablePath)('the page', () => {
   let complaints: string[]
 
   beforeAll(async () => {
+    logAs('json', { write: () => {} })
     // No sandbox: CI runs as root, and the only page is our own.
     browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
   })
@@ -143,6 +145,22 @@ describe.skipIf(!executablePath)('the page', () => {
     await page.keyboard.press('Enter')
     await page.getByText(`answer 1 to ${question}`, { exact: true }).first().waitFor()
     expect(await page.title()).toBe('Glimpse')
+  })
+
+  test('asks for the token of a server that has one, and then answers', async () => {
+    await server.close()
+    server = await startServer(engine, { port: 0, graceMs: 100, token: 'token-of-this-test' })
+    await page.goto(server.url)
+    await page.getByText('Expected the header Authorization').waitFor()
+    await page.getByLabel('Token of this server').fill('another')
+    await page.keyboard.press('Enter')
+    await page.getByText('Expected the token of this server but got another').waitFor()
+    await page.getByLabel('Token of this server').fill('token-of-this-test')
+    await page.keyboard.press('Enter')
+    await page.getByText(engine.model.about?.sees ?? '').waitFor()
+    await page.getByLabel('Token of this server').waitFor({ state: 'hidden' })
+    await hand('drop')
+    await caption()
   })
 
   test('copies the alt text, says what the model can see, and fits a phone', async () => {

@@ -286,6 +286,28 @@ describe('a hostile or mistaken body', () => {
     expect(engine.asks).toHaveLength(0)
   })
 
+  test('that comes too slowly is cut off, and its place is free again', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      const { send, json } = serve({ maxQueue: 0 })
+      const init = { method: 'POST', headers: { 'content-type': 'image/png' }, duplex: 'half' }
+      const trickle = new ReadableStream({
+        start: (controller) => controller.enqueue(new Uint8Array(16_000)),
+      })
+      const slow = send('/v1/caption', { ...init, body: trickle } as RequestInit)
+      // Ten seconds, and one for the 16 kB that came.
+      await vi.advanceTimersByTimeAsync(10_900)
+      expect((await json('/v1/caption', { image: base64 })).status).toBe(429)
+      await vi.advanceTimersByTimeAsync(200)
+      const response = await slow
+      expect(response.headers.get('connection')).toBe('close')
+      expect(await problem(response)).toMatchObject({ status: 408, code: 'too_slow' })
+      expect((await json('/v1/caption', { image: base64 })).status).toBe(200)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   test('that says it is too large is refused unread', async () => {
     const { send } = serve()
     const pull = vi.fn()

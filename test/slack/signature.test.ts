@@ -2,6 +2,7 @@
 
 import { createHmac } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { measured } from '../../src/observe/metrics.ts'
 import { requestReceiver } from '../../src/slack/receiver.ts'
 import { isSignedBySlack } from '../../src/slack/signature.ts'
 
@@ -96,6 +97,8 @@ describe('over HTTP', () => {
     ['could not be recorded, for Slack to send it again', () => send('{"fail":true}'), 500],
     ['nothing listens to', () => send('{"silent":true}'), 404],
   ])('what %s is answered so', async (_, sent, status) => {
+    const before = await measured('glimpse_webhooks_total', { platform: 'slack' })
     expect((await sent()).status).toBe(status)
+    expect(await measured('glimpse_webhooks_total', { platform: 'slack' })).toBe(before + 1)
   })
 })

@@ -160,7 +160,16 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
       report,
       now,
     })
-    const app = slackApp({ settings, platform, desk, preferences, engine, keepMs: HOUR_MS, receiver, report })
+    const app = slackApp({
+      settings,
+      platform,
+      front: desk,
+      preferences,
+      engine,
+      keepMs: HOUR_MS,
+      receiver,
+      report,
+    })
     await app.start()
     await desk.resume()
     stopApp = async () => {

@@ -1,0 +1,56 @@
+// SIGTERM under load: npx tsx bench/drain.ts [--runs 50]
+//
+// A server process with a stub engine is loaded by twenty clients and told to stop at a random moment. Every second run
+// its asks take 2 s each, more in all than it has time for: those are cancelled with 503. Lost is whoever asked and got
+// neither an answer nor a refusal.
+
+import { parseArgs } from 'node:util'
+import { ask, at, type Outcome, row, startStub } from './traffic.ts'
+
+const { values } = parseArgs({ options: { runs: { type: 'string', default: '50' } } })
+const RUNS = Number(values.runs)
+const CLIENTS = 20
+const EXIT_MS = 8_000
+
+const exits: number[] = []
+let lost = 0
+let unclean = 0
+const counts = new Map<string, number>()
+
+for (let run = 0; run < RUNS; run++) {
+  const stub = await startStub({ serviceMs: run % 2 === 0 ? 20 : 2_000, maxQueue: 8, batch: 1 })
+  const outcomes: Outcome[] = []
+  let isOver = false
+  const client = async () => {
+    while (!isOver) {
+      const outcome = await ask(stub.port)
+      outcomes.push(outcome)
+      if (outcome.code === 'ECONNREFUSED') return
+      if (outcome.status !== 200) await new Promise((resolve) => setTimeout(resolve, 10 + 20 * Math.random()))
+    }
+  }
+  const clients = Promise.all(Array.from({ length: CLIENTS }, client))
+  await new Promise((resolve) => setTimeout(resolve, 300 + 700 * Math.random()))
+  const { code, ms, started } = await stub.stop()
+  isOver = true
+  await clients
+
+  exits.push(ms)
+  if (code !== 0) unclean++
+  const told = new Map(outcomes.map((outcome) => [outcome.question, outcome]))
+  // Taken by the engine, or sent over a connection that was there: someone must have been told.
+  const broken = outcomes.filter(({ status, code }) => status === 0 && code !== 'ECONNREFUSED')
+  const untold = started.filter((question) => (told.get(question)?.status ?? 0) === 0)
+  lost += new Set([...untold, ...broken.map(({ question }) => question)]).size
+  for (const { status, code } of outcomes) {
+    const name = status === 0 ? (code ?? 'broken') : String(status)
+    counts.set(name, (counts.get(name) ?? 0) + 1)
+  }
+}
+const all = [...counts].map(([name, count]) => `${name} ${count}`).join(', ')
+console.log(`F1 ${RUNS} runs, ${CLIENTS} clients: ${all}`)
+row('F1 lost', lost, 0, '')
+row('F1 exit codes other than 0', unclean, 0, '')
+row('F1 from SIGTERM to exit, p50', at(0.5, exits), EXIT_MS, 'ms')
+row('F1 from SIGTERM to exit, max', at(1, exits), EXIT_MS, 'ms')
+process.exit()

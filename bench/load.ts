@@ -1,0 +1,193 @@
+// Serving under load, the engine a stub but for L3: npx tsx bench/load.ts [--rows L1,L2,L3,L5,B6] [--seconds 60]
+// [--model folder]
+//
+// L1 steady at 80 % of what the engine can do, L2 ten times as much as that, L3 /ping while a real model runs (compiled:
+// npm run compile), L5 one tenant floods and another asks once a second, B6 as L1 with attackers beside it. Each figure is
+// printed beside its target. The load comes from this process, the server is another.
+
+import { spawn } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { ask, at, type Outcome, offer, row, send, startStub } from './traffic.ts'
+
+const { values } = parseArgs({
+  options: {
+    rows: { type: 'string', default: 'L1,L2,L3,L5,B6' },
+    seconds: { type: 'string', default: '60' },
+    model: { type: 'string' },
+  },
+})
+const SECONDS = Number(values.seconds)
+const SERVICE_MS = 20
+const MAX_QUEUE = 8
+const CAPACITY_PER_S = 1000 / SERVICE_MS
+const ROOT = join(import.meta.dirname, '..')
+const TOKEN = 'token-of-this-bench'
+const tenant = (name: string) => ({ authorization: `Bearer ${TOKEN}`, 'x-glimpse-tenant': name })
+
+const stubWith = (batch: number, token?: string) =>
+  startStub({ serviceMs: SERVICE_MS, maxQueue: MAX_QUEUE, batch, token })
+const msOf = (outcomes: readonly Outcome[]) => outcomes.map(({ ms }) => ms)
+const withStatus = (outcomes: readonly Outcome[], ...statuses: number[]) =>
+  outcomes.filter(({ status }) => statuses.includes(status))
+
+const rows: Record<string, () => Promise<void>> = {
+  async L1() {
+    const stub = await stubWith(1)
+    await offer(CAPACITY_PER_S * 0.5, 2, () => ask(stub.port))
+    const outcomes = await offer(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
+    await stub.stop()
+    row('L1 errors', outcomes.length - withStatus(outcomes, 200).length, 0, '')
+    row('L1 added to the engine’s 20 ms, p99', at(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
+  },
+
+  async L2() {
+    const stub = await stubWith(1)
+    const alone = await offer(CAPACITY_PER_S * 0.5, 4, () => ask(stub.port))
+    const serviceMs = at(0.5, msOf(alone))
+    // Once before, so that code is compiled and buffers are there.
+    await offer(CAPACITY_PER_S * 10, 3, () => ask(stub.port))
+    const before = await stub.memory()
+    const outcomes = await offer(CAPACITY_PER_S * 10, SECONDS, () => ask(stub.port))
+    await new Promise((resolve) => setTimeout(resolve, 2000))
+    const after = await stub.memory()
+    await stub.stop()
+    const accepted = withStatus(outcomes, 200)
+    const refused = withStatus(outcomes, 429)
+    console.log(`L2 ${outcomes.length} asks: ${accepted.length} answered, ${refused.length} refused`)
+    row('L2 accepted, p95', at(0.95, msOf(accepted)), (MAX_QUEUE + 1.2) * serviceMs, 'ms')
+    row('L2 refused, p99', at(0.99, msOf(refused)), 20, 'ms')
+    row('L2 refused without Retry-After', refused.filter((each) => !each.retryAfter).length, 0, '')
+    row('L2 other errors', outcomes.length - accepted.length - refused.length, 0, '')
+    row('L2 resident memory afterwards against before', (after / before - 1) * 100, 10, '%')
+  },
+
+  async L3() {
+    const model = values.model ? ['--model', values.model] : []
+    const server = spawn(process.execPath, ['dist/cli/main.js', 'serve', '--port', '0', ...model], {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const port = await new Promise<number>((resolve, reject) => {
+      let printed = ''
+      server.stdout.on('data', (text) => {
+        printed += text
+        const [, found] = /Page +http:\/\/[^:]+:(\d+)/.exec(printed) ?? []
+        if (found) resolve(Number(found))
+      })
+      server.once('exit', () => reject(new Error(`It ended before it was ready: ${printed}`)))
+    })
+    const picture = await readFile(join(ROOT, 'models/demo/crab-and-helicopter.png'))
+    let isOver = false
+    let captions = 0
+    const busy = async () => {
+      while (!isOver) {
+        // Other bytes behind the picture: it is seen anew each time.
+        const image = Buffer.concat([picture, Buffer.from(String(captions++))]).toString('base64')
+        const body = JSON.stringify({ image })
+        const { status } = await send(
+          port,
+          'POST',
+          '/v1/caption',
+          { 'content-type': 'application/json' },
+          body,
+        )
+        if (status !== 200) throw new Error(`Expected a caption but got status ${status}.`)
+      }
+    }
+    const running = Promise.all([busy(), busy()])
+    const pings = await offer(100, SECONDS, () => send(port, 'GET', '/ping'))
+    isOver = true
+    await running
+    server.kill('SIGTERM')
+    console.log(`L3 ${captions} captions meanwhile`)
+    row('L3 pings that failed', pings.length - withStatus(pings, 200).length, 0, '')
+    row('L3 /ping, p99', at(0.99, msOf(pings)), 50, 'ms')
+    row('L3 /ping, max', at(1, msOf(pings)), 250, 'ms')
+  },
+
+  async L5() {
+    for (const batch of [1, 8]) {
+      const stub = await stubWith(batch, TOKEN)
+      const quiet = () => offer(1, SECONDS, () => ask(stub.port, tenant('quiet')))
+      await quietly(stub.port)
+      const alone = at(0.95, msOf(await quiet()))
+      const flood = offer(CAPACITY_PER_S * 10, SECONDS, () => ask(stub.port, tenant('flood')))
+      const outcomes = await quiet()
+      await flood
+      await stub.stop()
+      const loaded = at(0.95, msOf(outcomes))
+      console.log(
+        `L5 batch ${batch}: alone p95 ${alone.toFixed(1)} ms, beside a flood ${loaded.toFixed(1)} ms`,
+      )
+      row(`L5 batch ${batch}: refused or failed`, outcomes.length - withStatus(outcomes, 200).length, 0, '')
+      row(`L5 batch ${batch}: p95 against alone`, loaded / alone, 2, 'x')
+    }
+  },
+
+  async B6() {
+    const stub = await stubWith(1)
+    await offer(CAPACITY_PER_S * 0.5, 2, () => ask(stub.port))
+    const attack = attackers(stub.port)
+    const outcomes = await offer(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
+    const attacks = attack.stop()
+    await stub.stop()
+    console.log(`B6 ${attacks} attacks meanwhile`)
+    row('B6 errors of honest clients', outcomes.length - withStatus(outcomes, 200).length, 0, '')
+    row('B6 added to the engine’s 20 ms, p99', at(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
+  },
+}
+
+async function quietly(port: number): Promise<void> {
+  for (let i = 0; i < 20; i++) await ask(port, tenant('warm'))
+}
+
+/** Headers that never end, on fifty connections, and each tenth of a second one of everything else. */
+function attackers(port: number): { stop(): number } {
+  let attacks = 0
+  const speak = (text: string) => {
+    attacks++
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write(text)
+    return socket
+  }
+  const post = (headers: string, body = '') =>
+    `POST /v1/caption HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n${body}`
+  const slow = Array.from({ length: 50 }, () => speak(post('').slice(0, -2)))
+  const trickle = setInterval(() => {
+    for (const socket of slow) if (!socket.destroyed) socket.write('X-A: b\r\n')
+  }, 500)
+  const deep = `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`
+  const json = (body: string) =>
+    post(`Content-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n`, body)
+  const KINDS = [
+    post(`X-A: ${'b'.repeat(65_536)}\r\n`),
+    post('Transfer-Encoding: chunked\r\n', 'zz\r\n'),
+    post('Content-Length: 99999999\r\nContent-Type: image/png\r\nConnection: close\r\n'),
+    json(deep),
+    json('{"image":"a*b="}'),
+    json('{"image":"AAAA","prompt":"a","prompt":"b"}'),
+    '\x16\x03\x01\r\n\r\n',
+  ]
+  const burst = setInterval(() => {
+    for (const kind of KINDS) speak(kind)
+  }, 100)
+  return {
+    stop() {
+      clearInterval(trickle)
+      clearInterval(burst)
+      for (const socket of slow) socket.destroy()
+      return attacks
+    },
+  }
+}
+
+for (const name of values.rows.split(',')) {
+  const run = rows[name]
+  if (!run) throw new Error(`Expected rows of ${Object.keys(rows).join(', ')} but got ${name}.`)
+  await run()
+}
+process.exit()

@@ -1,0 +1,87 @@
+// A server process with an engine that takes a known time and no work, for the benches of serving: they start it with
+// fork(), so that the load is made elsewhere. Messages: in `memory`, out `port`, `memory` (bytes), `started` (ids).
+
+import { BusyError } from '../src/errors.ts'
+import type { Engine } from '../src/job/engine.ts'
+import { logAs } from '../src/observe/log.ts'
+import { startServer } from '../src/serve/server.ts'
+import { stopOnSignals } from '../src/serve/signals.ts'
+
+export interface StubOptions {
+  /** What one ask takes. */
+  serviceMs: number
+  maxQueue: number
+  /** Asks answered in one go; each further one takes `MARGINAL` of the first. */
+  batch: number
+  token?: string
+}
+
+/** Eight at once take 5.3 times as long as one: the 1.5-fold throughput that row L4 asks of a CPU. */
+const MARGINAL = 0.62
+
+const options = JSON.parse(process.argv[2]!) as StubOptions
+const started: string[] = []
+
+function stub({ serviceMs, batch }: StubOptions): Engine {
+  const waiting: (() => void)[] = []
+  let running = 0
+  let closed = () => {}
+  const startNext = () => {
+    if (running > 0) return
+    const now = waiting.splice(0, batch)
+    running = now.length
+    if (running === 0) return closed()
+    const takesMs = serviceMs * (1 + (running - 1) * MARGINAL)
+    setTimeout(() => {
+      running = 0
+      for (const end of now) end()
+      setImmediate(startNext)
+    }, takesMs)
+  }
+  return {
+    model: { name: 'stub', precision: 'fp32' },
+    get load() {
+      return waiting.length + running
+    },
+    ready: true,
+    answer: ({ question = '' }, { signal } = {}) =>
+      new Promise((resolve, reject) => {
+        started.push(question)
+        const timings_ms = {
+          queue: 0,
+          image: 0,
+          pixels: 0,
+          vision: 0,
+          queries: 0,
+          tokens: 0,
+          total: serviceMs,
+        }
+        const reply = { text: question, token_ids: [], sequences: [], prompt: '', picture: '', model: 'stub' }
+        signal?.addEventListener('abort', () => reject(cancelled()))
+        waiting.push(() => resolve({ ...reply, timings_ms }))
+        setImmediate(startNext)
+      }),
+    close: () =>
+      new Promise((resolve) => {
+        closed = resolve
+        if (running === 0) resolve()
+      }),
+  }
+}
+
+function cancelled(): BusyError {
+  return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
+}
+
+logAs('json', { write: () => {} })
+const { maxQueue, batch, token } = options
+const server = await startServer(stub(options), { port: 0, maxQueue, atOnce: batch, token })
+stopOnSignals(async () => {
+  await server.close()
+  process.send!({ started })
+})
+process.on('message', () => {
+  globalThis.gc?.()
+  process.send!({ memory: process.memoryUsage().rss })
+})
+process.send!({ port: server.port })

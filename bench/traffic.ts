@@ -1,0 +1,125 @@
+// Requests at a given rate, and what came of them: the load of the benches of serving, made in a process of its own.
+
+import { fork } from 'node:child_process'
+import { Agent, request } from 'node:http'
+import { PNG } from '../test/serve/double.ts'
+import type { StubOptions } from './stub.ts'
+
+export interface Outcome {
+  /** 0: the connection broke. */
+  status: number
+  ms: number
+  retryAfter?: string
+  /** Of a broken connection: ECONNREFUSED, ECONNRESET. */
+  code?: string
+  question: string
+}
+
+export interface Stub {
+  port: number
+  /** Resident bytes after a garbage collection. */
+  memory(): Promise<number>
+  /** Sends SIGTERM; how it ended, and the questions its engine was asked. */
+  stop(): Promise<{ code: number | null; ms: number; started: string[] }>
+}
+
+export async function startStub(options: StubOptions): Promise<Stub> {
+  const child = fork(new URL('./stub.ts', import.meta.url), [JSON.stringify(options)], {
+    execArgv: ['--import', 'tsx', '--expose-gc'],
+  })
+  const heard = <T>(key: string) =>
+    new Promise<T>((resolve) => {
+      const hear = (message: Record<string, T>) => {
+        if (!(key in message)) return
+        child.off('message', hear)
+        resolve(message[key]!)
+      }
+      child.on('message', hear)
+    })
+  const port = await heard<number>('port')
+  return {
+    port,
+    memory() {
+      const memory = heard<number>('memory')
+      child.send('memory')
+      return memory
+    },
+    async stop() {
+      const begun = performance.now()
+      const started = heard<string[]>('started')
+      const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+      child.kill('SIGTERM')
+      const code = await exited
+      return { code, ms: performance.now() - begun, started: await started }
+    },
+  }
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY })
+let count = 0
+
+/** One ask about the smallest picture; never throws. */
+export function ask(port: number, headers: Record<string, string> = {}): Promise<Outcome> {
+  const question = `question ${++count}`
+  const body = JSON.stringify({ image: Buffer.from(PNG).toString('base64'), question })
+  return send(port, 'POST', '/v1/answer', { 'content-type': 'application/json', ...headers }, body, question)
+}
+
+export function send(
+  port: number,
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+  body = '',
+  question = '',
+): Promise<Outcome> {
+  const begun = performance.now()
+  return new Promise((resolve) => {
+    const length = { 'content-length': String(Buffer.byteLength(body)) }
+    const sending = request({ port, agent, method, path, headers: { ...headers, ...length } })
+    const broke = (error: NodeJS.ErrnoException) =>
+      resolve({ status: 0, ms: performance.now() - begun, code: error.code, question })
+    sending.on('error', broke)
+    sending.on('response', (response) => {
+      response.resume()
+      response.on('error', broke)
+      response.on('end', () =>
+        resolve({
+          status: response.statusCode!,
+          ms: performance.now() - begun,
+          retryAfter: response.headers['retry-after'],
+          question,
+        }),
+      )
+    })
+    sending.end(body)
+  })
+}
+
+/** Sends evenly, whatever comes back: an overload stays one. */
+export async function offer<T>(perS: number, seconds: number, work: () => Promise<T>): Promise<T[]> {
+  const begun = performance.now()
+  const all: Promise<T>[] = []
+  const total = Math.round(perS * seconds)
+  while (all.length < total) {
+    const due = Math.min(total, Math.ceil(((performance.now() - begun) / 1000) * perS))
+    while (all.length < due) all.push(work())
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  return await Promise.all(all)
+}
+
+/** The value below which `share` of them lie. */
+export function at(share: number, values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
+}
+
+/** One line: the figure beside its target, and whether it is met. */
+export function row(name: string, figure: number, target: number, unit: string): void {
+  const met = figure <= target ? 'met' : 'MISSED'
+  console.log(
+    `${name.padEnd(56)} ${figure.toFixed(Math.abs(figure) < 10 ? 2 : 1).padStart(9)} ${unit.padEnd(3)} target ${target.toFixed(0)} ${unit}  ${met}`,
+  )
+  if (met !== 'met') process.exitCode = 1
+}

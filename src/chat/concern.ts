@@ -1,0 +1,24 @@
+// Whether a question that nobody addressed to us is ours all the same: talk in a thread about a picture, a picture where
+// captions are automatic.
+
+import type { Store } from '../store/store.ts'
+import { findConversation } from './conversation.ts'
+import type { Preferences } from './preferences.ts'
+import type { Question } from './question.ts'
+
+interface Surroundings {
+  store: Store
+  preferences: Preferences
+  /** Whether an answer is on its way in a conversation of this name. */
+  isAwaited: (name: string) => Promise<boolean>
+}
+
+export async function isOurs(
+  question: Question,
+  { store, preferences, isAwaited }: Surroundings,
+): Promise<boolean> {
+  if (question.trigger === 'automatic') return await preferences.isAutomatic(question.channel)
+  if (question.trigger !== 'follow_up' || question.isToUs) return true
+  for (const name of question.conversations) if (await isAwaited(name)) return true
+  return (await findConversation(store, question)) !== undefined
+}

@@ -1,0 +1,51 @@
+// What stands in for the desk where there is no model: questions that are ours go into the queue, in the order of their
+// channel.
+
+import { isOurs } from '../chat/concern.ts'
+import type { Front } from '../chat/desk.ts'
+import { hashed } from '../chat/jobs.ts'
+import type { Preferences } from '../chat/preferences.ts'
+import type { Store } from '../store/store.ts'
+import type { Queue } from './queue.ts'
+
+export interface FrontOptions {
+  queue: Queue
+  store: Store
+  preferences: Preferences
+  /** Another in tests. */
+  sleep?: (ms: number) => Promise<void>
+}
+
+/** A question that waits longer is of no use to anybody. */
+const AWAITED_MS = 15 * 60_000
+
+/**
+ * Once `accept` resolves the question is in the queue. One with a delay waits here first, so that a fuller delivery of the
+ * same message is sent before it and, under the same id, takes its place.
+ */
+export function queuedFront({ queue, store, preferences, sleep = wait }: FrontOptions): Front {
+  const key = (name: string) => `awaited/${hashed(name)}`
+  const isAwaited = async (name: string) => (await store.read(key(name))) !== undefined
+
+  return {
+    async accept(question, delayMs = 0) {
+      if (delayMs > 0) await sleep(delayMs)
+      if (!(await isOurs(question, { store, preferences, isAwaited }))) return
+      // What follows in the thread is ours too, before the answer is there.
+      const marks = question.conversations.map((name) =>
+        store.replace(key(name), new Uint8Array(), AWAITED_MS),
+      )
+      await Promise.all(marks)
+      const group = `${question.platform}/${question.channel}`
+      await queue.send({ kind: 'question', question }, { id: question.id, group })
+    },
+    // Not behind the question in its group: while that is thought about, its going is to be known already.
+    async withdraw(id) {
+      await queue.send({ kind: 'withdraw', id }, { id: `withdraw/${id}`, group: `withdraw/${id}` })
+    },
+  }
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

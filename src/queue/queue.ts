@@ -1,0 +1,60 @@
+// What waits between those who hear a question and those who answer it, in one process or in two machines.
+//
+// Whatever stands behind it: a message that was sent is delivered at least once; messages of a group come one at a time
+// and in their order, while other groups go on; the same id sent twice within five minutes comes once; one whose work
+// fails comes again after a while, and after five tries lies with the dead letters, out of everybody's way.
+
+import { z } from 'zod'
+import { questionSchema } from '../chat/question.ts'
+import { AskError } from '../errors.ts'
+
+/** Plain data, and never a picture. */
+export const messageSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('question'), question: questionSchema }),
+  /** The message with this question is gone. */
+  z.object({ kind: z.literal('withdraw'), id: z.string().min(1) }),
+])
+export type Message = z.infer<typeof messageSchema>
+
+export interface About {
+  /** Names this message: sent again it is not delivered again. */
+  id: string
+  /** Those who share it wait for each other. */
+  group: string
+}
+
+export interface Queue {
+  /** Once this resolves the message is safe. @throws UpstreamError `queue_failed`, AskError `message_too_large` */
+  send(message: Message, about: About): Promise<void>
+  /** Hands messages to `work`, which fails by throwing. Goes on until it is stopped. */
+  consume(work: Work, options?: ConsumeOptions): Consumer
+}
+
+export type Work = (message: Message) => Promise<void>
+
+export interface ConsumeOptions {
+  /** Groups worked on at once. Default 4. */
+  concurrency?: number
+  /** Is told of what fails; never of what a message says. */
+  report?: (error: unknown) => void
+}
+
+export interface Consumer {
+  /** Takes nothing more and lets work finish, up to `graceMs`; what is left comes again, here or elsewhere. */
+  stop(graceMs: number): Promise<void>
+}
+
+export const MAX_RECEIVES = 5
+export const DEDUPE_MS = 5 * 60_000
+
+/** @throws AskError `bad_message`, which holds nothing of it */
+export function parseBody(body: string): Message {
+  try {
+    return messageSchema.parse(JSON.parse(body))
+  } catch {
+    throw new AskError(
+      'bad_message',
+      'Expected a question or a withdrawal from the queue but got something else.',
+    )
+  }
+}

@@ -1,0 +1,292 @@
+// As much of SQS's JSON protocol as the queue uses, in this process, with time and faults in a test's hands: FIFO groups,
+// deduplication, hidden messages, redrive to dead letters. What it answers was compared with the API reference;
+// test/queue/moto.test.ts asks moto the same where that is installed.
+
+import { createHash, randomUUID } from 'node:crypto'
+import { createServer, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
+
+interface Held {
+  id: string
+  body: string
+  group: string
+  attributes: Record<string, { DataType: string; StringValue: string }>
+  receives: number
+  visibleAt: number
+  handle?: string
+}
+
+export interface SqsFault {
+  /** `SendMessage`, `ReceiveMessage`, ... */
+  on: string
+  times?: number
+  /** Answered instead; 0 cuts the connection. */
+  status: number
+  /** After doing what was asked: the answer is what gets lost. */
+  applied?: boolean
+}
+
+export interface SqsDouble {
+  endpoint: string
+  /** Address of the FIFO queue. */
+  url: string
+  waiting(): number
+  /** Bodies of those that failed too often. */
+  dead: string[]
+  fault(fault: SqsFault): void
+  /** The next `times` messages that are deleted come once more, as SQS allows itself with standard queues. */
+  duplicate(times: number): void
+  /** Time goes on, beside the real one. */
+  pass(ms: number): void
+  close(): Promise<void>
+}
+
+const DEDUPE_MS = 5 * 60_000
+const POLL_MS = 10
+const DEFAULT_HIDDEN_S = 30
+
+export async function startSqsDouble({ maxReceives = 5 } = {}): Promise<SqsDouble> {
+  let messages: Held[] = []
+  const seen = new Map<string, number>()
+  const dead: string[] = []
+  const faults: SqsFault[] = []
+  let passedMs = 0
+  let duplicates = 0
+  let closed = false
+  const now = () => Date.now() + passedMs
+
+  const receivable = (most: number): Held[] => {
+    const found: Held[] = []
+    const blocked = new Set<string>()
+    for (const message of [...messages]) {
+      // The first of a group that is hidden hides the rest.
+      if (message.visibleAt > now()) blocked.add(message.group)
+      if (blocked.has(message.group) || found.length === most) continue
+      if (message.receives >= maxReceives) {
+        messages = messages.filter((one) => one !== message)
+        dead.push(message.body)
+        continue
+      }
+      found.push(message)
+    }
+    return found
+  }
+
+  const actions: Record<string, (input: never, isOpen: () => boolean) => unknown> = {
+    SendMessage(input: {
+      MessageBody: string
+      MessageGroupId: string
+      MessageDeduplicationId: string
+      MessageAttributes?: Held['attributes']
+    }) {
+      for (const name of [input.MessageGroupId, input.MessageDeduplicationId])
+        if (!/^[\w!"#$%&'()*+,\-./:;<=>?@[\\\]^`{|}~]{1,128}$/.test(name))
+          throw new Refused('InvalidParameterValue')
+      const answer = { MessageId: randomUUID(), MD5OfMessageBody: md5(input.MessageBody) }
+      const last = seen.get(input.MessageDeduplicationId)
+      if (last !== undefined && last + DEDUPE_MS > now()) return answer
+      seen.set(input.MessageDeduplicationId, now())
+      messages.push({
+        id: answer.MessageId,
+        body: input.MessageBody,
+        group: input.MessageGroupId,
+        attributes: input.MessageAttributes ?? {},
+        receives: 0,
+        visibleAt: 0,
+      })
+      return answer
+    },
+    async ReceiveMessage(
+      input: { MaxNumberOfMessages?: number; WaitTimeSeconds?: number; VisibilityTimeout?: number },
+      isOpen,
+    ) {
+      const until = Date.now() + 1000 * (input.WaitTimeSeconds ?? 0)
+      const most = input.MaxNumberOfMessages ?? 1
+      let found = receivable(most)
+      while (found.length === 0 && Date.now() < until && isOpen() && !closed) {
+        await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+        found = receivable(most)
+      }
+      // Nobody would ever hear of what is given to a caller who left.
+      if (!isOpen()) return {}
+      for (const message of found) {
+        message.receives++
+        message.visibleAt = now() + 1000 * (input.VisibilityTimeout ?? DEFAULT_HIDDEN_S)
+        message.handle = randomUUID()
+      }
+      return {
+        Messages: found.map((message) => ({
+          MessageId: message.id,
+          ReceiptHandle: message.handle,
+          Body: message.body,
+          MD5OfBody: md5(message.body),
+          Attributes: { MessageGroupId: message.group, ApproximateReceiveCount: String(message.receives) },
+          MessageAttributes: message.attributes,
+        })),
+      }
+    },
+    DeleteMessage({ ReceiptHandle }: { ReceiptHandle: string }) {
+      const held = messages.find(({ handle }) => handle === ReceiptHandle)
+      if (held && duplicates > 0) {
+        duplicates--
+        held.visibleAt = 0
+        held.receives = 0
+      } else messages = messages.filter((one) => one !== held)
+      return {}
+    },
+    ChangeMessageVisibility(input: { ReceiptHandle: string; VisibilityTimeout: number }) {
+      const held = messages.find(({ handle }) => handle === input.ReceiptHandle)
+      if (!held) throw new Refused('ReceiptHandleIsInvalid')
+      held.visibleAt = now() + 1000 * input.VisibilityTimeout
+      return {}
+    },
+    GetQueueAttributes: () => ({
+      Attributes: {
+        FifoQueue: 'true',
+        VisibilityTimeout: '360',
+        ApproximateNumberOfMessages: String(messages.length),
+        RedrivePolicy: JSON.stringify({
+          maxReceiveCount: maxReceives,
+          deadLetterTargetArn: 'arn:aws:sqs:::dead',
+        }),
+      },
+    }),
+  }
+
+  const server = createServer(async (request, response) => {
+    let isOpen = true
+    response.once('close', () => {
+      isOpen = false
+    })
+    const end = (status: number, body: unknown) => {
+      if (status === 0) return void request.socket.destroy()
+      response.writeHead(status, { 'content-type': 'application/x-amz-json-1.0' }).end(JSON.stringify(body))
+    }
+    const action = actionOf(request)
+    const fault = faults.find(({ on, times = 1 }) => on === action && times > 0)
+    if (fault) fault.times = (fault.times ?? 1) - 1
+    const input = JSON.parse(await text(request))
+    const broken = { __type: 'com.amazonaws.sqs#ServiceUnavailable', message: 'slow down' }
+    if (fault && !fault.applied) return end(fault.status, broken)
+    try {
+      const answer = await actions[action]!(input as never, () => isOpen)
+      end(fault ? fault.status : 200, fault ? broken : answer)
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      end(400, { __type: `com.amazonaws.sqs#${error.message}`, message: error.message })
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return {
+    endpoint,
+    url: `${endpoint}/000000000000/glimpse.fifo`,
+    waiting: () => messages.length,
+    dead,
+    fault: (fault) => void faults.push({ ...fault }),
+    duplicate(times) {
+      duplicates += times
+    },
+    pass(ms) {
+      passedMs += ms
+    },
+    async close() {
+      closed = true
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+class Refused extends Error {}
+
+function actionOf(request: IncomingMessage): string {
+  return String(request.headers['x-amz-target']).replace('AmazonSQS.', '')
+}
+
+function md5(body: string): string {
+  return createHash('md5').update(body).digest('hex')
+}
+
+export interface PollOptions {
+  batchSize?: number
+  hiddenS?: number
+}
+
+/** What Lambda's event source mapping does: receives, invokes, deletes what did not fail. Ends by the function returned. */
+export function pollInto(
+  { endpoint, url }: Pick<SqsDouble, 'endpoint' | 'url'>,
+  invoke: (event: SQSEvent) => Promise<SQSBatchResponse | undefined>,
+  { batchSize = 10, hiddenS = 60 }: PollOptions = {},
+): () => Promise<void> {
+  let stopped = false
+  const ask = async (action: string, input: unknown) => {
+    const headers = { 'x-amz-target': `AmazonSQS.${action}` }
+    const response = await fetch(endpoint, { method: 'POST', headers, body: JSON.stringify(input) })
+    return (await response.json()) as { Messages?: Record<string, never>[] }
+  }
+  const poll = async () => {
+    while (!stopped) {
+      const input = {
+        QueueUrl: url,
+        MaxNumberOfMessages: batchSize,
+        VisibilityTimeout: hiddenS,
+        WaitTimeSeconds: 1,
+      }
+      const { Messages = [] } = await ask('ReceiveMessage', input).catch(() => ({ Messages: [] }))
+      if (Messages.length === 0) continue
+      const Records = Messages.map((message) => recordOf(message))
+      const failures = await invoke({ Records }).then(
+        (answer) => new Set(answer?.batchItemFailures.map(({ itemIdentifier }) => itemIdentifier)),
+        () => new Set(Records.map(({ messageId }) => messageId)),
+      )
+      for (const { messageId, receiptHandle } of Records) {
+        if (failures.has(messageId)) {
+          await ask('ChangeMessageVisibility', { ReceiptHandle: receiptHandle, VisibilityTimeout: 0 })
+        } else await ask('DeleteMessage', { ReceiptHandle: receiptHandle })
+      }
+    }
+  }
+  const polling = poll()
+  return async () => {
+    stopped = true
+    await polling
+  }
+}
+
+function recordOf(message: Record<string, never>): SQSRecord {
+  const {
+    MessageId,
+    ReceiptHandle,
+    Body,
+    MD5OfBody,
+    Attributes,
+    MessageAttributes = {},
+  } = message as never as {
+    MessageId: string
+    ReceiptHandle: string
+    Body: string
+    MD5OfBody: string
+    Attributes: SQSRecord['attributes']
+    MessageAttributes?: Held['attributes']
+  }
+  const messageAttributes = Object.fromEntries(
+    Object.entries(MessageAttributes).map(([name, { StringValue }]) => [
+      name,
+      { stringValue: StringValue, dataType: 'String' as const },
+    ]),
+  )
+  return {
+    messageId: MessageId,
+    receiptHandle: ReceiptHandle,
+    body: Body,
+    md5OfBody: MD5OfBody,
+    attributes: Attributes,
+    messageAttributes,
+    eventSource: 'aws:sqs',
+    eventSourceARN: 'arn:aws:sqs:eu-central-1:000000000000:glimpse.fifo',
+    awsRegion: 'eu-central-1',
+  }
+}

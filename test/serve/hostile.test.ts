@@ -1,0 +1,137 @@
+// Bytes that no honest client sends, over real sockets: each is refused and its connection closed, and the server stands.
+
+import { connect } from 'node:net'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { logAs } from '../../src/observe/log.ts'
+import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { type RunningServer, startServer } from '../../src/serve/server.ts'
+import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
+
+const TIMEOUT_MS = 400
+let server: RunningServer
+let engine: Double
+
+beforeAll(async () => {
+  logAs('json', { write: () => {} })
+  resetMetrics()
+  engine = doubleEngine()
+  server = await startServer(engine, { port: 0, headersMs: TIMEOUT_MS, requestMs: 2 * TIMEOUT_MS })
+})
+afterAll(() => server.close())
+
+/** Sends the pieces with pauses between them; what came back until the other side closed. */
+function speak(pieces: readonly string[], { pauseMs = 0, end = false } = {}): Promise<string> {
+  return new Promise((resolve) => {
+    let heard = ''
+    const socket = connect(server.port, '127.0.0.1')
+    socket.setEncoding('latin1')
+    socket.on('data', (text) => {
+      heard += text
+    })
+    // Closing while we still write is what is wanted.
+    socket.on('error', () => {})
+    socket.on('close', () => resolve(heard))
+    const say = async () => {
+      for (const piece of pieces) {
+        if (socket.destroyed) return
+        socket.write(piece, 'latin1')
+        if (pauseMs > 0) await new Promise((next) => setTimeout(next, pauseMs))
+      }
+      if (end) socket.end()
+    }
+    void say()
+  })
+}
+
+const post = (headers: string, body = '') =>
+  `POST /v1/caption HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${headers}\r\n${body}`
+const json = (body: string) => post(`Content-Length: ${body.length}\r\nConnection: close\r\n`, body)
+const base64 = Buffer.from(PNG).toString('base64')
+
+const cases: [string, () => Promise<string>, number, string][] = [
+  [
+    'headers that never end',
+    () => speak([post('').slice(0, -2), ...Array(100).fill('X-A: b\r\n')], { pauseMs: 50 }),
+    408,
+    'too_slow',
+  ],
+  [
+    'a body that never ends',
+    () => speak([post('Content-Length: 500\r\n'), ...Array(100).fill(' ')], { pauseMs: 50 }),
+    408,
+    'too_slow',
+  ],
+  ['a header of 64 KiB', () => speak([post(`X-A: ${'b'.repeat(65_536)}\r\n`)]), 431, 'headers_too_large'],
+  [
+    'a chunk that is none',
+    () => speak([post('Transfer-Encoding: chunked\r\n', 'zz\r\n{}\r\n')]),
+    400,
+    'bad_http',
+  ],
+  [
+    'two lengths at once',
+    () => speak([post('Content-Length: 4\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n')]),
+    400,
+    'bad_http',
+  ],
+  ['a length that is no number', () => speak([post('Content-Length: 1e3\r\n', '{}')]), 400, 'bad_http'],
+  ['no HTTP', () => speak(['\x16\x03\x01 a TLS handshake\r\n\r\n']), 400, 'bad_http'],
+  [
+    'more than its length',
+    () => speak([post('Content-Length: 2\r\n', '{}and more\r\n\r\n')]),
+    400,
+    'bad_http',
+  ],
+  [
+    'JSON 100,000 deep',
+    () => speak([json(`{"image":"${base64}","a":${'['.repeat(1e5)}${']'.repeat(1e5)}}`)]),
+    400,
+    'bad_field',
+  ],
+  ['a key twice', () => speak([json(`{"image":"${base64}","prompt":"a","prompt" : "b"}`)]), 400, 'bad_json'],
+  [
+    'a key twice, once in escapes and deep inside',
+    () => speak([json(`{"image":"${base64}","settings":{"num_beams":1,"num\\u005fbeams":2}}`)]),
+    400,
+    'bad_json',
+  ],
+  ['base64 that is none', () => speak([json('{"image":"a*b="}')]), 400, 'bad_base64'],
+  [
+    'a picture that says it is too large',
+    () => speak([post('Content-Length: 99999999\r\nConnection: close\r\n')]),
+    413,
+    'picture_too_large',
+  ],
+]
+
+test.each(cases)('%s is refused, counted, and its connection closed', async (_, send, status, reason) => {
+  const before = await measured('glimpse_rejected_total', { reason })
+  const heard = await send()
+  expect(heard).toMatch(`HTTP/1.1 ${status} `)
+  expect(heard).toMatch(`"code":"${reason}"`)
+  expect(await measured('glimpse_rejected_total', { reason })).toBe(before + 1)
+})
+
+test('less than its length and then gone costs nothing but the connection', async () => {
+  expect(await speak([post('Content-Length: 500\r\n', '{"ima')], { end: true })).not.toMatch('200 OK')
+  const one = await fetch(`${server.url}/readyz`)
+  expect(await one.json()).toMatchObject({ load: 0 })
+})
+
+test('keys are told from words that look like them', async () => {
+  const body = JSON.stringify({ image: base64, question: 'is "a": b and {"a":1} the same?' })
+  const response = await fetch(`${server.url}/v1/answer`, {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json' },
+  })
+  expect(response.status).toBe(200)
+})
+
+test('after all of it the server answers', async () => {
+  expect(engine.asks).toHaveLength(1)
+  const body = PNG as BodyInit
+  const headers = { 'content-type': 'image/png' }
+  const response = await fetch(`${server.url}/v1/caption`, { method: 'POST', body, headers })
+  expect(await response.json()).toMatchObject({ text: CAPTION })
+})
