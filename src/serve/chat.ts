@@ -61,7 +61,7 @@ export async function openChat(
   const handlers: Record<string, Handler> = {}
   const starts: (() => Promise<void>)[] = []
   const stops: (() => Promise<void>)[] = []
-  const common = { front: desk, preferences, report }
+  const common = { desk, preferences, report }
   if (slack && onSlack) {
     const receiver =
       slack.signingSecret && !slack.appToken

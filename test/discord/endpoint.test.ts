@@ -85,7 +85,7 @@ describe('the endpoint', () => {
     const { publicKey } = stage.discord
     return discordEndpoint({
       publicKey,
-      front: desk,
+      desk,
       platform,
       preferences,
       messageContent: true,

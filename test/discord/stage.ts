@@ -83,7 +83,7 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
   await desk.resume()
   const gateway = options.isOffline
     ? undefined
-    : await startGateway({ settings, api, platform, front: desk, preferences, report, now })
+    : await startGateway({ settings, api, platform, desk, preferences, report, now })
   return {
     desk,
     platform,
@@ -170,7 +170,7 @@ export async function openStage(
     const report = (error: unknown) => reported.push(error)
     const answer = discordEndpoint({
       publicKey,
-      front: desk,
+      desk,
       platform,
       preferences,
       messageContent: options.messageContent ?? true,

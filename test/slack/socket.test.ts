@@ -28,7 +28,7 @@ beforeAll(async () => {
   }
   const limits = openLimits({ perMinute: 4, perHour: 20 })
   desk = openDesk({ ...common, store, platforms: [platform], limits, maxQueue: 8 })
-  app = slackApp({ ...common, settings, platform, front: desk })
+  app = slackApp({ ...common, settings, platform, desk })
   await app.start()
 })
 afterAll(async () => {

@@ -163,7 +163,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     const app = slackApp({
       settings,
       platform,
-      front: desk,
+      desk,
       preferences,
       engine,
       keepMs: HOUR_MS,
