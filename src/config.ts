@@ -259,3 +259,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   }
   return config as Config
 }
+
+// onnxruntime 1.30 tells Microsoft of the sessions it opens (mobile.events.data.microsoft.com), unless this is set
+// before it is loaded. Nothing leaves from here that nobody asked for.
+process.env.ORT_DISABLE_TELEMETRY ||= '1'
