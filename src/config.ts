@@ -235,6 +235,9 @@ export type Config = {
   [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never
 }
 
+/** Where settings come from: for whoever adds to it, or looks at it name by name. */
+export const ENVIRONMENT: Readonly<Record<string, string | undefined>> = process.env
+
 /** Throws SetupError `bad_settings`. */
 export function readConfig(env: Record<string, string | undefined> = process.env): Config {
   const problems: string[] = []

@@ -9,6 +9,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { ArtifactError } from '../errors.ts'
+import { DATA_TYPE, ModelProto } from '../onnx/proto.ts'
 import { filesOf } from '../onnx/write.ts'
 
 export type Floats = { data: Float32Array; dims: readonly number[] }
@@ -19,6 +20,9 @@ export interface Session {
   run(feeds: Record<string, Feed>, wanted: readonly string[]): Promise<Record<string, Floats>>
   close(): Promise<void>
 }
+
+/** What runs a graph's operators; those it has no kernel for run on the CPU. */
+export type Provider = 'cpu' | 'cuda' | 'webgpu'
 
 export interface SessionOptions {
   /** Threads of one operator; the machine's cores unless told otherwise. */
@@ -37,6 +41,35 @@ export async function openSession(
   { threads = availableParallelism() }: SessionOptions = {},
 ): Promise<Session> {
   return wrap(await create(folder, graph, { intraOpNumThreads: threads }, LAYOUT_OPTIONS))
+}
+
+function providersOf(provider: Provider): Provider[] {
+  return provider === 'cpu' ? ['cpu'] : [provider, 'cpu']
+}
+
+/** Opens and runs y = -x on a provider. Throws what onnxruntime says when it cannot be had. */
+export async function tryProvider(provider: Provider): Promise<void> {
+  const port = (name: string) => ({
+    name,
+    type: { tensor_type: { elem_type: DATA_TYPE.float32, shape: { dim: [{ dim_value: 1 }] } } },
+  })
+  const graph = {
+    name: 'try',
+    node: [{ input: ['x'], output: ['y'], op_type: 'Neg' }],
+    input: [port('x')],
+    output: [port('y')],
+  }
+  const model = { ir_version: 10, graph, opset_import: [{ domain: '', version: 20 }] }
+  const bytes = ModelProto.encode(ModelProto.fromObject(model)).finish()
+  const session = await InferenceSession.create(bytes, {
+    executionProviders: providersOf(provider),
+    logSeverityLevel: 3,
+  })
+  try {
+    await session.run({ x: new Tensor('float32', [1], [1]) })
+  } finally {
+    await session.release()
+  }
 }
 
 function wrap(session: InferenceSession): Session {
