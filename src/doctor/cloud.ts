@@ -50,6 +50,8 @@ const attributes = z.looseObject({
   RedrivePolicy: z.string().optional(),
 })
 const redrive = z.looseObject({ deadLetterTargetArn: z.string(), maxReceiveCount: z.coerce.number() })
+/** A question is claimed for half a minute at a time (chat/desk.ts). */
+const SHORTEST_HIDING_S = 45
 /** Fewer, and a question is given up for a fault that would have passed. */
 const FEWEST_TRIES = 3
 
@@ -93,11 +95,15 @@ export async function checkQueue({
     )
   const { maxReceiveCount } = redrive.parse(JSON.parse(found.RedrivePolicy))
   const waiting = `${found.ApproximateNumberOfMessages} waiting, hidden for ${found.VisibilityTimeout} s, ${maxReceiveCount} tries`
-  const deadlineS = Math.ceil(deadlineMs / 1000)
-  if (found.VisibilityTimeout < deadlineS)
+  if (found.VisibilityTimeout < SHORTEST_HIDING_S)
     return fail(
       `${name}: ${waiting}`,
-      `Hide messages for at least ${deadlineS} s (GLIMPSE_DEADLINE_MS), on Lambda for six times the function's timeout: sooner, another answers them again.`,
+      `Hide messages for ${SHORTEST_HIDING_S} s or more: sooner, another takes up what the first still has.`,
+    )
+  if (found.VisibilityTimeout * 1000 < deadlineMs)
+    return warn(
+      `${name}: ${waiting}`,
+      'Enough for a worker that prolongs it as it works (`glimpse work`); on Lambda it must be six times the timeout of the function.',
     )
   if (maxReceiveCount < FEWEST_TRIES)
     return warn(`${name}: ${waiting}`, `Set maxReceiveCount to ${FEWEST_TRIES} or more.`)

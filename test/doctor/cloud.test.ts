@@ -66,6 +66,12 @@ describe('the queue', () => {
       'hidden for 30 s',
     ],
     [
+      'that hides a message for less than an answer may take',
+      { VisibilityTimeout: '60' },
+      'warn',
+      'hidden for 60 s',
+    ],
+    [
       'that gives up soon',
       { RedrivePolicy: JSON.stringify({ deadLetterTargetArn: 'arn', maxReceiveCount: 1 }) },
       'warn',
