@@ -9,6 +9,7 @@ import { askCommand } from './ask.ts'
 import { benchCommand } from './bench.ts'
 import { buildCommand } from './build.ts'
 import { captionCommand } from './caption.ts'
+import { doctorCommand } from './doctor.ts'
 import { evaluateCommand } from './evaluate.ts'
 import { manifestCommand } from './manifest.ts'
 import { pullCommand } from './pull.ts'
@@ -47,6 +48,7 @@ async function main(): Promise<void> {
     buildCommand(),
     pushCommand(),
     serveCommand(),
+    doctorCommand(),
     manifestCommand(),
     evaluateCommand(),
     verifyCommand(),

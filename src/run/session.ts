@@ -2,6 +2,9 @@
 //
 // A run is one synchronous native call: whoever opens sessions should be in a process of its own (job/child.ts).
 
+// Before onnxruntime, which reads at its loading that it is to tell nobody.
+import '../config.ts'
+
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'

@@ -311,7 +311,7 @@ function mortal(store: Store, life: { isOver: boolean }): Store {
   })
 }
 
-function startPeer(publicUrl: string): Promise<{ url: string; process: ChildProcess }> {
+export function startPeer(publicUrl: string): Promise<{ url: string; process: ChildProcess }> {
   const seed = {
     users: [{ name: 'ann' }, { name: 'ben' }, { name: 'glimpse' }],
     bots: [{ name: 'glimpse' }],

