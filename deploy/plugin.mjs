@@ -13,10 +13,9 @@ export default class GlimpsePlugin {
     this.serverless = serverless
     this.hooks = {
       'before:package:initialize': () => this.prepare(),
-      'before:offline:start:init': async () => {
-        await this.prepare()
-        this.takeSettingsOfShell()
-      },
+      // `serverless offline`, and `serverless offline start`.
+      'before:offline:start': () => this.prepareHere(),
+      'before:offline:start:init': () => this.prepareHere(),
       'before:deploy:deploy': () => this.checkImage(),
     }
   }
@@ -26,6 +25,11 @@ export default class GlimpsePlugin {
     const code = await bundle()
     checkSizes(buildLayers(ARCHITECTURES[provider.architecture]), code)
     if (this.serverless.processedInput.commands[0] !== 'deploy') this.packageOffline()
+  }
+
+  async prepareHere() {
+    await this.prepare()
+    this.takeSettingsOfShell()
   }
 
   /** Layers are compared with the deployed stack's, to upload only new ones: without an account there is none. */
