@@ -5,6 +5,7 @@ import { buildLayers, checkSizes } from '../layers/build.mjs'
 import { bundle } from './bundle.mjs'
 
 const PLACEHOLDER = /^0{12}\./
+const OURS = /^(GLIMPSE|SLACK|DISCORD)_/
 const ARCHITECTURES = { x86_64: 'x64', arm64: 'arm64' }
 
 export default class GlimpsePlugin {
@@ -12,7 +13,9 @@ export default class GlimpsePlugin {
     this.serverless = serverless
     this.hooks = {
       'before:package:initialize': () => this.prepare(),
-      'before:offline:start:init': () => this.prepare(),
+      // `serverless offline`, and `serverless offline start`.
+      'before:offline:start': () => this.prepareHere(),
+      'before:offline:start:init': () => this.prepareHere(),
       'before:deploy:deploy': () => this.checkImage(),
     }
   }
@@ -22,6 +25,11 @@ export default class GlimpsePlugin {
     const code = await bundle()
     checkSizes(buildLayers(ARCHITECTURES[provider.architecture]), code)
     if (this.serverless.processedInput.commands[0] !== 'deploy') this.packageOffline()
+  }
+
+  async prepareHere() {
+    await this.prepare()
+    this.takeSettingsOfShell()
   }
 
   /** Layers are compared with the deployed stack's, to upload only new ones: without an account there is none. */
@@ -34,6 +42,14 @@ export default class GlimpsePlugin {
       )
     }
     compiler.compareWithLastLayer = async () => {}
+  }
+
+  /** On this machine the template's references name nothing: what the shell sets stands in their place. */
+  takeSettingsOfShell() {
+    const given = Object.entries(process.env).filter(([name]) => OURS.test(name))
+    for (const each of Object.values(this.serverless.service.functions)) {
+      each.environment = { ...each.environment, ...Object.fromEntries(given) }
+    }
   }
 
   checkImage() {

@@ -1,1 +1,12 @@
-export const handler = async () => 1
+// Questions from the queue -> replies in their threads. What failed is named, and comes again.
+
+import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda'
+import { openAnswer } from '../src/aws/answer.ts'
+import { invoked, opened } from '../src/aws/start.ts'
+import { handleBatch } from '../src/queue/batch.ts'
+
+const work = opened(openAnswer)
+
+export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
+  return await invoked(context, async () => await handleBatch(event, await work()))
+}

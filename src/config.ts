@@ -301,6 +301,11 @@ function platformGiven(
   return name === undefined ? { name: own, text: undefined } : { name, text: platforms[name]!(env[name]!) }
 }
 
+/** Names of the settings that are secrets, as the environment or the parameter store has them. */
+export const SECRET_NAMES: readonly string[] = Object.values(SETTINGS)
+  .filter((setting) => 'isSecret' in setting)
+  .map(({ env }) => env)
+
 /** What no log line may hold: the values of all settings that are secrets. */
 export function secretsOf(config: Config): string[] {
   const names = Object.keys(SETTINGS) as (keyof Config)[]

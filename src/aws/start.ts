@@ -1,12 +1,11 @@
 // What every function does: once, at a cold start, settings and secrets; around each invocation, ids for the log and
 // metrics out before Lambda freezes the process.
 
-import { type Config, readConfig, secretsOf } from '../config.ts'
+import { type Config, readConfig, SECRET_NAMES, secretsOf } from '../config.ts'
 import { withIds } from '../observe/context.ts'
 import { type Emf, openEmf } from '../observe/emf.ts'
 import { keepSecret, log, logAs } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
-import { readSecrets } from './secrets.ts'
 
 /** Of Lambda's context, what is used. */
 export interface Invocation {
@@ -14,13 +13,27 @@ export interface Invocation {
   functionName: string
 }
 
-/** @param names of the secrets that this function needs. @throws SetupError */
-export async function openConfig(names: readonly string[]): Promise<Config> {
+/**
+ * @param names of the secrets that this process needs; without it all that it may read, each asked for by itself, since
+ * one that is forbidden forbids all that are asked for with it
+ * @throws SetupError
+ */
+export async function openConfig(names?: readonly string[]): Promise<Config> {
   const { secrets: path } = readConfig()
-  const config = readConfig(undefined, path === '' ? {} : await readSecrets(path, names))
+  const config = readConfig(undefined, path === '' ? {} : await secretsBelow(path, names))
   keepSecret(secretsOf(config))
   logAs(config.logFormat)
   return config
+}
+
+async function secretsBelow(path: string, names?: readonly string[]): Promise<Record<string, string>> {
+  // Only here: the SDK takes a while to load.
+  const { readSecrets } = await import('./secrets.ts')
+  if (names) return await readSecrets(path, names)
+  const tries = await Promise.allSettled(SECRET_NAMES.map((name) => readSecrets(path, [name])))
+  const found = tries.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  if (found.length === 0) throw tries.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))[0]
+  return Object.assign({}, ...found)
 }
 
 /** Opens now, while Lambda gives a start a whole processor; what failed is opened again by the next one who asks. */

@@ -3,10 +3,12 @@
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Argument, Command } from 'commander'
-import { type Config, readConfig, SETTINGS, secretsOf } from '../config.ts'
+import { openConfig } from '../aws/start.ts'
+import { type Config, SETTINGS } from '../config.ts'
 import { type Engine, startEngine } from '../job/engine.ts'
-import { keepSecret, log, logAs } from '../observe/log.ts'
+import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
+import { openElsewhere } from '../remote/open.ts'
 import type { Chat } from '../serve/chat.ts'
 import { DISCORD_PATH, SLACK_PATH } from '../serve/paths.ts'
 import { startServer } from '../serve/server.ts'
@@ -43,9 +45,7 @@ export function serveCommand(): Command {
   addModelFlags(command)
   return command.action(
     async (_: string | undefined, options: ModelFlags & { host?: string; port?: number }) => {
-      const config = readConfig()
-      logAs(config.logFormat)
-      keepSecret(secretsOf(config))
+      const config = await openConfig()
       // Opened while the server already answers /healthz; a failure is told where it is awaited.
       const engine = engineFor(options, config)
       const chat = wantsChat(config) ? openChat(config, engine, reportAs('chat_failed')) : undefined
@@ -96,6 +96,8 @@ function handlersOf(chat: Promise<Chat>): Chat['handlers'] {
 
 /** With chats, what the model saw is remembered over a restart, so that their threads go on. */
 async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
+  const elsewhere = await openElsewhere(config)
+  if (elsewhere) return elsewhere
   const place = below(config.state, 'seen')
   const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
   return await startEngine({ ...(await modelFor(options)), memory })

@@ -297,3 +297,31 @@ test('when everything is answered nothing is looked through again', async () => 
   await ask(question('a'), question('b'))
   expect(await store.list('open/')).toEqual([])
 })
+
+describe('an engine that may have to wake up first', () => {
+  test('gets as long as it says it needs, past what people are used to', async () => {
+    await ask(question('a'))
+    desk = open({ engine: Promise.resolve({ ...engine, load: 0, patienceMs: 600_000 }) })
+    await ask(question('b'))
+    const [awake, asleep] = engine.asks.map(({ deadlineMs }) => deadlineMs!)
+    expect(awake).toBeLessThanOrEqual(45_000)
+    expect(asleep).toBe(600_000)
+    expect(texts()).toEqual([CAPTION, CAPTION])
+  })
+
+  test('its asker sees all the while that work goes on', async () => {
+    const showing: number[] = []
+    const showWorking = async (_: Question, place: number) => void showing.push(place)
+    desk = open({
+      engine: Promise.resolve({ ...engine, load: 0, patienceMs: 600_000 }),
+      platforms: [{ ...platform, showWorking, endWorking: async () => void showing.push(-1) }],
+    })
+    engine.hold()
+    await desk.accept(question('a'))
+    await expect.poll(() => showing.length).toBeGreaterThan(0)
+    expect(showing).not.toContain(-1)
+    engine.release()
+    await desk.idle()
+    expect(showing.at(-1)).toBe(-1)
+  })
+})

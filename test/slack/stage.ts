@@ -21,7 +21,7 @@ import { openDiskStore } from '../../src/store/disk.ts'
 import type { Store } from '../../src/store/store.ts'
 
 export const SECRET = 'signing-secret-of-the-tests'
-const BOT_TOKEN = 'xoxb-of-the-tests'
+export const BOT_TOKEN = 'xoxb-of-the-tests'
 const HOUR_MS = 3_600_000
 
 /** What a relayed call meets instead of passing through. */

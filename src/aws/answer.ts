@@ -1,0 +1,42 @@
+// The function `answer`: takes questions from the queue, asks the model, posts the replies.
+
+import { openDesk } from '../chat/desk.ts'
+import { openLimits } from '../chat/limits.ts'
+import { openPreferences } from '../chat/preferences.ts'
+import { discordApi } from '../discord/api.ts'
+import { discordPlatform } from '../discord/platform.ts'
+import { discordSettings } from '../discord/settings.ts'
+import { answering } from '../queue/answer.ts'
+import type { Work } from '../queue/queue.ts'
+import { slackPlatform } from '../slack/platform.ts'
+import { slackSettings } from '../slack/settings.ts'
+import { openStore } from '../store/open.ts'
+import { openEngine } from './engine.ts'
+import { openConfig, report } from './start.ts'
+
+const HOUR_MS = 3_600_000
+
+/** @throws SetupError */
+export async function openAnswer(): Promise<Work> {
+  const config = await openConfig(['SLACK_BOT_TOKEN', 'DISCORD_TOKEN', 'GLIMPSE_API_TOKEN'])
+  const slack = slackSettings(config)
+  const discord = discordSettings(config)
+  const store = await openStore(config.state)
+  const engine = openEngine(config, true)
+  // Whoever asks is told.
+  engine.catch(report)
+  const desk = openDesk({
+    engine,
+    store,
+    platforms: [
+      ...(slack ? [slackPlatform(slack)] : []),
+      ...(discord ? [discordPlatform(discordApi(discord), discord)] : []),
+    ],
+    limits: openLimits({ perMinute: config.asksPerMinute, perHour: config.asksPerHour }),
+    preferences: openPreferences(store),
+    maxQueue: config.maxQueue,
+    keepMs: config.keepHours * HOUR_MS,
+    report,
+  })
+  return answering(desk)
+}
