@@ -10,10 +10,12 @@ import { benchCommand } from './bench.ts'
 import { buildCommand } from './build.ts'
 import { captionCommand } from './caption.ts'
 import { evaluateCommand } from './evaluate.ts'
+import { listenCommand } from './listen.ts'
 import { manifestCommand } from './manifest.ts'
 import { pullCommand } from './pull.ts'
 import { serveCommand } from './serve.ts'
 import { verifyCommand } from './verify.ts'
+import { workCommand } from './work.ts'
 
 const EXAMPLES = `
 Examples:
@@ -45,6 +47,8 @@ async function main(): Promise<void> {
     pullCommand(),
     buildCommand(),
     serveCommand(),
+    listenCommand(),
+    workCommand(),
     manifestCommand(),
     evaluateCommand(),
     verifyCommand(),

@@ -7,6 +7,7 @@ import { AskError, SetupError } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
+import { createEar } from './ear.ts'
 import { problemOf } from './problem.ts'
 import { type AppOptions, createApp } from './routes.ts'
 
@@ -72,22 +73,7 @@ export async function startServer(
     cutting: cutting.signal,
     addressOf: (env) => (env as { incoming?: IncomingMessage }).incoming?.socket.remoteAddress,
   })
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    serverOptions: {
-      headersTimeout: headersMs,
-      requestTimeout: requestMs,
-      connectionsCheckingInterval: Math.min(CHECK_MS, headersMs),
-    },
-  }) as Server
-  server.on('clientError', refuse)
-  const answering = new Set<ServerResponse>()
-  server.on('request', (_, response) => {
-    answering.add(response)
-    response.once('close', () => answering.delete(response))
-  })
-
-  const taken = await listen(server, host, port)
+  const { server, answering, taken } = await listenWith(app.fetch, { host, port, headersMs, requestMs })
   if (!isLocal(host) && !appOptions.token) log.warn('no_api_token', openToAll(host))
 
   const stop = async () => {
@@ -111,10 +97,79 @@ export async function startServer(
     const closed = Promise.resolve(engine).then((open) => open.close())
     await before(closed, Math.max(endsAt, performance.now() + ENGINE_MS))
   }
+  return running(host, taken, stop)
+}
+
+interface Listening {
+  server: Server
+  /** Answers that are not out yet. */
+  answering: ReadonlySet<ServerResponse>
+  /** The port. */
+  taken: number
+}
+
+/** @throws SetupError when the port or host cannot be had. */
+async function listenWith(
+  fetch: (request: Request, env: unknown) => Response | Promise<Response>,
+  {
+    host,
+    port,
+    headersMs,
+    requestMs,
+  }: Required<Pick<ServerOptions, 'host' | 'port' | 'headersMs' | 'requestMs'>>,
+): Promise<Listening> {
+  const server = createAdaptorServer({
+    fetch,
+    serverOptions: {
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(CHECK_MS, headersMs),
+    },
+  }) as Server
+  server.on('clientError', refuse)
+  const answering = new Set<ServerResponse>()
+  server.on('request', (_, response) => {
+    answering.add(response)
+    response.once('close', () => answering.delete(response))
+  })
+  return { server, answering, taken: await listen(server, host, port) }
+}
+
+export interface EarOptions extends Pick<ServerOptions, 'host' | 'port' | 'graceMs' | 'alongside' | 'token'> {
+  handlers: NonNullable<ServerOptions['handlers']>
+  /** Whether what comes is heard. */
+  isReady(): boolean
+}
+
+/**
+ * Without a model: health checks, metrics and what chat platforms call.
+ * @throws SetupError when the port or host cannot be had.
+ */
+export async function startEar(options: EarOptions): Promise<RunningServer> {
+  const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = DEFAULT_GRACE_MS, alongside } = options
+  let isStopping = false
+  const isReady = () => !isStopping && options.isReady()
+  const { fetch } = createEar({ ...options, isReady })
+  const times = { headersMs: HEADERS_TIMEOUT_MS, requestMs: REQUEST_TIMEOUT_MS }
+  const { server, answering, taken } = await listenWith(fetch, { host, port, ...times })
+  const stop = async () => {
+    log.info('stopping')
+    isStopping = true
+    const endsAt = performance.now() + graceMs
+    await before(alongside?.(graceMs * ASKS_SHARE), endsAt)
+    await until(() => answering.size === 0, Math.max(0, endsAt - performance.now()))
+    server.close()
+    server.closeAllConnections()
+  }
+  return running(host, taken, stop)
+}
+
+/** Closes once, however often it is told to. */
+function running(host: string, port: number, stop: () => Promise<void>): RunningServer {
   let closing: Promise<void> | undefined
   return {
-    url: `http://${reachable(host)}:${taken}`,
-    port: taken,
+    url: `http://${reachable(host)}:${port}`,
+    port,
     close: () => {
       closing ??= stop()
       return closing
