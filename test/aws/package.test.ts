@@ -222,6 +222,16 @@ describe.each(PLACES)('gpu: %s', (gpu) => {
     expect(JSON.parse(DashboardBody['Fn::Sub'][0]).widgets.length).toBeGreaterThan(4)
   })
 
+  test('is not deployed with what only stands in for the settings of whoever deploys it', async () => {
+    const { default: Plugin } = (await import(join(ROOT, 'deploy/plugin.mjs'))) as {
+      default: new (serverless: object) => { checkPlaceholders(): void }
+    }
+    const provider = { compiledCloudFormationTemplate: { Resources: packaged.resources } }
+    const check = () => new Plugin({ service: { provider } }).checkPlaceholders()
+    if (gpu === 'embedded') expect(check).not.toThrow()
+    else expect(check).toThrow(/--param (image|engineUrl)=/)
+  })
+
   test('tags what is paid for', () => {
     for (const [name, { Properties }] of functions()) {
       expect(Properties['Tags'], name).toContainEqual({ Key: 'service', Value: 'glimpse' })
