@@ -1,8 +1,10 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { readSecrets } from '../../src/aws/secrets.ts'
+import { openConfig } from '../../src/aws/start.ts'
+import { SECRET_NAMES } from '../../src/config.ts'
 
 /** A parameter store: what it holds, and what this role may not read. */
 const stored = new Map<string, string>()
@@ -52,6 +54,21 @@ test('many are asked for ten at a time', async () => {
   for (const name of names) stored.set(`/p/${name}`, name)
   expect(Object.keys(await readSecrets('/p', names, options()))).toEqual(names)
   expect(asked.map(({ Names }) => Names.length)).toEqual([10, 10, 3])
+})
+
+test('a process that is told no names gets all that its role may read, and fails where that is nothing', async () => {
+  vi.stubEnv('GLIMPSE_SECRETS', '/p')
+  vi.stubEnv('AWS_REGION', 'eu-central-1')
+  vi.stubEnv('AWS_ENDPOINT_URL_SSM', options().endpoint)
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'a')
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'b')
+  for (const name of SECRET_NAMES) stored.set(`/p/${name}`, `${name} of the tests`)
+  for (const name of SECRET_NAMES.filter((each) => each !== 'GLIMPSE_API_TOKEN')) forbidden.add(`/p/${name}`)
+  const { apiToken, slackBotToken } = await openConfig()
+  expect([apiToken, slackBotToken]).toEqual(['GLIMPSE_API_TOKEN of the tests', ''])
+  forbidden.add('/p/GLIMPSE_API_TOKEN')
+  await expect(openConfig()).rejects.toMatchObject({ code: 'no_secrets' })
+  vi.unstubAllEnvs()
 })
 
 test('what the role may not read is a matter of settings, told without a value', async () => {
