@@ -28,11 +28,12 @@ export interface SqsOptions extends SQSClientConfig {
   hiddenS?: number
   /** Before one whose work failed comes again, for the first time. Default 5 s. */
   againS?: number
+  /** How long a receive waits for something. Default 20 s, the most that SQS takes. */
+  waitS?: number
 }
 
 const HIDDEN_S = 60
 const CONCURRENCY = 4
-/** SQS's own bound on how long a receive may wait for something. */
 const WAIT_S = 20
 /** An answer that takes longer than that will not come any more. */
 const LATE_MS = 10_000
@@ -49,7 +50,7 @@ const TRACE_HEADERS = ['traceparent', 'tracestate']
  * @throws SetupError `bad_queue`
  */
 export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
-  const { hiddenS = HIDDEN_S, againS = AGAIN_MS / 1_000, ...config } = options
+  const { hiddenS = HIDDEN_S, againS = AGAIN_MS / 1_000, waitS = WAIT_S, ...config } = options
   if (!URL.canParse(url) || !url.endsWith('.fifo')) {
     throw new SetupError(
       'bad_queue',
@@ -85,7 +86,7 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
       await client.send(command, inTime()).catch(translated('send'))
       count('glimpse_queue_messages_total', { outcome: 'sent' })
     },
-    consume: (work, given) => consume({ client, url, hiddenS, againS }, work, given),
+    consume: (work, given) => consume({ client, url, hiddenS, againS, waitS }, work, given),
   }
 }
 
@@ -94,10 +95,11 @@ interface Source {
   url: string
   hiddenS: number
   againS: number
+  waitS: number
 }
 
 function consume(
-  { client, url, hiddenS, againS }: Source,
+  { client, url, hiddenS, againS, waitS }: Source,
   work: Work,
   { concurrency = CONCURRENCY, report = reportAs('queue_failed') }: ConsumeOptions = {},
 ): Consumer {
@@ -113,12 +115,12 @@ function consume(
     const command = new ReceiveMessageCommand({
       QueueUrl: url,
       MaxNumberOfMessages: 1,
-      WaitTimeSeconds: WAIT_S,
+      WaitTimeSeconds: waitS,
       VisibilityTimeout: hiddenS,
       MessageSystemAttributeNames: ['ApproximateReceiveCount'],
       MessageAttributeNames: TRACE_HEADERS,
     })
-    const late = AbortSignal.timeout(1_000 * WAIT_S + LATE_MS)
+    const late = AbortSignal.timeout(1_000 * waitS + LATE_MS)
     const abortSignal = AbortSignal.any([signal, late])
     return (await client.send(command, { abortSignal }).catch(translated('receive'))).Messages?.[0]
   }
