@@ -84,4 +84,5 @@ process.on('message', () => {
   globalThis.gc?.()
   process.send!({ memory: process.memoryUsage().rss })
 })
+process.on('disconnect', () => process.exit())
 process.send!({ port: server.port })

@@ -10,6 +10,8 @@ export interface Outcome {
   status: number
   ms: number
   retryAfter?: string
+  /** How long it waited for its turn, as the server tells (Server-Timing). */
+  queueMs: number
   /** Of a broken connection: ECONNREFUSED, ECONNRESET. */
   code?: string
   question: string
@@ -78,7 +80,7 @@ export function send(
     const length = { 'content-length': String(Buffer.byteLength(body)) }
     const sending = request({ port, agent, method, path, headers: { ...headers, ...length } })
     const broke = (error: NodeJS.ErrnoException) =>
-      resolve({ status: 0, ms: performance.now() - begun, code: error.code, question })
+      resolve({ status: 0, ms: performance.now() - begun, queueMs: 0, code: error.code, question })
     sending.on('error', broke)
     sending.on('response', (response) => {
       response.resume()
@@ -87,6 +89,7 @@ export function send(
         resolve({
           status: response.statusCode!,
           ms: performance.now() - begun,
+          queueMs: Number(/queue;dur=([\d.]+)/.exec(String(response.headers['server-timing']))?.[1] ?? 0),
           retryAfter: response.headers['retry-after'],
           question,
         }),

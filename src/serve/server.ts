@@ -105,7 +105,9 @@ export async function startServer(
       cutting.abort()
       await until(isDone, LAST_WORDS_MS)
     }
-    server.close()
+    // Whoever came at the last moment still hears it.
+    const isClosed = new Promise<void>((resolve) => server.close(() => resolve()))
+    await before(isClosed, performance.now() + LAST_WORDS_MS)
     server.closeAllConnections()
     // One that is stuck in a long native call, or still opening, is left to the end of the process.
     const closed = Promise.resolve(engine).then((open) => open.close())
