@@ -31,7 +31,10 @@ export interface Desk {
   resume(): Promise<void>
   /** Resolves when nothing is being answered. */
   idle(): Promise<void>
-  /** Takes nothing more and lets what runs finish, up to `graceMs`; the rest is answered after the next start. */
+  /**
+   * Takes nothing more and lets what runs finish, up to `graceMs`; the rest is let go, for another process or the next
+   * start to answer, and `settle` throws `stopping`.
+   */
   close(graceMs?: number): Promise<void>
 }
 
@@ -61,9 +64,12 @@ export function openDesk(options: DeskOptions): Desk {
   const jobs = openJobs(store, { claimMs: CLAIM_MS, keepMs, now })
   const inTurn = oneAtATime()
   const running = new Set<Promise<void>>()
+  const atWork = new Set<Claim>()
   /** How many answers are on their way in a conversation. */
   const awaited = new Map<string, number>()
   let closed = false
+  /** Whoever waits for what they handed us; told when it will not be done here. */
+  const waiting = new Set<() => void>()
   let nextSweep = 0
   let resuming: NodeJS.Timeout | undefined
 
@@ -104,9 +110,11 @@ export function openDesk(options: DeskOptions): Desk {
     const names = claim.question.conversations
     for (const name of names) awaited.set(name, (awaited.get(name) ?? 0) + 1)
     // Held from now on: it is ours while it waits for its turn, too.
+    atWork.add(claim)
     const holding = setInterval(() => void claim.hold().catch(report), HOLD_EVERY_MS)
     const ended = () => {
       clearInterval(holding)
+      atWork.delete(claim)
       for (const name of names) awaited.set(name, awaited.get(name)! - 1)
       for (const name of names) if (awaited.get(name) === 0) awaited.delete(name)
     }
@@ -196,9 +204,14 @@ export function openDesk(options: DeskOptions): Desk {
       if (taken === 'held') throw held()
       const work = answer(taken)
       track(work.then(ignore, ignore))
-      const isEnded = await work.catch(async (error: unknown) => {
+      const ended = work.catch(async (error: unknown) => {
         await taken.release().catch(report)
         throw error
+      })
+      const isEnded = await new Promise<boolean>((resolve, reject) => {
+        const giveUp = () => reject(stopping())
+        waiting.add(giveUp)
+        ended.finally(() => waiting.delete(giveUp)).then(resolve, reject)
       })
       if (!isEnded) throw held()
     },
@@ -224,6 +237,10 @@ export function openDesk(options: DeskOptions): Desk {
       closed = true
       clearTimeout(resuming)
       await Promise.race([desk.idle(), sleep(graceMs)])
+      // A reply that may be on its way from here is looked for by the next when the claim has run out.
+      const left = [...atWork].filter(({ mayBePosted }) => !mayBePosted)
+      await Promise.all(left.map((claim) => claim.release().catch(report)))
+      for (const giveUp of waiting) giveUp()
     },
   }
   return desk

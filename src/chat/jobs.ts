@@ -32,13 +32,13 @@ type Done = Extract<Job, { state: 'done' }>
 /** A question that is ours to answer until `until`. */
 export interface Claim {
   question: Question
-  /** An earlier try may have posted a reply. */
-  mayBePosted: boolean
+  /** This or an earlier try may have posted a reply. */
+  readonly mayBePosted: boolean
   /** Goes on holding it. False: the claim ran out and somebody else has the question. */
   hold(): Promise<boolean>
   /** The same, and from now on a reply may be visible. */
   answering(): Promise<boolean>
-  /** Somebody else may have it at once. */
+  /** Somebody else may have it at once; ours it is no more. */
   release(): Promise<void>
   done(posted: readonly Posted[]): Promise<void>
 }
@@ -68,16 +68,20 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
   const claimed = (question: Question, version: string, mayBePosted: boolean): Claim => {
     let mine = version
     let state: 'taken' | 'answering' = mayBePosted ? 'answering' : 'taken'
+    let isOurs = true
     const inTurn = oneAtATime()
     const put = (job: Job) =>
       inTurn([question.id], async () => {
+        if (!isOurs) return false
         const next = await store.replace(keyOf(question.id), jsonBytes(job), keepMs, mine)
         if (next !== undefined) mine = next
         return next !== undefined
       })
     return {
       question,
-      mayBePosted,
+      get mayBePosted() {
+        return state === 'answering'
+      },
       hold: () => put({ state, until: now() + claimMs, question }),
       answering() {
         state = 'answering'
@@ -85,6 +89,7 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
       },
       async release() {
         await put({ state, until: now(), question })
+        isOurs = false
       },
       // Posted is posted, whoever holds the record.
       async done(posted) {

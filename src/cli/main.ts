@@ -11,11 +11,13 @@ import { buildCommand } from './build.ts'
 import { captionCommand } from './caption.ts'
 import { doctorCommand } from './doctor.ts'
 import { evaluateCommand } from './evaluate.ts'
+import { listenCommand } from './listen.ts'
 import { manifestCommand } from './manifest.ts'
 import { pullCommand } from './pull.ts'
 import { pushCommand } from './push.ts'
 import { serveCommand } from './serve.ts'
 import { verifyCommand } from './verify.ts'
+import { workCommand } from './work.ts'
 
 const EXAMPLES = `
 Examples:
@@ -48,6 +50,8 @@ async function main(): Promise<void> {
     buildCommand(),
     pushCommand(),
     serveCommand(),
+    listenCommand(),
+    workCommand(),
     doctorCommand(),
     manifestCommand(),
     evaluateCommand(),

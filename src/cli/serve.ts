@@ -4,22 +4,19 @@ import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Argument, Command } from 'commander'
 import { openConfig } from '../aws/start.ts'
-import { type Config, SETTINGS } from '../config.ts'
-import { type Engine, startEngine } from '../job/engine.ts'
+import { SETTINGS } from '../config.ts'
+import type { Engine } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
-import { openElsewhere } from '../remote/open.ts'
 import type { Chat } from '../serve/chat.ts'
 import { DISCORD_PATH, SLACK_PATH } from '../serve/paths.ts'
 import { startServer } from '../serve/server.ts'
 import { stopOnSignals } from '../serve/signals.ts'
 import { curlField, shellWord } from '../shell.ts'
-import { below } from '../store/open.ts'
-import { addModelFlags, type ModelFlags, modelFor, parserOf } from './flags.ts'
+import { engineFor, openChat, wantsChat } from './chats.ts'
+import { addModelFlags, type ModelFlags, parserOf } from './flags.ts'
 
 const SAMPLE = fileURLToPath(new URL('../../models/demo/crab-and-helicopter.png', import.meta.url))
-
-const HOUR_MS = 3_600_000
 
 const HELP = `
 Examples:
@@ -27,6 +24,9 @@ Examples:
   $ npx glimpse serve --port 0                          whichever port is free
   $ npx glimpse serve --model ./blip2-int4
   $ npx glimpse serve --host 0.0.0.0                    for other machines too
+
+With tokens of Slack or Discord set it hears and answers there, too; with GLIMPSE_QUEUE set their questions go through
+that queue, and this process also works on it. To hear and to answer on two machines: glimpse listen, glimpse work.
 `
 
 export function serveCommand(): Command {
@@ -48,7 +48,8 @@ export function serveCommand(): Command {
       const config = await openConfig()
       // Opened while the server already answers /healthz; a failure is told where it is awaited.
       const engine = engineFor(options, config)
-      const chat = wantsChat(config) ? openChat(config, engine, reportAs('chat_failed')) : undefined
+      const report = reportAs('chat_failed')
+      const chat = wantsChat(config) ? openChat({ config, engine, hears: true, report }) : undefined
       // Told below, where it is awaited.
       chat?.catch(() => {})
       const server = await startServer(engine, {
@@ -92,32 +93,6 @@ function handlersOf(chat: Promise<Chat>): Chat['handlers'] {
   const handler = (path: string) => async (request: Request) =>
     (await chat).handlers[path]?.(request) ?? new Response(null, { status: 404 })
   return Object.fromEntries([SLACK_PATH, DISCORD_PATH].map((path) => [path, handler(path)]))
-}
-
-/** With chats, what the model saw is remembered over a restart, so that their threads go on. */
-async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
-  const elsewhere = await openElsewhere(config)
-  if (elsewhere) return elsewhere
-  const place = below(config.state, 'seen')
-  const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
-  return await startEngine({ ...(await modelFor(options)), memory, warmUp: true })
-}
-
-function wantsChat({
-  slackBotToken,
-  slackAppToken,
-  slackSigningSecret,
-  discordToken,
-  discordPublicKey,
-}: Config): boolean {
-  return [slackBotToken, slackAppToken, slackSigningSecret, discordToken, discordPublicKey].some(
-    (given) => given !== '',
-  )
-}
-
-/** Loaded only here: the platforms' libraries take half a second. */
-async function openChat(...given: Parameters<typeof import('../serve/chat.ts').openChat>): Promise<Chat> {
-  return await (await import('../serve/chat.ts')).openChat(...given)
 }
 
 /** Each line works as it stands, in another shell too. */

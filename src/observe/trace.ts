@@ -19,11 +19,11 @@ export async function traced<T>(
   name: string,
   carrier: Carrier,
   work: (span: Span) => Promise<T>,
-  kind = SpanKind.SERVER,
+  kind: keyof typeof SpanKind = 'SERVER',
 ): Promise<T> {
   const parent = propagation.extract(context.active(), carrier)
   const tracer = trace.getTracer('glimpse')
-  return await tracer.startActiveSpan(name, { kind }, parent, async (span) => {
+  return await tracer.startActiveSpan(name, { kind: SpanKind[kind] }, parent, async (span) => {
     try {
       return await work(span)
     } catch (error) {

@@ -1,15 +1,19 @@
 // What Lambda brings from an SQS queue -> the messages that are to come again.
+//
+// Those reported untouched have used up one of their deliveries all the same: behind one that always fails they may end
+// with the dead letters, too. So the event source should have `batchSize: 1`; SQS keeps the order by itself.
 
-import { SpanKind } from '@opentelemetry/api'
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
-import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
-import { traced } from '../observe/trace.ts'
-import { parseBody, type Work } from './queue.ts'
+import { reportAs } from '../observe/report.ts'
+import type { Work } from './queue.ts'
+import { workOn } from './work.ts'
+
+const report = reportAs('message_failed')
 
 /**
  * Works on all of them, on one group in its order: after one that failed, the rest of its group is given back untouched,
- * for it would overtake.
+ * for it would overtake. Never throws.
  */
 export async function handleBatch({ Records }: SQSEvent, work: Work): Promise<SQSBatchResponse> {
   const groups = new Map<string, SQSRecord[]>()
@@ -21,6 +25,8 @@ export async function handleBatch({ Records }: SQSEvent, work: Work): Promise<SQ
   const inOrder = async (records: readonly SQSRecord[]) => {
     for (const [index, record] of records.entries()) {
       if (await isDone(record, work)) continue
+      const behind = records.length - index - 1
+      if (behind > 0) count('glimpse_queue_messages_total', { outcome: 'again' }, behind)
       failed.push(...records.slice(index).map(({ messageId }) => messageId))
       return
     }
@@ -30,17 +36,9 @@ export async function handleBatch({ Records }: SQSEvent, work: Work): Promise<SQ
 }
 
 async function isDone({ body, messageAttributes, attributes }: SQSRecord, work: Work): Promise<boolean> {
-  const headers = Object.entries(messageAttributes ?? {}).map(([name, { stringValue }]) => [
-    name,
-    stringValue ?? '',
-  ])
-  try {
-    await traced('answer', Object.fromEntries(headers), () => work(parseBody(body)), SpanKind.CONSUMER)
-    count('glimpse_queue_messages_total', { outcome: 'done' })
-    return true
-  } catch (error) {
-    count('glimpse_queue_messages_total', { outcome: 'again' })
-    log.warn('message_failed', error, { receives: Number(attributes.ApproximateReceiveCount) })
-    return false
-  }
+  const carrier = Object.fromEntries(
+    Object.entries(messageAttributes ?? {}).map(([name, { stringValue }]) => [name, stringValue]),
+  )
+  const receives = Number(attributes.ApproximateReceiveCount)
+  return (await workOn({ body, carrier, receives }, work, report)) === 'done'
 }

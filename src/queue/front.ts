@@ -5,6 +5,7 @@ import { isOurs } from '../chat/concern.ts'
 import type { Front } from '../chat/desk.ts'
 import { hashed } from '../chat/jobs.ts'
 import type { Preferences } from '../chat/preferences.ts'
+import type { Question } from '../chat/question.ts'
 import type { Store } from '../store/store.ts'
 import type { Queue } from './queue.ts'
 
@@ -16,6 +17,11 @@ export interface FrontOptions {
   sleep?: (ms: number) => Promise<void>
 }
 
+export interface QueuedFront extends Front {
+  /** Resolves when all that was accepted is in the queue. */
+  idle(): Promise<void>
+}
+
 /** A question that waits longer is of no use to anybody. */
 const AWAITED_MS = 15 * 60_000
 
@@ -23,21 +29,29 @@ const AWAITED_MS = 15 * 60_000
  * Once `accept` resolves the question is in the queue. One with a delay waits here first, so that a fuller delivery of the
  * same message is sent before it and, under the same id, takes its place.
  */
-export function queuedFront({ queue, store, preferences, sleep = wait }: FrontOptions): Front {
+export function queuedFront({ queue, store, preferences, sleep = wait }: FrontOptions): QueuedFront {
   const key = (name: string) => `awaited/${hashed(name)}`
   const isAwaited = async (name: string) => (await store.read(key(name))) !== undefined
 
+  const pending = new Set<Promise<void>>()
+  const pass = async (question: Question, delayMs: number): Promise<void> => {
+    if (delayMs > 0) await sleep(delayMs)
+    if (!(await isOurs(question, { store, preferences, isAwaited }))) return
+    // What follows in the thread is ours too, before the answer is there.
+    const marks = question.conversations.map((name) => store.replace(key(name), new Uint8Array(), AWAITED_MS))
+    await Promise.all(marks)
+    const group = `${question.platform}/${question.channel}`
+    await queue.send({ kind: 'question', question }, { id: question.id, group })
+  }
+
   return {
     async accept(question, delayMs = 0) {
-      if (delayMs > 0) await sleep(delayMs)
-      if (!(await isOurs(question, { store, preferences, isAwaited }))) return
-      // What follows in the thread is ours too, before the answer is there.
-      const marks = question.conversations.map((name) =>
-        store.replace(key(name), new Uint8Array(), AWAITED_MS),
-      )
-      await Promise.all(marks)
-      const group = `${question.platform}/${question.channel}`
-      await queue.send({ kind: 'question', question }, { id: question.id, group })
+      const passing = pass(question, delayMs).finally(() => pending.delete(passing))
+      pending.add(passing)
+      await passing
+    },
+    async idle() {
+      await Promise.allSettled(pending)
     },
     // Not behind the question in its group: while that is thought about, its going is to be known already.
     async withdraw(id) {

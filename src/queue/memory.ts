@@ -1,34 +1,35 @@
 // The queue within this process, to try out what otherwise needs SQS: what waits in it is lost when the process ends.
 
+import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
-import { type About, DEDUPE_MS, MAX_RECEIVES, type Message, messageSchema, type Queue } from './queue.ts'
+import { reportAs } from '../observe/report.ts'
+import { carrierOut } from '../observe/trace.ts'
+import { type About, AGAIN_MS, againAfterMs, DEDUPE_MS, type Message, type Queue } from './queue.ts'
+import { type Delivery, workOn } from './work.ts'
 
 export interface MemoryOptions {
-  /** Before one whose work failed comes again. Default 5 s. */
+  /** Before one whose work failed comes again, for the first time. Default 5 s. */
   againMs?: number
   now?: () => number
 }
 
 export interface MemoryQueue extends Queue {
-  /** Those that failed too often. */
-  readonly dead: readonly Message[]
+  /** Bodies of those that failed too often. */
+  readonly dead: readonly string[]
 }
 
-interface Waiting {
-  message: Message
-  receives: number
+interface Waiting extends Delivery {
   /** Its work failed a moment ago. */
   isResting: boolean
 }
 
-const AGAIN_MS = 5_000
 const CONCURRENCY = 4
 
 export function memoryQueue({ againMs = AGAIN_MS, now = Date.now }: MemoryOptions = {}): MemoryQueue {
   const groups = new Map<string, Waiting[]>()
   const busy = new Set<string>()
   const sent = new Map<string, number>()
-  const dead: Message[] = []
+  const dead: string[] = []
   /** Woken when there may be something to do. */
   const consumers = new Set<() => void>()
   const wake = () => {
@@ -47,50 +48,45 @@ export function memoryQueue({ againMs = AGAIN_MS, now = Date.now }: MemoryOption
     if (waiting.length === 0) groups.delete(group)
   }
 
+  const rest = (message: Waiting) => {
+    message.isResting = true
+    const over = () => {
+      message.isResting = false
+      wake()
+    }
+    setTimeout(over, againAfterMs(message.receives, againMs)).unref()
+  }
+
   return {
     dead,
+    check: async () => {},
     async send(message: Message, { id, group }: About) {
       for (const [known, at] of sent) if (at + DEDUPE_MS <= now()) sent.delete(known)
       if (sent.has(id)) return
       sent.set(id, now())
       // As it would be after a wire: nobody changes it meanwhile.
-      const copy = messageSchema.parse(JSON.parse(JSON.stringify(message)))
-      groups.set(group, [...(groups.get(group) ?? []), { message: copy, receives: 0, isResting: false }])
+      const waiting = { body: JSON.stringify(message), carrier: carrierOut(), receives: 0, isResting: false }
+      groups.set(group, [...(groups.get(group) ?? []), waiting])
       count('glimpse_queue_messages_total', { outcome: 'sent' })
       wake()
     },
-    consume(work, { concurrency = CONCURRENCY, report = () => {} } = {}) {
+    consume(work, { concurrency = CONCURRENCY, report = reportAs('message_failed') } = {}) {
       const running = new Set<Promise<void>>()
       let stopped = false
+      const run = async (group: string, message: Waiting) => {
+        message.receives++
+        const outcome = await workOn(message, work, report)
+        if (outcome === 'again' && !stopped) rest(message)
+        if (outcome === 'poison') dead.push(message.body)
+        if (outcome !== 'again') done(group)
+      }
       const look = () => {
         while (!stopped && running.size < concurrency) {
           const found = next()
           if (!found) return
-          const { group, first } = found
-          busy.add(group)
-          first.receives++
-          const task = work(first.message).then(
-            () => {
-              done(group)
-              count('glimpse_queue_messages_total', { outcome: 'done' })
-            },
-            (error: unknown) => {
-              report(error)
-              if (first.receives < MAX_RECEIVES) {
-                first.isResting = true
-                setTimeout(() => {
-                  first.isResting = false
-                  wake()
-                }, againMs)
-                return count('glimpse_queue_messages_total', { outcome: 'again' })
-              }
-              done(group)
-              dead.push(first.message)
-              count('glimpse_queue_messages_total', { outcome: 'poison' })
-            },
-          )
-          const tracked = task.finally(() => {
-            busy.delete(group)
+          busy.add(found.group)
+          const tracked = run(found.group, found.first).finally(() => {
+            busy.delete(found.group)
             running.delete(tracked)
             wake()
           })
@@ -104,6 +100,8 @@ export function memoryQueue({ againMs = AGAIN_MS, now = Date.now }: MemoryOption
           stopped = true
           consumers.delete(look)
           await Promise.race([Promise.allSettled(running), new Promise((end) => setTimeout(end, graceMs))])
+          const left = [...groups.values()].reduce((sum, waiting) => sum + waiting.length, 0)
+          if (left > 0) log.info('memory_queue_left', { messages: left })
         },
       }
     },

@@ -5,6 +5,7 @@
 // fails comes again after a while, and after five tries lies with the dead letters, out of everybody's way.
 
 import { z } from 'zod'
+import { hashed } from '../chat/jobs.ts'
 import { questionSchema } from '../chat/question.ts'
 import { AskError } from '../errors.ts'
 
@@ -24,6 +25,8 @@ export interface About {
 }
 
 export interface Queue {
+  /** Looks at the start whether it is there and keeps these promises. @throws SetupError `bad_queue`, UpstreamError */
+  check(): Promise<void>
   /** Once this resolves the message is safe. @throws UpstreamError `queue_failed`, AskError `message_too_large` */
   send(message: Message, about: About): Promise<void>
   /** Hands messages to `work`, which fails by throwing. Goes on until it is stopped. */
@@ -35,7 +38,7 @@ export type Work = (message: Message) => Promise<void>
 export interface ConsumeOptions {
   /** Groups worked on at once. Default 4. */
   concurrency?: number
-  /** Is told of what fails; never of what a message says. */
+  /** Is told of what fails; never of what a message says. Default: the log. */
   report?: (error: unknown) => void
 }
 
@@ -45,7 +48,20 @@ export interface Consumer {
 }
 
 export const MAX_RECEIVES = 5
+/** Before one whose work failed comes again: 5, 15, 45, 135 s. Longer than a claim whose holder died (desk.ts). */
+export const AGAIN_MS = 5_000
 export const DEDUPE_MS = 5 * 60_000
+
+/** @param receives how often it came so far */
+export function againAfterMs(receives: number, firstMs: number): number {
+  return firstMs * 3 ** (receives - 1)
+}
+
+/** Names a job in the log without telling what platform, channel or message it is. */
+export function messageName(message: Message): string {
+  const id = message.kind === 'question' ? message.question.id : message.id
+  return hashed(id).slice(0, 16)
+}
 
 /** @throws AskError `bad_message`, which holds nothing of it */
 export function parseBody(body: string): Message {

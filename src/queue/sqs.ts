@@ -1,70 +1,78 @@
 // The queue in SQS: a FIFO queue with a redrive policy, as serverless.yml makes it.
 //
-// Credentials, region and endpoint come the SDK's usual ways: AWS_REGION, AWS_ENDPOINT_URL_SQS, roles and profiles.
+// One message is received at a time. Of several of one group those behind one that always fails would go back untouched,
+// each time one delivery nearer to the dead letters; alone it holds up its group and harms nobody in it.
+//
+// Credentials come the SDK's usual ways: roles, profiles, AWS_ACCESS_KEY_ID. The region stands in the queue's address.
 
-import { createHash } from 'node:crypto'
 import {
   ChangeMessageVisibilityCommand,
   DeleteMessageCommand,
+  GetQueueAttributesCommand,
   type Message as Received,
   ReceiveMessageCommand,
   SendMessageCommand,
   SQSClient,
   type SQSClientConfig,
 } from '@aws-sdk/client-sqs'
-import { SpanKind } from '@opentelemetry/api'
-import { AskError, SetupError, UpstreamError } from '../errors.ts'
+import { hashed } from '../chat/jobs.ts'
+import { AskError, isKnown, SetupError, UpstreamError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
-import { carrierOut, traced } from '../observe/trace.ts'
-import { type Consumer, parseBody, type Queue, type Work } from './queue.ts'
+import { reportAs } from '../observe/report.ts'
+import { carrierOut } from '../observe/trace.ts'
+import { AGAIN_MS, againAfterMs, type ConsumeOptions, type Consumer, type Queue, type Work } from './queue.ts'
+import { workOn } from './work.ts'
 
 export interface SqsOptions extends SQSClientConfig {
   /** How long a message that is worked on stays hidden unless that is put off, which happens all along. Default 60 s. */
   hiddenS?: number
-  /** Before one whose work failed comes again. Default 5 s. */
+  /** Before one whose work failed comes again, for the first time. Default 5 s. */
   againS?: number
+  /** How long a receive waits for something. Default 20 s, the most that SQS takes. */
+  waitS?: number
 }
 
 const HIDDEN_S = 60
-const AGAIN_S = 5
 const CONCURRENCY = 4
-/** SQS's own bound on a receive, and how long it may wait for something. */
-const MOST_AT_ONCE = 10
 const WAIT_S = 20
-const MAX_BYTES = 1024 * 1024
+/** An answer that takes longer than that will not come any more. */
+const LATE_MS = 10_000
+/** With room for the trace's attributes, which count as well. */
+const MAX_BYTES = 1024 * 1024 - 1024
 /** After a receive that failed, doubled each time up to the larger. */
 const PAUSE_MS = { first: 500, most: 30_000 }
+/** W3C Trace Context. */
+const TRACE_HEADERS = ['traceparent', 'tracestate']
 
 /**
+ * Opens no connection yet.
  * @param url of a FIFO queue: https://sqs.eu-central-1.amazonaws.com/123456789012/glimpse.fifo
  * @throws SetupError `bad_queue`
  */
 export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
-  const { hiddenS = HIDDEN_S, againS = AGAIN_S, ...config } = options
+  const { hiddenS = HIDDEN_S, againS = AGAIN_MS / 1_000, waitS = WAIT_S, ...config } = options
   if (!URL.canParse(url) || !url.endsWith('.fifo')) {
     throw new SetupError(
       'bad_queue',
       `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Its order is what keeps a thread in order.`,
     )
   }
-  const client = new SQSClient(config)
-
-  const release = (handle: string, seconds: number) =>
-    client.send(
-      new ChangeMessageVisibilityCommand({
-        QueueUrl: url,
-        ReceiptHandle: handle,
-        VisibilityTimeout: seconds,
-      }),
-    )
+  const client = new SQSClient({ region: regionIn(url), ...config })
 
   return {
+    async check() {
+      const command = new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ['RedrivePolicy'] })
+      const { Attributes } = await client.send(command, inTime()).catch(translated('answer'))
+      if (Attributes?.['RedrivePolicy']) return
+      throw badQueue('it has no dead letters (RedrivePolicy), so what always fails would come for days')
+    },
     async send(message, { id, group }) {
       const MessageBody = JSON.stringify(message)
-      if (Buffer.byteLength(MessageBody) > MAX_BYTES) {
+      const sizeBytes = Buffer.byteLength(MessageBody)
+      if (sizeBytes > MAX_BYTES) {
         throw new AskError(
           'message_too_large',
-          `Expected a question of at most ${MAX_BYTES} bytes but got more.`,
+          `Expected a question of at most ${MAX_BYTES} bytes but got ${sizeBytes}. Ask with fewer words.`,
         )
       }
       const command = new SendMessageCommand({
@@ -75,145 +83,153 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
         MessageDeduplicationId: hashed(id),
         MessageAttributes: attributesOf(carrierOut()),
       })
-      await client.send(command).catch((cause: unknown) => {
-        throw failed('send', cause)
-      })
+      await client.send(command, inTime()).catch(translated('send'))
       count('glimpse_queue_messages_total', { outcome: 'sent' })
     },
+    consume: (work, given) => consume({ client, url, hiddenS, againS, waitS }, work, given),
+  }
+}
 
-    consume(work, { concurrency = CONCURRENCY, report = () => {} } = {}): Consumer {
-      const stopping = new AbortController()
-      const running = new Map<string, Promise<void>>()
-      const held = new Set<string>()
+interface Source {
+  client: SQSClient
+  url: string
+  hiddenS: number
+  againS: number
+  waitS: number
+}
 
-      const one = async (received: Received): Promise<void> => {
-        const handle = received.ReceiptHandle!
-        held.add(handle)
-        const hold = setInterval(() => void release(handle, hiddenS).catch(report), (hiddenS * 1000) / 3)
-        try {
-          await workOn(received, work)
-          clearInterval(hold)
-          await client.send(new DeleteMessageCommand({ QueueUrl: url, ReceiptHandle: handle }))
-          count('glimpse_queue_messages_total', { outcome: 'done' })
-        } catch (error) {
-          clearInterval(hold)
-          count('glimpse_queue_messages_total', { outcome: 'again' })
-          report(error)
-          await release(handle, againS).catch(report)
-          throw error
-        } finally {
-          clearInterval(hold)
-          held.delete(handle)
-        }
+function consume(
+  { client, url, hiddenS, againS, waitS }: Source,
+  work: Work,
+  { concurrency = CONCURRENCY, report = reportAs('queue_failed') }: ConsumeOptions = {},
+): Consumer {
+  const stopping = new AbortController()
+  const { signal } = stopping
+  /** Ends the wait of `listen`. */
+  let wake = () => {}
+  const woken = () => new Promise<void>((resolve) => (wake = resolve))
+  /** Each with what gives its message back. */
+  const running = new Map<Promise<void>, () => Promise<void>>()
+
+  const receive = async (): Promise<Received | undefined> => {
+    const command = new ReceiveMessageCommand({
+      QueueUrl: url,
+      MaxNumberOfMessages: 1,
+      WaitTimeSeconds: waitS,
+      VisibilityTimeout: hiddenS,
+      MessageSystemAttributeNames: ['ApproximateReceiveCount'],
+      MessageAttributeNames: TRACE_HEADERS,
+    })
+    const late = AbortSignal.timeout(1_000 * waitS + LATE_MS)
+    const abortSignal = AbortSignal.any([signal, late])
+    return (await client.send(command, { abortSignal }).catch(translated('receive'))).Messages?.[0]
+  }
+
+  const start = (received: Received) => {
+    const { Body = '', MessageAttributes = {}, Attributes = {} } = received
+    const names = { QueueUrl: url, ReceiptHandle: received.ReceiptHandle! }
+    const hide = async (seconds: number) => {
+      const command = new ChangeMessageVisibilityCommand({ ...names, VisibilityTimeout: seconds })
+      await client.send(command, inTime()).catch(translated('hide a message')).catch(report)
+    }
+    const holding = setInterval(() => void hide(hiddenS), (hiddenS * 1_000) / 3)
+    let isGivenBack = false
+    const giveBack = async (seconds = 0) => {
+      clearInterval(holding)
+      if (isGivenBack) return
+      isGivenBack = true
+      await hide(Math.ceil(seconds))
+    }
+    const run = async () => {
+      const carrier = Object.fromEntries(
+        Object.entries(MessageAttributes).map(([name, { StringValue }]) => [name, StringValue]),
+      )
+      const receives = Number(Attributes['ApproximateReceiveCount'] ?? 1)
+      const outcome = await workOn({ body: Body, carrier, receives }, work, report)
+      clearInterval(holding)
+      if (outcome === 'done')
+        await client.send(new DeleteMessageCommand(names), inTime()).catch(translated('delete'))
+      // Poison goes to the dead letters, and what a stop interrupted to somebody else, without a pause.
+      else await giveBack(outcome === 'again' && !signal.aborted ? againAfterMs(receives, againS) : 0)
+    }
+    const ended = run()
+      .catch(report)
+      .finally(() => {
+        running.delete(ended)
+        wake()
+      })
+    running.set(ended, giveBack)
+  }
+
+  const listen = async () => {
+    let pauseMs: number = PAUSE_MS.first
+    while (!signal.aborted) {
+      try {
+        while (running.size >= concurrency && !signal.aborted) await woken()
+        const received = signal.aborted ? undefined : await receive()
+        pauseMs = PAUSE_MS.first
+        if (received) start(received)
+      } catch (error) {
+        if (signal.aborted) return
+        report(error)
+        // Many processes that fail at once shall not all come back at once.
+        await Promise.race([sleep(pauseMs * (0.5 + Math.random() / 2)), stopped(signal)])
+        pauseMs = Math.min(PAUSE_MS.most, 2 * pauseMs)
       }
+    }
+  }
+  const listening = listen()
 
-      /** Of one group, one after another; after one that failed the rest go back: they must not overtake it. */
-      const group = async (messages: readonly Received[]): Promise<void> => {
-        for (const [index, message] of messages.entries()) {
-          const isFailed = await one(message).then(
-            () => false,
-            () => true,
-          )
-          if (!isFailed && !stopping.signal.aborted) continue
-          const rest = messages.slice(index + 1)
-          await Promise.all(rest.map(({ ReceiptHandle }) => release(ReceiptHandle!, 0).catch(report)))
-          return
-        }
-      }
-
-      const receive = async () => {
-        let pauseMs: number = PAUSE_MS.first
-        while (!stopping.signal.aborted) {
-          const free = concurrency - running.size
-          if (free <= 0) {
-            await Promise.race(running.values())
-            continue
-          }
-          try {
-            const command = new ReceiveMessageCommand({
-              QueueUrl: url,
-              MaxNumberOfMessages: Math.min(MOST_AT_ONCE, free),
-              WaitTimeSeconds: WAIT_S,
-              VisibilityTimeout: hiddenS,
-              MessageSystemAttributeNames: ['MessageGroupId'],
-              MessageAttributeNames: ['All'],
-            })
-            const { Messages = [] } = await client.send(command, { abortSignal: stopping.signal })
-            pauseMs = PAUSE_MS.first
-            for (const [name, messages] of byGroup(Messages)) {
-              // Another of a group that is at work here comes only when SQS believes it left us: it waits its turn.
-              const task = (running.get(name) ?? Promise.resolve())
-                .then(() => group(messages))
-                .finally(() => {
-                  if (running.get(name) === task) running.delete(name)
-                })
-              running.set(name, task)
-            }
-          } catch (error) {
-            if (stopping.signal.aborted) return
-            report(failed('receive', error))
-            // Many processes that fail at once shall not all come back at once.
-            await sleep(pauseMs * (0.5 + Math.random() / 2), stopping.signal)
-            pauseMs = Math.min(PAUSE_MS.most, 2 * pauseMs)
-          }
-        }
-      }
-
-      const receiving = receive()
-      return {
-        async stop(graceMs) {
-          stopping.abort()
-          await receiving
-          await Promise.race([Promise.allSettled(running.values()), sleep(graceMs)])
-          await Promise.all([...held].map((handle) => release(handle, 0).catch(report)))
-        },
-      }
+  return {
+    async stop(graceMs) {
+      stopping.abort()
+      wake()
+      await listening
+      await Promise.race([Promise.all(running.keys()), sleep(graceMs)])
+      await Promise.all([...running.values()].map((giveBack) => giveBack()))
     },
   }
 }
 
-/** Runs `work` on what came, as part of the trace it was sent in. Throws for a body of another form. */
-export async function workOn(
-  { Body, MessageAttributes }: Pick<Received, 'Body' | 'MessageAttributes'>,
-  work: Work,
-): Promise<void> {
-  const headers = Object.entries(MessageAttributes ?? {}).map(([name, value]) => [
-    name,
-    value.StringValue ?? '',
-  ])
-  await traced('answer', Object.fromEntries(headers), () => work(parseBody(Body ?? '')), SpanKind.CONSUMER)
+/** `https://sqs.eu-central-1.amazonaws.com/...`; elsewhere AWS_REGION says it. */
+function regionIn(url: string): string | undefined {
+  return /^sqs\.([a-z0-9-]+)\./.exec(new URL(url).hostname)?.[1]
 }
 
-function byGroup(messages: readonly Received[]): Map<string, Received[]> {
-  const groups = new Map<string, Received[]>()
-  for (const message of messages) {
-    const name = message.Attributes?.MessageGroupId ?? message.MessageId!
-    groups.set(name, [...(groups.get(name) ?? []), message])
+function attributesOf(carrier: Record<string, string>) {
+  const some = Object.entries(carrier).filter(([name, value]) => TRACE_HEADERS.includes(name) && value)
+  return Object.fromEntries(some.map(([name, StringValue]) => [name, { DataType: 'String', StringValue }]))
+}
+
+function inTime(): { abortSignal: AbortSignal } {
+  return { abortSignal: AbortSignal.timeout(LATE_MS) }
+}
+
+/** What only the operator can mend. */
+const SETUP_ERRORS =
+  /NonExistentQueue|QueueDoesNotExist|AccessDenied|InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|CredentialsProvider|InvalidAddress|Region is missing/
+
+function translated(what: string): (cause: unknown) => never {
+  return (cause) => {
+    if (isKnown(cause)) throw cause
+    const word = cause instanceof Error ? `${cause.name} ${cause.message}`.trim() : String(cause)
+    if (SETUP_ERRORS.test(word)) throw badQueue(word, cause)
+    throw new UpstreamError('queue_failed', `Expected SQS to ${what} but: ${word}.`, { cause })
   }
-  return groups
 }
 
-function attributesOf(headers: Record<string, string>) {
-  return Object.fromEntries(
-    Object.entries(headers).map(([name, StringValue]) => [name, { DataType: 'String', StringValue }]),
+function badQueue(why: string, cause?: unknown): SetupError {
+  return new SetupError(
+    'bad_queue',
+    `Expected GLIMPSE_QUEUE to name a FIFO queue in SQS that may be used but: ${why}. Check the address, the region and the permissions.`,
+    { cause },
   )
 }
 
-function hashed(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
-function failed(what: string, cause: unknown): UpstreamError {
-  const why = cause instanceof Error ? `${cause.name} ${cause.message}` : String(cause)
-  return new UpstreamError('queue_failed', `Expected SQS to ${what} but: ${why}.`, { cause })
-}
-
-function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms)
-    signal?.addEventListener('abort', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }

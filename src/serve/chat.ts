@@ -1,8 +1,13 @@
-// Slack and Discord beside the model: one desk for both, started as far as their tokens are set.
+// Slack and Discord, as far as their tokens are set: who hears them, who answers them, and what lies between.
+//
+//   glimpse serve    hears and answers, by one desk for both; with a queue set, through that
+//   glimpse listen   hears: questions go into the queue
+//   glimpse work     answers what is in the queue
 
-import { openDesk } from '../chat/desk.ts'
+import { type Desk, openDesk } from '../chat/desk.ts'
 import { openLimits } from '../chat/limits.ts'
-import { openPreferences } from '../chat/preferences.ts'
+import type { Platform } from '../chat/platform.ts'
+import { openPreferences, type Preferences } from '../chat/preferences.ts'
 import type { Config } from '../config.ts'
 import { discordApi } from '../discord/api.ts'
 import { discordEndpoint } from '../discord/endpoint.ts'
@@ -10,11 +15,16 @@ import { startGateway } from '../discord/gateway.ts'
 import { discordPlatform } from '../discord/platform.ts'
 import { discordSettings } from '../discord/settings.ts'
 import type { Engine } from '../job/engine.ts'
+import { answering } from '../queue/answer.ts'
+import { queuedFront } from '../queue/front.ts'
+import { openQueue } from '../queue/open.ts'
+import type { Consumer, Queue } from '../queue/queue.ts'
 import { slackApp } from '../slack/app.ts'
 import { slackPlatform } from '../slack/platform.ts'
 import { requestReceiver } from '../slack/receiver.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
+import type { Store } from '../store/store.ts'
 import { DISCORD_PATH, SLACK_PATH } from './paths.ts'
 
 type Handler = (request: Request) => Promise<Response>
@@ -26,53 +36,63 @@ export interface Chat {
   names: string[]
   /** Connects and takes up what was left. @throws SetupError for a token that is not known. */
   start(): Promise<void>
-  /** Takes nothing more; what runs is answered within `graceMs`, the rest after the next start. */
+  /** Takes nothing more; what runs is answered within `graceMs`, the rest by another process or after the next start. */
   stop(graceMs: number): Promise<void>
 }
 
 const HOUR_MS = 3_600_000
 
+const SWEEP_EVERY_MS = HOUR_MS
+/** Of the grace, what answers get; the rest is for giving back what has none. */
+const ANSWERS_SHARE = 0.85
+/** What the model can see is told where the model is; without it Slack's windows do. */
+const NOT_HERE = new Promise<Engine>(() => {})
+
+export interface ChatOptions {
+  config: Config
+  /** Answers; absent where only others do, which takes a queue. */
+  engine?: Promise<Engine>
+  /** Whether connections to the platforms are here. */
+  hears: boolean
+  report: (error: unknown) => void
+}
+
+/** One half of it: what it needs to begin, and how it ends. */
+interface Part {
+  start(): Promise<void>
+  stop(graceMs: number): Promise<void>
+}
+
 /** @throws SetupError for settings that do not go together */
-export async function openChat(
-  config: Config,
-  engine: Promise<Engine>,
-  report: (error: unknown) => void,
-): Promise<Chat> {
+export async function openChat({ config, engine, hears, report }: ChatOptions): Promise<Chat> {
   const slack = slackSettings(config)
   const discord = discordSettings(config)
+  const queue = config.queue === '' ? undefined : await openQueue(config.queue)
 
   const store = await openStore(config.state)
   const preferences = openPreferences(store)
-  const keepMs = config.keepHours * HOUR_MS
   const onSlack = slack && slackPlatform(slack)
   const api = discord && discordApi(discord)
   const onDiscord = discord && api && discordPlatform(api, discord)
-  const desk = openDesk({
-    engine,
-    store,
-    platforms: [onSlack, onDiscord].filter((platform) => platform !== undefined),
-    limits: openLimits({ perMinute: config.asksPerMinute, perHour: config.asksPerHour }),
-    preferences,
-    maxQueue: config.maxQueue,
-    keepMs,
-    report,
-  })
+  const platforms = [onSlack, onDiscord].filter((platform) => platform !== undefined)
+  const desk =
+    engine && openDesk({ ...deskOptions(config, platforms, { store, preferences }), engine, report })
+  const front = queue ? queuedFront({ queue, store, preferences }) : desk!
 
   const handlers: Record<string, Handler> = {}
-  const starts: (() => Promise<void>)[] = []
-  const stops: (() => Promise<void>)[] = []
-  const common = { desk, preferences, report }
-  if (slack && onSlack) {
+  const ears: Part[] = []
+  const common = { desk: front, preferences, report }
+  if (hears && slack && onSlack) {
     const receiver =
       slack.signingSecret && !slack.appToken
         ? requestReceiver({ signingSecret: slack.signingSecret, report })
         : undefined
     if (receiver) handlers[SLACK_PATH] = receiver.handle
-    const app = slackApp({ ...common, settings: slack, platform: onSlack, engine, keepMs, receiver })
-    starts.push(app.start)
-    stops.push(app.stop)
+    const keepMs = config.keepHours * HOUR_MS
+    const around = { ...common, settings: slack, platform: onSlack, keepMs, receiver }
+    ears.push(slackApp({ ...around, engine: engine ?? NOT_HERE }))
   }
-  if (discord && api && onDiscord) {
+  if (hears && discord && api && onDiscord) {
     const { discordPublicKey: publicKey } = config
     if (publicKey)
       handlers[DISCORD_PATH] = discordEndpoint({
@@ -82,24 +102,68 @@ export async function openChat(
         publicKey,
       })
     let stop = async () => {}
-    starts.push(async () => {
-      const gateway = await startGateway({ ...common, settings: discord, api, platform: onDiscord })
-      stop = gateway.stop
+    ears.push({
+      async start() {
+        const gateway = await startGateway({ ...common, settings: discord, api, platform: onDiscord })
+        stop = gateway.stop
+      },
+      stop: () => stop(),
     })
-    stops.push(() => stop())
   }
+  const answers = engine && desk && answersOf({ engine, desk, queue, store, config, report })
 
   return {
     handlers,
     names: [...(slack ? ['Slack'] : []), ...(discord ? ['Discord'] : [])],
     async start() {
-      for (const start of starts) await start()
-      // What was left waits for the model; what comes now is told, should that take too long.
-      void engine.then(desk.resume, () => {})
+      await queue?.check()
+      for (const ear of ears) await ear.start()
+      await answers?.start()
     },
     async stop(graceMs) {
-      await Promise.allSettled(stops.map((stop) => stop()))
-      await desk.close(graceMs)
+      await Promise.allSettled(ears.map((ear) => ear.stop(graceMs)))
+      if ('idle' in front) await front.idle()
+      await answers?.stop(graceMs)
+    },
+  }
+}
+
+function deskOptions(
+  { asksPerMinute, asksPerHour, maxQueue, keepHours }: Config,
+  platforms: readonly Platform[],
+  kept: { store: Store; preferences: Preferences },
+) {
+  const limits = openLimits({ perMinute: asksPerMinute, perHour: asksPerHour })
+  return { ...kept, platforms, limits, maxQueue, keepMs: keepHours * HOUR_MS }
+}
+
+interface Answering extends Required<Pick<ChatOptions, 'engine' | 'config' | 'report'>> {
+  desk: Desk
+  queue?: Queue
+  store: Store
+}
+
+/** Answers once the model is there: what was left, or what is in the queue. */
+function answersOf({ engine, desk, queue, store, config, report }: Answering): Part {
+  let consumer: Consumer | undefined
+  let sweeping: NodeJS.Timeout | undefined
+  let isStopping = false
+  const consume = (from: Queue) => {
+    if (isStopping) return
+    const concurrency = Math.min(config.maxBatch, config.maxQueue)
+    consumer = from.consume(answering(desk), { concurrency })
+    // What is left over comes again by itself; what is past its time nobody else looks for.
+    sweeping = setInterval(() => void store.sweep().catch(report), SWEEP_EVERY_MS).unref()
+  }
+  return {
+    async start() {
+      // What was left waits for the model; what comes now is told, should that take too long.
+      void engine.then(() => (queue ? consume(queue) : desk.resume())).catch(() => {})
+    },
+    async stop(graceMs) {
+      isStopping = true
+      clearInterval(sweeping)
+      await Promise.all([consumer?.stop(graceMs), desk.close(queue ? graceMs * ANSWERS_SHARE : graceMs)])
     },
   }
 }

@@ -10,8 +10,8 @@ import { Hono } from 'hono'
 import type { Engine } from '../job/engine.ts'
 import { problemOf } from './problem.ts'
 
-const LIVE = ['/healthz', '/v2/health/live']
-const READY = ['/readyz', '/ping', '/v2/health/ready']
+export const LIVE = ['/healthz', '/v2/health/live']
+export const READY = ['/readyz', '/ping', '/v2/health/ready']
 export const HEALTH_PATHS: ReadonlySet<string> = new Set([...LIVE, ...READY])
 
 export interface Health {

@@ -7,6 +7,7 @@ import { AskError, SetupError } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
+import { createEar } from './ear.ts'
 import { problemOf } from './problem.ts'
 import { type AppOptions, createApp } from './routes.ts'
 
@@ -15,7 +16,7 @@ export interface ServerOptions extends Omit<AppOptions, 'stopping' | 'cutting' |
   host?: string
   /** Default 8080; 0 takes a free one. */
   port?: number
-  /** How long `close()` takes at most, all in all. Default 8 s: Cloud Run and docker kill after 10 s. */
+  /** How long `close()` takes at most, all in all. Default 7.5 s: Cloud Run and docker kill after 10 s. */
   graceMs?: number
   /** What else ends while the last asks are answered, and needs the engine for it: the chats. */
   alongside?: (graceMs: number) => Promise<void>
@@ -37,7 +38,8 @@ export interface RunningServer {
 
 const DEFAULT_HOST = '127.0.0.1'
 const DEFAULT_PORT = 8080
-const DEFAULT_GRACE_MS = 8_000
+/** With some left of the 8 s that are wanted for a machine that is busy. */
+const DEFAULT_GRACE_MS = 7_500
 /** Of the grace, what asks may take; after it they are cancelled, and the engine has the rest to close. */
 const ASKS_SHARE = 0.8
 /** For the answers that say so to get out. */
@@ -72,22 +74,7 @@ export async function startServer(
     cutting: cutting.signal,
     addressOf: (env) => (env as { incoming?: IncomingMessage }).incoming?.socket.remoteAddress,
   })
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    serverOptions: {
-      headersTimeout: headersMs,
-      requestTimeout: requestMs,
-      connectionsCheckingInterval: Math.min(CHECK_MS, headersMs),
-    },
-  }) as Server
-  server.on('clientError', refuse)
-  const answering = new Set<ServerResponse>()
-  server.on('request', (_, response) => {
-    answering.add(response)
-    response.once('close', () => answering.delete(response))
-  })
-
-  const taken = await listen(server, host, port)
+  const { server, answering, taken } = await listenWith(app.fetch, { host, port, headersMs, requestMs })
   if (!isLocal(host) && !appOptions.token) log.warn('no_api_token', openToAll(host))
 
   const stop = async () => {
@@ -105,16 +92,89 @@ export async function startServer(
       cutting.abort()
       await until(isDone, LAST_WORDS_MS)
     }
-    server.close()
+    // Closing the port cuts off who waits in the kernel to be let in: right after a poll, which is when immediates run,
+    // hardly anybody does. Whoever was let in at the last moment still hears it.
+    await new Promise((resolve) => setImmediate(resolve))
+    const isClosed = new Promise<void>((resolve) => server.close(() => resolve()))
+    await before(isClosed, performance.now() + LAST_WORDS_MS)
     server.closeAllConnections()
     // One that is stuck in a long native call, or still opening, is left to the end of the process.
     const closed = Promise.resolve(engine).then((open) => open.close())
     await before(closed, Math.max(endsAt, performance.now() + ENGINE_MS))
   }
+  return running(host, taken, stop)
+}
+
+interface Listening {
+  server: Server
+  /** Answers that are not out yet. */
+  answering: ReadonlySet<ServerResponse>
+  /** The port. */
+  taken: number
+}
+
+/** @throws SetupError when the port or host cannot be had. */
+async function listenWith(
+  fetch: (request: Request, env: unknown) => Response | Promise<Response>,
+  {
+    host,
+    port,
+    headersMs,
+    requestMs,
+  }: Required<Pick<ServerOptions, 'host' | 'port' | 'headersMs' | 'requestMs'>>,
+): Promise<Listening> {
+  const server = createAdaptorServer({
+    fetch,
+    serverOptions: {
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(CHECK_MS, headersMs),
+    },
+  }) as Server
+  server.on('clientError', refuse)
+  const answering = new Set<ServerResponse>()
+  server.on('request', (_, response) => {
+    answering.add(response)
+    response.once('close', () => answering.delete(response))
+  })
+  return { server, answering, taken: await listen(server, host, port) }
+}
+
+export interface EarOptions extends Pick<ServerOptions, 'host' | 'port' | 'graceMs' | 'alongside' | 'token'> {
+  handlers: NonNullable<ServerOptions['handlers']>
+  /** Whether what comes is heard. */
+  isReady(): boolean
+}
+
+/**
+ * Without a model: health checks, metrics and what chat platforms call.
+ * @throws SetupError when the port or host cannot be had.
+ */
+export async function startEar(options: EarOptions): Promise<RunningServer> {
+  const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = DEFAULT_GRACE_MS, alongside } = options
+  let isStopping = false
+  const isReady = () => !isStopping && options.isReady()
+  const { fetch } = createEar({ ...options, isReady })
+  const times = { headersMs: HEADERS_TIMEOUT_MS, requestMs: REQUEST_TIMEOUT_MS }
+  const { server, answering, taken } = await listenWith(fetch, { host, port, ...times })
+  const stop = async () => {
+    log.info('stopping')
+    isStopping = true
+    const endsAt = performance.now() + graceMs
+    await before(alongside?.(graceMs * ASKS_SHARE), endsAt)
+    await until(() => answering.size === 0, Math.max(0, endsAt - performance.now()))
+    server.close()
+    server.closeAllConnections()
+  }
+  return running(host, taken, stop)
+}
+
+/** Closes once, however often it is told to. */
+function running(host: string, port: number, stop: () => Promise<void>): RunningServer {
   let closing: Promise<void> | undefined
   return {
-    url: `http://${reachable(host)}:${taken}`,
-    port: taken,
+    url: `http://${reachable(host)}:${port}`,
+    port,
     close: () => {
       closing ??= stop()
       return closing

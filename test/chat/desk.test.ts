@@ -7,7 +7,8 @@ import { openLimits } from '../../src/chat/limits.ts'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { AskError, BusyError } from '../../src/errors.ts'
+import { AskError, BusyError, UpstreamError } from '../../src/errors.ts'
+import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { memoryStore } from './memory.ts'
@@ -293,6 +294,108 @@ describe('stopping and starting', () => {
   })
 })
 
+describe('a question out of a queue', () => {
+  const later = () => {
+    clock.now += 31_000
+  }
+
+  test('is settled once it is answered, and not answered again when it comes again', async () => {
+    await desk.settle(question('a'))
+    expect(texts()).toEqual([CAPTION])
+    await desk.settle(question('a'))
+    await open().settle(question('a'))
+    expect(posted).toHaveLength(1)
+  })
+
+  test('that another process answers is to come again, and is then settled', async () => {
+    engine.hold()
+    const first = desk.settle(question('a'))
+    while (engine.asks.length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    await expect(open().settle(question('a'))).rejects.toMatchObject({ code: 'held' })
+    engine.release()
+    await first
+    await open().settle(question('a'))
+    expect(posted).toHaveLength(1)
+  })
+
+  test('over which a process died is taken over when its claim has run out', async () => {
+    void open({ engine: new Promise(() => {}) })
+      .settle(question('a'))
+      .catch(() => {})
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await expect(desk.settle(question('a'))).rejects.toMatchObject({ code: 'held' })
+    later()
+    await desk.settle(question('a'))
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('whose reply a dead process posted is not answered again', async () => {
+    let isDead = false
+    const dying: Store = {
+      ...store,
+      // Posted, but what would say so is lost.
+      replace: (...given) => (isDead ? new Promise(() => {}) : store.replace(...given)),
+    }
+    const seen: Platform = {
+      ...platform,
+      async post(...given) {
+        isDead = true
+        return await platform.post(...given)
+      },
+      findPosted: async ({ id }) => (posted.some((each) => each.id === id) ? [{ id }] : undefined),
+    }
+    void open({ store: dying, platforms: [seen] })
+      .settle(question('a'))
+      .catch(() => {})
+    while (!isDead) await new Promise((resolve) => setTimeout(resolve, 1))
+    later()
+    await open({ platforms: [seen] }).settle(question('a'))
+    expect(posted).toHaveLength(1)
+  })
+
+  test('that fails is to come again, at once to whoever is there', async () => {
+    let fails = true
+    const failing: Store = {
+      ...store,
+      async create(key, ...given) {
+        if (fails && key.startsWith('conversations/')) throw new UpstreamError('state_failed', 'No.')
+        return await store.create(key, ...given)
+      },
+      async replace(key, ...given) {
+        if (fails && key.startsWith('conversations/')) throw new UpstreamError('state_failed', 'No.')
+        return await store.replace(key, ...given)
+      },
+    }
+    const seen: Platform = {
+      ...platform,
+      findPosted: async ({ id }) => (posted.some((each) => each.id === id) ? [{ id }] : undefined),
+    }
+    const other = open({ store: failing, platforms: [seen] })
+    await expect(other.settle(question('a'))).rejects.toMatchObject({ code: 'state_failed' })
+    fails = false
+    await other.settle(question('a'))
+    expect(posted).toHaveLength(1)
+  })
+
+  test('that a stop interrupts is let go: the next has it without waiting', async () => {
+    const stopping = open({ engine: new Promise(() => {}) })
+    const settling = stopping.settle(question('a'))
+    settling.catch(() => {})
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await stopping.close(0)
+    await expect(settling).rejects.toMatchObject({ code: 'stopping' })
+    await expect(stopping.settle(question('b'))).rejects.toMatchObject({ code: 'stopping' })
+    await desk.settle(question('a'))
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('that was withdrawn before it came is settled without a word', async () => {
+    await desk.withdraw('a')
+    await desk.settle(question('a'))
+    expect(posted).toEqual([])
+  })
+})
+
 test('when everything is answered nothing is looked through again', async () => {
   await ask(question('a'), question('b'))
   expect(await store.list('open/')).toEqual([])
@@ -324,4 +427,17 @@ describe('an engine that may have to wake up first', () => {
     await desk.idle()
     expect(showing.at(-1)).toBe(-1)
   })
+})
+
+test('each question is counted by how it ended', async () => {
+  const ended = (outcome: string) => measured('glimpse_chat_replies_total', { platform: 'test', outcome })
+  resetMetrics()
+  await ask(question('answered'))
+  engine.fail(new AskError('damaged_picture', 'words'))
+  await ask(question('problem'))
+  await openPreferences(store).setAutomatic('c', true)
+  await ask(question('silent', { trigger: 'automatic' }))
+  engine.fail(undefined)
+  await ask(question('stale', { askedAt: clock.now - 16 * 60_000 }))
+  for (const outcome of ['answered', 'problem', 'silent', 'stale']) expect(await ended(outcome)).toBe(1)
 })

@@ -41,7 +41,7 @@ test('after one that failed the rest of its group is not begun; other groups go 
   const batch = event(['a', 'g'], ['b', 'g'], ['c', 'g'], ['d', 'h'])
   expect((await failures(batch, work)).sort()).toEqual(['m-b', 'm-c'])
   expect(begun.sort()).toEqual(['a', 'b', 'd'])
-  expect(await measured('glimpse_queue_messages_total', { outcome: 'again' })).toBe(1)
+  expect(await measured('glimpse_queue_messages_total', { outcome: 'again' })).toBe(2)
 })
 
 test.each(['', 'no JSON', '{"kind":"question"}', '{"kind":"secret text of somebody"}', '[]', 'null'])(

@@ -210,6 +210,32 @@ function md5(body: string): string {
   return createHash('md5').update(body).digest('hex')
 }
 
+/** One message as ReceiveMessage gives it. */
+export interface SqsMessage {
+  MessageId: string
+  ReceiptHandle: string
+  Body: string
+  MD5OfBody: string
+  Attributes: SQSRecord['attributes']
+  MessageAttributes?: Held['attributes']
+}
+
+/** One call without the SDK, for what stands in for Lambda. */
+export async function askSqs(
+  { endpoint, url }: Pick<SqsDouble, 'endpoint' | 'url'>,
+  action: string,
+  input: object,
+): Promise<{ Messages?: SqsMessage[] }> {
+  const headers = { 'x-amz-target': `AmazonSQS.${action}` }
+  const body = JSON.stringify({ QueueUrl: url, ...input })
+  const response = await fetch(endpoint, { method: 'POST', headers, body })
+  return (await response.json()) as { Messages?: SqsMessage[] }
+}
+
+export function eventOf(messages: readonly SqsMessage[]): SQSEvent {
+  return { Records: messages.map(recordOf) }
+}
+
 export interface PollOptions {
   batchSize?: number
   hiddenS?: number
@@ -217,35 +243,29 @@ export interface PollOptions {
 
 /** What Lambda's event source mapping does: receives, invokes, deletes what did not fail. Ends by the function returned. */
 export function pollInto(
-  { endpoint, url }: Pick<SqsDouble, 'endpoint' | 'url'>,
+  sqs: Pick<SqsDouble, 'endpoint' | 'url'>,
   invoke: (event: SQSEvent) => Promise<SQSBatchResponse | undefined>,
   { batchSize = 10, hiddenS = 60 }: PollOptions = {},
 ): () => Promise<void> {
   let stopped = false
-  const ask = async (action: string, input: unknown) => {
-    const headers = { 'x-amz-target': `AmazonSQS.${action}` }
-    const response = await fetch(endpoint, { method: 'POST', headers, body: JSON.stringify(input) })
-    return (await response.json()) as { Messages?: Record<string, never>[] }
-  }
   const poll = async () => {
     while (!stopped) {
       const input = {
-        QueueUrl: url,
         MaxNumberOfMessages: batchSize,
         VisibilityTimeout: hiddenS,
         WaitTimeSeconds: 1,
       }
-      const { Messages = [] } = await ask('ReceiveMessage', input).catch(() => ({ Messages: [] }))
+      const { Messages = [] } = await askSqs(sqs, 'ReceiveMessage', input).catch(() => ({ Messages: [] }))
       if (Messages.length === 0) continue
-      const Records = Messages.map((message) => recordOf(message))
-      const failures = await invoke({ Records }).then(
+      const event = eventOf(Messages)
+      const failures = await invoke(event).then(
         (answer) => new Set(answer?.batchItemFailures.map(({ itemIdentifier }) => itemIdentifier)),
-        () => new Set(Records.map(({ messageId }) => messageId)),
+        () => new Set(event.Records.map(({ messageId }) => messageId)),
       )
-      for (const { messageId, receiptHandle } of Records) {
+      for (const { messageId, receiptHandle } of event.Records) {
         if (failures.has(messageId)) {
-          await ask('ChangeMessageVisibility', { ReceiptHandle: receiptHandle, VisibilityTimeout: 0 })
-        } else await ask('DeleteMessage', { ReceiptHandle: receiptHandle })
+          await askSqs(sqs, 'ChangeMessageVisibility', { ReceiptHandle: receiptHandle, VisibilityTimeout: 0 })
+        } else await askSqs(sqs, 'DeleteMessage', { ReceiptHandle: receiptHandle })
       }
     }
   }
@@ -256,22 +276,8 @@ export function pollInto(
   }
 }
 
-function recordOf(message: Record<string, never>): SQSRecord {
-  const {
-    MessageId,
-    ReceiptHandle,
-    Body,
-    MD5OfBody,
-    Attributes,
-    MessageAttributes = {},
-  } = message as never as {
-    MessageId: string
-    ReceiptHandle: string
-    Body: string
-    MD5OfBody: string
-    Attributes: SQSRecord['attributes']
-    MessageAttributes?: Held['attributes']
-  }
+function recordOf(message: SqsMessage): SQSRecord {
+  const { MessageId, ReceiptHandle, Body, MD5OfBody, Attributes, MessageAttributes = {} } = message
   const messageAttributes = Object.fromEntries(
     Object.entries(MessageAttributes).map(([name, { StringValue }]) => [
       name,

@@ -45,7 +45,7 @@ async function startEndpoint(): Promise<EndpointDouble> {
     const [place, said] = response.ok
       ? [`sagemaker/out/${name}`, text]
       : [`sagemaker/failed/${name}`, failure]
-    s3.objects.set(place, { bytes: Buffer.from(said), etag: '"x"', metadata: {} })
+    s3.objects.set(place, { bytes: Buffer.from(said), etag: '"x"', metadata: {}, modifiedMs: Date.now() })
   }
   const self = { asleep: false }
   const server = createServer(async (request, response) => {

@@ -1,0 +1,54 @@
+// What the commands share that hear chats or answer them.
+
+import type { Config } from '../config.ts'
+import { SetupError } from '../errors.ts'
+import { type Engine, startEngine } from '../job/engine.ts'
+import { openElsewhere } from '../remote/open.ts'
+import type { Chat, ChatOptions } from '../serve/chat.ts'
+import { below } from '../store/open.ts'
+import { type ModelFlags, modelFor } from './flags.ts'
+
+const HOUR_MS = 3_600_000
+
+/** With chats, what the model saw is remembered over a restart, so that their threads go on. */
+export async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
+  const elsewhere = await openElsewhere(config)
+  if (elsewhere) return elsewhere
+  const place = below(config.state, 'seen')
+  const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
+  return await startEngine({ ...(await modelFor(options)), memory, warmUp: true })
+}
+
+export function wantsChat({
+  slackBotToken,
+  slackAppToken,
+  slackSigningSecret,
+  discordToken,
+  discordPublicKey,
+}: Config): boolean {
+  return [slackBotToken, slackAppToken, slackSigningSecret, discordToken, discordPublicKey].some(
+    (given) => given !== '',
+  )
+}
+
+/**
+ * Before anything is loaded.
+ * @throws SetupError `no_chat`, `no_queue`
+ */
+export function checkQueued(config: Config, command: 'listen' | 'work'): void {
+  const help = `See: npx glimpse ${command} --help`
+  if (!wantsChat(config)) {
+    throw new SetupError('no_chat', `Expected tokens of Slack or Discord but got none. ${help}`)
+  }
+  if (config.queue !== '' && config.queue !== 'memory') return
+  const came = config.queue === '' ? 'got none' : 'got memory, which no other process sees'
+  throw new SetupError(
+    'no_queue',
+    `Expected GLIMPSE_QUEUE to be the address of a queue in SQS but ${came}. ${help}`,
+  )
+}
+
+/** Loaded only here: the platforms' libraries take half a second. */
+export async function openChat(options: ChatOptions): Promise<Chat> {
+  return await (await import('../serve/chat.ts')).openChat(options)
+}

@@ -1,0 +1,48 @@
+// One delivery of a message, however it came: checked, part of its sender's trace, worked on, counted.
+
+import { isKnown } from '../errors.ts'
+import { withIds } from '../observe/context.ts'
+import { count } from '../observe/metrics.ts'
+import { type Carrier, traced } from '../observe/trace.ts'
+import { MAX_RECEIVES, type Message, messageName, parseBody, type Work } from './queue.ts'
+
+export interface Delivery {
+  body: string
+  /** The sender's trace. */
+  carrier: Carrier
+  /** How often it was delivered, this time included. */
+  receives: number
+}
+
+/** `again`: to be delivered once more. `poison`: it was often enough, or it would help never. */
+export type Outcome = 'done' | 'again' | 'poison'
+
+/** Never throws: `report` is told what went wrong, without a word of the message. */
+export async function workOn(
+  { body, carrier, receives }: Delivery,
+  work: Work,
+  report: (error: unknown) => void,
+): Promise<Outcome> {
+  const failed = (error: unknown): Outcome => {
+    report(error)
+    const isLast = receives >= MAX_RECEIVES && !(isKnown(error) && error.code === 'stopping')
+    return isLast || (isKnown(error) && error.code === 'bad_message') ? 'poison' : 'again'
+  }
+  const outcome = await parsed(body).then(async (message): Promise<Outcome> => {
+    const ids = { job_id: messageName(message) }
+    return await withIds(ids, async () => {
+      try {
+        await traced('answer', carrier, () => work(message), 'CONSUMER')
+        return 'done'
+      } catch (error) {
+        return failed(error)
+      }
+    })
+  }, failed)
+  count('glimpse_queue_messages_total', { outcome })
+  return outcome
+}
+
+async function parsed(body: string): Promise<Message> {
+  return parseBody(body)
+}

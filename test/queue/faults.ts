@@ -1,0 +1,316 @@
+// One run of row F6: questions go through the queue three times each and in any order to processes that die, at a platform
+// that fails, beside poison. All faults are drawn from the run's seed.
+//
+// SQS is the double over HTTP, the front and the unmodified SDK send to it, and what comes is worked on as on Lambda, one
+// message an invocation (batch.ts). A process that dies leaves its message to come again when its visibility ends.
+
+import { uniformInt } from 'pure-rand/distribution/uniformInt'
+import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
+import { openDesk } from '../../src/chat/desk.ts'
+import type { Platform } from '../../src/chat/platform.ts'
+import { openPreferences } from '../../src/chat/preferences.ts'
+import type { Question } from '../../src/chat/question.ts'
+import { UpstreamError } from '../../src/errors.ts'
+import { answering } from '../../src/queue/answer.ts'
+import { handleBatch } from '../../src/queue/batch.ts'
+import { queuedFront } from '../../src/queue/front.ts'
+import type { Work } from '../../src/queue/queue.ts'
+import { sqsQueue } from '../../src/queue/sqs.ts'
+import { memoryStore } from '../chat/memory.ts'
+import { doubleEngine, PNG } from '../serve/double.ts'
+import { askSqs, eventOf, type SqsDouble, startSqsDouble } from './sqs-double.ts'
+
+export interface Run {
+  /** How many replies each question has. */
+  visible: Map<string, number>
+  /** Bodies in the dead letters that are poison, and that are not. */
+  poisonDead: number
+  othersDead: number
+  deaths: number
+  /** Of these, after the model had answered and before a reply was posted. */
+  deathsBeforeReply: number
+  /** Of these, between a reply and the record of it. */
+  deathsAfterPost: number
+  platformFaults: number
+  queueFaults: number
+  /** Deliveries beyond the first of each message. */
+  redeliveries: number
+}
+
+export interface RunOptions {
+  /** Whether the platform can be asked for a reply that was posted: not for what Discord shows to the asker alone. */
+  canFind?: boolean
+}
+
+const HOUR_MS = 3_600_000
+/** Longer than a claim: what a dead process held is free by then. */
+const HIDDEN_S = 35
+/** A message has five deliveries: with one for a duplicate that finds it held, and one that succeeds. */
+const MOST_DEATHS = 3
+const QUESTIONS = ['a', 'b', 'c', 'd']
+const CHANNELS = ['one', 'two', 'one', 'three']
+const NEVER = new Promise<never>(() => {})
+type Fate = 'dies before' | 'dies after' | 'fails before' | 'fails after' | 'well'
+const FATES: readonly Fate[] = [
+  'dies before',
+  'dies after',
+  ...Array<Fate>(3).fill('fails before'),
+  ...Array<Fate>(3).fill('fails after'),
+  ...Array<Fate>(12).fill('well'),
+]
+
+export async function play(seed: number, { canFind = true }: RunOptions = {}): Promise<Run> {
+  const source = xoroshiro128plus(seed)
+  const draw = (below: number) => uniformInt(source, 0, below - 1)
+  const sqs = await startSqsDouble()
+  try {
+    return await playOn(sqs, draw, canFind)
+  } finally {
+    await sqs.close()
+  }
+}
+
+async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: boolean): Promise<Run> {
+  const clock = { now: 1_000_000 }
+  const store = memoryStore(() => clock.now)
+  const preferences = openPreferences(store)
+  const visible: string[] = []
+  const run: Omit<Run, 'visible' | 'poisonDead' | 'othersDead'> = {
+    deaths: 0,
+    deathsBeforeReply: 0,
+    deathsAfterPost: 0,
+    platformFaults: 0,
+    queueFaults: 0,
+    redeliveries: 0,
+  }
+  const queue = sqsQueue(sqs.url, {
+    endpoint: sqs.endpoint,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  })
+  const pass = (ms: number) => {
+    sqs.pass(ms)
+    clock.now += ms
+  }
+
+  /** A process: from some step on it may be dead, and gets nothing done any more. */
+  const start = () => {
+    let isOver = false
+    let tell = () => {}
+    const died = new Promise<'died'>((resolve) => {
+      tell = () => resolve('died')
+    })
+    const die = (): Promise<never> => {
+      run.deaths++
+      isOver = true
+      tell()
+      return NEVER
+    }
+    const failed = () => {
+      run.platformFaults++
+      return new UpstreamError('platform_failed', 'Expected it to work but it did not.')
+    }
+    const step = async <T>(
+      work: () => Promise<T>,
+      canFail: boolean,
+      onDeath: (isDone: boolean) => void,
+    ): Promise<T> => {
+      if (isOver) return NEVER
+      const fate = FATES[draw(FATES.length)]!
+      const mayDie = run.deaths < MOST_DEATHS
+      if (fate === 'dies before' && mayDie) {
+        onDeath(false)
+        return die()
+      }
+      if (fate === 'fails before' && canFail) throw failed()
+      const done = await work()
+      if (isOver) return NEVER
+      if (fate === 'dies after' && mayDie) {
+        onDeath(true)
+        return die()
+      }
+      if (fate === 'fails after' && canFail) throw failed()
+      return done
+    }
+    const platform: Platform = {
+      name: 'test',
+      localeOf: async () => undefined,
+      picturesAbove: async () => ({ pictures: [] }),
+      fetchPicture: () =>
+        step(
+          async () => PNG,
+          false,
+          () => {},
+        ),
+      showWorking: async () => {},
+      endWorking: async () => {},
+      post: (question) => {
+        return step(
+          async () => {
+            visible.push(question.id)
+            return [{ id: question.id }]
+          },
+          true,
+          (isDone) => run[isDone ? 'deathsAfterPost' : 'deathsBeforeReply']++,
+        )
+      },
+      findPosted: async ({ id }) => (canFind && visible.includes(id) ? [{ id }] : undefined),
+      remove: async () => {},
+    }
+    const desk = openDesk({
+      engine: Promise.resolve(doubleEngine()),
+      store: new Proxy(store, {
+        get: (target, name: keyof typeof store) =>
+          name === 'list' || name === 'sweep'
+            ? target[name]
+            : (...given: unknown[]) =>
+                step(
+                  () => (target[name] as (...all: unknown[]) => Promise<never>)(...given),
+                  false,
+                  () => {},
+                ),
+      }),
+      platforms: [platform],
+      limits: { take: async () => undefined },
+      preferences,
+      maxQueue: 100,
+      keepMs: HOUR_MS,
+      report: () => {},
+      now: () => clock.now,
+      sleep: async () => {},
+    })
+    return { work: answering(desk), died, isDead: () => isOver }
+  }
+
+  await sendAll()
+  let process = start()
+  const seen = new Set<string>()
+  for (let rounds = 0; sqs.waiting() > 0; rounds++) {
+    if (rounds > 200) throw new Error(`Expected the queue to be empty but ${sqs.waiting()} are left.`)
+    if (process.isDead()) process = start()
+    const taken = await receive(1 + draw(3))
+    if (taken.length === 0) {
+      pass(1_000 * HIDDEN_S + 1_000)
+      continue
+    }
+    await Promise.all(taken.map((message) => invoke(message, process)))
+  }
+  return {
+    ...run,
+    visible: new Map(QUESTIONS.map((id) => [id, visible.filter((each) => each === id).length])),
+    poisonDead: sqs.dead.filter(isPoison).length,
+    othersDead: sqs.dead.filter((body) => !isPoison(body)).length,
+  }
+
+  /** Each three times and in any order, through a queue that fails before and after it takes them. */
+  async function sendAll(): Promise<void> {
+    const front = queuedFront({ queue, store, preferences })
+    const questions = QUESTIONS.map((id, index) => question(id, CHANNELS[index]!, 'test', clock.now))
+    // Of a platform that does not run here: it fails each time it is tried.
+    questions.push(question('poison', CHANNELS[draw(CHANNELS.length)]!, 'nowhere', clock.now))
+    const sends = questions.flatMap((each) => [each, each, each])
+    for (let i = sends.length - 1; i > 0; i--) {
+      const j = draw(i + 1)
+      ;[sends[i], sends[j]] = [sends[j]!, sends[i]!]
+    }
+    // What is no message at all comes beside them.
+    const junkAt = draw(sends.length)
+    for (const [index, each] of sends.entries()) {
+      if (index === junkAt) {
+        const about = { MessageGroupId: CHANNELS[draw(CHANNELS.length)]!, MessageDeduplicationId: 'junk' }
+        await askSqs(sqs, 'SendMessage', { MessageBody: 'no JSON', ...about })
+      }
+      if (draw(6) === 0) {
+        run.queueFaults++
+        sqs.fault({ on: 'SendMessage', status: draw(2) === 0 ? 503 : 0, applied: draw(2) === 0 })
+      }
+      await front.accept(each)
+    }
+    if (draw(2) === 0) {
+      run.queueFaults++
+      sqs.duplicate(1)
+    }
+  }
+
+  /** As many messages as are free, each of another group. */
+  async function receive(most: number) {
+    const input = { MaxNumberOfMessages: 1, VisibilityTimeout: HIDDEN_S }
+    const taken = []
+    for (let i = 0; i < most; i++) {
+      const { Messages = [] } = await askSqs(sqs, 'ReceiveMessage', input)
+      for (const message of Messages) {
+        if (seen.has(message.MessageId)) run.redeliveries++
+        seen.add(message.MessageId)
+        taken.push(message)
+      }
+    }
+    // Groups wait for each other only within themselves: whoever is quicker is begun first.
+    return draw(2) === 0 ? taken : taken.reverse()
+  }
+
+  async function invoke(
+    message: Awaited<ReturnType<typeof receive>>[number],
+    by: { work: Work; died: Promise<'died'> },
+  ): Promise<void> {
+    const outcome = await Promise.race([handleBatch(eventOf([message]), by.work), by.died])
+    // Nobody is left to say that it was done, or not.
+    if (outcome === 'died') return
+    if (outcome.batchItemFailures.length > 0) return
+    await askSqs(sqs, 'DeleteMessage', { ReceiptHandle: message.ReceiptHandle })
+  }
+}
+
+function isPoison(body: string): boolean {
+  return body === 'no JSON' || body.includes('"platform":"nowhere"')
+}
+
+function question(id: string, channel: string, platform: string, askedAt: number): Question {
+  return {
+    id,
+    platform,
+    trigger: 'mention',
+    asker: { id: 'ann' },
+    text: 'how many?',
+    pictures: [{ id: 'p', url: 'https://x/' }],
+    conversations: [`thread ${id}`],
+    channel,
+    askedAt,
+    route: {},
+  }
+}
+
+export interface Totals extends Omit<Run, 'visible'> {
+  runs: number
+  questions: number
+  /** Questions with no reply, and replies beyond the first. */
+  missing: number
+  duplicates: number
+}
+
+/** Sums of many runs, seeds 1, 2, 3, ... */
+export async function playAll(runs: number, options: RunOptions = {}): Promise<Totals> {
+  const sums: Totals = {
+    runs,
+    questions: 0,
+    missing: 0,
+    duplicates: 0,
+    poisonDead: 0,
+    othersDead: 0,
+    deaths: 0,
+    deathsBeforeReply: 0,
+    deathsAfterPost: 0,
+    platformFaults: 0,
+    queueFaults: 0,
+    redeliveries: 0,
+  }
+  for (let seed = 1; seed <= runs; seed++) {
+    const { visible, ...numbers } = await play(seed, options)
+    for (const name of Object.keys(numbers) as (keyof typeof numbers)[]) sums[name] += numbers[name]
+    for (const count of visible.values()) {
+      sums.questions++
+      if (count === 0) sums.missing++
+      sums.duplicates += Math.max(0, count - 1)
+    }
+  }
+  return sums
+}

@@ -1,0 +1,135 @@
+// What goes into the queue, and what of it comes to be answered: of two deliveries of one message the fuller.
+
+import { beforeEach, describe, expect, test } from 'vitest'
+import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
+import type { Question } from '../../src/chat/question.ts'
+import { queuedFront } from '../../src/queue/front.ts'
+import { memoryQueue } from '../../src/queue/memory.ts'
+import type { Message, Queue } from '../../src/queue/queue.ts'
+import type { Store } from '../../src/store/store.ts'
+import { memoryStore } from '../chat/memory.ts'
+
+let queue: Queue
+let store: Store
+let preferences: Preferences
+/** What is kept back, until `pass`. */
+let sleeping: (() => void)[]
+const front = () =>
+  queuedFront({
+    queue,
+    store,
+    preferences,
+    sleep: () => new Promise((resolve) => void sleeping.push(resolve)),
+  })
+
+beforeEach(() => {
+  queue = memoryQueue()
+  store = memoryStore()
+  preferences = openPreferences(store)
+  sleeping = []
+})
+
+const question = (id: string, more: Partial<Question> = {}): Question => ({
+  id,
+  platform: 'test',
+  trigger: 'mention',
+  asker: { id: 'ann' },
+  text: 'how many?',
+  pictures: [],
+  conversations: [`thread ${id}`],
+  channel: 'c',
+  askedAt: 1_000_000,
+  route: {},
+  ...more,
+})
+const PICTURES = [{ id: 'p', url: 'https://x/' }]
+/** All that is in the queue. */
+async function sent(): Promise<Message[]> {
+  const came: Message[] = []
+  const consumer = queue.consume(async (message) => void came.push(message))
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  await consumer.stop(1_000)
+  return came
+}
+const picturesOf = (messages: readonly Message[]) =>
+  messages.map((each) => each.kind === 'question' && each.question.pictures.length)
+
+describe('of two deliveries of one message, a bare one that may wait and a full one', () => {
+  test('the full one is answered when the bare one comes first', async () => {
+    const here = front()
+    const bare = here.accept(question('a'), 1_500)
+    await here.accept(question('a', { pictures: PICTURES }))
+    for (const pass of sleeping) pass()
+    await bare
+    expect(picturesOf(await sent())).toEqual([1])
+  })
+
+  test('the full one is answered when it comes first', async () => {
+    const here = front()
+    await here.accept(question('a', { pictures: PICTURES }))
+    const bare = here.accept(question('a'), 1_500)
+    for (const pass of sleeping) pass()
+    await bare
+    expect(picturesOf(await sent())).toEqual([1])
+  })
+
+  test('in two processes as well', async () => {
+    const bare = front().accept(question('a'), 1_500)
+    await front().accept(question('a', { pictures: PICTURES }))
+    for (const pass of sleeping) pass()
+    await bare
+    expect(picturesOf(await sent())).toEqual([1])
+  })
+
+  test('the bare one is answered when no other comes, and `idle` waits for it', async () => {
+    const here = front()
+    void here.accept(question('a'), 1_500)
+    let isIdle = false
+    const idle = here.idle().then(() => {
+      isIdle = true
+    })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(isIdle).toBe(false)
+    for (const pass of sleeping) pass()
+    await idle
+    expect(picturesOf(await sent())).toEqual([0])
+  })
+})
+
+test('what is not for us is not sent: talk in threads, pictures where captions are not automatic', async () => {
+  const here = front()
+  await here.accept(question('a', { trigger: 'follow_up' }))
+  await here.accept(question('b', { trigger: 'automatic', pictures: PICTURES }))
+  expect(await sent()).toEqual([])
+  await preferences.setAutomatic('c', true)
+  await here.accept(question('d', { trigger: 'automatic', pictures: PICTURES }))
+  expect(await sent()).toHaveLength(1)
+})
+
+test('a follow-up to a question that still waits is sent behind it', async () => {
+  const here = front()
+  await here.accept(question('a', { pictures: PICTURES }))
+  await here.accept(question('b', { trigger: 'follow_up', conversations: ['thread a'] }))
+  expect((await sent()).map((each) => each.kind === 'question' && each.question.id)).toEqual(['a', 'b'])
+})
+
+test('that a message is gone overtakes what waits in its channel', async () => {
+  const here = front()
+  await here.accept(question('a'))
+  await here.withdraw('a')
+  const came: string[] = []
+  let go = () => {}
+  const consumer = queue.consume(async (message) => {
+    came.push(message.kind)
+    if (message.kind === 'question') await new Promise<void>((resolve) => (go = resolve))
+  })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  expect(came).toEqual(['question', 'withdraw'])
+  go()
+  await consumer.stop(1_000)
+})
+
+test('what the queue does not take is not accepted', async () => {
+  queue = { ...queue, send: () => Promise.reject(new Error('no')) }
+  await expect(front().accept(question('a'))).rejects.toThrow('no')
+})
