@@ -6,7 +6,7 @@
 // was never taken: it is reset, and counted apart.
 
 import { parseArgs } from 'node:util'
-import { ask, at, type Outcome, row, startStub } from './traffic.ts'
+import { ask, at, type Outcome, row, startStub, summary } from './traffic.ts'
 
 const { values } = parseArgs({ options: { runs: { type: 'string', default: '50' } } })
 const RUNS = Number(values.runs)
@@ -16,7 +16,7 @@ const EXIT_MS = 8_000
 const exits: number[] = []
 let lost = 0
 let unclean = 0
-const counts = new Map<string, number>()
+const all: Outcome[] = []
 
 for (let run = 0; run < RUNS; run++) {
   const stub = await startStub({ serviceMs: run % 2 === 0 ? 20 : 2_000, maxQueue: 8, batch: 1 })
@@ -40,13 +40,9 @@ for (let run = 0; run < RUNS; run++) {
   if (code !== 0) unclean++
   const seenIds = new Set(seen)
   lost += outcomes.filter(({ status, id }) => status === 0 && seenIds.has(id)).length
-  for (const { status, code } of outcomes) {
-    const name = status === 0 ? (code ?? 'broken') : String(status)
-    counts.set(name, (counts.get(name) ?? 0) + 1)
-  }
+  all.push(...outcomes)
 }
-const all = [...counts].map(([name, count]) => `${name} ${count}`).join(', ')
-console.log(`F1 ${RUNS} runs, ${CLIENTS} clients: ${all}`)
+console.log(`F1 ${RUNS} runs, ${CLIENTS} clients, ${summary(all)}`)
 row('F1 lost', lost, 0, '')
 row('F1 exit codes other than 0', unclean, 0, '')
 row('F1 from SIGTERM to exit, p50', at(0.5, exits), EXIT_MS, 'ms')

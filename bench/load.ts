@@ -10,7 +10,7 @@ import { readFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { ask, at, type Outcome, offer, row, send, startStub } from './traffic.ts'
+import { ask, at, type Outcome, offer, row, send, startStub, summary } from './traffic.ts'
 
 const { values } = parseArgs({
   options: {
@@ -41,6 +41,7 @@ const rows: Record<string, () => Promise<void>> = {
     await offer(CAPACITY_PER_S * 0.5, 2, () => ask(stub.port))
     const outcomes = await offer(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
     await stub.stop()
+    console.log(`L1 ${summary(outcomes)}`)
     row('L1 errors', outcomes.length - withStatus(outcomes, 200).length, 0, '')
     row('L1 added to the engine’s 20 ms, p99', at(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
   },
@@ -58,7 +59,7 @@ const rows: Record<string, () => Promise<void>> = {
     await stub.stop()
     const accepted = withStatus(outcomes, 200)
     const refused = withStatus(outcomes, 429)
-    console.log(`L2 ${outcomes.length} asks: ${accepted.length} answered, ${refused.length} refused`)
+    console.log(`L2 ${summary(outcomes)}`)
     row('L2 accepted, p95', at(0.95, msOf(accepted)), (MAX_QUEUE + 1.2) * serviceMs, 'ms')
     row('L2 refused, p99', at(0.99, msOf(refused)), 20, 'ms')
     row('L2 refused without Retry-After', refused.filter((each) => !each.retryAfter).length, 0, '')
@@ -104,7 +105,7 @@ const rows: Record<string, () => Promise<void>> = {
     isOver = true
     await running
     server.kill('SIGTERM')
-    console.log(`L3 ${captions} captions meanwhile`)
+    console.log(`L3 ${captions} captions meanwhile, pings ${summary(pings)}`)
     row('L3 pings that failed', pings.length - withStatus(pings, 200).length, 0, '')
     row('L3 /ping, p99', at(0.99, msOf(pings)), 50, 'ms')
     row('L3 /ping, max', at(1, msOf(pings)), 250, 'ms')
@@ -126,6 +127,7 @@ const rows: Record<string, () => Promise<void>> = {
       console.log(
         `L5 batch ${batch}: alone p95 ${alone.toFixed(1)} ms; beside a flood p50 ${beside[0]}, p95 ${beside[1]} ms, of it waiting for its turn p95 ${beside[2]} ms`,
       )
+      console.log(`L5 batch ${batch}: quiet tenant ${summary(outcomes)}`)
       row(`L5 batch ${batch}: refused or failed`, outcomes.length - withStatus(outcomes, 200).length, 0, '')
       row(`L5 batch ${batch}: p95 against alone`, loaded / alone, 2, 'x')
     }
@@ -138,7 +140,7 @@ const rows: Record<string, () => Promise<void>> = {
     const outcomes = await offer(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
     const attacks = attack.stop()
     await stub.stop()
-    console.log(`B6 ${attacks} attacks meanwhile`)
+    console.log(`B6 ${attacks} attacks meanwhile, honest clients ${summary(outcomes)}`)
     row('B6 errors of honest clients', outcomes.length - withStatus(outcomes, 200).length, 0, '')
     row('B6 added to the engine’s 20 ms, p99', at(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
   },

@@ -2,6 +2,7 @@
 
 import { fork } from 'node:child_process'
 import { Agent, request } from 'node:http'
+import { availableParallelism, loadavg } from 'node:os'
 import { PNG } from '../test/serve/double.ts'
 import type { StubOptions } from './stub.ts'
 
@@ -115,6 +116,17 @@ export async function offer<T>(perS: number, seconds: number, work: () => Promis
     await new Promise((resolve) => setTimeout(resolve, 1))
   }
   return await Promise.all(all)
+}
+
+/** `200: 479, 429: 4521, ECONNRESET: 1`, and how busy the machine is, which figures of time depend on. */
+export function summary(outcomes: readonly Outcome[]): string {
+  const counts = new Map<string, number>()
+  for (const { status, code } of outcomes) {
+    const name = status === 0 ? (code ?? 'broken') : String(status)
+    counts.set(name, (counts.get(name) ?? 0) + 1)
+  }
+  const all = [...counts].map(([name, count]) => `${name}: ${count}`)
+  return `${all.join(', ')} (load ${loadavg()[0]!.toFixed(1)} on ${availableParallelism()} cores)`
 }
 
 /** The value below which `share` of them lie. */

@@ -49,6 +49,8 @@ const ENGINE_MS = 200
 /** Slow senders hold a place in the queue: their headers, and all of their request, must come within these. */
 const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 60_000
+/** Longer than load balancers keep an idle connection (AWS: 60 s): else one sends into a connection as we close it. */
+const KEEP_ALIVE_MS = 65_000
 /** Node looks for slow senders every 30 s otherwise. */
 const CHECK_MS = 1_000
 /** How often it is looked whether the last answer is out while stopping. */
@@ -127,6 +129,7 @@ async function listenWith(
     fetch,
     serverOptions: {
       headersTimeout: headersMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
       requestTimeout: requestMs,
       connectionsCheckingInterval: Math.min(CHECK_MS, headersMs),
     },
