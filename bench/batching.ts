@@ -2,10 +2,12 @@
 //
 //   npx tsx bench/batching.ts [artifact ...]      the embedded model, unless told
 //
-// Rounds take turns, so that what else the machine does meets both alike. Captions are of eight pictures; questions are
+// Rounds take turns, so that what else the machine does meets both alike; processor time of the model is printed as well,
+// which a busy machine bends less. Captions are of eight pictures; questions are
 // about pictures seen before, which is what a thread asks. Exit code 1 if any answer differs.
 
 import { readdir, readFile } from 'node:fs/promises'
+import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
@@ -43,27 +45,29 @@ for (const artifact of artifacts.length > 0 ? artifacts : [await embeddedArtifac
   }
   // One process at a time holds the model: a large one may not fit twice. Its queue decides who goes together.
   const engine = await startEngine({ ...start, maxBatch: AT_ONCE })
-  const rounds = engine.model.precision === 'fp32' ? 15 : 3
+  const rounds = engine.model.precision === 'fp32' ? 15 : 2
   for (const image of pictures) await engine.answer({ image, settings: { max_new_tokens: 1 } })
   for (const [name, asksOf] of Object.entries(WORK)) {
-    const serial: number[] = []
-    const batched: number[] = []
+    const serial: Cost[] = []
+    const batched: Cost[] = []
     for (let round = 0; round < rounds; round++) {
       const asks = asksOf()
-      const [ms, texts] = await timed(() => oneByOne(engine, asks))
+      const [cost, texts] = await costOf(engine, () => oneByOne(engine, asks))
       // The same pictures again, as files nobody remembers.
       const again = name.startsWith('captions') ? asksOf() : asks
-      const [togetherMs, together] = await timed(() =>
+      const [togetherCost, together] = await costOf(engine, () =>
         Promise.all(again.map(async (ask) => (await engine.answer(ask)).token_ids)),
       )
-      serial.push(ms)
-      batched.push(togetherMs)
+      serial.push(cost)
+      batched.push(togetherCost)
       isSame &&= JSON.stringify(texts) === JSON.stringify(together)
     }
-    const [one, all] = [median(serial), median(batched)]
+    const of = (costs: Cost[], key: keyof Cost) => median(costs.map((cost) => cost[key]))
+    const ratio = (key: keyof Cost) => `${(of(serial, key) / of(batched, key)).toFixed(2)}x`
     console.log(
-      `${engine.model.name} ${engine.model.precision}, ${name}: one by one ${one.toFixed(0)} ms, together ${all.toFixed(0)} ms, ` +
-        `${(one / all).toFixed(2)}x (target ${TARGET}x), answers ${isSame ? 'identical' : 'DIFFER'}`,
+      `${engine.model.name} ${engine.model.precision}, ${name}: one by one ${of(serial, 'ms').toFixed(0)} ms, ` +
+        `together ${of(batched, 'ms').toFixed(0)} ms, ${ratio('ms')} (target ${TARGET}x), ` +
+        `by processor time ${ratio('cpuMs')}, answers ${isSame ? 'identical' : 'DIFFER'}, load ${loadavg()[0]!.toFixed(1)}`,
     )
   }
   await engine.close()
@@ -76,10 +80,27 @@ async function oneByOne(engine: Engine, asks: readonly Ask[]): Promise<number[][
   return answers
 }
 
-async function timed<T>(work: () => Promise<T>): Promise<[number, T]> {
-  const began = performance.now()
+interface Cost {
+  ms: number
+  /** Of the model's process. */
+  cpuMs: number
+}
+
+async function costOf<T>(engine: Engine, work: () => Promise<T>): Promise<[Cost, T]> {
+  const [began, used] = [performance.now(), await processorMs(engine.pid!)]
   const result = await work()
-  return [performance.now() - began, result]
+  return [{ ms: performance.now() - began, cpuMs: (await processorMs(engine.pid!)) - used }, result]
+}
+
+/** utime and stime, in ticks of 10 ms: proc(5). */
+async function processorMs(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const [user, system] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13)
+    .map(Number)
+  return 10 * (user! + system!)
 }
 
 function median(values: readonly number[]): number {

@@ -7,6 +7,7 @@
 // engine was ready again, beside the targets. Exit code 1 where a target is missed.
 
 import { readFile } from 'node:fs/promises'
+import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
@@ -62,7 +63,7 @@ const asker = async () => {
 const askers = Array.from({ length: AT_ONCE }, asker)
 
 let maxErrorMs = 0
-let maxReadyMs = 0
+const readyMs: number[] = []
 for (let kill = 0; kill < KILLS; kill++) {
   await sleep(50 + 150 * Math.random())
   const pid = engine.pid!
@@ -71,7 +72,7 @@ for (let kill = 0; kill < KILLS; kill++) {
   process.kill(pid, kill % 2 === 0 ? 'SIGKILL' : 'SIGABRT')
   await until(() => engine.pid !== pid)
   await until(() => engine.ready)
-  maxReadyMs = Math.max(maxReadyMs, performance.now() - killedAt)
+  readyMs.push(performance.now() - killedAt)
   maxErrorMs = Math.max(maxErrorMs, lastErrorMs)
 }
 stopped = true
@@ -86,8 +87,10 @@ console.log(
     `${JSON.stringify(tally.codes)}, ${tally.untyped} untyped errors`,
 )
 console.log(`last typed error after a kill: max ${maxErrorMs.toFixed(0)} ms (target ${ERROR_MS} ms)`)
+readyMs.sort((a, b) => a - b)
+const maxReadyMs = readyMs.at(-1)!
 console.log(
-  `ready again: max ${maxReadyMs.toFixed(0)} ms (target: load ${loadMs.toFixed(0)} ms + ${OVER_LOAD_MS} ms)`,
+  `ready again: median ${readyMs[KILLS >> 1]!.toFixed(0)} ms, max ${maxReadyMs.toFixed(0)} ms (target: load ${loadMs.toFixed(0)} ms + ${OVER_LOAD_MS} ms); machine's load ${loadavg()[0]!.toFixed(1)}`,
 )
 const isGood = tally.untyped === 0 && maxErrorMs <= ERROR_MS && maxReadyMs <= loadMs + OVER_LOAD_MS
 process.exitCode = isGood && Number(restarts) === KILLS ? 0 : 1

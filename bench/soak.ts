@@ -67,6 +67,10 @@ while (done < COUNT) {
     globalThis.gc?.()
     samples.server.push({ done, ...(await sizeOf(process.pid)) })
     samples.model.push({ done, ...(await sizeOf(engine.pid!)) })
+    const { server, model } = { server: samples.server.at(-1)!, model: samples.model.at(-1)! }
+    process.stderr.write(
+      `${done}: server ${server.rssMb.toFixed(1)} MB, model ${model.rssMb.toFixed(1)} MB\n`,
+    )
     handles ||= process.getActiveResourcesInfo().length
   }
 }

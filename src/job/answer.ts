@@ -57,10 +57,22 @@ export async function answerAll(
     }
   }
   const unseen = await recall(memory, cases)
+  await speakAll(model, cases)
+  // Nobody waits for pictures that theirs gains nothing from: each few are answered before the next are looked at.
   for (let at = 0; at < unseen.length; at += picturesAtOnce(model)) {
-    await look(model, memory, unseen.slice(at, at + picturesAtOnce(model)))
+    const some = unseen.slice(at, at + picturesAtOnce(model))
+    await look(model, memory, some)
+    await speakAll(
+      model,
+      some.flatMap((one) => one.cases),
+    )
   }
-  for (const group of alike(cases.filter(isWaiting))) await speak(model, group)
+}
+
+/** Answers those whose pictures have been looked at. */
+async function speakAll(model: Model, cases: readonly Case[]): Promise<void> {
+  const seen = cases.filter((one) => one.prefix && isWaiting(one))
+  for (const group of alike(seen)) await speak(model, group)
 }
 
 /** An ask on its way. */

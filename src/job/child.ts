@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads'
 import { fromWire, toWire, type WireError } from '../errors.ts'
 import { type Model, openModel } from '../run/model.ts'
 import { openStore } from '../store/open.ts'
-import { answerAll } from './answer.ts'
+import { answerAll, type Outcome } from './answer.ts'
 import { longMemory, type Memory, shortMemory } from './memory.ts'
 import type { Start, ToChild } from './protocol.ts'
 import { aboutSchema, type FromChild, type LoadMs, type ModelCard, type Sent } from './protocol.ts'
@@ -17,7 +17,7 @@ import { warmUp } from './warm.ts'
 /** Resolves when it is on its way. */
 const say = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
 
-/** Asks under way, and of those whose askers have left, what these were told. */
+/** Asks that are not answered yet, and of those whose askers have left, what these were told. */
 const current = new Map<number, WireError | undefined>()
 let underWay: Promise<void> = Promise.resolve()
 let opened: { model: Model; memory: Memory } | undefined
@@ -37,11 +37,16 @@ async function hear(message: ToChild): Promise<void> {
       await open(message.start).catch((error: unknown) => say({ kind: 'failed', error: toWire(error) }))
       return
     case 'answer':
-      underWay = run(message.asks)
+      for (const { id } of message.asks) current.set(id, undefined)
+      // What nobody waits for any more still ends first.
+      underWay = underWay.then(() => run(message.asks))
       return
     case 'cancel':
       // One that comes after its ask has ended is of no use to anybody.
-      if (current.has(message.id)) current.set(message.id, message.error)
+      if (!current.has(message.id)) return
+      current.set(message.id, message.error)
+      // At once: that this is heard is how the engine knows that nothing hangs.
+      await say({ kind: 'error', id: message.id, error: message.error })
       return
     case 'close':
       // A session must not be released while it runs.
@@ -75,7 +80,6 @@ async function open({ artifact, threads, provider, prepack, memory, warmUp: isWa
 }
 
 async function run(asks: readonly Sent[]): Promise<void> {
-  for (const { id } of asks) current.set(id, undefined)
   const asked = asks.map(({ id, ask, stream }) => ({
     ask,
     watch: {
@@ -86,14 +90,19 @@ async function run(asks: readonly Sent[]): Promise<void> {
       onToken: stream ? (text: string) => void say({ kind: 'token', id, text }) : undefined,
     },
   }))
-  await answerAll(opened!.model, opened!.memory, asked, (index, outcome) => {
+  const settle = (index: number, outcome: Outcome) => {
     const { id } = asks[index]!
+    const isSettled = !current.has(id) || current.get(id) !== undefined
     current.delete(id)
+    if (isSettled) return
     void say(
       'reply' in outcome
         ? { kind: 'reply', id, reply: outcome.reply }
         : { kind: 'error', id, error: toWire(outcome.error) },
     )
+  }
+  await answerAll(opened!.model, opened!.memory, asked, settle).catch((error: unknown) => {
+    for (const index of asks.keys()) settle(index, { error })
   })
 }
 

@@ -107,7 +107,7 @@ export async function startEngine(
   let retry: NodeJS.Timeout | undefined
   let nextId = 1
   const fuse = breaker(patience)
-  const { model } = child
+  let { model } = child
 
   const listen = (to: Child) => {
     tell(to)
@@ -178,7 +178,9 @@ export async function startEngine(
     const ended = startChild(start, file, { signal: stop.signal }).then(
       (started) => {
         starting = undefined
+        if (closing) return started.kill()
         child = started
+        model = started.model
         listen(started)
         startNext()
       },
@@ -271,7 +273,9 @@ export async function startEngine(
 
   listen(child)
   return {
-    model,
+    get model() {
+      return model
+    },
     get load() {
       return loadOf()
     },

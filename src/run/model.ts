@@ -1,4 +1,4 @@
-// An artifact's folder -> everything opened that the path needs, in the thread that will run it.
+// An artifact's folder -> everything opened that the path needs, in the process that will run it.
 
 import { rm } from 'node:fs/promises'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'

@@ -194,6 +194,30 @@ describe('together', () => {
     }
   })
 
+  test('where pictures gain nothing from each other, nobody waits for those behind', async () => {
+    const sizes = { ...model.manifest.sizes, vision_width: 1_000_000 }
+    const odd = { ...model, manifest: { ...model.manifest, sizes } }
+    const order: string[] = []
+    const vision = {
+      ...model.vision,
+      run: (...given: Parameters<Model['vision']['run']>) => {
+        order.push(`look at ${given[0]['pixels']!.dims[0]}`)
+        return model.vision.run(...given)
+      },
+    }
+    const memory = shortMemory()
+    const { picture } = await answer(odd, memory, { image: pictures[5]! }, { check() {} })
+    const asks: Ask[] = [
+      { image: pictures[0] },
+      { image: pictures[1] },
+      { image: pictures[0], question: 'what is this?' },
+      { picture },
+    ]
+    const asked = asks.map((ask) => ({ ask, watch: { check() {} } }))
+    await answerAll({ ...odd, vision }, memory, asked, (index) => order.push(`answer ${index}`))
+    expect(order).toEqual(['answer 3', 'look at 1', 'answer 2', 'answer 0', 'look at 1', 'answer 1'])
+  })
+
   test('who leaves does not end the others; when all have left the run ends', async () => {
     const asks = mixed({ max_new_tokens: 12, min_new_tokens: 12 }).slice(0, 4)
     let checks = 0

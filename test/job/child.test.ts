@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { startEngine } from '../../src/job/engine.ts'
+import { startChild } from '../../src/job/fork.ts'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 
@@ -104,7 +105,7 @@ test('killed amid real asks it answers the next ones, and a crash in native code
     )
   }
   await engine.close()
-})
+}, 120_000)
 
 test('warms up when told to, which is measured, and shows in nothing that is answered', async () => {
   resetMetrics()
@@ -114,4 +115,34 @@ test('warms up when told to, which is measured, and shows in nothing that is ans
   const first = await engine.answer({ image })
   expect(first.timings_ms.vision).toBeGreaterThan(0)
   await engine.close()
+})
+
+test('that an asker has left is heard at once, wherever among those that go together the ask is', async () => {
+  const child = await startChild(
+    { artifact, threads: 1 },
+    new URL('../../dist/job/child.js', import.meta.url),
+  )
+  const heard: string[] = []
+  const done = new Promise<void>((resolve) => {
+    child.hear((message) => {
+      if ('id' in message) heard.push(`${message.kind} ${message.id}`)
+      if (heard.length === 24) resolve()
+    })
+  })
+  // Three times as many pictures as are looked at in one run.
+  const asks = Array.from({ length: 24 }, (_, id) => ({
+    id,
+    ask: { image: Uint8Array.from([...image, id]) },
+    stream: false,
+  }))
+  child.send({ kind: 'answer', asks })
+  const error = { kind: 'busy', code: 'cancelled', message: 'left' } as const
+  child.send({ kind: 'cancel', id: 23, error })
+  await done
+  expect(heard.indexOf('error 23')).toBeLessThan(heard.indexOf('reply 8'))
+  expect(heard.filter((line) => line.startsWith('reply')).sort()).toEqual(
+    Array.from({ length: 23 }, (_, id) => `reply ${id}`).sort(),
+  )
+  child.send({ kind: 'close' })
+  await child.exited
 })

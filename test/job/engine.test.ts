@@ -154,11 +154,13 @@ describe('a process that hears nothing', () => {
   })
 
   test('is replaced when it does not come back', async () => {
+    resetMetrics()
     const late = own.answer({ image, question: 'busy', deadlineMs: 20 })
     const next = own.answer({ image, question: 'next' })
     await expect(late).rejects.toMatchObject({ code: 'deadline' })
     expect((await next).text).toBe('next')
     expect(own.ready).toBe(true)
+    expect(await measured('glimpse_worker_restarts_total', { reason: 'hung' })).toBe(1)
   })
 
   test('does not keep the engine from closing', async () => {
