@@ -8,6 +8,7 @@ import { isKnown } from '../errors.ts'
 import { type Engine, startEngine } from '../job/engine.ts'
 import type { Chat } from '../serve/chat.ts'
 import { type RunningServer, startServer } from '../serve/server.ts'
+import type { Uploads } from '../serve/uploads.ts'
 import { curlField, shellWord } from '../shell.ts'
 import { below } from '../store/open.ts'
 import { addModelFlags, type ModelFlags, modelFor, parserOf } from './flags.ts'
@@ -54,6 +55,7 @@ export function serveCommand(): Command {
           .filter((name) => name !== ''),
         maxQueue: config.maxQueue,
         deadlineMs: config.deadlineMs,
+        uploads: await uploadsFor(config),
         handlers: chat?.handlers,
       })
       const stop = () => void stopAll(server, chat).then(() => process.exit())
@@ -97,6 +99,12 @@ function wantsChat({
   return [slackBotToken, slackAppToken, slackSigningSecret, discordToken, discordPublicKey].some(
     (given) => given !== '',
   )
+}
+
+/** Loaded only here: the SDK takes a while. */
+async function uploadsFor({ uploads }: Config): Promise<Uploads | undefined> {
+  if (uploads === '') return undefined
+  return (await import('../serve/bucket-uploads.ts')).openUploads(uploads)
 }
 
 /** Loaded only here: the platforms' libraries take half a second. */

@@ -9,6 +9,9 @@ const HTTP_ONLY: Record<string, number> = {
   foreign_host: 403,
   foreign_origin: 403,
   wrong_type: 415,
+  no_uploads: 404,
+  upload_missing: 404,
+  upload_expired: 410,
 }
 
 export interface Problem {

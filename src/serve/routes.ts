@@ -1,6 +1,7 @@
 // HTTP: a Request comes in, a Response goes out. The same app serves Node, Lambda and tests.
 //
 //   POST /v1/caption, /v1/answer   request.ts says what they take; job/ask.ts what they give (Reply)
+//   POST /v1/uploads               an address for a picture too large for a request (uploads.ts)
 //   GET  /v1/model                 name, precision, what it can see
 //   GET  /healthz, /readyz         the process lives; the model can answer
 //   GET  /                         the page
@@ -16,6 +17,7 @@ import { guard, securityHeaders } from './guard.ts'
 import { page } from './page.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { readAsk } from './request.ts'
+import { offerUpload, type Uploads } from './uploads.ts'
 
 export interface AppOptions {
   /** Asks that may wait besides the one that runs; one more is told to come back. Default 8. */
@@ -26,6 +28,8 @@ export interface AppOptions {
   deadlineMs?: number
   /** Once aborted, nothing new is taken and /readyz says so. */
   stopping?: AbortSignal
+  /** Where pictures too large for a request go; without it they are refused. */
+  uploads?: Uploads
   /** What chat platforms call, by path; each checks a signature, whatever the host is called. */
   handlers?: Readonly<Record<string, (request: Request) => Promise<Response>>>
   /** Is told of every failure that is not the asker's. Default: standard error. */
@@ -72,10 +76,11 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   async function take(request: Request, want: 'caption' | 'answer'): Promise<Response> {
     const open = enter()
     reading++
-    const { ask, stream } = await readAsk(request, want).finally(() => reading--)
+    const { ask, stream, used } = await readAsk(request, want, options.uploads).finally(() => reading--)
     const run = async (hooks: Parameters<Engine['answer']>[1]) => {
       const reply = await open.answer({ ...ask, deadlineMs: options.deadlineMs }, hooks)
       meanMs += NEWEST * (reply.timings_ms.total - reply.timings_ms.queue - meanMs)
+      await used?.()
       return reply
     }
     if (stream) return eventStream(run, request.signal, failed)
@@ -94,6 +99,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
 
   app.post('/v1/caption', (c) => take(c.req.raw, 'caption'))
   app.post('/v1/answer', (c) => take(c.req.raw, 'answer'))
+  app.post('/v1/uploads', (c) => offerUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(door().model))
   app.get('/healthz', (c) => c.json({ alive: true }))
   app.get('/readyz', (c) => {
@@ -111,7 +117,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     const known = app.routes.filter((route) => route.path === c.req.path && route.method !== 'ALL')
     if (known.length === 0) {
       const message =
-        'Nothing is at this address. There are POST /v1/caption, POST /v1/answer, GET /v1/model and GET /.'
+        'Nothing is at this address. There are POST /v1/caption, POST /v1/answer, POST /v1/uploads, GET /v1/model and GET /.'
       return problemResponse(new AskError('not_found', message), 0)
     }
     const allow = known.map((route) => route.method).join(', ')
