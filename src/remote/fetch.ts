@@ -17,7 +17,7 @@ import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 import { type Passing, persist, type Tries } from '../tries.ts'
 import { fewAtATime } from '../turns.ts'
 import { openPartial, type Partial, removeAbandoned } from './partial.ts'
-import { bodyOf, fetchPieces, type RemoteFile, type Streams, told } from './pieces.ts'
+import { bodyOf, describe, fetchPieces, type RemoteFile, type Streams } from './pieces.ts'
 
 export interface FetchOptions {
   /** Folder of what can be made again: models stand in `models` below it. */
@@ -138,11 +138,7 @@ async function describeFiles(
 ): Promise<RemoteFile[]> {
   const files: RemoteFile[] = []
   await fewAtATime(manifest.files, streams.count, async (file) => {
-    const found = await persist(tries, file.path, () =>
-      bucket.head(file.path, tries.signal).catch((error: unknown) => {
-        throw told(error, bucket, file.path)
-      }),
-    )
+    const found = await persist(tries, file.path, () => describe(bucket, file.path, tries))
     if (found.sizeBytes !== file.sizeBytes) {
       throw damaged(bucket, `${file.path} with ${file.sizeBytes} bytes`, `it has ${found.sizeBytes}`)
     }

@@ -76,7 +76,12 @@ function tell(bucket: Bucket): (error: unknown) => never {
   return (error) => {
     if (isKnown(error)) throw error
     if (error instanceof BucketRefusal)
-      throw setupError(error, bucket, SETTING, 'do s3:GetObject, s3:PutObject and s3:DeleteObject there')
+      throw setupError(
+        error,
+        bucket,
+        SETTING,
+        'do s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there',
+      )
     return broken(bucket)(error)
   }
 }
