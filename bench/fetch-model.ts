@@ -32,13 +32,17 @@ async function measure(): Promise<void> {
   const [endpoint] = (await once(child, 'message')) as [string]
   const client = { ...credentials({ endpoint } as S3Double) }
   const times = new Map(COUNTS.map((count): [number, number[]] => [count, []]))
+  const cpu = new Map<number, number>()
   // In turns, so that a busy moment of the machine meets both.
   for (let run = 0; run < RUNS; run++) {
     for (const count of COUNTS) {
       const cacheFolder = await mkdtemp(join(tmpdir(), 'glimpse-bench-'))
       const began = performance.now()
+      const used = process.cpuUsage()
       await fetchArtifact('s3://models/model', { cacheFolder, client, streams: { count } })
       times.get(count)!.push((performance.now() - began) / 1000)
+      const { user, system } = process.cpuUsage(used)
+      cpu.set(count, (user + system) / 1e6)
       await rm(cacheFolder, { recursive: true })
     }
   }
@@ -48,9 +52,10 @@ async function measure(): Promise<void> {
   for (const count of COUNTS) {
     const seconds = median(count)
     console.log(
-      `${String(count).padStart(3)} streams ${seconds.toFixed(2).padStart(7)} s ${(MEGABYTES / seconds).toFixed(0).padStart(5)} MB/s`,
+      `${String(count).padStart(3)} streams ${seconds.toFixed(2).padStart(7)} s ${(MEGABYTES / seconds).toFixed(0).padStart(5)} MB/s, ${cpu.get(count)!.toFixed(2)} s of processor in the last`,
     )
   }
   console.log(`${(median(1) / median(12)).toFixed(1)} times as fast`)
+  console.log(`at most ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MB of memory`)
   process.exit()
 }
