@@ -69,8 +69,10 @@ export async function fetchArtifact(place: string, options: FetchOptions): Promi
       keepUsed(folder)
       return folder
     } catch (error) {
-      if (isKnown(error) && error.code === 'model_replaced' && time < TIMES) again('replaced')
-      else throw isOfDisk(error) ? diskError(models, error, ELSEWHERE) : error
+      const known = isOfDisk(error) ? diskError(models, error, ELSEWHERE) : error
+      if (isKnown(known)) count('glimpse_faults_total', { code: known.code })
+      if (!isKnown(known) || known.code !== 'model_replaced' || time === TIMES) throw known
+      again('replaced')
     }
   }
 }
