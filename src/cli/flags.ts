@@ -79,14 +79,21 @@ async function artifactAt(place: string, cacheFolder: string): Promise<string> {
   // Only here: the SDK takes a while to load.
   const { fetchArtifact } = await import('../remote/fetch.ts')
   const bar = transferBar('model_fetching')
+  const stop = new AbortController()
+  const interrupt = () => stop.abort()
+  process.once('SIGINT', interrupt)
+  process.once('SIGTERM', interrupt)
   try {
     return await fetchArtifact(place, {
       cacheFolder,
+      signal: stop.signal,
       onProgress: bar.show,
       onWait: once(() => log.info('model_awaited', { why: 'another process is fetching it' })),
     })
   } finally {
     bar.stop()
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
   }
 }
 

@@ -26,6 +26,7 @@ Examples:
   $ npx glimpse serve                                   a local page and an HTTP endpoint
   $ npx glimpse build ./blip2-opt-2.7b --out ./blip2-int4 --precision int4
   $ npx glimpse caption --model ./blip2-int4 --json photo.jpg
+  $ npx glimpse push ./blip2-int4 s3://my-models/blip2-int4/1
 
 Environment:
 ${Object.values(SETTINGS)

@@ -4,7 +4,7 @@ import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Argument, Command } from 'commander'
 import { openConfig } from '../aws/start.ts'
-import { SETTINGS } from '../config.ts'
+import { type Config, SETTINGS } from '../config.ts'
 import type { Engine } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
@@ -12,6 +12,7 @@ import type { Chat } from '../serve/chat.ts'
 import { DISCORD_PATH, SLACK_PATH } from '../serve/paths.ts'
 import { startServer } from '../serve/server.ts'
 import { stopOnSignals } from '../serve/signals.ts'
+import type { Uploads } from '../serve/uploads.ts'
 import { curlField, shellWord } from '../shell.ts'
 import { engineFor, openChat, wantsChat } from './chats.ts'
 import { addModelFlags, type ModelFlags, parserOf } from './flags.ts'
@@ -63,6 +64,7 @@ export function serveCommand(): Command {
         maxQueue: config.maxQueue,
         atOnce: config.maxBatch,
         deadlineMs: config.deadlineMs,
+        uploads: await uploadsFor(config),
         handlers: chat && handlersOf(chat),
         alongside: async (graceMs) => await (await chat)?.stop(graceMs),
       }).catch(async (error: unknown) => {
@@ -86,6 +88,12 @@ export function serveCommand(): Command {
 async function closeEngine(engine: Promise<Engine>): Promise<void> {
   const open = await engine.catch(() => undefined)
   await open?.close()
+}
+
+/** Loaded only here: the SDK takes a while. */
+async function uploadsFor({ uploads }: Config): Promise<Uploads | undefined> {
+  if (uploads === '') return undefined
+  return (await import('../serve/bucket-uploads.ts')).openUploads(uploads)
 }
 
 /** Under their addresses at once, although the chats are still opening. */

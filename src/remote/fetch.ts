@@ -17,7 +17,7 @@ import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 import { type Passing, persist, type Tries } from '../tries.ts'
 import { fewAtATime } from '../turns.ts'
 import { openPartial, type Partial, removeAbandoned } from './partial.ts'
-import { bodyOf, fetchPieces, type RemoteFile, type Streams, told } from './pieces.ts'
+import { bodyOf, describe, fetchPieces, type RemoteFile, type Streams } from './pieces.ts'
 
 export interface FetchOptions {
   /** Folder of what can be made again: models stand in `models` below it. */
@@ -69,8 +69,10 @@ export async function fetchArtifact(place: string, options: FetchOptions): Promi
       keepUsed(folder)
       return folder
     } catch (error) {
-      if (isKnown(error) && error.code === 'model_replaced' && time < TIMES) again('replaced')
-      else throw isOfDisk(error) ? diskError(models, error, ELSEWHERE) : error
+      const known = isOfDisk(error) ? diskError(models, error, ELSEWHERE) : error
+      if (isKnown(known)) count('glimpse_faults_total', { code: known.code })
+      if (!isKnown(known) || known.code !== 'model_replaced' || time === TIMES) throw known
+      again('replaced')
     }
   }
 }
@@ -138,11 +140,7 @@ async function describeFiles(
 ): Promise<RemoteFile[]> {
   const files: RemoteFile[] = []
   await fewAtATime(manifest.files, streams.count, async (file) => {
-    const found = await persist(tries, file.path, () =>
-      bucket.head(file.path, tries.signal).catch((error: unknown) => {
-        throw told(error, bucket, file.path)
-      }),
-    )
+    const found = await persist(tries, file.path, () => describe(bucket, file.path, tries))
     if (found.sizeBytes !== file.sizeBytes) {
       throw damaged(bucket, `${file.path} with ${file.sizeBytes} bytes`, `it has ${found.sizeBytes}`)
     }

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import { ArtifactError, UpstreamError } from '../errors.ts'
-import { type Bucket, BucketRefusal, setupError } from '../store/bucket.ts'
+import { type Bucket, BucketRefusal, type Described, setupError } from '../store/bucket.ts'
 import { Passing, persist, type Tries, withinStall } from '../tries.ts'
 import { fewAtATime } from '../turns.ts'
 import type { Partial } from './partial.ts'
@@ -69,14 +69,15 @@ export async function fetchPieces(
     }
     const pieces = filling.flatMap((file) => piecesOf(file, streams.pieceBytes))
     const inTime = window(pieces.length, streams.count * AHEAD)
+    const memory = buffersOf(streams.pieceBytes)
     await fewAtATime([...pieces.entries()], streams.count, async ([i, piece], stop) => {
       await inTime.wait(i)
       try {
         const signal = either(tries.signal, stop)
         const bytes =
-          (await readBack(partial, piece, onBytes)) ??
-          (await fetchPiece(bucket, partial, piece, { ...tries, signal }, onBytes))
-        hashInTurn(piece, bytes)
+          (await readBack(partial, piece, memory, onBytes)) ??
+          (await fetchPiece(bucket, partial, piece, memory, { ...tries, signal }, onBytes))
+        hashInTurn(piece, bytes, memory)
         inTime.done(i)
       } catch (error) {
         inTime.open()
@@ -102,11 +103,12 @@ function piecesOf(file: Filling, pieceBytes: number): Piece[] {
 async function readBack(
   partial: Partial,
   { file, number, from, to }: Piece,
+  memory: Buffers,
   onBytes: (count: number) => void,
 ): Promise<Uint8Array | undefined> {
   const crc = partial.crcOf(file.path, number)
   if (crc === undefined) return undefined
-  const bytes = Buffer.allocUnsafe(to - from)
+  const bytes = memory.take(to - from)
   const { bytesRead } = await file.handle.read(bytes, 0, bytes.length, from)
   if (bytesRead !== bytes.length || crc32(bytes) !== crc) return undefined
   onBytes(bytes.length)
@@ -117,10 +119,11 @@ async function fetchPiece(
   bucket: Bucket,
   partial: Partial,
   { file, number, from, to }: Piece,
+  memory: Buffers,
   tries: Tries,
   onBytes: (count: number) => void,
 ): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafe(to - from)
+  const bytes = memory.take(to - from)
   let have = 0
   // What has arrived of a piece stays: another try goes on behind it.
   await persist(tries, file.path, async () => {
@@ -138,6 +141,15 @@ async function fetchPiece(
   await write(file.handle, bytes, from)
   await partial.add(file.path, number, crc32(bytes))
   return bytes
+}
+
+/** Size and version of a file there. Throws as `bodyOf` does. */
+export async function describe(bucket: Bucket, path: string, tries: Tries): Promise<Described> {
+  const call = new AbortController()
+  const asked = bucket.head(path, either(tries.signal, call.signal)).catch((error: unknown) => {
+    throw told(error, bucket, path)
+  })
+  return await withinStall(tries, asked).finally(() => call.abort())
 }
 
 /** The chunks of one request. Throws Passing, or what no other try mends. */
@@ -189,7 +201,12 @@ export function told(error: unknown, bucket: Bucket, path: string): unknown {
         { cause: error },
       )
     default:
-      return setupError(error, bucket, 'GLIMPSE_MODEL', 'do s3:GetObject there')
+      return setupError(
+        error,
+        bucket,
+        'GLIMPSE_MODEL',
+        'do s3:GetObject and s3:ListBucket there (without the latter S3 refuses what is missing)',
+      )
   }
 }
 
@@ -201,12 +218,13 @@ function tooMuch(bucket: Bucket, path: string): UpstreamError {
 }
 
 /** Updates the file's hash with this piece and those after it that are here already. */
-function hashInTurn({ file, number }: Piece, bytes: Uint8Array): void {
+function hashInTurn({ file, number }: Piece, bytes: Uint8Array, memory: Buffers): void {
   file.early.set(number, bytes)
   for (let next = file.early.get(file.turn); next; next = file.early.get(file.turn)) {
     file.hash.update(next)
     file.early.delete(file.turn)
     file.turn++
+    memory.giveBack(next)
   }
 }
 
@@ -214,6 +232,20 @@ async function write(handle: FileHandle, bytes: Uint8Array, position: number): P
   for (let done = 0; done < bytes.length; ) {
     const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
     done += bytesWritten
+  }
+}
+
+interface Buffers {
+  take(size: number): Uint8Array
+  giveBack(bytes: Uint8Array): void
+}
+
+/** Memory for pieces, used again: the system clears each page that it hands out, which takes as long as copying. */
+function buffersOf(pieceBytes: number): Buffers {
+  const free: ArrayBufferLike[] = []
+  return {
+    take: (size) => new Uint8Array(free.pop() ?? Buffer.allocUnsafeSlow(pieceBytes).buffer, 0, size),
+    giveBack: (bytes) => void free.push(bytes.buffer),
   }
 }
 

@@ -13,6 +13,7 @@ import { eventStream } from './events.ts'
 import { openLine, type Place, secondsOf } from './line.ts'
 import { keyOf, type Outcome, openOnce } from './once.ts'
 import { readAsk, type Task, type Wanted } from './request.ts'
+import type { Uploads } from './uploads.ts'
 
 export interface AsksOptions {
   /** The engine, or why there is none. */
@@ -22,6 +23,8 @@ export interface AsksOptions {
   deadlineMs?: number
   /** What still runs when it is aborted ends with BusyError `stopping`. */
   cutting?: AbortSignal
+  /** Where pictures too large for a request went. */
+  uploads?: Uploads
   /** Where answers are kept for their Idempotency-Key; without it in this process. */
   store?: Store
   /** Is told of what fails after the response began. */
@@ -48,7 +51,16 @@ const OVER_IN_MS: Record<string, number> = {
   model_down: 60_000,
 }
 
-export function openAsks({ open, maxQueue, atOnce, deadlineMs, cutting, store, failed }: AsksOptions): Asks {
+export function openAsks({
+  open,
+  maxQueue,
+  atOnce,
+  deadlineMs,
+  cutting,
+  uploads,
+  store,
+  failed,
+}: AsksOptions): Asks {
   const line = openLine({ places: maxQueue, atOnce })
   const once = openOnce(store)
   /** Ends each ask under way. */
@@ -125,7 +137,7 @@ export function openAsks({ open, maxQueue, atOnce, deadlineMs, cutting, store, f
         const place = enter(engine, tenant)
         try {
           const key = keyOf(request.headers)
-          const wanted = await readAsk(request, want)
+          const wanted = await readAsk(request, want, uploads)
           task = wanted.task
           return { engine, place, wanted, key: key && `${tenant} ${key}` }
         } catch (error) {
@@ -137,6 +149,8 @@ export function openAsks({ open, maxQueue, atOnce, deadlineMs, cutting, store, f
         counted(async () => {
           const outcome = await answer(engine, place, wanted, key, hooks)
           ended('ok')
+          // Under a key the same ask may come again, and its upload with it.
+          if (key === undefined) await wanted.used?.()
           return outcome
         })
       if (!wanted.stream) return responseOf(await run({ signal: request.signal }))

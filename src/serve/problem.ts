@@ -15,6 +15,9 @@ const HTTP_ONLY: Record<string, number> = {
   bad_token: 401,
   too_slow: 408,
   key_taken: 422,
+  no_uploads: 404,
+  upload_missing: 404,
+  upload_expired: 410,
 }
 
 export interface Problem {

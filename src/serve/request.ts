@@ -4,6 +4,8 @@
 //   application/json      image (base64 or data URL), question, history, prompt, stream, settings: {num_beams, ...}
 //   image/*               the picture itself, the other fields in the query string; for a caption only
 //
+// In place of image a form and JSON may name an `upload` (uploads.ts).
+//
 // Where either is taken (POST /invocations), a question or a history makes it an answer, else it is a caption.
 //
 // Nobody's URL is fetched here: pictures come as bytes.
@@ -14,6 +16,7 @@ import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import type { Ask } from '../job/ask.ts'
 import { generationSettings } from '../run/settings.ts'
 import { boundaryOf, checkForm, checkJson, checkWords, countKeys, MAX_WORDS_BYTES } from './bounds.ts'
+import { readUpload, type Uploads } from './uploads.ts'
 
 const MIB = 1024 * 1024
 /** Four characters carry three bytes (RFC 4648, section 4). */
@@ -35,7 +38,8 @@ const text = z
   .refine((value) => !/\p{Surrogate}/u.test(value), 'must be well-formed Unicode')
 
 const captionFields = z.strictObject({
-  image: z.instanceof(Uint8Array, { error: 'Expected a picture but got none' }),
+  image: z.instanceof(Uint8Array, { error: 'Expected a picture but got none' }).optional(),
+  upload: z.string().optional(),
   prompt: text.optional(),
   settings: generationSettings.partial().optional(),
   stream: z.boolean().optional(),
@@ -58,31 +62,40 @@ export interface Wanted {
   task: Task
   /** Server-sent events instead of one JSON body. */
   stream: boolean
+  /** To be called once the picture was answered about: an upload is used once. */
+  used?: () => Promise<void>
 }
 
 /**
  * Reads and checks the whole request.
  * @throws AskError with words for whoever asks; BusyError `cancelled` when the client leaves halfway.
  */
-export async function readAsk(request: Request, either: Task | 'either'): Promise<Wanted> {
+export async function readAsk(request: Request, either: Task | 'either', uploads?: Uploads): Promise<Wanted> {
   const { fields, flat } = await readFields(request, either)
   const want = either === 'either' ? taskOf(fields) : either
   if (want === 'caption' && ('question' in fields || 'history' in fields)) {
     throw new AskError('bad_field', 'POST /v1/caption takes no question. Send it to POST /v1/answer.')
+  }
+  if (fields.image === undefined && fields.upload === undefined) throw noPicture()
+  if (fields.image !== undefined && fields.upload !== undefined) {
+    throw new AskError('bad_field', 'upload takes the place of image. Send one or the other.')
   }
   const schema = want === 'caption' ? captionFields : answerFields
   const known = Object.keys(schema.shape).flatMap((name) => (flat && name === 'settings' ? SETTINGS : [name]))
   const checked = schema.safeParse(fields)
   if (!checked.success) throw faulty(checked.error, known)
 
-  const { stream, ...ask }: z.infer<typeof answerFields> = checked.data
-  if (ask.image.length === 0) throw noPicture()
-  if (ask.image.length > MAX_PICTURE_BYTES) throw tooLarge()
+  const { stream, upload, ...ask }: z.infer<typeof answerFields> = checked.data
   if (want === 'answer') checkQuestion(ask)
+  const sent = upload === undefined ? undefined : await readUpload(upload, uploads)
+  const image = sent?.image ?? ask.image
+  if (!image || image.length === 0) throw noPicture()
+  if (image.length > MAX_PICTURE_BYTES) throw tooLarge()
   return {
-    ask,
+    ask: { ...ask, image },
     task: want,
     stream: stream ?? request.headers.get('accept')?.includes('text/event-stream') ?? false,
+    used: sent?.forget,
   }
 }
 

@@ -2,6 +2,7 @@
 //
 //   POST /v1/caption, /v1/answer   request.ts says what they take; job/ask.ts what they give (Reply)
 //   POST /invocations              the same, for SageMaker: an answer when there is a question, else a caption
+//   POST /v1/uploads               an address for a picture too large for a request (uploads.ts)
 //   GET  /v1/model                 name, precision, what it can see
 //   GET  /metrics                  Prometheus' text format
 //   GET  /healthz, /readyz, /ping, /v2/health/live, /v2/health/ready   see health.ts
@@ -25,6 +26,7 @@ import { page } from './page.ts'
 import { problemResponse, statusOf } from './problem.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
+import { offerUpload, type Uploads } from './uploads.ts'
 
 export interface AppOptions {
   /** Asks that may wait besides those the engine has; one more is told to come back. Default 8. */
@@ -47,6 +49,8 @@ export interface AppOptions {
   store?: Store
   /** Where a request came from, out of what the server hands to `fetch` beside it. */
   addressOf?: (env: unknown) => string | undefined
+  /** Where pictures too large for a request go; without it they are refused. */
+  uploads?: Uploads
   /** What chat platforms call, by path; each checks a signature, whatever the host is called. */
   handlers?: Readonly<Record<string, (request: Request) => Promise<Response>>>
   /** Is told of every failure that is not the asker's. Default: the log. */
@@ -80,6 +84,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     atOnce: options.atOnce ?? 1,
     deadlineMs: options.deadlineMs,
     cutting: options.cutting,
+    uploads: options.uploads,
     store: options.store,
     failed,
   })
@@ -108,6 +113,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.post('/v1/caption', (c) => asks.take(c.req.raw, 'caption', tenant(c)))
   app.post('/v1/answer', (c) => asks.take(c.req.raw, 'answer', tenant(c)))
   app.post('/invocations', (c) => asks.take(c.req.raw, 'either', tenant(c)))
+  app.post('/v1/uploads', (c) => offerUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(door().model))
   app.get('/metrics', async (c) => {
     const { text, contentType } = await metricsText()
@@ -118,7 +124,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     const known = app.routes.filter((route) => route.path === c.req.path && route.method !== 'ALL')
     if (known.length === 0) {
       const message =
-        'Nothing is at this address. There are POST /v1/caption, POST /v1/answer, GET /v1/model and GET /.'
+        'Nothing is at this address. There are POST /v1/caption, POST /v1/answer, POST /v1/uploads, GET /v1/model and GET /.'
       return refuse(new AskError('not_found', message))
     }
     const allow = known.map((route) => route.method).join(', ')

@@ -36,6 +36,18 @@ test.each<[string, () => unknown, string, string]>([
   ['a manifest that is no JSON', () => put('manifest.json', '{'), 'damaged_artifact', 'its start'],
   ['a manifest that is a list', () => put('manifest.json', '[]'), 'damaged_artifact', 'its start'],
   [
+    'one built for another onnxruntime',
+    () => editManifest((m) => Object.assign(m.versions, { onnxruntime: '1.19.2' })),
+    'other_onnxruntime',
+    'was built for 1.19.2. Build the checkpoint again',
+  ],
+  [
+    'a manifest that names a file elsewhere',
+    () => editManifest((m) => Object.assign(m.files[0]!, { path: '..' })),
+    'damaged_artifact',
+    'files.0.path',
+  ],
+  [
     'a manifest of another version',
     () => editManifest((m) => Object.assign(m, { format: 'glimpse-artifact/0' })),
     'damaged_artifact',

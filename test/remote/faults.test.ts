@@ -2,6 +2,7 @@
 // that says who has to act, after a bounded number of tries, and never leaves what a later start would take for a model.
 
 import { expect, test } from 'vitest'
+import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { FAULTS, type FaultName, loadOnce, TYPED } from './bad-days.ts'
 
 /** The first try and five more, of each of the three times a file with a wrong checksum is fetched. */
@@ -11,12 +12,17 @@ const all = Object.keys(FAULTS) as FaultName[]
 test.each<[string, FaultName[]]>([...all.map((kind): [string, FaultName[]] => [kind, [kind]]), ['all', all]])(
   'one request in five meets %s: the right model or a typed failure',
   async (_, kinds) => {
+    resetMetrics()
     for (let seed = 1; seed <= 5; seed++) {
       const day = await loadOnce(kinds, 0.2, seed)
       expect(['right', ...TYPED], `seed ${seed}`).toContain(day.outcome)
       expect(day.looksWhole, `seed ${seed}`).toBe(false)
       expect(day.mostTries, `seed ${seed}`).toBeLessThanOrEqual(MOST_TRIES)
     }
+    // What happened is seen by whoever watches: as tries, or, where none helps, as a fault.
+    const retries = await measured('glimpse_model_retries_total')
+    expect(retries + (await measured('glimpse_faults_total'))).toBeGreaterThan(0)
+    if (!kinds.includes('403')) expect(retries).toBeGreaterThan(0)
   },
 )
 
@@ -27,7 +33,9 @@ test.each<[FaultName, string]>([
   ['stall', 'model_unreachable'],
   ['403', 'bucket_refused'],
 ])('%s at every request ends as %s, soon', async (kind, code) => {
+  resetMetrics()
   const day = await loadOnce([kind], 1, 1, 20)
   expect(day.outcome).toBe(code)
+  expect(await measured('glimpse_faults_total', { code })).toBe(1)
   expect(day.requests).toBeLessThanOrEqual(6)
 })

@@ -7,6 +7,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isKnown } from '../../src/errors.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { type FetchOptions, fetchArtifact } from '../../src/remote/fetch.ts'
+import { createApp } from '../../src/serve/routes.ts'
+import { doubleEngine } from '../serve/double.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
 import { isSame } from './bad-days.ts'
 import { credentials, type Files, makeModel, PIECE_BYTES, upload, withManifest } from './model.ts'
@@ -156,7 +158,13 @@ describe('what is wrong is said, and nothing is left', () => {
     ],
   ])('%s', async (_, spoil, code, message) => {
     spoil()
-    await expect(fetched()).rejects.toMatchObject({ code, message: expect.stringContaining(message) })
+    // As `glimpse serve` starts: it listens, and is never ready.
+    const engine = fetched().then(() => doubleEngine())
+    const app = createApp(engine)
+    await expect(engine).rejects.toMatchObject({ code, message: expect.stringContaining(message) })
+    const ready = await app.fetch(new Request('http://localhost/readyz'))
+    expect(ready.status).toBe(503)
+    expect(await ready.json()).toMatchObject({ ready: false, reason: expect.stringContaining(message) })
     expect(await inCache()).toEqual([])
   })
 

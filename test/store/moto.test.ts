@@ -2,11 +2,19 @@
 // without which this is skipped. Its threads look and write in two steps: who wins a race is not asked of it.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
-import { afterAll, beforeAll, beforeEach, describe } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { fetchArtifact } from '../../src/remote/fetch.ts'
+import { pushArtifact } from '../../src/remote/push.ts'
+import { openUploads } from '../../src/serve/bucket-uploads.ts'
 import { openS3Store } from '../../src/store/s3.ts'
+import { isSame } from '../remote/bad-days.ts'
+import { makeModel, writeModel } from '../remote/model.ts'
 import { keepsItsPromises } from './conformance.ts'
 import { behavesLikeS3 } from './s3-conformance.ts'
 
@@ -60,6 +68,36 @@ describe.skipIf(!isThere)('before moto', () => {
   )
 
   behavesLikeS3(() => options, 'state', false)
+
+  test('a model is pushed in parts, and fetched as it was', async () => {
+    const room = await mkdtemp(join(tmpdir(), 'glimpse-moto-'))
+    const model = makeModel(1, { 'language.data': 200, 'vision.data': 2.5, 'vision.onnx': 0 })
+    const folder = join(room, 'artifact')
+    await writeModel(folder, model)
+    const streams = { count: 3, partBytes: 5 * 1024 * 1024 }
+    const place = 's3://state/models/v1'
+    await pushArtifact(folder, place, { client: options, streams })
+    expect((await pushArtifact(folder, place, { client: options, streams })).sentBytes).toBe(0)
+    const fetched = await fetchArtifact(place, { cacheFolder: join(room, 'cache'), client: options })
+    expect(await isSame(fetched, model)).toBe(true)
+    await expect(
+      fetchArtifact('s3://state/models/v2', { cacheFolder: room, client: options }),
+    ).rejects.toMatchObject({ code: 'no_artifact' })
+    await expect(
+      fetchArtifact('s3://nowhere/v2', { cacheFolder: room, client: options }),
+    ).rejects.toMatchObject({ code: 'no_bucket' })
+    await rm(room, { recursive: true, force: true })
+  })
+
+  test('a picture is uploaded to the address it was given, read and removed', async () => {
+    const uploads = openUploads('s3://state/uploads', options)
+    const { upload, url, method } = await uploads.offer(7)
+    await expect(uploads.read(upload)).rejects.toMatchObject({ code: 'upload_missing' })
+    expect((await fetch(url, { method, body: 'picture' })).status).toBe(200)
+    expect(Buffer.from(await uploads.read(upload)).toString()).toBe('picture')
+    await uploads.remove(upload)
+    await expect(uploads.read(upload)).rejects.toMatchObject({ code: 'upload_missing' })
+  })
 })
 
 function freePort(): Promise<number> {

@@ -1,0 +1,102 @@
+// Pictures too large for a request go to a bucket first: POST /v1/uploads gives an address that takes one picture of the
+// announced size for a quarter of an hour, and POST /v1/caption and /v1/answer take its id in place of the picture.
+//
+//   size -> {upload, url, method, headers, expires_at}      id -> bytes, then nothing: what was used is removed
+//
+// Here is what HTTP sees of it; bucket-uploads.ts keeps them.
+
+import { z } from 'zod'
+import { AskError } from '../errors.ts'
+import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+
+export interface Offer {
+  upload: string
+  url: string
+  method: 'PUT'
+  /** To be sent along: the address is signed for them. */
+  headers: Record<string, string>
+  /** ISO 8601: until then the address takes the picture, and asks take the id. */
+  expires_at: string
+}
+
+export interface Uploads {
+  /** Throws AskError `picture_too_large`, UpstreamError, SetupError. */
+  offer(sizeBytes: number): Promise<Offer>
+  /** Throws AskError `bad_upload`, `upload_missing`, `upload_expired`, `picture_too_large`. */
+  read(id: string): Promise<Uint8Array>
+  /** Never throws: what stays is removed by the bucket's rule. */
+  remove(id: string): Promise<void>
+}
+
+export const SETTING = 'GLIMPSE_UPLOADS'
+const MIB = 1024 * 1024
+const MAX_BODY_BYTES = 1024
+
+/** Eight digits of when it was given, in seconds, and 16 bytes that nobody guesses. */
+export const ID = /^([0-9a-f]{8})[0-9a-f]{32}$/
+
+const wanted = z.strictObject({ size_bytes: z.number().int().positive() })
+
+/** What POST /v1/uploads answers. */
+export async function offerUpload(request: Request, uploads: Uploads | undefined): Promise<Response> {
+  if (!uploads) throw notSetUp()
+  const offer = await uploads.offer(await sizeIn(request))
+  return Response.json(offer, { status: 201, headers: { 'cache-control': 'no-store' } })
+}
+
+/** The picture an ask names by `upload`, and how to forget it once it was used. */
+export async function readUpload(
+  id: unknown,
+  uploads: Uploads | undefined,
+): Promise<{ image: Uint8Array; forget: () => Promise<void> }> {
+  if (!uploads) throw notSetUp()
+  const checked = checkId(id)
+  return { image: await uploads.read(checked), forget: () => uploads.remove(checked) }
+}
+
+async function sizeIn(request: Request): Promise<number> {
+  const unreadable = () =>
+    new AskError(
+      'bad_json',
+      `Expected {"size_bytes": ...}, the size of the picture's file from 1 to ${MAX_PICTURE_BYTES}, as JSON.`,
+    )
+  if (Number(request.headers.get('content-length')) > MAX_BODY_BYTES) throw unreadable()
+  let text = ''
+  const decoder = new TextDecoder()
+  for await (const chunk of request.body ?? []) {
+    text += decoder.decode(chunk, { stream: true })
+    if (text.length > MAX_BODY_BYTES) throw unreadable()
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    throw unreadable()
+  }
+  const parsed = wanted.safeParse(json)
+  if (!parsed.success) throw unreadable()
+  return parsed.data.size_bytes
+}
+
+/** Throws AskError `bad_upload`. */
+export function checkId(id: unknown): string {
+  if (typeof id === 'string' && ID.test(id)) return id
+  throw new AskError(
+    'bad_upload',
+    'Expected upload to be the id that POST /v1/uploads gave but got something else.',
+  )
+}
+
+export function tooLarge(): AskError {
+  return new AskError(
+    'picture_too_large',
+    `Expected a picture of at most ${MAX_PICTURE_BYTES / MIB} MiB but got more. Send a smaller one.`,
+  )
+}
+
+function notSetUp(): AskError {
+  return new AskError(
+    'no_uploads',
+    `Expected the picture in the request: this server takes no uploads. The operator sets ${SETTING}=s3://bucket/prefix to have them.`,
+  )
+}

@@ -1,0 +1,224 @@
+// A picture too large for a request: an address for it, the picture sent there, an ask that names it, and nothing left.
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
+import { openUploads } from '../../src/serve/bucket-uploads.ts'
+import type { Problem } from '../../src/serve/problem.ts'
+import { createApp } from '../../src/serve/routes.ts'
+import type { Offer } from '../../src/serve/uploads.ts'
+import { credentials } from '../remote/model.ts'
+import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
+
+const MINUTE_MS = 60_000
+const UNKNOWN = '0'.repeat(40)
+let s3: S3Double
+let engine: Double
+let passedMs = 0
+const now = () => Date.now() + passedMs
+beforeEach(async () => {
+  s3 = await startS3Double('pictures')
+  s3.now = now
+  engine = doubleEngine()
+  passedMs = 0
+})
+afterEach(() => s3.close())
+
+function serve(place = 's3://pictures/uploads') {
+  const uploads = place === '' ? undefined : openUploads(place, { ...credentials(s3), maxAttempts: 1 }, now)
+  const app = createApp(engine, { report: () => {}, uploads })
+  const post = (path: string, body: unknown) =>
+    app.fetch(
+      new Request(`http://localhost${path}`, {
+        method: 'POST',
+        body: body instanceof FormData ? body : JSON.stringify(body),
+        ...(body instanceof FormData ? {} : { headers: { 'content-type': 'application/json' } }),
+      }),
+    )
+  return {
+    post,
+    offer: async (size = PNG.length) =>
+      (await (await post('/v1/uploads', { size_bytes: size })).json()) as Offer,
+  }
+}
+const send = (offer: Offer, bytes: Uint8Array = PNG) =>
+  fetch(offer.url, { method: offer.method, body: bytes as BodyInit })
+async function problem(response: Response): Promise<Problem['error'] & { status: number }> {
+  return { status: response.status, ...((await response.json()) as Problem).error }
+}
+
+test('sent to the address it gave, a picture is captioned by its id, once', async () => {
+  const { post, offer } = serve()
+  const given = await offer()
+  expect(given).toMatchObject({ method: 'PUT', headers: { 'content-length': String(PNG.length) } })
+  expect(Date.parse(given.expires_at) - now()).toBeGreaterThan(14 * MINUTE_MS)
+  expect((await send(given)).status).toBe(200)
+  expect([...s3.objects.keys()]).toEqual([`uploads/${given.upload}`])
+
+  const reply = await post('/v1/caption', { upload: given.upload })
+  expect(await reply.json()).toMatchObject({ text: CAPTION })
+  expect(Buffer.from(engine.asks[0]!.image!)).toEqual(Buffer.from(PNG))
+  expect(engine.asks[0]).not.toHaveProperty('upload')
+  expect(s3.objects.size).toBe(0)
+  expect(await problem(await post('/v1/caption', { upload: given.upload }))).toMatchObject({
+    status: 404,
+    code: 'upload_missing',
+    message: expect.stringContaining('used already'),
+  })
+})
+
+test('a question names it too, from JSON, from a form, and as a stream', async () => {
+  const { post, offer } = serve()
+  const question = 'What is it?'
+  for (const ask of [
+    (upload: string) => post('/v1/answer', { upload, question }),
+    (upload: string) => {
+      const form = new FormData()
+      form.append('upload', upload)
+      form.append('question', question)
+      return post('/v1/answer', form)
+    },
+    (upload: string) => post('/v1/answer', { upload, question, stream: true }),
+  ]) {
+    const given = await offer()
+    await send(given)
+    const response = await ask(given.upload)
+    expect(response.status).toBe(200)
+    expect(await response.text()).toContain('answer 1 to What is it?')
+    expect(s3.objects.size).toBe(0)
+  }
+})
+
+test('an ask that fails leaves it for another try', async () => {
+  const { post, offer } = serve()
+  const given = await offer()
+  await send(given)
+  engine.fail(new Error('a bug'))
+  expect((await post('/v1/caption', { upload: given.upload })).status).toBe(500)
+  engine.fail(undefined)
+  expect((await post('/v1/caption', { upload: given.upload })).status).toBe(200)
+})
+
+describe('refuses', () => {
+  test.each(['x', '', '../../etc/passwd', `${UNKNOWN}0`, UNKNOWN.replace('0', 'G'), 7])(
+    'the id %j: it was never given, and no key is made from it',
+    async (upload) => {
+      const { post } = serve()
+      const { status, code } = await problem(await post('/v1/caption', { upload }))
+      expect([status, code]).toEqual([400, typeof upload === 'string' ? 'bad_upload' : 'bad_field'])
+      expect(s3.asked).toEqual([])
+    },
+  )
+
+  test('an id of a time to come', async () => {
+    const { post } = serve()
+    expect(await problem(await post('/v1/caption', { upload: 'f'.repeat(40) }))).toMatchObject({
+      code: 'bad_upload',
+    })
+    expect(s3.asked).toEqual([])
+  })
+
+  test('one that was not sent yet', async () => {
+    const { post, offer } = serve()
+    expect(await problem(await post('/v1/caption', { upload: (await offer()).upload }))).toMatchObject({
+      status: 404,
+      code: 'upload_missing',
+      message: expect.stringContaining('not sent yet'),
+    })
+  })
+
+  test('one that is too old, and so does the address', async () => {
+    const { post, offer } = serve()
+    const given = await offer()
+    await send(given)
+    passedMs = 21 * MINUTE_MS
+    expect(await problem(await post('/v1/caption', { upload: given.upload }))).toMatchObject({
+      status: 410,
+      code: 'upload_expired',
+    })
+    expect((await send(given)).status).toBe(403)
+  })
+
+  test('more bytes at the address than were announced, and another key', async () => {
+    const { offer } = serve()
+    const given = await offer()
+    expect((await send(given, new Uint8Array(PNG.length + 1))).status).toBe(403)
+    const other = { ...given, url: given.url.replace(given.upload, UNKNOWN) }
+    expect((await send(other)).status).toBe(403)
+    expect(s3.objects.size).toBe(0)
+  })
+
+  test('to be sent more than a picture may have', async () => {
+    const { post } = serve()
+    const response = await post('/v1/uploads', { size_bytes: MAX_PICTURE_BYTES + 1 })
+    expect(await problem(response)).toMatchObject({ status: 413, code: 'picture_too_large' })
+  })
+
+  test('to read what grew larger in the bucket', async () => {
+    const { post, offer } = serve()
+    const { upload } = await offer()
+    s3.put(`uploads/${upload}`, new Uint8Array(MAX_PICTURE_BYTES + 1))
+    expect(await problem(await post('/v1/caption', { upload }))).toMatchObject({ code: 'picture_too_large' })
+    expect(s3.asked.filter((line) => line.startsWith('GET'))).toEqual([])
+  })
+
+  test.each([{}, { size_bytes: 0 }, { size_bytes: '7' }, { size_bytes: 7, key: 'mine' }, 'x'.repeat(3_000)])(
+    'to give an address for %j',
+    async (body) => {
+      const { post } = serve()
+      expect(await problem(await post('/v1/uploads', body))).toMatchObject({ status: 400, code: 'bad_json' })
+    },
+  )
+
+  test('a picture and an upload in one ask', async () => {
+    const { post, offer } = serve()
+    const body = { upload: (await offer()).upload, image: Buffer.from(PNG).toString('base64') }
+    expect(await problem(await post('/v1/caption', body))).toMatchObject({ code: 'bad_field' })
+  })
+
+  test('uploads where there is no bucket for them, and says how to have one', async () => {
+    const { post } = serve('')
+    for (const response of [
+      await post('/v1/uploads', { size_bytes: 7 }),
+      await post('/v1/caption', { upload: UNKNOWN }),
+    ]) {
+      expect(await problem(response)).toMatchObject({
+        status: 404,
+        code: 'no_uploads',
+        message: expect.stringContaining('GLIMPSE_UPLOADS=s3://bucket/prefix'),
+      })
+    }
+  })
+})
+
+test.each([
+  [403, 500, 'bucket_refused'],
+  [503, 502, 'uploads_failed'],
+])('a bucket that answers %i', async (from, status, code) => {
+  const { post, offer } = serve()
+  const given = await offer()
+  await send(given)
+  s3.fault(/./, from, 5)
+  expect(await problem(await post('/v1/caption', { upload: given.upload }))).toMatchObject({ status, code })
+})
+
+test('a picture that breaks off or is damaged on the way is not answered about', async () => {
+  const { post, offer } = serve()
+  for (const fault of [{ kind: 'reset', after: 10 }, { kind: 'flip' }] as const) {
+    const given = await offer()
+    await send(given)
+    s3.misbehave = (asked) => (asked.startsWith('GET') ? fault : undefined)
+    expect(await problem(await post('/v1/caption', { upload: given.upload }))).toMatchObject({
+      code: 'uploads_failed',
+    })
+  }
+  expect(engine.asks).toEqual([])
+})
+
+test('one that cannot be removed was answered about all the same', async () => {
+  const { post, offer } = serve()
+  const given = await offer()
+  await send(given)
+  s3.fault(/^DELETE/, 500, 5)
+  expect((await post('/v1/caption', { upload: given.upload })).status).toBe(200)
+})
