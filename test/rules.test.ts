@@ -25,7 +25,6 @@ const HOMES = {
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
   '@aws-sdk/client-s3': 'src/store/s3.ts',
-  '@aws-sdk/client-ssm': 'src/aws/secrets.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
 }
