@@ -46,11 +46,11 @@ async function main(): Promise<void> {
     pullCommand(),
     buildCommand(),
     serveCommand(),
-    doctorCommand(),
     manifestCommand(),
     evaluateCommand(),
     verifyCommand(),
     benchCommand(),
+    doctorCommand(),
   ]) {
     program.addCommand(command.showHelpAfterError(`See: npx glimpse ${command.name()} --help`))
   }
