@@ -41,6 +41,8 @@ import {
 
 const ROOT = join(import.meta.dirname, '..')
 const PORT = 18_080
+/** Others than the server's, which is started right after. */
+const FUNCTION_PORT = 18_081
 const RIE_PORT = 18_090
 const MIRROR = 'http://deb.debian.org/debian'
 const DEMO = 'models/demo'
@@ -367,8 +369,8 @@ async function proveFunction(rie: string, root: string, start: Start): Promise<v
   cpSync(rie, join(root, 'tmp/aws-lambda-rie'))
   const begun = performance.now()
   const env = {
-    AWS_LWA_PORT: String(PORT),
-    GLIMPSE_PORT: String(PORT),
+    AWS_LWA_PORT: String(FUNCTION_PORT),
+    GLIMPSE_PORT: String(FUNCTION_PORT),
     GLIMPSE_ALLOWED_HOSTS: '*',
     AWS_LAMBDA_FUNCTION_TIMEOUT: '60',
   }
@@ -409,7 +411,7 @@ async function proveFunction(rie: string, root: string, start: Start): Promise<v
     check('as a function, behind the adapter, the same', false, `${error}: ${said.slice(-600)}`)
   } finally {
     process.kill('SIGKILL')
-    await sleep(500)
+    await once(process, 'exit')
   }
 }
 
