@@ -380,10 +380,10 @@ async function proveFunction(rie: string, root: string, start: Start): Promise<v
     '--runtime-api-address',
     `127.0.0.1:${RIE_PORT + 1}`,
   ]
-  const process = start(['serve'], env, ['/tmp/aws-lambda-rie', ...addresses])
+  const emulator = start(['serve'], env, ['/tmp/aws-lambda-rie', ...addresses])
   let said = ''
-  process.stdout!.on('data', (chunk) => (said += chunk))
-  process.stderr!.on('data', (chunk) => (said += chunk))
+  emulator.stdout!.on('data', (chunk) => (said += chunk))
+  emulator.stderr!.on('data', (chunk) => (said += chunk))
   try {
     await until(begun, () => canConnect(RIE_PORT))
     const { expected, picture } = readmeExample()
@@ -410,8 +410,7 @@ async function proveFunction(rie: string, root: string, start: Start): Promise<v
   } catch (error) {
     check('as a function, behind the adapter, the same', false, `${error}: ${said.slice(-600)}`)
   } finally {
-    process.kill('SIGKILL')
-    await once(process, 'exit')
+    await killed(emulator)
   }
 }
 
@@ -436,7 +435,7 @@ async function prove(image: Image, last: Stage): Promise<void> {
   const start: Start = (words, env = {}, before = []) => {
     const within = assignments({ HOME: '/home/node', ...image.env, ...env })
     // Process 1 of its own, as in a container: signals it has no handler for are not delivered to it.
-    const args = ['--mount', '--pid', '--fork', '--kill-child', `--mount-proc=${join(root, 'proc')}`]
+    const args = ['--mount', '--pid', '--fork', `--mount-proc=${join(root, 'proc')}`]
     return spawn(
       'unshare',
       [
@@ -533,7 +532,7 @@ async function prove(image: Image, last: Stage): Promise<void> {
     const ms = Math.round(performance.now() - asked)
     check('SIGTERM ends it', result[0] === 0 && ms <= ENDS_WITHIN_MS, `code ${result[0]} after ${ms} ms`)
   } finally {
-    server.kill('SIGKILL')
+    await killed(server)
     if (checks.some(({ passed }) => passed === false)) process.stdout.write(`\nIt said:\n${said}\n`)
   }
 }
@@ -609,6 +608,14 @@ async function until(begun: number, holds: () => Promise<boolean>): Promise<numb
 function memoryOf(pid: number): number {
   const kb = Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))![1])
   return Math.round(kb / 1024) + childrenOf(pid).reduce((sum, child) => sum + memoryOf(child), 0)
+}
+
+/** Process 1 of the container, and with it all of them; that it changed its user has parted it from whoever started it. */
+async function killed(outer: ChildProcess): Promise<void> {
+  if (outer.exitCode !== null || outer.signalCode !== null) return
+  const gone = once(outer, 'exit')
+  for (const pid of childrenOf(outer.pid!)) process.kill(pid, 'SIGKILL')
+  await gone
 }
 
 function childrenOf(pid: number): number[] {
