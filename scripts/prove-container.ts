@@ -1,7 +1,11 @@
 // Executes the Dockerfile where there is no docker: each stage in a root of its own, each instruction a layer of an
 // overlay file system, and then the image's own ENTRYPOINT, as process 1 of its own, on a root that cannot be written.
 //
-//   npx tsx scripts/prove-container.ts [folder to work in]
+//   npx tsx scripts/prove-container.ts [--work <folder>] [--adapter <file> [--rie <file>]]
+//
+// --adapter: a lambda-adapter built here (`cargo install lambda_web_adapter`), in place of the image that has it.
+// --rie: AWS's emulator of Lambda (`go install github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie@latest`);
+// with both the image is also run as a function.
 //
 // Needs root on a Linux with overlayfs, debootstrap, and a network: Debian's mirror and the npm registry, which is the
 // one that npm uses on this machine. Debian bookworm by debootstrap, Node of the image's version and npm of its line
@@ -22,6 +26,7 @@ import {
 import { connect } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
 import {
   execForm,
   expand,
@@ -36,6 +41,9 @@ import {
 
 const ROOT = join(import.meta.dirname, '..')
 const PORT = 18_080
+/** Others than the server's, which is started right after. */
+const FUNCTION_PORT = 18_081
+const RIE_PORT = 18_090
 const MIRROR = 'http://deb.debian.org/debian'
 const DEMO = 'models/demo'
 const READY_WITHIN_MS = 120_000
@@ -64,7 +72,14 @@ interface Image {
   made: { what: string; layer: string }[]
 }
 
-const work = resolve(process.argv[2] ?? '/tmp/glimpse-container')
+const { values: options } = parseArgs({
+  options: {
+    work: { type: 'string', default: '/tmp/glimpse-container' },
+    adapter: { type: 'string' },
+    rie: { type: 'string' },
+  },
+})
+const work = resolve(options.work)
 const checks: { what: string; passed: boolean | 'skipped'; found: string }[] = []
 const check = (what: string, passed: boolean | 'skipped', found: string) => {
   checks.push({ what, passed, found })
@@ -85,7 +100,12 @@ async function main(): Promise<void> {
   const images = new Map<string, Image>()
   for (const stage of stagesFor(file)) {
     process.stdout.write(`\n--- stage ${stage.name}, from ${stage.base}\n`)
-    const from = stage.base === file.args.NODE_IMAGE ? base : images.get(stage.base)
+    const from =
+      stage.base === file.args.NODE_IMAGE
+        ? base
+        : stage.base === file.args.ADAPTER_IMAGE && options.adapter
+          ? adapterImage(options.adapter)
+          : images.get(stage.base)
     if (!from && stage.base !== 'scratch') {
       check(
         `stage ${stage.name}`,
@@ -160,6 +180,10 @@ function nodeImage(name: string): Image {
   return layered(image, 'the user node', (root) => {
     sh('chroot', [root, 'useradd', '--uid', '1000', '--create-home', '--shell', '/bin/bash', 'node'])
   })
+}
+
+function adapterImage(path: string): Image {
+  return layered(empty(), 'the adapter built here', (root) => cpSync(path, join(root, 'lambda-adapter')))
 }
 
 function build(stage: Stage, from: Image, images: Map<string, Image>, args: Record<string, string>): Image {
@@ -333,6 +357,63 @@ function unmount(at: string): void {
   mounted.splice(mounted.lastIndexOf(at), 1)
 }
 
+/** Runs the image's entry point in the image; `before` it stands what starts it. */
+type Start = (
+  words: readonly string[],
+  env?: Record<string, string>,
+  before?: readonly string[],
+) => ChildProcess
+
+/** The image as a function: AWS's emulator starts the extension and the entry point, and hands out one event. */
+async function proveFunction(rie: string, root: string, start: Start): Promise<void> {
+  cpSync(rie, join(root, 'tmp/aws-lambda-rie'))
+  const begun = performance.now()
+  const env = {
+    AWS_LWA_PORT: String(FUNCTION_PORT),
+    GLIMPSE_PORT: String(FUNCTION_PORT),
+    GLIMPSE_ALLOWED_HOSTS: '*',
+    AWS_LAMBDA_FUNCTION_TIMEOUT: '60',
+  }
+  const addresses = [
+    '--runtime-interface-emulator-address',
+    `127.0.0.1:${RIE_PORT}`,
+    '--runtime-api-address',
+    `127.0.0.1:${RIE_PORT + 1}`,
+  ]
+  const emulator = start(['serve'], env, ['/tmp/aws-lambda-rie', ...addresses])
+  let said = ''
+  emulator.stdout!.on('data', (chunk) => (said += chunk))
+  emulator.stderr!.on('data', (chunk) => (said += chunk))
+  try {
+    await until(begun, () => canConnect(RIE_PORT))
+    const { expected, picture } = readmeExample()
+    const event = {
+      version: '2.0',
+      rawPath: '/v1/caption',
+      rawQueryString: '',
+      headers: { host: 'abc.lambda-url.eu-west-1.on.aws', 'content-type': 'image/png' },
+      requestContext: {
+        http: { method: 'POST', path: '/v1/caption', protocol: 'HTTP/1.1', sourceIp: '203.0.113.1' },
+      },
+      body: readFileSync(join(ROOT, picture)).toString('base64'),
+      isBase64Encoded: true,
+    }
+    const url = `http://127.0.0.1:${RIE_PORT}/2015-03-31/functions/function/invocations`
+    const response = await fetch(url, { method: 'POST', body: JSON.stringify(event) })
+    const { statusCode, body } = (await response.json()) as { statusCode: number; body: string }
+    const text = statusCode === 200 ? (JSON.parse(body) as { text: string }).text : `${statusCode} ${body}`
+    check(
+      'as a function, behind the adapter, the same',
+      text === expected,
+      `${text}, ${Math.round(performance.now() - begun)} ms after a cold start`,
+    )
+  } catch (error) {
+    check('as a function, behind the adapter, the same', false, `${error}: ${said.slice(-600)}`)
+  } finally {
+    await killed(emulator)
+  }
+}
+
 async function prove(image: Image, last: Stage): Promise<void> {
   const of = (name: string) => last.instructions.find((instruction) => instruction.name === name)!
   const entry = execForm(of('ENTRYPOINT').text)!
@@ -351,10 +432,10 @@ async function prove(image: Image, last: Stage): Promise<void> {
     mounted.push(join(root, at))
   }
   bind('/dev', join(root, 'dev'))
-  const start = (words: readonly string[], env: Record<string, string> = {}): ChildProcess => {
+  const start: Start = (words, env = {}, before = []) => {
     const within = assignments({ HOME: '/home/node', ...image.env, ...env })
     // Process 1 of its own, as in a container: signals it has no handler for are not delivered to it.
-    const args = ['--mount', '--pid', '--fork', '--kill-child', `--mount-proc=${join(root, 'proc')}`]
+    const args = ['--mount', '--pid', '--fork', `--mount-proc=${join(root, 'proc')}`]
     return spawn(
       'unshare',
       [
@@ -367,6 +448,7 @@ async function prove(image: Image, last: Stage): Promise<void> {
         '--chdir',
         image.folder,
         ...within,
+        ...before,
         ...entry,
         ...words,
       ],
@@ -395,13 +477,15 @@ async function prove(image: Image, last: Stage): Promise<void> {
   const doctor = await ended(start(['doctor', '--json'], { GLIMPSE_PORT: String(PORT) }))
   check('docker run IMAGE doctor', doctor.code === 0, summary(doctor.out) || doctor.err.trim().slice(0, 200))
 
+  if (options.adapter && options.rie) await proveFunction(options.rie, root, start)
+
   const begun = performance.now()
   const server = start(command, { PORT: String(PORT), GLIMPSE_PORT: String(PORT) })
   let said = ''
   server.stdout!.on('data', (chunk) => (said += chunk))
   server.stderr!.on('data', (chunk) => (said += chunk))
   try {
-    const portMs = await until(begun, canConnect)
+    const portMs = await until(begun, () => canConnect())
     check('the port is open', portMs !== undefined, `${portMs} ms after the start`)
     check('GET /healthz', (await statusOf('/healthz')) === 200, `${await statusOf('/healthz')}`)
     const readyMs = await until(begun, async () => (await statusOf('/readyz')) === 200)
@@ -448,7 +532,7 @@ async function prove(image: Image, last: Stage): Promise<void> {
     const ms = Math.round(performance.now() - asked)
     check('SIGTERM ends it', result[0] === 0 && ms <= ENDS_WITHIN_MS, `code ${result[0]} after ${ms} ms`)
   } finally {
-    server.kill('SIGKILL')
+    await killed(server)
     if (checks.some(({ passed }) => passed === false)) process.stdout.write(`\nIt said:\n${said}\n`)
   }
 }
@@ -526,6 +610,14 @@ function memoryOf(pid: number): number {
   return Math.round(kb / 1024) + childrenOf(pid).reduce((sum, child) => sum + memoryOf(child), 0)
 }
 
+/** Process 1 of the container, and with it all of them; that it changed its user has parted it from whoever started it. */
+async function killed(outer: ChildProcess): Promise<void> {
+  if (outer.exitCode !== null || outer.signalCode !== null) return
+  const gone = once(outer, 'exit')
+  for (const pid of childrenOf(outer.pid!)) process.kill(pid, 'SIGKILL')
+  await gone
+}
+
 function childrenOf(pid: number): number[] {
   const tasks = readdirSync(`/proc/${pid}/task`)
   const text = tasks.map((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8')).join(' ')
@@ -553,9 +645,9 @@ function caption(path: string): Promise<Response> {
   return fetch(`http://127.0.0.1:${PORT}/v1/caption`, { method: 'POST', body })
 }
 
-function canConnect(): Promise<boolean> {
+function canConnect(port = PORT): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(PORT, '127.0.0.1')
+    const socket = connect(port, '127.0.0.1')
     socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
     socket.once('connect', () => socket.destroy())
   })

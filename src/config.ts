@@ -6,6 +6,13 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { SetupError } from './errors.ts'
 
+// onnxruntime 1.30 tells Microsoft of the sessions it opens (mobile.events.data.microsoft.com), unless this is set
+// before it is loaded. Nothing leaves from here that nobody asked for.
+process.env.ORT_DISABLE_TELEMETRY ||= '1'
+
+/** Where settings come from, for whoever looks at them name by name. */
+export const ENVIRONMENT: Readonly<Record<string, string | undefined>> = process.env
+
 export interface Setting<T> {
   env: string
   what: string
@@ -263,9 +270,6 @@ export type Config = {
   [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never
 }
 
-/** Where settings come from: for whoever adds to it, or looks at it name by name. */
-export const ENVIRONMENT: Readonly<Record<string, string | undefined>> = process.env
-
 /** `more`: settings from elsewhere, such as secrets, that stand over the environment's. Throws SetupError `bad_settings`. */
 export function readConfig(
   here: Record<string, string | undefined> = process.env,
@@ -317,7 +321,3 @@ export function secretsOf(config: Config): string[] {
     .map((name) => String(config[name]))
     .filter((value) => value !== '')
 }
-
-// onnxruntime 1.30 tells Microsoft of the sessions it opens (mobile.events.data.microsoft.com), unless this is set
-// before it is loaded. Nothing leaves from here that nobody asked for.
-process.env.ORT_DISABLE_TELEMETRY ||= '1'

@@ -53,11 +53,11 @@ async function main(): Promise<void> {
     serveCommand(),
     listenCommand(),
     workCommand(),
-    doctorCommand(),
     manifestCommand(),
     evaluateCommand(),
     verifyCommand(),
     benchCommand(),
+    doctorCommand(),
   ]) {
     program.addCommand(command.showHelpAfterError(`See: npx glimpse ${command.name()} --help`))
   }

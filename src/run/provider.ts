@@ -48,7 +48,7 @@ function whyNoCuda(message: string): string {
     return 'no GPU is visible here. Give the container one: docker run --gpus all.'
   }
   if (!existsSync(join(libraries(), 'libonnxruntime_providers_cuda.so'))) {
-    return "onnxruntime's CUDA libraries are not installed. Install them: npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12 --ignore-scripts=false."
+    return "onnxruntime's CUDA libraries are not installed. Install them: npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12."
   }
   if (/load shared library|cannot open shared object/i.test(message)) {
     return 'CUDA 12 or cuDNN 9 cannot be loaded. Install both, or start from an image that has them (nvidia/cuda:12-cudnn-runtime).'

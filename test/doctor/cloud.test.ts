@@ -21,6 +21,15 @@ describe('secrets', () => {
     expect(values).toEqual({ SLACK_BOT_TOKEN: 'xoxb-1-abcdef' })
   })
 
+  test('that this role may not read hide none that it may', async () => {
+    const read = async (_: string, [name]: readonly string[]) => {
+      if (name !== 'DISCORD_TOKEN') throw new SetupError('no_secrets', 'AccessDeniedException')
+      return { DISCORD_TOKEN: 'abcdef' }
+    }
+    const { finding, values } = await lookAtSecrets('/glimpse/prod', read)
+    expect([finding.status, values]).toEqual(['ok', { DISCORD_TOKEN: 'abcdef' }])
+  })
+
   test('that are not there are warned of, that may not be read fail, unset are skipped', async () => {
     expect((await lookAtSecrets('/glimpse/prod', async () => ({}))).finding.status).toBe('warn')
     const refused = async () => {

@@ -1,0 +1,76 @@
+// The runbook names what there is: every metric, every alarm, and only commands, files and settings that exist.
+
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { SETTINGS } from '../../src/config.ts'
+import { metricsText, resetMetrics } from '../../src/observe/metrics.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+const DOCS = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'))
+const RUNBOOK = read('docs/operate.md')
+const RULES = read('deploy/alerts.yml')
+
+async function metrics(): Promise<string[]> {
+  resetMetrics()
+  return [...(await metricsText()).text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name!)
+}
+
+test('it names every metric', async () => {
+  const names = await metrics()
+  expect(names.length).toBeGreaterThan(10)
+  expect(names.filter((name) => !RUNBOOK.includes(`\`${name}\``))).toEqual([])
+})
+
+test('rules for Prometheus ask for metrics there are, and each has its row', async () => {
+  const asked = new Set([...RULES.matchAll(/glimpse_[a-z_]+/g)].map(([name]) => name))
+  const names = await metrics()
+  expect([...asked].filter((name) => !names.includes(name))).toEqual([])
+  const alerts = [...RULES.matchAll(/alert: (\w+)/g)].map(([, name]) => name!)
+  expect(alerts.length).toBeGreaterThan(4)
+  expect(alerts.filter((name) => !RUNBOOK.includes(`\`${name}\``))).toEqual([])
+})
+
+/** Where CloudWatch's alarms are. */
+const TEMPLATES = ['deploy/watch.yml', 'deploy/gpu-sagemaker.yml']
+test.skipIf(TEMPLATES.some((path) => !existsSync(join(ROOT, path))))('every alarm on AWS has its row', () => {
+  const alarms = TEMPLATES.flatMap((path) => [
+    ...read(path).matchAll(/^ {2,4}(\w+):\n +Type: AWS::CloudWatch::Alarm/gm),
+  ]).map(([, name]) => name!)
+  expect(alarms.length).toBeGreaterThan(9)
+  expect(alarms.filter((name) => !RUNBOOK.includes(`\`${name}\``))).toEqual([])
+})
+
+test.each(DOCS)('every command in %s exists', (name) => {
+  const help = execFileSync(process.execPath, [join(ROOT, 'dist/cli/main.js'), '--help'], {
+    encoding: 'utf8',
+  })
+  const commands = [...read(`docs/${name}`).matchAll(/npx glimpse (\w+)/g)].map(([, command]) => command!)
+  expect(commands.filter((command) => !help.includes(`\n  ${command} `))).toEqual([])
+})
+
+test.each(DOCS)('every file that %s links to is there', (name) => {
+  const links = [...read(`docs/${name}`).matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)].map(([, link]) => link!)
+  const local = links.filter((link) => !link.startsWith('https://'))
+  expect(local.filter((link) => !existsSync(join(ROOT, 'docs', link)))).toEqual([])
+})
+
+test.each(DOCS)('every place that %s points to within itself is there', (name) => {
+  const text = read(`docs/${name}`)
+  const places = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+    title!
+      .toLowerCase()
+      .replace(/[^\w -]/g, '')
+      .replaceAll(' ', '-'),
+  )
+  const wanted = [...text.matchAll(/\]\(#([^)]+)\)/g)].map(([, place]) => place!)
+  expect(wanted.filter((place) => !places.includes(place))).toEqual([])
+})
+
+test.each(DOCS)('every setting that %s names is one', (name) => {
+  const known = new Set<string>(Object.values(SETTINGS).map(({ env }) => env))
+  const named = [...read(`docs/${name}`).matchAll(/\bGLIMPSE_[A-Z_]+/g)].map(([setting]) => setting)
+  expect(named.filter((setting) => !known.has(setting))).toEqual([])
+})
