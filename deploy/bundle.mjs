@@ -11,6 +11,10 @@ import { build } from 'esbuild'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = join(ROOT, 'dist/lambda')
 const HANDLERS = ['http', 'slack', 'discord', 'answer']
+/** What the engine starts, in a thread or a process: it looks for these beside the file that it is in itself. */
+export const BESIDE = ['thread', 'child', 'orphan'].filter((name) =>
+  existsSync(join(ROOT, `src/job/${name}.ts`)),
+)
 
 /** In layers/build.mjs. */
 const IN_LAYERS = /^(onnxruntime-node|sharp)$/
@@ -61,8 +65,7 @@ export async function bundle() {
     absWorkingDir: ROOT,
     entryPoints: {
       ...Object.fromEntries(HANDLERS.map((name) => [name, `handlers/${name}.ts`])),
-      // Beside the handlers, where src/job/engine.ts looks for it.
-      thread: 'src/job/thread.ts',
+      ...Object.fromEntries(BESIDE.map((name) => [name, `src/job/${name}.ts`])),
     },
     outdir: OUT,
     bundle: true,

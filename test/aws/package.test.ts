@@ -65,10 +65,13 @@ describe.each(PLACES)('gpu: %s', (gpu) => {
   test('packs into each function its own files, and into the layers what runs on Linux', async () => {
     const packed = (name: string) => namesIn(join(packaged.folder, `${name}.zip`))
     const common = ['dist/package.json']
-    expect(await packed('http')).toEqual(['dist/lambda/http.js', 'dist/lambda/thread.js', ...common])
+    const { BESIDE } = (await import(join(ROOT, 'deploy/bundle.mjs'))) as { BESIDE: string[] }
+    const withModel = (name: string) => [name, ...BESIDE].map((each) => `dist/lambda/${each}.js`).sort()
+    expect(BESIDE.length).toBeGreaterThan(0)
+    expect(await packed('http')).toEqual([...withModel('http'), ...common])
     expect(await packed('slack')).toEqual(['dist/lambda/slack.js', ...common])
     expect(await packed('discord')).toEqual(['dist/lambda/discord.js', ...common])
-    expect(await packed('answer')).toEqual(['dist/lambda/answer.js', 'dist/lambda/thread.js', ...common])
+    expect(await packed('answer')).toEqual([...withModel('answer'), ...common])
     const native = (await packed('onnxruntime')).filter((name) => /\.(so|node|dll|dylib)/.test(name))
     const bin = 'nodejs/node_modules/onnxruntime-node/bin/napi-v6/linux/x64'
     expect(native).toEqual([`${bin}/libonnxruntime.so.1`, `${bin}/onnxruntime_binding.node`])
