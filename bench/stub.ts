@@ -1,6 +1,8 @@
 // A server process with an engine that takes a known time and no work, for the benches of serving: they start it with
-// fork(), so that the load is made elsewhere. Messages: in `memory`, out `port`, `memory` (bytes), `started` (ids).
+// fork(), so that the load is made elsewhere. Messages: in `memory`, out `port`, `memory` (bytes), `seen` (ids).
 
+import diagnostics from 'node:diagnostics_channel'
+import type { IncomingMessage } from 'node:http'
 import { BusyError } from '../src/errors.ts'
 import type { Engine } from '../src/job/engine.ts'
 import { logAs } from '../src/observe/log.ts'
@@ -20,7 +22,12 @@ export interface StubOptions {
 const MARGINAL = 0.62
 
 const options = JSON.parse(process.argv[2]!) as StubOptions
-const started: string[] = []
+/** Of every request that Node read, whatever became of it. */
+const seen: string[] = []
+diagnostics.subscribe('http.server.request.start', (message) => {
+  const { request } = message as { request: IncomingMessage }
+  seen.push(String(request.headers['x-request-id']))
+})
 
 function stub({ serviceMs, batch }: StubOptions): Engine {
   const waiting: (() => void)[] = []
@@ -46,7 +53,6 @@ function stub({ serviceMs, batch }: StubOptions): Engine {
     ready: true,
     answer: ({ question = '' }, { signal } = {}) =>
       new Promise((resolve, reject) => {
-        started.push(question)
         const timings_ms = {
           queue: 0,
           image: 0,
@@ -78,10 +84,11 @@ const { maxQueue, batch, token } = options
 const server = await startServer(stub(options), { port: 0, maxQueue, atOnce: batch, token })
 stopOnSignals(async () => {
   await server.close()
-  process.send!({ started })
+  process.send!({ seen })
 })
 process.on('message', () => {
   globalThis.gc?.()
   process.send!({ memory: process.memoryUsage().rss })
 })
+process.on('disconnect', () => process.exit())
 process.send!({ port: server.port })

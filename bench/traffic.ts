@@ -10,17 +10,19 @@ export interface Outcome {
   status: number
   ms: number
   retryAfter?: string
+  /** How long it waited for its turn, as the server tells (Server-Timing). */
+  queueMs: number
   /** Of a broken connection: ECONNREFUSED, ECONNRESET. */
   code?: string
-  question: string
+  id: string
 }
 
 export interface Stub {
   port: number
   /** Resident bytes after a garbage collection. */
   memory(): Promise<number>
-  /** Sends SIGTERM; how it ended, and the questions its engine was asked. */
-  stop(): Promise<{ code: number | null; ms: number; started: string[] }>
+  /** Sends SIGTERM; how it ended, and the ids of all requests it saw. */
+  stop(): Promise<{ code: number | null; ms: number; seen: string[] }>
 }
 
 export async function startStub(options: StubOptions): Promise<Stub> {
@@ -46,11 +48,11 @@ export async function startStub(options: StubOptions): Promise<Stub> {
     },
     async stop() {
       const begun = performance.now()
-      const started = heard<string[]>('started')
+      const seen = heard<string[]>('seen')
       const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
       child.kill('SIGTERM')
       const code = await exited
-      return { code, ms: performance.now() - begun, started: await started }
+      return { code, ms: performance.now() - begun, seen: await seen }
     },
   }
 }
@@ -60,9 +62,8 @@ let count = 0
 
 /** One ask about the smallest picture; never throws. */
 export function ask(port: number, headers: Record<string, string> = {}): Promise<Outcome> {
-  const question = `question ${++count}`
-  const body = JSON.stringify({ image: Buffer.from(PNG).toString('base64'), question })
-  return send(port, 'POST', '/v1/answer', { 'content-type': 'application/json', ...headers }, body, question)
+  const body = JSON.stringify({ image: Buffer.from(PNG).toString('base64'), question: 'What is it?' })
+  return send(port, 'POST', '/v1/answer', { 'content-type': 'application/json', ...headers }, body)
 }
 
 export function send(
@@ -71,14 +72,20 @@ export function send(
   path: string,
   headers: Record<string, string> = {},
   body = '',
-  question = '',
 ): Promise<Outcome> {
   const begun = performance.now()
+  const id = `bench-${++count}`
   return new Promise((resolve) => {
     const length = { 'content-length': String(Buffer.byteLength(body)) }
-    const sending = request({ port, agent, method, path, headers: { ...headers, ...length } })
+    const sending = request({
+      port,
+      agent,
+      method,
+      path,
+      headers: { ...headers, ...length, 'x-request-id': id },
+    })
     const broke = (error: NodeJS.ErrnoException) =>
-      resolve({ status: 0, ms: performance.now() - begun, code: error.code, question })
+      resolve({ status: 0, ms: performance.now() - begun, queueMs: 0, code: error.code, id })
     sending.on('error', broke)
     sending.on('response', (response) => {
       response.resume()
@@ -87,8 +94,9 @@ export function send(
         resolve({
           status: response.statusCode!,
           ms: performance.now() - begun,
+          queueMs: Number(/queue;dur=([\d.]+)/.exec(String(response.headers['server-timing']))?.[1] ?? 0),
           retryAfter: response.headers['retry-after'],
-          question,
+          id,
         }),
       )
     })

@@ -11,6 +11,10 @@ import { build } from 'esbuild'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = join(ROOT, 'dist/lambda')
 const HANDLERS = ['http', 'slack', 'discord', 'answer']
+/** What the engine starts, in a thread or a process: it looks for these beside the file that it is in itself. */
+export const BESIDE = ['thread', 'child', 'orphan'].filter((name) =>
+  existsSync(join(ROOT, `src/job/${name}.ts`)),
+)
 
 /** In layers/build.mjs. */
 const IN_LAYERS = /^(onnxruntime-node|sharp)$/
@@ -38,14 +42,30 @@ const requireFromLayers = {
   },
 }
 
+/** What discord.js hands on of its parts. No function keeps a connection open, and all of it takes a second to start. */
+const PARTS_OF_DISCORD = `
+export { DiscordAPIError, RateLimitError, REST } from '@discordjs/rest'
+export { escapeMarkdown } from '@discordjs/formatters'
+export { Routes } from 'discord-api-types/v10'
+`
+const discordWithoutGateway = {
+  name: 'discord.js without its gateway',
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /^discord\.js$/ }, ({ path }) => ({ path, namespace: 'parts' }))
+    esbuild.onLoad({ filter: /.*/, namespace: 'parts' }, () => ({
+      contents: PARTS_OF_DISCORD,
+      resolveDir: ROOT,
+    }))
+  },
+}
+
 /** Writes what has changed, each file whole: somebody may be packaging at the same time. @returns the bytes of all files */
 export async function bundle() {
   const { outputFiles } = await build({
     absWorkingDir: ROOT,
     entryPoints: {
       ...Object.fromEntries(HANDLERS.map((name) => [name, `handlers/${name}.ts`])),
-      // Beside the handlers, where src/job/engine.ts looks for it.
-      thread: 'src/job/thread.ts',
+      ...Object.fromEntries(BESIDE.map((name) => [name, `src/job/${name}.ts`])),
     },
     outdir: OUT,
     bundle: true,
@@ -58,7 +78,7 @@ export async function bundle() {
     keepNames: true,
     legalComments: 'none',
     external: OPTIONAL,
-    plugins: [requireFromLayers],
+    plugins: [requireFromLayers, discordWithoutGateway],
     banner: { js: FOR_COMMON_JS },
     logLevel: 'warning',
   })

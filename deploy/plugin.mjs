@@ -4,7 +4,13 @@
 import { buildLayers, checkSizes } from '../layers/build.mjs'
 import { bundle } from './bundle.mjs'
 
-const PLACEHOLDER = /^0{12}\./
+const PLACEHOLDERS = {
+  '000000000000.dkr.ecr.':
+    'container image (--param image=<account>.dkr.ecr.<region>.amazonaws.com/glimpse@sha256:...)',
+  'https://glimpse.example.com': 'address of the container (--param engineUrl=https://...)',
+  'subnet-00000000': 'subnets (--param subnets=subnet-...,subnet-...)',
+  'sg-00000000': 'security groups (--param securityGroups=sg-...)',
+}
 const OURS = /^(GLIMPSE|SLACK|DISCORD)_/
 const ARCHITECTURES = { x86_64: 'x64', arm64: 'arm64' }
 
@@ -16,7 +22,7 @@ export default class GlimpsePlugin {
       // `serverless offline`, and `serverless offline start`.
       'before:offline:start': () => this.prepareHere(),
       'before:offline:start:init': () => this.prepareHere(),
-      'before:deploy:deploy': () => this.checkImage(),
+      'before:deploy:deploy': () => this.checkPlaceholders(),
     }
   }
 
@@ -52,11 +58,13 @@ export default class GlimpsePlugin {
     }
   }
 
-  checkImage() {
-    const { image } = this.serverless.service.custom
-    if (!PLACEHOLDER.test(image)) return
+  /** @throws Error for a template that still has what stands in serverless.yml for want of yours. */
+  checkPlaceholders() {
+    const template = JSON.stringify(this.serverless.service.provider.compiledCloudFormationTemplate)
+    const [found] = Object.entries(PLACEHOLDERS).filter(([text]) => template.includes(text))
+    if (!found) return
     throw new Error(
-      "Expected the model's container image but got a placeholder. Push the image to ECR, then: --param image=<account>.dkr.ecr.<region>.amazonaws.com/glimpse@sha256:<digest>, or --param gpu=embedded for the model in the box.",
+      `Expected your own ${found[1]} but got the placeholder ${found[0]}. Give it, or take --param gpu=embedded, which needs none; see docs/deploy.md.`,
     )
   }
 }

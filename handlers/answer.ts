@@ -5,8 +5,13 @@ import { openAnswer } from '../src/aws/answer.ts'
 import { invoked, opened } from '../src/aws/start.ts'
 import { handleBatch } from '../src/queue/batch.ts'
 
-const work = opened(openAnswer)
+const answering = opened(openAnswer)
 
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  return await invoked(context, async () => await handleBatch(event, await work()))
+  return await invoked(context, async () => {
+    const { work, hasten } = await answering()
+    const response = await handleBatch(event, work)
+    await hasten(event, response)
+    return response
+  })
 }

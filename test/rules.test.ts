@@ -26,7 +26,6 @@ const HOMES = {
   protobufjs: 'src/onnx/proto.ts',
   '@aws-sdk/client-ssm': 'src/aws/secrets.ts',
   '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
-  '@aws-sdk/client-sqs': 'src/queue/sqs.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
   pino: 'src/observe/log.ts',
@@ -43,7 +42,13 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache', 'aws-lambda']
 test('every other library is one of the few that edges share', () => {
   const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
-  const libraries = ['@slack/bolt', 'discord.js', '@opentelemetry/api', '@aws-sdk/client-s3']
+  const libraries = [
+    '@slack/bolt',
+    'discord.js',
+    '@opentelemetry/api',
+    '@aws-sdk/client-s3',
+    '@aws-sdk/client-sqs',
+  ]
   const known = [...Object.keys(HOMES), ...SHARED, ...libraries]
   expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
 })
@@ -57,9 +62,14 @@ test.each([
   expect([...new Set(users)]).toEqual([home])
 })
 
-test('objects in S3 are handled only where their place is: a store of values, and what SageMaker takes', () => {
-  const users = IMPORTS.filter(({ to }) => to === '@aws-sdk/client-s3').map(({ from }) => from)
-  expect([...new Set(users)].sort()).toEqual(['src/remote/objects.ts', 'src/store/s3.ts'])
+test.each([
+  // A store of values; what SageMaker takes and leaves.
+  ['@aws-sdk/client-s3', ['src/remote/objects.ts', 'src/store/s3.ts']],
+  // The queue; what a function gives back to it.
+  ['@aws-sdk/client-sqs', ['src/aws/again.ts', 'src/queue/sqs.ts']],
+])('%s is imported only in %s', (library, homes) => {
+  const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => from)
+  expect([...new Set(users)].sort()).toEqual(homes)
 })
 
 test('the core of the chat knows no platform', () => {

@@ -11,13 +11,19 @@ import type { Work } from '../queue/queue.ts'
 import { slackPlatform } from '../slack/platform.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
+import { type Hasten, openHasten } from './again.ts'
 import { openEngine } from './engine.ts'
 import { openConfig, report } from './start.ts'
 
 const HOUR_MS = 3_600_000
 
+export interface Answering {
+  work: Work
+  hasten: Hasten
+}
+
 /** @throws SetupError */
-export async function openAnswer(): Promise<Work> {
+export async function openAnswer(): Promise<Answering> {
   const config = await openConfig(['SLACK_BOT_TOKEN', 'DISCORD_TOKEN', 'GLIMPSE_API_TOKEN'])
   const slack = slackSettings(config)
   const discord = discordSettings(config)
@@ -38,5 +44,5 @@ export async function openAnswer(): Promise<Work> {
     keepMs: config.keepHours * HOUR_MS,
     report,
   })
-  return answering(desk)
+  return { work: answering(desk), hasten: openHasten(config.queue) }
 }

@@ -22,6 +22,7 @@ export async function openConfig(names?: readonly string[]): Promise<Config> {
   const { secrets: path } = readConfig()
   const config = readConfig(undefined, path === '' ? {} : await secretsBelow(path, names))
   keepSecret(secretsOf(config))
+  writesMetrics = config.metrics === 'emf'
   logAs(config.logFormat)
   return config
 }
@@ -30,10 +31,20 @@ async function secretsBelow(path: string, names?: readonly string[]): Promise<Re
   // Only here: the SDK takes a while to load.
   const { readSecrets } = await import('./secrets.ts')
   if (names) return await readSecrets(path, names)
-  const tries = await Promise.allSettled(SECRET_NAMES.map((name) => readSecrets(path, [name])))
-  const found = tries.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
-  if (found.length === 0) throw tries.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))[0]
+  const refusals: unknown[] = []
+  const read = (name: string) =>
+    readSecrets(path, [name]).catch((error: unknown) => {
+      if (!isForbidden(error)) throw error
+      refusals.push(error)
+      return {}
+    })
+  const found = await Promise.all(SECRET_NAMES.map(read))
+  if (refusals.length === SECRET_NAMES.length) throw refusals[0]
   return Object.assign({}, ...found)
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof Error && (error.cause as Error | undefined)?.name === 'AccessDeniedException'
 }
 
 /** Opens now, while Lambda gives a start a whole processor; what failed is opened again by the next one who asks. */
@@ -51,6 +62,8 @@ export function opened<T>(open: () => Promise<T>): () => Promise<T> {
 }
 
 let emf: Emf | undefined
+/** Told by the settings; nobody reads them before. */
+let writesMetrics = false
 
 /** One invocation. What it throws is in the log with its reason, and Lambda's to deal with. */
 export async function invoked<T>(
@@ -64,7 +77,7 @@ export async function invoked<T>(
     log.error('invocation_failed', error)
     throw error
   } finally {
-    await emf.flush()
+    if (writesMetrics) await emf.flush()
   }
 }
 

@@ -44,6 +44,8 @@ const OVER_IN_MS: Record<string, number> = {
   // Another process takes the place of this one.
   stopping: 2_000,
   closing: 2_000,
+  // The breaker's pause, see job/.
+  model_down: 60_000,
 }
 
 export function openAsks({ open, maxQueue, atOnce, deadlineMs, cutting, store, failed }: AsksOptions): Asks {

@@ -15,9 +15,14 @@ const MAX_PART_HEADER_BYTES = 4 * KIB
 /** RFC 2046, section 5.1.1. */
 const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{1,70}$/
 
+/** Twice as deep as an ask is; taking apart what is nested thousands of times takes tens of milliseconds. */
+const MAX_DEPTH = 8
+
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const COLON = 0x3a
+/** By how much a byte outside of strings leads deeper. */
+const DEEPER: Record<number, number> = { 91: 1, 123: 1, 93: -1, 125: -1 }
 /** RFC 8259, section 2. */
 const SPACES: ReadonlySet<number | undefined> = new Set([0x20, 0x09, 0x0a, 0x0d])
 
@@ -61,11 +66,12 @@ export function checkForm(body: Uint8Array, boundary: string): void {
 /**
  * Counts all of a JSON text but the string of the key `image`, and no further than what is allowed. Whoever writes
  * that key in escapes gets it counted as words. Gives the number of keys, as far as the text is JSON. Throws AskError
- * `too_many_words`.
+ * `too_many_words`, `bad_json`.
  */
 export function checkJson(body: Uint8Array): number {
   const bytes = bufferOf(body)
   let keys = 0
+  let depth = 0
   let words = 0
   let at = 0
   let before = ''
@@ -75,6 +81,10 @@ export function checkJson(body: Uint8Array): number {
     const isPicture = before === 'image' && bytes.toString('latin1', at, start).trim() === ':"'
     words += start - at
     checkWords(words)
+    for (let i = at; i < start; i++) {
+      depth += DEEPER[bytes[i]!] ?? 0
+      if (depth > MAX_DEPTH) throw tooDeep()
+    }
     const { end, escapes } = endOfString(bytes, start)
     words += isPicture ? escapes : end - start
     checkWords(words)
@@ -83,6 +93,10 @@ export function checkJson(body: Uint8Array): number {
     if (isKeyEnd(bytes, at)) keys++
   }
   return keys
+}
+
+function tooDeep(): AskError {
+  return new AskError('bad_json', `Expected JSON at most ${MAX_DEPTH} brackets deep but got more.`)
 }
 
 /** Whether what stood before is the key of a value: a colon comes next. */

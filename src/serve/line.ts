@@ -2,8 +2,8 @@
 //
 // Each ask takes a place before its body is read, so that a crowd costs neither memory nor time, and keeps it until its
 // answer is there. The engine gets no more than `atOnce` of them; the rest wait here, where their order can be fair:
-// the next turn is of the tenant served longest ago. Places are shared: one tenant alone may have all of them, several
-// the same number each, and a tenant who has none gets one even when the others took all, up to as many again.
+// the next turn is of the tenant served longest ago. Places are shared: one tenant alone may have all of them, several the
+// same number each. Whoever has less than that gets more even when others took all before, up to as many again.
 
 import { BusyError } from '../errors.ts'
 
@@ -88,8 +88,9 @@ export function openLine({ places, atOnce }: LineOptions): Line {
       // A newcomer comes before whoever was served last, after all who wait longer: so none can be kept waiting by newcomers.
       const tenant = tenants.get(name) ?? { held: 0, queue: [], servedAt: turns - 0.5 }
       const taken = waiting + running + others
-      const share = Math.ceil(room / (tenants.size + (tenants.has(name) ? 0 : 1)))
-      const limit = tenant.held === 0 ? 2 * room : room
+      const parties = tenants.size + (tenants.has(name) ? 0 : 1)
+      const share = Math.ceil(room / parties)
+      const limit = parties > 1 ? 2 * room : room
       if (taken >= limit || tenant.held >= share) throw busy(taken, meanMs * Math.max(1, taken))
       tenants.set(name, tenant)
       tenant.held++

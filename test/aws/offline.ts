@@ -2,8 +2,8 @@
 // test in place of what the template refers to.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { ROOT } from './packaged.ts'
 
@@ -44,7 +44,10 @@ export async function startOffline(settings: Record<string, string>): Promise<Of
     child.stdout.on('data', hear)
     child.stderr.on('data', hear)
     child.once('exit', (code) => reject(new Error(`serverless offline ended with ${code}:\n${output}`)))
-    setTimeout(() => reject(new Error(`serverless offline did not start:\n${output}`)), STARTS_WITHIN_MS).unref()
+    setTimeout(
+      () => reject(new Error(`serverless offline did not start:\n${output}`)),
+      STARTS_WITHIN_MS,
+    ).unref()
   })
   const stop = () => ended(child)
   await started.catch(async (error: unknown) => {

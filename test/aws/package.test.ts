@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Packaged, packageFor, ROOT } from './packaged.ts'
+import { namesIn, type Packaged, packageFor, ROOT } from './packaged.ts'
 
 const PLACES = ['sagemaker', 'lambda', 'url', 'none', 'embedded'] as const
 
@@ -62,6 +62,23 @@ describe.each(PLACES)('gpu: %s', (gpu) => {
     expect(new Set(roles).size).toBe(functions().length)
   })
 
+  test('packs into each function its own files, and into the layers what runs on Linux', async () => {
+    const packed = (name: string) => namesIn(join(packaged.folder, `${name}.zip`))
+    const common = ['dist/package.json']
+    const { BESIDE } = (await import(join(ROOT, 'deploy/bundle.mjs'))) as { BESIDE: string[] }
+    const withModel = (name: string) => [name, ...BESIDE].map((each) => `dist/lambda/${each}.js`).sort()
+    expect(BESIDE.length).toBeGreaterThan(0)
+    expect(await packed('http')).toEqual([...withModel('http'), ...common])
+    expect(await packed('slack')).toEqual(['dist/lambda/slack.js', ...common])
+    expect(await packed('discord')).toEqual(['dist/lambda/discord.js', ...common])
+    expect(await packed('answer')).toEqual([...withModel('answer'), ...common])
+    const native = (await packed('onnxruntime')).filter((name) => /\.(so|node|dll|dylib)/.test(name))
+    const bin = 'nodejs/node_modules/onnxruntime-node/bin/napi-v6/linux/x64'
+    expect(native).toEqual([`${bin}/libonnxruntime.so.1`, `${bin}/onnxruntime_binding.node`])
+    expect((await packed('sharp')).some((name) => name.includes('@img/sharp-linux-x64/'))).toBe(true)
+    expect(await packed('model')).toContain('glimpse/model/manifest.json')
+  })
+
   test('allows no action and no resource by a star, but where AWS has no other', () => {
     const statements = statementsOf(packaged)
     expect(statements.length).toBeGreaterThan(10)
@@ -95,6 +112,7 @@ describe.each(PLACES)('gpu: %s', (gpu) => {
   test('lets a question be invisible for six times as long as its function may take, and gives it up after five', () => {
     const { Properties: queue } = packaged.resources['Questions']!
     const { Properties: answer } = packaged.resources['AnswerLambdaFunction']!
+    expect(answer['Environment'].Variables['GLIMPSE_QUEUE']).toEqual({ Ref: 'Questions' })
     expect(queue['VisibilityTimeout']).toBeGreaterThanOrEqual(6 * answer['Timeout'])
     expect(queue['MessageRetentionPeriod']).toBeGreaterThan(queue['VisibilityTimeout'])
     expect(queue['RedrivePolicy'].maxReceiveCount).toBe(5)
@@ -205,6 +223,16 @@ describe.each(PLACES)('gpu: %s', (gpu) => {
     }
     const { DashboardBody } = packaged.resources['Dashboard']!.Properties
     expect(JSON.parse(DashboardBody['Fn::Sub'][0]).widgets.length).toBeGreaterThan(4)
+  })
+
+  test('is not deployed with what only stands in for the settings of whoever deploys it', async () => {
+    const { default: Plugin } = (await import(join(ROOT, 'deploy/plugin.mjs'))) as {
+      default: new (serverless: object) => { checkPlaceholders(): void }
+    }
+    const provider = { compiledCloudFormationTemplate: { Resources: packaged.resources } }
+    const check = () => new Plugin({ service: { provider } }).checkPlaceholders()
+    if (gpu === 'embedded') expect(check).not.toThrow()
+    else expect(check).toThrow(/--param (image|engineUrl)=/)
   })
 
   test('tags what is paid for', () => {

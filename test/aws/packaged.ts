@@ -23,6 +23,23 @@ export interface Packaged {
   of(type: string): [string, Resource][]
 }
 
+/** Names in a zip, from its central directory (APPNOTE.TXT, 4.3.12). */
+export async function namesIn(zip: string): Promise<string[]> {
+  const bytes = await readFile(zip)
+  const names: string[] = []
+  let at = bytes.readUInt32LE(bytes.lastIndexOf('PK\x05\x06', undefined, 'latin1') + 16)
+  while (bytes.toString('latin1', at, at + 4) === 'PK\x01\x02') {
+    const [name, extra, comment] = [28, 30, 32].map((offset) => bytes.readUInt16LE(at + offset)) as [
+      number,
+      number,
+      number,
+    ]
+    names.push(bytes.toString('utf8', at + 46, at + 46 + name))
+    at += 46 + name + extra + comment
+  }
+  return names.sort()
+}
+
 /** Nothing listens there: whoever tries the network fails at once. */
 const DEAD = 'http://127.0.0.1:9'
 

@@ -8,6 +8,7 @@ import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import type { Question } from '../../src/chat/question.ts'
 import { AskError, BusyError, UpstreamError } from '../../src/errors.ts'
+import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { memoryStore } from './memory.ts'
@@ -426,4 +427,17 @@ describe('an engine that may have to wake up first', () => {
     await desk.idle()
     expect(showing.at(-1)).toBe(-1)
   })
+})
+
+test('each question is counted by how it ended', async () => {
+  const ended = (outcome: string) => measured('glimpse_chat_replies_total', { platform: 'test', outcome })
+  resetMetrics()
+  await ask(question('answered'))
+  engine.fail(new AskError('damaged_picture', 'words'))
+  await ask(question('problem'))
+  await openPreferences(store).setAutomatic('c', true)
+  await ask(question('silent', { trigger: 'automatic' }))
+  engine.fail(undefined)
+  await ask(question('stale', { askedAt: clock.now - 16 * 60_000 }))
+  for (const outcome of ['answered', 'problem', 'silent', 'stale']) expect(await ended(outcome)).toBe(1)
 })

@@ -17,7 +17,9 @@ let printed = ''
 const lineOf = (label: string) => new RegExp(`^ *${label} +(.*)$`, 'm').exec(printed)![1]!
 
 beforeAll(async () => {
-  server = spawn(process.execPath, ['dist/cli/main.js', 'serve', '--port', '0'], { cwd: ROOT })
+  // As platforms start it: with the port in PORT, and with the word that SageMaker adds.
+  const env = { ...process.env, PORT: '0' }
+  server = spawn(process.execPath, ['dist/cli/main.js', 'serve', 'serve'], { cwd: ROOT, env })
   await new Promise<void>((resolve, reject) => {
     server.stdout!.on('data', (text) => {
       printed += text
@@ -29,7 +31,13 @@ beforeAll(async () => {
 afterAll(async () => {
   const ended = new Promise((resolve) => server.once('exit', resolve))
   server.kill('SIGTERM')
-  await ended
+  expect(await ended).toBe(0)
+})
+
+test('the model is ready under the names that platforms ask for', async () => {
+  const page = lineOf('Page')
+  for (const path of ['ping', 'readyz', 'v2/health/ready'])
+    expect(await (await fetch(`${page}${path}`)).json()).toMatchObject({ ready: true })
 })
 
 test('the curl line answers with the caption', async () => {

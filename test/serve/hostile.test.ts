@@ -86,7 +86,7 @@ const cases: [string, () => Promise<string>, number, string][] = [
     'JSON 100,000 deep',
     () => speak([json(`{"image":"${base64}","a":${'['.repeat(1e5)}${']'.repeat(1e5)}}`)]),
     400,
-    'bad_field',
+    'bad_json',
   ],
   ['a key twice', () => speak([json(`{"image":"${base64}","prompt":"a","prompt" : "b"}`)]), 400, 'bad_json'],
   [

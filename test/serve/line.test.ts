@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type Line, openLine, type Place, secondsOf } from '../../src/serve/line.ts'
 
-const never = new AbortController().signal
+const never = () => new AbortController().signal
 let line: Line
 let order: string[]
 
@@ -13,7 +13,7 @@ beforeEach(() => {
 /** Enters and asks for its turn; the place, to be left when the answer is there. */
 function ask(tenant: string, others = 0): Place & { hasTurn: Promise<number> } {
   const place = line.enter(tenant, others)
-  const hasTurn = place.turn(never)
+  const hasTurn = place.turn(never())
   hasTurn.then(
     () => order.push(tenant),
     () => {},
@@ -73,6 +73,13 @@ describe('places', () => {
     ask('b')
   })
 
+  test('a tenant below its share gets more, although another took all before it came', () => {
+    for (let i = 0; i < 5; i++) ask('flood')
+    for (let i = 0; i < 3; i++) ask('quiet')
+    expect(() => ask('quiet')).toThrow(/8 others are ahead/)
+    expect(() => ask('flood')).toThrow(/busy/)
+  })
+
   test('asks the engine has from elsewhere take places as well', () => {
     for (let i = 0; i < 2; i++) ask('a', 3)
     expect(() => ask('a', 3)).toThrow(/busy/)
@@ -105,7 +112,7 @@ describe('places', () => {
 test('waiting ends with the deadline and when the asker leaves, and the next is served', async () => {
   const first = ask('a')
   const late = line.enter('a', 0)
-  await expect(late.turn(never, 5)).rejects.toMatchObject({ code: 'deadline' })
+  await expect(late.turn(never(), 5)).rejects.toMatchObject({ code: 'deadline' })
   late.leave()
   const gone = new AbortController()
   const left = line.enter('a', 0)

@@ -111,3 +111,34 @@ test('bytes that are no HTTP leave the server standing', async () => {
   await new Promise((resolve) => socket.on('close', resolve).resume())
   expect((await caption()).status).toBe(200)
 })
+
+test('an engine that does not end does not keep the process from ending', async () => {
+  const { engine, server } = await start({ graceMs: 100 })
+  engine.close = () => new Promise(() => {})
+  await server.close()
+  await expect(fetch(`${server.url}/ping`)).rejects.toThrow()
+})
+
+test('what ends alongside has the engine for it', async () => {
+  let wasOpen: boolean | undefined
+  const { engine, server } = await start({
+    alongside: async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      wasOpen = !engine.closed
+    },
+  })
+  await server.close()
+  expect([wasOpen, engine.closed]).toEqual([true, true])
+})
+
+test('the operator is told once when others may ask without a token', async () => {
+  const lines: string[] = []
+  logAs('json', { write: (line) => void lines.push(line) })
+  const warnings = () => lines.filter((line) => line.includes('GLIMPSE_API_TOKEN')).length
+  await start()
+  await start({ host: '0.0.0.0', token: 'token-of-this-test' })
+  expect(warnings()).toBe(0)
+  const { caption } = await start({ host: '0.0.0.0' })
+  await caption()
+  expect(warnings()).toBe(1)
+})
