@@ -21,8 +21,9 @@ Needs    GLIMPSE_QUEUE   a FIFO queue in SQS with dead letters
 
 Examples:
   $ export GLIMPSE_QUEUE=https://sqs.eu-central-1.amazonaws.com/123456789012/questions.fifo GLIMPSE_STATE=s3://bucket/state
-  $ SLACK_BOT_TOKEN=... SLACK_APP_TOKEN=... npx glimpse listen
-  $ DISCORD_TOKEN=... npx glimpse listen --port 0       on one machine with "glimpse work"
+  $ export SLACK_BOT_TOKEN=xoxb-... SLACK_APP_TOKEN=xapp-... DISCORD_TOKEN=...
+  $ npx glimpse listen
+  $ npx glimpse listen --port 0                         beside "glimpse work" on one machine
 
 It answers /healthz, /readyz and /metrics. SIGTERM stops it: what it heard is in the queue before it ends.
 `

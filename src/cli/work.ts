@@ -20,8 +20,9 @@ Needs    GLIMPSE_QUEUE   the FIFO queue in SQS that "glimpse listen" or the func
 
 Examples:
   $ export GLIMPSE_QUEUE=https://sqs.eu-central-1.amazonaws.com/123456789012/questions.fifo GLIMPSE_STATE=s3://bucket/state
-  $ SLACK_BOT_TOKEN=... npx glimpse work --model ./blip2-int4
-  $ SLACK_BOT_TOKEN=... GLIMPSE_PROVIDER=cuda npx glimpse work --model s3://bucket/models/blip2
+  $ export SLACK_BOT_TOKEN=xoxb-... DISCORD_TOKEN=...
+  $ npx glimpse work --model ./blip2-int4
+  $ GLIMPSE_PROVIDER=cuda npx glimpse work --model s3://bucket/models/blip2
 
 On this machine alone it also answers /healthz, /readyz, /metrics and whatever "glimpse serve" does. SIGTERM stops it within
 8 s: what is answered by then is answered, the rest goes back to the queue for others.

@@ -219,7 +219,7 @@ test('ends quietly when nobody reads on', async () => {
 })
 
 test('every command teaches by example', async () => {
-  for (const command of ['', 'caption', 'ask', 'build', 'serve', 'evaluate', 'verify']) {
+  for (const command of ['', 'caption', 'ask', 'build', 'serve', 'listen', 'work', 'evaluate', 'verify']) {
     const { out } = await glimpse([...(command ? [command] : []), '--help'])
     expect(out, command).toContain('$ npx glimpse')
   }

@@ -76,10 +76,11 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
     const { queue } = await open()
     for (const id of ['a', 'b']) await send(queue, id)
     const came: string[] = []
-    const consumer = queue.consume(async (sent) => {
+    const work: Work = async (sent) => {
       came.push(idOf(sent))
       if (came.length < 3) throw new Error('not yet')
-    })
+    }
+    const consumer = queue.consume(work, { report: () => {} })
     await until(() => came.includes('b'))
     await consumer.stop(1_000)
     expect(came).toEqual(['a', 'a', 'a', 'b'])

@@ -1,12 +1,27 @@
 // The queue within the process keeps the promises of every queue.
 
-import { describe } from 'vitest'
+import { describe, test } from 'vitest'
 import { memoryQueue } from '../../src/queue/memory.ts'
-import { keepsItsPromises } from './conformance.ts'
+import { keepsItsPromises, until } from './conformance.ts'
 
 describe('within this process', () => {
   keepsItsPromises(async () => {
     const queue = memoryQueue({ againMs: 20 })
     return { queue, dead: async () => queue.dead.length }
   })
+})
+
+test('the same id is known for five minutes, and then no more', async () => {
+  const clock = { now: 0 }
+  const queue = memoryQueue({ now: () => clock.now })
+  const send = () => queue.send({ kind: 'withdraw', id: 'a' }, { id: 'a', group: 'g' })
+  let came = 0
+  const consumer = queue.consume(async () => void came++)
+  await send()
+  clock.now = 5 * 60_000 - 1
+  await send()
+  clock.now += 1
+  await send()
+  await until(() => came === 2)
+  await consumer.stop(1_000)
 })

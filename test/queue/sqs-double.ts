@@ -24,6 +24,8 @@ export interface SqsFault {
   times?: number
   /** Answered instead; 0 cuts the connection. */
   status: number
+  /** Default `ServiceUnavailable`. */
+  type?: string
   /** After doing what was asked: the answer is what gets lost. */
   applied?: boolean
 }
@@ -168,7 +170,8 @@ export async function startSqsDouble({ maxReceives = 5 } = {}): Promise<SqsDoubl
     const fault = faults.find(({ on, times = 1 }) => on === action && times > 0)
     if (fault) fault.times = (fault.times ?? 1) - 1
     const input = JSON.parse(await text(request))
-    const broken = { __type: 'com.amazonaws.sqs#ServiceUnavailable', message: 'slow down' }
+    const type = fault?.type ?? 'ServiceUnavailable'
+    const broken = { __type: `com.amazonaws.sqs#${type}`, message: 'as a fault wants it' }
     if (fault && !fault.applied) return end(fault.status, broken)
     try {
       const answer = await actions[action]!(input as never, () => isOpen)

@@ -5,11 +5,18 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openDesk } from '../../src/chat/desk.ts'
+import { openPreferences } from '../../src/chat/preferences.ts'
+import type { Question } from '../../src/chat/question.ts'
+import type { Engine } from '../../src/job/engine.ts'
+import { answering } from '../../src/queue/answer.ts'
 import { openQueue } from '../../src/queue/open.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import { type SqsOptions, sqsQueue } from '../../src/queue/sqs.ts'
+import { memoryStore } from '../chat/memory.ts'
+import { doubleEngine, PNG } from '../serve/double.ts'
 import { keepsItsPromises, until } from './conformance.ts'
-import { type SqsDouble, startSqsDouble } from './sqs-double.ts'
+import { askSqs, type SqsDouble, startSqsDouble } from './sqs-double.ts'
 
 let sqs: SqsDouble
 beforeEach(async () => {
@@ -89,6 +96,124 @@ test('a send that never succeeds says so', async () => {
   await expect(open({ maxAttempts: 2 }).send(message('a'), { id: 'a', group: 'g' })).rejects.toMatchObject({
     code: 'queue_failed',
   })
+})
+
+test('the same id is known for five minutes, and then no more', async () => {
+  const queue = open()
+  const send = () => queue.send(message('a'), { id: 'a', group: 'g' })
+  await send()
+  await send()
+  expect(sqs.waiting()).toBe(1)
+  sqs.pass(5 * 60_000)
+  await send()
+  expect(sqs.waiting()).toBe(2)
+})
+
+test('what is no message goes to the dead letters without holding up its group', async () => {
+  const about = { MessageGroupId: 'g', MessageDeduplicationId: 'junk' }
+  await askSqs(sqs, 'SendMessage', { MessageBody: 'no JSON', ...about })
+  // Another that fails would wait for minutes between its tries.
+  const queue = open({ againS: 300 })
+  await queue.send(message('a'), { id: 'a', group: 'other' })
+  await askSqs(sqs, 'SendMessage', {
+    ...about,
+    MessageBody: JSON.stringify(message('b')),
+    MessageDeduplicationId: 'b',
+  })
+  const came: Message[] = []
+  const consumer = queue.consume(async (each) => void came.push(each), { report: () => {} })
+  await until(() => came.length === 2)
+  await consumer.stop(1_000)
+  expect(sqs.dead).toEqual(['no JSON'])
+})
+
+test('one that fails is left alone for a while, longer each time', async () => {
+  const queue = open({ againS: 5 })
+  await queue.send(message('a'), { id: 'a', group: 'g' })
+  let came = 0
+  const work = async () => {
+    came++
+    throw new Error('no')
+  }
+  const consumer = queue.consume(work, { report: () => {} })
+  await until(() => came === 1)
+  for (const [index, waitMs] of [5_000, 15_000, 45_000, 135_000].entries()) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    sqs.pass(waitMs - 1_000)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(came).toBe(index + 1)
+    sqs.pass(1_000)
+    await until(() => came === index + 2)
+  }
+  await until(() => sqs.dead.length === 1)
+  await consumer.stop(1_000)
+})
+
+test('what a stop interrupts is answered by another process at once', async () => {
+  const store = memoryStore()
+  const held = doubleEngine()
+  held.hold()
+  const posted: string[] = []
+  const deskWith = (engine: Engine) =>
+    openDesk({
+      engine: Promise.resolve(engine),
+      store,
+      platforms: [
+        {
+          name: 'test',
+          localeOf: async () => undefined,
+          picturesAbove: async () => ({ pictures: [] }),
+          fetchPicture: async () => PNG,
+          showWorking: async () => {},
+          endWorking: async () => {},
+          post: async ({ id }) => [{ id: String(posted.push(id)) }],
+          findPosted: async () => undefined,
+          remove: async () => {},
+        },
+      ],
+      limits: { take: async () => undefined },
+      preferences: openPreferences(store),
+      maxQueue: 8,
+      keepMs: 3_600_000,
+      report: () => {},
+    })
+  const [first, second] = [deskWith(held), deskWith(doubleEngine())]
+  const question: Question = {
+    id: 'a',
+    platform: 'test',
+    trigger: 'mention',
+    asker: { id: 'ann' },
+    text: '',
+    pictures: [{ id: 'p', url: 'https://x/' }],
+    conversations: ['a'],
+    channel: 'c',
+    askedAt: Date.now(),
+    route: {},
+  }
+  await open().send({ kind: 'question', question }, { id: 'a', group: 'c' })
+  const stopping = open().consume(answering(first), { report: () => {} })
+  await until(() => held.asks.length === 1)
+  await Promise.all([stopping.stop(1_000), first.close(50)])
+  // No time passes: neither the claim nor the visibility has run out.
+  const other = open().consume(answering(second))
+  await until(() => posted.length === 1 && sqs.waiting() === 0)
+  await other.stop(1_000)
+  held.release()
+  await first.idle()
+  expect(posted).toEqual(['a'])
+})
+
+test('a queue that is there and has dead letters is found good', async () => {
+  await expect(open().check()).resolves.toBeUndefined()
+})
+
+test.each([
+  [400, 'QueueDoesNotExist', 'bad_queue'],
+  [403, 'AccessDeniedException', 'bad_queue'],
+  [500, 'InternalFailure', 'queue_failed'],
+])('%i %s is %s', async (status, type, code) => {
+  sqs.fault({ on: 'GetQueueAttributes', status, type, times: 10 })
+  await expect(open({ maxAttempts: 1 }).check()).rejects.toMatchObject({ code })
 })
 
 test.each(['https://sqs.eu-central-1.amazonaws.com/1/standard', 'nonsense', ''])(
