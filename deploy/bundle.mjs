@@ -1,4 +1,4 @@
-// handlers/*.ts and the model's thread -> dist/lambda/*.js, one file each: a cold start reads one file, not thousands.
+// handlers/*.ts and the model's process -> dist/lambda/*.js, one file each: a cold start reads one file, not thousands.
 //
 // onnxruntime-node and sharp stay outside, in the layers. Lambda finds them there by NODE_PATH, which `import` does not
 // know and `require` does: so they are required.
@@ -11,10 +11,8 @@ import { build } from 'esbuild'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = join(ROOT, 'dist/lambda')
 const HANDLERS = ['http', 'slack', 'discord', 'answer']
-/** What the engine starts, in a thread or a process: it looks for these beside the file that it is in itself. */
-export const BESIDE = ['thread', 'child', 'orphan'].filter((name) =>
-  existsSync(join(ROOT, `src/job/${name}.ts`)),
-)
+/** What the engine starts: it looks for these beside the file that it is in itself. */
+export const BESIDE = ['child', 'orphan']
 
 /** In layers/build.mjs. */
 const IN_LAYERS = /^(onnxruntime-node|sharp)$/

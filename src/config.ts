@@ -313,6 +313,11 @@ export const SECRET_NAMES: readonly string[] = Object.values(SETTINGS)
   .filter((setting) => 'isSecret' in setting)
   .map(({ env }) => env)
 
+/** For a process that decodes strangers' pictures: it needs no token. */
+export function withoutSecrets(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(ENVIRONMENT).filter(([name]) => !SECRET_NAMES.includes(name)))
+}
+
 /** What no log line may hold: the values of all settings that are secrets. */
 export function secretsOf(config: Config): string[] {
   const names = Object.keys(SETTINGS) as (keyof Config)[]

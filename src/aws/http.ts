@@ -2,6 +2,7 @@
 // answered: an open door would be paid by whoever deployed it.
 
 import type { Hono } from 'hono'
+import { openUploads } from '../serve/bucket-uploads.ts'
 import { createApp } from '../serve/routes.ts'
 import { openStore } from '../store/open.ts'
 import { openEngine } from './engine.ts'
@@ -17,8 +18,17 @@ export async function openHttp(): Promise<Hono> {
   // Whoever asks is told why it did not open.
   engine.catch(report)
   const { apiToken, maxQueue, deadlineMs, state } = config
+  const uploads = config.uploads === '' ? undefined : openUploads(config.uploads)
   const [store] = await Promise.all([openStore(state), atMost(engine)])
-  return createApp(engine, { token: apiToken, requireToken: true, maxQueue, deadlineMs, store, report })
+  return createApp(engine, {
+    token: apiToken,
+    requireToken: true,
+    maxQueue,
+    deadlineMs,
+    store,
+    uploads,
+    report,
+  })
 }
 
 function atMost(work: Promise<unknown>): Promise<unknown> {

@@ -1,6 +1,7 @@
 // The model's process as the engine sees it: started, spoken to, ended.
 
 import { fork } from 'node:child_process'
+import { withoutSecrets } from '../config.ts'
 import { fromWire } from '../errors.ts'
 import type { FromChild, LoadMs, ModelCard, Start, ToChild } from './protocol.ts'
 
@@ -28,6 +29,7 @@ export async function startChild(start: Start, file: URL, options: ForkOptions =
   const { onPreparing = () => {}, signal } = options
   const child = fork(file, {
     serialization: 'advanced', // bytes go as bytes
+    env: withoutSecrets(),
     execArgv: [], // a debugger's port or a loader is the parent's
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'], // standard output is the parent's answer
   })
