@@ -5,7 +5,8 @@
 
 import type { Ask, Reply } from '../job/ask.ts'
 import type { Engine } from '../job/engine.ts'
-import { type Limit, limitOf } from './time.ts'
+import { engineElsewhere } from './engine.ts'
+import type { Limit } from './time.ts'
 import { bodyOf, engineFailed, errorOf, isCaption, parseReply } from './wire.ts'
 
 export interface HttpEngineOptions {
@@ -31,8 +32,6 @@ export function openHttpEngine({
   firstWaitMs = FIRST_WAIT_MS,
 }: HttpEngineOptions): Engine {
   const base = url.replace(/\/+$/, '')
-  const closed = new AbortController()
-  let load = 0
 
   const post = async (path: string, body: string, { signal }: Limit) =>
     await fetch(`${base}${path}`, {
@@ -69,29 +68,5 @@ export function openHttpEngine({
     }
   }
 
-  return {
-    model: { name: `Glimpse at ${new URL(base).host}` },
-    patienceMs: deadlineMs,
-    get load() {
-      return load
-    },
-    ready: true,
-    async answer(given, { signal, onToken } = {}) {
-      const both = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal
-      const limit = limitOf(given.deadlineMs ?? deadlineMs, both)
-      load++
-      try {
-        const reply = await ask(given, limit)
-        // It comes as a whole: then so are its pieces.
-        onToken?.(reply.text)
-        return reply
-      } finally {
-        load--
-        limit.end()
-      }
-    },
-    async close() {
-      closed.abort()
-    },
-  }
+  return engineElsewhere(`Glimpse at ${new URL(base).host}`, deadlineMs, ask)
 }

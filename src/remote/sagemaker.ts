@@ -15,8 +15,9 @@ import {
 import { AskError, isKnown, SetupError } from '../errors.ts'
 import type { Ask, Reply } from '../job/ask.ts'
 import type { Engine } from '../job/engine.ts'
+import { engineElsewhere } from './engine.ts'
 import { type Objects, openObjects } from './objects.ts'
-import { type Limit, limitOf } from './time.ts'
+import type { Limit } from './time.ts'
 import { bodyOf, engineFailed, errorOf, parseReply } from './wire.ts'
 
 export interface Endpoint {
@@ -60,8 +61,6 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
   const { deadlineMs, firstWaitMs = FIRST_WAIT_MS } = options
   const objects = options.objects ?? openObjects()
   const client = new SageMakerRuntimeClient(options.client ?? {})
-  const closed = new AbortController()
-  let load = 0
 
   const invoke = async (input: string, id: string, limit: Limit) => {
     const seconds = Math.ceil(limit.leftMs() / 1_000)
@@ -109,34 +108,12 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     }
   }
 
-  return {
-    model: { name: `SageMaker endpoint ${endpoint.name}` },
-    patienceMs: deadlineMs,
-    get load() {
-      return load
-    },
-    ready: true,
-    async answer(given, { signal, onToken } = {}) {
-      const both = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal
-      const limit = limitOf(given.deadlineMs ?? deadlineMs, both)
-      load++
-      try {
-        limit.check()
-        const reply = await ask(given, limit).catch((error: unknown) => {
-          limit.check()
-          throw isKnown(error) ? error : translated(error)
-        })
-        onToken?.(reply.text)
-        return reply
-      } finally {
-        load--
-        limit.end()
-      }
-    },
-    async close() {
-      closed.abort()
-    },
-  }
+  return engineElsewhere(`SageMaker endpoint ${endpoint.name}`, deadlineMs, (given, limit) =>
+    ask(given, limit).catch((error: unknown) => {
+      limit.check()
+      throw isKnown(error) ? error : translated(error)
+    }),
+  )
 }
 
 /** `Received client error (415) from primary with message "..."`; anything else is the endpoint's own failure. */

@@ -3,7 +3,8 @@
 // Each ask takes a place before its body is read, so that a crowd costs neither memory nor time, and keeps it until its
 // answer is there. The engine gets no more than `atOnce` of them; the rest wait here, where their order can be fair:
 // the next turn is of the tenant served longest ago. Places are shared: one tenant alone may have all of them, several the
-// same number each. Whoever has less than that gets more even when others took all before, up to as many again.
+// same number each. Whoever has less than that gets more even when others took all before, up to as many again. With
+// others about, each tenant has one ask at the engine at a time: a batch of one who floods would be all that others wait for.
 
 import { BusyError } from '../errors.ts'
 
@@ -32,14 +33,24 @@ export interface Place {
   leave(): void
 }
 
+interface Arrival {
+  name: string
+  at: number
+}
+
 interface Tenant {
+  name: string
   /** Places and turns it has. */
   held: number
+  /** Turns it has. */
+  running: number
   queue: (() => void)[]
   /** When it was served last, counted in turns. */
   servedAt: number
 }
 
+/** So long after somebody asked they may ask again. */
+const COMPANY_MS = 10_000
 /** Before the first answer nothing is known about how long one takes. */
 const FIRST_GUESS_MS = 2_000
 /** Weight of the newest answer in the mean; of a batch all but the first seem to take no time. */
@@ -54,10 +65,22 @@ export function openLine({ places, atOnce }: LineOptions): Line {
   let meanMs = FIRST_GUESS_MS
   let isGuess = true
   let lastLeftAt = 0
+  /** Who asked last, and last but them. */
+  let latest: Arrival = { name: '', at: Number.NEGATIVE_INFINITY }
+  let another = latest
+
+  const note = (name: string) => {
+    if (name !== latest.name) another = latest
+    latest = { name, at: performance.now() }
+  }
+  const isAlone = (name: string) =>
+    performance.now() - (latest.name === name ? another : latest).at > COMPANY_MS
 
   const startNext = () => {
     while (running < atOnce) {
-      const able = [...tenants.values()].filter(({ queue }) => queue.length > 0)
+      const able = [...tenants.values()].filter(
+        (tenant) => tenant.queue.length > 0 && (tenant.running === 0 || isAlone(tenant.name)),
+      )
       if (able.length === 0) return
       const next = able.reduce((first, each) => (each.servedAt < first.servedAt ? each : first))
       next.servedAt = ++turns
@@ -86,7 +109,8 @@ export function openLine({ places, atOnce }: LineOptions): Line {
     },
     enter(name, others) {
       // A newcomer comes before whoever was served last, after all who wait longer: so none can be kept waiting by newcomers.
-      const tenant = tenants.get(name) ?? { held: 0, queue: [], servedAt: turns - 0.5 }
+      const tenant = tenants.get(name) ?? { name, held: 0, running: 0, queue: [], servedAt: turns - 0.5 }
+      note(name)
       const taken = waiting + running + others
       const parties = tenants.size + (tenants.has(name) ? 0 : 1)
       const share = Math.ceil(room / parties)
@@ -113,6 +137,7 @@ export function openLine({ places, atOnce }: LineOptions): Line {
               state = 'running'
               waiting--
               running++
+              tenant.running++
               startedAt = performance.now()
               settle(() => resolve(startedAt - askedAt))
             }
@@ -131,6 +156,7 @@ export function openLine({ places, atOnce }: LineOptions): Line {
           if (state === 'gone') return
           if (state === 'running') {
             running--
+            tenant.running--
             noteTime(startedAt)
           } else waiting--
           state = 'gone'

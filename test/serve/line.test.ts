@@ -38,6 +38,19 @@ test('one tenant gets its turns in the order of asking, at most atOnce of them a
   expect([line.running, line.waiting]).toEqual([2, 0])
 })
 
+test('with others about, one tenant has one turn at a time, and several have one each', async () => {
+  line = openLine({ places: 8, atOnce: 4 })
+  const quiet = ask('quiet')
+  await quiet.hasTurn
+  quiet.leave()
+  const flood = [ask('flood'), ask('flood'), ask('flood')]
+  await flood[0]!.hasTurn
+  expect([line.running, line.waiting]).toEqual([1, 2])
+  const again = ask('quiet')
+  await again.hasTurn
+  expect([line.running, line.waiting]).toEqual([2, 2])
+})
+
 test('tenants take turns, and a newcomer comes before whoever was served last', async () => {
   const places = [ask('flood'), ask('flood'), ask('flood'), ask('flood'), ask('quiet')]
   expect(await serve(places)).toEqual(['flood', 'quiet', 'flood', 'flood', 'flood'])

@@ -1,0 +1,44 @@
+// What engines elsewhere have in common: asks under way are counted, end with their deadline, their asker or the engine.
+
+import type { Ask, Reply } from '../job/ask.ts'
+import type { Engine } from '../job/engine.ts'
+import { type Limit, limitOf } from './time.ts'
+
+/**
+ * @param deadlineMs for asks that bring none, and as long as people are kept waiting where the other sleeps
+ * @param ask one ask, within its limit
+ */
+export function engineElsewhere(
+  name: string,
+  deadlineMs: number,
+  ask: (given: Ask, limit: Limit) => Promise<Reply>,
+): Engine {
+  const closed = new AbortController()
+  let load = 0
+  return {
+    model: { name },
+    patienceMs: deadlineMs,
+    get load() {
+      return load
+    },
+    ready: true,
+    async answer(given, { signal, onToken } = {}) {
+      const both = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal
+      const limit = limitOf(given.deadlineMs ?? deadlineMs, both)
+      load++
+      try {
+        limit.check()
+        const reply = await ask(given, limit)
+        // It comes as a whole: then so are its pieces.
+        onToken?.(reply.text)
+        return reply
+      } finally {
+        load--
+        limit.end()
+      }
+    },
+    async close() {
+      closed.abort()
+    },
+  }
+}
