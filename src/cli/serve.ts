@@ -76,7 +76,8 @@ export function serveCommand(): Command {
         // Chats listen while the model still opens: whoever asks meanwhile is answered as soon as it has.
         const [{ model }, open] = await Promise.all([engine, chat, chat?.then((opened) => opened.start())])
         log.info('ready', { model: model.name, port: server.port })
-        process.stdout.write(welcome(server.url, model.name, options.model ?? config.model, open?.names))
+        const given = { url: server.url, model: model.name, folder: options.model ?? config.model }
+        process.stdout.write(welcome({ ...given, needsToken: config.apiToken !== '', chats: open?.names }))
       } catch (error) {
         await server.close()
         throw error
@@ -103,14 +104,23 @@ function handlersOf(chat: Promise<Chat>): Chat['handlers'] {
   return Object.fromEntries([SLACK_PATH, DISCORD_PATH].map((path) => [path, handler(path)]))
 }
 
-/** Each line works as it stands, in another shell too. */
-function welcome(url: string, model: string, folder: string, chats: readonly string[] = []): string {
+interface Welcome {
+  url: string
+  model: string
+  folder: string
+  needsToken: boolean
+  chats?: readonly string[]
+}
+
+/** Each line works as it stands, in another shell too, where the token is in its environment. */
+function welcome({ url, model, folder, needsToken, chats = [] }: Welcome): string {
   const sample = relative(process.cwd(), SAMPLE)
+  const token = needsToken ? `-H "authorization: Bearer $${SETTINGS.apiToken.env}" ` : ''
   return `
 Glimpse is ready with ${model}.
 
   Page           ${url}/
-  HTTP           curl -F ${curlField('image', sample)} ${url}/v1/caption
+  HTTP           curl ${token}-F ${curlField('image', sample)} ${url}/v1/caption
   Command line   npx glimpse ask${folder === '' ? '' : ` --model ${shellWord(folder)}`} ${shellWord(sample)} "what is on the left?"${chats.map((name) => `\n  ${name.padEnd(14)} listening`).join('')}
 
 Ctrl-C stops it.
