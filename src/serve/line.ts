@@ -44,11 +44,15 @@ interface Tenant {
   held: number
   /** Turns it has. */
   running: number
+  /** Whether the turn it has was all it asked for. */
+  isLight: boolean
   queue: (() => void)[]
   /** When it was served last, counted in turns. */
   servedAt: number
 }
 
+/** Batches that others may have had since whoever floods was served. */
+const MANY = 2
 /** So long after somebody asked they may ask again. */
 const COMPANY_MS = 10_000
 /** Before the first answer nothing is known about how long one takes. */
@@ -76,14 +80,21 @@ export function openLine({ places, atOnce }: LineOptions): Line {
   const isAlone = (name: string) =>
     performance.now() - (latest.name === name ? another : latest).at > COMPANY_MS
 
+  const isAble = (tenant: Tenant): boolean => {
+    const { name, queue } = tenant
+    if (queue.length === 0) return false
+    if (tenant.running > 0) return isAlone(name)
+    if (queue.length === 1 || turns - tenant.servedAt > MANY * atOnce) return true
+    return ![...tenants.values()].some((other) => other.running > 0 && other.isLight)
+  }
+
   const startNext = () => {
     while (running < atOnce) {
-      const able = [...tenants.values()].filter(
-        (tenant) => tenant.queue.length > 0 && (tenant.running === 0 || isAlone(tenant.name)),
-      )
+      const able = [...tenants.values()].filter(isAble)
       if (able.length === 0) return
       const next = able.reduce((first, each) => (each.servedAt < first.servedAt ? each : first))
       next.servedAt = ++turns
+      next.isLight = next.queue.length === 1
       next.queue.shift()!()
     }
   }
@@ -109,7 +120,14 @@ export function openLine({ places, atOnce }: LineOptions): Line {
     },
     enter(name, others) {
       // A newcomer comes before whoever was served last, after all who wait longer: so none can be kept waiting by newcomers.
-      const tenant = tenants.get(name) ?? { name, held: 0, running: 0, queue: [], servedAt: turns - 0.5 }
+      const tenant = tenants.get(name) ?? {
+        name,
+        held: 0,
+        running: 0,
+        isLight: false,
+        queue: [],
+        servedAt: turns - 0.5,
+      }
       note(name)
       const taken = waiting + running + others
       const parties = tenants.size + (tenants.has(name) ? 0 : 1)

@@ -49,6 +49,26 @@ test('with others about, one tenant has one turn at a time, and several have one
   const again = ask('quiet')
   await again.hasTurn
   expect([line.running, line.waiting]).toEqual([2, 2])
+  // The quiet one is answered alone: a batch of two would take longer.
+  flood[0]!.leave()
+  expect([line.running, line.waiting]).toEqual([1, 2])
+  again.leave()
+  await flood[1]!.hasTurn
+  expect([line.running, line.waiting]).toEqual([1, 1])
+})
+
+test('whoever floods gets a turn even when others never cease to ask', async () => {
+  line = openLine({ places: 40, atOnce: 2 })
+  let last = ask('quiet')
+  await last.hasTurn
+  const flood = [ask('flood'), ask('flood'), ask('flood')]
+  for (let turn = 0; turn < 12 && !order.includes('flood'); turn++) {
+    const next = ask(`quiet ${turn}`)
+    await Promise.race([next.hasTurn, flood[0]!.hasTurn])
+    last.leave()
+    last = next
+  }
+  expect(order).toContain('flood')
 })
 
 test('tenants take turns, and a newcomer comes before whoever was served last', async () => {
