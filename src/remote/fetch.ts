@@ -66,7 +66,7 @@ export async function fetchArtifact(place: string, options: FetchOptions): Promi
     try {
       const folder = await fetchOnce(bucket, models, options)
       setTo('glimpse_model_load_seconds', { step: 'fetch' }, (performance.now() - began) / 1000)
-      keepUsed(folder)
+      await keepUsed(folder)
       return folder
     } catch (error) {
       const known = isOfDisk(error) ? diskError(models, error, ELSEWHERE) : error
@@ -254,13 +254,13 @@ async function removeUnused(models: string): Promise<void> {
 }
 
 /** A model that a process has opened is not one that nobody uses. */
-function keepUsed(folder: string): void {
-  const touch = () => {
+async function keepUsed(folder: string): Promise<void> {
+  const touch = async () => {
     const now = new Date()
-    utimes(folder, now, now).catch(() => {})
+    await utimes(folder, now, now).catch(() => {})
   }
-  touch()
-  setInterval(touch, DAY_MS).unref()
+  setInterval(() => void touch(), DAY_MS).unref()
+  await touch()
 }
 
 function again(reason: string): void {

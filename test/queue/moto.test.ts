@@ -65,7 +65,15 @@ describe.skipIf(!isThere)('before moto', () => {
     const RedrivePolicy = JSON.stringify({ deadLetterTargetArn, maxReceiveCount: MAX_RECEIVES })
     const url = await make(`questions-${number}.fifo`, { RedrivePolicy })
     const dead = async () => Number(await attribute(deadUrl, 'ApproximateNumberOfMessages'))
-    return { queue: sqsQueue(url, { ...options, againS: 0, waitS: 1 }), dead }
+    return {
+      queue: sqsQueue(url, {
+        ...options,
+        againS: 0, // A receiver that left goes on receiving there: what it took comes back soon.
+        hiddenS: 3,
+        waitS: 1,
+      }),
+      dead,
+    }
   }
 
   keepsItsPromises(open)
