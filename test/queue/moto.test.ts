@@ -1,54 +1,27 @@
-// The same promises before moto, an SQS that we did not write: pip install 'moto[server,sqs]' puts moto_server on the
-// path, without which this is skipped. It looks at the start of a receive which groups are busy, so receives
+// The same promises before moto, an SQS that we did not write. It looks at the start of a receive which groups are busy, so receives
 // are short here: SQS itself looks all along.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { type AddressInfo, createServer } from 'node:net'
 import { CreateQueueCommand, GetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MAX_RECEIVES } from '../../src/queue/queue.ts'
 import { sqsQueue } from '../../src/queue/sqs.ts'
+import { isMotoThere, type Moto, startMoto } from '../moto.ts'
 import { keepsItsPromises } from './conformance.ts'
 
-const isThere = (() => {
-  try {
-    execFileSync('moto_server', ['--help'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})()
-
-describe.skipIf(!isThere)('before moto', () => {
-  let moto: ChildProcess
-  let options: {
-    endpoint: string
-    region: string
-    credentials: Record<'accessKeyId' | 'secretAccessKey', string>
-  }
+describe.skipIf(!isMotoThere)('before moto', () => {
+  let moto: Moto
+  let options: Moto['options']
   let client: SQSClient
   let number = 0
 
   beforeAll(async () => {
-    const port = await freePort()
-    moto = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' })
-    options = {
-      endpoint: `http://127.0.0.1:${port}`,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-    }
-    client = new SQSClient(options)
-    for (let tries = 0; ; tries++) {
-      try {
-        await make('first.fifo')
-        return
-      } catch (error) {
-        if (tries === 100) throw error
-        await new Promise((resolve) => setTimeout(resolve, 100))
-      }
-    }
+    moto = await startMoto(async (given) => {
+      client = new SQSClient(given)
+      await make('first.fifo')
+    })
+    options = moto.options
   })
-  afterAll(() => void moto.kill())
+  afterAll(() => moto?.stop())
 
   const make = async (name: string, more: Record<string, string> = {}): Promise<string> => {
     const Attributes = { FifoQueue: 'true', ...more }
@@ -68,7 +41,8 @@ describe.skipIf(!isThere)('before moto', () => {
     return {
       queue: sqsQueue(url, {
         ...options,
-        againS: 0, // A receiver that left goes on receiving there: what it took comes back soon.
+        againS: 0,
+        // A receiver that left goes on receiving there: what it took comes back soon.
         hiddenS: 3,
         waitS: 1,
       }),
@@ -86,12 +60,3 @@ describe.skipIf(!isThere)('before moto', () => {
     await expect(none.check()).rejects.toMatchObject({ code: 'bad_queue' })
   })
 })
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
-}

@@ -1,10 +1,6 @@
-// The same promises before moto, an S3 that we did not write: pip install 'moto[s3,server]' puts moto_server on the path,
-// without which this is skipped. Its threads look and write in two steps: who wins a race is not asked of it.
+// The same promises before moto, an S3 that we did not write. Its threads look and write in two steps: who wins a race is not asked of it.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
@@ -13,47 +9,26 @@ import { fetchArtifact } from '../../src/remote/fetch.ts'
 import { pushArtifact } from '../../src/remote/push.ts'
 import { openUploads } from '../../src/serve/bucket-uploads.ts'
 import { openS3Store } from '../../src/store/s3.ts'
+import { isMotoThere, type Moto, startMoto } from '../moto.ts'
 import { isSame } from '../remote/bad-days.ts'
 import { makeModel, writeModel } from '../remote/model.ts'
 import { keepsItsPromises } from './conformance.ts'
 import { behavesLikeS3 } from './s3-conformance.ts'
 
-const isThere = (() => {
-  try {
-    execFileSync('moto_server', ['--help'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})()
-
-describe.skipIf(!isThere)('before moto', () => {
-  let moto: ChildProcess
+describe.skipIf(!isMotoThere)('before moto', () => {
+  let moto: Moto
   let options: ConstructorParameters<typeof S3Client>[0] & object
   let passedMs = 0
   let number = 0
 
   beforeAll(async () => {
-    const port = await freePort()
-    moto = spawn('moto_server', ['-p', String(port)], { stdio: 'ignore' })
-    options = {
-      endpoint: `http://127.0.0.1:${port}`,
-      region: 'us-east-1',
-      forcePathStyle: true,
-      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-    }
-    const client = new S3Client(options)
-    for (let tries = 0; ; tries++) {
-      try {
-        await client.send(new CreateBucketCommand({ Bucket: 'state' }))
-        return
-      } catch (error) {
-        if (tries === 100) throw error
-        await new Promise((resolve) => setTimeout(resolve, 100))
-      }
-    }
+    const style = { forcePathStyle: true }
+    moto = await startMoto((given) =>
+      new S3Client({ ...given, ...style }).send(new CreateBucketCommand({ Bucket: 'state' })),
+    )
+    options = { ...moto.options, ...style }
   })
-  afterAll(() => void moto.kill())
+  afterAll(() => moto?.stop())
   beforeEach(() => {
     number++
     passedMs = 0
@@ -99,12 +74,3 @@ describe.skipIf(!isThere)('before moto', () => {
     await expect(uploads.read(upload)).rejects.toMatchObject({ code: 'upload_missing' })
   })
 })
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
-}
