@@ -29,7 +29,7 @@ COPY package.json package-lock.json .npmrc ./
 # No package's own script is needed: what is native lies ready in the packages.
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
-COPY scripts/copy-assets.mjs scripts/
+COPY scripts/compile.mjs scripts/
 COPY src src
 RUN npm run --silent compile
 

@@ -16,15 +16,24 @@ const closingLine: Reporter = {
   },
 }
 
-export default defineConfig({
-  test: {
-    // The command line and the model's thread are tested as they ship.
-    globalSetup: './test/compile.ts',
-    include: ['test/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    // Each file may run a model: on two cores more at once would only wait for each other.
-    maxWorkers: 2,
-    reporters: ['default', closingLine],
-  },
-})
+/** Files that need more than the npm registry gives, or minutes: `npm run test:long`. */
+const LONG = 'test/**/*.long.test.ts'
+
+export const configOf = (isLong: boolean) =>
+  defineConfig({
+    test: {
+      // The command line and the model's process are tested as they ship.
+      globalSetup: './test/compile.ts',
+      include: isLong ? [LONG] : ['test/**/*.test.ts'],
+      exclude: isLong ? [] : [LONG, 'node_modules/**'],
+      // No verdict depends on time: these bounds end only what hangs, on a busy machine too.
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+      expect: { poll: { timeout: 60_000 } },
+      // Each file may run a model: on two cores more at once would only wait for each other.
+      maxWorkers: 2,
+      reporters: ['default', closingLine],
+    },
+  })
+
+export default configOf(false)

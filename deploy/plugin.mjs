@@ -11,7 +11,6 @@ const PLACEHOLDERS = {
   'subnet-00000000': 'subnets (--param subnets=subnet-...,subnet-...)',
   'sg-00000000': 'security groups (--param securityGroups=sg-...)',
 }
-const OURS = /^(GLIMPSE|SLACK|DISCORD)_/
 const ARCHITECTURES = { x86_64: 'x64', arm64: 'arm64' }
 
 export default class GlimpsePlugin {
@@ -19,9 +18,6 @@ export default class GlimpsePlugin {
     this.serverless = serverless
     this.hooks = {
       'before:package:initialize': () => this.prepare(),
-      // `serverless offline`, and `serverless offline start`.
-      'before:offline:start': () => this.prepareHere(),
-      'before:offline:start:init': () => this.prepareHere(),
       'before:deploy:deploy': () => this.checkPlaceholders(),
     }
   }
@@ -31,11 +27,6 @@ export default class GlimpsePlugin {
     const code = await bundle()
     checkSizes(buildLayers(ARCHITECTURES[provider.architecture]), code)
     if (this.serverless.processedInput.commands[0] !== 'deploy') this.packageOffline()
-  }
-
-  async prepareHere() {
-    await this.prepare()
-    this.takeSettingsOfShell()
   }
 
   /** Layers are compared with the deployed stack's, to upload only new ones: without an account there is none. */
@@ -48,14 +39,6 @@ export default class GlimpsePlugin {
       )
     }
     compiler.compareWithLastLayer = async () => {}
-  }
-
-  /** On this machine the template's references name nothing: what the shell sets stands in their place. */
-  takeSettingsOfShell() {
-    const given = Object.entries(process.env).filter(([name]) => OURS.test(name))
-    for (const each of Object.values(this.serverless.service.functions)) {
-      each.environment = { ...each.environment, ...Object.fromEntries(given) }
-    }
   }
 
   /** @throws Error for a template that still has what stands in serverless.yml for want of yours. */

@@ -1,7 +1,7 @@
-// moto, a peer for AWS that we did not write: pip install 'moto[server,s3,sqs]' puts moto_server on the path. Tests that
-// want it are skipped without it.
+// moto, a peer for AWS that we did not write. `pip install 'moto[server,s3,sqs]'` puts moto_server on the path; only long
+// tests use it.
 
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { type AddressInfo, createServer } from 'node:net'
 
 export interface Moto {
@@ -10,33 +10,28 @@ export interface Moto {
   stop(): void
 }
 
-export const isMotoThere = (() => {
-  try {
-    execFileSync('moto_server', ['--help'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})()
-
-const TRIES = 100
+const WITHIN_MS = 60_000
 const PAUSE_MS = 100
 
-/** Resolves once it does what `first` asks of it. */
+/** Resolves once it does what `first` asks of it. @throws Error when moto is not installed or does not start */
 export async function startMoto(first: (options: Moto['options']) => Promise<unknown>): Promise<Moto> {
   const port = await freePort()
   const moto = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' })
+  let failed: Error | undefined
+  moto.once('error', (cause) => {
+    failed = new Error("moto is not installed: pip install 'moto[server,s3,sqs]'", { cause })
+  })
   const options = {
     endpoint: `http://127.0.0.1:${port}`,
     region: 'us-east-1',
     credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
   }
-  for (let tries = 0; ; tries++) {
+  for (const end = Date.now() + WITHIN_MS; ; ) {
     try {
       await first(options)
       return { options, stop: () => void moto.kill() }
     } catch (error) {
-      if (tries === TRIES) throw error
+      if (failed || Date.now() > end) throw failed ?? error
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
     }
   }

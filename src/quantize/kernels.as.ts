@@ -1,5 +1,5 @@
-// The arithmetic of quantization over millions of weights, in AssemblyScript: compiled to WebAssembly with SIMD by
-// `npm run compile`, called by kernels.ts. Ten to twenty times as fast as the same loops in JavaScript.
+// The arithmetic of quantization over millions of weights, in AssemblyScript: compiled to kernels.wasm (WebAssembly with
+// SIMD, committed) by `npm run kernels`, called by kernels.ts. Ten to twenty times as fast as the same loops in JavaScript.
 //
 // Every function works on plain memory that kernels.ts lays out: addresses in bytes, 16 bytes of slack after each
 // region. Values are float32 once widened. `rows` and `inputs` are a weight's [outputs, inputs].

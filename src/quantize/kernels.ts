@@ -35,11 +35,7 @@ interface Exports {
   readThrough(from: number, bytes: number): number
 }
 
-// Under a test runner that reads src/, the compiled module is taken.
-const MODULE = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/quantize/kernels.wasm' : './kernels.wasm',
-  import.meta.url,
-)
+const MODULE = new URL('./kernels.wasm', import.meta.url)
 /** Its bits, all ones in infinity and NaN. */
 const EXPONENT = { BF16: 0x7f80, F16: 0x7c00 } as const
 const PAGE_BYTES = 65_536

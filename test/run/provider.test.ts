@@ -30,7 +30,6 @@ const isThere = async (provider: Provider) =>
     () => false,
   )
 const hasCuda = await isThere('cuda')
-const hasWebgpu = await isThere('webgpu')
 
 describe.skipIf(hasCuda)('where there is no CUDA', () => {
   const start = () => ({ artifact, provider: { wanted: 'cuda', whenMissing: 'fail' } as const })
@@ -95,17 +94,4 @@ test('a run that asks for more memory than there is says so', async () => {
   expect([...(await run(2n))['y']!.data]).toEqual([1, 1, 1, 1])
   await expect(run(1_000_000_000n)).rejects.toMatchObject({ kind: 'busy', code: 'out_of_memory' })
   await session.close()
-})
-
-describe.skipIf(!hasWebgpu)('on a WebGPU adapter', () => {
-  test('the embedded model says there what it says on the CPU', async () => {
-    const engine = await startEngine({ artifact, provider: { wanted: 'webgpu', whenMissing: 'fail' } })
-    const image = await readFile(join(import.meta.dirname, '../../models/demo/crab-and-helicopter.png'))
-    const caption = await engine.answer({ image })
-    const left = await engine.answer({ picture: caption.picture, question: 'what is on the left?' })
-    await engine.close()
-    expect(engine.model).toMatchObject({ provider: 'webgpu', fallback: undefined })
-    expect(caption.text).toBe('a crab to the left of a helicopter on a yellow background')
-    expect(left.text).toBe('a crab')
-  }, 300_000)
 })

@@ -5,10 +5,10 @@ import { CreateQueueCommand, GetQueueAttributesCommand, SQSClient } from '@aws-s
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MAX_RECEIVES } from '../../src/queue/queue.ts'
 import { sqsQueue } from '../../src/queue/sqs.ts'
-import { isMotoThere, type Moto, startMoto } from '../moto.ts'
+import { type Moto, startMoto } from '../moto.ts'
 import { keepsItsPromises } from './conformance.ts'
 
-describe.skipIf(!isMotoThere)('before moto', () => {
+describe('before moto', () => {
   let moto: Moto
   let options: Moto['options']
   let client: SQSClient

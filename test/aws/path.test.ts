@@ -1,5 +1,5 @@
-// The whole way on this machine: a signed event of Slack at the HTTP edge -> queue -> function -> model -> reply in the
-// thread. Slack is the peer we did not write, SQS a double, the model the one in the box.
+// The whole way through the packaged functions: a signed event of Slack -> queue -> function -> model -> reply in the
+// thread. Slack is a peer that we did not write, SQS a double, the model the embedded one in its layer.
 
 import { createHmac } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -10,63 +10,66 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { pollInto, type SqsDouble, startSqsDouble } from '../queue/sqs-double.ts'
 import { doubleEngine } from '../serve/double.ts'
 import { BOT_TOKEN, envelope, SECRET, type SlackStage, startSlackStage } from '../slack/stage.ts'
-import { type Offline, startOffline } from './offline.ts'
+import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
 import { ROOT } from './packaged.ts'
 
 let slack: SlackStage
 let sqs: SqsDouble
-let offline: Offline
+let installed: Installed
 let state: string
+let atEdge: Running
 let stopPolling = async () => {}
+const running: Running[] = []
 const batches: (SQSBatchResponse | undefined)[] = []
 
 beforeAll(async () => {
-  // Its own app hears of nothing that is for it; only the peer is used.
+  // Its own app is sent no event; only the peer is used.
   slack = await startSlackStage({ engine: doubleEngine() })
   sqs = await startSqsDouble()
   state = await mkdtemp(join(tmpdir(), 'glimpse-state-'))
-  offline = await startOffline({
-    GLIMPSE_QUEUE: sqs.url,
-    GLIMPSE_STATE: state,
-    GLIMPSE_SECRETS: '',
-    GLIMPSE_MODEL: join(ROOT, 'layers/built', process.arch, 'model/glimpse/model'),
-    SLACK_BOT_TOKEN: BOT_TOKEN,
-    SLACK_SIGNING_SECRET: SECRET,
-    SLACK_API_URL: slack.responseUrl.replace(/response$/, 'api/'),
-    AWS_ENDPOINT_URL_SQS: sqs.endpoint,
-    AWS_ACCESS_KEY_ID: 'a',
-    AWS_SECRET_ACCESS_KEY: 'b',
-  })
+  installed = await installFunctions()
+  const start = (name: string) => {
+    const started = installed.start(name, {
+      GLIMPSE_QUEUE: sqs.url,
+      GLIMPSE_STATE: state,
+      SLACK_BOT_TOKEN: BOT_TOKEN,
+      SLACK_SIGNING_SECRET: SECRET,
+      SLACK_API_URL: slack.responseUrl.replace(/response$/, 'api/'),
+      AWS_ENDPOINT_URL_SQS: sqs.endpoint,
+    })
+    running.push(started)
+    return started
+  }
+  atEdge = start('slack')
+  const answer = start('answer')
   stopPolling = pollInto(sqs, async (event) => {
-    const answer = (await offline.invoke('answer', event)) as SQSBatchResponse
-    batches.push(answer)
-    return answer
+    const result = (await answer.invoke(event)) as SQSBatchResponse
+    batches.push(result)
+    return result
   })
-}, 120_000)
+})
 
 afterAll(async () => {
   await stopPolling()
-  await offline?.stop()
+  for (const each of running) each.stop()
+  await installed?.remove()
   await slack?.close()
   await sqs?.close()
   await rm(state, { recursive: true, force: true })
 })
 
-/** To the edge, as Slack would; with another secret it is somebody else. */
+/** As Slack sends it and API Gateway hands it on. @returns the HTTP status */
 async function send(event: Record<string, unknown>, secret = SECRET): Promise<number> {
   const body = JSON.stringify(envelope(slack.team, event))
   const timestamp = String(Math.floor(Date.now() / 1000))
   const signature = createHmac('sha256', secret).update(`v0:${timestamp}:${body}`).digest('hex')
-  const response = await fetch(`${offline.url}/slack/events`, {
-    method: 'POST',
-    body,
-    headers: {
-      'content-type': 'application/json',
-      'x-slack-request-timestamp': timestamp,
-      'x-slack-signature': `v0=${signature}`,
-    },
-  })
-  return response.status
+  const headers = {
+    'content-type': 'application/json',
+    'x-slack-request-timestamp': timestamp,
+    'x-slack-signature': `v0=${signature}`,
+  }
+  const answer = await atEdge.invoke(apiEvent('POST', '/slack/events', { body, headers }))
+  return (answer as { statusCode: number }).statusCode
 }
 
 const said = async (ts: string) => (await slack.thread(ts)).filter(({ user }) => user === slack.botId)
@@ -89,7 +92,7 @@ test('a picture that somebody shows the bot is described in the thread, and a qu
     channel_type: 'channel',
   }
   expect(await send(event)).toBe(200)
-  await expect.poll(() => said(ts), { timeout: 30_000 }).toHaveLength(1)
+  await expect.poll(() => said(ts)).toHaveLength(1)
   expect((await said(ts))[0]!.text).toContain('sunflower')
 
   const question = {
@@ -102,7 +105,7 @@ test('a picture that somebody shows the bot is described in the thread, and a qu
     channel_type: 'channel',
   }
   expect(await send(question)).toBe(200)
-  await expect.poll(() => said(ts), { timeout: 30_000 }).toHaveLength(2)
+  await expect.poll(() => said(ts)).toHaveLength(2)
   expect((await said(ts))[1]!.text).toContain('yellow')
   await expect.poll(() => sqs.waiting()).toBe(0)
   expect(batches).toEqual([{ batchItemFailures: [] }, { batchItemFailures: [] }])
@@ -110,7 +113,7 @@ test('a picture that somebody shows the bot is described in the thread, and a qu
   // Sent once more, as Slack does when it did not hear in time: answered once.
   expect(await send(event)).toBe(200)
   expect(await said(ts)).toHaveLength(2)
-}, 90_000)
+})
 
 test('what is not signed by Slack gets no further than the edge', async () => {
   const event = { type: 'message', text: 'x', ts: '1.1', channel: slack.channel, channel_type: 'channel' }

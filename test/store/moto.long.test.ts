@@ -9,13 +9,13 @@ import { fetchArtifact } from '../../src/remote/fetch.ts'
 import { pushArtifact } from '../../src/remote/push.ts'
 import { openUploads } from '../../src/serve/bucket-uploads.ts'
 import { openS3Store } from '../../src/store/s3.ts'
-import { isMotoThere, type Moto, startMoto } from '../moto.ts'
+import { type Moto, startMoto } from '../moto.ts'
 import { isSame } from '../remote/bad-days.ts'
 import { makeModel, writeModel } from '../remote/model.ts'
 import { keepsItsPromises } from './conformance.ts'
 import { behavesLikeS3 } from './s3-conformance.ts'
 
-describe.skipIf(!isMotoThere)('before moto', () => {
+describe('before moto', () => {
   let moto: Moto
   let options: ConstructorParameters<typeof S3Client>[0] & object
   let passedMs = 0

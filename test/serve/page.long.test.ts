@@ -1,22 +1,14 @@
 // The page in a real browser: a picture goes in the ways people use, words come out.
 
-import { existsSync } from 'node:fs'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BusyError } from '../../src/errors.ts'
 import { logAs } from '../../src/observe/log.ts'
 import { type RunningServer, startServer } from '../../src/serve/server.ts'
+import { openBrowser } from '../browser.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
 
-const CANDIDATES = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome']
-const executablePath = CANDIDATES.find((path) => path !== undefined && existsSync(path))
-if (!executablePath) {
-  console.warn(
-    'test/serve/page.test.ts is skipped: no browser. Install one: apt-get install -y chromium, or set CHROMIUM.',
-  )
-}
-
-describe.skipIf(!executablePath)('the page', () => {
+describe('the page', () => {
   let browser: Browser
   let engine: Double
   let server: RunningServer
@@ -25,8 +17,7 @@ describe.skipIf(!executablePath)('the page', () => {
 
   beforeAll(async () => {
     logAs('json', { write: () => {} })
-    // No sandbox: CI runs as root, and the only page is our own.
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+    browser = await openBrowser()
   })
   afterAll(() => browser.close())
 
@@ -34,7 +25,7 @@ describe.skipIf(!executablePath)('the page', () => {
     engine = doubleEngine(20)
     server = await startServer(engine, { port: 0, graceMs: 100, report: () => {} })
     page = await browser.newPage()
-    page.setDefaultTimeout(4_000)
+    page.setDefaultTimeout(30_000)
     complaints = []
     page.on('pageerror', (error) => complaints.push(String(error)))
     page.on('request', (request) => {
