@@ -10,6 +10,9 @@ import { packageFor } from './packaged.ts'
 
 for (const gpu of PLACES) if (gpu !== 'embedded') describePackage(gpu)
 
+/** Newer than cfn-lint 1.51's specification of AWS::Lambda::Function. */
+const UNKNOWN_TO_IT = "E3002 Additional properties are not allowed ('AcceleratorConfig' was unexpected)"
+
 test.each(PLACES)(
   'cfn-lint (pip install cfn-lint) finds nothing wrong with the template of %s',
   async (gpu) => {
@@ -20,7 +23,8 @@ test.each(PLACES)(
       'error',
       template,
     ]).catch((error: { stdout?: string; message: string }) => ({ stdout: error.stdout || error.message }))
-    expect(stdout.split('\n').filter((line) => /^E\d|ENOENT/.test(line))).toEqual([])
+    const complaints = stdout.split('\n').filter((line) => /^E\d|ENOENT/.test(line))
+  expect(complaints.filter((line) => line !== UNKNOWN_TO_IT)).toEqual([])
     await rm(dirname(folder), { recursive: true, force: true })
   },
   180_000,
