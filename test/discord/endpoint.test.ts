@@ -7,8 +7,9 @@ import { discordEndpoint } from '../../src/discord/endpoint.ts'
 import { signatureCheck } from '../../src/discord/signature.ts'
 import { measured } from '../../src/observe/metrics.ts'
 import { CAPTION } from '../serve/double.ts'
+import { until } from '../until.ts'
 import { signedRequest } from './double.ts'
-import { eventually, openStage, png, repliesIn, reply, type Stage } from './stage.ts'
+import { openStage, png, repliesIn, reply, type Stage } from './stage.ts'
 
 const NOW_S = 1_800_000_000
 const NOW = NOW_S * 1000
@@ -76,7 +77,7 @@ describe('the endpoint', () => {
   let stage: Stage
   beforeEach(async () => {
     stage = await openStage({ deliveries: 1 })
-    await eventually(() => stage.discord.world.commandPuts > 0)
+    await until(() => stage.discord.world.commandPuts > 0)
   })
   afterEach(() => stage.close())
 
@@ -138,7 +139,7 @@ describe('the endpoint', () => {
     const { interaction, payload } = discord.prepare(ann, channel, invocation)
     const response = await answerOf()(signedRequest(discord.privateKey, payload))
     expect(await response.json()).toEqual({ type: 5, data: { flags: 0 } })
-    await eventually(() => bot.reported.includes('discord_early'))
+    await until(() => bot.reported.includes('discord_early'))
     discord.acknowledge(interaction)
     expect((await reply(discord, channel)).content).toContain(CAPTION)
   })
@@ -146,7 +147,7 @@ describe('the endpoint', () => {
     await stage.close()
     stage = await openStage({ deliveries: 3 })
     const { discord, channel, ann, bot } = stage
-    await eventually(() => discord.world.commandPuts > 0)
+    await until(() => discord.world.commandPuts > 0)
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     await reply(discord, channel)
     await bot.desk.idle()

@@ -7,9 +7,9 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { questionOfInteraction } from '../../src/discord/interaction.ts'
 import { questionOfMessage } from '../../src/discord/message.ts'
 import { CAPTION, doubleEngine } from '../serve/double.ts'
+import { until } from '../until.ts'
 import type { Fault } from './double.ts'
 import {
-  eventually,
   lifeUntil,
   type Moment,
   openStage,
@@ -35,7 +35,7 @@ afterEach(() => stage.close())
 async function open(options: Parameters<typeof openStage>[0] = {}) {
   stage = await openStage(options)
   const { discord, bot } = stage
-  if (bot.gateway) await eventually(() => discord.world.commandPuts > 0)
+  if (bot.gateway) await until(() => discord.world.commandPuts > 0)
   return { ...stage, at: `<@${discord.botId}>` }
 }
 
@@ -118,7 +118,7 @@ describe('REST', () => {
     const { discord, channel, ann, at, bot } = await open({ engine: talker() })
     discord.fault({ on: POSTS, skip: 1, isLost: true })
     const asked = discord.say(ann, channel, { content: `${at} tell me`, files: [png()] })
-    await eventually(() => repliesIn(discord, channel).length === 3)
+    await until(() => repliesIn(discord, channel).length === 3)
     await bot.desk.idle()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
     expect(repliesIn(discord, channel).map(({ replyTo }) => replyTo)).toEqual([asked, asked, asked])
@@ -152,7 +152,7 @@ describe('interactions', () => {
     discord.fault({ on: /callback$/, slowMs: 100 })
     const interaction = await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     interaction.createdAt -= 3_000
-    await eventually(() => bot.reported.includes('discord_10062'))
+    await until(() => bot.reported.includes('discord_10062'))
     bot.engine.release()
     await bot.desk.idle()
     expect(interaction.failed).toBe(true)
@@ -163,7 +163,7 @@ describe('interactions', () => {
     const { discord, channel, ann, bot } = await open()
     bot.engine.hold()
     const interaction = await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
-    await eventually(() => bot.engine.asks.length > 0)
+    await until(() => bot.engine.asks.length > 0)
     interaction.createdAt -= 16 * 60_000
     bot.engine.release()
     await bot.desk.idle()
@@ -173,7 +173,7 @@ describe('interactions', () => {
     const { discord, channel, ann, bot } = await open({ engine: talker() })
     discord.fault({ on: /^POST \/webhooks/, skip: 1, status: 500, times: 3 })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png(), question: 'tell me' } })
-    await eventually(() => repliesIn(discord, channel).length === 3)
+    await until(() => repliesIn(discord, channel).length === 3)
     await bot.desk.idle()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
   })
@@ -189,7 +189,7 @@ describe('a process that dies', () => {
   test.each(cases)('%s leaves one, as a %s', async (moment, answers) => {
     const { discord, channel, ann, at, folder, bot } = await open({ answers, life: lifeUntil(moment) })
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
-    await eventually(() => bot.reported.length > 0)
+    await until(() => bot.reported.length > 0)
     await bot.close()
     discord.world.nonces.clear()
     const next = await startBot(discord, { folder, answers, laterMs: LONG_AFTER_MS })
@@ -210,7 +210,7 @@ describe('a process that dies', () => {
     const fault: Fault = { on: POSTS, skip: 1, status: 500, times: 9 }
     discord.fault(fault)
     discord.say(ann, channel, { content: `${at} tell me`, files: [png()] })
-    await eventually(() => bot.reported.length > 0)
+    await until(() => bot.reported.length > 0)
     await bot.close()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3'])
     fault.times = 0
@@ -223,7 +223,7 @@ describe('a process that dies', () => {
   test('right after it told an asker alone what went wrong tells it twice, the one window there is', async () => {
     const { discord, channel, ann, folder, bot } = await open({ life: lifeUntil('after the reply') })
     await discord.invoke(ann, channel, { command: 'ask', options: { question: 'how many?' } })
-    await eventually(() => bot.reported.length > 0)
+    await until(() => bot.reported.length > 0)
     await bot.close()
     const next = await startBot(discord, { folder, laterMs: LONG_AFTER_MS })
     await next.desk.idle()
@@ -235,7 +235,7 @@ describe('a process that dies', () => {
   test('with an interaction leaves one', async () => {
     const { discord, channel, ann, folder, bot } = await open({ life: lifeUntil('after the reply') })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
-    await eventually(() => bot.reported.length > 0)
+    await until(() => bot.reported.length > 0)
     await bot.close()
     const next = await startBot(discord, { folder, laterMs: LONG_AFTER_MS })
     await next.desk.idle()
@@ -255,7 +255,7 @@ test('no error that is reported holds a token, a question or an address with one
     command: 'caption',
     options: { image: png(), question: 'a secret?' },
   })
-  await eventually(() => bot.errors.length >= 3)
+  await until(() => bot.errors.length >= 3)
   await bot.desk.idle()
   const told = inspect(bot.errors, { depth: 20, showHidden: true })
   for (const secret of [discord.token, token, 'a secret']) expect(told).not.toContain(secret)

@@ -2,8 +2,9 @@
 
 import { afterEach, describe, expect, test } from 'vitest'
 import { CAPTION } from '../serve/double.ts'
+import { until } from '../until.ts'
 import { startDiscordDouble } from './double.ts'
-import { eventually, openStage, png, quiet, repliesIn, reply, type Stage, startBot } from './stage.ts'
+import { openStage, png, quiet, repliesIn, reply, type Stage, startBot } from './stage.ts'
 
 let stage: Stage
 afterEach(() => stage.close())
@@ -12,7 +13,7 @@ afterEach(() => stage.close())
 async function open(options: Parameters<typeof openStage>[0] = {}) {
   stage = await openStage(options)
   const { discord, bot } = stage
-  await eventually(() => discord.world.commandPuts > 0)
+  await until(() => discord.world.commandPuts > 0)
   return { ...stage, bot, at: `<@${discord.botId}>` }
 }
 
@@ -209,7 +210,7 @@ describe('where the bot may not', () => {
     discord.forbid(channel, 'SEND_MESSAGES')
     discord.world.closedDirectMessages.add(ann)
     discord.say(ann, channel, { content: at, files: [png()] })
-    await eventually(() => bot.reported.length > 0)
+    await until(() => bot.reported.length > 0)
     await bot.desk.idle()
     expect(bot.reported).toEqual(['cannot_reply'])
   })
@@ -222,16 +223,16 @@ describe('what goes away', () => {
     for (const each of asked) await reply(discord, channel, { to: each })
     await bot.desk.idle()
     discord.deleteMessage(channel, asked[0]!)
-    await eventually(() => repliesIn(discord, channel).length === 2)
+    await until(() => repliesIn(discord, channel).length === 2)
     discord.deleteMessage(channel, asked[1]!, asked[2]!)
-    await eventually(() => repliesIn(discord, channel).length === 0)
+    await until(() => repliesIn(discord, channel).length === 0)
     expect(bot.reported).toEqual([])
   })
   test('a question that is deleted while the model looks gets no answer', async () => {
     const { discord, channel, ann, at, bot } = await open()
     bot.engine.hold()
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
-    await eventually(() => bot.engine.asks.length > 0)
+    await until(() => bot.engine.asks.length > 0)
     discord.deleteMessage(channel, asked)
     await new Promise((resolve) => setTimeout(resolve, 100))
     bot.engine.release()
@@ -327,7 +328,7 @@ describe('commands', () => {
       command: 'caption',
       options: { image: png() },
     })
-    await eventually(() => discord.read(channel).some(({ isThinking }) => isThinking))
+    await until(() => discord.read(channel).some(({ isThinking }) => isThinking))
     expect(Date.now() - createdAt).toBeLessThan(1_000)
     bot.engine.release()
     await reply(discord, channel)
@@ -335,7 +336,7 @@ describe('commands', () => {
   test('they are registered once, however often the bot starts', async () => {
     const { discord, folder } = await open()
     const again = await startBot(discord, { folder })
-    await eventually(() => discord.calls.filter((call) => /^GET .*commands$/.test(call)).length === 2)
+    await until(() => discord.calls.filter((call) => /^GET .*commands$/.test(call)).length === 2)
     await again.close()
     expect(discord.world.commandPuts).toBe(1)
   })

@@ -14,6 +14,7 @@ import type { DiscordSettings } from '../../src/discord/settings.ts'
 import { isKnown } from '../../src/errors.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import { type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { until } from '../until.ts'
 import { type DiscordDouble, type DoubleOptions, type ReadMessage, startDiscordDouble } from './double.ts'
 import type { File } from './world.ts'
 
@@ -201,16 +202,6 @@ export function png(more: Partial<File> = {}): File {
   return { filename: 'apples.png', bytes: PNG, contentType: 'image/png', ...more }
 }
 
-/** What `see` returns once it is something. */
-export async function eventually<T>(see: () => T | undefined | false, withinMs = 5_000): Promise<T> {
-  for (const until = Date.now() + withinMs; Date.now() < until; ) {
-    const seen = see()
-    if (seen !== undefined && seen !== false) return seen
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-  throw new Error('Expected it to happen but it did not in time.')
-}
-
 /** Messages of the bot that can be read, without those that still say "is thinking...". */
 export function repliesIn(discord: DiscordDouble, channel: string, viewer?: string): ReadMessage[] {
   return discord
@@ -224,7 +215,7 @@ export async function reply(
   channel: string,
   { to, viewer, count = 1 }: { to?: string; viewer?: string; count?: number } = {},
 ): Promise<ReadMessage> {
-  return await eventually(() => {
+  return await until(() => {
     const replies = repliesIn(discord, channel, viewer)
     const found = to === undefined ? replies : replies.filter(({ replyTo }) => replyTo === to)
     return found.length >= count ? found.at(-1) : undefined

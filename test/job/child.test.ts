@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { startEngine } from '../../src/job/engine.ts'
 import { startChild } from '../../src/job/fork.ts'
@@ -58,7 +58,7 @@ test('does not outlive a parent that is killed', async () => {
   const child = await pid
   expect(await readFile(`/proc/${child}/cmdline`, 'utf8')).not.toContain('--title')
   kill()
-  await vi.waitFor(() => expect(isAlive(child)).toBe(false), { timeout: 10_000, interval: 20 })
+  await expect.poll(() => isAlive(child)).toBe(false)
   expect(output().trim()).toBe(String(child))
 })
 
@@ -77,7 +77,7 @@ test('nor does one deep in a call that hears nothing', async () => {
   const child = await pid
   expect(isAlive(child)).toBe(true)
   kill()
-  await vi.waitFor(() => expect(isAlive(child)).toBe(false), { timeout: 10_000, interval: 20 })
+  await expect.poll(() => isAlive(child)).toBe(false)
 })
 
 test('leaves it to its parent what Ctrl-C and SIGTERM mean', async () => {

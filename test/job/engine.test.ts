@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Engine, startEngine } from '../../src/job/engine.ts'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
@@ -220,7 +220,7 @@ test('a model that keeps ending is left alone for a while, then tried once more'
     code: 'model_down',
   })
   // Nobody asks: it is tried all the same, so that whoever looks at `ready` sends asks again.
-  await vi.waitFor(() => expect(own.ready).toBe(true), 10_000)
+  await expect.poll(() => own.ready).toBe(true)
   expect(own.unready).toBeUndefined()
   expect((await own.answer({ image, question: 'a' })).text).toBe('a')
   await own.close()
@@ -232,9 +232,9 @@ test('after a restart that failed it is tried again without being asked', async 
   const own = await startEngine({ artifact: block }, FAKE, { retryMs: 100 })
   writeFileSync(block, '')
   await expect(own.answer({ image, question: 'exit' })).rejects.toMatchObject({ code: 'restarting' })
-  await vi.waitFor(() => expect(own.unready).toBe('restarting'))
+  await expect.poll(() => own.unready).toBe('restarting')
   rmSync(folder, { recursive: true })
-  await vi.waitFor(() => expect(own.ready).toBe(true), 10_000)
+  await expect.poll(() => own.ready).toBe(true)
   await own.close()
 })
 

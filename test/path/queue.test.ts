@@ -6,9 +6,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { until } from '../queue/conformance.ts'
 import { type SqsDouble, startSqsDouble } from '../queue/sqs-double.ts'
 import { mentionWith, type SocketDouble, startSocketDouble } from '../slack/socket.ts'
+import { until } from '../until.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 let slack: SocketDouble

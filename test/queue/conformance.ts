@@ -2,20 +2,12 @@
 
 import { expect, test } from 'vitest'
 import type { Message, Queue, Work } from '../../src/queue/queue.ts'
+import { until } from '../until.ts'
 
 export interface Opened {
   queue: Queue
   /** How many lie with the dead letters. */
   dead: () => Promise<number>
-}
-
-/** Waits until it is so. */
-export async function until(isSo: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<void> {
-  const end = Date.now() + withinMs
-  while (!(await isSo())) {
-    if (Date.now() > end) throw new Error('It did not come to be so in time.')
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
 }
 
 /** `open` gives an empty queue in which what failed comes again soon. */

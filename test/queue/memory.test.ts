@@ -2,7 +2,8 @@
 
 import { describe, test } from 'vitest'
 import { memoryQueue } from '../../src/queue/memory.ts'
-import { keepsItsPromises, until } from './conformance.ts'
+import { until } from '../until.ts'
+import { keepsItsPromises } from './conformance.ts'
 
 describe('within this process', () => {
   keepsItsPromises(async () => {

@@ -15,7 +15,8 @@ import type { Message, Queue } from '../../src/queue/queue.ts'
 import { type SqsOptions, sqsQueue } from '../../src/queue/sqs.ts'
 import { memoryStore } from '../chat/memory.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
-import { keepsItsPromises, until } from './conformance.ts'
+import { until } from '../until.ts'
+import { keepsItsPromises } from './conformance.ts'
 import { askSqs, type SqsDouble, startSqsDouble } from './sqs-double.ts'
 
 let sqs: SqsDouble
@@ -70,7 +71,7 @@ test('what a stop does not wait for comes to another at once', async () => {
   await first.stop(50)
   let came = 0
   const second = queue.consume(async () => void came++)
-  await until(() => came === 1, 3_000)
+  await until(() => came === 1)
   await second.stop(1_000)
 })
 

@@ -1,7 +1,7 @@
 // Over real sockets: what a Request alone cannot show.
 
 import { request } from 'node:http'
-import { afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, expect, test } from 'vitest'
 import { SetupError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import { logAs } from '../../src/observe/log.ts'
@@ -50,7 +50,7 @@ test('closing lets the running ask finish, sends others away, then closes the en
   const { engine, server, caption } = await start()
   engine.hold()
   const last = caption()
-  await vi.waitFor(() => expect(engine.load).toBe(1))
+  await expect.poll(() => engine.load).toBe(1)
   const closed = Promise.all([server.close(), server.close()])
   const ping = await fetch(`${server.url}/ping`)
   expect([ping.status, ping.headers.get('connection')]).toEqual([503, 'close'])
@@ -68,7 +68,7 @@ test('closing answers 503 to what runs past the grace', async () => {
   const { engine, server, caption } = await start({ graceMs: 50 })
   engine.hold()
   const last = caption()
-  await vi.waitFor(() => expect(engine.load).toBe(1))
+  await expect.poll(() => engine.load).toBe(1)
   await server.close()
   const response = await last
   expect(response.status).toBe(503)
@@ -85,9 +85,9 @@ test.each(['/v1/caption', '/v1/caption?stream=true'])(
     const client = new AbortController()
     const answer = caption(path, client.signal)
     answer.catch(() => {})
-    await vi.waitFor(() => expect(engine.load).toBe(1))
+    await expect.poll(() => engine.load).toBe(1)
     client.abort()
-    await vi.waitFor(() => expect(engine.aborted).toBe(1))
+    await expect.poll(() => engine.aborted).toBe(1)
   },
 )
 
