@@ -13,11 +13,8 @@ const MAX_DEPTH = 8
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
-const COLON = 0x3a
 /** By how much a byte outside of strings leads deeper. */
 const DEEPER: Record<number, number> = { 91: 1, 123: 1, 93: -1, 125: -1 }
-/** RFC 8259, section 2. */
-const SPACES: ReadonlySet<number | undefined> = new Set([0x20, 0x09, 0x0a, 0x0d])
 
 /** Throws AskError `too_many_words`. */
 export function checkWords(sizeBytes: number): void {
@@ -30,11 +27,9 @@ export function checkWords(sizeBytes: number): void {
 
 /**
  * Counts all of a JSON text but the string of the key `image`, and no further than what is allowed. Whoever writes
- * that key in escapes gets it counted as words. Gives the number of keys, as far as the text is JSON. Throws AskError
- * `too_many_words`, `bad_json`.
+ * that key in escapes gets it counted as words. Throws AskError `too_many_words`, `bad_json`.
  */
-export function checkJson(bytes: Buffer): number {
-  let keys = 0
+export function checkJson(bytes: Buffer): void {
   let depth = 0
   let words = 0
   let at = 0
@@ -54,34 +49,11 @@ export function checkJson(bytes: Buffer): number {
     checkWords(words)
     before = end - start === 'image'.length ? bytes.toString('latin1', start, end) : ''
     at = end + 1
-    if (isKeyEnd(bytes, at)) keys++
   }
-  return keys
 }
 
 function tooDeep(): AskError {
   return new AskError('bad_json', `Expected JSON at most ${MAX_DEPTH} brackets deep but got more.`)
-}
-
-/** Whether what stood before is the key of a value: a colon comes next. */
-function isKeyEnd(bytes: Buffer, at: number): boolean {
-  let next = at
-  while (SPACES.has(bytes[next])) next++
-  return bytes[next] === COLON
-}
-
-/** Keys of a value and of all in it, however deep it is. */
-export function countKeys(value: unknown): number {
-  let keys = 0
-  const open = [value]
-  while (open.length > 0) {
-    const next = open.pop()
-    if (typeof next !== 'object' || next === null) continue
-    const inside = Object.values(next)
-    if (!Array.isArray(next)) keys += inside.length
-    for (const each of inside) open.push(each)
-  }
-  return keys
 }
 
 /** Where the string's closing quote stands, and how many quotes before it are escaped. */
