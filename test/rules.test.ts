@@ -29,6 +29,7 @@ const HOMES = {
   '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
+  '@fastify/busboy': 'src/serve/form.ts',
   pino: 'src/observe/log.ts',
   'prom-client': 'src/observe/metrics.ts',
 }
