@@ -2,7 +2,7 @@
 // they come in, request.ts what they look like.
 
 import { createHash } from 'node:crypto'
-import { BusyError, isKnown, UpstreamError } from '../errors.ts'
+import { BusyError, type ErrorCode, isKnown, UpstreamError } from '../errors.ts'
 import type { Ask, Reply, TimingsMs } from '../job/ask.ts'
 import type { Engine, Hooks } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
@@ -41,7 +41,7 @@ export interface Asks {
 }
 
 /** What is over by itself in a while, and about when. */
-const OVER_IN_MS: Record<string, number> = {
+const OVER_IN_MS: Partial<Record<ErrorCode, number>> = {
   loading: 5_000,
   restarting: 5_000,
   // Another process takes the place of this one.

@@ -369,10 +369,10 @@ describe('what is turned away', () => {
 
   test('has in Retry-After what another service said', async () => {
     const { ask, engine } = serve()
-    engine.fail(new UpstreamError('engine_busy', 'words', { retryAfterMs: 7_100 }))
+    engine.fail(new UpstreamError('discord_busy', 'words', { retryAfterMs: 7_100 }))
     const response = await ask('/v1/caption')
     expect([response.status, response.headers.get('retry-after')]).toEqual([502, '8'])
-    expect(await measured('glimpse_faults_total', { code: 'engine_busy' })).toBe(1)
+    expect(await measured('glimpse_faults_total', { code: 'discord_busy' })).toBe(1)
   })
 
   test('shows in GET /metrics', async () => {
