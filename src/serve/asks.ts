@@ -7,6 +7,7 @@ import type { Ask, Reply, TimingsMs } from '../job/ask.ts'
 import type { Engine, Hooks } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setTo } from '../observe/metrics.ts'
+import { stopWith } from '../stop.ts'
 import type { Store } from '../store/store.ts'
 import { codeOf } from './account.ts'
 import { eventStream } from './events.ts'
@@ -63,11 +64,6 @@ export function openAsks({
 }: AsksOptions): Asks {
   const line = openLine({ places: maxQueue, atOnce })
   const once = openOnce(store)
-  /** Ends each ask under way. */
-  const ends = new Set<() => void>()
-  cutting?.addEventListener('abort', () => {
-    for (const end of ends) end()
-  })
   const noteWaiting = () => setTo('glimpse_http_waiting', {}, line.waiting)
 
   const enter = (engine: Engine, tenant: string): Place => {
@@ -98,12 +94,7 @@ export function openAsks({
     key: string | undefined,
     { onToken, signal }: Hooks,
   ): Promise<Outcome> => {
-    // By hand, not AbortSignal.any: a signal that outlives all asks must not keep something of each.
-    const ending = new AbortController()
-    const end = () => ending.abort()
-    ends.add(end)
-    signal?.addEventListener('abort', end)
-    if (signal?.aborted || cutting?.aborted) end()
+    const ending = stopWith(signal, cutting)
     try {
       const work = () => ask(engine, place, wanted, { onToken, signal: ending.signal })
       if (key === undefined) return { reply: await work(), isReplay: false }
@@ -113,8 +104,7 @@ export function openAsks({
     } catch (error) {
       throw cutting?.aborted && codeOf(error) === 'cancelled' ? cutShort() : error
     } finally {
-      ends.delete(end)
-      signal?.removeEventListener('abort', end)
+      ending.end()
       place.leave()
     }
   }
