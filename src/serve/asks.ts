@@ -26,8 +26,8 @@ export interface AsksOptions {
   cutting?: AbortSignal
   /** Where pictures too large for a request went. */
   uploads?: Uploads
-  /** Where answers are kept for their Idempotency-Key; without it in this process. */
-  store?: Store
+  /** Opens where answers are kept for their Idempotency-Key; without it in this process. */
+  store?: () => Promise<Store>
   /** Is told of what fails after the response began. */
   failed: (error: unknown) => void
 }
@@ -78,12 +78,23 @@ export function openAsks({
     }
   }
 
-  /** Waits for its turn, and counts the time as the engine counts that of its own queue. */
-  const ask = async (engine: Engine, place: Place, wanted: Ask, hooks: Hooks & { signal: AbortSignal }) => {
-    const waitedMs = await place.turn(hooks.signal, deadlineMs)
+  const leftAfter = (waitedMs: number) =>
+    deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
+
+  /**
+   * Waits for its turn, and counts the time as the engine counts that of its own queue.
+   * @param beforeMs waited for another ask with its key
+   */
+  const ask = async (
+    engine: Engine,
+    place: Place,
+    wanted: Ask,
+    hooks: Hooks & { signal: AbortSignal },
+    beforeMs = 0,
+  ) => {
+    const waitedMs = beforeMs + (await place.turn(hooks.signal, leftAfter(beforeMs)))
     observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
-    const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
-    const reply = await engine.answer({ ...wanted, deadlineMs: leftMs }, hooks)
+    const reply = await engine.answer({ ...wanted, deadlineMs: leftAfter(waitedMs) }, hooks)
     return { ...reply, timings_ms: withWait(reply.timings_ms, waitedMs) }
   }
 
@@ -95,10 +106,12 @@ export function openAsks({
     { onToken, signal }: Hooks,
   ): Promise<Outcome> => {
     const ending = stopWith(signal, cutting)
+    const hooks = { onToken, signal: ending.signal }
     try {
-      const work = () => ask(engine, place, wanted, { onToken, signal: ending.signal })
-      if (key === undefined) return { reply: await work(), isReplay: false }
-      const outcome = await once.run(key, fingerprintOf(wanted, task), ending.signal, work)
+      if (key === undefined) return { reply: await ask(engine, place, wanted, hooks), isReplay: false }
+      const work = (waitedMs: number) => ask(engine, place, wanted, hooks, waitedMs)
+      const within = { signal: ending.signal, deadlineMs }
+      const outcome = await once.run(key, fingerprintOf(wanted, task), within, work)
       if (outcome.isReplay) count('glimpse_http_replays_total', {})
       return outcome
     } catch (error) {
