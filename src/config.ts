@@ -298,7 +298,7 @@ export function readConfig(here?: Environment, more?: Record<string, string>): C
   )
 }
 
-/** The same, with defaults in place of bad values, which are told; `count` of those that are set. */
+/** The same without throwing: a bad value becomes the default and a line of `problems`; `count` of settings are set. */
 export function parseConfig(
   here: Environment = process.env,
   more: Record<string, string> = {},

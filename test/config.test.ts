@@ -112,7 +112,7 @@ describe('a user without an entry in passwd and without HOME', () => {
     test.runIf(isPossible).each([
       ['caption', ['caption', 'none.png'], 'GLIMPSE_CACHE'],
       ['listen', ['listen', '--port', '0'], 'GLIMPSE_STATE'],
-    ])('is told which folder to set for %s, without a stack', (_, args, setting) => {
+    ])('reads which folder to set for %s, without a stack', (_, args, setting) => {
       const chat = {
         DISCORD_TOKEN: 'token-of-the-tests',
         GLIMPSE_QUEUE: 'https://sqs.eu-west-1.amazonaws.com/1/q.fifo',

@@ -53,13 +53,7 @@ const TRACE_HEADERS = ['traceparent', 'tracestate']
  */
 export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
   const { hiddenS = HIDDEN_S, againS = AGAIN_MS / 1_000, waitS = WAIT_S, ...config } = options
-  if (!URL.canParse(url) || !url.endsWith('.fifo')) {
-    throw new SetupError(
-      'bad_queue',
-      `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Its order is what keeps a thread in order.`,
-    )
-  }
-  const client = new SQSClient({ region: regionIn(url), ...config })
+  const client = sqsClient(url, config)
 
   return {
     async check() {
@@ -90,6 +84,15 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
     },
     consume: (work, given) => consume({ client, url, hiddenS, againS, waitS }, work, given),
   }
+}
+
+/** In the region of the queue's address. @throws SetupError `bad_queue` */
+export function sqsClient(url: string, config: SQSClientConfig = {}): SQSClient {
+  if (URL.canParse(url) && url.endsWith('.fifo')) return new SQSClient({ region: regionIn(url), ...config })
+  throw new SetupError(
+    'bad_queue',
+    `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Its order is what keeps a thread in order.`,
+  )
 }
 
 interface Source {

@@ -259,7 +259,8 @@ async function before(work: Promise<void> | undefined, endsAt: number): Promise<
   clearTimeout(timer)
 }
 
-function isLocal(host: string): boolean {
+/** Whether only this machine reaches what listens there. */
+export function isLocal(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 
