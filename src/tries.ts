@@ -3,13 +3,13 @@
 // Goes in: something to do, and whom it is asked of. Comes out: its result, or an error that says what to do.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BusyError, isKnown, UpstreamError } from './errors.ts'
+import { BusyError, type CodeOf, isKnown, UpstreamError } from './errors.ts'
 
 export interface Tries {
   /** Whom it is asked of, for messages: `https://huggingface.co`, `s3://bucket/prefix`. */
   endpoint: string
   /** Code of the error when it stays so. Default: `hub_unreachable`. */
-  code?: string
+  code?: CodeOf<'upstream'>
   /** Ends whatever is under way. */
   signal?: AbortSignal
   /** Milliseconds: without a byte for so long a connection is given up; the first wait before another try. */

@@ -86,6 +86,10 @@ test('the environment is read only in config.ts', () => {
   expect(readers).toEqual(['src/config.ts'])
 })
 
+test('no call joins signals in a way that leaves something with those that outlive it', () => {
+  expect(SOURCES.filter(({ text }) => text.includes('AbortSignal.any(')).map(({ path }) => path)).toEqual([])
+})
+
 test('drawing and running meet only in the contract', () => {
   const crossings = IMPORTS.filter(
     ({ from, to }) =>

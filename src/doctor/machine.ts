@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { availableParallelism, totalmem } from 'node:os'
+import { isLocal } from '../serve/server.ts'
 import { type Finding, fail, ok, skipped, warn } from './check.ts'
 
 /** package.json, `engines`. */
@@ -100,11 +101,9 @@ function codeOfListening(host: string, port: number): Promise<string | undefined
   })
 }
 
-const LOOPBACK = /^(localhost|127\.|::1$)/
-
 /** Who may ask over HTTP. */
 export function checkAccess({ host, apiToken }: { host: string; apiToken: string }): Finding {
-  if (LOOPBACK.test(host)) return ok('only programs of this machine may ask')
+  if (isLocal(host)) return ok('only programs of this machine may ask')
   if (apiToken !== '') return ok('whoever has GLIMPSE_API_TOKEN may ask')
   return warn(
     `whoever reaches ${host} may ask`,

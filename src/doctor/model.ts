@@ -30,7 +30,7 @@ export async function checkProvider(
   { provider, providerMissing, engine }: Pick<Config, 'provider' | 'providerMissing' | 'engine'>,
   attempt?: (provider: Config['provider']) => Promise<void>,
 ): Promise<Finding> {
-  if (engine !== '' && engine !== 'here') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
+  if (engine !== '') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
   if (provider === 'cpu') return ok('cpu, as set')
   const { findProvider } = await import('../run/provider.ts')
   try {
@@ -53,7 +53,7 @@ export async function checkModel(
   { model, engine }: Pick<Config, 'model' | 'engine'>,
   deep: boolean,
 ): Promise<ModelFound> {
-  if (engine !== '' && engine !== 'here') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
+  if (engine !== '') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
   if (model === '') return await checkEmbedded()
   if (model.startsWith('s3://')) return await checkBucketModel(model)
   try {

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import { ArtifactError, UpstreamError } from '../errors.ts'
+import { stopWith } from '../stop.ts'
 import { type Bucket, BucketRefusal, type Described, setupError } from '../store/bucket.ts'
 import { Passing, persist, type Tries, withinStall } from '../tries.ts'
 import { fewAtATime } from '../turns.ts'
@@ -72,8 +73,8 @@ export async function fetchPieces(
     const memory = buffersOf(streams.pieceBytes)
     await fewAtATime([...pieces.entries()], streams.count, async ([i, piece], stop) => {
       await inTime.wait(i)
+      const { signal, end } = stopWith(tries.signal, stop)
       try {
-        const signal = either(tries.signal, stop)
         const bytes =
           (await readBack(partial, piece, memory, onBytes)) ??
           (await fetchPiece(bucket, partial, piece, memory, { ...tries, signal }, onBytes))
@@ -82,6 +83,8 @@ export async function fetchPieces(
       } catch (error) {
         inTime.open()
         throw error
+      } finally {
+        end()
       }
     })
   } finally {
@@ -145,11 +148,14 @@ async function fetchPiece(
 
 /** Size and version of a file there. Throws as `bodyOf` does. */
 export async function describe(bucket: Bucket, path: string, tries: Tries): Promise<Described> {
-  const call = new AbortController()
-  const asked = bucket.head(path, either(tries.signal, call.signal)).catch((error: unknown) => {
+  const call = stopWith(tries.signal)
+  const asked = bucket.head(path, call.signal).catch((error: unknown) => {
     throw told(error, bucket, path)
   })
-  return await withinStall(tries, asked).finally(() => call.abort())
+  return await withinStall(tries, asked).finally(() => {
+    call.abort()
+    call.end()
+  })
 }
 
 /** The chunks of one request. Throws Passing, or what no other try mends. */
@@ -159,8 +165,7 @@ export async function* bodyOf(
   range: { from?: number; to?: number; etag?: string },
   tries: Tries,
 ): AsyncGenerator<Uint8Array> {
-  const call = new AbortController()
-  const signal = either(tries.signal, call.signal)
+  const { signal, abort, end } = stopWith(tries.signal)
   let body: Readable | undefined
   try {
     const asked = bucket.get(path, range, signal).catch((error: unknown) => {
@@ -178,8 +183,9 @@ export async function* bodyOf(
     }
   } finally {
     // A connection that was read to its end serves again; any other is closed.
-    if (!body) call.abort()
+    if (!body) abort()
     else if (!body.readableEnded) body.destroy()
+    end()
   }
 }
 
@@ -272,8 +278,4 @@ function window(count: number, size: number) {
       wake()
     },
   }
-}
-
-function either(one: AbortSignal | undefined, other: AbortSignal): AbortSignal {
-  return one ? AbortSignal.any([one, other]) : other
 }

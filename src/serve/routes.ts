@@ -45,8 +45,8 @@ export interface AppOptions {
   stopping?: AbortSignal
   /** Once aborted, what still runs ends with BusyError `stopping`. */
   cutting?: AbortSignal
-  /** Where answers are kept for their Idempotency-Key, for several processes. Default: in this one. */
-  store?: Store
+  /** Opens where answers are kept for their Idempotency-Key, for several processes. Default: in this one. */
+  store?: () => Promise<Store>
   /** Where a request came from, out of what the server hands to `fetch` beside it. */
   addressOf?: (env: unknown) => string | undefined
   /** Where pictures too large for a request go; without it they are refused. */

@@ -169,13 +169,11 @@ export function openBucket(place: string, setting: string, options: BucketOption
 
 /** What the operator must look at when S3 will not have it: `setting` names the place. */
 export function setupError(error: BucketRefusal, bucket: Bucket, setting: string, doing: string): SetupError {
-  const [code, todo] =
+  const todo =
     error.trouble === 'no_bucket'
-      ? ['no_bucket', `Check the bucket's name in ${setting}, and AWS_REGION.`]
-      : [
-          'bucket_refused',
-          `Check the credentials, AWS_REGION, the bucket's name, and that the role may ${doing}.`,
-        ]
+      ? `Check the bucket's name in ${setting}, and AWS_REGION.`
+      : `Check the credentials, AWS_REGION, the bucket's name, and that the role may ${doing}.`
+  const code = error.trouble === 'no_bucket' ? 'no_bucket' : 'bucket_refused'
   return new SetupError(code, `Expected to use ${bucket.name} but: ${error.message}. ${todo}`, {
     cause: error.cause,
   })

@@ -1,14 +1,16 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { BusyError } from '../../src/errors.ts'
+import { log } from '../../src/observe/log.ts'
 import { openHttpEngine } from '../../src/remote/http.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 
 const servers: Server[] = []
 afterEach(() => {
+  vi.restoreAllMocks()
   for (const server of servers.splice(0)) {
     server.closeAllConnections()
     server.close()
@@ -98,6 +100,22 @@ test('tells the asker what is wrong with the picture in the words of the other',
     code: 'not_a_picture',
   })
 })
+
+test.each([
+  [422, 'of_a_later_version', { kind: 'ask', code: 'refused_elsewhere', message: 'Because.' }],
+  [400, 'deadline', { kind: 'ask', code: 'refused_elsewhere', message: 'Because.' }],
+  [503, 'of_a_later_version', { kind: 'busy', code: 'busy', message: 'Because.' }],
+])(
+  '%i with the code %s, unknown here, has a stand-in and is written to the log',
+  async (status, code, error) => {
+    const warn = vi.spyOn(log, 'warn').mockReturnValue()
+    const { url } = await script({ status, body: problem(code), headers: { 'retry-after': '60' } })
+    await expect(open(url, { deadlineMs: 1_000 }).answer({ image: PNG })).rejects.toMatchObject(error)
+    expect(warn).toHaveBeenCalledWith('unknown_code', expect.objectContaining({ code: error.code }), {
+      theirs: code,
+    })
+  },
+)
 
 test('asks for the bytes where the other does not know a picture by its name', async () => {
   const engine = open(await glimpse(doubleEngine()))

@@ -313,9 +313,9 @@ describe('a failure', () => {
     [new BusyError('busy', 'words'), 429, true],
     [new BusyError('restarting', 'words'), 503, true],
     [new BusyError('deadline', 'words'), 504, true],
-    [new UpstreamError('hub', 'words'), 502, true],
+    [new UpstreamError('hub_unreachable', 'words'), 502, true],
     [new SetupError('no_model', 'words'), 500, false],
-    [new ArtifactError('bad_graph', 'words'), 500, false],
+    [new ArtifactError('graph_unreadable', 'words'), 500, false],
   ]
   test.each(cases)('%s has the status and the retry of errors.ts', async (error, status, retry) => {
     const { engine, json } = serve()
@@ -516,7 +516,7 @@ describe('around the asks', () => {
 
   test('/readyz gives the reason when the model cannot be opened', async () => {
     const app = createApp(
-      Promise.reject(new ArtifactError('missing', 'Expected vision.onnx but found none.')),
+      Promise.reject(new ArtifactError('damaged_artifact', 'Expected vision.onnx but found none.')),
     )
     await new Promise((resolve) => setImmediate(resolve))
     const response = await app.request('/readyz')
