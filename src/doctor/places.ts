@@ -75,12 +75,13 @@ export async function checkState(
 /** There, and may be asked for: what is put in needs s3:PutObject and is tried by an upload only. */
 export async function checkUploads(place: string): Promise<Finding> {
   if (place === '') return skipped('GLIMPSE_UPLOADS is not set')
-  if (!place.startsWith('s3://')) return fail(`GLIMPSE_UPLOADS is ${place}`, 'Set it to s3://bucket/prefix.')
   try {
-    await openStore(place)
+    // Only here: the SDK takes a while to load.
+    const { openBucket } = await import('../store/bucket.ts')
+    await openBucket(place, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
     return ok(`${place} is there`)
   } catch (error) {
     if (!isKnown(error)) throw error
-    return fail(error.message.replaceAll('GLIMPSE_STATE', 'GLIMPSE_UPLOADS'))
+    return fail(error.message)
   }
 }
