@@ -6,6 +6,7 @@
 // Here is what HTTP sees of it; bucket-uploads.ts keeps them.
 
 import { z } from 'zod'
+import { readSignedBody } from '../chat/body.ts'
 import { AskError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 
@@ -61,15 +62,10 @@ async function sizeIn(request: Request): Promise<number> {
       `Expected {"size_bytes": ...}, the size of the picture's file from 1 to ${MAX_PICTURE_BYTES}, as JSON.`,
     )
   if (Number(request.headers.get('content-length')) > MAX_BODY_BYTES) throw unreadable()
-  let text = ''
-  const decoder = new TextDecoder()
-  for await (const chunk of request.body ?? []) {
-    text += decoder.decode(chunk, { stream: true })
-    if (text.length > MAX_BODY_BYTES) throw unreadable()
-  }
+  const body = await readSignedBody(request, MAX_BODY_BYTES)
   let json: unknown
   try {
-    json = JSON.parse(text)
+    json = JSON.parse(String(body))
   } catch {
     throw unreadable()
   }
