@@ -88,8 +88,9 @@ describe('says why not', () => {
     [404, 'picture_gone'],
     [302, 'picture_forbidden'],
   ])('for %i with a body that broke off', async (status, code) => {
-    const body = new ReadableStream({ start: (stream) => stream.error(new Error('ECONNRESET')) })
-    vi.stubGlobal('fetch', async () => new Response(body, { status }))
+    const broken = () => new ReadableStream({ start: (stream) => stream.error(new Error('ECONNRESET')) })
+    const headers = { location: 'https://elsewhere.example/' }
+    vi.stubGlobal('fetch', async () => new Response(broken(), { status, headers }))
     onTestFinished(() => void vi.unstubAllGlobals())
     await expect(fetchPicture()).rejects.toMatchObject({ code })
   })
