@@ -78,6 +78,7 @@ export const CODES = {
     queue_failed: 502,
     slack_busy: 502,
     slack_failed: 502,
+    state_contended: 502,
     state_failed: 502,
     uploads_failed: 502,
   },
@@ -117,6 +118,7 @@ export const CODES = {
     port_forbidden: 500,
     port_taken: 500,
     provider_missing: 500,
+    wrong_region: 500,
   },
   artifact: {
     answers_nothing: 500,

@@ -65,8 +65,8 @@ test.each([
 })
 
 test.each([
-  // A store of values; what SageMaker takes and leaves.
-  ['@aws-sdk/client-s3', ['src/remote/objects.ts', 'src/store/bucket.ts', 'src/store/s3.ts']],
+  // What S3 is asked, and what it answers.
+  ['@aws-sdk/client-s3', ['src/store/answers.ts', 'src/store/bucket.ts']],
   // The queue; what a function gives back to it.
   ['@aws-sdk/client-sqs', ['src/aws/again.ts', 'src/queue/sqs.ts']],
 ])('%s is imported only in %s', (library, homes) => {

@@ -77,10 +77,9 @@ export async function checkPort(host: string, port: number): Promise<Finding> {
   if (code === 'EADDRINUSE') {
     const alive = await fetch(`http://127.0.0.1:${port}/healthz`, {
       signal: AbortSignal.timeout(2_000),
-    }).then(
-      async (response) => response.ok && JSON.stringify(await response.json()).includes('alive'),
-      () => false,
-    )
+    })
+      .then(async (response) => response.ok && (await response.text()).includes('alive'))
+      .catch(() => false)
     if (alive) return ok(`Glimpse listens on ${port} already`)
     return fail(
       `${port} on ${host} is taken by another program`,

@@ -79,10 +79,12 @@ export async function checkUploads(place: string): Promise<Finding> {
   try {
     // As the server opens it: what it throws says what to set.
     openUploads(place)
-    await openStore(place)
+    // Only here: the SDK takes a while to load.
+    const { openBucket } = await import('../store/bucket.ts')
+    await openBucket(place, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
     return ok(`${place} is there`)
   } catch (error) {
     if (!isKnown(error)) throw error
-    return fail(error.message.replaceAll('GLIMPSE_STATE', 'GLIMPSE_UPLOADS'))
+    return fail(error.message)
   }
 }

@@ -24,7 +24,7 @@ test.each(PLACES)(
       template,
     ]).catch((error: { stdout?: string; message: string }) => ({ stdout: error.stdout || error.message }))
     const complaints = stdout.split('\n').filter((line) => /^E\d|ENOENT/.test(line))
-  expect(complaints.filter((line) => line !== UNKNOWN_TO_IT)).toEqual([])
+    expect(complaints.filter((line) => line !== UNKNOWN_TO_IT)).toEqual([])
     await rm(dirname(folder), { recursive: true, force: true })
   },
   180_000,

@@ -46,7 +46,11 @@ async function script(...answers: Answer[]) {
       const { authorization } = request.headers
       asked.push({ path: request.url!, authorization, body: JSON.parse(Buffer.concat(chunks).toString()) })
       const { status, body, headers } = answers.length > 1 ? answers.shift()! : answers[0]!
-      response.writeHead(status, headers).end(typeof body === 'string' ? body : JSON.stringify(body))
+      const text = typeof body === 'string' ? body : JSON.stringify(body)
+      response.writeHead(status, headers).write(text)
+      // Less than was announced: the connection closes.
+      if (Number(headers?.['content-length']) > text.length) setImmediate(() => response.destroy())
+      else response.end()
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -127,6 +131,13 @@ test('asks for the bytes where the other does not know a picture by its name', a
 
 test.each([429, 502, 503])('asks again after %s, when the other says', async (status) => {
   const { url, asked } = await script({ status, body: problem('busy') }, { status: 200, body: REPLY })
+  expect((await open(url).answer({ image: PNG })).text).toBe('a cat')
+  expect(asked).toHaveLength(2)
+})
+
+test('asks again when a reply breaks off', async () => {
+  const cut = { status: 200, body: '{"text":', headers: { 'content-length': '1000' } }
+  const { url, asked } = await script(cut, { status: 200, body: REPLY })
   expect((await open(url).answer({ image: PNG })).text).toBe('a cat')
   expect(asked).toHaveLength(2)
 })
