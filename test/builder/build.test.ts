@@ -9,6 +9,8 @@ import { openArtifact, verifyFiles } from '../../src/artifact/open.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { ArtifactError, isKnown, SetupError } from '../../src/errors.ts'
 import { PRECISIONS } from '../../src/quantize/recipes.ts'
+import { unrealIds } from '../../src/run/model.ts'
+import { openTokenizer } from '../../src/tokens/tokenizer.ts'
 import { configWith, makeCheckpoint, PLAIN, randomTensors, safetensors } from '../make-checkpoint.ts'
 
 const config = await configWith({})
@@ -29,6 +31,16 @@ afterEach(async () => {
 
 const build = (to = out) => buildArtifact(checkpoint, to, { precision: 'int8' })
 const put = (file: string, content: string | Uint8Array) => writeFile(join(checkpoint, file), content)
+
+/** Ordinary ones behind `<image>`, which is 296; the table has 320 rows. */
+async function addTokens(count: number): Promise<void> {
+  const path = 'tokenizer_config.json'
+  const settings = JSON.parse(await readFile(join(checkpoint, path), 'utf8'))
+  for (let i = 1; i <= count; i++) {
+    settings.added_tokens_decoder[296 + i] = { content: `<loc_${i}>`, special: false }
+  }
+  await put(path, JSON.stringify(settings))
+}
 
 async function errorOf(building: Promise<unknown>): Promise<ArtifactError | SetupError> {
   const error = await building.then(
@@ -106,6 +118,13 @@ describe('an artifact', () => {
     )
   })
 
+  test('an ordinary added token may be generated, padding and the placeholder may not', async () => {
+    await addTokens(1)
+    const manifest = await build()
+    const unreal = unrealIds(manifest, await openTokenizer(out))
+    expect(unreal).toEqual(Array.from({ length: 320 }, (_, id) => id).filter((id) => id >= 296 && id !== 297))
+  })
+
   test('two builds of one artifact at the same time both end well', async () => {
     await Promise.all([build(), build(), build()])
     await verifyFiles(out, await openArtifact(out))
@@ -158,6 +177,7 @@ describe('a checkpoint is rejected, and nothing is left, with', () => {
         ),
       'bad_tokenizer',
     ],
+    ['more added tokens than the vocabulary has rows', () => addTokens(24), 'bad_tokenizer'],
     [
       'weights cut off',
       () => put('model.safetensors', safetensors(tensors).subarray(0, 100_000)),
