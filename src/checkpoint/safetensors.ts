@@ -207,7 +207,8 @@ export async function weightFilesAmong(
 /** What to do with weights that are there in another form. */
 function hintFrom(names: readonly string[]): string {
   const other = names.find((name) => /\.safetensors$/.test(name))
-  if (other) return ` It has ${other}: if that holds all weights, rename it to ${WEIGHTS}.`
+  if (other)
+    return ` It has ${other}: if that holds all weights, rename it to ${WEIGHTS}; if it is one of several, fetch their index too.`
   const pickled = names.find((name) => /^pytorch_model.*\.bin$|\.(pth?|gguf|ckpt|h5|msgpack)$/.test(name))
   if (!pickled) return ' Fetch the checkpoint again.'
   return ` It has ${pickled}: load that with transformers' from_pretrained and write it with save_pretrained, which makes ${WEIGHTS}.`

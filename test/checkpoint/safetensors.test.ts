@@ -292,6 +292,7 @@ describe('the folder', () => {
     ['pytorch_model.bin', 'It has pytorch_model.bin: load that'],
     ['pytorch_model-00001-of-00002.bin', 'It has pytorch_model-00001-of-00002.bin: load that'],
     ['model.fp16.safetensors', 'It has model.fp16.safetensors: if that holds all weights, rename it'],
+    ['model-00001-of-00002.safetensors', 'if it is one of several, fetch their index too'],
     ['training_args.bin', 'but found none. Fetch the checkpoint again.'],
   ])('with no weights but %s says what to do', async (file, words) => {
     await put(file, '')
