@@ -9,7 +9,7 @@ export interface Objects {
   remove(address: string): Promise<void>
 }
 
-const PURPOSE = { setting: 'GLIMPSE_ENGINE', code: 'engine_failed', todo: 'Try again.' }
+const PURPOSE = { setting: 'GLIMPSE_ENGINE', code: 'engine_failed' as const, todo: 'Try again.' }
 
 export function openObjects(options: BucketOptions = {}): Objects {
   const buckets = new Map<string, Bucket>()

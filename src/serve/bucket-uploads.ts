@@ -14,7 +14,7 @@ import { checkId, ID, SETTING, tooLarge, type Uploads } from './uploads.ts'
 const OPEN_MS = 15 * 60_000
 /** An upload that began in time may end a little later, and clocks differ. */
 const LATE_MS = 5 * 60_000
-const PURPOSE = { setting: SETTING, code: 'uploads_failed', todo: 'Try again.' }
+const PURPOSE = { setting: SETTING, code: 'uploads_failed' as const, todo: 'Try again.' }
 
 /** Throws SetupError `bad_place`. */
 export function openUploads(

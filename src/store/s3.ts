@@ -9,7 +9,7 @@ import { checkKey, type Store } from './store.ts'
 
 /** Names the moment at which a value ends, in milliseconds since 1970. */
 const ENDS_AT = 'ends-at'
-const PURPOSE = { setting: 'GLIMPSE_STATE', code: 'state_failed', todo: 'Try again.' }
+const PURPOSE = { setting: 'GLIMPSE_STATE', code: 'state_failed' as const, todo: 'Try again.' }
 
 /** @throws SetupError when there is no such bucket or it may not be used. */
 export async function openS3Store(
