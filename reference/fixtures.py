@@ -2,7 +2,7 @@
 Makes everything under test/fixtures/checkpoints and test/fixtures/references.
 
 In:  the table FIXTURES.
-Out: two pictures, one checkpoint folder and one .safetensors of references per row, tokenizer.json.
+Out: two pictures, one checkpoint folder and one .safetensors of references per row, tokenizer.json, added-tokens.json.
 
     python fixtures.py [NAME ...]
 """
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import make_checkpoint  # first: it sets the environment of transformers
+import added_tokens
 import record
 import torch
 from configurations import named_configuration
@@ -116,6 +117,7 @@ def main(names):
     for name in names or FIXTURES:
         make_pair(ROOT, name, named_configuration(name), FIXTURES[name], pictures, settings)
     record_tokenizer(CHECKPOINTS / "plain")
+    added_tokens.main()
 
 
 if __name__ == "__main__":

@@ -105,13 +105,14 @@ def record(checkpoint, pictures, prompts, settings, batches):
 
 def load_model(checkpoint):
     """The model in float32 with eager attention, from any of the layouts that BLIP-2 files have had."""
+    checkpoint = Path(checkpoint)
     config = Blip2Config.from_pretrained(checkpoint)
     for part in (config, config.vision_config, config.qformer_config, config.text_config):
         part.dtype = torch.float32
     config._attn_implementation = "eager"
     weights = {}
-    for file in sorted(Path(checkpoint).glob("*.safetensors")):
-        weights.update({name: tensor.float() for name, tensor in load_file(file).items()})
+    for file in weight_files(checkpoint):
+        weights.update({name: tensor.float() for name, tensor in load_file(checkpoint / file).items()})
     for name in [name for name in weights if name.endswith("self_attn.q_bias")]:
         query, value = weights.pop(name), weights.pop(name.replace("q_bias", "v_bias"))
         weights[name.replace("q_bias", "qkv.bias")] = torch.cat([query, torch.zeros_like(query), value])
@@ -129,12 +130,20 @@ def load_model(checkpoint):
     return model
 
 
+def weight_files(checkpoint):
+    """As from_pretrained does: model.safetensors, or else the shards of the index, whatever other files there are."""
+    if (checkpoint / "model.safetensors").exists():
+        return ["model.safetensors"]
+    index = json.loads((checkpoint / "model.safetensors.index.json").read_text())
+    return sorted(set(index["weight_map"].values()))
+
+
 def load_pixels(checkpoint, pictures):
-    path = checkpoint / "preprocessor_config.json"
-    if path.exists():
-        config = json.loads(path.read_text())
-    else:
-        config = json.loads((checkpoint / "processor_config.json").read_text())["image_processor"]
+    config = None
+    if (checkpoint / "processor_config.json").exists():
+        config = json.loads((checkpoint / "processor_config.json").read_text()).get("image_processor")
+    if config is None:
+        config = json.loads((checkpoint / "preprocessor_config.json").read_text())
     config.pop("image_processor_type", None)
     config.pop("processor_class", None)
     images = [Image.open(picture) for picture in pictures]

@@ -10,8 +10,17 @@ import { SetupError } from './errors.ts'
 // before it is loaded. Nothing leaves from here that nobody asked for.
 process.env.ORT_DISABLE_TELEMETRY ||= '1'
 
+// A container may run as a user without an entry in passwd and without HOME. Then os.homedir() throws, in the AWS SDK as
+// well. With this home nothing can be written below it: an error names the folder that is needed and its setting.
+if (process.env.HOME === '') delete process.env.HOME
+try {
+  homedir()
+} catch {
+  process.env.HOME = '/dev/null'
+}
+
 /** Where settings come from, for whoever looks at them name by name. */
-export const ENVIRONMENT: Readonly<Record<string, string | undefined>> = process.env
+export const ENVIRONMENT: Environment = process.env
 
 export interface Setting<T> {
   env: string
@@ -270,42 +279,51 @@ export type Config = {
   [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never
 }
 
+/**
+ * Kubernetes sets these for each service of the namespace, also for one named glimpse or glimpse-worker; docker --link sets
+ * the same, NAME and ENV_* (kubernetes.io, "Service", "Environment variables"; docs.docker.com, "Legacy container links").
+ */
+const SERVICE_LINK =
+  /^GLIMPSE(_[A-Z0-9_]+)?_(SERVICE_HOST=[\da-f.:]+|SERVICE_PORT(_[A-Z0-9_]+)?=\d+|PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp):\/\/\S+:\d+|PORT_\d+_(TCP|UDP|SCTP)_(PROTO=(tcp|udp|sctp)|PORT=\d+|ADDR=[\da-f.:]+)|NAME=\/\S+\/\S+|ENV_\w+=.*)$/s
+
+type Environment = Readonly<Record<string, string | undefined>>
+
 /** `more`: settings from elsewhere, such as secrets, that stand over the environment's. Throws SetupError `bad_settings`. */
-export function readConfig(
-  here: Record<string, string | undefined> = process.env,
+export function readConfig(here?: Environment, more?: Record<string, string>): Config {
+  const { config, problems } = parseConfig(here, more)
+  if (problems.length === 0) return config
+  throw new SetupError(
+    'bad_settings',
+    `Expected settings as \`glimpse --help\` lists them but: ${problems.join('; ')}.`,
+  )
+}
+
+/** The same without throwing: a bad value becomes the default and a line of `problems`; `count` of settings are set. */
+export function parseConfig(
+  here: Environment = process.env,
   more: Record<string, string> = {},
-): Config {
-  const env = { ...here, ...more }
+): { config: Config; problems: string[]; count: number } {
+  const all = Object.entries({ ...here, ...more })
+  const env = Object.fromEntries(all.filter((entry) => !SERVICE_LINK.test(entry.join('='))))
   const problems: string[] = []
   const config: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(SETTINGS)) {
+    const { shown, fallback, parse, platforms } = setting as Setting<unknown>
+    const sources = { [setting.env]: (text: string) => text, ...platforms }
     // An empty variable is how compose files and shells leave a setting out.
-    const given = env[setting.env] || undefined
-    const { name: source, text } = given ? { name: setting.env, text: given } : platformGiven(setting, env)
-    const value = text === undefined ? setting.fallback() : setting.parse(text)
+    const source = Object.keys(sources).find((each) => env[each]) ?? setting.env
+    const text = env[source] && sources[source]!(env[source])
+    const value = !text || text === shown ? fallback() : parse(text)
     if (value === undefined)
       problems.push(`${source} must be ${setting.expects} but is ${JSON.stringify(text)}`)
-    config[name] = value
+    config[name] = value ?? fallback()
   }
-  const known = new Set<string>(Object.values(SETTINGS).map((setting) => setting.env))
+  const known = Object.values(SETTINGS).map((setting): string => setting.env)
   for (const name of Object.keys(env)) {
-    if (name.startsWith('GLIMPSE_') && !known.has(name)) problems.push(`${name} is no setting of Glimpse`)
+    if (name.startsWith('GLIMPSE_') && !known.includes(name))
+      problems.push(`${name} is no setting of Glimpse`)
   }
-  if (problems.length > 0) {
-    throw new SetupError(
-      'bad_settings',
-      `Expected settings as \`glimpse --help\` lists them but: ${problems.join('; ')}.`,
-    )
-  }
-  return config as Config
-}
-
-function platformGiven(
-  { env: own, platforms = {} }: Setting<unknown>,
-  env: Record<string, string | undefined>,
-): { name: string; text: string | undefined } {
-  const name = Object.keys(platforms).find((each) => env[each])
-  return name === undefined ? { name: own, text: undefined } : { name, text: platforms[name]!(env[name]!) }
+  return { config: config as Config, problems, count: known.filter((name) => env[name]).length }
 }
 
 /** Names of the settings that are secrets, as the environment or the parameter store has them. */
@@ -320,9 +338,6 @@ export function withoutSecrets(): Record<string, string | undefined> {
 
 /** What no log line may hold: the values of all settings that are secrets. */
 export function secretsOf(config: Config): string[] {
-  const names = Object.keys(SETTINGS) as (keyof Config)[]
-  return names
-    .filter((name) => 'isSecret' in SETTINGS[name])
-    .map((name) => String(config[name]))
-    .filter((value) => value !== '')
+  const secrets = Object.entries(SETTINGS).filter(([, setting]) => 'isSecret' in setting)
+  return secrets.map(([name]) => String(config[name as keyof Config])).filter((value) => value !== '')
 }

@@ -1,16 +1,157 @@
 // Every error a person can meet, by whose turn it is to act. Goes in: nothing. Comes out: five classes and
-// one table that says which HTTP status each has and whether trying again helps.
+// one table that says which codes each takes, which HTTP status they have and whether trying again helps.
 //
 // A message says what was expected, what came, and what to do. It never holds a token, a picture or a question.
 
-export type ErrorKind = 'ask' | 'busy' | 'upstream' | 'setup' | 'artifact'
+/** Code -> HTTP status, by kind: a class takes the codes of its kind and no others. */
+export const CODES = {
+  ask: {
+    bad_ask: 400,
+    bad_base64: 400,
+    bad_field: 400,
+    bad_form: 400,
+    bad_http: 400,
+    bad_json: 400,
+    bad_message: 400,
+    bad_name: 400,
+    bad_settings: 400,
+    bad_token: 401,
+    bad_upload: 400,
+    cannot_reply: 400,
+    damaged_picture: 422,
+    discord_refused: 400,
+    foreign_host: 403,
+    foreign_origin: 403,
+    headers_too_large: 431,
+    hub_refused: 400,
+    key_taken: 422,
+    message_too_large: 400,
+    no_picture: 400,
+    no_question: 400,
+    no_token: 401,
+    no_uploads: 404,
+    not_a_checkpoint: 400,
+    not_a_picture: 415,
+    not_found: 404,
+    not_on_hub: 400,
+    picture_forbidden: 400,
+    picture_forgotten: 400,
+    picture_gone: 400,
+    picture_too_large: 413,
+    question_too_long: 400,
+    refused_elsewhere: 400,
+    too_many_words: 400,
+    too_slow: 408,
+    upload_expired: 410,
+    upload_missing: 404,
+    wrong_method: 405,
+    wrong_type: 415,
+  },
+  busy: {
+    busy: 429,
+    cancelled: 499,
+    closing: 503,
+    deadline: 504,
+    held: 503,
+    loading: 503,
+    model_down: 503,
+    out_of_memory: 503,
+    restarting: 503,
+    stopping: 503,
+  },
+  upstream: {
+    bad_answer: 502,
+    bad_checksum: 502,
+    bad_redirect: 502,
+    discord_busy: 502,
+    discord_early: 502,
+    discord_failed: 502,
+    discord_gateway: 502,
+    discord_payload: 502,
+    discord_unreachable: 502,
+    engine_failed: 502,
+    hub_unreachable: 502,
+    model_unreachable: 502,
+    model_replaced: 502,
+    picture_unreachable: 502,
+    push_failed: 502,
+    queue_failed: 502,
+    slack_busy: 502,
+    slack_failed: 502,
+    state_contended: 502,
+    state_failed: 502,
+    uploads_failed: 502,
+  },
+  setup: {
+    bad_endpoint: 500,
+    bad_engine: 500,
+    bad_place: 500,
+    bad_queue: 500,
+    bad_scenes: 500,
+    bad_settings: 500,
+    bad_slack_token: 500,
+    bucket_refused: 500,
+    destination_taken: 500,
+    discord_gateway: 500,
+    discord_intents: 500,
+    discord_public_key: 500,
+    discord_token: 500,
+    disk_full: 500,
+    disk_refused: 500,
+    engine_refused: 500,
+    host_unusable: 500,
+    no_api_token: 500,
+    no_bucket: 500,
+    no_chat: 500,
+    no_discord_key: 500,
+    no_discord_token: 500,
+    no_model: 500,
+    no_name: 500,
+    no_queue: 500,
+    no_scenes: 500,
+    no_secrets: 500,
+    no_slack_connection: 500,
+    no_slack_secret: 500,
+    no_slack_token: 500,
+    no_state: 500,
+    no_weights: 500,
+    port_forbidden: 500,
+    port_taken: 500,
+    provider_missing: 500,
+    wrong_region: 500,
+  },
+  artifact: {
+    answers_nothing: 500,
+    bad_config: 500,
+    bad_preprocessor_config: 500,
+    bad_reference: 500,
+    bad_tokenizer: 500,
+    bad_weights: 500,
+    damaged_artifact: 500,
+    graph_unreadable: 500,
+    no_artifact: 500,
+    no_checkpoint: 500,
+    no_preprocessor: 500,
+    no_tokenizer: 500,
+    no_weights: 500,
+    other_checkpoint: 500,
+    other_onnxruntime: 500,
+    unknown_architecture: 500,
+    unreadable_file: 500,
+    wrong_tensors: 500,
+  },
+} as const
 
-abstract class GlimpseError extends Error {
-  abstract readonly kind: ErrorKind
+export type ErrorKind = keyof typeof CODES
+export type CodeOf<K extends ErrorKind> = keyof (typeof CODES)[K]
+export type ErrorCode = { [K in ErrorKind]: CodeOf<K> }[ErrorKind]
+
+abstract class GlimpseError<K extends ErrorKind> extends Error {
+  abstract readonly kind: K
   /** Stable, machine-readable: `not_a_picture`, `deadline`. */
-  readonly code: string
+  readonly code: CodeOf<K>
 
-  constructor(code: string, message: string, options?: { cause?: unknown }) {
+  constructor(code: CodeOf<K>, message: string, options?: { cause?: unknown }) {
     super(message, options)
     this.code = code
     this.name = new.target.name
@@ -18,69 +159,61 @@ abstract class GlimpseError extends Error {
 }
 
 /** The one who asks can mend it: no picture, not a picture, a setting out of range. */
-export class AskError extends GlimpseError {
+export class AskError extends GlimpseError<'ask'> {
   readonly kind = 'ask'
 }
 
 /** Too much at once, out of time, or cancelled: later it may work. */
-export class BusyError extends GlimpseError {
+export class BusyError extends GlimpseError<'busy'> {
   readonly kind = 'busy'
 }
 
 /** Another service did not do its part. */
-export class UpstreamError extends GlimpseError {
+export class UpstreamError extends GlimpseError<'upstream'> {
   readonly kind = 'upstream'
   /** When the service said how long to wait. */
   readonly retryAfterMs?: number
 
-  constructor(code: string, message: string, options: { cause?: unknown; retryAfterMs?: number } = {}) {
+  constructor(
+    code: CodeOf<'upstream'>,
+    message: string,
+    options: { cause?: unknown; retryAfterMs?: number } = {},
+  ) {
     super(code, message, options)
     this.retryAfterMs = options.retryAfterMs
   }
 }
 
 /** The operator must change a setting or a file before anything works. */
-export class SetupError extends GlimpseError {
+export class SetupError extends GlimpseError<'setup'> {
   readonly kind = 'setup'
 }
 
 /** A checkpoint or an artifact is not what it must be. */
-export class ArtifactError extends GlimpseError {
+export class ArtifactError extends GlimpseError<'artifact'> {
   readonly kind = 'artifact'
 }
 
 export type KnownError = AskError | BusyError | UpstreamError | SetupError | ArtifactError
 
-interface Consequence {
-  status: 400 | 413 | 415 | 422 | 429 | 499 | 500 | 502 | 503 | 504
-  retry: boolean
-}
-
-const BY_KIND: Record<ErrorKind, Consequence> = {
-  ask: { status: 400, retry: false },
-  busy: { status: 503, retry: true },
-  upstream: { status: 502, retry: true },
-  setup: { status: 500, retry: false },
-  artifact: { status: 500, retry: false },
-}
-
-const BY_CODE: Record<string, Consequence> = {
-  not_a_picture: { status: 415, retry: false },
-  damaged_picture: { status: 422, retry: false },
-  picture_too_large: { status: 413, retry: false },
-  busy: { status: 429, retry: true },
-  deadline: { status: 504, retry: true },
-  cancelled: { status: 499, retry: false },
-}
-
 export function isKnown(error: unknown): error is KnownError {
   return error instanceof GlimpseError
 }
 
+/** Whether `code` is one of this kind: what comes from outside may name another. */
+export function isCode<K extends ErrorKind>(kind: K, code: string): code is CodeOf<K> & string {
+  return Object.hasOwn(CODES[kind], code)
+}
+
+const PASSING: readonly ErrorKind[] = ['busy', 'upstream']
+/** The one who asked has left. */
+const LEFT = 499
+
 /** What an error means for the one who waits: HTTP status, and whether the same request may succeed later. */
-export function consequenceOf(error: unknown): Consequence {
+export function consequenceOf(error: unknown): { status: number; retry: boolean } {
   if (!isKnown(error)) return { status: 500, retry: false }
-  return BY_CODE[error.code] ?? BY_KIND[error.kind]
+  const status = (CODES[error.kind] as Record<string, number>)[error.code]!
+  return { status, retry: PASSING.includes(error.kind) && status !== LEFT }
 }
 
 /** An error as it crosses from one thread to another. */
@@ -100,20 +233,18 @@ export function toWire(error: unknown): WireError {
   return { kind: 'bug', code: 'internal', message, cause: why, stack }
 }
 
+const CLASSES = {
+  ask: AskError,
+  busy: BusyError,
+  upstream: UpstreamError,
+  setup: SetupError,
+  artifact: ArtifactError,
+}
+
+/** A code that the table does not have for this kind makes it a bug, with both in its words. */
 export function fromWire({ kind, code, message, cause, stack }: WireError): Error {
   const options = { cause: cause === undefined ? undefined : new Error(cause) }
-  switch (kind) {
-    case 'ask':
-      return new AskError(code, message, options)
-    case 'busy':
-      return new BusyError(code, message, options)
-    case 'upstream':
-      return new UpstreamError(code, message, options)
-    case 'setup':
-      return new SetupError(code, message, options)
-    case 'artifact':
-      return new ArtifactError(code, message, options)
-    case 'bug':
-      return Object.assign(new Error(message, options), { stack })
-  }
+  if (kind === 'bug') return Object.assign(new Error(message, options), { stack })
+  if (isCode(kind, code)) return new CLASSES[kind](code as never, message, options)
+  return new Error(`Expected a code of errors.ts for ${kind} but got ${code}: ${message}`, options)
 }

@@ -3,13 +3,15 @@
 // Goes in: something to do, and whom it is asked of. Comes out: its result, or an error that says what to do.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BusyError, isKnown, UpstreamError } from './errors.ts'
+import { BusyError, type CodeOf, isKnown, UpstreamError } from './errors.ts'
 
 export interface Tries {
   /** Whom it is asked of, for messages: `https://huggingface.co`, `s3://bucket/prefix`. */
   endpoint: string
   /** Code of the error when it stays so. Default: `hub_unreachable`. */
-  code?: string
+  code?: CodeOf<'upstream'>
+  /** What to do then. Default: run the same command again. */
+  todo?: string
   /** Ends whatever is under way. */
   signal?: AbortSignal
   /** Milliseconds: without a byte for so long a connection is given up; the first wait before another try. */
@@ -25,6 +27,7 @@ const MAX_WAIT_MS = 30_000
 const MAX_RETRY_AFTER_MS = 300_000
 const STALL_MS = 30_000
 const RETRY_MS = 500
+const TODO = 'Check the connection and run the same command again: it goes on from here.'
 
 /** A failure that another try may mend. */
 export class Passing extends Error {
@@ -61,7 +64,7 @@ export async function persist<T>(
       if (failures >= MAX_TRIES) {
         throw new UpstreamError(
           tries.code ?? 'hub_unreachable',
-          `Expected ${what} from ${tries.endpoint} but after ${failures} tries: ${error.message}. Check the connection and run the same command again: it goes on from here.`,
+          `Expected ${what} from ${tries.endpoint} but after ${failures} tries: ${error.message}. ${tries.todo ?? TODO}`,
           { cause: error.cause },
         )
       }
@@ -97,6 +100,11 @@ export async function withinStall<T>(tries: Tries, work: Promise<T>): Promise<T>
     clearTimeout(timer)
     work.catch(() => {})
   }
+}
+
+/** Lets go of a body that is not read. One that broke off meanwhile is let go of as well. */
+export async function discard(response: Response): Promise<void> {
+  await response.body?.cancel().catch(() => {})
 }
 
 /** The header's wait: seconds, or a date. */

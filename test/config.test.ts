@@ -1,5 +1,9 @@
-import { expect, test } from 'vitest'
-import { readConfig, secretsOf } from '../src/config.ts'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { type Config, readConfig, SETTINGS, secretsOf } from '../src/config.ts'
 
 test('the port is the one of GLIMPSE_PORT, else of Lambda, else PORT, else 8080', () => {
   const lambda = { AWS_LAMBDA_HTTP_ENDPOINT: '127.0.0.1:9000' }
@@ -26,4 +30,106 @@ test('a bad value is told under the name it came by', () => {
 test('secrets are the tokens and keys, and nothing else', () => {
   const env = { GLIMPSE_API_TOKEN: 'a-token', HF_TOKEN: 'hf-token', GLIMPSE_HOST: '0.0.0.0' }
   expect(secretsOf(readConfig(env)).sort()).toEqual(['a-token', 'hf-token'])
+})
+
+test.each(Object.entries(SETTINGS))('%s takes the default that is documented as a value', (name, setting) => {
+  const key = name as keyof Config
+  expect(readConfig({ [setting.env]: setting.shown })[key]).toBe(readConfig({})[key])
+})
+
+describe('what Kubernetes or docker --link sets for a service', () => {
+  const linksOf = (name: string) => ({
+    [`${name}_SERVICE_HOST`]: '10.0.0.1',
+    [`${name}_SERVICE_PORT`]: '8080',
+    [`${name}_SERVICE_PORT_HTTP_METRICS`]: '9090',
+    [`${name}_PORT`]: 'tcp://10.0.0.1:8080',
+    [`${name}_PORT_8080_TCP`]: 'tcp://10.0.0.1:8080',
+    [`${name}_PORT_8080_TCP_PROTO`]: 'tcp',
+    [`${name}_PORT_8080_TCP_PORT`]: '8080',
+    [`${name}_PORT_8080_TCP_ADDR`]: '10.0.0.1',
+    [`${name}_PORT_53_UDP`]: 'udp://[fd00::1]:53',
+    [`${name}_PORT_53_UDP_ADDR`]: 'fd00::1',
+    [`${name}_NAME`]: '/web/glimpse',
+    [`${name}_ENV_NODE_OPTIONS`]: '--import a\n--import b',
+  })
+
+  test.each(['GLIMPSE', 'GLIMPSE_WORKER', 'GLIMPSE_MAX_QUEUE'])('named %s is ignored', (name) => {
+    expect(readConfig(linksOf(name))).toEqual(readConfig({}))
+    expect(readConfig({ ...linksOf(name), PORT: '3000' }).port).toBe(3000)
+  })
+
+  test.each([
+    ['GLIMPSE_PORT', '10.0.0.1:8080'],
+    ['GLIMPSE_PORT', 'tcp://10.0.0.1'],
+    ['GLIMPSE_HTTP_PORT', '8080'],
+    ['GLIMPSE_PORT_8080', 'tcp://10.0.0.1:8080'],
+    ['GLIMPSE_SERVICE_HOST', 'glimpse.example'],
+    ['GLIMPSE_HOSTS', '10.0.0.1'],
+    ['GLIMPSE_NAME', 'blip2'],
+  ])('is not %s=%s, which is reported', (name, value) => {
+    expect(() => readConfig({ [name]: value })).toThrow(name)
+  })
+})
+
+describe('a user without an entry in passwd and without HOME', () => {
+  const MAIN = join(import.meta.dirname, '../dist/cli/main.js')
+  /** As os.homedir() is there (libuv, uv_os_homedir): HOME, or else it throws. */
+  const STUB = `data:text/javascript,${encodeURIComponent(
+    `import os from 'node:os'; import { syncBuiltinESMExports } from 'node:module'
+    os.homedir = () => {
+      if (process.env.HOME) return process.env.HOME
+      throw new Error('A system error occurred: uv_os_homedir returned ENOENT (no such file or directory)')
+    }
+    syncBuiltinESMExports()`,
+  )}`
+  const STRANGER = 54_321
+  const { HOME: _, ...env } = process.env
+  const stubbed = (args: string[], more: Record<string, string>) =>
+    spawnSync(process.execPath, ['--import', STUB, MAIN, ...args], {
+      env: { ...env, ...more },
+      encoding: 'utf8',
+    })
+  const asStranger = (args: string[], more: Record<string, string>) =>
+    spawnSync(process.execPath, args, {
+      env: { ...env, ...more },
+      encoding: 'utf8',
+      uid: STRANGER,
+      gid: STRANGER,
+    })
+  /** Only root may become somebody else, who may not be able to read this folder. */
+  const canBe =
+    process.getuid?.() === 0 &&
+    asStranger(['-e', `require('fs').accessSync(${JSON.stringify(MAIN)})`], {}).status === 0
+
+  describe.each([
+    ['stubbed', true, stubbed],
+    [
+      'with a uid of its own',
+      canBe,
+      (args: string[], more: Record<string, string>) => asStranger([MAIN, ...args], more),
+    ],
+  ])('%s', (_, isPossible, glimpse) => {
+    test.runIf(isPossible).each([
+      ['caption', ['caption', 'none.png'], 'GLIMPSE_CACHE'],
+      ['listen', ['listen', '--port', '0'], 'GLIMPSE_STATE'],
+    ])('reads which folder to set for %s, without a stack', (_, args, setting) => {
+      const chat = {
+        DISCORD_TOKEN: 'token-of-the-tests',
+        GLIMPSE_QUEUE: 'https://sqs.eu-west-1.amazonaws.com/1/q.fifo',
+      }
+      const { status, stderr } = glimpse(args, chat)
+      expect(stderr).toContain(setting)
+      expect(stderr).not.toMatch(/^ +at |uv_os_homedir/m)
+      expect(status).toBe(1)
+    })
+
+    test.runIf(isPossible)('needs none where the folder that is needed is set', () => {
+      const folder = mkdtempSync(join(tmpdir(), 'glimpse-config-'))
+      onTestFinished(() => rmSync(folder, { recursive: true }))
+      const { stdout } = glimpse(['doctor', '--json'], { GLIMPSE_MODEL: '/nowhere', GLIMPSE_STATE: folder })
+      const { checks } = JSON.parse(stdout) as { checks: { name: string; status: string; todo?: string }[] }
+      const cache = checks.find(({ name }) => name === 'cache')
+      expect(cache).toMatchObject({ status: 'warn', todo: expect.stringContaining('GLIMPSE_CACHE') })
+    })
+  })
 })

@@ -29,6 +29,7 @@ const HOMES = {
   '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
   'rate-limiter-flexible': 'src/chat/limits.ts',
   '@hono/node-server': 'src/serve/server.ts',
+  '@fastify/busboy': 'src/serve/form.ts',
   pino: 'src/observe/log.ts',
   'prom-client': 'src/observe/metrics.ts',
 }
@@ -64,8 +65,8 @@ test.each([
 })
 
 test.each([
-  // A store of values; what SageMaker takes and leaves.
-  ['@aws-sdk/client-s3', ['src/remote/objects.ts', 'src/store/bucket.ts', 'src/store/s3.ts']],
+  // What S3 is asked, and what it answers.
+  ['@aws-sdk/client-s3', ['src/store/answers.ts', 'src/store/bucket.ts']],
   // The queue; what a function gives back to it.
   ['@aws-sdk/client-sqs', ['src/aws/again.ts', 'src/queue/sqs.ts']],
 ])('%s is imported only in %s', (library, homes) => {
@@ -83,6 +84,10 @@ test('the core of the chat knows no platform', () => {
 test('the environment is read only in config.ts', () => {
   const readers = SOURCES.filter(({ text }) => text.includes('process.env')).map(({ path }) => path)
   expect(readers).toEqual(['src/config.ts'])
+})
+
+test('no call joins signals in a way that leaves something with those that outlive it', () => {
+  expect(SOURCES.filter(({ text }) => text.includes('AbortSignal.any(')).map(({ path }) => path)).toEqual([])
 })
 
 test('drawing and running meet only in the contract', () => {

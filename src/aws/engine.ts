@@ -4,6 +4,7 @@ import type { Config } from '../config.ts'
 import { SetupError } from '../errors.ts'
 import { type Engine, startEngine } from '../job/engine.ts'
 import { openElsewhere } from '../remote/open.ts'
+import { engineSettings } from '../serve/settings.ts'
 import { below } from '../store/open.ts'
 
 const HOUR_MS = 3_600_000
@@ -21,5 +22,5 @@ export async function openEngine(config: Config, remembers: boolean): Promise<En
   const memory = remembers
     ? { place: below(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
     : undefined
-  return await startEngine({ artifact: config.model, threads: config.threads || undefined, memory })
+  return await startEngine({ ...engineSettings(config), artifact: config.model, memory })
 }

@@ -2,9 +2,8 @@
 // answered: an open door would be paid by whoever deployed it.
 
 import type { Hono } from 'hono'
-import { openUploads } from '../serve/bucket-uploads.ts'
 import { createApp } from '../serve/routes.ts'
-import { openStore } from '../store/open.ts'
+import { serverSettings } from '../serve/settings.ts'
 import { openEngine } from './engine.ts'
 import { openConfig, report } from './start.ts'
 
@@ -17,18 +16,8 @@ export async function openHttp(): Promise<Hono> {
   const engine = openEngine(config, false)
   // Whoever asks is told why it did not open.
   engine.catch(report)
-  const { apiToken, maxQueue, deadlineMs, state } = config
-  const uploads = config.uploads === '' ? undefined : openUploads(config.uploads)
-  const [store] = await Promise.all([openStore(state), atMost(engine)])
-  return createApp(engine, {
-    token: apiToken,
-    requireToken: true,
-    maxQueue,
-    deadlineMs,
-    store,
-    uploads,
-    report,
-  })
+  const [settings] = await Promise.all([serverSettings(config), atMost(engine)])
+  return createApp(engine, { ...settings, requireToken: true, report })
 }
 
 function atMost(work: Promise<unknown>): Promise<unknown> {

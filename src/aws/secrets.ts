@@ -4,10 +4,37 @@
 // only for the names that it needs, and its role may read only these.
 
 import { GetParametersCommand, SSMClient, type SSMClientConfig } from '@aws-sdk/client-ssm'
+import { SECRET_NAMES } from '../config.ts'
 import { SetupError } from '../errors.ts'
 
 /** GetParameters takes no more names. */
 const AT_ONCE = 10
+
+/**
+ * The secrets that this process needs, or, without `names`, all that it may read: each asked for by itself, since one that
+ * is forbidden forbids all that are asked for with it. @throws SetupError `no_secrets`, also where all are forbidden
+ */
+export async function secretsBelow(
+  path: string,
+  names?: readonly string[],
+  read = readSecrets,
+): Promise<Record<string, string>> {
+  if (names) return await read(path, names)
+  const refusals: unknown[] = []
+  const one = (name: string) =>
+    read(path, [name]).catch((error: unknown) => {
+      if (!isForbidden(error)) throw error
+      refusals.push(error)
+      return {}
+    })
+  const found = await Promise.all(SECRET_NAMES.map(one))
+  if (refusals.length === SECRET_NAMES.length) throw refusals[0]
+  return Object.assign({}, ...found)
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof Error && (error.cause as Error | undefined)?.name === 'AccessDeniedException'
+}
 
 /** What is not stored is left out. @throws SetupError `no_secrets` */
 export async function readSecrets(

@@ -1,7 +1,7 @@
 // What every function does: once, at a cold start, settings and secrets; around each invocation, ids for the log and
 // metrics out before Lambda freezes the process.
 
-import { type Config, readConfig, SECRET_NAMES, secretsOf } from '../config.ts'
+import { type Config, readConfig, secretsOf } from '../config.ts'
 import { withIds } from '../observe/context.ts'
 import { type Emf, openEmf } from '../observe/emf.ts'
 import { keepSecret, log, logAs } from '../observe/log.ts'
@@ -20,31 +20,13 @@ export interface Invocation {
  */
 export async function openConfig(names?: readonly string[]): Promise<Config> {
   const { secrets: path } = readConfig()
-  const config = readConfig(undefined, path === '' ? {} : await secretsBelow(path, names))
+  // Only here: the SDK takes a while to load.
+  const stored = path === '' ? {} : await (await import('./secrets.ts')).secretsBelow(path, names)
+  const config = readConfig(undefined, stored)
   keepSecret(secretsOf(config))
   writesMetrics = config.metrics === 'emf'
   logAs(config.logFormat)
   return config
-}
-
-async function secretsBelow(path: string, names?: readonly string[]): Promise<Record<string, string>> {
-  // Only here: the SDK takes a while to load.
-  const { readSecrets } = await import('./secrets.ts')
-  if (names) return await readSecrets(path, names)
-  const refusals: unknown[] = []
-  const read = (name: string) =>
-    readSecrets(path, [name]).catch((error: unknown) => {
-      if (!isForbidden(error)) throw error
-      refusals.push(error)
-      return {}
-    })
-  const found = await Promise.all(SECRET_NAMES.map(read))
-  if (refusals.length === SECRET_NAMES.length) throw refusals[0]
-  return Object.assign({}, ...found)
-}
-
-function isForbidden(error: unknown): boolean {
-  return error instanceof Error && (error.cause as Error | undefined)?.name === 'AccessDeniedException'
 }
 
 /** Opens now, while Lambda gives a start a whole processor; what failed is opened again by the next one who asks. */

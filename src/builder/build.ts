@@ -12,7 +12,7 @@ import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { TwinsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
-import { parsePixelRule } from '../image/pixels.ts'
+import { PICTURE_RULE, parsePixelRule } from '../image/pixels.ts'
 import { drawBlip2 } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
@@ -223,14 +223,14 @@ function tokensOf({ text, image_token_id }: Blip2Config): Manifest['tokens'] {
   return { bos_token_id, pad_token_id, eos_token_id: [eos_token_id ?? []].flat(), image_token_id }
 }
 
-/** In its own file, or, as transformers 5 saves processors, inside processor_config.json. */
+/** Inside processor_config.json, as transformers 5 saves processors and reads first, or in its own file. */
 async function readPreprocessor(checkpoint: string): Promise<unknown> {
-  const own = await readJson(checkpoint, 'preprocessor_config.json')
-  const found = own ?? Object(await readJson(checkpoint, 'processor_config.json'))['image_processor']
+  const inside = Object(await readJson(checkpoint, 'processor_config.json'))['image_processor']
+  const found = inside ?? (await readJson(checkpoint, 'preprocessor_config.json'))
   if (found !== undefined) return found
   throw new ArtifactError(
     'no_preprocessor',
-    `Expected preprocessor_config.json in ${checkpoint} but it is missing. It says how pictures are resized: fetch it from where the checkpoint came from.`,
+    `Expected ${PICTURE_RULE} in ${checkpoint} but it is missing. It says how pictures are resized: fetch it from where the checkpoint came from.`,
   )
 }
 
@@ -240,13 +240,13 @@ function checkPictures({ vision }: Blip2Config, preprocessor: unknown): void {
   if (!do_resize) {
     throw new ArtifactError(
       'bad_config',
-      `Expected preprocessor_config.json to resize pictures to ${columns}x${rows} but do_resize is false. Set it to true.`,
+      `Expected ${PICTURE_RULE} to resize pictures to ${columns}x${rows} but do_resize is false. Set it to true.`,
     )
   }
   if (height !== rows || width !== columns) {
     throw new ArtifactError(
       'bad_config',
-      `Expected pictures of ${columns}x${rows}, as config.json's vision_config says, but preprocessor_config.json makes them ${width}x${height}. Use the files of one checkpoint.`,
+      `Expected pictures of ${columns}x${rows}, as config.json's vision_config says, but ${PICTURE_RULE} makes them ${width}x${height}. Use the files of one checkpoint.`,
     )
   }
 }

@@ -1,7 +1,7 @@
 // The model in the box: models/pico, a checkpoint like any other, built on first use.
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
@@ -36,8 +36,8 @@ export async function embeddedArtifact(cacheFolder: string): Promise<string> {
 /** Changes with the checkpoint and with the code that builds it. */
 async function fingerprint(): Promise<string> {
   const hash = createHash('sha256').update(GLIMPSE_VERSION)
-  for (const file of ['config.json', 'model.safetensors', 'tokenizer.json', 'words.json']) {
-    // A file that can't be read is for the builder to report.
+  // A folder or a file that can't be read is for the builder to report.
+  for (const file of (await readdir(EMBEDDED_CHECKPOINT).catch(() => [])).sort()) {
     hash.update(await readFile(join(EMBEDDED_CHECKPOINT, file)).catch(() => ''))
   }
   return hash.digest('hex').slice(0, 12)

@@ -5,15 +5,13 @@
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
+import { changeJson, readJsonOf, type Store, type Time } from '../store/store.ts'
 import { type PictureRef, type Question, questionSchema } from './question.ts'
 
 /** More turns than any prompt has room for are not worth keeping. */
 const MAX_TURNS = 20
 /** So many replies are taken back with their picture. */
 const MAX_QUESTIONS = 200
-/** Writers of one thread that meet this often in a row are not people. */
-const MAX_TRIES = 10
 
 const conversationSchema = z.object({
   /** Several where they came in one message: what is asked then is asked about each. */
@@ -63,16 +61,18 @@ export async function remember(
   exchanges: readonly Exchange[],
   owner: string | undefined,
   ttlMs: number,
-  also: readonly string[] = [],
+  also: readonly string[],
+  time: Time,
 ): Promise<void> {
   // A name that does not know these pictures (the answer's own, which the next question may reply to) takes over what
   // was said about them so far.
   const soFar = await findConversation(store, question)
   for (const name of [...question.conversations, ...also]) {
-    await change(store, name, ttlMs, (before) => ({
+    const next = (before: Conversation | undefined) => ({
       ...grown([before, soFar], question, exchanges, owner),
       ...(also.includes(name) ? { isReply: true } : {}),
-    }))
+    })
+    await changeJson(store, keyOf(name), conversationSchema.parse, ttlMs, next, time)
   }
 }
 
@@ -82,34 +82,18 @@ export async function forgetTurn(
   names: readonly string[],
   id: string,
   ttlMs: number,
+  time: Time,
 ): Promise<void> {
-  const without = (before: Conversation) => ({
-    ...before,
-    pictures: before.pictures.map((each) => ({
-      ...each,
-      turns: each.turns.filter((turn) => turn.id !== id),
-    })),
-  })
-  for (const name of names) await change(store, name, ttlMs, (before) => before && without(before))
-}
-
-/** Two who write at once in one thread both stay in it. */
-async function change(
-  store: Store,
-  name: string,
-  ttlMs: number,
-  next: (before: Conversation | undefined) => Conversation | undefined,
-): Promise<void> {
-  for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const found = await readJsonOf(store, keyOf(name), conversationSchema.parse)
-    const wanted = next(found?.value)
-    if (!wanted) return
-    const bytes = jsonBytes(wanted)
-    const done = found
-      ? await store.replace(keyOf(name), bytes, ttlMs, found.version)
-      : await store.create(keyOf(name), bytes, ttlMs)
-    if (done !== undefined) return
-  }
+  const without = (before: Conversation | undefined) =>
+    before && {
+      ...before,
+      pictures: before.pictures.map((each) => ({
+        ...each,
+        turns: each.turns.filter((turn) => turn.id !== id),
+      })),
+    }
+  for (const name of names)
+    await changeJson(store, keyOf(name), conversationSchema.parse, ttlMs, without, time)
 }
 
 /** The pictures are gone from the platform: nothing about them stays. */

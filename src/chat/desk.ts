@@ -61,7 +61,8 @@ export function openDesk(options: DeskOptions): Desk {
   const now = options.now ?? Date.now
   const sleep = options.sleep ?? wait
   const mind: Mind = { ...options, now, underWay: new Set() }
-  const jobs = openJobs(store, { claimMs: CLAIM_MS, keepMs, now })
+  const time = { now, sleep }
+  const jobs = openJobs(store, { claimMs: CLAIM_MS, keepMs, time })
   const inTurn = oneAtATime()
   const running = new Set<Promise<void>>()
   const atWork = new Set<Claim>()
@@ -140,7 +141,7 @@ export function openDesk(options: DeskOptions): Desk {
     if (!posted) return false
     countReply(question, reply && posted.length === 0 ? 'undelivered' : outcomeOf(reply))
     if (exchanges.length > 0) {
-      await remember(store, question, exchanges, owner, keepMs, namesOf(posted))
+      await remember(store, question, exchanges, owner, keepMs, namesOf(posted), time)
     }
     await claim.done(posted)
     await signGone
@@ -178,7 +179,7 @@ export function openDesk(options: DeskOptions): Desk {
   const undoReply = async (id: string): Promise<void> => {
     const job = await jobs.findDone(id)
     if (!job) return
-    await forgetTurn(store, job.conversations, id, keepMs)
+    await forgetTurn(store, job.conversations, id, keepMs, time)
     // Before the reply itself: its going is told to us as well.
     await forgetConversations(store, namesOf(job.posted))
     await takeBack(job.posted, platformOf(job.platform), around(now() + STALE_MS))

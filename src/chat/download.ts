@@ -7,6 +7,7 @@
 import { AskError, UpstreamError } from '../errors.ts'
 import { nameOf } from '../image/format.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { discard } from '../tries.ts'
 
 export interface Source {
   /** Host names; `.slack.com` stands for each name under it. */
@@ -47,12 +48,12 @@ async function follow(url: string, source: Source, signal: AbortSignal): Promise
       throw unreachable('the connection failed', cause)
     })
     if (response.status >= 300 && response.status < 400) {
-      await response.body?.cancel()
+      await discard(response)
       at = checkedAddress(response.headers.get('location') ?? '', source, at)
       continue
     }
     if (!response.ok) {
-      await response.body?.cancel()
+      await discard(response)
       throw refusal(response.status)
     }
     return await readPicture(response)
@@ -95,7 +96,7 @@ async function readPicture(response: Response): Promise<Uint8Array> {
       `Expected a picture of at most ${MAX_PICTURE_BYTES} bytes but got more.`,
     )
   if (Number(response.headers.get('content-length')) > MAX_PICTURE_BYTES) {
-    await response.body?.cancel()
+    await discard(response)
     throw tooLarge()
   }
   const chunks: Uint8Array[] = []

@@ -9,7 +9,7 @@
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
+import { changeJson, jsonBytes, readJsonOf, type Store, type Time } from '../store/store.ts'
 import { oneAtATime } from '../turns.ts'
 import type { Posted } from './platform.ts'
 import { type Question, questionSchema } from './question.ts'
@@ -61,10 +61,11 @@ export interface JobsOptions {
   claimMs: number
   /** How long it is known that it was answered. */
   keepMs: number
-  now?: () => number
+  time: Time
 }
 
-export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: JobsOptions): Jobs {
+export function openJobs(store: Store, { claimMs, keepMs, time }: JobsOptions): Jobs {
+  const { now } = time
   const claimed = (question: Question, version: string, mayBePosted: boolean): Claim => {
     let mine = version
     let state: 'taken' | 'answering' = mayBePosted ? 'answering' : 'taken'
@@ -153,10 +154,9 @@ export function openJobs(store: Store, { claimMs, keepMs, now = Date.now }: Jobs
       return found?.value.state === 'done' ? found.value : undefined
     },
     async forgetReply(id) {
-      const found = await readJsonOf(store, keyOf(id), recordSchema.parse)
-      if (found?.value.state !== 'done') return
-      const emptied: Job = { ...found.value, conversations: [], posted: [] }
-      await store.replace(keyOf(id), jsonBytes(emptied), keepMs, found.version)
+      const emptied = (job: Job | undefined) =>
+        job?.state === 'done' ? { ...job, conversations: [], posted: [] } : undefined
+      await changeJson(store, keyOf(id), recordSchema.parse, keepMs, emptied, time)
     },
   }
   return jobs

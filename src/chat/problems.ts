@@ -1,6 +1,6 @@
 // An error of the path -> the sentence its asker reads, in their language.
 
-import { isKnown } from '../errors.ts'
+import { type ErrorCode, isKnown } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { fromNow, type Problems, type Words } from '../words/words.ts'
 
@@ -22,7 +22,7 @@ export function limitReached(waitMs: number): Refusal {
 }
 
 /** Codes of errors.ts that are told in other words than their own. */
-const TOLD_AS: Record<string, keyof Problems> = {
+const TOLD_AS: Partial<Record<ErrorCode, keyof Problems>> = {
   not_a_picture: 'not_a_picture',
   damaged_picture: 'damaged_picture',
   picture_too_large: 'picture_too_large',

@@ -15,14 +15,22 @@ import { parseJson, readJson, reasonOf, statFile } from './files.ts'
 const MAX_HEADER_BYTES = 10_000_000
 /** Pieces of this size keep memory small and disks busy. */
 const PIECE_BYTES = 1024 * 1024
-export const WEIGHT_INDEX = 'model.safetensors.index.json'
+export const WEIGHTS = 'model.safetensors'
+const WEIGHT_INDEX = 'model.safetensors.index.json'
 
-const BYTES = { ...FLOAT_BYTES, F64: 8, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const
+/** float64 is read as float32. */
+const WEIGHT_BYTES = { ...FLOAT_BYTES, F64: 8 } as const
+/** The format's dtypes of whole bytes. */
+const BYTES = {
+  ...WEIGHT_BYTES,
+  ...{ I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1, C64: 8 },
+  ...{ F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1, F8_E4M3FNUZ: 1, F8_E5M2FNUZ: 1 },
+} as const
 type Dtype = keyof typeof BYTES
 
 /** Whether weights may be of this kind. */
-export function isFloat(dtype: Dtype): dtype is FloatDtype {
-  return Object.hasOwn(FLOAT_BYTES, dtype)
+export function isFloat(dtype: Dtype): dtype is keyof typeof WEIGHT_BYTES {
+  return Object.hasOwn(WEIGHT_BYTES, dtype)
 }
 
 const count = z.number().int().nonnegative()
@@ -92,7 +100,7 @@ export function indexOf(headers: readonly (readonly TensorEntry[])[]): Map<strin
     if (other) {
       throw new ArtifactError(
         'bad_weights',
-        `Expected each tensor once but ${entry.name} stands in ${other.file} and in ${entry.file}. Remove the file that is left over from another download.`,
+        `Expected each tensor once but ${entry.name} stands in ${other.file} and in ${entry.file}. They are of different saves: fetch the checkpoint again.`,
       )
     }
     entries.set(entry.name, entry)
@@ -130,7 +138,7 @@ export async function readSafetensors(
       else if (dtype === 'I32')
         tensors.set(name, { shape, data: BigInt64Array.from(new Int32Array(bytes.buffer), BigInt) })
       else if (isFloat(dtype))
-        tensors.set(name, { shape, data: new Float32Array(widen({ dtype, bytes, name }).buffer) })
+        tensors.set(name, { shape, data: new Float32Array(widen(valuesOf(dtype, bytes, name)).buffer) })
     }
     return { tensors, metadata }
   } finally {
@@ -160,37 +168,50 @@ async function weightFiles(folder: string): Promise<string[]> {
       { cause },
     )
   })
-  return weightFilesAmong(names, folder, () => readJson(folder, WEIGHT_INDEX))
+  return weightFilesAmong(names, folder, (file) => readJson(folder, file))
 }
 
-/** The files that hold weights, of a checkpoint's files. Throws ArtifactError `no_weights` or `bad_weights`. */
+/**
+ * The files that hold weights, of a checkpoint's files: model.safetensors, or else the shards of an index, whatever
+ * other files there are (`_get_resolved_checkpoint_files` in modeling_utils.py of transformers 5.18). All tensors of a
+ * shard count, also those that the index does not name. Throws ArtifactError `no_weights` or `bad_weights`.
+ */
 export async function weightFilesAmong(
   names: readonly string[],
   where: string,
-  readIndex: () => Promise<unknown>,
+  read: (file: string) => Promise<unknown>,
 ): Promise<string[]> {
-  if (names.includes(WEIGHT_INDEX)) {
+  const named = z.object({ transformers_weights: z.string().nullish() }).safeParse(await read('config.json'))
+  const first = named.data?.transformers_weights
+  const main = (first ? [first] : [WEIGHTS, WEIGHT_INDEX]).find((name) => names.includes(name))
+  if (main?.endsWith('.safetensors')) return [main]
+  if (main?.endsWith('.safetensors.index.json')) {
     const index = z
       .object({ weight_map: z.record(z.string(), z.string().regex(/^[^/\\]+$/)) })
-      .safeParse(await readIndex())
-    if (!index.success) {
-      throw new ArtifactError(
-        'bad_weights',
-        `Expected ${WEIGHT_INDEX} to hold a weight_map of file names but it does not. Fetch the checkpoint again.`,
-      )
-    }
-    return [...new Set(Object.values(index.data.weight_map))].sort()
+      .safeParse(await read(main))
+    if (index.success) return [...new Set(Object.values(index.data.weight_map))].sort()
+    throw new ArtifactError(
+      'bad_weights',
+      `Expected ${main} to hold a weight_map of file names but it does not. Fetch the checkpoint again.`,
+    )
   }
-  if (names.includes('model.safetensors')) return ['model.safetensors']
-  const others = names.filter((name) => name.endsWith('.bin') || name.endsWith('.pth'))
-  const hint =
-    others.length > 0
-      ? ` It has ${others[0]}: convert it with transformers' save_pretrained(safe_serialization=True).`
-      : ''
+  const expected = first
+    ? `${first}, as transformers_weights in config.json says,`
+    : `${WEIGHTS} or ${WEIGHT_INDEX}`
   throw new ArtifactError(
     'no_weights',
-    `Expected model.safetensors or ${WEIGHT_INDEX} in ${where} but found neither.${hint}`,
+    `Expected safetensors weights in ${expected} in ${where} but found none.${hintFrom(names)}`,
   )
+}
+
+/** What to do with weights that are there in another form. */
+function hintFrom(names: readonly string[]): string {
+  const other = names.find((name) => /\.safetensors$/.test(name))
+  if (other)
+    return ` It has ${other}: if that holds all weights, rename it to ${WEIGHTS}; if it is one of several, fetch their index too.`
+  const pickled = names.find((name) => /^pytorch_model.*\.bin$|\.(pth?|gguf|ckpt|h5|msgpack)$/.test(name))
+  if (!pickled) return ' Fetch the checkpoint again.'
+  return ` It has ${pickled}: load that with transformers' from_pretrained and write it with save_pretrained, which makes ${WEIGHTS}.`
 }
 
 function readHeader(handle: FileHandle, file: string, fileBytes: number) {
@@ -284,8 +305,15 @@ async function* readRows(handle: FileHandle, entry: TensorEntry): AsyncGenerator
       next = piece(number + 1)
       next.catch(() => {}) // told where it is awaited
     }
-    yield { dtype, bytes, name }
+    yield valuesOf(dtype, bytes, name)
   }
+}
+
+/** float64 rounded to float32, as transformers does for a model in float32. `bytes` begin their buffer. */
+function valuesOf(dtype: FloatDtype | 'F64', bytes: Uint8Array<ArrayBuffer>, name: string): Values {
+  if (dtype !== 'F64') return { dtype, bytes, name }
+  const rounded = new Float32Array(new Float64Array(bytes.buffer, 0, bytes.length / 8))
+  return { dtype: 'F32', bytes: new Uint8Array(rounded.buffer), name: `${name}, rounded to float32,` }
 }
 
 async function readAt(

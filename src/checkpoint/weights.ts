@@ -23,7 +23,7 @@ interface Ledger {
   read: Set<string>
   missing: string[]
   misshapen: string[]
-  /** Integers, of which Glimpse knows no scales. */
+  /** Integers and 8-bit floats, of which Glimpse knows no scales. */
   quantized: string[]
 }
 
@@ -66,7 +66,7 @@ export class Weights {
       this.#ledger.misshapen.push(`${name} is ${shapeText(entry.shape)}, expected ${shapeText(dims)}`)
     }
     if (!isFloat(entry.dtype)) {
-      this.#ledger.quantized.push(`${name} is ${entry.dtype}, expected F32, F16 or BF16`)
+      this.#ledger.quantized.push(`${name} is ${entry.dtype}, expected F64, F32, F16 or BF16`)
     }
     return { sources: [name], dims, format, rows: () => this.#files.rows(entry) }
   }
@@ -89,7 +89,10 @@ export class Weights {
   /** Throws ArtifactError `wrong_tensors` unless every tensor asked for is there and every one there was asked for. */
   finish(): void {
     const { read, missing, misshapen, quantized } = this.#ledger
-    const unread = [...this.#files.entries.keys()].filter((name) => !read.has(name))
+    // Older releases of transformers saved the row of positions that they count; newer ones pass it over.
+    const unread = [...this.#files.entries.values()]
+      .filter(({ name, dtype }) => !read.has(name) && !(dtype === 'I64' && name.endsWith('.position_ids')))
+      .map(({ name }) => name)
     const parts = [
       part('missing', missing),
       part('misshapen', misshapen),

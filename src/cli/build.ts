@@ -9,8 +9,8 @@ import { PRECISIONS, type Precision, TARGETS, type Target } from '../quantize/re
 import { shellWord } from '../shell.ts'
 
 const HELP = `
-The checkpoint is a folder as Hugging Face lays it out: config.json, *.safetensors, preprocessor_config.json,
-tokenizer files. Memory stays small: weights pass through one at a time.
+The checkpoint is a folder as Hugging Face lays it out: config.json, model.safetensors or its shards and their index,
+preprocessor_config.json, tokenizer files. Memory stays small: weights pass through one at a time.
 
   fp32  as it is, for comparisons
   int8  vision, queries and language model at 8 bits: about half the bytes of an fp16 checkpoint

@@ -5,6 +5,7 @@ import { SetupError } from '../errors.ts'
 import { type Engine, startEngine } from '../job/engine.ts'
 import { openElsewhere } from '../remote/open.ts'
 import type { Chat, ChatOptions } from '../serve/chat.ts'
+import { wantsChat } from '../serve/settings.ts'
 import { below } from '../store/open.ts'
 import { type ModelFlags, modelFor } from './flags.ts'
 
@@ -16,19 +17,7 @@ export async function engineFor(options: ModelFlags, config: Config): Promise<En
   if (elsewhere) return elsewhere
   const place = below(config.state, 'seen')
   const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
-  return await startEngine({ ...(await modelFor(options)), memory, warmUp: true })
-}
-
-export function wantsChat({
-  slackBotToken,
-  slackAppToken,
-  slackSigningSecret,
-  discordToken,
-  discordPublicKey,
-}: Config): boolean {
-  return [slackBotToken, slackAppToken, slackSigningSecret, discordToken, discordPublicKey].some(
-    (given) => given !== '',
-  )
+  return await startEngine({ ...(await modelFor(options, config)), memory, warmUp: true })
 }
 
 /**

@@ -8,6 +8,7 @@ import { readConfig, SETTINGS, type Setting } from '../config.ts'
 import type { startEngine } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { type GenerationSettings, generationSettings } from '../run/settings.ts'
+import { engineSettings } from '../serve/settings.ts'
 import { transferBar } from './transfer.ts'
 
 /** Every generation setting as a flag: `num_beams` is --num-beams. */
@@ -58,15 +59,13 @@ export interface ModelFlags {
 }
 
 /** The artifact and threads that flags, or else the environment, ask for. */
-export async function modelFor(flags: ModelFlags): Promise<Parameters<typeof startEngine>[0]> {
-  const config = readConfig()
-  const folder = flags.model ?? config.model
-  const threads = flags.threads ?? config.threads
+export async function modelFor(
+  { model, threads }: ModelFlags,
+  config = readConfig(),
+): Promise<Parameters<typeof startEngine>[0]> {
   return {
-    artifact: await artifactAt(folder, config.cacheFolder),
-    threads: threads === 0 ? undefined : threads,
-    provider: { wanted: config.provider, whenMissing: config.providerMissing },
-    maxBatch: config.maxBatch,
+    ...engineSettings({ ...config, threads: threads ?? config.threads }),
+    artifact: await artifactAt(model ?? config.model, config.cacheFolder),
     prepack: { folder: join(config.cacheFolder, 'prepacked'), fromBytes: config.prepackFromMb * 1e6 },
     onPreparing: () => process.stderr.write('Laying the model out for this processor, once...\n'),
   }

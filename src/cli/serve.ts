@@ -4,17 +4,17 @@ import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Argument, Command } from 'commander'
 import { openConfig } from '../aws/start.ts'
-import { type Config, SETTINGS } from '../config.ts'
+import { SETTINGS } from '../config.ts'
 import type { Engine } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 import type { Chat } from '../serve/chat.ts'
 import { DISCORD_PATH, SLACK_PATH } from '../serve/paths.ts'
 import { startServer } from '../serve/server.ts'
+import { serverSettings, wantsChat } from '../serve/settings.ts'
 import { stopOnSignals } from '../serve/signals.ts'
-import type { Uploads } from '../serve/uploads.ts'
 import { curlField, shellWord } from '../shell.ts'
-import { engineFor, openChat, wantsChat } from './chats.ts'
+import { engineFor, openChat } from './chats.ts'
 import { addModelFlags, type ModelFlags, parserOf } from './flags.ts'
 
 const SAMPLE = fileURLToPath(new URL('../../models/demo/crab-and-helicopter.png', import.meta.url))
@@ -47,6 +47,7 @@ export function serveCommand(): Command {
   return command.action(
     async (_: string | undefined, options: ModelFlags & { host?: string; port?: number }) => {
       const config = await openConfig()
+      const settings = await serverSettings(config)
       // Opened while the server already answers /healthz; a failure is told where it is awaited.
       const engine = engineFor(options, config)
       const report = reportAs('chat_failed')
@@ -56,15 +57,7 @@ export function serveCommand(): Command {
       const server = await startServer(engine, {
         host: options.host ?? config.host,
         port: options.port ?? config.port,
-        hosts: config.allowedHosts
-          .split(',')
-          .map((name) => name.trim())
-          .filter((name) => name !== ''),
-        token: config.apiToken,
-        maxQueue: config.maxQueue,
-        atOnce: config.maxBatch,
-        deadlineMs: config.deadlineMs,
-        uploads: await uploadsFor(config),
+        ...settings,
         handlers: chat && handlersOf(chat),
         alongside: async (graceMs) => await (await chat)?.stop(graceMs),
       }).catch(async (error: unknown) => {
@@ -89,12 +82,6 @@ export function serveCommand(): Command {
 async function closeEngine(engine: Promise<Engine>): Promise<void> {
   const open = await engine.catch(() => undefined)
   await open?.close()
-}
-
-/** Loaded only here: the SDK takes a while. */
-async function uploadsFor({ uploads }: Config): Promise<Uploads | undefined> {
-  if (uploads === '') return undefined
-  return (await import('../serve/bucket-uploads.ts')).openUploads(uploads)
 }
 
 /** Under their addresses at once, although the chats are still opening. */

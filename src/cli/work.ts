@@ -6,6 +6,7 @@ import { SETTINGS } from '../config.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 import { startServer } from '../serve/server.ts'
+import { serverSettings } from '../serve/settings.ts'
 import { stopOnSignals } from '../serve/signals.ts'
 import { checkQueued, engineFor, openChat } from './chats.ts'
 import { addModelFlags, type ModelFlags, parserOf } from './flags.ts'
@@ -50,10 +51,7 @@ export function workCommand(): Command {
       const server = await startServer(engine, {
         host: options.host ?? config.host,
         port: options.port ?? config.port,
-        token: config.apiToken,
-        maxQueue: config.maxQueue,
-        atOnce: config.maxBatch,
-        deadlineMs: config.deadlineMs,
+        ...(await serverSettings(config)),
         alongside: chat.stop,
       })
       stopOnSignals(server.close)

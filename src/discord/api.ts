@@ -74,10 +74,20 @@ export function discordApi({ token, apiUrl }: Pick<DiscordSettings, 'token' | 'a
   }
 }
 
+/** Discord understood and said no. */
+class Refusal extends AskError {
+  /** One of Discord's JSON error codes. */
+  readonly reason: number
+
+  constructor(reason: number, cause: Error) {
+    super('discord_refused', `Expected Discord to do it but it refused (${reason}).`, { cause })
+    this.reason = reason
+  }
+}
+
 /** Whether Discord understood and said no, for one of these reasons if any are named. */
-export function isRefusal(error: unknown, ...codes: readonly number[]): error is AskError {
-  if (!(error instanceof AskError) || !error.code.startsWith('discord_')) return false
-  return codes.length === 0 || codes.some((code) => error.code === `discord_${code}`)
+export function isRefusal(error: unknown, ...reasons: readonly number[]): error is AskError {
+  return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason))
 }
 
 /** Causes are told in their own words only: discord.js' errors hold what was sent and addresses with tokens. */
@@ -95,14 +105,7 @@ function translated(error: unknown): Error {
   }
   // Without a code of Discord's it is something on the way that answered.
   if (error instanceof DiscordAPIError && typeof error.code === 'number') {
-    const cause = new Error(why)
-    return new AskError(
-      `discord_${error.code}`,
-      `Expected Discord to do it but it refused (${error.code}).`,
-      {
-        cause,
-      },
-    )
+    return new Refusal(error.code, new Error(why))
   }
   return new UpstreamError('discord_failed', `Expected Discord to answer but: ${why}.`, {
     cause: new Error(why),

@@ -72,10 +72,11 @@ export function discordEvents(options: EventsOptions): Hear {
 
   const onDelete = async (data: unknown): Promise<void> => {
     const { id, ids = [] } = deletedSchema.parse(data)
-    for (const each of id === undefined ? ids : [id]) {
-      await desk.withdraw(messageName(each))
-      await desk.withdraw(editedName(each))
-    }
+    const names = (id === undefined ? ids : [id]).flatMap((each) => [messageName(each), editedName(each)])
+    const failures: unknown[] = []
+    // Discord does not send it again: one that fails must not keep the others.
+    for (const name of names) await desk.withdraw(name).catch((error: unknown) => failures.push(error))
+    if (failures.length > 0) throw failures[0]
   }
 
   const onInteraction = async (data: unknown): Promise<void> => {

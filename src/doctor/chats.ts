@@ -2,7 +2,9 @@
 
 import { z } from 'zod'
 import type { Config } from '../config.ts'
-import { isKnown } from '../errors.ts'
+import { discordSettings } from '../discord/settings.ts'
+import { isKnown, SetupError } from '../errors.ts'
+import { SLACK_API, slackSettings } from '../slack/settings.ts'
 import { type Finding, fail, ok, skipped, warn } from './check.ts'
 
 const slackAnswer = z.looseObject({
@@ -14,19 +16,12 @@ const slackAnswer = z.looseObject({
 const SLACK_APPS = 'https://api.slack.com/apps'
 
 /** auth.test with the bot's token; Slack names the token's scopes beside its answer. */
-export async function checkSlack({
-  slackBotToken: botToken,
-  slackAppToken,
-  slackSigningSecret,
-  slackApiUrl: apiUrl,
-}: Config): Promise<Finding> {
-  if (botToken === '') {
-    if (slackAppToken === '' && slackSigningSecret === '') return skipped('SLACK_BOT_TOKEN is not set')
-    return fail(
-      'SLACK_BOT_TOKEN is missing beside the other Slack settings',
-      `Take it from ${SLACK_APPS}, your app, "Install App".`,
-    )
-  }
+export async function checkSlack(config: Config): Promise<Finding> {
+  const settings = configured(() => slackSettings(config))
+  if (settings === undefined) return skipped('SLACK_BOT_TOKEN is not set')
+  if (settings instanceof Error)
+    return fail(settings.message, `Take it from ${SLACK_APPS}, your app, "Install App".`)
+  const { botToken, appToken, signingSecret, apiUrl = SLACK_API } = settings
   const { slackClient, refusalOf } = await import('../slack/client.ts')
   const { slackManifest } = await import('../slack/manifest.ts')
   let answer: z.infer<typeof slackAnswer>
@@ -49,11 +44,14 @@ export async function checkSlack({
       `${as} lacks the scopes ${missing.join(', ')}`,
       'Paste slack-manifest.json into the app ("App Manifest") and install it to the workspace again.',
     )
-  if (slackAppToken === '' && slackSigningSecret === '')
-    return warn(
+  if (!appToken && !signingSecret) {
+    // `glimpse work` needs neither; `glimpse serve` and `glimpse listen` do not start.
+    const said = config.queue === '' ? fail : warn
+    return said(
       `${as}, which hears nothing`,
       'Set SLACK_APP_TOKEN (Socket Mode), or SLACK_SIGNING_SECRET where Slack calls an address of yours.',
     )
+  }
   const scopes =
     has === undefined ? ', whose scopes it did not tell' : ', with every scope of slack-manifest.json'
   return ok(`${as}${scopes}`)
@@ -97,31 +95,25 @@ const discordApplication = z.looseObject({
 })
 
 /** The application behind the bot's token: its key, its intents, where its commands go. */
-export async function checkDiscord({
-  discordToken: token,
-  discordPublicKey,
-  discordMessageContent,
-  discordApiUrl,
-}: Config): Promise<Finding> {
-  if (token === '') {
-    if (discordPublicKey === '') return skipped('DISCORD_TOKEN is not set')
-    return fail(
-      'DISCORD_TOKEN is missing beside DISCORD_PUBLIC_KEY',
-      `Take it from ${PORTAL}, your application, "Bot".`,
-    )
-  }
+export async function checkDiscord(config: Config): Promise<Finding> {
+  const { discordPublicKey } = config
+  const settings = configured(() => discordSettings(config))
+  if (settings === undefined) return skipped('DISCORD_TOKEN is not set')
+  if (settings instanceof Error)
+    return fail(settings.message, `Take it from ${PORTAL}, your application, "Bot".`)
   const { discordApi } = await import('../discord/api.ts')
   let application: z.infer<typeof discordApplication>
   try {
-    const api = discordApi({ token, apiUrl: discordApiUrl || undefined })
-    application = discordApplication.parse(await api.call('GET', '/applications/@me', { isOnce: true }))
+    application = discordApplication.parse(
+      await discordApi(settings).call('GET', '/applications/@me', { isOnce: true }),
+    )
   } catch (error) {
     if (isKnown(error) && error.kind === 'setup')
       return fail(
         'Discord refuses DISCORD_TOKEN',
         `Take a new one from ${PORTAL}, your application, "Bot", "Reset Token".`,
       )
-    return unreachable('Discord', discordApiUrl || 'https://discord.com/api/', error)
+    return unreachable('Discord', settings.apiUrl ?? 'https://discord.com/api/', error)
   }
   const { name, verify_key, flags = 0, interactions_endpoint_url: endpoint } = application
   if (discordPublicKey !== '' && discordPublicKey !== verify_key)
@@ -129,7 +121,7 @@ export async function checkDiscord({
       `DISCORD_PUBLIC_KEY is not that of ${name}`,
       `Copy it from ${PORTAL}, your application, "General Information".`,
     )
-  if (discordMessageContent === 'on' && (flags & MESSAGE_CONTENT) === 0)
+  if (settings.messageContent && (flags & MESSAGE_CONTENT) === 0)
     return fail(
       `${name} has no Message Content intent`,
       `Switch it on at ${PORTAL}, "Bot", or unset GLIMPSE_DISCORD_MESSAGE_CONTENT.`,
@@ -142,6 +134,16 @@ export async function checkDiscord({
   if (!endpoint && discordPublicKey !== '')
     return ok(`${name}; its commands come over the gateway until "Interactions Endpoint URL" is set`)
   return ok(`${name}, its commands ${endpoint ? 'over HTTP' : 'over the gateway'}`)
+}
+
+/** As the run decides it: undefined where nothing is set up, an error where something is missing. */
+function configured<T>(read: () => T): T | SetupError {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof SetupError) return error
+    throw error
+  }
 }
 
 function unreachable(who: string, address: string, error: unknown): Finding {

@@ -1,19 +1,10 @@
 // What lies elsewhere: secrets in SSM, the queue, a model that runs on another machine.
 
 import { z } from 'zod'
-import { readSecrets } from '../aws/secrets.ts'
-import { type Config, SETTINGS } from '../config.ts'
+import { type readSecrets, secretsBelow } from '../aws/secrets.ts'
+import type { Config } from '../config.ts'
+import { openElsewhere } from '../remote/open.ts'
 import { type Finding, fail, ok, skipped, unexpected, warn } from './check.ts'
-
-/** Settings that may come from there. */
-export const SECRET_NAMES = [
-  SETTINGS.slackBotToken,
-  SETTINGS.slackAppToken,
-  SETTINGS.slackSigningSecret,
-  SETTINGS.discordToken,
-  SETTINGS.discordPublicKey,
-  SETTINGS.apiToken,
-].map(({ env }) => env)
 
 export interface SecretsFound {
   finding: Finding
@@ -22,17 +13,10 @@ export interface SecretsFound {
 }
 
 /** Names only: what they hold is for the checks that use them. */
-export async function lookAtSecrets(
-  path: string,
-  read: typeof readSecrets = readSecrets,
-): Promise<SecretsFound> {
+export async function lookAtSecrets(path: string, read?: typeof readSecrets): Promise<SecretsFound> {
   if (path === '') return { finding: skipped('GLIMPSE_SECRETS is not set'), values: {} }
   try {
-    // One by one: a role that may not read one of them may read none that is asked for with it.
-    const tries = await Promise.allSettled(SECRET_NAMES.map((name) => read(path, [name])))
-    const refused = tries.find((each) => each.status === 'rejected')
-    if (refused && tries.every((each) => each.status === 'rejected')) throw refused.reason
-    const values = Object.assign({}, ...tries.map((each) => (each.status === 'fulfilled' ? each.value : {})))
+    const values = await secretsBelow(path, undefined, read)
     const names = Object.keys(values)
     const finding =
       names.length > 0
@@ -67,16 +51,14 @@ export async function checkQueue({
   if (queue === '') return skipped('GLIMPSE_QUEUE is not set: one process answers what it hears')
   if (queue === 'memory')
     return warn('in memory', 'To try it out only: what waits in it ends with the process.')
-  if (!URL.canParse(queue))
-    return fail(
-      'GLIMPSE_QUEUE is no address',
-      'Set it to the address of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>.fifo.',
-    )
-  const { GetQueueAttributesCommand, SQSClient } = await import('@aws-sdk/client-sqs')
+  const { GetQueueAttributesCommand } = await import('@aws-sdk/client-sqs')
+  const { sqsClient } = await import('../queue/sqs.ts')
+  // What it throws says what to set.
+  const client = sqsClient(queue)
   const name = new URL(queue).pathname.split('/').at(-1)!
   let found: z.infer<typeof attributes>
   try {
-    const { Attributes } = await new SQSClient().send(
+    const { Attributes } = await client.send(
       new GetQueueAttributesCommand({ QueueUrl: queue, AttributeNames: ['All'] }),
     )
     found = attributes.parse(Attributes)
@@ -115,16 +97,15 @@ export async function checkQueue({
 }
 
 /** A model elsewhere says itself whether it is ready. */
-export async function checkEngine({
-  engine,
-  apiToken,
-}: Pick<Config, 'engine' | 'apiToken'>): Promise<Finding> {
-  if (engine === '' || engine === 'here') return skipped('GLIMPSE_ENGINE is not set: the model runs here')
+export async function checkEngine(
+  config: Pick<Config, 'engine' | 'apiToken' | 'deadlineMs'>,
+): Promise<Finding> {
+  const { engine, apiToken } = config
+  // Calls nothing yet; what it throws says what to set.
+  if (!(await openElsewhere(config))) return skipped('GLIMPSE_ENGINE is not set: the model runs here')
   if (engine.startsWith('sagemaker://'))
     return skipped('a SageMaker endpoint is asked by a question only, which costs')
-  if (!URL.canParse(engine))
-    return fail('GLIMPSE_ENGINE is no address', 'Set it to https://host or sagemaker://endpoint.')
-  const address = new URL('/readyz', engine)
+  const address = new URL(`${engine.replace(/\/+$/, '')}/readyz`)
   const headers: Record<string, string> = apiToken === '' ? {} : { authorization: `Bearer ${apiToken}` }
   const response = await fetch(address, { headers, redirect: 'manual' }).catch((error: unknown) => ({
     error,

@@ -1,10 +1,10 @@
 // Settings -> everything that is looked at, each check knowing what it needs and nothing of the others.
 
-import { type Config, readConfig, SETTINGS } from '../config.ts'
-import { isKnown } from '../errors.ts'
+import { type Config, parseConfig, secretsOf } from '../config.ts'
 import { keepSecret } from '../observe/log.ts'
+import { wantsChat } from '../serve/settings.ts'
 import { checkDiscord, checkSlack, checkSlackSocket } from './chats.ts'
-import { type Check, type Finding, fail, ok, type Result, runChecks, skipped } from './check.ts'
+import { type Check, type Finding, fail, ok, type Result, runChecks, skipped, warn } from './check.ts'
 import { checkEngine, checkQueue, lookAtSecrets } from './cloud.ts'
 import {
   checkAccess,
@@ -37,8 +37,8 @@ const DEEP_TIMEOUT_MS = 600_000
  */
 export async function examine(env: Environment, options: ExamineOptions = {}): Promise<Result[]> {
   const { deep = false, timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS } = options
-  const { config: own } = readable(env)
-  keepSecret(secretsIn(own))
+  const { config: own } = parseConfig(env)
+  keepSecret(secretsOf(own))
   // Everything else may depend on what stands there, so it is looked at first, within the same bound.
   let stored: Record<string, string> = {}
   const secrets = await runChecks(
@@ -54,13 +54,14 @@ export async function examine(env: Environment, options: ExamineOptions = {}): P
     ],
     timeoutMs,
   )
-  const { config, problem } = readable({ ...stored, ...given(env) })
-  keepSecret(secretsIn(config))
+  const parsed = parseConfig(env, stored)
+  const { config } = parsed
+  keepSecret(secretsOf(config))
 
   const model = once(() => checkModel(config, deep))
   const modelBytes = async () => (await model().catch((): ModelFound => skipped(''))).bytes
   const checks: Check[] = [
-    { name: 'settings', look: async () => settings(env, problem) },
+    { name: 'settings', look: async () => settings(parsed) },
     { name: 'node', look: async () => checkNode(process.versions.node) },
     { name: 'processor', look: checkThisProcessor },
     { name: 'onnxruntime', look: checkRuntime },
@@ -89,32 +90,20 @@ export async function examine(env: Environment, options: ExamineOptions = {}): P
   return [results[0]!, ...secrets, ...results.slice(1)]
 }
 
-/** Settings as far as they are valid: one bad value must not hide what else is wrong. */
-function readable(env: Environment): { config: Config; problem?: string } {
-  try {
-    return { config: readConfig(env) }
-  } catch (error) {
-    if (!isKnown(error)) throw error
-    const valid = Object.values(SETTINGS).filter((setting) => {
-      const text = env[setting.env]
-      return text !== undefined && text !== '' && setting.parse(text) !== undefined
-    })
-    const config = readConfig(Object.fromEntries(valid.map(({ env: name }) => [name, env[name]])))
-    return { config, problem: error.message }
-  }
+function settings({ problems, count }: ReturnType<typeof parseConfig>): Finding {
+  if (problems.length > 0)
+    return fail(problems.join('; '), 'Correct or unset these; `npx glimpse --help` lists all settings.')
+  return ok(count === 0 ? 'none set, all at their defaults' : `${count} set, all valid`)
 }
 
-function settings(env: Environment, problem: string | undefined): Finding {
-  if (problem !== undefined)
-    return fail(problem, 'Correct or unset these; `npx glimpse --help` lists all settings.')
-  const set = Object.values(SETTINGS).filter(({ env: name }) => env[name])
-  return ok(set.length === 0 ? 'none set, all at their defaults' : `${set.length} set, all valid`)
-}
-
+/** Chats need it. Without them it holds answers by their Idempotency-Key, which one process can keep by itself. */
 async function state(config: Config): Promise<Finding> {
-  const chats = [config.slackBotToken, config.discordToken, config.queue]
-  if (chats.every((value) => value === '')) return skipped('only chats keep state, and none is set up')
-  return await checkState(config.state)
+  const finding = await checkState(config.state)
+  if (finding.status !== 'fail' || wantsChat(config)) return finding
+  return warn(
+    finding.found,
+    'Set GLIMPSE_STATE, or each process keeps answers by their Idempotency-Key for itself.',
+  )
 }
 
 /** A service that is asked anyway. */
@@ -122,22 +111,6 @@ function clockOf(config: Config): string | undefined {
   if (config.slackBotToken !== '') return config.slackApiUrl
   if (config.discordToken !== '') return config.discordApiUrl || 'https://discord.com/api/v10/gateway'
   return /^https?:/.test(config.queue) ? new URL(config.queue).origin : undefined
-}
-
-function secretsIn(config: Config): string[] {
-  return [
-    config.slackBotToken,
-    config.slackAppToken,
-    config.slackSigningSecret,
-    config.discordToken,
-    config.apiToken,
-    config.hubToken,
-  ].filter((value) => value !== '')
-}
-
-/** Without those that are empty, which count as not set. */
-function given(env: Environment): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(env).filter(([, value]) => value))
 }
 
 function once<T>(make: () => Promise<T>): () => Promise<T> {

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { availableParallelism, totalmem } from 'node:os'
+import { isLocal } from '../serve/server.ts'
 import { type Finding, fail, ok, skipped, warn } from './check.ts'
 
 /** package.json, `engines`. */
@@ -76,10 +77,9 @@ export async function checkPort(host: string, port: number): Promise<Finding> {
   if (code === 'EADDRINUSE') {
     const alive = await fetch(`http://127.0.0.1:${port}/healthz`, {
       signal: AbortSignal.timeout(2_000),
-    }).then(
-      async (response) => response.ok && JSON.stringify(await response.json()).includes('alive'),
-      () => false,
-    )
+    })
+      .then(async (response) => response.ok && (await response.text()).includes('alive'))
+      .catch(() => false)
     if (alive) return ok(`Glimpse listens on ${port} already`)
     return fail(
       `${port} on ${host} is taken by another program`,
@@ -100,11 +100,9 @@ function codeOfListening(host: string, port: number): Promise<string | undefined
   })
 }
 
-const LOOPBACK = /^(localhost|127\.|::1$)/
-
 /** Who may ask over HTTP. */
 export function checkAccess({ host, apiToken }: { host: string; apiToken: string }): Finding {
-  if (LOOPBACK.test(host)) return ok('only programs of this machine may ask')
+  if (isLocal(host)) return ok('only programs of this machine may ask')
   if (apiToken !== '') return ok('whoever has GLIMPSE_API_TOKEN may ask')
   return warn(
     `whoever reaches ${host} may ask`,

@@ -30,7 +30,7 @@ export async function checkProvider(
   { provider, providerMissing, engine }: Pick<Config, 'provider' | 'providerMissing' | 'engine'>,
   attempt?: (provider: Config['provider']) => Promise<void>,
 ): Promise<Finding> {
-  if (engine !== '' && engine !== 'here') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
+  if (engine !== '') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
   if (provider === 'cpu') return ok('cpu, as set')
   const { findProvider } = await import('../run/provider.ts')
   try {
@@ -53,18 +53,13 @@ export async function checkModel(
   { model, engine }: Pick<Config, 'model' | 'engine'>,
   deep: boolean,
 ): Promise<ModelFound> {
-  if (engine !== '' && engine !== 'here') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
+  if (engine !== '') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
   if (model === '') return await checkEmbedded()
-  if (model.startsWith('s3://')) return await checkBucketModel(model)
   try {
+    if (model.startsWith('s3://')) return await checkBucketModel(model)
     const manifest = await openArtifact(model)
     if (deep) await verifyFiles(model, manifest)
-    const bytes = sizeOf(manifest)
-    const how = deep ? 'checksums compared' : 'sizes compared, --deep compares checksums'
-    return {
-      ...ok(`${manifest.name} at ${manifest.precision}, ${Math.round(bytes / 1e6)} MB (${how})`),
-      bytes,
-    }
+    return foundIn(manifest, deep ? 'checksums compared' : 'sizes compared, --deep compares checksums')
   } catch (error) {
     if (!isKnown(error)) throw error
     return fail(error.message)
@@ -84,33 +79,13 @@ async function checkEmbedded(): Promise<ModelFound> {
 
 /** Its manifest, as `glimpse push` left it: the weights are compared when they are fetched. */
 async function checkBucketModel(model: string): Promise<ModelFound> {
-  const { hostname: Bucket, pathname } = new URL(model)
-  const prefix = pathname.replace(/^\/|\/$/g, '')
-  const { GetObjectCommand, S3Client } = await import('@aws-sdk/client-s3')
-  const { MANIFEST, manifestSchema } = await import('../artifact/contract.ts')
-  const Key = prefix === '' ? MANIFEST : `${prefix}/${MANIFEST}`
-  try {
-    const { Body } = await new S3Client().send(new GetObjectCommand({ Bucket, Key }))
-    const parsed = manifestSchema.safeParse(JSON.parse(await Body!.transformToString()))
-    if (!parsed.success)
-      return fail(
-        `${Key} in ${Bucket} is no manifest of this version`,
-        'Build the checkpoint again and push it.',
-      )
-    const bytes = sizeOf(parsed.data)
-    return {
-      ...ok(`${parsed.data.name} at ${parsed.data.precision}, ${Math.round(bytes / 1e6)} MB, from ${Bucket}`),
-      bytes,
-    }
-  } catch (error) {
-    const why = error instanceof Error ? error.name : String(error)
-    return fail(
-      `${Key} in ${Bucket} could not be read: ${why}`,
-      'Check GLIMPSE_MODEL, AWS_REGION and that the role may s3:GetObject there.',
-    )
-  }
+  // Only here: the SDK takes a while to load.
+  const { modelBucket, readManifest } = await import('../remote/fetch.ts')
+  const { manifest } = await readManifest(modelBucket(model))
+  return foundIn(manifest, `from ${model}`)
 }
 
-function sizeOf(manifest: Manifest): number {
-  return manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+function foundIn(manifest: Manifest, how: string): ModelFound {
+  const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  return { ...ok(`${manifest.name} at ${manifest.precision}, ${Math.round(bytes / 1e6)} MB (${how})`), bytes }
 }

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isKnown } from '../errors.ts'
+import { openUploads } from '../serve/bucket-uploads.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
 import { type Finding, fail, ok, skipped, warn } from './check.ts'
@@ -75,12 +76,15 @@ export async function checkState(
 /** There, and may be asked for: what is put in needs s3:PutObject and is tried by an upload only. */
 export async function checkUploads(place: string): Promise<Finding> {
   if (place === '') return skipped('GLIMPSE_UPLOADS is not set')
-  if (!place.startsWith('s3://')) return fail(`GLIMPSE_UPLOADS is ${place}`, 'Set it to s3://bucket/prefix.')
   try {
-    await openStore(place)
+    // As the server opens it: what it throws says what to set.
+    openUploads(place)
+    // Only here: the SDK takes a while to load.
+    const { openBucket } = await import('../store/bucket.ts')
+    await openBucket(place, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
     return ok(`${place} is there`)
   } catch (error) {
     if (!isKnown(error)) throw error
-    return fail(error.message.replaceAll('GLIMPSE_STATE', 'GLIMPSE_UPLOADS'))
+    return fail(error.message)
   }
 }

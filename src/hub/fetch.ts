@@ -3,7 +3,7 @@
 // Goes in: a URL and what part of it. Comes out: a response whose status is fine, or an error that says what to do.
 
 import { AskError, SetupError, UpstreamError } from '../errors.ts'
-import { Passing, retryAfterMs, type Tries, withinStall } from '../tries.ts'
+import { discard, Passing, retryAfterMs, type Tries, withinStall } from '../tries.ts'
 
 export interface Hub extends Tries {
   /** `https://huggingface.co`, or a mirror that speaks the same. */
@@ -31,7 +31,7 @@ export async function request(
     const headers = { 'accept-encoding': 'identity', ...range, ...authorization }
     const response = await withinStall(hub, fetch(url, { headers, redirect: 'manual', signal: hub.signal }))
     if (response.status >= 300 && response.status < 400 && response.status !== 304) {
-      await response.body?.cancel()
+      await discard(response)
       const next = new URL(response.headers.get('location') ?? '', url)
       if (next.protocol !== url.protocol && next.protocol !== 'https:') {
         throw new UpstreamError(
@@ -43,7 +43,7 @@ export async function request(
       continue
     }
     if (response.ok) return { response, offset: offsetOf(response, from, what) }
-    await response.body?.cancel()
+    await discard(response)
     if (response.status === 403 && url.origin !== origin) {
       // The hub signs its links for a while only: it is asked for a new one before anybody is told.
       if (hasRenewed) throw linkRefused(url.host, what)

@@ -4,14 +4,14 @@
 //
 // Everything unfinished lies in `<out>.download`: run again, it goes on from there.
 
-import { mkdir, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
 import { buildArtifact } from '../builder/build.ts'
 import { diskError, isOfDisk } from '../builder/place.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
-import { WEIGHT_INDEX, weightFilesAmong } from '../checkpoint/safetensors.ts'
+import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
 import { TwinsDiffer } from '../checkpoint/weights.ts'
 import { AskError, SetupError } from '../errors.ts'
 import type { Precision, Target } from '../quantize/recipes.ts'
@@ -29,8 +29,9 @@ const SMALL_FILES = [
   'processor_config.json',
   'words.json',
   ...TOKENIZER_FILES,
-  WEIGHT_INDEX,
 ]
+/** Left in a kept folder by another download, it would count as this checkpoint's. words.json may be the user's own. */
+const DECIDING = [WEIGHTS, ...SMALL_FILES.filter((name) => name !== 'words.json')]
 
 export interface PullOptions {
   precision: Precision
@@ -76,11 +77,20 @@ async function fetchAndBuild(
   const folder = keep === undefined ? join(workplace, repository.commit) : resolve(keep)
   await mkdir(workplace, { recursive: true })
   await mkdir(folder, { recursive: true })
+  const leftOver = (await readdir(folder)).find(
+    (file) => DECIDING.includes(file) && !repository.files.has(file),
+  )
+  if (leftOver) {
+    throw new SetupError(
+      'destination_taken',
+      `Expected ${folder} to hold files of ${name} only but it also holds ${leftOver}, which would be read in place of its own. Remove that, or give another --keep.`,
+    )
+  }
   for (const file of SMALL_FILES.map((path) => repository.files.get(path))) {
     if (file) await download(hub, repository, file, folder)
   }
   parseConfig(await readJson(folder, 'config.json')) // before anything larger is asked for
-  const shards = await shardsOf(repository, folder)
+  const shards = await shardsOf(hub, repository, folder)
   const total = shards.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   const buildIt = async (ownHead: boolean): Promise<Manifest> => {
     const progress = { arrived: 0, total, built: 0, toBuild: 0 }
@@ -132,10 +142,12 @@ async function fetchAndBuild(
   return manifest
 }
 
-async function shardsOf(repository: Repository, folder: string): Promise<HubFile[]> {
-  const names = await weightFilesAmong([...repository.files.keys()], repository.name, () =>
-    readJson(folder, WEIGHT_INDEX),
-  )
+async function shardsOf(hub: Hub, repository: Repository, folder: string): Promise<HubFile[]> {
+  const names = await weightFilesAmong([...repository.files.keys()], repository.name, async (path) => {
+    const file = repository.files.get(path)
+    if (file) await download(hub, repository, file, folder)
+    return await readJson(folder, path)
+  })
   return names.map((path) => {
     const file = repository.files.get(path)
     if (file) return file

@@ -4,6 +4,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { indexOf, parseHeader, rowsIn, type TensorFiles } from '../checkpoint/safetensors.ts'
+import { stopWith } from '../stop.ts'
 import { download, readRange } from './download.ts'
 import type { Hub } from './fetch.ts'
 import type { HubFile, Repository } from './repository.ts'
@@ -39,15 +40,16 @@ export async function openShards(
     headers.push((await parseHeader(file.path, file.sizeBytes, read)).entries)
   }
 
-  const stop = new AbortController()
-  const signal = hub.signal ? AbortSignal.any([hub.signal, stop.signal]) : stop.signal
+  const stop = stopWith(hub.signal)
   // One at a time, in order; what an earlier run has built is never asked for, and never fetched.
   const arrivals = new Map<number, Promise<void>>()
   let last: Promise<unknown> = Promise.resolve()
   const arrive = (place: number): Promise<void> | undefined => {
     const file = files[place]
     if (file && !arrivals.has(place)) {
-      const arrival = last.then(() => download({ ...hub, signal }, repository, file, folder, onBytes))
+      const arrival = last.then(() =>
+        download({ ...hub, signal: stop.signal }, repository, file, folder, onBytes),
+      )
       arrival.catch(() => {}) // told where it is awaited
       arrivals.set(place, arrival)
       last = arrival
@@ -71,6 +73,7 @@ export async function openShards(
     close: async () => {
       stop.abort()
       await Promise.allSettled(arrivals.values())
+      stop.end()
     },
   }
 }

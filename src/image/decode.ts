@@ -4,13 +4,28 @@
 // Source: what Pillow 13 `Image.open(f).convert("RGB")` gives, which is what transformers and LAVIS see. The
 // conversions below name the line of Pillow they follow; test/image/decode.test.ts compares with Pillow's bytes.
 // Not equal to Pillow: AVIF, whose halved colour libheif draws out to full size in its own way and whose `irot`
-// and `imir` turns it always makes; TIFF with premultiplied alpha or in LAB, which are read but not compared.
+// and `imir` turns it always makes; TIFF in L*a*b*, whose colours Pillow's tables make less exact; and what Pillow
+// itself misreads of TIFF (16-bit grey where 0 is white, palettes of bytes, planes, ranges of YCbCr) and of PNG (one
+// see-through colour of 2, 4 or 16 bits).
 
 import sharp, { type Metadata, type Sharp } from 'sharp'
-import { AskError, isKnown } from '../errors.ts'
-import { ACCEPTED, type Format, formatOf, nameOf } from './format.ts'
+import { isKnown } from '../errors.ts'
+import { type Avif, readAvif } from './avif.ts'
+import {
+  inksToRgb,
+  labToRgb,
+  onWhite,
+  type Raw,
+  stretchGrey,
+  unpremultiply,
+  withoutAlpha,
+  ycbcrToRgb,
+} from './colours.ts'
+import { type Format, formatOf, nameOf } from './format.ts'
 import { type FirstFrame, firstFrame } from './gif.ts'
 import { MAX_PICTURE_BYTES } from './limits.ts'
+import { damaged, notAPicture, tooLarge } from './refusal.ts'
+import { readTiff, type Tiff } from './tiff.ts'
 
 /** Rows from the top, pixels from the left, red, green, blue: `data[(y * width + x) * 3 + channel]`. */
 export interface Rgb {
@@ -59,28 +74,40 @@ sharp.unblock({
 sharp.cache(false)
 sharp.concurrency(1)
 
-/** Reads a picture. The bytes are not copied: leave them alone until the promise settles. */
+/** Reads a picture. The bytes are not copied, but for TIFF and AVIF: leave them alone until the promise settles. */
 export async function decode(bytes: Uint8Array, rule: PictureRule): Promise<Rgb> {
   const format = formatOf(bytes)
   if (!format) throw notAPicture(nameOf(bytes))
   if (bytes.length > MAX_PICTURE_BYTES) {
     throw tooLarge(`at most ${MAX_PICTURE_BYTES} bytes but got ${bytes.length}`)
   }
-  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const tiff = format === 'tiff' ? readTiff(bytes) : undefined
+  const avif = format === 'avif' ? readAvif(bytes) : undefined
+  const file = (tiff ?? avif)?.file ?? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const header = await readHeader(file, format)
   const frame = format === 'gif' ? firstFrame(bytes) : undefined
   if (frame) refuseTooLarge(frame.canvasWidth, frame.canvasHeight)
   const turn = rule.orientation === 'apply' || format === 'tiff' // Pillow itself turns TIFF (load_end)
 
-  const picture = open(file, turn)
+  const picture = open(file, turn, tiff?.isTiled ?? false)
 
-  if (header.space === 'cmyk') return inksToRgb(await readInks(picture, format))
   if (rule.deepGrey !== 'high_byte' && isDeepGrey(file, format, header)) {
     return clippedGrey(await readDeepGrey(picture, format))
   }
-  const decoded = await readRgb(picture, format)
-  const rgb = frame ? onCanvas(decoded, frame, rule.alpha) : decoded
-  return rule.alpha === 'white' ? onWhite(rgb) : withoutAlpha(rgb)
+  const isInks = header.space === 'cmyk'
+  const decoded = await (isInks ? readInks(picture, format) : readRgb(picture, format))
+  const raw = frame ? onCanvas(decoded, frame, rule.alpha) : decoded
+  convert(raw, isInks ? 'inks' : (tiff?.colours ?? 'rgb'), avif)
+  const alphaAt = tiff ? tiff.alphaAt : !isInks && raw.channels === 4 ? 3 : undefined
+  return rule.alpha === 'white' && alphaAt !== undefined ? onWhite(raw, alphaAt) : withoutAlpha(raw)
+}
+
+function convert(raw: Raw, colours: Tiff['colours'], avif: Avif | undefined): void {
+  if (colours === 'inks') inksToRgb(raw)
+  else if (colours === 'lab') labToRgb(raw)
+  else if (colours !== 'rgb') ycbcrToRgb(raw, colours)
+  if (avif?.isLimitedGrey) stretchGrey(raw)
+  if (avif?.isPremultiplied && raw.channels === 4) unpremultiply(raw)
 }
 
 // --- header -------------------------------------------------------------------------------------------------
@@ -95,12 +122,11 @@ async function readHeader(file: Buffer, format: Format): Promise<Metadata> {
       limitInputChannels: false,
     }).metadata()
   } catch (cause) {
-    throw damaged(format, cause)
+    throw unreadable(format, cause)
   }
   const { width, height, channels, depth, space } = header
-  if (!(width >= 1 && height >= 1)) throw damaged(format, undefined)
+  if (!(width >= 1 && height >= 1)) throw damaged(format)
   refuseTooLarge(width, height)
-  if (format === 'avif' && header.compression !== 'av1') throw notAPicture('a HEIC picture')
   const eight = depth === 'uchar'
   const sixteen = depth === 'ushort' && (space === 'rgb16' || space === 'grey16')
   if (channels > MAX_CHANNELS || !(eight || sixteen)) {
@@ -125,17 +151,11 @@ function isDeepGrey(file: Buffer, format: Format, header: Metadata): boolean {
 
 // --- pixels -------------------------------------------------------------------------------------------------
 
-interface Raw {
-  width: number
-  height: number
-  channels: number
-  data: Buffer
-}
-
-function open(file: Buffer, turn: boolean): Sharp {
+function open(file: Buffer, turn: boolean, isTiledTiff: boolean): Sharp {
   return sharp(file, {
-    // `truncated` and `error` end in an error; a warning does not, as phones write many harmless oddities.
-    failOn: 'error',
+    // `truncated` and `error` end in an error; a warning does not, as phones write many harmless oddities. In the tiles
+    // of a TIFF libvips ignores both errors and warnings, except that at `warning` a tile that fails ends in an error.
+    failOn: isTiledTiff ? 'warning' : 'error',
     limitInputPixels: MAX_PIXELS,
     limitInputChannels: MAX_CHANNELS,
     ignoreIcc: true, // as Pillow does: numbers as they stand in the file
@@ -170,18 +190,16 @@ async function readRaw(picture: Sharp, format: Format, channelsAtLeast: number):
     if (cause instanceof Error && cause.message.includes('timeout')) {
       throw tooLarge(`a picture that decodes in ${MAX_DECODE_SECONDS} s but got a slower one`, cause)
     }
-    throw damaged(format, cause)
+    throw unreadable(format, cause)
   }
 }
 
-/** Inks to light without a profile: `255 - k`, less the same share of each ink (Pillow Convert.c `cmyk2rgb`). */
-function inksToRgb(raw: Raw): Rgb {
-  const { data, channels } = raw
-  for (let from = 0, to = 0; from < data.length; from += channels, to += 3) {
-    const light = 255 - data[from + 3]!
-    for (let c = 0; c < 3; c++) data[to + c] = light - by255(data[from + c]! * light)
-  }
-  return rgbOf(raw)
+/** What a decoder could not read: a kind it does not know, by libjpeg's words, or a damaged file. */
+function unreadable(format: Format, cause: unknown): Error {
+  const isOtherKind = cause instanceof Error && /VipsJpeg: Unsupported (JPEG|marker)/.test(cause.message)
+  return isOtherKind
+    ? notAPicture('a JPEG file of 12 bits, or of another rare kind', cause)
+    : damaged(format, cause)
 }
 
 /** 16-bit grey as Pillow's I;16 becomes RGB: not scaled, clipped at 255. */
@@ -193,32 +211,6 @@ function clippedGrey(raw: Raw): Rgb {
     data.fill(Math.min(grey[from]!, 255), to, to + 3)
   }
   return { width, height, data }
-}
-
-// --- alpha --------------------------------------------------------------------------------------------------
-// Both walk forward in the one buffer, writing 3 bytes where at least 3 were read: no second picture in memory.
-
-function withoutAlpha(raw: Raw): Rgb {
-  const { data, channels } = raw
-  if (channels === 3) return rgbOf(raw)
-  for (let from = 0, to = 0; from < data.length; from += channels, to += 3) {
-    data[to] = data[from]!
-    data[to + 1] = data[from + 1]!
-    data[to + 2] = data[from + 2]!
-  }
-  return rgbOf(raw)
-}
-
-/** As Pillow's `white.paste(picture, mask=alpha)` (Paste.c, BLEND). */
-function onWhite(raw: Raw): Rgb {
-  const { data, channels } = raw
-  if (channels === 3) return rgbOf(raw)
-  for (let from = 0, to = 0; from < data.length; from += channels, to += 3) {
-    const alpha = data[from + 3]!
-    const paper = 255 * (255 - alpha)
-    for (let c = 0; c < 3; c++) data[to + c] = by255(data[from + c]! * alpha + paper)
-  }
-  return rgbOf(raw)
 }
 
 /** A GIF's first frame in its place; around and behind it Pillow's colour when alpha is dropped, else white. */
@@ -240,30 +232,4 @@ function onCanvas(decoded: Raw, frame: FirstFrame, alpha: PictureRule['alpha']):
     }
   }
   return { width, height, channels: 3, data }
-}
-
-/** Divided by 255 and rounded, for 0 to 65025 (Pillow ImagingUtils.h `DIV255`). */
-function by255(product: number): number {
-  const half = product + 128
-  return (half + (half >> 8)) >> 8
-}
-
-function rgbOf(raw: Raw): Rgb {
-  const { width, height, data } = raw
-  return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, width * height * 3) }
-}
-
-// --- errors -------------------------------------------------------------------------------------------------
-
-function notAPicture(got: string): AskError {
-  return new AskError('not_a_picture', `Expected ${ACCEPTED} but got ${got}. Send it as JPEG or PNG.`)
-}
-
-function damaged(format: Format, cause: unknown): AskError {
-  const message = `Expected a whole ${format.toUpperCase()} picture but got one that is cut off or damaged. Save it anew and send it again.`
-  return new AskError('damaged_picture', message, { cause })
-}
-
-function tooLarge(what: string, cause?: unknown): AskError {
-  return new AskError('picture_too_large', `Expected ${what}. Send a smaller copy.`, { cause })
 }

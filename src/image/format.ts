@@ -21,8 +21,8 @@ export function formatOf(bytes: Uint8Array): Format | undefined {
   if (head.startsWith('\x89PNG\r\n\x1a\n')) return 'png'
   if (head.startsWith('RIFF') && head.startsWith('WEBP', 8)) return 'webp'
   if (/^GIF8[79]a/.test(head)) return 'gif'
-  if (/^(II[*+]\0|MM\0[*+])/.test(head)) return 'tiff'
-  if (/^avi[fs]/.test(brands(head)) || /^mi[af]1.*avif/s.test(brands(head))) return 'avif'
+  if (/^(II[*+]\0|MM\0[*+])/.test(head) && !head.startsWith('CR', 8)) return 'tiff'
+  if (brands(head).some((brand) => /^avi[fs]$/.test(brand))) return 'avif'
   return undefined
 }
 
@@ -32,7 +32,8 @@ export function nameOf(bytes: Uint8Array): string {
   const head = latin1(bytes)
   const markup = head.replace('\xef\xbb\xbf', '').trimStart()
   if (markup.startsWith('<')) return MARKUP.find(([, tag]) => tag.test(markup))?.[0] ?? 'text'
-  const known = MAGIC.find(([, magic, at = 0]) => head.startsWith(magic, at))
+  const fits = (magic: string) => [...magic].every((byte, at) => byte === '?' || byte === head[at])
+  const known = MAGIC.find(([, ...magics]) => magics.some(fits))
   if (known) return known[0]
   return isText(bytes) ? 'text' : `an unknown kind of file (${bytes.length} bytes)`
 }
@@ -43,19 +44,32 @@ const MARKUP: readonly [name: string, tag: RegExp][] = [
   ['an XML file', /^<\?xml/],
 ]
 
-const MAGIC: readonly [name: string, magic: string, at?: number][] = [
+/** The first that fits gives the name; a question mark stands for any byte. */
+const MAGIC: readonly [name: string, ...magic: string[]][] = [
   ['a PDF document', '%PDF-'],
-  ['a HEIC picture', 'ftyphe', 4],
-  ['a HEIC picture', 'ftypmif1', 4],
-  ['a video', 'ftyp', 4],
-  ['a video', '\x1aE\xdf\xa3'],
-  ['a video', 'AVI ', 8],
-  ['a BMP picture', 'BM'],
-  ['a JPEG XL picture', '\xff\x0a'],
-  ['a JPEG XL picture', 'JXL ', 4],
-  ['a JPEG 2000 picture', 'jP  ', 4],
-  ['an icon file', '\0\0\x01\0'],
-  ['a Photoshop file', '8BPS'],
+  ['an EPS drawing', '%!PS', '\xc5\xd0\xd3\xc6'],
+  ['a HEIC picture', '????ftyphe', '????ftypmif1', '????ftypmsf1'],
+  ["a camera's raw file", '????ftypcrx ', 'II*\0????CR', 'IIR?\x08', 'IIU\0', 'FUJIFILMCCD', 'FOVb'],
+  ['a sound', '????ftypM4?', 'ID3', 'fLaC', 'OggS', 'RIFF????WAVE'],
+  ['a video', '????ftyp', '????moov', '????mdat', '\0\0\0\x08wide', '\x1aE\xdf\xa3', 'RIFF????AVI '],
+  ['a video', 'FLV\x01', '\0\0\x01\xb3', '\0\0\x01\xba', '0&\xb2u'],
+  ['a BMP picture', 'BM????\0\0'],
+  ['a JPEG XL picture', '\xff\x0a', '\0\0\0\x0cJXL '],
+  ['a JPEG 2000 picture', '\xff\x4f\xff\x51', '\0\0\0\x0cjP  '],
+  ['a JPEG XR picture', 'II\xbc\x01'],
+  ['a Targa picture', '?\0\x02\0\0\0\0\0', '?\0\x03\0\0\0\0\0', '?\0\x0a\0\0\0\0\0', '?\0\x0b\0\0\0\0\0'],
+  ['an icon file', '\0\0\x01\0', '\0\0\x02\0', 'icns'],
+  ['a Photoshop file', '8BP'],
+  ['a GIMP file', 'gimp xcf'],
+  ['a QOI picture', 'qoif'],
+  ['a DDS texture', 'DDS |'],
+  ['an OpenEXR picture', 'v/1\x01'],
+  ['a Radiance HDR picture', '#?RADIANCE', '#?RGBE'],
+  ['a PNM picture', 'P1\n', 'P2\n', 'P3\n', 'P4\n', 'P5\n', 'P6\n', 'P7\n'],
+  ['a PCX picture', '\x0a\x05\x01'],
+  ['a Windows metafile', '\xd7\xcd\xc6\x9a', '\x01\0\0\0???????????????????????????????????? EMF'],
+  ['a DjVu document', 'AT&TFORM'],
+  ['an office document', '\xd0\xcf\x11\xe0'],
   ['a zip archive', 'PK\x03\x04'],
   ['a gzip archive', '\x1f\x8b'],
 ]
@@ -79,8 +93,8 @@ function latin1(bytes: Uint8Array): string {
 }
 
 /** The brands of an ISO base media file, the major one first; the version between them dropped. */
-function brands(head: string): string {
-  if (!head.startsWith('ftyp', 4)) return ''
+function brands(head: string): string[] {
+  if (!head.startsWith('ftyp', 4)) return []
   const size = (head.charCodeAt(2) << 8) | head.charCodeAt(3)
-  return head.slice(8, 12) + head.slice(16, Math.min(size, BRANDS_BYTES))
+  return [head.slice(8, 12), ...(head.slice(16, Math.min(size, BRANDS_BYTES)).match(/.{4}/gs) ?? [])]
 }

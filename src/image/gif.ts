@@ -5,6 +5,8 @@
 // Source: GIF89a sections 18 to 23; Pillow 13 GifImagePlugin.py `_seek` (a canvas grows to hold its first frame) and
 // `load_prepare` (filled with the transparent index, else with index 0); libnsgif's list of sizes it mistrusts.
 
+import { notAPicture } from './refusal.ts'
+
 export interface FirstFrame {
   canvasWidth: number
   canvasHeight: number
@@ -20,7 +22,7 @@ const EXTENSION = 0x21
 const GRAPHIC_CONTROL = 0xf9
 const IMAGE = 0x2c
 
-/** Undefined when the file ends, or has something else, before a first frame. */
+/** Undefined when the file ends, or has something else, before a first frame; not_a_picture without any colour table. */
 export function firstFrame(gif: Uint8Array): FirstFrame | undefined {
   if (gif.length < 13) return undefined
   const view = new DataView(gif.buffer, gif.byteOffset, gif.byteLength)
@@ -33,6 +35,8 @@ export function firstFrame(gif: Uint8Array): FirstFrame | undefined {
     if (kind === IMAGE) {
       const localColours = coloursOf(view.getUint8(at + 9))
       const table = localColours ? at + 10 : 13
+      const colours = localColours || globalColours
+      if (!colours) throw notAPicture('a GIF file without colours')
       const left = view.getUint16(at + 1, true)
       const top = view.getUint16(at + 3, true)
       const width = view.getUint16(at + 5, true)
@@ -44,7 +48,7 @@ export function firstFrame(gif: Uint8Array): FirstFrame | undefined {
         top,
         width,
         height,
-        behind: colourAt(gif, table, localColours || globalColours, seeThrough),
+        behind: colourAt(gif, table, colours, seeThrough),
       }
     }
     if (kind !== EXTENSION) return undefined
@@ -60,9 +64,9 @@ function coloursOf(flags: number): number {
   return flags & 0x80 ? 2 << (flags & 7) : 0
 }
 
-/** A palette of Pillow starts as greys, and the file's table overwrites as much of it as it has. */
+/** What a palette of Pillow holds past the file's table is black. */
 function colourAt(gif: Uint8Array, table: number, colours: number, index: number): [number, number, number] {
-  if (index >= colours || table + index * 3 + 3 > gif.length) return [index, index, index]
+  if (index >= colours || table + index * 3 + 3 > gif.length) return [0, 0, 0]
   const at = table + index * 3
   return [gif[at]!, gif[at + 1]!, gif[at + 2]!]
 }

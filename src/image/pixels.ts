@@ -11,6 +11,9 @@ import { BICUBIC, HAMMING, type Resample, resize } from './resize.ts'
 
 type PerChannel = readonly [number, number, number]
 
+/** Where a checkpoint has it, for errors. */
+export const PICTURE_RULE = 'preprocessor_config.json (or image_processor in processor_config.json)'
+
 /** preprocessor_config.json, with its names. */
 export interface PixelRule {
   width: number
@@ -145,6 +148,6 @@ function booleanAt(config: Record<string, unknown>, key: string, otherwise: bool
 function bad(expected: string, got: unknown): ArtifactError {
   return new ArtifactError(
     'bad_preprocessor_config',
-    `Expected ${expected} in preprocessor_config.json but got ${JSON.stringify(got)}. Take the file from the checkpoint's own repository.`,
+    `Expected ${expected} in ${PICTURE_RULE} but got ${JSON.stringify(got)}. Take the file from the checkpoint's own repository.`,
   )
 }

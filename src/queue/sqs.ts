@@ -5,6 +5,7 @@
 //
 // Credentials come the SDK's usual ways: roles, profiles, AWS_ACCESS_KEY_ID. The region stands in the queue's address.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   ChangeMessageVisibilityCommand,
   DeleteMessageCommand,
@@ -20,6 +21,7 @@ import { AskError, isKnown, SetupError, UpstreamError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import { carrierOut } from '../observe/trace.ts'
+import { stopWith } from '../stop.ts'
 import { AGAIN_MS, againAfterMs, type ConsumeOptions, type Consumer, type Queue, type Work } from './queue.ts'
 import { workOn } from './work.ts'
 
@@ -51,13 +53,7 @@ const TRACE_HEADERS = ['traceparent', 'tracestate']
  */
 export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
   const { hiddenS = HIDDEN_S, againS = AGAIN_MS / 1_000, waitS = WAIT_S, ...config } = options
-  if (!URL.canParse(url) || !url.endsWith('.fifo')) {
-    throw new SetupError(
-      'bad_queue',
-      `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Its order is what keeps a thread in order.`,
-    )
-  }
-  const client = new SQSClient({ region: regionIn(url), ...config })
+  const client = sqsClient(url, config)
 
   return {
     async check() {
@@ -90,6 +86,15 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
   }
 }
 
+/** In the region of the queue's address. @throws SetupError `bad_queue` */
+export function sqsClient(url: string, config: SQSClientConfig = {}): SQSClient {
+  if (URL.canParse(url) && url.endsWith('.fifo')) return new SQSClient({ region: regionIn(url), ...config })
+  throw new SetupError(
+    'bad_queue',
+    `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Its order is what keeps a thread in order.`,
+  )
+}
+
 interface Source {
   client: SQSClient
   url: string
@@ -120,9 +125,9 @@ function consume(
       MessageSystemAttributeNames: ['ApproximateReceiveCount'],
       MessageAttributeNames: TRACE_HEADERS,
     })
-    const late = AbortSignal.timeout(1_000 * waitS + LATE_MS)
-    const abortSignal = AbortSignal.any([signal, late])
-    return (await client.send(command, { abortSignal }).catch(translated('receive'))).Messages?.[0]
+    const stop = stopWith(signal, AbortSignal.timeout(1_000 * waitS + LATE_MS))
+    const received = client.send(command, { abortSignal: stop.signal }).catch(translated('receive'))
+    return (await received.finally(stop.end)).Messages?.[0]
   }
 
   const start = (received: Received) => {
@@ -173,7 +178,7 @@ function consume(
         if (signal.aborted) return
         report(error)
         // Many processes that fail at once shall not all come back at once.
-        await Promise.race([sleep(pauseMs * (0.5 + Math.random() / 2)), stopped(signal)])
+        await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
         pauseMs = Math.min(PAUSE_MS.most, 2 * pauseMs)
       }
     }
@@ -224,12 +229,4 @@ function badQueue(why: string, cause?: unknown): SetupError {
     `Expected GLIMPSE_QUEUE to name a FIFO queue in SQS that may be used but: ${why}. Check the address, the region and the permissions.`,
     { cause },
   )
-}
-
-function stopped(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

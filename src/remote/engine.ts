@@ -23,8 +23,7 @@ export function engineElsewhere(
     },
     ready: true,
     async answer(given, { signal, onToken } = {}) {
-      const both = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal
-      const limit = limitOf(given.deadlineMs ?? deadlineMs, both)
+      const limit = limitOf(given.deadlineMs ?? deadlineMs, signal, closed.signal)
       load++
       try {
         limit.check()

@@ -14,10 +14,10 @@ import { diskError, isOfDisk } from '../builder/place.ts'
 import { ArtifactError, isKnown, SetupError, UpstreamError } from '../errors.ts'
 import { count, setTo } from '../observe/metrics.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
-import { type Passing, persist, type Tries } from '../tries.ts'
+import type { Passing, Tries } from '../tries.ts'
 import { fewAtATime } from '../turns.ts'
 import { openPartial, type Partial, removeAbandoned } from './partial.ts'
-import { bodyOf, describe, fetchPieces, type RemoteFile, type Streams } from './pieces.ts'
+import { fetchPieces, missing, type RemoteFile, type Streams } from './pieces.ts'
 
 export interface FetchOptions {
   /** Folder of what can be made again: models stand in `models` below it. */
@@ -60,11 +60,18 @@ const ELSEWHERE = 'GLIMPSE_CACHE'
  */
 export async function fetchArtifact(place: string, options: FetchOptions): Promise<string> {
   const began = performance.now()
-  const bucket = openBucket(place, 'GLIMPSE_MODEL', { ...options.client, maxAttempts: 1 })
+  const tries = {
+    code: 'model_unreachable' as const,
+    signal: options.signal,
+    stallMs: options.stallMs ?? STALL_MS,
+    retryMs: options.retryMs ?? RETRY_MS,
+    onRetry: ({ reason }: Passing) => again(reason),
+  }
+  const bucket = modelBucket(place, options.client, tries)
   const models = join(options.cacheFolder, 'models')
   for (let time = 1; ; time++) {
     try {
-      const folder = await fetchOnce(bucket, models, options)
+      const folder = await fetchOnce(bucket, models, { ...tries, endpoint: bucket.name }, options)
       setTo('glimpse_model_load_seconds', { step: 'fetch' }, (performance.now() - began) / 1000)
       await keepUsed(folder)
       return folder
@@ -77,17 +84,19 @@ export async function fetchArtifact(place: string, options: FetchOptions): Promi
   }
 }
 
-async function fetchOnce(bucket: Bucket, models: string, options: FetchOptions): Promise<string> {
-  const tries: Tries = {
-    endpoint: bucket.name,
-    code: 'model_unreachable',
-    signal: options.signal,
-    stallMs: options.stallMs ?? STALL_MS,
-    retryMs: options.retryMs ?? RETRY_MS,
-    onRetry: ({ reason }: Passing) => again(reason),
-  }
-  const text = await readManifest(bucket, tries)
-  const manifest = parseManifest(text.toString(), bucket.name)
+/** Where models are, as GLIMPSE_MODEL names it. */
+export function modelBucket(place: string, client?: BucketOptions, tries?: Omit<Tries, 'endpoint'>): Bucket {
+  const needs = 'do s3:GetObject and s3:ListBucket there (without the latter S3 refuses what is missing)'
+  return openBucket(place, { code: 'model_unreachable', ...tries, setting: 'GLIMPSE_MODEL', needs }, client)
+}
+
+async function fetchOnce(
+  bucket: Bucket,
+  models: string,
+  tries: Tries,
+  options: FetchOptions,
+): Promise<string> {
+  const { text, manifest } = await readManifest(bucket)
   const folder = join(models, createHash('sha256').update(text).digest('hex').slice(0, 24))
   if (await isWhole(folder)) return folder
   const streams = { ...STREAMS, ...options.streams }
@@ -95,7 +104,7 @@ async function fetchOnce(bucket: Bucket, models: string, options: FetchOptions):
   if (!partial) return folder
   try {
     await removeUnused(models)
-    const files = await describeFiles(bucket, manifest, streams, tries)
+    const files = await describeFiles(bucket, manifest, streams)
     await checkRoom(partial, files, bucket)
     await fetchFiles(bucket, files, partial, streams, tries, options.onProgress)
     await writeFile(join(partial.folder, MANIFEST), text)
@@ -111,36 +120,27 @@ async function fetchOnce(bucket: Bucket, models: string, options: FetchOptions):
   return folder
 }
 
-async function readManifest(bucket: Bucket, tries: Tries): Promise<Buffer> {
-  return await persist(tries, MANIFEST, async () => {
-    const chunks: Uint8Array[] = []
-    let size = 0
-    for await (const chunk of bodyOf(bucket, MANIFEST, {}, tries)) {
-      chunks.push(chunk)
-      size += chunk.length
-      if (size > MAX_MANIFEST_BYTES) break
+/** Throws ArtifactError `no_artifact`, `damaged_artifact`, `other_onnxruntime`. */
+export async function readManifest(bucket: Bucket): Promise<{ text: Uint8Array; manifest: Manifest }> {
+  const found = await bucket.read(MANIFEST, MAX_MANIFEST_BYTES)
+  if (found) {
+    return {
+      text: found.bytes,
+      manifest: parseManifest(new TextDecoder().decode(found.bytes), bucket.name),
     }
-    return Buffer.concat(chunks)
-  }).catch((error: unknown) => {
-    if (!(error instanceof ArtifactError)) throw error
-    throw new ArtifactError(
-      'no_artifact',
-      `Expected an artifact with ${MANIFEST} at ${bucket.name} but nothing is there. Put one there: npx glimpse push <artifact> ${bucket.name}`,
-      { cause: error.cause },
-    )
-  })
+  }
+  throw new ArtifactError(
+    'no_artifact',
+    `Expected an artifact with ${MANIFEST} at ${bucket.name} but nothing is there. Put one there: npx glimpse push <artifact> ${bucket.name}`,
+  )
 }
 
 /** What is in the bucket must have the sizes the manifest says, before anything large is asked for. */
-async function describeFiles(
-  bucket: Bucket,
-  manifest: Manifest,
-  streams: Streams,
-  tries: Tries,
-): Promise<RemoteFile[]> {
+async function describeFiles(bucket: Bucket, manifest: Manifest, streams: Streams): Promise<RemoteFile[]> {
   const files: RemoteFile[] = []
   await fewAtATime(manifest.files, streams.count, async (file) => {
-    const found = await persist(tries, file.path, () => describe(bucket, file.path, tries))
+    const found = await bucket.head(file.path)
+    if (!found) throw missing(bucket, file.path)
     if (found.sizeBytes !== file.sizeBytes) {
       throw damaged(bucket, `${file.path} with ${file.sizeBytes} bytes`, `it has ${found.sizeBytes}`)
     }

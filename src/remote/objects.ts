@@ -1,44 +1,38 @@
 // Objects in S3 as SageMaker's asynchronous endpoints take and leave them: plain bytes by address, s3://bucket/key.
 
-import {
-  DeleteObjectCommand,
-  GetObjectCommand,
-  PutObjectCommand,
-  S3Client,
-  type S3ClientConfig,
-  S3ServiceException,
-} from '@aws-sdk/client-s3'
+import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 
 export interface Objects {
-  put(address: string, text: string): Promise<void>
+  put(address: string, text: string, signal?: AbortSignal): Promise<void>
   /** Undefined while there is none. */
-  get(address: string): Promise<string | undefined>
+  get(address: string, signal?: AbortSignal): Promise<string | undefined>
   remove(address: string): Promise<void>
 }
 
-export function openObjects(options: S3ClientConfig = {}): Objects {
-  const client = new S3Client(options)
+const PURPOSE = { setting: 'GLIMPSE_ENGINE', code: 'engine_failed' as const, todo: 'Try again.' }
+
+export function openObjects(options: BucketOptions = {}): Objects {
+  const buckets = new Map<string, Bucket>()
+  const at = (address: string): [Bucket, string] => {
+    const [, place, key] = /^(s3:\/\/[^/]+)\/(.+)$/.exec(address) ?? []
+    if (place === undefined || key === undefined) throw new Error('Expected an address like s3://bucket/key.')
+    const bucket = buckets.get(place) ?? openBucket(place, PURPOSE, options)
+    buckets.set(place, bucket)
+    return [bucket, key]
+  }
   return {
-    async put(address, text) {
-      await client.send(
-        new PutObjectCommand({ ...placeOf(address), Body: text, ContentType: 'application/json' }),
-      )
+    async put(address, text, signal) {
+      const [bucket, key] = at(address)
+      await bucket.put(key, text, { type: 'application/json', signal })
     },
-    async get(address) {
-      const found = await client.send(new GetObjectCommand(placeOf(address))).catch((error: unknown) => {
-        if (error instanceof S3ServiceException && error.$metadata.httpStatusCode === 404) return undefined
-        throw error
-      })
-      return await found?.Body?.transformToString()
+    async get(address, signal) {
+      const [bucket, key] = at(address)
+      const found = await bucket.read(key, undefined, signal)
+      return found && new TextDecoder().decode(found.bytes)
     },
     async remove(address) {
-      await client.send(new DeleteObjectCommand(placeOf(address)))
+      const [bucket, key] = at(address)
+      await bucket.remove(key)
     },
   }
-}
-
-function placeOf(address: string): { Bucket: string; Key: string } {
-  const [, Bucket, Key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(address) ?? []
-  if (Bucket === undefined || Key === undefined) throw new Error('Expected an address like s3://bucket/key.')
-  return { Bucket, Key }
 }

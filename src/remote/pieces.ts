@@ -7,11 +7,12 @@ import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { addAbortSignal, type Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import { ArtifactError, UpstreamError } from '../errors.ts'
-import { type Bucket, BucketRefusal, type Described, setupError } from '../store/bucket.ts'
-import { Passing, persist, type Tries, withinStall } from '../tries.ts'
+import { stopWith } from '../stop.ts'
+import { BucketRefusal } from '../store/answers.ts'
+import type { Bucket } from '../store/bucket.ts'
+import { Passing, persist, type Tries } from '../tries.ts'
 import { fewAtATime } from '../turns.ts'
 import type { Partial } from './partial.ts'
 
@@ -72,8 +73,8 @@ export async function fetchPieces(
     const memory = buffersOf(streams.pieceBytes)
     await fewAtATime([...pieces.entries()], streams.count, async ([i, piece], stop) => {
       await inTime.wait(i)
+      const { signal, end } = stopWith(tries.signal, stop)
       try {
-        const signal = either(tries.signal, stop)
         const bytes =
           (await readBack(partial, piece, memory, onBytes)) ??
           (await fetchPiece(bucket, partial, piece, memory, { ...tries, signal }, onBytes))
@@ -82,6 +83,8 @@ export async function fetchPieces(
       } catch (error) {
         inTime.open()
         throw error
+      } finally {
+        end()
       }
     })
   } finally {
@@ -127,8 +130,9 @@ async function fetchPiece(
   let have = 0
   // What has arrived of a piece stays: another try goes on behind it.
   await persist(tries, file.path, async () => {
-    const begin = from + have
-    for await (const chunk of bodyOf(bucket, file.path, { from: begin, to, etag: file.etag }, tries)) {
+    const range = { from: from + have, to, etag: file.etag }
+    const { body } = await bucket.get(file.path, range, tries.signal).catch(rethrowFor(bucket, file.path))
+    for await (const chunk of body) {
       if (have + chunk.length > bytes.length) throw tooMuch(bucket, file.path)
       bytes.set(chunk, have)
       have += chunk.length
@@ -143,71 +147,23 @@ async function fetchPiece(
   return bytes
 }
 
-/** Size and version of a file there. Throws as `bodyOf` does. */
-export async function describe(bucket: Bucket, path: string, tries: Tries): Promise<Described> {
-  const call = new AbortController()
-  const asked = bucket.head(path, either(tries.signal, call.signal)).catch((error: unknown) => {
-    throw told(error, bucket, path)
-  })
-  return await withinStall(tries, asked).finally(() => call.abort())
-}
-
-/** The chunks of one request. Throws Passing, or what no other try mends. */
-export async function* bodyOf(
-  bucket: Bucket,
-  path: string,
-  range: { from?: number; to?: number; etag?: string },
-  tries: Tries,
-): AsyncGenerator<Uint8Array> {
-  const call = new AbortController()
-  const signal = either(tries.signal, call.signal)
-  let body: Readable | undefined
-  try {
-    const asked = bucket.get(path, range, signal).catch((error: unknown) => {
-      throw told(error, bucket, path)
-    })
-    const got = await withinStall(tries, asked)
-    body = addAbortSignal(signal, got.body)
-    body.on('error', () => {}) // told by the iterator
-    if (got.from !== (range.from ?? 0)) throw tooMuch(bucket, path)
-    const chunks = body[Symbol.asyncIterator]()
-    while (true) {
-      const { done, value } = await withinStall(tries, chunks.next())
-      if (done) return
-      yield value as Uint8Array
-    }
-  } finally {
-    // A connection that was read to its end serves again; any other is closed.
-    if (!body) call.abort()
-    else if (!body.readableEnded) body.destroy()
+function rethrowFor(bucket: Bucket, path: string): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof BucketRefusal)) throw error
+    if (error.trouble === 'missing') throw missing(bucket, path)
+    throw new UpstreamError(
+      'model_replaced',
+      `Expected ${path} of ${bucket.name} to stay as it is while it is fetched but it was replaced. Try again; push new versions to a new prefix.`,
+      { cause: error },
+    )
   }
 }
 
-/** In the words of whoever has to act. */
-export function told(error: unknown, bucket: Bucket, path: string): unknown {
-  if (!(error instanceof BucketRefusal)) return error
-  switch (error.trouble) {
-    case 'changed':
-    case 'range':
-      return new UpstreamError(
-        'model_replaced',
-        `Expected ${path} of ${bucket.name} to stay as it is while it is fetched but it was replaced. Try again; push new versions to a new prefix.`,
-        { cause: error },
-      )
-    case 'missing':
-      return new ArtifactError(
-        'damaged_artifact',
-        `Expected ${path} in ${bucket.name} but it is missing. Push the artifact again: npx glimpse push <artifact> ${bucket.name}`,
-        { cause: error },
-      )
-    default:
-      return setupError(
-        error,
-        bucket,
-        'GLIMPSE_MODEL',
-        'do s3:GetObject and s3:ListBucket there (without the latter S3 refuses what is missing)',
-      )
-  }
+export function missing(bucket: Bucket, path: string): ArtifactError {
+  return new ArtifactError(
+    'damaged_artifact',
+    `Expected ${path} in ${bucket.name} but it is missing. Push the artifact again: npx glimpse push <artifact> ${bucket.name}`,
+  )
 }
 
 function tooMuch(bucket: Bucket, path: string): UpstreamError {
@@ -272,8 +228,4 @@ function window(count: number, size: number) {
       wake()
     },
   }
-}
-
-function either(one: AbortSignal | undefined, other: AbortSignal): AbortSignal {
-  return one ? AbortSignal.any([one, other]) : other
 }

@@ -8,16 +8,9 @@ import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
-import { ArtifactError, BusyError, isKnown, SetupError, UpstreamError } from '../errors.ts'
-import {
-  type Bucket,
-  type BucketOptions,
-  BucketRefusal,
-  openBucket,
-  type Part,
-  setupError,
-} from '../store/bucket.ts'
-import { cancelledError, Passing } from '../tries.ts'
+import { ArtifactError, SetupError } from '../errors.ts'
+import { type Bucket, type BucketOptions, openBucket, type Part } from '../store/bucket.ts'
+import { cancelledError } from '../tries.ts'
 import { fewAtATime } from '../turns.ts'
 
 export interface PushOptions {
@@ -32,6 +25,8 @@ export interface PushOptions {
   client?: BucketOptions
 }
 
+type ArtifactFile = Manifest['files'][number]
+
 export interface Pushed {
   manifest: Manifest
   sentBytes: number
@@ -42,8 +37,9 @@ export interface Pushed {
 const MIB = 1024 * 1024
 /** S3 takes 10,000 parts at most, so this holds for files of 160 GB. */
 const STREAMS = { count: 8, partBytes: 16 * MIB }
-/** The SDK's own count, its waits growing: the bodies are in memory and can be sent again. */
-const MAX_ATTEMPTS = 6
+/** S3 may take that long to put a large file together. */
+const SILENT_MS = 60_000
+const RETRY_MS = 500
 /** Name of the file's sha256 among the object's metadata. */
 const SHA256 = 'sha256'
 
@@ -59,12 +55,17 @@ export async function pushArtifact(
   const manifest = await openArtifact(folder)
   await verifyFiles(folder, manifest)
   const text = await readFile(join(folder, MANIFEST))
-  const bucket = openBucket(place, 'the address', { maxAttempts: MAX_ATTEMPTS, ...options.client })
-  try {
-    return await send(folder, manifest, text, bucket, options)
-  } catch (error) {
-    throw told(error, bucket, options.signal)
+  const purpose = {
+    setting: 'the address',
+    needs:
+      'do s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload there, and s3:ListBucket',
+    code: 'push_failed' as const,
+    stallMs: SILENT_MS,
+    retryMs: RETRY_MS,
+    signal: options.signal,
   }
+  const bucket = openBucket(place, purpose, options.client)
+  return await send(folder, manifest, text, bucket, options)
 }
 
 async function send(
@@ -74,7 +75,7 @@ async function send(
   bucket: Bucket,
   options: PushOptions,
 ): Promise<Pushed> {
-  const isThere = await checkPlace(bucket, text, options.replace === true)
+  const isDone = await checkPlace(bucket, text, options.replace === true)
   const totalBytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   const skipped: string[] = []
   let doneBytes = 0
@@ -84,9 +85,7 @@ async function send(
     options.onProgress?.({ doneBytes, totalBytes })
   }
   for (const file of manifest.files) {
-    if (options.signal?.aborted) throw cancelledError()
-    const found = await orMissing(bucket.head(file.path))
-    if (found?.sizeBytes === file.sizeBytes && found.metadata[SHA256] === file.sha256) {
+    if (await isThere(bucket, file)) {
       skipped.push(file.path)
       onBytes(file.sizeBytes)
       continue
@@ -94,28 +93,33 @@ async function send(
     await sendFile(bucket, folder, file, options, onBytes)
     sentBytes += file.sizeBytes
   }
-  if (!isThere) await bucket.put(MANIFEST, text, { isNew: true })
+  if (!isDone && (await bucket.put(MANIFEST, text, { isNew: true })) === undefined) throw taken(bucket)
   return { manifest, sentBytes, skipped }
 }
 
 /** Whether this very manifest is there. One of another model is removed first, if it is to be replaced. */
 async function checkPlace(bucket: Bucket, text: Buffer, replace: boolean): Promise<boolean> {
-  const found = await orMissing(bucket.get(MANIFEST, {}))
+  const found = await bucket.read(MANIFEST)
   if (!found) return false
-  const there = Buffer.concat(await found.body.toArray())
-  if (there.equals(text)) return true
+  if (text.equals(found.bytes)) return true
   if (!replace) throw taken(bucket)
   await bucket.remove(MANIFEST)
   return false
 }
 
+async function isThere(bucket: Bucket, { path, sizeBytes, sha256 }: ArtifactFile): Promise<boolean> {
+  const found = await bucket.head(path)
+  return found?.sizeBytes === sizeBytes && found.metadata[SHA256] === sha256
+}
+
 async function sendFile(
   bucket: Bucket,
   folder: string,
-  { path, sizeBytes, sha256 }: Manifest['files'][number],
+  file: ArtifactFile,
   { streams = STREAMS, signal }: PushOptions,
   onBytes: (count: number) => void,
 ): Promise<void> {
+  const { path, sizeBytes, sha256 } = file
   const metadata = { [SHA256]: sha256 }
   if (sizeBytes <= streams.partBytes) {
     await bucket.put(path, await readFile(join(folder, path)), { metadata })
@@ -139,34 +143,11 @@ async function sendFile(
   } catch (error) {
     // Parts of what never became an object are paid for until they are removed.
     await bucket.abortParts(path, upload).catch(() => {})
-    throw error
+    // Of the last request only the answer may have been lost.
+    if (!(await isThere(bucket, file).catch(() => false))) throw error
   } finally {
     await handle.close()
   }
-}
-
-async function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
-  return await work.catch((error: unknown) => {
-    if (error instanceof BucketRefusal && error.trouble === 'missing') return undefined
-    throw error
-  })
-}
-
-function told(error: unknown, bucket: Bucket, signal: AbortSignal | undefined): unknown {
-  if (signal?.aborted && !(error instanceof BusyError)) return cancelledError()
-  if (isKnown(error)) return error
-  if (error instanceof Passing) {
-    return new UpstreamError(
-      'push_failed',
-      `Expected ${bucket.name} to take the artifact but after ${MAX_ATTEMPTS} tries: ${error.message}. Check the connection and run the same command again: files that are there are not sent again.`,
-      { cause: error.cause },
-    )
-  }
-  if (!(error instanceof BucketRefusal)) return error
-  if (error.trouble === 'changed') return taken(bucket)
-  const doing =
-    'do s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload there, and s3:ListBucket'
-  return setupError(error, bucket, 'the address', doing)
 }
 
 function taken(bucket: Bucket): SetupError {

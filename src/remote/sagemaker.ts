@@ -91,14 +91,14 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     const input = `s3://${endpoint.bucket}/${endpoint.prefix}/in/${id}.json`
     const places = [input]
     try {
-      await objects.put(input, bodyOf(given))
+      await objects.put(input, bodyOf(given), limit.signal)
       const { output, failure } = await invoke(input, id, limit)
       places.push(output, ...(failure === undefined ? [] : [failure]))
       for (let waitMs = firstWaitMs; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * SLOWER)) {
         limit.check()
-        const reply = await objects.get(output)
+        const reply = await objects.get(output, limit.signal)
         if (reply !== undefined) return parseReply(reply)
-        const failed = failure === undefined ? undefined : await objects.get(failure)
+        const failed = failure === undefined ? undefined : await objects.get(failure, limit.signal)
         if (failed !== undefined) throw errorOf(statusIn(failed), failed, given)
         await limit.wait(waitMs)
       }

@@ -1,6 +1,7 @@
 // Time of one call elsewhere: what is left of it, what ends it, and waiting within it.
 
-import type { BusyError } from '../errors.ts'
+import { isKnown } from '../errors.ts'
+import { stopWith } from '../stop.ts'
 import { cancelledError, deadlineError } from './wire.ts'
 
 export interface Limit {
@@ -17,33 +18,31 @@ export interface Limit {
 /** setTimeout takes no more. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-export function limitOf(deadlineMs: number, asker: AbortSignal | undefined): Limit {
+/** @param askers any of them ends it */
+export function limitOf(deadlineMs: number, ...askers: readonly (AbortSignal | undefined)[]): Limit {
   const endsAt = performance.now() + deadlineMs
-  const ended = new AbortController()
-  const timer = setTimeout(() => ended.abort(deadlineError()), Math.min(deadlineMs, MAX_TIMER_MS))
-  const onAbort = () => ended.abort(cancelledError())
-  if (asker?.aborted) onAbort()
-  asker?.addEventListener('abort', onAbort, { once: true })
+  const { signal, abort, end } = stopWith(...askers)
+  const timer = setTimeout(() => abort(deadlineError()), Math.min(deadlineMs, MAX_TIMER_MS))
   return {
     leftMs: () => Math.max(0, endsAt - performance.now()),
-    signal: ended.signal,
+    signal,
     check() {
-      if (ended.signal.aborted) throw ended.signal.reason as BusyError
+      if (signal.aborted) throw isKnown(signal.reason) ? signal.reason : cancelledError()
     },
     wait: (ms) =>
       new Promise((resolve) => {
-        if (ended.signal.aborted) return resolve()
+        if (signal.aborted) return resolve()
         const done = () => {
           clearTimeout(waiting)
-          ended.signal.removeEventListener('abort', done)
+          signal.removeEventListener('abort', done)
           resolve()
         }
         const waiting = setTimeout(done, ms)
-        ended.signal.addEventListener('abort', done)
+        signal.addEventListener('abort', done)
       }),
     end() {
       clearTimeout(timer)
-      asker?.removeEventListener('abort', onAbort)
+      end()
     },
   }
 }

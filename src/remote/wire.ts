@@ -1,8 +1,9 @@
 // An ask and its reply as they travel to a Glimpse elsewhere and back: the JSON of POST /v1/caption and /v1/answer.
 
 import { z } from 'zod'
-import { AskError, BusyError, type KnownError, SetupError, UpstreamError } from '../errors.ts'
+import { AskError, BusyError, isCode, type KnownError, SetupError, UpstreamError } from '../errors.ts'
 import type { Ask, Reply } from '../job/ask.ts'
+import { log } from '../observe/log.ts'
 
 /** What errors.ts sends back with a status that says the ask itself is at fault. */
 const OF_THE_ASK = new Set([400, 404, 405, 413, 415, 422])
@@ -60,13 +61,25 @@ export function errorOf(status: number, text: string, { image, picture }: Ask): 
       `Expected the engine elsewhere to let us in but it said ${status}. Give both the same GLIMPSE_API_TOKEN.`,
     )
   }
-  if (OF_THE_ASK.has(status) && code !== undefined) return new AskError(code, message)
+  if (OF_THE_ASK.has(status) && code !== undefined) {
+    return isCode('ask', code)
+      ? new AskError(code, message)
+      : unknownCode(code, new AskError('refused_elsewhere', message))
+  }
   if (status === 499) return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
   if (status === 504) return deadlineError()
   if (status === 429 || status === 503) {
-    return new BusyError(code ?? 'busy', message || 'The engine elsewhere is busy. Try again in a moment.')
+    const words = message || 'The engine elsewhere is busy. Try again in a moment.'
+    if (code === undefined || isCode('busy', code)) return new BusyError(code ?? 'busy', words)
+    return unknownCode(code, new BusyError('busy', words))
   }
   return engineFailed(`it said ${status}${code === undefined ? '' : ` (${code})`}`)
+}
+
+/** Another version of Glimpse may have codes that this one does not: the code that stands in is written to the log. */
+function unknownCode<T extends KnownError>(theirs: string, error: T): T {
+  log.warn('unknown_code', error, { theirs })
+  return error
 }
 
 export function engineFailed(why: string, cause?: unknown): UpstreamError {

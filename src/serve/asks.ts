@@ -2,11 +2,12 @@
 // they come in, request.ts what they look like.
 
 import { createHash } from 'node:crypto'
-import { BusyError, isKnown, UpstreamError } from '../errors.ts'
+import { BusyError, type ErrorCode, isKnown, UpstreamError } from '../errors.ts'
 import type { Ask, Reply, TimingsMs } from '../job/ask.ts'
 import type { Engine, Hooks } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setTo } from '../observe/metrics.ts'
+import { stopWith } from '../stop.ts'
 import type { Store } from '../store/store.ts'
 import { codeOf } from './account.ts'
 import { eventStream } from './events.ts'
@@ -25,8 +26,8 @@ export interface AsksOptions {
   cutting?: AbortSignal
   /** Where pictures too large for a request went. */
   uploads?: Uploads
-  /** Where answers are kept for their Idempotency-Key; without it in this process. */
-  store?: Store
+  /** Opens where answers are kept for their Idempotency-Key; without it in this process. */
+  store?: () => Promise<Store>
   /** Is told of what fails after the response began. */
   failed: (error: unknown) => void
 }
@@ -41,7 +42,7 @@ export interface Asks {
 }
 
 /** What is over by itself in a while, and about when. */
-const OVER_IN_MS: Record<string, number> = {
+const OVER_IN_MS: Partial<Record<ErrorCode, number>> = {
   loading: 5_000,
   restarting: 5_000,
   // Another process takes the place of this one.
@@ -63,11 +64,6 @@ export function openAsks({
 }: AsksOptions): Asks {
   const line = openLine({ places: maxQueue, atOnce })
   const once = openOnce(store)
-  /** Ends each ask under way. */
-  const ends = new Set<() => void>()
-  cutting?.addEventListener('abort', () => {
-    for (const end of ends) end()
-  })
   const noteWaiting = () => setTo('glimpse_http_waiting', {}, line.waiting)
 
   const enter = (engine: Engine, tenant: string): Place => {
@@ -82,12 +78,23 @@ export function openAsks({
     }
   }
 
-  /** Waits for its turn, and counts the time as the engine counts that of its own queue. */
-  const ask = async (engine: Engine, place: Place, wanted: Ask, hooks: Hooks & { signal: AbortSignal }) => {
-    const waitedMs = await place.turn(hooks.signal, deadlineMs)
+  const leftAfter = (waitedMs: number) =>
+    deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
+
+  /**
+   * Waits for its turn, and counts the time as the engine counts that of its own queue.
+   * @param beforeMs waited for another ask with its key
+   */
+  const ask = async (
+    engine: Engine,
+    place: Place,
+    wanted: Ask,
+    hooks: Hooks & { signal: AbortSignal },
+    beforeMs = 0,
+  ) => {
+    const waitedMs = beforeMs + (await place.turn(hooks.signal, leftAfter(beforeMs)))
     observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
-    const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
-    const reply = await engine.answer({ ...wanted, deadlineMs: leftMs }, hooks)
+    const reply = await engine.answer({ ...wanted, deadlineMs: leftAfter(waitedMs) }, hooks)
     return { ...reply, timings_ms: withWait(reply.timings_ms, waitedMs) }
   }
 
@@ -98,23 +105,19 @@ export function openAsks({
     key: string | undefined,
     { onToken, signal }: Hooks,
   ): Promise<Outcome> => {
-    // By hand, not AbortSignal.any: a signal that outlives all asks must not keep something of each.
-    const ending = new AbortController()
-    const end = () => ending.abort()
-    ends.add(end)
-    signal?.addEventListener('abort', end)
-    if (signal?.aborted || cutting?.aborted) end()
+    const ending = stopWith(signal, cutting)
+    const hooks = { onToken, signal: ending.signal }
     try {
-      const work = () => ask(engine, place, wanted, { onToken, signal: ending.signal })
-      if (key === undefined) return { reply: await work(), isReplay: false }
-      const outcome = await once.run(key, fingerprintOf(wanted, task), ending.signal, work)
+      if (key === undefined) return { reply: await ask(engine, place, wanted, hooks), isReplay: false }
+      const work = (waitedMs: number) => ask(engine, place, wanted, hooks, waitedMs)
+      const within = { signal: ending.signal, deadlineMs }
+      const outcome = await once.run(key, fingerprintOf(wanted, task), within, work)
       if (outcome.isReplay) count('glimpse_http_replays_total', {})
       return outcome
     } catch (error) {
       throw cutting?.aborted && codeOf(error) === 'cancelled' ? cutShort() : error
     } finally {
-      ends.delete(end)
-      signal?.removeEventListener('abort', end)
+      ending.end()
       place.leave()
     }
   }

@@ -1,5 +1,5 @@
-// What a body may cost, seen from its bytes before anything parses it: parsers take their time over millions of parts,
-// header lines or brackets, and this thread answers everybody.
+// What a body may cost. JSON is bounded before it is parsed: a parser takes its time over millions of brackets, and this
+// thread answers everybody. form.ts bounds a form while it is read.
 //
 // The picture has its own allowance (image/limits.ts); all around it, the words, has another.
 
@@ -8,23 +8,13 @@ import { AskError } from '../errors.ts'
 const KIB = 1024
 /** Words, history, settings, and what holds them together. */
 export const MAX_WORDS_BYTES = 256 * KIB
-/** Three times the fields there are. */
-const MAX_PARTS = 64
-/** A part's name, file name and type; browsers and curl write less than 300 bytes. */
-const MAX_PART_HEADER_BYTES = 4 * KIB
-/** RFC 2046, section 5.1.1. */
-const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{1,70}$/
-
 /** Twice as deep as an ask is; taking apart what is nested thousands of times takes tens of milliseconds. */
 const MAX_DEPTH = 8
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
-const COLON = 0x3a
 /** By how much a byte outside of strings leads deeper. */
 const DEEPER: Record<number, number> = { 91: 1, 123: 1, 93: -1, 125: -1 }
-/** RFC 8259, section 2. */
-const SPACES: ReadonlySet<number | undefined> = new Set([0x20, 0x09, 0x0a, 0x0d])
 
 /** Throws AskError `too_many_words`. */
 export function checkWords(sizeBytes: number): void {
@@ -35,42 +25,11 @@ export function checkWords(sizeBytes: number): void {
   )
 }
 
-/** The boundary that a content type names, if it is one. */
-export function boundaryOf(type: string): string | undefined {
-  const parameters = type.split(';').map((parameter) => parameter.trim())
-  const named = parameters.find((parameter) => /^boundary=/i.test(parameter))
-  const boundary = named?.slice('boundary='.length).replace(/^"(.*)"$/, '$1')
-  return boundary !== undefined && BOUNDARY.test(boundary) ? boundary : undefined
-}
-
-/** Throws AskError `bad_form` unless the form has a few parts with short headers. */
-export function checkForm(body: Uint8Array, boundary: string): void {
-  const bytes = bufferOf(body)
-  const delimiter = `--${boundary}`
-  let parts = 0
-  for (let at = bytes.indexOf(delimiter); at >= 0; at = bytes.indexOf(delimiter, at)) {
-    at += delimiter.length
-    if (++parts === MAX_PARTS) {
-      throw new AskError('bad_form', `Expected a form of a few fields but got ${MAX_PARTS} or more.`)
-    }
-    if (bytes.toString('latin1', at, at + 2) === '--') return
-    if (!bytes.subarray(at, at + MAX_PART_HEADER_BYTES).includes('\r\n\r\n')) {
-      throw new AskError(
-        'bad_form',
-        `Expected each field of the form to begin with at most ${MAX_PART_HEADER_BYTES} bytes of headers but got one that does not. With curl: -F image=@picture.jpg`,
-      )
-    }
-  }
-}
-
 /**
  * Counts all of a JSON text but the string of the key `image`, and no further than what is allowed. Whoever writes
- * that key in escapes gets it counted as words. Gives the number of keys, as far as the text is JSON. Throws AskError
- * `too_many_words`, `bad_json`.
+ * that key in escapes gets it counted as words. Throws AskError `too_many_words`, `bad_json`.
  */
-export function checkJson(body: Uint8Array): number {
-  const bytes = bufferOf(body)
-  let keys = 0
+export function checkJson(bytes: Buffer): void {
   let depth = 0
   let words = 0
   let at = 0
@@ -90,34 +49,11 @@ export function checkJson(body: Uint8Array): number {
     checkWords(words)
     before = end - start === 'image'.length ? bytes.toString('latin1', start, end) : ''
     at = end + 1
-    if (isKeyEnd(bytes, at)) keys++
   }
-  return keys
 }
 
 function tooDeep(): AskError {
   return new AskError('bad_json', `Expected JSON at most ${MAX_DEPTH} brackets deep but got more.`)
-}
-
-/** Whether what stood before is the key of a value: a colon comes next. */
-function isKeyEnd(bytes: Buffer, at: number): boolean {
-  let next = at
-  while (SPACES.has(bytes[next])) next++
-  return bytes[next] === COLON
-}
-
-/** Keys of a value and of all in it, however deep it is. */
-export function countKeys(value: unknown): number {
-  let keys = 0
-  const open = [value]
-  while (open.length > 0) {
-    const next = open.pop()
-    if (typeof next !== 'object' || next === null) continue
-    const inside = Object.values(next)
-    if (!Array.isArray(next)) keys += inside.length
-    for (const each of inside) open.push(each)
-  }
-  return keys
 }
 
 /** Where the string's closing quote stands, and how many quotes before it are escaped. */
@@ -132,8 +68,4 @@ function endOfString(bytes: Buffer, start: number): { end: number; escapes: numb
     from = end + 1
   }
   return { end: bytes.length, escapes }
-}
-
-function bufferOf(body: Uint8Array): Buffer {
-  return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
 }

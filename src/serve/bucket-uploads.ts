@@ -4,20 +4,17 @@
 // is told from what was not sent yet. Whatever nobody used, the bucket's lifecycle rule removes.
 
 import { randomBytes } from 'node:crypto'
-import { AskError, isKnown, UpstreamError } from '../errors.ts'
+import { AskError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { log } from '../observe/log.ts'
-import { type Bucket, type BucketOptions, BucketRefusal, openBucket, setupError } from '../store/bucket.ts'
-import { Passing } from '../tries.ts'
+import { type BucketOptions, openBucket } from '../store/bucket.ts'
 import { checkId, ID, SETTING, tooLarge, type Uploads } from './uploads.ts'
 
 /** For a large picture over a slow phone, and to ask afterwards. */
 const OPEN_MS = 15 * 60_000
 /** An upload that began in time may end a little later, and clocks differ. */
 const LATE_MS = 5 * 60_000
-const MAX_ATTEMPTS = 3
-/** Somebody waits: a connection that stands still for so long is given up. */
-const REQUEST_HANDLER = { connectionTimeout: 5_000, socketTimeout: 10_000 }
+const PURPOSE = { setting: SETTING, code: 'uploads_failed' as const, todo: 'Try again.' }
 
 /** Throws SetupError `bad_place`. */
 export function openUploads(
@@ -25,32 +22,26 @@ export function openUploads(
   options: BucketOptions = {},
   now: () => number = Date.now,
 ): Uploads {
-  const bucket = openBucket(place, SETTING, {
-    maxAttempts: MAX_ATTEMPTS,
-    requestHandler: REQUEST_HANDLER,
-    ...options,
-  })
+  const bucket = openBucket(place, PURPOSE, options)
   return {
     async offer(sizeBytes) {
       if (sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
       const given = Math.floor(now() / 1000)
       const upload = given.toString(16).padStart(8, '0') + randomBytes(16).toString('hex')
-      const url = await bucket.addressFor(upload, sizeBytes, OPEN_MS / 1000).catch(tell(bucket))
+      const url = await bucket.addressFor(upload, sizeBytes, OPEN_MS / 1000)
       const expires_at = new Date(1000 * given + OPEN_MS).toISOString()
       return { upload, url, method: 'PUT', headers: { 'content-length': String(sizeBytes) }, expires_at }
     },
     async read(id) {
       const ageMs = ageOf(id, now())
       if (ageMs > OPEN_MS + LATE_MS) throw expired()
-      const found = await bucket.head(id).catch(missing(bucket))
+      const found = await bucket.read(id, MAX_PICTURE_BYTES)
+      if (!found) throw missing()
       if (found.sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
-      const { body } = await bucket.get(id, { etag: found.etag }).catch(missing(bucket))
-      const bytes = await body.toArray().catch(broken(bucket))
-      return new Uint8Array(Buffer.concat(bytes))
+      return found.bytes
     },
     async remove(id) {
-      const told = bucket.remove(id).catch(tell(bucket))
-      await told.catch((error: unknown) => log.warn('upload_not_removed', error))
+      await bucket.remove(id).catch((error: unknown) => log.warn('upload_not_removed', error))
     },
   }
 }
@@ -62,41 +53,11 @@ function ageOf(id: string, now: number): number {
   throw new AskError('bad_upload', 'Expected an id that POST /v1/uploads gave but this one it never gave.')
 }
 
-function missing(bucket: Bucket): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof BucketRefusal) || error.trouble !== 'missing') return tell(bucket)(error)
-    throw new AskError(
-      'upload_missing',
-      'Expected a picture at the address that POST /v1/uploads gave but none is there: it was not sent yet, or it was used already. Send it (PUT), then ask; each can be asked about once.',
-    )
-  }
-}
-
-function tell(bucket: Bucket): (error: unknown) => never {
-  return (error) => {
-    if (isKnown(error)) throw error
-    if (error instanceof BucketRefusal)
-      throw setupError(
-        error,
-        bucket,
-        SETTING,
-        'do s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there',
-      )
-    return broken(bucket)(error)
-  }
-}
-
-function broken(bucket: Bucket): (error: unknown) => never {
-  return (cause) => {
-    const why = cause instanceof Passing ? cause.message : 'the connection broke'
-    throw new UpstreamError(
-      'uploads_failed',
-      `Expected ${bucket.name} to do its part for an upload but ${why}. Try again.`,
-      {
-        cause,
-      },
-    )
-  }
+function missing(): AskError {
+  return new AskError(
+    'upload_missing',
+    'Expected a picture at the address that POST /v1/uploads gave but none is there: it was not sent yet, or it was used already. Send it (PUT), then ask; each can be asked about once.',
+  )
 }
 
 function expired(): AskError {

@@ -1,6 +1,7 @@
 // One run as server-sent events (HTML standard, section 9.2): `token` for each piece of text, then one `reply`
 // or one `error`. The stream opens at once, so whatever the run meets afterwards is an event, not a status.
 
+import { SSEStreamingApi } from 'hono/streaming'
 import type { Reply } from '../job/ask.ts'
 import { problemOf } from './problem.ts'
 
@@ -11,34 +12,26 @@ export type Run = (hooks: { onToken: (text: string) => void; signal: AbortSignal
 
 /** Starts the run now; a reader who leaves aborts it. Failures go to `failed` as well as to the reader. */
 export function eventStream(run: Run, request: AbortSignal, failed: (error: unknown) => void): Response {
+  const { readable, writable } = new TransformStream()
+  const out = new SSEStreamingApi(writable, readable)
   const gone = new AbortController()
-  if (request.aborted) gone.abort()
-  request.addEventListener('abort', () => gone.abort(), { once: true })
-  const encoder = new TextEncoder()
+  out.onAbort(() => gone.abort())
+  if (request.aborted) out.abort()
+  request.addEventListener('abort', () => out.abort(), { once: true })
 
-  const body = new ReadableStream<Uint8Array>({
-    start(out) {
-      const write = (chunk: string) => {
-        if (!gone.signal.aborted) out.enqueue(encoder.encode(chunk))
-      }
-      const send = (event: string, data: unknown) =>
-        write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
-      write(': taken\n\n')
-      const heartbeat = setInterval(() => write(': still here\n\n'), HEARTBEAT_MS)
-      run({ onToken: (text) => send('token', { text }), signal: gone.signal })
-        .then(
-          (reply) => send('reply', reply),
-          (error: unknown) => {
-            failed(error)
-            send('error', problemOf(error))
-          },
-        )
-        .finally(() => {
-          clearInterval(heartbeat)
-          if (!gone.signal.aborted) out.close()
-        })
-    },
-    cancel: () => gone.abort(),
-  })
-  return new Response(body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-store' } })
+  const send = (event: string, data: unknown) => out.writeSSE({ event, data: JSON.stringify(data) })
+  void out.write(': taken\n\n')
+  const heartbeat = setInterval(() => out.write(': still here\n\n'), HEARTBEAT_MS)
+  run({ onToken: (text) => void send('token', { text }), signal: gone.signal })
+    .finally(() => clearInterval(heartbeat))
+    .then(
+      (reply) => send('reply', reply),
+      (error: unknown) => {
+        failed(error)
+        return send('error', problemOf(error))
+      },
+    )
+    .finally(() => out.close())
+  const headers = { 'content-type': 'text/event-stream', 'cache-control': 'no-store' }
+  return new Response(out.responseReadable, { headers })
 }

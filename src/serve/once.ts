@@ -1,14 +1,16 @@
 // `Idempotency-Key`: the same ask sent again, because an answer was lost on its way, is answered from memory.
 //
 // A key is under way or done. In one process the second waits for the first; between processes, which share a store, it
-// looks there until the first is done. What failed is forgotten, and whoever waited tries itself.
+// looks there until the first is done, or until the process that worked on it has not renewed its record in time: then it
+// does the work itself. What failed is forgotten, and the next one that waited does the work.
 
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import { AskError, BusyError } from '../errors.ts'
 import type { Reply } from '../job/ask.ts'
 import { log } from '../observe/log.ts'
+import { type Limit, limitOf } from '../remote/time.ts'
 import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
 import { oneAtATime } from '../turns.ts'
 
@@ -17,9 +19,15 @@ export interface Once {
    * The reply of the first ask with this key, or else of `work`.
    * @param key who asks, where, and the key that was sent
    * @param body tells asks apart: another one with the same key is refused
-   * @throws AskError `key_taken`; BusyError `cancelled` when `signal` is aborted while another process works
+   * @throws AskError `key_taken`; BusyError `deadline` when the first still runs then, `cancelled` when `signal` is aborted
    */
-  run(key: string, body: string, signal: AbortSignal, work: () => Promise<Reply>): Promise<Outcome>
+  run(key: string, body: string, within: Within, work: (waitedMs: number) => Promise<Reply>): Promise<Outcome>
+}
+
+interface Within {
+  signal: AbortSignal
+  /** Absent: as long as the first takes. */
+  deadlineMs?: number
 }
 
 export interface Outcome {
@@ -37,12 +45,17 @@ interface Kept {
 const KEPT_MS = 3_600_000
 /** Thousands of captions, some dozen of the longest answers. */
 const KEPT_CHARACTERS = 8 * 1024 * 1024
-/** A process that died leaves its key under way: so long, which is longer than an answer may take by default. */
-const UNDER_WAY_MS = 180_000
+/** A process that dies leaves its key under way for so long at most; one that lives renews it three times meanwhile. */
+const LEASE_MS = 10_000
 const LOOK_EVERY_MS = 250
 
 const KEY = /^[\x21-\x7e]{1,200}$/
-const keptSchema = z.object({ body: z.string(), reply: z.custom<Reply>().optional() })
+const keptSchema = z.object({
+  body: z.string(),
+  reply: z.custom<Reply>().optional(),
+  /** Milliseconds since 1970: after it the one who works on it is dead. */
+  until: z.number().default(0),
+})
 
 /** The key that was sent, if one was. @throws AskError `bad_field` */
 export function keyOf(headers: Headers): string | undefined {
@@ -54,53 +67,105 @@ export function keyOf(headers: Headers): string | undefined {
   )
 }
 
-/** Without a store what was answered is known in this process only. */
-export function openOnce(store?: Store): Once {
+/**
+ * Without a store what was answered is known in this process only, and so it is, with a line in the log, while `open`
+ * fails. It is called when the first key comes.
+ */
+export function openOnce(open?: () => Promise<Store>, now: () => number = Date.now): Once {
   const inTurn = oneAtATime()
   const near = new LRUCache<string, Kept>({
     maxSize: KEPT_CHARACTERS,
     sizeCalculation: (kept) => JSON.stringify(kept).length,
     ttl: KEPT_MS,
   })
+  let store: Store | undefined
+  let sweptAt = 0
+  const shared = async () => {
+    store ??= await open?.().catch((error: unknown) => void log.warn('keys_not_shared', error))
+    if (store && now() - sweptAt > KEPT_MS) {
+      sweptAt = now()
+      void store.sweep().catch((error: unknown) => log.warn('sweep_failed', error))
+    }
+    return store
+  }
 
   return {
-    run: (key, body, signal, work) =>
-      inTurn([key], async () => {
+    async run(key, body, { signal, deadlineMs = Number.POSITIVE_INFINITY }, work) {
+      if (signal.aborted) throw tooLong(signal)
+      const begun = performance.now()
+      const limit = limitOf(deadlineMs, signal)
+      const over = new Promise<never>((_, reject) => {
+        limit.signal.addEventListener('abort', () => reject(tooLong(signal)))
+      })
+      const begin = () => {
+        if (limit.signal.aborted) throw tooLong(signal)
+        // From here on the work has its own.
+        limit.end()
+        return work(performance.now() - begun)
+      }
+      const mine = inTurn([key], async () => {
         const known = near.get(key)
         if (known?.reply) return replay(known, body)
-        if (signal.aborted) throw cancelled()
-        const outcome = store
-          ? await across(store, placeOf(key), body, signal, work)
-          : { reply: await work(), isReplay: false }
+        const among = await shared()
+        const outcome = among
+          ? await across(among, now, placeOf(key), body, limit, begin)
+          : { reply: await begin(), isReplay: false }
         near.set(key, { body, reply: outcome.reply })
         return outcome
-      }),
+      })
+      return await Promise.race([mine, over]).finally(limit.end)
+    },
   }
 }
 
 async function across(
   store: Store,
+  now: () => number,
   place: string,
   body: string,
-  signal: AbortSignal,
+  limit: Limit,
   work: () => Promise<Reply>,
 ): Promise<Outcome> {
-  for (;;) {
-    if (await store.create(place, jsonBytes({ body }), UNDER_WAY_MS)) break
+  const owner = randomUUID()
+  const lease = () => jsonBytes({ body, owner, until: now() + LEASE_MS })
+  let version = await store.create(place, lease(), KEPT_MS)
+  while (version === undefined) {
     const found = await readJsonOf(store, place, (value) => keptSchema.parse(value))
-    if (found?.value.reply || (found && found.value.body !== body)) return replay(found.value, body)
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS))
-    if (signal.aborted) throw cancelled()
+    const isDead = found && !found.value.reply && found.value.until <= now()
+    if (isDead) version = await store.replace(place, lease(), KEPT_MS, found.version)
+    else if (!found) version = await store.create(place, lease(), KEPT_MS)
+    else if (found.value.reply || found.value.body !== body) return replay(found.value, body)
+    if (version !== undefined) break
+    await limit.wait(LOOK_EVERY_MS)
+    limit.check()
   }
-  const reply = await work().catch(async (error: unknown) => {
-    await store.remove(place)
+
+  /** One after another; undefined once another process took over. */
+  let held = Promise.resolve<string | undefined>(version)
+  const put = (bytes: () => Uint8Array) => {
+    held = held.then(async (mine) => {
+      if (mine === undefined) return undefined
+      return await store.replace(place, bytes(), KEPT_MS, mine).catch((error: unknown) => {
+        log.warn('key_not_held', error)
+        return mine
+      })
+    })
+    return held
+  }
+  const renewing = setInterval(put, LEASE_MS / 3, lease)
+  try {
+    const reply = await work()
+    clearInterval(renewing)
+    // The answer is there, whether or not it can be kept.
+    await put(() => jsonBytes({ body, reply }))
+    return { reply, isReplay: false }
+  } catch (error) {
+    clearInterval(renewing)
+    // What failed is free for the next one at once; where that cannot be written, when the lease ends.
+    if ((await held) !== undefined)
+      await store.remove(place).catch((cause: unknown) => log.warn('key_not_freed', cause))
     throw error
-  })
-  // The answer is there, whether or not it can be kept.
-  await store
-    .replace(place, jsonBytes({ body, reply }), KEPT_MS)
-    .catch((error: unknown) => log.warn('answer_not_kept', error))
-  return { reply, isReplay: false }
+  }
 }
 
 function replay({ body, reply }: Kept, asked: string): Outcome {
@@ -116,6 +181,11 @@ function placeOf(key: string): string {
   return `idempotency/${createHash('sha256').update(key).digest('hex')}`
 }
 
-function cancelled(): BusyError {
-  return new BusyError('cancelled', 'The ask was cancelled while another with its Idempotency-Key ran.')
+function tooLong(signal: AbortSignal): BusyError {
+  if (signal.aborted)
+    return new BusyError('cancelled', 'The ask was cancelled while another with its Idempotency-Key ran.')
+  return new BusyError(
+    'deadline',
+    'Expected an answer in time but another ask with this Idempotency-Key still runs. Send it again with the same key.',
+  )
 }

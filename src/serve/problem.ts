@@ -1,24 +1,8 @@
-// An error as an HTTP response: `{error: {code, message, retry, request_id}}`. What went wrong is in errors.ts;
-// only what exists nowhere but in HTTP (an address, a method, a content type) has its status here.
+// An error as an HTTP response: `{error: {code, message, retry, request_id}}`. errors.ts has its status.
 
 import { consequenceOf, isKnown } from '../errors.ts'
 import { currentIds } from '../observe/context.ts'
 import { CHALLENGE } from './token.ts'
-
-const HTTP_ONLY: Record<string, number> = {
-  not_found: 404,
-  wrong_method: 405,
-  foreign_host: 403,
-  foreign_origin: 403,
-  wrong_type: 415,
-  no_token: 401,
-  bad_token: 401,
-  too_slow: 408,
-  key_taken: 422,
-  no_uploads: 404,
-  upload_missing: 404,
-  upload_expired: 410,
-}
 
 export interface Problem {
   /** By `request_id` the operator finds it in the log. */
@@ -38,8 +22,7 @@ export function problemOf(error: unknown): Problem {
 
 /** @param retryAfterS said in `Retry-After` when the same request may succeed later. */
 export function problemResponse(error: unknown, retryAfterS: number, headers?: HeadersInit): Response {
-  const { retry } = consequenceOf(error)
-  const status = statusOf(error)
+  const { status, retry } = consequenceOf(error)
   const response = Response.json(problemOf(error), { status, headers })
   if (status === 401) response.headers.set('www-authenticate', CHALLENGE)
   // The rest of the body is not waited for.
@@ -49,5 +32,5 @@ export function problemResponse(error: unknown, retryAfterS: number, headers?: H
 }
 
 export function statusOf(error: unknown): number {
-  return (isKnown(error) && HTTP_ONLY[error.code]) || consequenceOf(error).status
+  return consequenceOf(error).status
 }

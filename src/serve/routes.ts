@@ -26,7 +26,7 @@ import { page } from './page.ts'
 import { problemResponse, statusOf } from './problem.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
-import { offerUpload, type Uploads } from './uploads.ts'
+import { offerUpload, type Uploads, uploadLimit } from './uploads.ts'
 
 export interface AppOptions {
   /** Asks that may wait besides those the engine has; one more is told to come back. Default 8. */
@@ -45,8 +45,8 @@ export interface AppOptions {
   stopping?: AbortSignal
   /** Once aborted, what still runs ends with BusyError `stopping`. */
   cutting?: AbortSignal
-  /** Where answers are kept for their Idempotency-Key, for several processes. Default: in this one. */
-  store?: Store
+  /** Opens where answers are kept for their Idempotency-Key, for several processes. Default: in this one. */
+  store?: () => Promise<Store>
   /** Where a request came from, out of what the server hands to `fetch` beside it. */
   addressOf?: (env: unknown) => string | undefined
   /** Where pictures too large for a request go; without it they are refused. */
@@ -113,6 +113,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.post('/v1/caption', (c) => asks.take(c.req.raw, 'caption', tenant(c)))
   app.post('/v1/answer', (c) => asks.take(c.req.raw, 'answer', tenant(c)))
   app.post('/invocations', (c) => asks.take(c.req.raw, 'either', tenant(c)))
+  app.use('/v1/uploads', uploadLimit)
   app.post('/v1/uploads', (c) => offerUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(door().model))
   app.get('/metrics', async (c) => {

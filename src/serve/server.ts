@@ -8,7 +8,7 @@ import type { Engine } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
 import { createEar } from './ear.ts'
-import { problemOf } from './problem.ts'
+import { problemOf, statusOf } from './problem.ts'
 import { type AppOptions, createApp } from './routes.ts'
 
 export interface ServerOptions extends Omit<AppOptions, 'stopping' | 'cutting' | 'addressOf'> {
@@ -212,12 +212,13 @@ function cannotListen(cause: NodeJS.ErrnoException, host: string, port: number):
 
 /** What is no HTTP, or comes too slowly, never becomes a request: it is answered and counted here. */
 function refuse(cause: NodeJS.ErrnoException, socket: Socket): void {
-  const { status, error } = faultOf(cause.code)
+  const error = faultOf(cause.code)
   // The client left, or is in the middle of an answer.
   const isBroken = cause.code === 'ECONNRESET' || !socket.writable
   if (!isBroken) count('glimpse_rejected_total', { reason: error.code })
   if (isBroken || isAnswered(socket)) return void socket.destroy()
   const body = JSON.stringify(problemOf(error))
+  const status = statusOf(error)
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'connection: close',
@@ -232,14 +233,14 @@ function isAnswered(socket: Socket): boolean {
   return (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage?.headersSent === true
 }
 
-function faultOf(code: string | undefined): { status: number; error: AskError } {
+function faultOf(code: string | undefined): AskError {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
-      return { status: 431, error: new AskError('headers_too_large', 'Expected at most 16 KiB of headers.') }
+      return new AskError('headers_too_large', 'Expected at most 16 KiB of headers.')
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return { status: 408, error: new AskError('too_slow', 'Expected the request sooner. Send it again.') }
+      return new AskError('too_slow', 'Expected the request sooner. Send it again.')
     default:
-      return { status: 400, error: new AskError('bad_http', 'Expected HTTP but could not read it.') }
+      return new AskError('bad_http', 'Expected HTTP but could not read it.')
   }
 }
 
@@ -258,7 +259,8 @@ async function before(work: Promise<void> | undefined, endsAt: number): Promise<
   clearTimeout(timer)
 }
 
-function isLocal(host: string): boolean {
+/** Whether only this machine reaches what listens there. */
+export function isLocal(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 

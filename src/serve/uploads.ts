@@ -5,6 +5,7 @@
 //
 // Here is what HTTP sees of it; bucket-uploads.ts keeps them.
 
+import { bodyLimit } from 'hono/body-limit'
 import { z } from 'zod'
 import { AskError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
@@ -37,6 +38,14 @@ export const ID = /^([0-9a-f]{8})[0-9a-f]{32}$/
 
 const wanted = z.strictObject({ size_bytes: z.number().int().positive() })
 
+/** Before offerUpload. */
+export const uploadLimit = bodyLimit({
+  maxSize: MAX_BODY_BYTES,
+  onError() {
+    throw unreadable()
+  },
+})
+
 /** What POST /v1/uploads answers. */
 export async function offerUpload(request: Request, uploads: Uploads | undefined): Promise<Response> {
   if (!uploads) throw notSetUp()
@@ -55,27 +64,16 @@ export async function readUpload(
 }
 
 async function sizeIn(request: Request): Promise<number> {
-  const unreadable = () =>
-    new AskError(
-      'bad_json',
-      `Expected {"size_bytes": ...}, the size of the picture's file from 1 to ${MAX_PICTURE_BYTES}, as JSON.`,
-    )
-  if (Number(request.headers.get('content-length')) > MAX_BODY_BYTES) throw unreadable()
-  let text = ''
-  const decoder = new TextDecoder()
-  for await (const chunk of request.body ?? []) {
-    text += decoder.decode(chunk, { stream: true })
-    if (text.length > MAX_BODY_BYTES) throw unreadable()
-  }
-  let json: unknown
-  try {
-    json = JSON.parse(text)
-  } catch {
-    throw unreadable()
-  }
-  const parsed = wanted.safeParse(json)
+  const parsed = wanted.safeParse(await request.json().catch(() => undefined))
   if (!parsed.success) throw unreadable()
   return parsed.data.size_bytes
+}
+
+function unreadable(): AskError {
+  return new AskError(
+    'bad_json',
+    `Expected {"size_bytes": ...}, the size of the picture's file from 1 to ${MAX_PICTURE_BYTES}, as JSON.`,
+  )
 }
 
 /** Throws AskError `bad_upload`. */

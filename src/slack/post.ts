@@ -6,6 +6,7 @@ import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { AskError, UpstreamError } from '../errors.ts'
+import { discard } from '../tries.ts'
 import { type Client, refusalOf, translated } from './client.ts'
 import { conversationName } from './message.ts'
 import { escaped, renderReply, section } from './render.ts'
@@ -109,7 +110,7 @@ async function respond(
       cause,
     })
   })
-  await response.body?.cancel()
+  await discard(response)
   if (response.ok) return []
   const message = `Expected Slack to take a reply but it answered ${response.status}.`
   if (response.status < 500 && response.status !== 429) throw new AskError('cannot_reply', message)

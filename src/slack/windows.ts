@@ -8,6 +8,7 @@ import type { Preferences } from '../chat/preferences.ts'
 import { personOf } from '../chat/question.ts'
 import type { Engine } from '../job/engine.ts'
 import type { ModelCard } from '../job/protocol.ts'
+import { discard } from '../tries.ts'
 import { wordsFor } from '../words/languages.ts'
 import { type Client, translated } from './client.ts'
 import { channelName, fileSchema, messageSchema, personId, pictureOf, picturesOf, teamOf } from './message.ts'
@@ -165,10 +166,7 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
     const body = JSON.stringify({ response_type: 'ephemeral', replace_original: false, text: escaped(text) })
     const headers = { 'content-type': 'application/json' }
     const signal = AbortSignal.timeout(TELL_TIMEOUT_MS)
-    await fetch(url, { method: 'POST', headers, body, signal }).then(
-      (response) => response.body?.cancel(),
-      report,
-    )
+    await fetch(url, { method: 'POST', headers, body, signal }).then(discard, report)
   }
 
   const publishHome = async (team: string, user: string) => {

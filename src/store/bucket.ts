@@ -1,8 +1,12 @@
 // `s3://bucket/prefix` -> what is done there with objects of any size: parts of them read, parts of them written,
-// addresses that take one without a key. Each call is one request; whoever calls knows what can be tried again.
+// addresses that take one without a key. Only this file talks to S3. What another try may mend it tries again, bodies that
+// break off halfway included; answers.ts makes errors of the rest.
+//
+// A write whose answer was lost is told from the write of another by WRITER, a random id in the object's metadata.
 //
 // Credentials, region and endpoint come the SDK's usual ways: AWS_REGION, AWS_ENDPOINT_URL_S3, roles and profiles.
 
+import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import {
   AbortMultipartUploadCommand,
@@ -10,32 +14,35 @@ import {
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
+  HeadBucketCommand,
   HeadObjectCommand,
+  ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
   type S3ClientConfig,
-  S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
-import { SetupError } from '../errors.ts'
-import { Passing, retryAfterMs } from '../tries.ts'
+import { SetupError, UpstreamError } from '../errors.ts'
+import { persist, type Tries } from '../tries.ts'
+import { type Purpose, statusOf, translated, unless } from './answers.ts'
 
-export type BucketOptions = S3ClientConfig
+/** For the SDK; for tests also how long is waited. */
+export interface BucketOptions extends S3ClientConfig, Pick<Tries, 'retryMs' | 'stallMs'> {}
 
 export interface Described {
   sizeBytes: number
   etag: string
-  /** Milliseconds since 1970. */
-  modifiedMs: number
   metadata: Record<string, string>
 }
 
-export interface Arriving {
-  etag: string
-  /** Where the body begins in the object. */
-  from: number
-  body: Readable
+export interface Arriving extends Described {
+  /** Throws Passing where it breaks off. */
+  body: AsyncIterable<Uint8Array>
+}
+
+export interface Whole extends Described {
+  bytes: Uint8Array
 }
 
 export interface Part {
@@ -44,22 +51,28 @@ export interface Part {
   checksum?: string
 }
 
+/** Every call throws SetupError for what the operator must mend, UpstreamError `purpose.code`, BusyError `cancelled`. */
 export interface Bucket {
   /** `s3://bucket/prefix`, for messages. */
   readonly name: string
-  head(key: string, signal?: AbortSignal): Promise<Described>
+  /** Throws SetupError when the bucket is not there or may not be used. */
+  check(): Promise<void>
+  /** Undefined: nothing is there. */
+  head(key: string): Promise<Described | undefined>
   /**
-   * Bytes `from` to before `to`; of a version with this etag alone, if one is named. The whole of an object ends in an
-   * error where it is not what S3's own checksum says.
+   * Bytes `from` to before `to`, of a version with this etag alone if one is named. This is one try: it throws Passing
+   * where another may mend it, and BucketRefusal. The whole of an object ends in Passing where it is not what S3's own
+   * checksum says.
    */
   get(key: string, range: Range, signal?: AbortSignal): Promise<Arriving>
-  /** `isNew`: only where nothing is. */
-  put(
-    key: string,
-    bytes: Uint8Array,
-    given?: { metadata?: Record<string, string>; isNew?: boolean },
-  ): Promise<void>
+  /** The whole object; undefined: nothing is there. Of one with more than `maxBytes` only the size is right. */
+  read(key: string, maxBytes?: number, signal?: AbortSignal): Promise<Whole | undefined>
+  /** The etag; undefined: the condition is not met. */
+  put(key: string, bytes: Uint8Array | string, given?: PutOptions): Promise<string | undefined>
+  /** Succeeds also where nothing is. */
   remove(key: string): Promise<void>
+  /** Keys that begin so. */
+  list(prefix: string): Promise<string[]>
   /** A large object in parts; all but the last have at least 5 MiB. */
   beginParts(key: string, metadata: Record<string, string>): Promise<string>
   putPart(key: string, upload: string, number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<Part>
@@ -75,49 +88,77 @@ interface Range {
   etag?: string
 }
 
-/** What became of a request, as far as it changes what to do next. */
-export type Trouble = 'missing' | 'changed' | 'range' | 'refused' | 'no_bucket'
-
-/** S3 said no, and will say so again. */
-export class BucketRefusal extends Error {
-  readonly trouble: Trouble
-
-  constructor(trouble: Trouble, message: string, cause: unknown) {
-    super(message, { cause })
-    this.trouble = trouble
-  }
+export interface PutOptions {
+  metadata?: Record<string, string>
+  type?: string
+  /** Only where nothing is. */
+  isNew?: boolean
+  /** Only in place of this version. */
+  etag?: string
+  signal?: AbortSignal
 }
 
 const CONNECT_MS = 5_000
-const SILENT_MS = 60_000
+const SILENT_MS = 10_000
+const RETRY_MS = 100
+/** Metadata key of the random id that each write carries. */
+const WRITER = 'writer'
 
-/**
- * Every call throws BucketRefusal, or Passing where another try may mend it. `maxAttempts`: how often the SDK itself
- * tries; a body that breaks halfway it leaves to us. Throws SetupError `bad_place`.
- */
-export function openBucket(place: string, setting: string, options: BucketOptions = {}): Bucket {
-  const { bucket: Bucket, prefix } = placeOf(place, setting)
+/** Throws SetupError `bad_place`. */
+export function openBucket(place: string, given: Purpose, options: BucketOptions = {}): Bucket {
+  const { bucket: Bucket, prefix } = placeOf(place, given.setting)
+  const name = place.replace(/\/+$/, '')
+  const { retryMs, stallMs, ...config } = options
+  const purpose = { ...given, retryMs: retryMs ?? given.retryMs ?? RETRY_MS }
   const client = new S3Client({
-    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: SILENT_MS },
+    requestHandler: {
+      connectionTimeout: CONNECT_MS,
+      socketTimeout: stallMs ?? purpose.stallMs ?? SILENT_MS,
+    },
     // Of a part of an object S3 has no checksum.
     responseChecksumValidation: 'WHEN_REQUIRED',
-    ...options,
+    // The checksum of no bytes would be signed into an address, and no body fits it. Our own writes name one.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    ...config,
+    // `tried` tries again, and must know that it did.
+    maxAttempts: 1,
   })
-  // A checksum of nothing would be signed into the address otherwise, and no body fits it.
-  const signer = new S3Client({ ...options, requestChecksumCalculation: 'WHEN_REQUIRED' })
+  const ChecksumAlgorithm = 'CRC32' as const
   const at = (key: string) => ({ Bucket, Key: `${prefix}${key}` })
-  return {
-    name: place.replace(/\/+$/, ''),
-    async head(key, abortSignal) {
-      const found = await client.send(new HeadObjectCommand(at(key)), { abortSignal }).catch(rethrow)
-      return {
-        sizeBytes: found.ContentLength!,
-        etag: found.ETag!,
-        modifiedMs: found.LastModified?.getTime() ?? 0,
-        metadata: found.Metadata ?? {},
-      }
+  const fail = (error: unknown) => {
+    throw translated(error, name, purpose)
+  }
+  const tried = <T>(
+    key: string,
+    work: (sent: { abortSignal?: AbortSignal }) => Promise<T>,
+    signal: AbortSignal | undefined = purpose.signal,
+  ): Promise<T> =>
+    persist({ ...purpose, endpoint: name, signal }, `an answer about ${key}`, () =>
+      work({ abortSignal: signal }).catch(fail),
+    )
+  const headBucket = (sent: { abortSignal?: AbortSignal }) =>
+    client.send(new HeadBucketCommand({ Bucket }), sent)
+
+  const bucket: Bucket = {
+    name,
+    async check() {
+      await tried('the bucket', headBucket)
     },
-    async get(key, { from = 0, to, etag }, abortSignal) {
+    head: (key) =>
+      tried(key, async (sent) => {
+        try {
+          const found = await client.send(new HeadObjectCommand(at(key)), sent)
+          return { sizeBytes: found.ContentLength!, etag: found.ETag!, metadata: found.Metadata ?? {} }
+        } catch (error) {
+          if (statusOf(error) !== 404) throw error
+          // An answer to HEAD has no body: it does not say whether the object is missing or the bucket.
+          await headBucket(sent).catch((other: unknown) => {
+            if (statusOf(other) !== 403) throw other
+          })
+          return undefined
+        }
+      }),
+    async get(key, { from = 0, to, etag }, abortSignal = purpose.signal) {
       const Range =
         from > 0 || to !== undefined ? `bytes=${from}-${to === undefined ? '' : to - 1}` : undefined
       const command = new GetObjectCommand({
@@ -126,28 +167,85 @@ export function openBucket(place: string, setting: string, options: BucketOption
         IfMatch: etag,
         ChecksumMode: Range === undefined ? 'ENABLED' : undefined,
       })
-      const got = await client.send(command, { abortSignal }).catch(rethrow)
-      // Told by Content-Range; a server that knows no ranges sends all.
-      const begins = /^bytes (\d+)-/.exec(got.ContentRange ?? '')?.[1]
-      return { etag: got.ETag!, from: begins === undefined ? 0 : Number(begins), body: got.Body as Readable }
+      const got = await client.send(command, { abortSignal }).catch(fail)
+      const body = got.Body as Readable
+      body.on('error', () => {}) // the iterator throws it
+      // A server that does not know ranges sends all.
+      if (Number(/^bytes (\d+)-/.exec(got.ContentRange ?? '')?.[1] ?? 0) !== from) {
+        body.destroy()
+        throw new UpstreamError(
+          'bad_answer',
+          `Expected a part of ${key} from ${name} but other bytes came. The service does not know ranges (AWS_ENDPOINT_URL_S3).`,
+        )
+      }
+      const described = {
+        sizeBytes: got.ContentLength ?? 0,
+        etag: got.ETag!,
+        metadata: got.Metadata ?? {},
+      }
+      return { ...described, body: chunksOf(body, fail) }
     },
-    async put(key, bytes, { metadata, isNew } = {}) {
-      const condition = isNew ? { IfNoneMatch: '*' } : {}
-      const command = new PutObjectCommand({ ...at(key), Body: bytes, Metadata: metadata, ...condition })
-      await client.send(command).catch(rethrow)
+    read: (key, maxBytes = Number.POSITIVE_INFINITY, signal) =>
+      tried(
+        key,
+        async ({ abortSignal }) => {
+          const { body, ...described } = await bucket.get(key, {}, abortSignal)
+          const chunks: Uint8Array[] = []
+          let read = 0
+          for await (const chunk of body) {
+            read += chunk.length
+            if (Math.max(read, described.sizeBytes) > maxBytes) break
+            chunks.push(chunk)
+          }
+          const sizeBytes = Math.max(read, described.sizeBytes)
+          return { ...described, sizeBytes, bytes: new Uint8Array(Buffer.concat(chunks)) }
+        },
+        signal,
+      ).catch(unless('missing')),
+    async put(key, Body, { metadata, type, isNew, etag, signal } = {}) {
+      const writer = randomUUID()
+      const command = new PutObjectCommand({
+        ...at(key),
+        Body,
+        ChecksumAlgorithm,
+        ContentType: type,
+        Metadata: { ...metadata, [WRITER]: writer },
+        IfNoneMatch: isNew ? '*' : undefined,
+        IfMatch: etag,
+      })
+      let tries = 0
+      const send = (sent: { abortSignal?: AbortSignal }) => {
+        tries++
+        return client.send(command, sent)
+      }
+      const orUndefined = isNew || etag !== undefined ? unless('changed', 'missing') : unless()
+      const done = await tried(key, send, signal).catch(orUndefined)
+      if (done || tries === 1) return done?.ETag
+      // An earlier try may have been done, and its answer lost.
+      const there = await bucket.head(key)
+      return there?.metadata[WRITER] === writer ? there.etag : undefined
     },
     async remove(key) {
-      await client.send(new DeleteObjectCommand(at(key))).catch(rethrow)
+      await tried(key, (sent) => client.send(new DeleteObjectCommand(at(key)), sent)).catch(unless('missing'))
+    },
+    async list(below) {
+      const keys: string[] = []
+      let ContinuationToken: string | undefined
+      do {
+        const request = { Bucket, Prefix: `${prefix}${below}`, ContinuationToken }
+        const page = await tried(below, (sent) => client.send(new ListObjectsV2Command(request), sent))
+        keys.push(...(page.Contents ?? []).map(({ Key }) => Key!.slice(prefix.length)))
+        ContinuationToken = page.NextContinuationToken
+      } while (ContinuationToken !== undefined)
+      return keys
     },
     async beginParts(key, Metadata) {
-      const command = new CreateMultipartUploadCommand({ ...at(key), Metadata, ChecksumAlgorithm: 'CRC32' })
-      return (await client.send(command).catch(rethrow)).UploadId!
+      const command = new CreateMultipartUploadCommand({ ...at(key), Metadata, ChecksumAlgorithm })
+      return (await tried(key, (sent) => client.send(command, sent))).UploadId!
     },
-    async putPart(key, UploadId, PartNumber, Body, abortSignal) {
-      const part = { ...at(key), UploadId, PartNumber, Body, ChecksumAlgorithm: 'CRC32' as const }
-      const { ETag, ChecksumCRC32 } = await client
-        .send(new UploadPartCommand(part), { abortSignal })
-        .catch(rethrow)
+    async putPart(key, UploadId, PartNumber, Body, signal) {
+      const command = new UploadPartCommand({ ...at(key), UploadId, PartNumber, Body, ChecksumAlgorithm })
+      const { ETag, ChecksumCRC32 } = await tried(key, (sent) => client.send(command, sent), signal)
       return { number: PartNumber, etag: ETag!, checksum: ChecksumCRC32 }
     },
     async completeParts(key, UploadId, parts) {
@@ -156,29 +254,28 @@ export function openBucket(place: string, setting: string, options: BucketOption
         ETag: etag,
         ChecksumCRC32: checksum,
       }))
-      const command = { ...at(key), UploadId, MultipartUpload: { Parts } }
-      await client.send(new CompleteMultipartUploadCommand(command)).catch(rethrow)
+      const command = new CompleteMultipartUploadCommand({ ...at(key), UploadId, MultipartUpload: { Parts } })
+      await tried(key, (sent) => client.send(command, sent))
     },
     async abortParts(key, UploadId) {
-      await client.send(new AbortMultipartUploadCommand({ ...at(key), UploadId })).catch(rethrow)
+      const command = new AbortMultipartUploadCommand({ ...at(key), UploadId })
+      // Also after everything else was cancelled.
+      await tried(key, () => client.send(command), new AbortController().signal)
     },
     addressFor: (key, ContentLength, expiresIn) =>
-      getSignedUrl(signer, new PutObjectCommand({ ...at(key), ContentLength }), { expiresIn }).catch(rethrow),
+      tried(key, () =>
+        getSignedUrl(client, new PutObjectCommand({ ...at(key), ContentLength }), { expiresIn }),
+      ),
   }
+  return bucket
 }
 
-/** What the operator must look at when S3 will not have it: `setting` names the place. */
-export function setupError(error: BucketRefusal, bucket: Bucket, setting: string, doing: string): SetupError {
-  const [code, todo] =
-    error.trouble === 'no_bucket'
-      ? ['no_bucket', `Check the bucket's name in ${setting}, and AWS_REGION.`]
-      : [
-          'bucket_refused',
-          `Check the credentials, AWS_REGION, the bucket's name, and that the role may ${doing}.`,
-        ]
-  return new SetupError(code, `Expected to use ${bucket.name} but: ${error.message}. ${todo}`, {
-    cause: error.cause,
-  })
+async function* chunksOf(body: Readable, fail: (error: unknown) => never): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body as AsyncIterable<Uint8Array>
+  } catch (error) {
+    fail(error)
+  }
 }
 
 function placeOf(place: string, setting: string): { bucket: string; prefix: string } {
@@ -191,39 +288,4 @@ function placeOf(place: string, setting: string): { bucket: string; prefix: stri
   }
   const prefix = path.replace(/\/+$/, '')
   return { bucket, prefix: prefix === '' ? '' : `${prefix}/` }
-}
-
-function rethrow(error: unknown): never {
-  if (!(error instanceof Error)) throw error
-  const word = `${error.name} ${error.message}`.trim()
-  if (!(error instanceof S3ServiceException)) {
-    // No credentials, no region: thrown before anything is sent.
-    if (error.name === 'CredentialsProviderError' || error.message.includes('Region is missing'))
-      throw new BucketRefusal('refused', word, error)
-    throw new Passing(word, { cause: error, reason: 'reset' })
-  }
-  const status = error.$metadata.httpStatusCode ?? 0
-  if (status === 429 || status === 408 || status === 409 || status >= 500 || status === 200) {
-    const headers: Record<string, string> = error.$response?.headers ?? {}
-    throw new Passing(`it answered ${status}`, {
-      waitMs: retryAfterMs(headers['retry-after']),
-      cause: error,
-      reason: status === 503 || status === 429 ? 'slow_down' : 'server_error',
-    })
-  }
-  throw new BucketRefusal(troubleOf(status, error.name), `S3 answered ${status} ${error.name}`, error)
-}
-
-function troubleOf(status: number, name: string): Trouble {
-  if (name === 'NoSuchBucket') return 'no_bucket'
-  switch (status) {
-    case 404:
-      return 'missing'
-    case 412:
-      return 'changed'
-    case 416:
-      return 'range'
-    default:
-      return 'refused'
-  }
 }

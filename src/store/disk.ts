@@ -72,7 +72,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
         const info = await stat(path).catch(() => undefined)
         if (info && info.mtimeMs <= now()) await rm(path, { force: true })
         try {
-          return await write(path, bytes, ttlMs, (partial) => link(partial, path))
+          return await write(path, bytes, ttlMs, (partial) => linkOnce(partial, path))
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined
           throw error
@@ -81,7 +81,12 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
     replace: (key, bytes, ttlMs, version) =>
       inTurn([key], async () => {
         if (version !== undefined && (await read(key))?.version !== version) return undefined
-        return await write(pathOf(key), bytes, ttlMs, (partial) => rename(partial, pathOf(key)))
+        return await write(pathOf(key), bytes, ttlMs, (partial) =>
+          rename(partial, pathOf(key)).catch(async (error: unknown) => {
+            // On a network's file system: the answer was lost, and the second try found nothing to rename.
+            if (!isMissing(error) || (await read(key))?.version !== versionOf(bytes)) throw error
+          }),
+        )
       }),
     remove: (key) => inTurn([key], () => rm(pathOf(key), { force: true })),
     async list(prefix) {
@@ -109,6 +114,16 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
       }
     },
   }
+}
+
+/**
+ * On a network's file system the answer may be lost, and the second try finds the name taken by the first: the file
+ * then has both names (open(2), O_EXCL).
+ */
+async function linkOnce(partial: string, path: string): Promise<void> {
+  await link(partial, path).catch(async (error: unknown) => {
+    if ((await stat(partial)).nlink < 2) throw error
+  })
 }
 
 function versionOf(bytes: Uint8Array): string {

@@ -4,6 +4,8 @@
 // value is no longer the one that was read. These are S3's conditional writes (PutObject with If-None-Match: * and
 // If-Match), so that disk and bucket behave alike.
 
+import { UpstreamError } from '../errors.ts'
+
 export interface Stored {
   bytes: Uint8Array
   /** Names this very value. */
@@ -41,6 +43,48 @@ export async function readJsonOf<T>(
   const stored = await store.read(key)
   if (!stored) return undefined
   return { value: parse(JSON.parse(new TextDecoder().decode(stored.bytes))), version: stored.version }
+}
+
+/** In milliseconds; tests give another. */
+export interface Time {
+  now: () => number
+  sleep: (ms: number) => Promise<unknown>
+}
+
+const CHANGE_MS = 30_000
+const WAIT_MS = { first: 10, most: 1_000 }
+
+/**
+ * Writes what `next` makes of a JSON value, again until no other write came between reading and writing. `next` may run
+ * several times, also on what it made itself; undefined writes nothing. Each conflict means that another write succeeded,
+ * so waits grow and differ: after 30 s it throws UpstreamError `state_contended`.
+ */
+export async function changeJson<T>(
+  store: Store,
+  key: string,
+  parse: (value: unknown) => T,
+  ttlMs: number,
+  next: (before: T | undefined) => T | undefined,
+  time: Time,
+): Promise<void> {
+  const endsAt = time.now() + CHANGE_MS
+  for (let waitMs = WAIT_MS.first; ; waitMs = Math.min(WAIT_MS.most, 2 * waitMs)) {
+    const found = await readJsonOf(store, key, parse)
+    const wanted = next(found?.value)
+    if (wanted === undefined) return
+    const bytes = jsonBytes(wanted)
+    const done = found
+      ? await store.replace(key, bytes, ttlMs, found.version)
+      : await store.create(key, bytes, ttlMs)
+    if (done !== undefined) return
+    if (time.now() >= endsAt) {
+      throw new UpstreamError(
+        'state_contended',
+        `Expected to change ${key} but others changed it without a pause for ${CHANGE_MS / 1000} s. Try again.`,
+      )
+    }
+    await time.sleep(waitMs * Math.random())
+  }
 }
 
 export function jsonBytes(value: unknown): Uint8Array {

@@ -1,9 +1,23 @@
 // text <-> ids, as the checkpoint's tokenizer files say. The home of @huggingface/tokenizers.
+//
+// The library does the vocabulary's part. Added tokens are cut out before (added.ts), because it knows no `single_word`
+// and matches special ones; ids are read by GPT-2's table of bytes, because it loses what that table has not.
 
 import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { z } from 'zod'
 import { readJson, readText, reasonOf } from '../checkpoint/files.ts'
 import { ArtifactError } from '../errors.ts'
+import {
+  type AddedToken,
+  addedTokens,
+  cutter,
+  id,
+  isGpt2,
+  type Settings,
+  settingsSchema,
+  textOfName,
+  writtenWithId,
+} from './added.ts'
 
 /** What is copied from a checkpoint into an artifact. */
 export const TOKENIZER_FILES = [
@@ -16,9 +30,9 @@ export const TOKENIZER_FILES = [
 ]
 
 export interface Tokenizer {
-  /** A prompt's ids, with what the tokenizer puts before each text. Typed added tokens stay plain text. */
+  /** A prompt's ids, with what the tokenizer puts before each text. Typed special tokens stay plain text. */
   encode(text: string): number[]
-  /** As `encode`, but added tokens in the text are what they say: only for texts that no user typed. */
+  /** As `encode`, but special tokens in the text are what they say: only for texts that no user typed. */
   encodeTrusted(text: string): number[]
   /** The text of generated ids, special tokens left out. */
   decode(ids: readonly number[]): string
@@ -28,16 +42,13 @@ export interface Tokenizer {
   vocabularySize: number
 }
 
-/** Far above any vocabulary; the library makes a list as long as the largest id. */
-const MAX_ID = 10_000_000
-
-const id = z.number().int().nonnegative().max(MAX_ID)
-const json = z.record(z.string(), z.unknown())
-const addedToken = z.looseObject({ id, content: z.string().min(1) })
+const byteLevelSchema = z.looseObject({ type: z.literal('ByteLevel') })
 /** What is relied on here; the rest is the library's to judge. */
 const definitionSchema = z.looseObject({
   model: z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), id) }),
-  added_tokens: z.array(addedToken),
+  pre_tokenizer: z.unknown(),
+  decoder: byteLevelSchema,
+  added_tokens: z.array(writtenWithId),
 })
 type Definition = z.infer<typeof definitionSchema>
 
@@ -45,10 +56,25 @@ type Definition = z.infer<typeof definitionSchema>
 export async function openTokenizer(folder: string): Promise<Tokenizer> {
   const config = await readJson(folder, 'tokenizer_config.json')
   const file = await readJson(folder, 'tokenizer.json')
+  const map = await readJson(folder, 'special_tokens_map.json')
+  const legacy = await readJson(folder, 'added_tokens.json')
   try {
-    const settings = json.parse(config ?? {})
-    const definition = file === undefined ? await fromVocabulary(folder, settings) : file
-    return fromDefinition(definitionSchema.parse(definition), settings)
+    const own = settingsSchema.parse(config ?? {})
+    own.extra_special_tokens ??= own.additional_special_tokens
+    // The older files count only where the newer list is missing.
+    const settings = own.added_tokens_decoder ? own : { ...own, ...settingsSchema.parse(map ?? {}) }
+    const definition = definitionSchema.parse(
+      file === undefined ? await fromVocabulary(folder, settings) : file,
+    )
+    // The class GPT2Tokenizer has its own setting for the space in front. Of a folder it also drops tokenizer.json's
+    // normalizer, which it keeps for Salesforce/blip2-opt-*; here every file's normalizer counts.
+    const before = byteLevelSchema.safeParse(definition.pre_tokenizer).data
+    if (before && isGpt2(settings)) {
+      definition.pre_tokenizer = { ...before, add_prefix_space: settings.add_prefix_space === true }
+    }
+    const vocabulary = new Map(Object.entries(definition.model.vocab))
+    const added = addedTokens(settings, vocabulary, definition.added_tokens, legacy)
+    return fromDefinition(definition, vocabulary, added)
   } catch (cause) {
     if (cause instanceof ArtifactError) throw cause
     throw new ArtifactError(
@@ -60,46 +86,80 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
   }
 }
 
-function fromDefinition(definition: Definition, config: z.infer<typeof json>): Tokenizer {
-  // Without its added tokens a tokenizer takes a typed "</s>" for four characters, not for the end of the text.
-  const literal = new Library({ ...definition, added_tokens: [] }, config)
-  let whole: Library | undefined
-  const added = new Set(definition.added_tokens.map((token) => token.id))
-  const isToken = (one: number) => added.has(one) || literal.id_to_token(one) !== undefined
+function fromDefinition(
+  definition: Definition,
+  vocabulary: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+): Tokenizer {
+  const idOf = new Map([...vocabulary, ...added.map(({ content, id }) => [content, id] as const)])
+  // The mark in front of each text may be an added token, so the library knows them as pieces that no merge makes.
+  const vocab = Object.fromEntries(idOf)
+  const library = new Library({ ...definition, added_tokens: [], model: { ...definition.model, vocab } }, {})
   // transformers marks the texts' beginning by the post-processor; of an empty text that mark is all there is.
-  const before = z.array(id).parse(literal.encode('').ids)
-  const special = new Set(
-    definition.added_tokens.filter((token) => token['special'] === true).map((token) => token.id),
+  const before = z.array(id).parse(library.encode('').ids)
+  // Tokens are looked for before and behind the normalizer, which is therefore not the library's to call.
+  const { normalizer } = library
+  library.normalizer = null
+  const normalize = (text: string): string => normalizer?.normalize(text) ?? text
+
+  const textOf = ({ content, normalized }: AddedToken) => (normalized ? normalize(content) : content)
+  const textOfId = new Map([...vocabulary].map(([content, one]) => [one, content]))
+  for (const token of added) textOfId.set(token.id, textOf(token))
+  const special = new Set(added.filter((token) => token.special).map((token) => token.id))
+  const cutRaw = cutter(
+    added.filter(({ normalized }) => !normalized),
+    textOf,
   )
+  const cutNormalized = cutter(
+    added.filter(({ normalized }) => normalized),
+    textOf,
+  )
+  const idsOf = (text: string, isText: (token: AddedToken) => boolean): (number | undefined)[] =>
+    cutRaw(text, isText)
+      .flatMap((piece) => (typeof piece === 'string' ? cutNormalized(normalize(piece), isText) : [piece]))
+      .flatMap((piece) =>
+        typeof piece === 'string' ? library.encode(piece, { add_special_tokens: false }).ids : [piece.id],
+      )
   // Whatever merges a checkpoint brings, no typed text becomes a special id; of an unknown character there is no id.
-  const isPlain = (one: number | undefined) => one !== undefined && !special.has(one)
+  const isKnown = (one: number | undefined): one is number => one !== undefined
+  const isPlain = (one: number | undefined): one is number => one !== undefined && !special.has(one)
   return {
-    encode: (text) =>
-      text === ''
-        ? [...before]
-        : [...before, ...literal.encode(text, { add_special_tokens: false }).ids.filter(isPlain)],
-    encodeTrusted: (text) => {
-      whole ??= new Library(definition, config)
-      return text === '' ? [...before] : [...before, ...whole.encode(text, { add_special_tokens: false }).ids]
-    },
-    decode: (ids) => {
-      const said = ids.filter((one) => !special.has(one) && literal.id_to_token(one) !== undefined)
-      // The library refuses to decode nothing.
-      return said.length === 0
-        ? ''
-        : literal.decode(said, { skip_special_tokens: true, clean_up_tokenization_spaces: false })
-    },
-    isToken,
+    encode: (text) => [...before, ...idsOf(text, (token) => token.special).filter(isPlain)],
+    encodeTrusted: (text) => [...before, ...idsOf(text, () => false).filter(isKnown)],
+    decode: (ids) =>
+      UTF8.decode(
+        Buffer.concat(ids.filter((one) => !special.has(one)).map((one) => bytesOf(textOfId.get(one) ?? ''))),
+      ),
+    isToken: (one) => textOfId.has(one),
     vocabularySize:
-      1 + [...Object.values(definition.model.vocab), ...before].reduce((a, b) => Math.max(a, b), 0),
+      1 +
+      [
+        ...vocabulary.values(),
+        ...before,
+        ...added.filter((token) => !token.special).map((token) => token.id),
+      ].reduce((a, b) => Math.max(a, b), 0),
   }
+}
+
+const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true })
+/** Byte-level BPE writes every byte as a printable character (bytes_to_unicode of GPT-2's encoder.py). */
+const BYTE_OF = new Map<string, number>()
+for (let byte = 0, other = 256; byte < 256; byte++) {
+  const isPrintable = (byte > 32 && byte < 127) || (byte > 160 && byte !== 173)
+  BYTE_OF.set(String.fromCharCode(isPrintable ? byte : other++), byte)
+}
+
+/** A token with any other character stands for itself (decoders/byte_level.rs of the tokenizers library). */
+function bytesOf(token: string): Uint8Array {
+  const bytes = [...token].map((character) => BYTE_OF.get(character))
+  return bytes.includes(undefined) ? Buffer.from(token) : Uint8Array.from(bytes as number[])
 }
 
 /**
  * The older pair of files -> what tokenizer.json would say: byte-level BPE, and the beginning-of-text token in front
  * where tokenizer_config.json has `add_bos_token` (GPT2Converter in transformers' convert_slow_tokenizer.py).
  */
-async function fromVocabulary(folder: string, config: z.infer<typeof json>): Promise<unknown> {
+async function fromVocabulary(folder: string, settings: Settings): Promise<unknown> {
   const vocabFile = await readJson(folder, 'vocab.json')
   const mergesFile = await readText(folder, 'merges.txt')
   if (vocabFile === undefined || mergesFile === undefined) {
@@ -108,59 +168,27 @@ async function fromVocabulary(folder: string, config: z.infer<typeof json>): Pro
       `Expected tokenizer.json, or vocab.json and merges.txt, in ${folder} but they are missing. Fetch the checkpoint again.`,
     )
   }
-  const vocab = z.record(z.string(), id).parse(vocabFile)
-  const merges = mergesFile.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version'))
-  const contentOf = (token: unknown): string | undefined =>
-    typeof token === 'string' ? token : z.object({ content: z.string() }).safeParse(token).data?.content
-  const named = ['bos_token', 'eos_token', 'unk_token', 'pad_token'].map((name) => contentOf(config[name]))
-  const added = z.record(z.string(), id).parse((await readJson(folder, 'added_tokens.json')) ?? {})
-  const ids = new Map<string, number>()
-  for (const content of named)
-    if (content !== undefined && vocab[content] !== undefined) ids.set(content, vocab[content])
-  for (const [content, one] of Object.entries(added)) ids.set(content, one)
-  const bos = contentOf(config['bos_token']) ?? '</s>'
-  const byteLevel = {
-    type: 'ByteLevel',
-    add_prefix_space: config['add_prefix_space'] === true,
-    trim_offsets: false,
-    use_regex: true,
-  }
+  const bos = textOfName(settings['bos_token']) ?? '</s>'
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: true }
   return {
     version: '1.0',
-    added_tokens: [...ids].map(([content, one]) =>
-      addedToken.parse({
-        id: one,
-        content,
-        special: true,
-        normalized: false,
-        lstrip: false,
-        rstrip: false,
-        single_word: false,
-      }),
-    ),
+    added_tokens: [],
     normalizer: null,
     pre_tokenizer: byteLevel,
     post_processor:
-      config['add_bos_token'] === true
+      settings.add_bos_token === true
         ? {
             type: 'TemplateProcessing',
             single: [{ SpecialToken: { id: bos, type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
             pair: [],
-            special_tokens: { [bos]: { id: bos, ids: [vocab[bos]], tokens: [bos] } },
           }
         : byteLevel,
     decoder: byteLevel,
     model: {
       type: 'BPE',
-      vocab,
-      merges,
-      dropout: null,
+      vocab: vocabFile,
+      merges: mergesFile.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version')),
       unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
     },
   }
 }

@@ -175,7 +175,11 @@ test('answer names what failed, which then comes again within a minute, not afte
   expect(Records).toHaveLength(1)
   // Another process has the question: nobody knows yet whether it will be answered.
   const { question } = JSON.parse(Records[0]!.body)
-  const jobs = openJobs(await openDiskStore(state), { claimMs: 30_000, keepMs: 3_600_000 })
+  const jobs = openJobs(await openDiskStore(state), {
+    claimMs: 30_000,
+    keepMs: 3_600_000,
+    time: { now: Date.now, sleep: async () => {} },
+  })
   expect(await jobs.take(question)).toBeDefined()
 
   expect(await answer.invoke({ Records })).toEqual({

@@ -68,14 +68,20 @@ test('captions a picture that came in an event of the HTTP API, with the model i
   expect(text).toContain('sunflower')
 })
 
-test('answers a question about it', async () => {
-  const body = JSON.stringify({
-    image: (await picture()).toString('base64'),
-    question: 'What colour is the background?',
-  })
-  const headers = { authorization, 'content-type': 'application/json' }
-  const answer = await call(http, 'POST', '/v1/answer', { body, headers })
-  expect(JSON.parse(answer.body).text).toContain('yellow')
+test('answers a question about it, from JSON and from a form', async () => {
+  const image = await picture()
+  const question = 'What colour is the background?'
+  const form = new FormData()
+  form.append('image', new Blob([image as BlobPart]))
+  form.append('question', question)
+  for (const body of [JSON.stringify({ image: image.toString('base64'), question }), form]) {
+    const sent = new Request('http://localhost', { method: 'POST', body })
+    const type = typeof body === 'string' ? 'application/json' : sent.headers.get('content-type')!
+    const headers = { authorization, 'content-type': type }
+    const event = { body: new Uint8Array(await sent.arrayBuffer()), headers }
+    const answer = await call(http, 'POST', '/v1/answer', event)
+    expect(JSON.parse(answer.body).text).toContain('yellow')
+  }
 })
 
 test('is alive and ready for whoever asks, and answers nobody without the token', async () => {

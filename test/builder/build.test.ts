@@ -9,7 +9,16 @@ import { openArtifact, verifyFiles } from '../../src/artifact/open.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { ArtifactError, isKnown, SetupError } from '../../src/errors.ts'
 import { PRECISIONS } from '../../src/quantize/recipes.ts'
-import { configWith, makeCheckpoint, PLAIN, randomTensors, safetensors } from '../make-checkpoint.ts'
+import { unrealIds } from '../../src/run/model.ts'
+import { openTokenizer } from '../../src/tokens/tokenizer.ts'
+import {
+  configWith,
+  makeCheckpoint,
+  PLAIN,
+  type RawTensor,
+  randomTensors,
+  safetensors,
+} from '../make-checkpoint.ts'
 
 const config = await configWith({})
 const tensors = randomTensors(config)
@@ -29,6 +38,16 @@ afterEach(async () => {
 
 const build = (to = out) => buildArtifact(checkpoint, to, { precision: 'int8' })
 const put = (file: string, content: string | Uint8Array) => writeFile(join(checkpoint, file), content)
+
+/** Ordinary ones behind `<image>`, which is 296; the table has 320 rows. */
+async function addTokens(count: number): Promise<void> {
+  const path = 'tokenizer_config.json'
+  const settings = JSON.parse(await readFile(join(checkpoint, path), 'utf8'))
+  for (let i = 1; i <= count; i++) {
+    settings.added_tokens_decoder[296 + i] = { content: `<loc_${i}>`, special: false }
+  }
+  await put(path, JSON.stringify(settings))
+}
 
 async function errorOf(building: Promise<unknown>): Promise<ArtifactError | SetupError> {
   const error = await building.then(
@@ -106,6 +125,13 @@ describe('an artifact', () => {
     )
   })
 
+  test('an ordinary added token may be generated, padding and the placeholder may not', async () => {
+    await addTokens(1)
+    const manifest = await build()
+    const unreal = unrealIds(manifest, await openTokenizer(out))
+    expect(unreal).toEqual(Array.from({ length: 320 }, (_, id) => id).filter((id) => id >= 296 && id !== 297))
+  })
+
   test('two builds of one artifact at the same time both end well', async () => {
     await Promise.all([build(), build(), build()])
     await verifyFiles(out, await openArtifact(out))
@@ -128,6 +154,50 @@ describe('a head under a name of its own', () => {
     const other = Uint8Array.from(table.bytes)
     other[other.length - 3]! ^= 1
     expect(await built(other)).toBeGreaterThanOrEqual(once + table.bytes.length)
+  })
+})
+
+describe('weights', () => {
+  const contents = async () => {
+    const { files } = await buildArtifact(checkpoint, out, { precision: 'fp32', trial: false })
+    return files.map(({ sha256 }) => sha256)
+  }
+  const doubled = (list: RawTensor[]) =>
+    list.map((tensor) => {
+      const bytes = new Uint8Array(Float64Array.from(new Float32Array(tensor.bytes.slice().buffer)).buffer)
+      return { ...tensor, dtype: 'F64', bytes }
+    })
+
+  test('in float64 make the artifact that the same in float32 make', async () => {
+    const before = await contents()
+    await put('model.safetensors', safetensors(doubled(tensors)))
+    expect(await contents()).toEqual(before)
+  })
+
+  test('in model.safetensors are taken, and not those of old shards and their index', async () => {
+    const before = await contents()
+    const name = 'model-00001-of-00001.safetensors'
+    await put(name, safetensors(randomTensors(config, 2)))
+    const weight_map = Object.fromEntries(tensors.map((tensor) => [tensor.name, name]))
+    await put('model.safetensors.index.json', JSON.stringify({ metadata: {}, weight_map }))
+    expect(await contents()).toEqual(before)
+  })
+
+  test('may have positions beside them, and are named where they are integers or 8-bit floats', async () => {
+    const positions = {
+      name: 'qformer.embeddings.position_ids',
+      dtype: 'I64',
+      shape: [1],
+      bytes: new Uint8Array(8),
+    }
+    await put('model.safetensors', safetensors([...tensors, positions]))
+    await contents()
+    for (const dtype of ['F8_E4M3', 'I8']) {
+      const [first, ...rest] = tensors
+      const bytes = first!.bytes.subarray(0, first!.bytes.length / 4)
+      await put('model.safetensors', safetensors([{ ...first!, dtype, bytes }, ...rest]))
+      expect((await errorOf(build())).message).toContain(`${first!.name} is ${dtype}, expected F64, F32, F16`)
+    }
   })
 })
 
@@ -158,6 +228,7 @@ describe('a checkpoint is rejected, and nothing is left, with', () => {
         ),
       'bad_tokenizer',
     ],
+    ['more added tokens than the vocabulary has rows', () => addTokens(24), 'bad_tokenizer'],
     [
       'weights cut off',
       () => put('model.safetensors', safetensors(tensors).subarray(0, 100_000)),
@@ -191,6 +262,8 @@ describe('a checkpoint is rejected, and nothing is left, with', () => {
     await put('processor_config.json', '[]')
     expect((await errorOf(build())).code).toBe('no_preprocessor')
     await put('processor_config.json', `{"image_processor": ${rule}}`)
+    expect((await build()).preprocessor).toEqual(JSON.parse(rule))
+    await put('preprocessor_config.json', '{"size": 14}')
     expect((await build()).preprocessor).toEqual(JSON.parse(rule))
   })
 })

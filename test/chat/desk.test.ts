@@ -200,6 +200,24 @@ describe('deleting', () => {
     expect(posted).toHaveLength(4)
   })
 
+  test('that cannot be done is not passed over: it is to come again, and then is done', async () => {
+    await ask(question('a'), followUp('b', 'a'))
+    let isBusy = true
+    const contended: Store = {
+      ...store,
+      replace: async (key, ...given) =>
+        isBusy && key.startsWith('conversations/') ? undefined : await store.replace(key, ...given),
+    }
+    const sleep = async (ms: number) => {
+      clock.now += ms
+    }
+    const other = open({ store: contended, sleep })
+    await expect(other.withdraw('b')).rejects.toMatchObject({ code: 'state_contended' })
+    isBusy = false
+    await other.withdraw('b')
+    expect(removed).toEqual(['b'])
+  })
+
   test('before the answer is there leaves none', async () => {
     engine.hold()
     await desk.accept(question('a'))

@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { download } from '../../src/chat/download.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import { PNG } from '../serve/double.ts'
@@ -81,6 +81,17 @@ describe('says why not', () => {
     [429, 'picture_unreachable'],
   ])('for %i', async (status, code) => {
     answer = (_, response) => response.writeHead(status).end()
+    await expect(fetchPicture()).rejects.toMatchObject({ code })
+  })
+
+  test.each([
+    [404, 'picture_gone'],
+    [302, 'picture_forbidden'],
+  ])('for %i with a body that broke off', async (status, code) => {
+    const broken = () => new ReadableStream({ start: (stream) => stream.error(new Error('ECONNRESET')) })
+    const headers = { location: 'https://elsewhere.example/' }
+    vi.stubGlobal('fetch', async () => new Response(broken(), { status, headers }))
+    onTestFinished(() => void vi.unstubAllGlobals())
     await expect(fetchPicture()).rejects.toMatchObject({ code })
   })
 

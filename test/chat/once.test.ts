@@ -75,7 +75,7 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
     }
     const failed = () => {
       faults++
-      return new UpstreamError('platform_failed', 'Expected it to work but it did not.')
+      return new UpstreamError('slack_failed', 'Expected it to work but it did not.')
     }
     const platform: Platform = {
       name: 'test',

@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
+import { openSafetensors, readSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { ArtifactError } from '../../src/errors.ts'
 import { widen } from '../../src/quantize/kernels.ts'
 import { type RawTensor, safetensors, withHeader } from '../make-checkpoint.ts'
@@ -36,11 +36,15 @@ describe('values', () => {
       bytes.writeUIntLE(pattern, i * bytesEach, bytesEach)
     })
     await put(WEIGHTS, safetensors([{ name: 'x', dtype, shape: [patterns.length], bytes }]))
+    return await valuesOfFile()
+  }
+
+  async function valuesOfFile(): Promise<number[]> {
     const files = await openSafetensors(folder)
     try {
       const values: number[] = []
       for await (const rows of files.rows(files.entries.get('x')!)) {
-        values.push(...new Float32Array(widen(rows).buffer))
+        for (const value of new Float32Array(widen(rows).buffer)) values.push(value)
       }
       return values
     } finally {
@@ -88,6 +92,29 @@ describe('values', () => {
     await expect(valuesOf(dtype, [0, pattern, 0], bytesEach)).rejects.toThrow('x in model.safetensors')
   })
 
+  test.each([
+    [
+      'is rounded to float32',
+      [0.1, -1e-50, 1 + 2 ** -24, 1 + 3 * 2 ** -24, 3.4028235677973366e38 - 2e30, -0],
+    ],
+    ['takes more than one piece', Array.from({ length: 300_000 }, (_, i) => Math.sin(i))],
+  ])('float64 %s', async (_, doubles) => {
+    const bytes = new Uint8Array(Float64Array.from(doubles).buffer)
+    await put(WEIGHTS, safetensors([{ name: 'x', dtype: 'F64', shape: [doubles.length], bytes }]))
+    const expected = Float32Array.from(doubles)
+    expect(Float32Array.from(await valuesOfFile())).toEqual(expected)
+    const { tensors } = await readSafetensors(join(folder, WEIGHTS))
+    expect(tensors.get('x')!.data).toEqual(expected)
+  })
+
+  test.each([1e39, Number.NaN, Number.NEGATIVE_INFINITY])('rejects %d in float64', async (value) => {
+    const bytes = new Uint8Array(Float64Array.of(0, value).buffer)
+    await put(WEIGHTS, safetensors([{ name: 'x', dtype: 'F64', shape: [2], bytes }]))
+    await expect(valuesOfFile()).rejects.toThrow(
+      'x in model.safetensors, rounded to float32, to hold numbers',
+    )
+  })
+
   test('come in whole rows, however long the tensor', async () => {
     const [rows, columns] = [5000, 1000]
     const bytes = Buffer.alloc(rows * columns * 4)
@@ -120,7 +147,7 @@ describe('a header', () => {
   const entry = { dtype: 'F32', shape: [1], data_offsets: [0, 4] }
 
   test.each<[string, Record<string, unknown>, string]>([
-    ['an unknown dtype', { dtype: 'F8_E4M3' }, 'unknown dtype F8_E4M3'],
+    ['an unknown dtype', { dtype: 'F4' }, 'a has the unknown dtype F4'],
     ['a dtype named like a method', { dtype: 'constructor' }, 'unknown dtype constructor'],
     ['a dtype that is no text', { dtype: 5 }, 'a.dtype'],
     ['a negative size', { shape: [-1] }, 'a.shape.0'],
@@ -183,17 +210,50 @@ describe('the folder', () => {
   const one = (name: string): RawTensor[] => [{ name, dtype: 'F32', shape: [1], bytes: new Uint8Array(4) }]
   const index = (map: unknown) => put(INDEX, JSON.stringify({ weight_map: map }))
 
+  const filesOf = async () => {
+    const { entries, close } = await openSafetensors(folder)
+    await close()
+    return Object.fromEntries([...entries.values()].map(({ name, file }) => [name, file]))
+  }
+
   test('is read through its index, whatever else lies there', async () => {
     await put('1.safetensors', safetensors(one('a')))
     await put('2.safetensors', safetensors(one('b')))
     await put('left-over.safetensors', 'garbage')
+    await put('model.fp16.safetensors', 'garbage')
+    await put('pytorch_model.bin', 'garbage')
     await index({ a: '1.safetensors', b: '2.safetensors' })
-    const files = await openSafetensors(folder)
-    await files.close()
-    expect([...files.entries.values()].map(({ name, file }) => [name, file])).toEqual([
-      ['a', '1.safetensors'],
-      ['b', '2.safetensors'],
-    ])
+    expect(await filesOf()).toEqual({ a: '1.safetensors', b: '2.safetensors' })
+  })
+
+  test('with model.safetensors is read from that, whatever an index says', async () => {
+    await put(WEIGHTS, safetensors(one('a')))
+    await put('1.safetensors', safetensors(one('a')))
+    await index({ a: '1.safetensors' })
+    expect(await filesOf()).toEqual({ a: WEIGHTS })
+    await put(INDEX, 'garbage')
+    expect(await filesOf()).toEqual({ a: WEIGHTS })
+  })
+
+  test('whose index is wrong about a shard is read as the shards are', async () => {
+    await put('1.safetensors', safetensors([...one('a'), ...one('c')]))
+    await put('2.safetensors', safetensors(one('b')))
+    await index({ a: '2.safetensors', b: '1.safetensors', missing: '1.safetensors' })
+    expect(await filesOf()).toEqual({ a: '1.safetensors', b: '2.safetensors', c: '1.safetensors' })
+  })
+
+  test('whose config.json names the weights is read from those', async () => {
+    await put(WEIGHTS, safetensors(one('a')))
+    await put('other.safetensors', safetensors(one('b')))
+    await put('config.json', '{"transformers_weights": "other.safetensors"}')
+    expect(await filesOf()).toEqual({ b: 'other.safetensors' })
+    await put('other.safetensors.index.json', '{"weight_map": {"a": "model.safetensors"}}')
+    await put('config.json', '{"transformers_weights": "other.safetensors.index.json"}')
+    expect(await filesOf()).toEqual({ a: WEIGHTS })
+    for (const name of ['../other.safetensors', 'nowhere.safetensors', 'config.json']) {
+      await put('config.json', JSON.stringify({ transformers_weights: name }))
+      expect(await problem()).toContain(`no_weights: Expected safetensors weights in ${name}, as`)
+    }
   })
 
   test('with one tensor in two files is rejected', async () => {
@@ -228,9 +288,15 @@ describe('the folder', () => {
     expect(await problem()).toMatch(/^no_weights: /)
   })
 
-  test('with weights of another kind says how to convert them', async () => {
-    await put('pytorch_model.bin', '')
-    expect(await problem()).toContain('safe_serialization=True')
+  test.each([
+    ['pytorch_model.bin', 'It has pytorch_model.bin: load that'],
+    ['pytorch_model-00001-of-00002.bin', 'It has pytorch_model-00001-of-00002.bin: load that'],
+    ['model.fp16.safetensors', 'It has model.fp16.safetensors: if that holds all weights, rename it'],
+    ['model-00001-of-00002.safetensors', 'if it is one of several, fetch their index too'],
+    ['training_args.bin', 'but found none. Fetch the checkpoint again.'],
+  ])('with no weights but %s says what to do', async (file, words) => {
+    await put(file, '')
+    expect(await problem()).toContain(words)
   })
 
   test('that is a file is rejected', async () => {

@@ -44,7 +44,7 @@ test('missing, misshapen, quantized and unread tensors are named in one error, w
   ])
   expect(message).toContain(`1 missing: ${FC1}.bias [48]`)
   expect(message).toContain(`1 misshapen: ${FC1}.weight is [24, 48], expected [48, 24]`)
-  expect(message).toContain('1 quantized: query_tokens is I32, expected F32, F16 or BF16')
+  expect(message).toContain('1 quantized: query_tokens is I32, expected F64, F32, F16 or BF16')
   expect(message).toContain('1 not part of this model: surplus')
   expect(message).toContain('Check that config.json and the weights are of the same checkpoint')
 })

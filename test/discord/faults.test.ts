@@ -152,7 +152,7 @@ describe('interactions', () => {
     discord.fault({ on: /callback$/, slowMs: 100 })
     const interaction = await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     interaction.createdAt -= 3_000
-    await until(() => bot.reported.includes('discord_10062'))
+    await until(() => bot.reported.includes('discord_refused'))
     bot.engine.release()
     await bot.desk.idle()
     expect(interaction.failed).toBe(true)
@@ -167,7 +167,7 @@ describe('interactions', () => {
     interaction.createdAt -= 16 * 60_000
     bot.engine.release()
     await bot.desk.idle()
-    expect(bot.reported).toEqual(['discord_50027'])
+    expect(bot.reported).toEqual(['discord_refused'])
   })
   test('a long reply whose second part fails once is whole', async () => {
     const { discord, channel, ann, bot } = await open({ engine: talker() })

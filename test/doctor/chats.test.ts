@@ -52,8 +52,11 @@ describe('Slack', () => {
     expect((await checkSlack(config)).found).toContain('127.0.0.1:1')
   })
 
-  test('with a token and no way to hear is warned of; with none at all is skipped', async () => {
-    expect((await checkSlack(await slack(known(SCOPES), { SLACK_SIGNING_SECRET: '' }))).status).toBe('warn')
+  test('with a token and no way to hear fails unless only `work` may be run; with none at all is skipped', async () => {
+    const deaf = { SLACK_SIGNING_SECRET: '' }
+    expect((await checkSlack(await slack(known(SCOPES), deaf))).status).toBe('fail')
+    const queued = { ...deaf, GLIMPSE_QUEUE: 'https://sqs.eu-west-1.amazonaws.com/1/q.fifo' }
+    expect((await checkSlack(await slack(known(SCOPES), queued))).status).toBe('warn')
     expect((await checkSlack(readConfig({}))).status).toBe('skipped')
     expect((await checkSlack(readConfig({ SLACK_SIGNING_SECRET: 'secret' }))).status).toBe('fail')
   })

@@ -23,7 +23,8 @@ describe('secrets', () => {
 
   test('that this role may not read hide none that it may', async () => {
     const read = async (_: string, [name]: readonly string[]) => {
-      if (name !== 'DISCORD_TOKEN') throw new SetupError('no_secrets', 'AccessDeniedException')
+      const cause = Object.assign(new Error('no'), { name: 'AccessDeniedException' })
+      if (name !== 'DISCORD_TOKEN') throw new SetupError('no_secrets', 'Expected to read it.', { cause })
       return { DISCORD_TOKEN: 'abcdef' }
     }
     const { finding, values } = await lookAtSecrets('/glimpse/prod', read)
@@ -99,7 +100,8 @@ describe('the queue', () => {
 
   test('unset is skipped, in memory warned of, no address refused', async () => {
     const of = async (GLIMPSE_QUEUE: string) => (await checkQueue(readConfig({ GLIMPSE_QUEUE }))).status
-    expect([await of(''), await of('memory'), await of('nonsense')]).toEqual(['skipped', 'warn', 'fail'])
+    expect([await of(''), await of('memory')]).toEqual(['skipped', 'warn'])
+    await expect(of('nonsense')).rejects.toMatchObject({ code: 'bad_queue' })
   })
 })
 
@@ -124,6 +126,17 @@ describe('a model elsewhere', () => {
   test('that is not there fails; unset and SageMaker are skipped', async () => {
     expect((await engine('http://127.0.0.1:1')).status).toBe('fail')
     expect((await engine('')).status).toBe('skipped')
-    expect((await engine('sagemaker://glimpse')).status).toBe('skipped')
+    expect((await engine('here')).status).toBe('skipped')
+    expect((await engine('sagemaker://glimpse?bucket=b')).status).toBe('skipped')
+  })
+
+  test('that the run does not take is not taken here either', async () => {
+    for (const address of ['sagemaker://glimpse', 'ftp://glimpse.example', 'nonsense'])
+      await expect(engine(address)).rejects.toMatchObject({ code: 'bad_engine' })
+  })
+
+  test('below a path is asked there', async () => {
+    const url = await answering((request) => ({ status: request.url === '/a/readyz' ? 200 : 404, body: {} }))
+    expect((await engine(`${url}/a/`)).status).toBe('ok')
   })
 })

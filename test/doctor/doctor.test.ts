@@ -4,9 +4,11 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { openConfig } from '../../src/aws/start.ts'
 import { runChecks } from '../../src/doctor/check.ts'
 import { examine } from '../../src/doctor/examine.ts'
+import { answering } from './answering.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const DEAD = 'http://127.0.0.1:1'
@@ -50,7 +52,6 @@ test('with nothing set up nothing fails and nobody is asked', async () => {
   expect(skipped).toEqual(
     expect.arrayContaining([
       'secrets',
-      'state',
       'uploads',
       'slack',
       'slack socket',
@@ -60,6 +61,45 @@ test('with nothing set up nothing fails and nobody is asked', async () => {
       'clock',
     ]),
   )
+})
+
+test('secrets are those of the run: the same names, and they stand over the environment', async () => {
+  const asked: string[] = []
+  const ssm = await answering((_, body) => {
+    const { Names } = JSON.parse(body) as { Names: string[] }
+    asked.push(...Names)
+    const Parameters = Names.filter((name) => name === '/p/GLIMPSE_API_TOKEN')
+    return { body: { Parameters: Parameters.map((Name) => ({ Name, Value: 'of-the-store' })) } }
+  })
+  let token: string | undefined
+  const engine = await answering(({ headers }) => {
+    token = headers.authorization
+    return { body: {} }
+  })
+  const env = {
+    ...fresh(),
+    GLIMPSE_SECRETS: '/p',
+    GLIMPSE_API_TOKEN: 'of-the-environment',
+    GLIMPSE_ENGINE: engine,
+    AWS_REGION: 'eu-west-1',
+    AWS_ENDPOINT_URL_SSM: ssm,
+    AWS_ACCESS_KEY_ID: 'a',
+    AWS_SECRET_ACCESS_KEY: 'b',
+  }
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
+  onTestFinished(() => void vi.unstubAllEnvs())
+  await examine(env)
+  const names = [...asked.splice(0)].sort()
+  expect([token, (await openConfig()).apiToken]).toEqual(['Bearer of-the-store', 'of-the-store'])
+  expect(names).toEqual(asked.sort())
+})
+
+test('a state that cannot be written fails for chats and is warned of without them', async () => {
+  const env = { ...fresh(), GLIMPSE_STATE: '/dev/null/state' }
+  const of = async (more: Record<string, string>) =>
+    (await examine({ ...env, ...more })).find(({ name }) => name === 'state')?.status
+  expect(await of({})).toBe('warn')
+  expect(await of({ DISCORD_PUBLIC_KEY: 'a'.repeat(64) })).toBe('fail')
 })
 
 test('one bad setting hides no other, nor what the good ones lead to', async () => {

@@ -61,8 +61,12 @@ describe('the port', () => {
     expect((await checkPort('127.0.0.1', 0)).status).toBe('ok')
   })
 
-  test('that another program has is not', async () => {
-    const server = createServer((socket) => socket.end('no HTTP'))
+  test.each([
+    'no HTTP',
+    'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno',
+    'HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"alive":',
+  ])('that another program has is not: it says %j', async (words) => {
+    const server = createServer((socket) => socket.end(words))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     onTestFinished(() => void server.close())
     const { port } = server.address() as { port: number }

@@ -3,19 +3,34 @@
 import { appendFile, cp, mkdtemp, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { readConfig } from '../../src/config.ts'
 import { checkModel, checkProvider, checkRuntime } from '../../src/doctor/model.ts'
 import { checkCache, checkState, checkUploads } from '../../src/doctor/places.ts'
 import type { Store } from '../../src/store/store.ts'
-import { startS3Double } from '../store/s3-double.ts'
+import { makeModel, upload } from '../remote/model.ts'
+import { type S3Double, startS3Double } from '../store/s3-double.ts'
 
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'glimpse-doctor-'))
 })
 afterAll(() => rm(folder, { recursive: true }))
+
+/** A bucket that the SDK finds by the environment. */
+async function bucket(name: string): Promise<S3Double> {
+  const s3 = await startS3Double(name)
+  vi.stubEnv('AWS_ENDPOINT_URL_S3', s3.endpoint)
+  vi.stubEnv('AWS_REGION', 'eu-west-1')
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'a')
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'b')
+  onTestFinished(() => {
+    vi.unstubAllEnvs()
+    s3.close()
+  })
+  return s3
+}
 
 const config = (env: Record<string, string>) => readConfig(env)
 
@@ -78,6 +93,22 @@ describe('the model', () => {
     expect((await at(false)).status).toBe('fail')
   })
 
+  test('in a bucket is read as far as its manifest, also when that breaks off once', async () => {
+    const s3 = await bucket('models')
+    upload(s3, makeModel())
+    const look = () => checkModel(config({ GLIMPSE_MODEL: 's3://models/model' }), false)
+    s3.plan(/^GET/, { kind: 'reset', after: 50 })
+    expect(await look()).toMatchObject({ status: 'ok', bytes: expect.any(Number) })
+    s3.objects.clear()
+    expect(await look()).toMatchObject({ status: 'fail', found: expect.stringContaining('glimpse push') })
+  })
+
+  test('in a bucket that is not there fails with the setting to look at', async () => {
+    await bucket('models')
+    const { status, found } = await checkModel(config({ GLIMPSE_MODEL: 's3://other/model' }), false)
+    expect([status, found]).toEqual(['fail', expect.stringContaining("bucket's name in GLIMPSE_MODEL")])
+  })
+
   test('that is not there fails with what to do', async () => {
     const { status, found } = await checkModel(config({ GLIMPSE_MODEL: join(folder, 'none') }), false)
     expect([status, found]).toEqual(['fail', expect.stringContaining('npx glimpse build')])
@@ -107,15 +138,12 @@ describe('the state', () => {
     const s3 = await startS3Double()
     const { openS3Store } = await import('../../src/store/s3.ts')
     const open = () =>
-      openS3Store(
-        { bucket: s3.bucket, prefix: '' },
-        {
-          endpoint: s3.endpoint,
-          region: 'eu-west-1',
-          forcePathStyle: true,
-          credentials: { accessKeyId: 'a', secretAccessKey: 'b' },
-        },
-      )
+      openS3Store(`s3://${s3.bucket}`, {
+        endpoint: s3.endpoint,
+        region: 'eu-west-1',
+        forcePathStyle: true,
+        credentials: { accessKeyId: 'a', secretAccessKey: 'b' },
+      })
     expect((await checkState('s3://state', open)).status).toBe('ok')
     expect(s3.objects.size).toBe(0)
     s3.close()
@@ -142,6 +170,13 @@ describe('the state', () => {
   test('in a place that cannot be made fails', async () => {
     expect((await checkState(join(import.meta.dirname, 'model.test.ts', 'x'))).status).toBe('fail')
   })
+})
+
+test('uploads in a bucket that is there pass, in another they fail with the setting to look at', async () => {
+  await bucket('pictures')
+  expect((await checkUploads('s3://pictures/uploads')).status).toBe('ok')
+  const { status, found } = await checkUploads('s3://other/uploads')
+  expect([status, found]).toEqual(['fail', expect.stringContaining("bucket's name in GLIMPSE_UPLOADS")])
 })
 
 test('uploads are skipped unless set, and must be a bucket', async () => {

@@ -10,7 +10,7 @@ import { buildArtifact } from '../../src/builder/build.ts'
 import type { Hub } from '../../src/hub/fetch.ts'
 import { type PullOptions, pull } from '../../src/hub/pull.ts'
 import { FIXTURES } from '../fixtures.ts'
-import { configWith, makeCheckpoint, randomTensors, silentTensors } from '../make-checkpoint.ts'
+import { configWith, makeCheckpoint, randomTensors, safetensors, silentTensors } from '../make-checkpoint.ts'
 import { COMMIT, type Double, type Fault, REPOSITORY, startDouble } from './double.ts'
 
 const CHECKPOINT = join(FIXTURES, 'checkpoints/half-shards')
@@ -81,6 +81,34 @@ test('--keep leaves the full-precision files as they were', async () => {
     (await openArtifact(out)).files,
   )
 })
+
+test('model.safetensors is fetched, and neither the index nor the shards beside it', async () => {
+  const config = JSON.parse(double.files.get('config.json')!.toString())
+  double.files.set('model.safetensors', safetensors(randomTensors(config)))
+  const keep = join(room, 'kept')
+  const { files } = await pulled({ keep })
+  expect((await buildArtifact(keep, join(room, 'local'), { precision: 'int8', trial: false })).files).toEqual(
+    files,
+  )
+  expect(SHARDS.flatMap(downloads)).toEqual([])
+  expect(downloads('model.safetensors')).toHaveLength(1)
+  expect(await readdir(keep)).not.toContain('model.safetensors.index.json')
+})
+
+test.each(['model.safetensors', 'special_tokens_map.json'])(
+  '--keep is refused where %s is left over from another checkpoint',
+  async (file) => {
+    double.files.delete(file)
+    const keep = join(room, 'kept')
+    await mkdir(keep)
+    await writeFile(join(keep, file), '{}')
+    await expect(pulled({ keep })).rejects.toMatchObject({
+      code: 'destination_taken',
+      message: expect.stringContaining(file),
+    })
+    expect(SHARDS.flatMap(downloads)).toEqual([])
+  },
+)
 
 describe('a connection', () => {
   test.each<[string, Fault[], number]>([

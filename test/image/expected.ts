@@ -15,6 +15,8 @@ interface Expected {
   pictures: {
     name: string
     mode: string
+    /** How much the values may differ on average; without it they are equal. */
+    mean_difference?: number
     as_transformers: Place & { width: number; height: number }
     as_seen: Place & { width: number; height: number }
   }[]

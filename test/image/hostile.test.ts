@@ -10,6 +10,9 @@ const NAMES = expected.pictures.map((picture) => picture.name)
 /** Cuts tried per file: enough to fall into every structure of a file of a few kB. */
 const CUTS = 24
 
+/** More boxes than any picture has. */
+const MANY_BOXES = 20_000
+
 /** What a run of decodes may add to the process: far above noise, far below any bomb here. */
 const MEMORY_BYTES = 150 * 2 ** 20
 
@@ -37,11 +40,33 @@ describe('what is no picture', () => {
     ['text', text('{"ok":false,"error":"invalid_auth"}')],
     ['a HEIC picture', text('\0\0\0\x18ftypheic\0\0\0\0mif1heic')],
     ['a HEIC picture', text('\0\0\0\x18ftypmif1\0\0\0\0mif1heic')],
+    ['a HEIC picture', text('\0\0\0\x18ftypmsf1\0\0\0\0hevcmif1')],
     ['a video', text('\0\0\0\x18ftypisom\0\0\0\0isommp42')],
+    ['a video', text('\0\0\0\x14ftypqt  \0\0\0\0qt  ')],
+    ['a sound', text('\0\0\0\x18ftypM4A \0\0\0\0M4A mp42')],
+    ["a camera's raw file", text('\0\0\0\x18ftypcrx \0\0\0\x01crx isom')],
+    ["a camera's raw file", text('II*\0\x10\0\0\0CR\x02\0')],
+    ['a JPEG XL picture', new Uint8Array([0xff, 0x0a, 0xfa, 0x1f])],
+    ['a JPEG XL picture', text('\0\0\0\x0cJXL \r\n')],
+    ['a JPEG 2000 picture', text('\0\0\0\x0cjP  \r\n')],
+    ['a JPEG 2000 picture', new Uint8Array([0xff, 0x4f, 0xff, 0x51, 0, 47])],
+    ['a JPEG XR picture', new Uint8Array([0x49, 0x49, 0xbc, 1, 8, 0, 0, 0])],
+    ['an icon file', new Uint8Array([0, 0, 1, 0, 1, 0, 16, 16])],
+    ['a Targa picture', new Uint8Array([0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 9, 0, 24, 0])],
+    ['a Photoshop file', text('8BPS\0\x01\0\0\0\0\0\0')],
+    ['a PNM picture', text('P6\n1 1\n255\nabc')],
+    ['a QOI picture', text('qoif\0\0\0\x01\0\0\0\x01\x03\0')],
+    ['text', text('The wide world of JXL')],
     ['a zip archive', text('PK\x03\x04\x14\0')],
     ['a BMP picture', text('BM\x9a\0\0\0\0\0\0\0')],
     ['an unknown kind of file', new Uint8Array(4000)],
     ['an unknown kind of file', new Uint8Array([0xff])],
+    ['an AVIF sequence without a still', text('\0\0\0\x10ftypavis\0\0\0\0\0\0\0\x08moov')],
+    ['a GIF file without colours', text('GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;')],
+    [
+      'a JPEG file of 12 bits',
+      patched('photo.jpg', Buffer.from(fixture('photo.jpg')).indexOf('\xff\xc0', 'latin1') + 4, [12]),
+    ],
   ])('names %s', async (name, bytes) => {
     await expect(decode(bytes, AS_SEEN)).rejects.toThrow(name)
     expect(await codeOf(bytes)).toBe('not_a_picture')
@@ -54,20 +79,26 @@ describe('what is no picture', () => {
     await expect(sharp(Buffer.from('P6 1 1 255\nabc')).metadata()).rejects.toThrow('unsupported image format')
   })
 
-  test('a float TIFF is called what it is', async () => {
-    const tiff = tiffOf([
-      [256, 2],
-      [257, 1],
-      [258, 32],
-      [259, 1],
-      [262, 1],
-      [273, 8],
-      [277, 1],
-      [278, 1],
-      [279, 8],
-      [339, 3],
-    ])
-    await expect(decode(tiff, AS_SEEN)).rejects.toThrow('a TIFF file of 1 float channels')
+  test.each([
+    ['compressed by old-style JPEG', { 259: 6 }],
+    ['compressed by Zstandard', { 259: 50_000 }],
+    ['compressed in way 34933', { 259: 34_933 }],
+    ['in colours other than grey, RGB, YCbCr, CMYK, L*a*b* or a palette (32803)', { 262: 32_803 }],
+    ['in inks other than CMYK', { 262: 5, 277: 4, 332: 2 }],
+    ['of signed or floating-point samples', { 258: 32, 339: 3 }],
+    ['of 1 x 32 bits a pixel', { 258: 32 }],
+    ['of 3 x 4 bits a pixel', { 258: 4, 262: 2, 277: 3 }],
+    ['of 2 samples a pixel, not all of them colours', { 277: 2 }],
+    ['of 4 samples a pixel, not all of them colours', { 262: 6, 277: 4, 338: 2 }],
+    ['of 2 samples a pixel, not all of them colours', { 262: 3, 277: 2, 338: 1 }],
+    ['of planes that hold one colour each', { 262: 2, 277: 3, 284: 2, 322: 16, 323: 16 }],
+    ['of planes that hold one colour each', { 277: 2, 284: 2, 338: 2 }],
+    ['of tiles of halved colour', { 262: 6, 277: 3, 322: 16, 323: 16 }],
+  ])('a TIFF %s is called that', async (what, tags) => {
+    const base = { 256: 2, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 8 }
+    const file = tiffOf(Object.entries({ ...base, ...tags }).map(([tag, value]) => [Number(tag), value]))
+    await expect(decode(file, AS_SEEN)).rejects.toThrow(`a TIFF file ${what}. Send`)
+    expect(await codeOf(file)).toBe('not_a_picture')
   })
 })
 
@@ -145,6 +176,37 @@ describe('what is damaged', () => {
     expect(process.memoryUsage().rss - started).toBeLessThan(MEMORY_BYTES)
   })
 
+  test('a TIFF whose directory lies, or leads, outside the file', async () => {
+    for (const offset of [0xffffffff, 4, 400_000]) {
+      const file = Buffer.from(fixture('rgb-lzw.tif'))
+      file.writeUInt32LE(offset, 4)
+      expect(await codeOf(file)).toBe('damaged_picture')
+    }
+    const big = Buffer.from(fixture('bigtiff.tif'))
+    big.writeBigUInt64LE(2n ** 64n - 1n, 16) // entries
+    expect(await codeOf(big)).toBe('damaged_picture')
+    const outside = patched(
+      'ycbcr-narrow.tif',
+      entryAt('ycbcr-narrow.tif', 529) + 8,
+      [0xff, 0xff, 0xff, 0x7f],
+    )
+    expect(await codeOf(outside)).toBe('damaged_picture')
+    expect(await codeOf(patched('palette4.tif', entryAt('palette4.tif', 320), [0, 0xff]))).toBe(
+      'damaged_picture',
+    )
+  })
+
+  test('AVIF boxes without end', async () => {
+    const whole = Buffer.from(fixture('animated.avif'))
+    const boxes = Buffer.alloc(8 * MANY_BOXES, '\0\0\0\x08free', 'latin1')
+    expect(await codeOf(Buffer.concat([whole.subarray(0, 44), boxes]))).toBe('damaged_picture')
+    for (const size of [0, 1, 7, 0xffffffff]) {
+      const changed = Buffer.from(whole)
+      changed.writeUInt32BE(size, whole.indexOf('iprp') - 4)
+      expect(['a picture', 'damaged_picture']).toContain(await codeOf(changed))
+    }
+  })
+
   test('a JPEG that ends early, never a picture half grey', async () => {
     for (const name of ['photo.jpg', 'photo-progressive.jpg', 'cmyk.jpg']) {
       const whole = fixture(name)
@@ -198,6 +260,12 @@ function patched(name: string, at: number, bytes: number[]): Uint8Array {
   const copy = fixture(name)
   copy.set(bytes, at)
   return copy
+}
+
+/** Where a tag's entry lies in a little-endian TIFF. */
+function entryAt(name: string, tag: number): number {
+  const file = Buffer.from(fixture(name))
+  for (let at = file.readUInt32LE(4) + 2; ; at += 12) if (file.readUInt16LE(at) === tag) return at
 }
 
 /** An 8-bit grey PNG with any header; its rows are one empty deflate stream unless given. */

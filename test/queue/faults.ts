@@ -108,7 +108,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
     }
     const failed = () => {
       run.platformFaults++
-      return new UpstreamError('platform_failed', 'Expected it to work but it did not.')
+      return new UpstreamError('slack_failed', 'Expected it to work but it did not.')
     }
     const step = async <T>(
       work: () => Promise<T>,

@@ -1,14 +1,16 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { BusyError } from '../../src/errors.ts'
+import { log } from '../../src/observe/log.ts'
 import { openHttpEngine } from '../../src/remote/http.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 
 const servers: Server[] = []
 afterEach(() => {
+  vi.restoreAllMocks()
   for (const server of servers.splice(0)) {
     server.closeAllConnections()
     server.close()
@@ -44,7 +46,11 @@ async function script(...answers: Answer[]) {
       const { authorization } = request.headers
       asked.push({ path: request.url!, authorization, body: JSON.parse(Buffer.concat(chunks).toString()) })
       const { status, body, headers } = answers.length > 1 ? answers.shift()! : answers[0]!
-      response.writeHead(status, headers).end(typeof body === 'string' ? body : JSON.stringify(body))
+      const text = typeof body === 'string' ? body : JSON.stringify(body)
+      response.writeHead(status, headers).write(text)
+      // Less than was announced: the connection closes.
+      if (Number(headers?.['content-length']) > text.length) setImmediate(() => response.destroy())
+      else response.end()
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -99,6 +105,22 @@ test('tells the asker what is wrong with the picture in the words of the other',
   })
 })
 
+test.each([
+  [422, 'of_a_later_version', { kind: 'ask', code: 'refused_elsewhere', message: 'Because.' }],
+  [400, 'deadline', { kind: 'ask', code: 'refused_elsewhere', message: 'Because.' }],
+  [503, 'of_a_later_version', { kind: 'busy', code: 'busy', message: 'Because.' }],
+])(
+  '%i with the code %s, unknown here, has a stand-in and is written to the log',
+  async (status, code, error) => {
+    const warn = vi.spyOn(log, 'warn').mockReturnValue()
+    const { url } = await script({ status, body: problem(code), headers: { 'retry-after': '60' } })
+    await expect(open(url, { deadlineMs: 1_000 }).answer({ image: PNG })).rejects.toMatchObject(error)
+    expect(warn).toHaveBeenCalledWith('unknown_code', expect.objectContaining({ code: error.code }), {
+      theirs: code,
+    })
+  },
+)
+
 test('asks for the bytes where the other does not know a picture by its name', async () => {
   const engine = open(await glimpse(doubleEngine()))
   const picture = 'ab'.repeat(32)
@@ -109,6 +131,13 @@ test('asks for the bytes where the other does not know a picture by its name', a
 
 test.each([429, 502, 503])('asks again after %s, when the other says', async (status) => {
   const { url, asked } = await script({ status, body: problem('busy') }, { status: 200, body: REPLY })
+  expect((await open(url).answer({ image: PNG })).text).toBe('a cat')
+  expect(asked).toHaveLength(2)
+})
+
+test('asks again when a reply breaks off', async () => {
+  const cut = { status: 200, body: '{"text":', headers: { 'content-length': '1000' } }
+  const { url, asked } = await script(cut, { status: 200, body: REPLY })
   expect((await open(url).answer({ image: PNG })).text).toBe('a cat')
   expect(asked).toHaveLength(2)
 })

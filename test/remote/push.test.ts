@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { fetchArtifact } from '../../src/remote/fetch.ts'
 import { type PushOptions, pushArtifact } from '../../src/remote/push.ts'
-import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { type Fault, type S3Double, startS3Double } from '../store/s3-double.ts'
 import { isSame } from './bad-days.ts'
 import { credentials, type Files, makeModel, writeModel } from './model.ts'
 
@@ -34,7 +34,7 @@ afterEach(async () => {
 
 const pushed = (options: PushOptions = {}) =>
   pushArtifact(folder, PLACE, {
-    client: { ...credentials(s3), maxAttempts: 3 },
+    client: { ...credentials(s3), retryMs: 1 },
     streams: { count: 3, partBytes: 5 * MIB },
     ...options,
   })
@@ -63,7 +63,7 @@ test('pushed again, nothing is sent', async () => {
 })
 
 test('broken off: no model is there, nothing lies about, and the next push sends the rest alone', async () => {
-  s3.fault(/^PUT model\/v1\/vision.data/, 500, 3)
+  s3.fault(/^PUT model\/v1\/vision.data/, 500, 6)
   await expect(pushed()).rejects.toMatchObject({
     kind: 'upstream',
     code: 'push_failed',
@@ -87,6 +87,43 @@ test('stopped: said, and its parts are removed', async () => {
   stop.abort()
   await expect(pushed({ signal: stop.signal })).rejects.toMatchObject({ code: 'cancelled' })
   expect(s3.objects.size + s3.unfinished).toBe(0)
+})
+
+test.each<[string, RegExp, Fault]>([
+  ['the manifest', /^PUT model\/v1\/manifest/, { kind: 'drop' }],
+  ['a small file', /^PUT model\/v1\/vision.data/, { kind: 'drop' }],
+  ['a large one', /^POST model\/v1\/language.data$/, { kind: 'drop' }],
+  [
+    'a large one, with 500',
+    /^POST model\/v1\/language.data$/,
+    { kind: 'status', status: 500, applied: true },
+  ],
+])('the answer to %s is lost, and all is there', async (_, on, fault) => {
+  s3.plan(on, fault)
+  expect((await pushed()).skipped).toEqual([])
+  expect(await isSame(await fetched(), model)).toBe(true)
+  expect(s3.unfinished).toBe(0)
+})
+
+test('parts that are gone when they are put together: said, and the next push sends them again', async () => {
+  const fault: Fault = { kind: 'status', status: 404, code: 'NoSuchUpload' }
+  s3.plan(/^POST model\/v1\/language.data$/, fault)
+  await expect(pushed()).rejects.toMatchObject({ kind: 'upstream', code: 'push_failed' })
+  expect((await pushed()).skipped).toEqual([])
+})
+
+test('the manifest there breaks off on its way, and is read again', async () => {
+  await pushed()
+  s3.plan(/^GET model\/v1\/manifest/, { kind: 'reset', after: 50 }, 2)
+  expect((await pushed()).sentBytes).toBe(0)
+  s3.plan(/^GET model\/v1\/manifest/, { kind: 'reset', after: 50 }, 6)
+  await expect(pushed()).rejects.toMatchObject({ kind: 'upstream', code: 'push_failed' })
+})
+
+test('a bucket that is not there is said so', async () => {
+  await expect(pushArtifact(folder, 's3://nowhere/model', { client: credentials(s3) })).rejects.toMatchObject(
+    { code: 'no_bucket', message: expect.stringContaining('nowhere') },
+  )
 })
 
 test('a file of another size or checksum there is replaced', async () => {

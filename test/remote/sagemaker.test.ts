@@ -105,6 +105,7 @@ const open = (name = 'blip2', deadlineMs = 5_000) =>
         endpoint: s3.endpoint,
         forcePathStyle: true,
         credentials,
+        retryMs: 1,
       }),
       client: { region: 'eu-central-1', endpoint: endpoint.url, credentials, maxAttempts: 1 },
     },
@@ -186,6 +187,25 @@ test('says that the engine failed when the bucket does', async () => {
   s3.fault(/^PUT sagemaker\/in/, 500, 9)
   await expect(open().answer({ image: PNG })).rejects.toMatchObject({ code: 'engine_failed' })
   s3.fault(/^PUT sagemaker\/in/, 500, 0)
+})
+
+test('a reply that breaks off on its way is fetched again', async () => {
+  s3.plan(/^GET sagemaker\/out/, { kind: 'reset', after: 10 })
+  expect((await open().answer({ image: PNG })).text).toBe(CAPTION)
+  expect(s3.objects.size).toBe(0)
+})
+
+test('a bucket that is gone is a matter of settings, and is not waited for', async () => {
+  endpoint.asleep = true
+  s3.misbehave = (asked) =>
+    asked.startsWith('GET') ? { kind: 'status', status: 404, code: 'NoSuchBucket' } : undefined
+  await expect(open('blip2', 60_000).answer({ image: PNG })).rejects.toMatchObject({
+    kind: 'setup',
+    code: 'no_bucket',
+    message: expect.stringContaining('GLIMPSE_ENGINE'),
+  })
+  s3.misbehave = () => undefined
+  await endpoint.wake()
 })
 
 test('people are told to wait as long as the endpoint may take', () => {

@@ -1,15 +1,20 @@
 // What platforms and clients rely on besides the asks themselves: routes.test.ts has those.
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { context, propagation, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { readConfig } from '../../src/config.ts'
 import { BusyError, UpstreamError } from '../../src/errors.ts'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
+import { serverSettings } from '../../src/serve/settings.ts'
 import { memoryStore } from '../chat/memory.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 
@@ -303,7 +308,8 @@ describe('Idempotency-Key', () => {
 
   test('holds between processes that share a store', async () => {
     const store = memoryStore()
-    const [one, two, three] = [serve({ store }), serve({ store }), serve({ store })]
+    const shared = { store: async () => store }
+    const [one, two, three] = [serve(shared), serve(shared), serve(shared)]
     one.engine.hold()
     const first = one.ask('/v1/caption', undefined, key)
     await expect.poll(() => one.engine.load).toBe(1)
@@ -313,6 +319,31 @@ describe('Idempotency-Key', () => {
     one.engine.release()
     expect(await (await second).json()).toEqual(await (await first).json())
     expect(two.engine.asks).toEqual([])
+  })
+
+  test('holds between servers that were given the same GLIMPSE_STATE', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'glimpse-contract-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const server = async () => serve(await serverSettings(readConfig({ GLIMPSE_STATE: folder })))
+    const [one, two] = [await server(), await server()]
+    const first = await one.ask('/v1/caption', undefined, key)
+    const second = await two.ask('/v1/caption', undefined, key)
+    expect(await second.json()).toEqual(await first.json())
+    expect(second.headers.get('idempotent-replayed')).toBe('true')
+    expect(two.engine.asks).toEqual([])
+  })
+
+  test('of one that waited for another process is over at its own deadline', async () => {
+    const store = async () => memory
+    const memory = memoryStore()
+    const [one, two] = [serve({ store }), serve({ store, deadlineMs: 50 })]
+    one.engine.hold()
+    const first = one.ask('/v1/caption', undefined, key)
+    await vi.waitFor(() => expect(one.engine.load).toBe(1))
+    const late = await two.ask('/v1/caption', undefined, key)
+    expect([late.status, (await problem(late)).code]).toEqual([504, 'deadline'])
+    one.engine.release()
+    expect((await first).status).toBe(200)
   })
 
   test('that is no key is refused', async () => {
@@ -369,10 +400,10 @@ describe('what is turned away', () => {
 
   test('has in Retry-After what another service said', async () => {
     const { ask, engine } = serve()
-    engine.fail(new UpstreamError('engine_busy', 'words', { retryAfterMs: 7_100 }))
+    engine.fail(new UpstreamError('discord_busy', 'words', { retryAfterMs: 7_100 }))
     const response = await ask('/v1/caption')
     expect([response.status, response.headers.get('retry-after')]).toEqual([502, '8'])
-    expect(await measured('glimpse_faults_total', { code: 'engine_busy' })).toBe(1)
+    expect(await measured('glimpse_faults_total', { code: 'discord_busy' })).toBe(1)
   })
 
   test('shows in GET /metrics', async () => {

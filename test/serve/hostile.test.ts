@@ -88,13 +88,6 @@ const cases: [string, () => Promise<string>, number, string][] = [
     400,
     'bad_json',
   ],
-  ['a key twice', () => speak([json(`{"image":"${base64}","prompt":"a","prompt" : "b"}`)]), 400, 'bad_json'],
-  [
-    'a key twice, once in escapes and deep inside',
-    () => speak([json(`{"image":"${base64}","settings":{"num_beams":1,"num\\u005fbeams":2}}`)]),
-    400,
-    'bad_json',
-  ],
   ['base64 that is none', () => speak([json('{"image":"a*b="}')]), 400, 'bad_base64'],
   [
     'a picture that says it is too large',
@@ -118,8 +111,8 @@ test('less than its length and then gone costs nothing but the connection', asyn
   expect(await one.json()).toMatchObject({ load: 0 })
 })
 
-test('keys are told from words that look like them', async () => {
-  const body = JSON.stringify({ image: base64, question: 'is "a": b and {"a":1} the same?' })
+test('brackets are told from words that look like them', async () => {
+  const body = JSON.stringify({ image: base64, question: `is "${'['.repeat(20)}" \\"{"a":1} the same?` })
   const response = await fetch(`${server.url}/v1/answer`, {
     method: 'POST',
     body,

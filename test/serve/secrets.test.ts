@@ -99,7 +99,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   expect(await send(`/v1/${question}?${SECRETS.query}`)).toBe(404)
   // What breaks.
   for (const [error, status] of [
-    [new UpstreamError('engine_gone', 'The engine elsewhere did not answer.', { cause: foreign() }), 502],
+    [new UpstreamError('engine_failed', 'The engine elsewhere did not answer.', { cause: foreign() }), 502],
     [new SetupError('no_bucket', 'Expected a bucket.', { cause: foreign() }), 500],
     [new BusyError('restarting', 'The model stopped.', { cause: foreign() }), 503],
     [new AskError('damaged_picture', 'Expected a whole picture.', { cause: foreign() }), 422],

@@ -7,12 +7,14 @@ const DAY_MS = 86_400_000
 const bytes = (text: string) => new TextEncoder().encode(text)
 
 /**
- * `open` opens the same store again: as another process would. `pass` lets time go by for all of them. `decidesAtOnce`:
- * whether what stands behind the store decides a conditional write in one step, as S3 does.
+ * `open` opens the same store again: as another process would. `pass` lets time go by for all of them. `lose`: the answer
+ * to the next write that is done gets lost. `decidesAtOnce`: whether what stands behind the store decides a conditional
+ * write in one step, as S3 does.
  */
 export function keepsItsPromises(
   open: () => Promise<Store>,
   pass: (ms: number) => void,
+  lose: () => void,
   decidesAtOnce = true,
 ): void {
   const textOf = async (store: Store, key: string) => {
@@ -65,6 +67,27 @@ export function keepsItsPromises(
     const made = await Promise.all(many.map((i) => store.create('jobs/a', bytes(`new ${i}`), DAY_MS)))
     expect(made.filter((version) => version !== undefined)).toHaveLength(1)
     expect(await textOf(store, 'jobs/a')).toMatch(/^new/)
+  })
+
+  test('a write that is done wins although its answer is lost', async () => {
+    const store = await open()
+    const writes: [string, (version?: string) => Promise<string | undefined>][] = [
+      ['1', () => store.create('jobs/a', bytes('1'), 1_000)],
+      ['2', (version) => store.replace('jobs/a', bytes('2'), 1_000, version)],
+      ['3', () => store.replace('jobs/a', bytes('3'), 1_000)],
+      ['4', () => store.create('jobs/a', bytes('4'), 1_000)],
+    ]
+    let version: string | undefined
+    for (const [text, write] of writes) {
+      // What is over may be created again.
+      if (text === '4') pass(1_001)
+      lose()
+      version = await write(version)
+      expect(version).toBeDefined()
+      expect(await textOf(store, 'jobs/a')).toBe(text)
+      expect((await store.read('jobs/a'))?.version).toBe(version)
+    }
+    expect(await (await open()).create('jobs/a', bytes('5'), 1_000)).toBeUndefined()
   })
 
   test('what is written outlives the process', async () => {

@@ -1,11 +1,26 @@
-// The store on disk: what every store promises, and what is left by a process that died.
+// The store on disk: what every store promises, and what is left by a process that died. An answer gets lost as on a
+// network's file system: the call was done, and its second try finds it done.
 
 import { mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { openDiskStore } from '../../src/store/disk.ts'
 import { keepsItsPromises } from './conformance.ts'
+
+let isLost = false
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof import('node:fs/promises')>()
+  const twice =
+    (name: 'link' | 'rename') =>
+    async (from: string, to: string): Promise<void> => {
+      await real[name](from, to)
+      if (!isLost) return
+      isLost = false
+      await real[name](from, to)
+    }
+  return { ...real, link: twice('link'), rename: twice('rename') }
+})
 
 let folder: string
 let passedMs = 0
@@ -20,9 +35,15 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-keepsItsPromises(open, (ms) => {
-  passedMs += ms
-})
+keepsItsPromises(
+  open,
+  (ms) => {
+    passedMs += ms
+  },
+  () => {
+    isLost = true
+  },
+)
 
 test('sweeping takes what is over and what a dead process was writing, and nothing else', async () => {
   const store = await open()

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { fetchArtifact } from '../../src/remote/fetch.ts'
 import { pushArtifact } from '../../src/remote/push.ts'
 import { openUploads } from '../../src/serve/bucket-uploads.ts'
+import { openBucket } from '../../src/store/bucket.ts'
 import { openS3Store } from '../../src/store/s3.ts'
 import { type Moto, startMoto } from '../moto.ts'
 import { isSame } from '../remote/bad-days.ts'
@@ -20,13 +21,22 @@ describe('before moto', () => {
   let options: ConstructorParameters<typeof S3Client>[0] & object
   let passedMs = 0
   let number = 0
+  let isLost = false
 
   beforeAll(async () => {
     const style = { forcePathStyle: true }
     moto = await startMoto((given) =>
       new S3Client({ ...given, ...style }).send(new CreateBucketCommand({ Bucket: 'state' })),
     )
-    options = { ...moto.options, ...style }
+    const { requestHandler } = new S3Client(moto.options).config
+    const done = requestHandler.handle.bind(requestHandler)
+    const handle: typeof done = async (request, given) => {
+      const answer = await done(request, given)
+      if (!isLost || request.method !== 'PUT' || answer.response.statusCode !== 200) return answer
+      isLost = false
+      throw Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' })
+    }
+    options = { ...moto.options, ...style, requestHandler: Object.assign(requestHandler, { handle }) }
   })
   afterAll(() => moto?.stop())
   beforeEach(() => {
@@ -35,9 +45,12 @@ describe('before moto', () => {
   })
 
   keepsItsPromises(
-    () => openS3Store({ bucket: 'state', prefix: `run-${number}/` }, options, () => Date.now() + passedMs),
+    () => openS3Store(`s3://state/run-${number}`, options, () => Date.now() + passedMs),
     (ms) => {
       passedMs += ms
+    },
+    () => {
+      isLost = true
     },
     false,
   )
@@ -62,6 +75,21 @@ describe('before moto', () => {
       fetchArtifact('s3://nowhere/v2', { cacheFolder: room, client: options }),
     ).rejects.toMatchObject({ code: 'no_bucket' })
     await rm(room, { recursive: true, force: true })
+  })
+
+  test('each call on a bucket that is not there says so', async () => {
+    const bucket = openBucket('s3://nowhere', { setting: 'GLIMPSE_STATE', code: 'state_failed' }, options)
+    for (const call of [
+      () => bucket.check(),
+      () => bucket.head('x'),
+      () => bucket.read('x'),
+      () => bucket.list(''),
+      () => bucket.put('x', 'x', { isNew: true }),
+      () => bucket.put('x', 'x', { etag: '"0"' }),
+      () => bucket.remove('x'),
+    ]) {
+      await expect(call()).rejects.toMatchObject({ kind: 'setup', code: 'no_bucket' })
+    }
   })
 
   test('a picture is uploaded to the address it was given, read and removed', async () => {

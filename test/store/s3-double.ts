@@ -23,6 +23,9 @@ export type Fault =
   | { kind: 'stall'; after: number }
   | { kind: 'short'; after: number }
   | { kind: 'flip' }
+  /** What was asked is done, then the connection closes, or nothing comes. */
+  | { kind: 'drop' }
+  | { kind: 'silence' }
 
 export interface S3Double {
   endpoint: string
@@ -34,6 +37,8 @@ export interface S3Double {
   put(key: string, bytes: Uint8Array | string): void
   /** The next requests that fit are answered with this status instead; `applied`: after doing what they asked. */
   fault(on: RegExp, status: number, times?: number, applied?: boolean): void
+  /** The same with any fault. */
+  plan(on: RegExp, fault: Fault, times?: number): void
   /** Asked before each request what shall go wrong with it. */
   misbehave: (request: string) => Fault | undefined
   /** Bodies leave at this rate, each connection for itself. */
@@ -66,8 +71,9 @@ export async function startS3Double(bucket = 'state'): Promise<S3Double> {
     objects,
     asked: [],
     put: (key, bytes) => void store(key, Buffer.from(bytes), {}),
-    fault: (on, status, times = 1, applied = false) =>
-      void faults.push({ on, fault: { kind: 'status', status, applied }, times }),
+    fault: (on, status, times, applied = false) =>
+      double.plan(on, { kind: 'status', status, applied }, times),
+    plan: (on, fault, times = 1) => void faults.push({ on, fault, times }),
     misbehave: () => undefined,
     bytesPerSecond: Number.POSITIVE_INFINITY,
     get unfinished() {
@@ -261,7 +267,8 @@ class Answer {
     if (this.#fault?.kind === 'status') return this.faulty()
     const bytes = Buffer.from(content as Buffer)
     const fault = this.#fault
-    if (!fault || this.request.method !== 'GET' || bytes.length === 0)
+    const isWhole = !fault || fault.kind === 'drop' || fault.kind === 'silence'
+    if (isWhole || this.request.method !== 'GET' || bytes.length === 0)
       return this.#write(status, headers, bytes)
     if (fault.kind === 'flip') {
       const wrong = Buffer.from(bytes)
@@ -279,6 +286,8 @@ class Answer {
   }
 
   #write(status: number, headers: Record<string, string>, content: Buffer | string) {
+    if (this.#fault?.kind === 'silence') return
+    if (this.#fault?.kind === 'drop') return void this.request.socket.destroy()
     const bytes = Buffer.from(content as Buffer)
     const hasBody = status !== 204 && status !== 304
     this.#response.writeHead(status, hasBody ? { 'content-length': bytes.length, ...headers } : headers)

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openS3Store } from '../../src/store/s3.ts'
 import { keepsItsPromises } from './conformance.ts'
 import { behavesLikeS3 } from './s3-conformance.ts'
-import { type S3Double, startS3Double } from './s3-double.ts'
+import { type Fault, type S3Double, startS3Double } from './s3-double.ts'
 
 let s3: S3Double
 let passedMs = 0
@@ -17,7 +17,8 @@ const options = () => ({
   forcePathStyle: true,
   credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
 })
-const open = (prefix = 'glimpse/') => openS3Store({ bucket: s3.bucket, prefix }, options(), now)
+const open = (prefix = 'glimpse', more = {}) =>
+  openS3Store(`s3://${s3.bucket}/${prefix}`, { ...options(), retryMs: 1, ...more }, now)
 
 beforeEach(async () => {
   s3 = await startS3Double()
@@ -25,12 +26,64 @@ beforeEach(async () => {
 })
 afterEach(() => s3.close())
 
-keepsItsPromises(open, (ms) => {
-  passedMs += ms
+keepsItsPromises(
+  open,
+  (ms) => {
+    passedMs += ms
+  },
+  () => s3.plan(/^PUT/, { kind: 'drop' }),
+)
+
+describe.each<[string, Fault]>([
+  ['closes', { kind: 'drop' }],
+  ['is silent', { kind: 'silence' }],
+  ['brings 500', { kind: 'status', status: 500, applied: true }],
+  ['brings 503', { kind: 'status', status: 503, applied: true }],
+  ['brings 409', { kind: 'status', status: 409, code: 'ConditionalRequestConflict', applied: true }],
+])('where a connection %s', (_, fault) => {
+  const patient = () => open('glimpse', fault.kind === 'silence' ? { stallMs: 500 } : {})
+
+  test('what was done wins, also by the second of two tries', async () => {
+    const store = await patient()
+    s3.plan(/^PUT/, fault, 2)
+    const version = await store.create('jobs/x', new Uint8Array([7]), DAY_MS)
+    expect((await store.read('jobs/x'))?.version).toBe(version)
+    s3.plan(/^PUT/, fault)
+    const next = await store.replace('jobs/x', SOME, DAY_MS, version)
+    expect(await store.read('jobs/x')).toEqual({ bytes: SOME, version: next })
+  })
+
+  test('what was not done does not win', async () => {
+    const [store, other] = [await patient(), await open()]
+    const version = await store.create('jobs/x', SOME, DAY_MS)
+    await other.replace('jobs/x', new Uint8Array([7]), DAY_MS, version)
+    s3.plan(/^PUT/, fault)
+    expect(await store.replace('jobs/x', SOME, DAY_MS, version)).toBeUndefined()
+    s3.plan(/^PUT/, fault)
+    expect(await store.create('jobs/x', SOME, DAY_MS)).toBeUndefined()
+    expect((await store.read('jobs/x'))?.bytes).toEqual(new Uint8Array([7]))
+  })
+})
+
+test('whether a write was done is not guessed: where S3 does not say, it fails', async () => {
+  const store = await open()
+  s3.plan(/^PUT/, { kind: 'drop' })
+  s3.fault(/^HEAD/, 503, 6)
+  await expect(store.create('jobs/x', SOME, DAY_MS)).rejects.toMatchObject({ code: 'state_failed' })
+})
+
+test('a value that was written without a writer is read and replaced as before', async () => {
+  const store = await open()
+  s3.put('glimpse/jobs/x', SOME)
+  s3.objects.get('glimpse/jobs/x')!.metadata = { 'x-amz-meta-ends-at': String(now() + DAY_MS) }
+  const found = await store.read('jobs/x')
+  expect(found?.bytes).toEqual(SOME)
+  expect(await store.create('jobs/x', SOME, DAY_MS)).toBeUndefined()
+  expect(await store.replace('jobs/x', new Uint8Array([7]), DAY_MS, found!.version)).toBeDefined()
 })
 
 test('two prefixes of one bucket know nothing of each other', async () => {
-  const [one, other] = [await open('a/'), await open('b/')]
+  const [one, other] = [await open('a'), await open('b')]
   await one.create('jobs/x', SOME, DAY_MS)
   expect(await other.read('jobs/x')).toBeUndefined()
   expect(await other.list('jobs/')).toEqual([])
@@ -58,8 +111,8 @@ test('a failure that stays is one that may pass later', async () => {
 })
 
 test('no such bucket is the operator’s to mend', async () => {
-  const missing = openS3Store({ bucket: 'other', prefix: '' }, options())
-  await expect(missing).rejects.toMatchObject({ kind: 'setup', code: 'no_state' })
+  const missing = openS3Store('s3://other', options())
+  await expect(missing).rejects.toMatchObject({ kind: 'setup', code: 'no_bucket' })
 })
 
 describe('the double', () => behavesLikeS3(options, 'state', true))

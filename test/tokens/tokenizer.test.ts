@@ -68,8 +68,8 @@ describe('a typed special token', () => {
   test('becomes none even where merges would join it', async () => {
     await editTokenizer((definition) => {
       definition.pre_tokenizer.use_regex = false
-      definition.model.vocab['</'] = 297
-      definition.model.vocab['</s'] = 298
+      definition.model.vocab['</'] = 296
+      definition.model.vocab['</s'] = 297
       definition.model.merges.unshift(['<', '/'], ['</', 's'], ['</s', '>'])
     })
     const { encode } = await openTokenizer(folder)
@@ -92,6 +92,19 @@ test('vocab.json and merges.txt alone give the same ids and texts', async () => 
     expect(older.decode(ids)).toBe(tokenizer.decode(ids))
   }
   expect(older.vocabularySize).toBe(tokenizer.vocabularySize)
+})
+
+test.each([
+  ['an ordinary', false, 'bad_tokenizer'],
+  ['a special', true, undefined],
+])('%s added token is not given the id of another one', async (_, special, code) => {
+  await editTokenizer((definition) => {
+    definition.model.vocab['gap'] = 297
+  })
+  const added_tokens_decoder = { 297: { content: '<loc_1>', special } }
+  await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify({ added_tokens_decoder }))
+  if (code) expect(await codeOf()).toBe(code)
+  else expect((await openTokenizer(folder)).decode([297])).toBe('gap')
 })
 
 test('its size is one more than the largest id a text can have', () => {
@@ -171,6 +184,7 @@ test.each([
   ['merges.txt', undefined, 'no_tokenizer'],
 ])('without tokenizer.json rejects %s that holds %s', async (file, content, code) => {
   await rm(join(folder, 'tokenizer.json'))
+  await writeFile(join(folder, 'tokenizer_config.json'), '{"bos_token": "</s>", "add_bos_token": true}')
   if (content === undefined) await rm(join(folder, file))
   else await writeFile(join(folder, file), content)
   expect(await codeOf()).toBe(code)

@@ -1,0 +1,116 @@
+// Decoded samples that are not RGB yet, and alpha. Goes in: Raw. Comes out: the same buffer, its first three channels
+// made RGB; or, at the end, Rgb.
+
+import type { Rgb } from './decode.ts'
+import type { YCbCr } from './tiff.ts'
+
+/** `channels` bytes a pixel, rows from the top. */
+export interface Raw {
+  width: number
+  height: number
+  channels: number
+  data: Buffer
+}
+
+/** Inks to light without a profile: `255 - k`, less the same share of each ink (Pillow Convert.c `cmyk2rgb`). */
+export function inksToRgb({ data, channels }: Raw): void {
+  for (let at = 0; at < data.length; at += channels) {
+    const light = 255 - data[at + 3]!
+    for (let c = at; c < at + 3; c++) data[c] = light - by255(data[c]! * light)
+  }
+}
+
+/** As libtiff's `TIFFYCbCrtoRGB` (tif_color.c) does for all files that Pillow reads through it. */
+export function ycbcrToRgb({ data, channels }: Raw, { luma, range }: YCbCr): void {
+  const [ofRed, ofGreen, ofBlue] = luma as [number, number, number]
+  const codes = (black: number, white: number, reach: number) =>
+    Int32Array.from({ length: 256 }, (_, code) => ((code - black) * reach) / (white - black || 1))
+  const light = codes(range[0]!, range[1]!, 255)
+  const blueness = codes(range[2]!, range[3]!, 127)
+  const redness = codes(range[4]!, range[5]!, 127)
+  const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
+  for (let at = 0; at < pixels.length; at += channels) {
+    const y = light[pixels[at]!]!
+    const blue = (2 - 2 * ofBlue) * blueness[pixels[at + 1]!]!
+    const red = (2 - 2 * ofRed) * redness[pixels[at + 2]!]!
+    pixels[at] = y + Math.round(red)
+    pixels[at + 1] = y + Math.round(-(red * ofRed + blue * ofBlue) / ofGreen)
+    pixels[at + 2] = y + Math.round(blue)
+  }
+}
+
+/** Steps of light in a table: the steepest part of sRGB's curve passes 0.2 codes a step. */
+const LIGHTS = 2 ** 14
+
+/** CIE 1976 L*a*b* under D50, a and b signed, to sRGB under D65 (Bradford), as Pillow does with profiles, within 2 on average. */
+export function labToRgb({ data, channels }: Raw): void {
+  const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
+  const signed = new Int8Array(data.buffer, data.byteOffset, data.length)
+  const linear = (f: number) => (f > 6 / 29 ? f * f * f : (108 / 841) * (f - 4 / 29))
+  const coded = Uint8ClampedArray.from({ length: LIGHTS + 1 }, (_, i) => {
+    const light = i / LIGHTS
+    return 255 * (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055)
+  })
+  const code = (light: number) => coded[Math.min(Math.max(Math.round(light * LIGHTS), 0), LIGHTS)]!
+  for (let at = 0; at < pixels.length; at += channels) {
+    const f = ((pixels[at]! / 255) * 100 + 16) / 116
+    const x = 0.9642 * linear(f + signed[at + 1]! / 500)
+    const y = linear(f)
+    const z = 0.8249 * linear(f - signed[at + 2]! / 200)
+    pixels[at] = code(3.1338561 * x - 1.6168667 * y - 0.4906146 * z)
+    pixels[at + 1] = code(-0.9787684 * x + 1.9161415 * y + 0.033454 * z)
+    pixels[at + 2] = code(0.0719453 * x - 0.2289914 * y + 1.4052427 * z)
+  }
+}
+
+/** Grey from 16 to 235 drawn out to 0 to 255. */
+export function stretchGrey({ data, channels }: Raw): void {
+  const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
+  for (let at = 0; at < pixels.length; at += channels) {
+    const grey = ((pixels[at]! - 16) * 255) / 219
+    for (let c = at; c < at + 3; c++) pixels[c] = grey
+  }
+}
+
+/** Colours that were multiplied by the alpha after them. */
+export function unpremultiply({ data, channels }: Raw): void {
+  const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
+  for (let at = 0; at < pixels.length; at += channels) {
+    const scale = 255 / pixels[at + 3]! // without alpha 0 times infinity, which is written as 0
+    for (let c = at; c < at + 3; c++) pixels[c] = pixels[c]! * scale
+  }
+}
+
+// Both walk forward in the one buffer, writing 3 bytes where at least 3 were read: no second picture in memory.
+
+export function withoutAlpha(raw: Raw): Rgb {
+  const { data, channels } = raw
+  if (channels === 3) return rgbOf(raw)
+  for (let from = 0, to = 0; from < data.length; from += channels, to += 3) {
+    data[to] = data[from]!
+    data[to + 1] = data[from + 1]!
+    data[to + 2] = data[from + 2]!
+  }
+  return rgbOf(raw)
+}
+
+/** As Pillow's `white.paste(picture, mask=alpha)` (Paste.c, BLEND). */
+export function onWhite(raw: Raw, alphaAt: number): Rgb {
+  const { data, channels } = raw
+  for (let from = 0, to = 0; from < data.length; from += channels, to += 3) {
+    const alpha = data[from + alphaAt]!
+    const paper = 255 * (255 - alpha)
+    for (let c = 0; c < 3; c++) data[to + c] = by255(data[from + c]! * alpha + paper)
+  }
+  return rgbOf(raw)
+}
+
+/** Divided by 255 and rounded, for 0 to 65025 (Pillow ImagingUtils.h `DIV255`). */
+function by255(product: number): number {
+  const half = product + 128
+  return (half + (half >> 8)) >> 8
+}
+
+function rgbOf({ width, height, data }: Raw): Rgb {
+  return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, width * height * 3) }
+}

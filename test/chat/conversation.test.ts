@@ -1,0 +1,101 @@
+// A thread that many write in at once: nobody's change is lost, and one that cannot be made is not passed over in silence.
+
+import { beforeEach, describe, expect, test } from 'vitest'
+import { conversationNamed, forgetTurn, remember } from '../../src/chat/conversation.ts'
+import { openJobs } from '../../src/chat/jobs.ts'
+import type { Question } from '../../src/chat/question.ts'
+import type { Store } from '../../src/store/store.ts'
+import { memoryStore } from './memory.ts'
+
+const DAY_MS = 86_400_000
+const PICTURE = { id: 'p', url: 'https://x/' }
+const clock = { now: 0 }
+let waits: number[]
+const time = {
+  now: () => clock.now,
+  sleep: async (ms: number) => {
+    waits.push(ms)
+    clock.now += ms
+  },
+}
+let store: Store
+beforeEach(() => {
+  clock.now = 0
+  waits = []
+  store = memoryStore(() => 0)
+})
+
+const question = (id: string): Question => ({
+  id,
+  platform: 'test',
+  trigger: 'mention',
+  asker: { id: 'ann' },
+  text: 'how many?',
+  pictures: [PICTURE],
+  conversations: ['thread'],
+  channel: 'c',
+  askedAt: 0,
+  route: {},
+})
+const say = (to: Store, id: string) =>
+  remember(to, question(id), [{ picture: PICTURE, answer: 'two' }], 'ann', DAY_MS, [], time)
+const turns = async () =>
+  (await conversationNamed(store, 'thread'))?.pictures.flatMap((each) => each.turns.map(({ id }) => id))
+
+/** The same store, for one before whose every write another writes. */
+const behind = (others: () => Promise<void>): Store => ({
+  ...store,
+  async create(...given) {
+    await others()
+    return await store.create(...given)
+  },
+  async replace(...given) {
+    await others()
+    return await store.replace(...given)
+  },
+})
+/** Another write, so often. */
+const often = (times: number) => async () => {
+  if (times-- > 0) await say(store, `other ${times}`)
+}
+
+describe.each([1, 11, 18])('after %i others wrote in between', (times) => {
+  test('a turn is remembered beside theirs', async () => {
+    await say(behind(often(times)), 'mine')
+    expect(await turns()).toHaveLength(times + 1)
+    expect(await turns()).toContain('mine')
+    expect(waits).toHaveLength(times)
+  })
+
+  test('a turn is forgotten', async () => {
+    await say(store, 'mine')
+    await forgetTurn(behind(often(times)), ['thread'], 'mine', DAY_MS, time)
+    expect(await turns()).toHaveLength(times)
+    expect(await turns()).not.toContain('mine')
+  })
+})
+
+test('waits grow, differ and stay below a second', async () => {
+  await say(behind(often(18)), 'mine')
+  expect(new Set(waits).size).toBe(18)
+  for (const [i, ms] of waits.entries()) expect(ms).toBeLessThanOrEqual(Math.min(1_000, 10 * 2 ** i))
+})
+
+test('what others keep from being forgotten for 30 s fails, and says so', async () => {
+  await say(store, 'mine')
+  const forgotten = forgetTurn(behind(often(Infinity)), ['thread'], 'mine', DAY_MS, time)
+  await expect(forgotten).rejects.toMatchObject({ kind: 'upstream', code: 'state_contended' })
+  expect(clock.now).toBeGreaterThanOrEqual(30_000)
+})
+
+test('a reply that is forgotten while another notes its own is forgotten', async () => {
+  const options = { claimMs: 1_000, keepMs: DAY_MS, time }
+  const claim = await openJobs(store, options).take(question('a'))
+  await claim!.done([{ id: 'first' }])
+  let others = 1
+  const racing = behind(async () => {
+    if (others-- > 0) await claim!.done([{ id: 'second' }])
+  })
+  await openJobs(racing, options).forgetReply('a')
+  expect(await openJobs(store, options).findDone('a')).toMatchObject({ posted: [], conversations: [] })
+})

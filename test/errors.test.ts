@@ -1,0 +1,63 @@
+// The one table of codes: what may be constructed, what it means over HTTP, what comes from elsewhere.
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import {
+  AskError,
+  BusyError,
+  CODES,
+  consequenceOf,
+  type ErrorKind,
+  fromWire,
+  isKnown,
+  toWire,
+} from '../src/errors.ts'
+
+const SRC = join(import.meta.dirname, '../src')
+const ALL = Object.entries(CODES).flatMap(([kind, codes]) =>
+  Object.entries(codes).map(([code, status]) => ({ kind: kind as ErrorKind, code, status })),
+)
+
+test('a code that the table does not have for the class does not compile', () => {
+  // @ts-expect-error no code at all
+  expect(new AskError('no_such_code', 'words')).toBeInstanceOf(Error)
+  // @ts-expect-error a code of BusyError
+  expect(new AskError('deadline', 'words')).toBeInstanceOf(Error)
+  expect(consequenceOf(new BusyError('deadline', 'words'))).toEqual({ status: 504, retry: true })
+})
+
+test('no code of the table is unused', () => {
+  const text = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && path !== 'errors.ts')
+    .map((path) => readFileSync(join(SRC, path), 'utf8').replaceAll(/[!=]== '\w+'/g, ''))
+    .join('\n')
+  expect(ALL.filter(({ code }) => !text.includes(`'${code}'`))).toEqual([])
+})
+
+test('each crosses threads with its class and its status', () => {
+  for (const { kind, code, status } of ALL) {
+    const arrived = fromWire({ kind, code, message: 'words', cause: 'why' })
+    expect(toWire(arrived)).toEqual({ kind, code, message: 'words', cause: 'why' })
+    expect([isKnown(arrived), consequenceOf(arrived).status]).toEqual([true, status])
+  }
+})
+
+test.each([
+  ['nobody knows', 'no_such_code'],
+  ['of another kind', 'deadline'],
+  ['that every object has', 'constructor'],
+])('a code %s makes what came from elsewhere a bug that says so', (_, code) => {
+  const arrived = fromWire({ kind: 'ask', code, message: 'words' })
+  expect(isKnown(arrived)).toBe(false)
+  expect(arrived.message).toBe(`Expected a code of errors.ts for ask but got ${code}: words`)
+  expect(consequenceOf(arrived)).toEqual({ status: 500, retry: false })
+})
+
+test('who left is not asked to try again, who met a busy Glimpse or service is', () => {
+  const retried = ALL.filter(
+    ({ kind, code }) => consequenceOf(fromWire({ kind, code, message: '' })).retry,
+  ).map(({ code }) => code)
+  const passing = [...Object.keys(CODES.busy), ...Object.keys(CODES.upstream)]
+  expect(retried).toEqual(passing.filter((code) => code !== 'cancelled'))
+})

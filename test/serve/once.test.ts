@@ -1,0 +1,168 @@
+// Idempotency keys between processes that share a store: who may work, for how long others wait, what a death leaves.
+
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Reply } from '../../src/job/ask.ts'
+import { log } from '../../src/observe/log.ts'
+import { type Once, openOnce } from '../../src/serve/once.ts'
+import type { Store } from '../../src/store/store.ts'
+import { memoryStore } from '../chat/memory.ts'
+
+const reply = (text: string) => ({ text }) as Reply
+const signal = new AbortController().signal
+let store: Store
+/** Processes, each with what it knows by itself. */
+let [one, two]: Once[] = []
+/** Work that never ends, as that of a process that died. */
+const never = () => new Promise<Reply>(() => {})
+
+beforeEach(() => {
+  vi.useFakeTimers({
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date'],
+  })
+  vi.spyOn(log, 'warn').mockReturnValue()
+  store = memoryStore()
+  one = openOnce(async () => store)
+  two = openOnce(async () => store)
+})
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
+
+/** The record as a process left it that died in its work, some time after it last renewed it. */
+async function dies(once: Once, body = 'body'): Promise<void> {
+  const beats = vi.spyOn(globalThis, 'setInterval').mockReturnValue(undefined as never)
+  void once.run('key', body, { signal }, never)
+  await vi.advanceTimersByTimeAsync(0)
+  beats.mockRestore()
+}
+/** What came of it, once it did. */
+function watched(run: Promise<{ reply: Reply; isReplay: boolean }>) {
+  const state: { outcome?: unknown } = {}
+  run.then(
+    ({ reply: { text }, isReplay }) => (state.outcome = [text, isReplay]),
+    (error: { code: string }) => (state.outcome = error.code),
+  )
+  return state
+}
+
+test('a key whose process died is taken over when its lease is over, not minutes later', async () => {
+  await dies(one!)
+  const next = watched(two!.run('key', 'body', { signal, deadlineMs: 60_000 }, async () => reply('two')))
+  await vi.advanceTimersByTimeAsync(9_000)
+  expect(next.outcome).toBeUndefined()
+  await vi.advanceTimersByTimeAsync(2_000)
+  expect(next.outcome).toEqual(['two', false])
+})
+
+test('what waited counts for the one that takes over', async () => {
+  await dies(one!)
+  let waitedMs = 0
+  const work = async (ms: number) => {
+    waitedMs = ms
+    return reply('two')
+  }
+  void two!.run('key', 'body', { signal }, work)
+  await vi.advanceTimersByTimeAsync(11_000)
+  expect(waitedMs).toBeGreaterThanOrEqual(10_000)
+  expect(waitedMs).toBeLessThan(11_000)
+})
+
+test('two that wait for a dead one: one takes over, the other has its answer', async () => {
+  await dies(one!)
+  const work = vi.fn(async () => reply('new'))
+  const both = [two!, openOnce(async () => store)].map((once) =>
+    watched(once.run('key', 'body', { signal }, work)),
+  )
+  await vi.advanceTimersByTimeAsync(11_000)
+  expect(both.map(({ outcome }) => outcome).sort()).toEqual([
+    ['new', false],
+    ['new', true],
+  ])
+  expect(work).toHaveBeenCalledOnce()
+})
+
+test('a dead one holds its key against another ask for as long as its lease', async () => {
+  await dies(one!, 'other')
+  const early = watched(two!.run('key', 'body', { signal }, never))
+  await vi.advanceTimersByTimeAsync(0)
+  expect(early.outcome).toBe('key_taken')
+  await vi.advanceTimersByTimeAsync(11_000)
+  const late = watched(two!.run('key', 'body', { signal }, async () => reply('late')))
+  await vi.advanceTimersByTimeAsync(0)
+  expect(late.outcome).toEqual(['late', false])
+})
+
+test('one that lives keeps its key, however long it takes', async () => {
+  let done = (_: Reply) => {}
+  const first = watched(one!.run('key', 'body', { signal }, () => new Promise((resolve) => (done = resolve))))
+  const second = watched(two!.run('key', 'body', { signal }, async () => reply('two')))
+  await vi.advanceTimersByTimeAsync(300_000)
+  expect([first.outcome, second.outcome]).toEqual([undefined, undefined])
+  done(reply('one'))
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect([first.outcome, second.outcome]).toEqual([
+    ['one', false],
+    ['one', true],
+  ])
+})
+
+test('one that lost its key while it hung answers, and leaves the answer of the other', async () => {
+  let done = (_: Reply) => {}
+  const beats = vi.spyOn(globalThis, 'setInterval').mockReturnValue(undefined as never)
+  const first = watched(one!.run('key', 'body', { signal }, () => new Promise((resolve) => (done = resolve))))
+  await vi.advanceTimersByTimeAsync(11_000)
+  beats.mockRestore()
+  const second = watched(two!.run('key', 'body', { signal }, async () => reply('two')))
+  await vi.advanceTimersByTimeAsync(0)
+  done(reply('one'))
+  await vi.advanceTimersByTimeAsync(0)
+  expect([first.outcome, second.outcome]).toEqual([
+    ['one', false],
+    ['two', false],
+  ])
+  const third = watched(openOnce(async () => store).run('key', 'body', { signal }, never))
+  await vi.advanceTimersByTimeAsync(0)
+  expect(third.outcome).toEqual(['two', true])
+})
+
+test.each([
+  ['another process', () => [one!, two!]],
+  ['this one', () => [one!, one!]],
+])('nobody waits for %s past their deadline, or after they left', async (_, processes) => {
+  const [first, second] = processes() as [Once, Once]
+  void first.run('key', 'body', { signal }, never)
+  await vi.advanceTimersByTimeAsync(0)
+  const leaving = new AbortController()
+  const late = watched(second.run('key', 'body', { signal, deadlineMs: 5_000 }, never))
+  const left = watched(second.run('key', 'body', { signal: leaving.signal }, never))
+  await vi.advanceTimersByTimeAsync(4_999)
+  expect([late.outcome, left.outcome]).toEqual([undefined, undefined])
+  leaving.abort()
+  await vi.advanceTimersByTimeAsync(1)
+  expect([late.outcome, left.outcome]).toEqual(['deadline', 'cancelled'])
+})
+
+test('what failed is free at once, also where the store fails meanwhile', async () => {
+  const failing = async () => {
+    throw new Error('It broke.')
+  }
+  await expect(one!.run('key', 'body', { signal }, failing)).rejects.toThrow('It broke.')
+  expect((await two!.run('key', 'body', { signal }, async () => reply('two'))).reply.text).toBe('two')
+  store.remove = failing
+  await expect(one!.run('other', 'body', { signal }, failing)).rejects.toThrow('It broke.')
+  expect(log.warn).toHaveBeenCalledWith('key_not_freed', expect.any(Error))
+})
+
+test('while the store cannot be opened keys hold in this process, and the log says so', async () => {
+  const open = vi.fn(async (): Promise<Store> => {
+    throw new Error('No folder.')
+  })
+  const once = openOnce(open)
+  expect((await once.run('key', 'body', { signal }, async () => reply('a'))).isReplay).toBe(false)
+  expect((await once.run('key', 'body', { signal }, never)).isReplay).toBe(true)
+  expect(log.warn).toHaveBeenCalledWith('keys_not_shared', expect.any(Error))
+  open.mockImplementation(async () => store)
+  await once.run('other', 'body', { signal }, async () => reply('b'))
+  expect((await two!.run('other', 'body', { signal }, never)).reply.text).toBe('b')
+})

@@ -1,0 +1,76 @@
+// What every command and function that has a server tells it: the same.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { openHttp } from '../../src/aws/http.ts'
+import { serveCommand } from '../../src/cli/serve.ts'
+import { workCommand } from '../../src/cli/work.ts'
+import { readConfig } from '../../src/config.ts'
+import { createApp } from '../../src/serve/routes.ts'
+import { engineSettings, serverSettings } from '../../src/serve/settings.ts'
+
+class Stop extends Error {}
+vi.mock('../../src/serve/routes.ts', () => ({
+  createApp: vi.fn(() => {
+    throw new Stop()
+  }),
+}))
+
+const env = {
+  GLIMPSE_ALLOWED_HOSTS: 'a.example, b.example',
+  GLIMPSE_API_TOKEN: 'token-of-the-tests',
+  GLIMPSE_MAX_QUEUE: '3',
+  GLIMPSE_MAX_BATCH: '5',
+  GLIMPSE_DEADLINE_MS: '7000',
+  GLIMPSE_UPLOADS: 's3://pictures/uploads',
+  GLIMPSE_QUEUE: 'https://sqs.eu-west-1.amazonaws.com/1/q.fifo',
+  // No model is opened, nobody is called.
+  GLIMPSE_ENGINE: 'http://127.0.0.1:1',
+  DISCORD_TOKEN: 'token-of-the-tests',
+}
+
+beforeEach(() => {
+  const state = mkdtempSync(join(tmpdir(), 'glimpse-settings-'))
+  for (const [name, value] of Object.entries({ ...env, GLIMPSE_STATE: state })) vi.stubEnv(name, value)
+  onTestFinished(() => {
+    vi.unstubAllEnvs()
+    rmSync(state, { recursive: true })
+  })
+})
+
+test.each([
+  ['glimpse serve', () => serveCommand().parseAsync(['--port', '0'], { from: 'user' })],
+  ['glimpse work', () => workCommand().parseAsync(['--port', '0'], { from: 'user' })],
+  ['the function http', openHttp],
+])('%s gives its server every setting', async (_, start) => {
+  vi.mocked(createApp).mockClear()
+  await expect(start()).rejects.toBeInstanceOf(Stop)
+  const options = vi.mocked(createApp).mock.lastCall![1]!
+  expect(options).toMatchObject({
+    hosts: expect.arrayContaining(['a.example', 'b.example']),
+    token: 'token-of-the-tests',
+    maxQueue: 3,
+    atOnce: 5,
+    deadlineMs: 7_000,
+    uploads: { offer: expect.any(Function) },
+  })
+  expect(await options.store!()).toHaveProperty('create')
+})
+
+test('no name is none, and a store that cannot be opened stops no start', async () => {
+  const settings = await serverSettings(readConfig({ GLIMPSE_STATE: '/dev/null/state' }))
+  expect(settings).toMatchObject({ hosts: [], token: '', uploads: undefined })
+  await expect(settings.store()).rejects.toMatchObject({ code: 'no_state' })
+})
+
+test('a model that runs here runs the same everywhere', () => {
+  const config = readConfig({
+    GLIMPSE_PROVIDER: 'cuda',
+    GLIMPSE_PROVIDER_MISSING: 'cpu',
+    GLIMPSE_MAX_BATCH: '2',
+  })
+  const provider = { wanted: 'cuda', whenMissing: 'cpu' }
+  expect(engineSettings(config)).toEqual({ threads: undefined, provider, maxBatch: 2 })
+})

@@ -1,0 +1,176 @@
+// What each answer of S3 to each call means: a result, another try, or an error that says who has to act.
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { BucketRefusal } from '../../src/store/answers.ts'
+import { type Bucket, openBucket } from '../../src/store/bucket.ts'
+import { type Fault, type S3Double, startS3Double } from './s3-double.ts'
+
+const SETTING = 'GLIMPSE_STATE'
+const BYTES = Buffer.from('0123456789'.repeat(1_000))
+let s3: S3Double
+beforeEach(async () => {
+  s3 = await startS3Double()
+  s3.put('p/here', BYTES)
+})
+afterEach(() => s3.close())
+
+const open = (place = 's3://state/p', stallMs?: number) =>
+  openBucket(
+    place,
+    { setting: SETTING, code: 'state_failed' },
+    {
+      endpoint: s3.endpoint,
+      region: 'eu-central-1',
+      forcePathStyle: true,
+      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+      retryMs: 1,
+      stallMs,
+    },
+  )
+const outcome = (work: Promise<unknown>): Promise<unknown> => work.catch((error: unknown) => error)
+
+/** Each call, and what it makes of a key with nothing there. */
+const CALLS: [string, (bucket: Bucket, key: string) => Promise<unknown>, unknown][] = [
+  ['read', (bucket, key) => bucket.read(key), undefined],
+  ['head', (bucket, key) => bucket.head(key), undefined],
+  ['create', (bucket, key) => bucket.put(key, 'x', { isNew: true }), expect.any(String)],
+  ['replace', (bucket, key) => bucket.put(key, 'x', { etag: '"0"' }), undefined],
+  ['put', (bucket, key) => bucket.put(key, 'x'), expect.any(String)],
+  ['remove', (bucket, key) => bucket.remove(key), undefined],
+  ['list', (bucket, key) => bucket.list(key), []],
+  ['begin parts', (bucket, key) => bucket.beginParts(key, {}), expect.any(String)],
+]
+
+describe.each(CALLS)('%s', (name, call, ofNothing) => {
+  test('of a key with nothing there', async () => {
+    expect(await call(open(), 'nothing')).toEqual(ofNothing)
+  })
+
+  test('of a bucket that is not there names the setting, at once', async () => {
+    await expect(call(open('s3://other/p'), 'here')).rejects.toMatchObject({
+      kind: 'setup',
+      code: 'no_bucket',
+      message: expect.stringMatching(/^Expected to use s3:\/\/other\/p but .*name in GLIMPSE_STATE/),
+    })
+    expect(s3.asked.length).toBeLessThanOrEqual(2)
+  })
+
+  test.each<[number, string | undefined, Record<string, string>, string]>([
+    [301, 'PermanentRedirect', { 'x-amz-bucket-region': 'eu-west-3' }, 'wrong_region'],
+    [400, 'AuthorizationHeaderMalformed', {}, name === 'head' ? 'bucket_refused' : 'wrong_region'],
+    [400, 'ExpiredToken', {}, 'bucket_refused'],
+    [403, 'AccessDenied', {}, 'bucket_refused'],
+    [403, 'SignatureDoesNotMatch', {}, 'bucket_refused'],
+    [501, 'NotImplemented', {}, 'bucket_refused'],
+    [418, 'Teapot', {}, 'bucket_refused'],
+  ])('answered %i %s is the operator’s to mend, at once', async (status, code, headers, ours) => {
+    s3.misbehave = () => ({ kind: 'status', status, code, headers })
+    const error = await outcome(call(open(), 'here'))
+    expect(error).toMatchObject({ kind: 'setup', code: ours, message: expect.stringContaining(SETTING) })
+    if (status === 301) expect(error).toMatchObject({ message: expect.stringContaining('to eu-west-3') })
+    expect(s3.asked).toHaveLength(1)
+  })
+
+  test.each<Fault>([
+    ...[408, 409, 429, 500, 502, 503, 504, 307].map((status) => ({ kind: 'status' as const, status })),
+    { kind: 'status', status: 400, code: 'RequestTimeout' },
+    { kind: 'drop' },
+  ])('done at another try: $kind $status $code', async (fault) => {
+    // An answer to HEAD has no body, and so no code.
+    if (name === 'head' && 'code' in fault) return
+    const expected = await call(open(), 'nothing')
+    s3.objects.delete('p/nothing')
+    s3.plan(/./, fault, 2)
+    expect(await call(open(), 'nothing')).toEqual(
+      typeof expected === 'string' ? expect.any(String) : expected,
+    )
+  })
+
+  test.each<Fault>([{ kind: 'status', status: 503 }, { kind: 'drop' }])(
+    'that fails each time with $kind ends in one error of ours',
+    async (fault) => {
+      s3.misbehave = () => fault
+      const error = await outcome(call(open(), 'here'))
+      expect(error).toMatchObject({ kind: 'upstream', code: 'state_failed' })
+      expect((error as Error).cause).toBeInstanceOf(Error)
+      expect(s3.asked).toHaveLength(6)
+    },
+  )
+})
+
+test('a 404 that S3 did not send is no missing object', async () => {
+  s3.misbehave = () => ({ kind: 'status', status: 404, code: 'SomethingElse' })
+  await expect(open().read('here')).rejects.toMatchObject({ code: 'bucket_refused' })
+})
+
+test('a write without a condition that S3 refuses is not passed over', async () => {
+  s3.fault(/^PUT/, 412)
+  await expect(open().put('here', 'x')).rejects.toMatchObject({ kind: 'upstream', code: 'state_failed' })
+})
+
+test('whether the object or the bucket is missing, HEAD finds out where it may ask', async () => {
+  s3.fault(/^HEAD $/, 403)
+  expect(await open().head('nothing')).toBeUndefined()
+})
+
+describe('a body', () => {
+  const CUTS: Fault[] = [
+    { kind: 'reset', after: 5_000 },
+    { kind: 'reset', after: 0 },
+    { kind: 'flip' },
+    { kind: 'short', after: 5_000 },
+    { kind: 'stall', after: 5_000 },
+  ]
+  test.each(CUTS)('that breaks off is read again: $kind after $after', async (fault) => {
+    s3.plan(/^GET/, fault, 2)
+    expect(Buffer.from((await open(undefined, 300).read('here'))!.bytes)).toEqual(BYTES)
+  })
+
+  test('that breaks off each time is one error of ours, with its cause', async () => {
+    s3.misbehave = () => ({ kind: 'reset', after: 5_000 })
+    const error = await outcome(open().read('here'))
+    expect(error).toMatchObject({ kind: 'upstream', code: 'state_failed' })
+    expect((error as Error).cause).toBeInstanceOf(Error)
+    expect(s3.asked).toHaveLength(6)
+  })
+
+  test('of a listing or a refusal that breaks off is asked for again', async () => {
+    s3.plan(/^GET/, { kind: 'reset', after: 20 }, 2)
+    expect(await open().list('')).toEqual(['here'])
+  })
+
+  test('larger than is wanted is not read', async () => {
+    s3.bytesPerSecond = 100
+    expect(await open().read('here', 5_000)).toMatchObject({ sizeBytes: BYTES.length })
+  })
+
+  test('of a piece is one try, which says that another may mend it', async () => {
+    s3.plan(/^GET/, { kind: 'reset', after: 50 })
+    const { body } = await open().get('here', { from: 100, to: 200 })
+    const read = async () => {
+      for await (const _ of body);
+    }
+    await expect(read()).rejects.toMatchObject({ reason: 'reset' })
+    expect(s3.asked).toHaveLength(1)
+  })
+
+  test.each<[string, { from?: number; etag?: string }, string]>([
+    ['nothing', {}, 'missing'],
+    ['here', { etag: '"0"' }, 'changed'],
+    ['here', { from: BYTES.length }, 'range'],
+  ])('of %s, %j, is refused: %s', async (key, range, trouble) => {
+    const error = await outcome(open().get(key, range))
+    expect(error).toBeInstanceOf(BucketRefusal)
+    expect(error).toMatchObject({ trouble })
+  })
+})
+
+test('stopped, nothing is tried again', async () => {
+  const stop = new AbortController()
+  s3.misbehave = () => {
+    stop.abort()
+    return { kind: 'silence' }
+  }
+  await expect(open().read('here', undefined, stop.signal)).rejects.toMatchObject({ code: 'cancelled' })
+  expect(s3.asked).toHaveLength(1)
+})
