@@ -92,20 +92,9 @@ export async function openSafetensors(folder: string): Promise<TensorFiles> {
   }
 }
 
-/** By name. Throws ArtifactError `bad_weights` where two files hold the same tensor. */
+/** By name. A tensor that two files hold is read from the later one, as transformers 5.18 does (`_load_pretrained_model`). */
 export function indexOf(headers: readonly (readonly TensorEntry[])[]): Map<string, TensorEntry> {
-  const entries = new Map<string, TensorEntry>()
-  for (const entry of headers.flat()) {
-    const other = entries.get(entry.name)
-    if (other) {
-      throw new ArtifactError(
-        'bad_weights',
-        `Expected each tensor once but ${entry.name} stands in ${other.file} and in ${entry.file}. They are of different saves: fetch the checkpoint again.`,
-      )
-    }
-    entries.set(entry.name, entry)
-  }
-  return entries
+  return new Map(headers.flat().map((entry) => [entry.name, entry]))
 }
 
 /** The rows of a tensor of one file that stands on disk. */
