@@ -6,10 +6,6 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { SetupError } from './errors.ts'
 
-// onnxruntime 1.30 tells Microsoft of the sessions it opens (mobile.events.data.microsoft.com), unless this is set
-// before it is loaded. Nothing leaves from here that nobody asked for.
-process.env.ORT_DISABLE_TELEMETRY ||= '1'
-
 /** Where settings come from, for whoever looks at them name by name. */
 export const ENVIRONMENT: Readonly<Record<string, string | undefined>> = process.env
 
