@@ -47,6 +47,7 @@ export function serveCommand(): Command {
   return command.action(
     async (_: string | undefined, options: ModelFlags & { host?: string; port?: number }) => {
       const config = await openConfig()
+      const uploads = await uploadsFor(config)
       // Opened while the server already answers /healthz; a failure is told where it is awaited.
       const engine = engineFor(options, config)
       const report = reportAs('chat_failed')
@@ -64,7 +65,7 @@ export function serveCommand(): Command {
         maxQueue: config.maxQueue,
         atOnce: config.maxBatch,
         deadlineMs: config.deadlineMs,
-        uploads: await uploadsFor(config),
+        uploads,
         handlers: chat && handlersOf(chat),
         alongside: async (graceMs) => await (await chat)?.stop(graceMs),
       }).catch(async (error: unknown) => {
