@@ -34,7 +34,7 @@ export const LAYOUT_OPTIONS = {
   // Without VNNI, 8-bit products saturate in 16 bits: this keeps them exact at some cost in time.
   x64quantprecision: '1',
 }
-/** Throws ArtifactError `graph_unreadable`. */
+/** Throws ArtifactError `graph_unreadable`, SetupError `graph_refused`, BusyError `out_of_memory`. */
 export async function openSession(
   folder: string,
   graph: string,
@@ -92,7 +92,7 @@ function wrap(session: InferenceSession): Session {
 
 /**
  * Opens a graph, and writes it into `to` as it stands in memory then, tensors of fewer than `outsideFromBytes` in the
- * .onnx file itself. Throws ArtifactError `graph_unreadable`.
+ * .onnx file itself. Throws as openSession does.
  */
 export async function openAndSave(
   from: string,
@@ -133,6 +133,13 @@ async function create(
     extra: { session: settings },
   }).catch((cause: unknown) => {
     if (isShortOfMemory(cause)) throw shortOfMemory(cause)
+    if (isOfSystem(cause)) {
+      throw new SetupError(
+        'graph_refused',
+        `Expected to open ${path} but the system refused. Allow this user to read it, or raise the limits on threads and open files.`,
+        { cause },
+      )
+    }
     throw new ArtifactError(
       'graph_unreadable',
       `Expected a graph that onnxruntime can open at ${path} but it refused. Build the checkpoint again.`,
@@ -160,9 +167,14 @@ function start(model: string | Uint8Array, options: InferenceSession.SessionOpti
 
 /** As onnxruntime's allocators, CUDA and WebGPU say it; a device that is lost takes its memory with it. */
 function isShortOfMemory(error: unknown): boolean {
-  return /failed to allocate memory|out of memory|OutOfMemory|bad_alloc|CUDA failure 2\b|device (was |is )?lost/i.test(
+  return /failed to allocate memory|out of memory|OutOfMemory|Cannot allocate memory|bad_alloc|CUDA failure 2\b|device (was |is )?lost/i.test(
     textOf(error),
   )
+}
+
+/** As onnxruntime's files and threads say it (core/platform/posix/env.cc): a right or a limit is missing. */
+function isOfSystem(error: unknown): boolean {
+  return /system error number \d|file "[^"]*" failed: |pthread_create failed/.test(textOf(error))
 }
 
 function textOf(error: unknown): string {
