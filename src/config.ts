@@ -6,10 +6,6 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { SetupError } from './errors.ts'
 
-// onnxruntime 1.30 tells Microsoft of the sessions it opens (mobile.events.data.microsoft.com), unless this is set
-// before it is loaded. Nothing leaves from here that nobody asked for.
-process.env.ORT_DISABLE_TELEMETRY ||= '1'
-
 // A container may run as a user without an entry in passwd and without HOME. Then os.homedir() throws, in the AWS SDK as
 // well. With this home nothing can be written below it: an error names the folder that is needed and its setting.
 if (process.env.HOME === '') delete process.env.HOME

@@ -9,11 +9,11 @@ const SOURCES = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf
   .filter((path) => path.endsWith('.ts'))
   .map((path) => ({ path: join('src', path), text: readFileSync(join(ROOT, 'src', path), 'utf8') }))
 
+/** What a file imports by name, for its effect alone, or when it needs it. */
 function imports({ path, text }: { path: string; text: string }): { from: string; to: string }[] {
-  return [...text.matchAll(/^(?:import|export) [^'"]*?from '([^']+)'/gms)].map(([, to]) => ({
-    from: path,
-    to: to!.startsWith('.') ? normalize(join(dirname(path), to!)) : to!,
-  }))
+  return [...text.matchAll(/^(?:import|export) (?:[^'"]*?from )?'([^']+)'|\bimport\('([^']+)'\)/gms)]
+    .map(([, named, called]) => (named ?? called)!)
+    .map((to) => ({ from: path, to: to.startsWith('.') ? normalize(join(dirname(path), to)) : to }))
 }
 const IMPORTS = SOURCES.flatMap(imports)
 const folderOf = (path: string) => path.split('/').slice(0, 2).join('/')
@@ -67,8 +67,8 @@ test.each([
 test.each([
   // What S3 is asked, and what it answers.
   ['@aws-sdk/client-s3', ['src/store/answers.ts', 'src/store/bucket.ts']],
-  // The queue; what a function gives back to it.
-  ['@aws-sdk/client-sqs', ['src/aws/again.ts', 'src/queue/sqs.ts']],
+  // The queue; what a function gives back to it; whether it answers.
+  ['@aws-sdk/client-sqs', ['src/aws/again.ts', 'src/doctor/cloud.ts', 'src/queue/sqs.ts']],
 ])('%s is imported only in %s', (library, homes) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => from)
   expect([...new Set(users)].sort()).toEqual(homes)
@@ -81,9 +81,32 @@ test('the core of the chat knows no platform', () => {
   expect(known).toEqual([])
 })
 
+// Native code reads this one in the environment and nowhere else, at its first session: its home sets it there.
+const TELEMETRY_OFF = "process.env.ORT_DISABLE_TELEMETRY = '1'"
+
 test('the environment is read only in config.ts', () => {
-  const readers = SOURCES.filter(({ text }) => text.includes('process.env')).map(({ path }) => path)
-  expect(readers).toEqual(['src/config.ts'])
+  const readers = SOURCES.filter(({ text }) => text.replace(TELEMETRY_OFF, '').includes('process.env'))
+  expect(readers.map(({ path }) => path)).toEqual(['src/config.ts'])
+})
+
+test('what loads onnxruntime switches its telemetry off itself, in tests and benchmarks too', () => {
+  const loaders = ['src', 'test', 'bench', 'scripts', 'handlers', 'layers']
+    .flatMap((folder) =>
+      readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((path) =>
+        join(ROOT, folder, path),
+      ),
+    )
+    .filter((path) => /\.m?[tj]s$/.test(path))
+    .map((path) => ({ path, text: readFileSync(path, 'utf8') }))
+    .filter(({ text }) => /(from|import\(|require\() ?'onnxruntime-node'/.test(text))
+  expect(loaders.length).toBeGreaterThan(0)
+  expect(
+    loaders.filter(({ text }) => !text.includes('ORT_DISABLE_TELEMETRY')).map(({ path }) => path),
+  ).toEqual([])
+  // One place in it starts sessions, and that is where it happens.
+  const home = SOURCES.find(({ path }) => path === HOMES['onnxruntime-node'])
+  expect(home?.text).toContain(`${TELEMETRY_OFF}\n`)
+  expect(home?.text.split('InferenceSession.create(')).toHaveLength(2)
 })
 
 test('no call joins signals in a way that leaves something with those that outlive it', () => {

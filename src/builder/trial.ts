@@ -1,6 +1,7 @@
 // Does what was built say anything? The known failure of quantized BLIP-2 is one that answers with nothing.
 
 import { rm } from 'node:fs/promises'
+import { isMainThread } from 'node:worker_threads'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import type { Pixels } from '../image/pixels.ts'
@@ -22,13 +23,16 @@ const RUNNING_BYTES = 300_000_000
 /** A build is promised to stay below 1.5 GB, whatever it builds: a trial that would not is made only where asked for. */
 const BUDGET_BYTES = 1_200_000_000
 
-/** Whether tryOut stays within what a build may take, and the machine has: the largest graph, as one is open at a time. */
+/**
+ * Whether tryOut stays within what a build may take, and the machine has: the largest graph, as one is open at a time.
+ * In a worker thread nothing is run (run/session.ts).
+ */
 export function canTry(
   files: readonly { sizeBytes: number }[],
   freeBytes = process.availableMemory(),
 ): boolean {
   const largest = Math.max(0, ...files.map(({ sizeBytes }) => sizeBytes))
-  return MEMORY_PER_BYTE * largest + RUNNING_BYTES <= Math.min(BUDGET_BYTES, freeBytes)
+  return isMainThread && MEMORY_PER_BYTE * largest + RUNNING_BYTES <= Math.min(BUDGET_BYTES, freeBytes)
 }
 
 /**

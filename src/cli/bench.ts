@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { type Benchmark, measure } from '../bench/measure.ts'
+import { log } from '../observe/log.ts'
 import { addModelFlags, type ModelFlags, modelFor, wholeNumber } from './flags.ts'
 import { readPicture } from './reply.ts'
 
@@ -37,7 +38,7 @@ export function benchCommand(): Command {
       const result = await measure(artifact, await readPicture(picture), {
         ...options,
         threads,
-        prepack,
+        prepack: prepack && { ...prepack, onFailed: (why) => log.warn('model_not_laid_out', why) },
         onStep,
       })
       onStep('')

@@ -68,6 +68,7 @@ async function open({ artifact, threads, provider, prepack, memory, warmUp: isWa
       onMade: (ms) => {
         loadMs.lay_out = ms
       },
+      onFailed: (why) => void say({ kind: 'not_laid_out', error: toWire(why) }),
     },
   })
   loadMs.open = performance.now() - began - (loadMs.lay_out ?? 0)

@@ -3,6 +3,7 @@
 import { fork } from 'node:child_process'
 import { withoutSecrets } from '../config.ts'
 import { fromWire } from '../errors.ts'
+import { log } from '../observe/log.ts'
 import type { FromChild, LoadMs, ModelCard, Start, ToChild } from './protocol.ts'
 
 export interface Child {
@@ -47,6 +48,7 @@ export async function startChild(start: Start, file: URL, options: ForkOptions =
   const first = new Promise<FromChild>((resolve) => {
     child.on('message', (message: FromChild) => {
       if (message.kind === 'preparing') onPreparing()
+      else if (message.kind === 'not_laid_out') log.warn('model_not_laid_out', fromWire(message.error))
       else resolve(message)
     })
   })

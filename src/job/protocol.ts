@@ -60,6 +60,7 @@ export type ToChild =
 
 export type FromChild =
   | { kind: 'preparing' }
+  | { kind: 'not_laid_out'; error: WireError }
   | { kind: 'ready'; model: ModelCard; loadMs: LoadMs }
   | { kind: 'failed'; error: WireError }
   | { kind: 'token'; id: number; text: string }

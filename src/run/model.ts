@@ -3,6 +3,7 @@
 import { rm } from 'node:fs/promises'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
+import { ArtifactError, BusyError } from '../errors.ts'
 import { type PixelRule, parsePixelRule } from '../image/pixels.ts'
 import { openTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { laidOut, type PrepackOptions } from './prepacked.ts'
@@ -28,7 +29,7 @@ export interface OpenOptions extends Omit<SessionOptions, 'provider'> {
   prepack?: PrepackOptions
 }
 
-/** Throws ArtifactError, or SetupError `provider_missing`. */
+/** Throws ArtifactError, SetupError `provider_missing` or `graph_refused`, BusyError `out_of_memory`. */
 export async function openModel(
   folder: string,
   { threads, prepack, provider: choice = CPU }: OpenOptions = {},
@@ -36,6 +37,7 @@ export async function openModel(
   const manifest = await openArtifact(folder)
   const pixelRule = parsePixelRule(manifest.preprocessor)
   const tokenizer = await openTokenizer(folder)
+  const unreal = unrealIds(manifest, tokenizer)
   const found = await findProvider(choice)
   const options = { threads, provider: found.provider }
   // A layout is one of the CPU's.
@@ -49,7 +51,7 @@ export async function openModel(
     pixelRule,
     tokenizer,
     ...found,
-    unreal: unrealIds(manifest, tokenizer),
+    unreal,
     ...sessions,
     close: async () => {
       await Promise.all([vision.close(), queries.close(), language.close()])
@@ -67,11 +69,23 @@ export function unrealIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): nu
 
 type Sessions = Pick<Model, 'vision' | 'queries' | 'language'>
 
+/** All of them or none. */
 async function openGraphs(folder: string, options: SessionOptions): Promise<Sessions> {
-  return {
-    vision: await openSession(folder, VISION.graph, options),
-    queries: await openSession(folder, QUERIES.graph, options),
-    language: await openSession(folder, LANGUAGE.graph, options),
+  const opened: Session[] = []
+  const open = async (graph: string) => {
+    const session = await openSession(folder, graph, options)
+    opened.push(session)
+    return session
+  }
+  try {
+    return {
+      vision: await open(VISION.graph),
+      queries: await open(QUERIES.graph),
+      language: await open(LANGUAGE.graph),
+    }
+  } catch (error) {
+    await Promise.allSettled(opened.map((session) => session.close()))
+    throw error
   }
 }
 
@@ -83,9 +97,12 @@ async function fromLayout(
 ): Promise<Sessions> {
   const layout = await laidOut(artifact, manifest, prepack)
   if (layout === artifact) return openGraphs(artifact, options)
-  return openGraphs(layout, options).catch(async () => {
-    // Cut short by a crash of the machine, say: the artifact itself is whole.
-    await rm(layout, { recursive: true, force: true }).catch(() => {})
+  return openGraphs(layout, options).catch(async (error: unknown) => {
+    // The artifact's own graphs would take more memory still.
+    if (error instanceof BusyError) throw error
+    // Only a layout that is itself damaged, by a crash of the machine for example, is removed; the next start makes it.
+    if (error instanceof ArtifactError) await rm(layout, { recursive: true, force: true }).catch(() => {})
+    prepack.onFailed?.(error)
     return openGraphs(artifact, options)
   })
 }

@@ -10,6 +10,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from 'node
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
+import { SetupError } from '../errors.ts'
 import { smallestLaidOut } from '../onnx/read.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
 import { Decoding } from './language.ts'
@@ -24,6 +25,8 @@ export interface PrepackOptions {
   onMaking?: () => void
   /** Told how long that took, in milliseconds. */
   onMade?: (ms: number) => void
+  /** Called with why a layout could not be made or opened; the artifact's own graphs are opened instead. */
+  onFailed?: (why: unknown) => void
 }
 
 /**
@@ -49,7 +52,25 @@ export async function laidOut(
     await utimes(folder, now, now).catch(() => {}) // a read-only cache serves as well
     return folder
   }
-  if (!(await isRoom(options.folder, bytes))) return artifact
+  try {
+    await checkRoom(options.folder, bytes)
+    await make(artifact, manifest, folder, options)
+  } catch (cause) {
+    // Another process that was faster has made it.
+    if (await isFolder(folder)) return folder
+    const message = `Expected to lay the model out for this processor in ${options.folder} but could not, so it opens slowly. Make room there and allow writing, or set GLIMPSE_PREPACK_FROM_MB above the model's size.`
+    options.onFailed?.(new SetupError('not_laid_out', message, { cause }))
+    return artifact
+  }
+  return folder
+}
+
+async function make(
+  artifact: string,
+  manifest: Manifest,
+  folder: string,
+  options: PrepackOptions,
+): Promise<void> {
   options.onMaking?.()
   const began = performance.now()
   const partial = `${folder}.partial-${randomUUID()}`
@@ -66,14 +87,10 @@ export async function laidOut(
       }
     }
     await rename(partial, folder)
-  } catch {
-    // A full or read-only disk, another process that was faster, a layout that is wrong: only time is lost.
-    await rm(partial, { recursive: true, force: true }).catch(() => {})
-    if (!(await isFolder(folder))) return artifact
   } finally {
+    await rm(partial, { recursive: true, force: true }).catch(() => {})
     options.onMade?.(performance.now() - began)
   }
-  return folder
 }
 
 /** What a graph makes of a made-up input; closes the session. */
@@ -132,10 +149,14 @@ async function removeUnused(folder: string): Promise<void> {
 }
 
 /** A layout holds the weights twice, as they were and as they are used, in float32 somewhat more. */
-async function isRoom(folder: string, bytes: number): Promise<boolean> {
-  await mkdir(folder, { recursive: true }).catch(() => {})
-  const disk = await statfs(folder).catch(() => undefined)
-  return disk !== undefined && disk.bavail * disk.bsize > 2.5 * bytes
+async function checkRoom(folder: string, bytes: number): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  const { bavail, bsize } = await statfs(folder)
+  const [needed, free] = [2.5 * bytes, bavail * bsize].map((size) => Math.ceil(size / 1e6)) as [
+    number,
+    number,
+  ]
+  if (free < needed) throw new Error(`it needs ${needed} MB and ${free} MB are free`)
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -2,13 +2,11 @@
 //
 // A run is one synchronous native call: whoever opens sessions should be in a process of its own (job/child.ts).
 
-// Before onnxruntime, which reads at its loading that it is to tell nobody.
-import '../config.ts'
-
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { ArtifactError, BusyError } from '../errors.ts'
+import { ArtifactError, BusyError, SetupError } from '../errors.ts'
 import { DATA_TYPE, ModelProto } from '../onnx/proto.ts'
 import { filesOf } from '../onnx/write.ts'
 
@@ -36,7 +34,7 @@ export const LAYOUT_OPTIONS = {
   // Without VNNI, 8-bit products saturate in 16 bits: this keeps them exact at some cost in time.
   x64quantprecision: '1',
 }
-/** Throws ArtifactError `graph_unreadable`. */
+/** Throws ArtifactError `graph_unreadable`, SetupError `graph_refused`, BusyError `out_of_memory`. */
 export async function openSession(
   folder: string,
   graph: string,
@@ -64,7 +62,7 @@ export async function tryProvider(provider: Provider): Promise<void> {
   }
   const model = { ir_version: 10, graph, opset_import: [{ domain: '', version: 20 }] }
   const bytes = ModelProto.encode(ModelProto.fromObject(model)).finish()
-  const session = await InferenceSession.create(bytes, {
+  const session = await start(bytes, {
     executionProviders: providersOf(provider),
     logSeverityLevel: 3,
   })
@@ -94,7 +92,7 @@ function wrap(session: InferenceSession): Session {
 
 /**
  * Opens a graph, and writes it into `to` as it stands in memory then, tensors of fewer than `outsideFromBytes` in the
- * .onnx file itself. Throws ArtifactError `graph_unreadable`.
+ * .onnx file itself. Throws as openSession does.
  */
 export async function openAndSave(
   from: string,
@@ -126,7 +124,7 @@ async function create(
   const [model] = filesOf(graph)
   const path = join(folder, model)
   // From a path, never from a buffer: the weights are mapped from the file instead of held twice.
-  return await InferenceSession.create(path, {
+  return await start(path, {
     executionProviders: ['cpu'],
     graphOptimizationLevel: 'all',
     interOpNumThreads: 1,
@@ -135,6 +133,13 @@ async function create(
     extra: { session: settings },
   }).catch((cause: unknown) => {
     if (isShortOfMemory(cause)) throw shortOfMemory(cause)
+    if (isOfSystem(cause)) {
+      throw new SetupError(
+        'graph_refused',
+        `Expected to open ${path} but the system refused. Allow this user to read it, or raise the limits on threads and open files.`,
+        { cause },
+      )
+    }
     throw new ArtifactError(
       'graph_unreadable',
       `Expected a graph that onnxruntime can open at ${path} but it refused. Build the checkpoint again.`,
@@ -143,12 +148,37 @@ async function create(
   })
 }
 
+/**
+ * Every session starts here. At the first one of a process onnxruntime 1.30 reads in its environment whether it may
+ * report sessions to Microsoft (mobile.events.data.microsoft.com); it has no other switch. A worker thread's
+ * environment is a copy that native code does not see. Throws SetupError `worker_thread` there.
+ */
+function start(model: string | Uint8Array, options: InferenceSession.SessionOptions) {
+  if (!isMainThread) {
+    throw new SetupError(
+      'worker_thread',
+      "Expected the main thread but this is a worker thread, where onnxruntime's telemetry cannot be switched off. Call startEngine(): it runs the model in its own process.",
+    )
+  }
+  process.env.ORT_DISABLE_TELEMETRY = '1'
+  // Its two overloads take what this one parameter takes.
+  return InferenceSession.create(model as string, options)
+}
+
 /** As onnxruntime's allocators, CUDA and WebGPU say it; a device that is lost takes its memory with it. */
 function isShortOfMemory(error: unknown): boolean {
-  const text = error instanceof Error ? error.message : String(error)
-  return /failed to allocate memory|out of memory|OutOfMemory|bad_alloc|CUDA failure 2\b|device (was |is )?lost/i.test(
-    text,
+  return /failed to allocate memory|out of memory|OutOfMemory|Cannot allocate memory|bad_alloc|CUDA failure 2\b|device (was |is )?lost/i.test(
+    textOf(error),
   )
+}
+
+/** As onnxruntime's files and threads say it (core/platform/posix/env.cc): a right or a limit is missing. */
+function isOfSystem(error: unknown): boolean {
+  return /system error number \d|file "[^"]*" failed: |pthread_create failed/.test(textOf(error))
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function shortOfMemory(cause: unknown): BusyError {

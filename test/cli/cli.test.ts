@@ -25,8 +25,12 @@ interface Result {
 function glimpse(args: string[], env: Record<string, string> = {}): Promise<Result> {
   return new Promise((resolve) => {
     const command = [join(ROOT, 'dist/cli/main.js'), ...args]
-    execFile(process.execPath, command, { cwd: ROOT, env: { ...process.env, ...env } }, (error, out, err) =>
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err }),
+    execFile(
+      process.execPath,
+      command,
+      { cwd: ROOT, env: { ...process.env, ...env }, timeout: 25_000 },
+      (error, out, err) =>
+        resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err }),
     )
   })
 }
@@ -223,4 +227,13 @@ test('every command teaches by example', async () => {
     const { out } = await glimpse([...(command ? [command] : []), '--help'])
     expect(out, command).toContain('$ npx glimpse')
   }
+})
+
+test('serve ends when a setting of its uploads is wrong, and starts no model before', async () => {
+  const { code, err, out } = await glimpse(['serve', '--port', '0', '--model', artifact], {
+    GLIMPSE_UPLOADS: 'somewhere',
+  })
+  expect(err).toContain('Expected GLIMPSE_UPLOADS like s3://bucket/prefix')
+  expect(code).toBe(1)
+  expect(out).toBe('')
 })

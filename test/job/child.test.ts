@@ -1,7 +1,7 @@
 // The model's process as it ships: it dies with its parent, leaves standard output alone, and is not slowed by its start.
 
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -115,6 +115,19 @@ test('warms up when told to, which is measured, and shows in nothing that is ans
   const first = await engine.answer({ image })
   expect(first.timings_ms.vision).toBeGreaterThan(0)
   await engine.close()
+})
+
+test('why a model was not laid out is in the log, and it answers all the same', async () => {
+  const lines: string[] = []
+  logAs('json', { write: (line) => void lines.push(line) })
+  const blocked = join(folder, 'a file')
+  await writeFile(blocked, '')
+  const engine = await startEngine({ artifact, threads: 1, prepack: { folder: blocked, fromBytes: 0 } })
+  await engine.close()
+  const logged = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === 'model_not_laid_out')
+  expect(logged).toMatchObject([
+    { level: 'warn', code: 'not_laid_out', cause: expect.stringContaining('EEXIST') },
+  ])
 })
 
 test('that an asker has left is heard at once, wherever among those that go together the ask is', async () => {

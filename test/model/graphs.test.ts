@@ -67,7 +67,7 @@ describe.each(PRECISIONS)('%s', (precision) => {
   })
 
   test('onnxruntime opens all without a warning', async () => {
-    const { stderr, stdout } = await promisify(execFile)(process.execPath, [
+    const args = [
       '--input-type=module',
       '--eval',
       `import { InferenceSession } from 'onnxruntime-node'
@@ -75,7 +75,9 @@ describe.each(PRECISIONS)('%s', (precision) => {
          const session = await InferenceSession.create(path, { logSeverityLevel: 2, intraOpNumThreads: 1 })
          console.log(session.inputNames[0])
        }`,
-    ])
+    ]
+    const env = { ...process.env, ORT_DISABLE_TELEMETRY: '1' }
+    const { stderr, stdout } = await promisify(execFile)(process.execPath, args, { env })
     expect(stderr).toBe('')
     expect(stdout.trim().split('\n')).toEqual([VISION.pixels, QUERIES.vision, LANGUAGE.prefix])
   })

@@ -1,31 +1,67 @@
-// onnxruntime's own reports to its maker are off, however it is started.
+// onnxruntime's own reports to its maker are off, however a session is opened.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { FIXTURES } from '../fixtures.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const SAMPLE = join(ROOT, 'models/demo/crab-and-helicopter.png')
+const from = (file: string) => JSON.stringify(join(ROOT, 'dist', file))
+/** Both ways to sessions: of the build's trial, in this process, and of the engine, in its own. */
 const LIBRARY = `
-import { embeddedArtifact, startEngine } from ${JSON.stringify(join(ROOT, 'dist/index.js'))}
-const engine = await startEngine({ artifact: await embeddedArtifact(process.env.GLIMPSE_CACHE) })
-await engine.close()
+import { Worker, isMainThread } from 'node:worker_threads'
+async function use() {
+  const { buildArtifact, startEngine } = await import(${from('index.js')})
+  const artifact = process.env.HOME + '/glimpse-artifact'
+  await buildArtifact(${JSON.stringify(join(FIXTURES, 'checkpoints/plain'))}, artifact, { precision: 'fp32' })
+  const engine = await startEngine({ artifact })
+  await engine.close()
+}
 `
+const PROGRAMS = {
+  'the library': `${LIBRARY}
+await use()
+`,
+  'the library in a worker thread': `${LIBRARY}
+if (isMainThread) new Worker(new URL(import.meta.url))
+else await use()
+`,
+  'a session after something has cleared the environment': `
+import { tryProvider } from ${from('run/session.js')}
+delete process.env.ORT_DISABLE_TELEMETRY
+await tryProvider('cpu')
+`,
+  'a session in a process that was told to report': `
+import { tryProvider } from ${from('run/session.js')}
+process.env.ORT_DISABLE_TELEMETRY = '0'
+await tryProvider('cpu')
+`,
+  'a session asked for in a worker thread, which is refused': `
+import { Worker, isMainThread } from 'node:worker_threads'
+import { tryProvider } from ${from('run/session.js')}
+if (isMainThread) new Worker(new URL(import.meta.url))
+else await tryProvider('cpu').then(() => { throw new Error('it ran') }, (error) => {
+  if (error.code !== 'worker_thread') throw error
+})
+`,
+}
 
 /** Where onnxruntime keeps a device's id and what it has yet to send, in a home that was empty. */
-function leftBehind(program: 'command line' | 'library'): string[] {
+function leftBehind(program: (home: string) => string[]): string[] {
   const home = mkdtempSync(join(tmpdir(), 'glimpse-home-'))
   try {
-    const { ORT_DISABLE_TELEMETRY: _, ...env } = process.env
-    const script = join(home, 'glimpse-library.mjs')
-    writeFileSync(script, LIBRARY)
-    const args = program === 'library' ? [script] : ['dist/cli/main.js', 'caption', SAMPLE]
-    execFileSync(process.execPath, args, {
-      cwd: ROOT,
-      env: { ...env, HOME: home, XDG_CACHE_HOME: join(home, 'cache'), GLIMPSE_CACHE: join(home, 'glimpse') },
-    })
+    // Nothing else of the environment: with CI set it reports nothing anyway. A report would end at a closed port.
+    const env = {
+      PATH: process.env['PATH'],
+      HOME: home,
+      XDG_CACHE_HOME: join(home, 'cache'),
+      GLIMPSE_CACHE: join(home, 'glimpse'),
+      https_proxy: 'http://127.0.0.1:9',
+    }
+    execFileSync(process.execPath, program(home), { cwd: ROOT, env })
     const files = readdirSync(home, { recursive: true, encoding: 'utf8' })
     return files.filter((path) => !path.startsWith('glimpse'))
   } finally {
@@ -34,9 +70,14 @@ function leftBehind(program: 'command line' | 'library'): string[] {
 }
 
 test('the command line leaves no trace of telemetry', () => {
-  expect(leftBehind('command line')).toEqual([])
+  expect(leftBehind(() => ['dist/cli/main.js', 'caption', SAMPLE])).toEqual([])
 })
 
-test('nor does the library', () => {
-  expect(leftBehind('library')).toEqual([])
+test.each(Object.entries(PROGRAMS))('nor does %s', (_, program) => {
+  const written = (home: string) => {
+    const script = join(home, 'glimpse-program.mjs')
+    writeFileSync(script, program)
+    return [script]
+  }
+  expect(leftBehind(written)).toEqual([])
 })
