@@ -2,8 +2,8 @@
 
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Manifest } from '../artifact/contract.ts'
-import { openArtifact, verifyFiles } from '../artifact/open.ts'
+import { MANIFEST, type Manifest } from '../artifact/contract.ts'
+import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
 import { EMBEDDED_CHECKPOINT } from '../builder/embedded.ts'
 import type { Config } from '../config.ts'
 import { isKnown } from '../errors.ts'
@@ -87,22 +87,17 @@ async function checkBucketModel(model: string): Promise<ModelFound> {
   const { hostname: Bucket, pathname } = new URL(model)
   const prefix = pathname.replace(/^\/|\/$/g, '')
   const { GetObjectCommand, S3Client } = await import('@aws-sdk/client-s3')
-  const { MANIFEST, manifestSchema } = await import('../artifact/contract.ts')
   const Key = prefix === '' ? MANIFEST : `${prefix}/${MANIFEST}`
   try {
     const { Body } = await new S3Client().send(new GetObjectCommand({ Bucket, Key }))
-    const parsed = manifestSchema.safeParse(JSON.parse(await Body!.transformToString()))
-    if (!parsed.success)
-      return fail(
-        `${Key} in ${Bucket} is no manifest of this version`,
-        'Build the checkpoint again and push it.',
-      )
-    const bytes = sizeOf(parsed.data)
+    const manifest = parseManifest(await Body!.transformToString(), model)
+    const bytes = sizeOf(manifest)
     return {
-      ...ok(`${parsed.data.name} at ${parsed.data.precision}, ${Math.round(bytes / 1e6)} MB, from ${Bucket}`),
+      ...ok(`${manifest.name} at ${manifest.precision}, ${Math.round(bytes / 1e6)} MB, from ${Bucket}`),
       bytes,
     }
   } catch (error) {
+    if (isKnown(error)) return fail(error.message)
     const why = error instanceof Error ? error.name : String(error)
     return fail(
       `${Key} in ${Bucket} could not be read: ${why}`,
