@@ -138,6 +138,7 @@ export const CODES = {
     no_tokenizer: 500,
     no_weights: 500,
     other_checkpoint: 500,
+    other_format: 500,
     other_onnxruntime: 500,
     unknown_architecture: 500,
     unreadable_file: 500,

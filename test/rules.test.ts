@@ -98,7 +98,9 @@ test('what loads onnxruntime switches its telemetry off itself, in tests and ben
     )
     .filter((path) => /\.m?[tj]s$/.test(path))
     .map((path) => ({ path, text: readFileSync(path, 'utf8') }))
-    .filter(({ text }) => /(from|import\(|require\() ?'onnxruntime-node'/.test(text))
+    .filter(({ text }) =>
+      /(import (?!type)[^'";]*from |(?<!typeof )import\(|require\()'onnxruntime-node'/.test(text),
+    )
   expect(loaders.length).toBeGreaterThan(0)
   expect(
     loaders.filter(({ text }) => !text.includes('ORT_DISABLE_TELEMETRY')).map(({ path }) => path),

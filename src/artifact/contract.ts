@@ -11,7 +11,7 @@
 // K positions asked for, V vocabulary.
 
 import { z } from 'zod'
-import { PRECISIONS, TARGETS } from '../quantize/recipes.ts'
+import { formatSchema, PRECISIONS, TARGETS } from '../quantize/recipes.ts'
 
 export const VISION = { graph: 'vision', pixels: 'pixels', vision: 'vision' } as const
 
@@ -41,7 +41,7 @@ export const LANGUAGE = {
 
 export const MANIFEST = 'manifest.json'
 /** Raised when a folder built before can no longer be run. */
-export const FORMAT = 'glimpse-artifact/2'
+export const FORMAT = 'glimpse-artifact/3'
 
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()
@@ -62,7 +62,7 @@ export const manifestSchema = z.strictObject({
   /** What it was built to run on, if not the CPU. */
   target: z.enum(TARGETS).optional(),
   /** The rules the weights were stored by, with their reasons. */
-  recipe: z.array(z.strictObject({ weights: z.string(), format: z.string(), reason: z.string() })),
+  recipe: z.array(z.strictObject({ weights: z.string(), format: formatSchema, reason: z.string() })),
   sizes: z.strictObject({
     /** [height, width] in pixels */
     image: z.tuple([size, size]),

@@ -16,7 +16,7 @@ import { PICTURE_RULE, parsePixelRule } from '../image/pixels.ts'
 import { drawBlip2 } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
-import { formatOf, formatText, type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
+import { formatOf, type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
 import { withThreads } from '../quantize/threads.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
@@ -135,7 +135,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       target: options.target,
       recipe: recipeFor(options.precision, options.target).map(({ weights: path, format, reason }) => ({
         weights: path.source,
-        format: formatText(format),
+        format,
         reason,
       })),
       sizes: sizesOf(config),

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { FORMAT } from '../artifact/contract.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 import { buildArtifact } from './build.ts'
@@ -33,9 +34,9 @@ export async function embeddedArtifact(cacheFolder: string): Promise<string> {
   return folder
 }
 
-/** Changes with the checkpoint and with the code that builds it. */
+/** Changes with the checkpoint, the version that builds it and the artifact's format. */
 async function fingerprint(): Promise<string> {
-  const hash = createHash('sha256').update(GLIMPSE_VERSION)
+  const hash = createHash('sha256').update(GLIMPSE_VERSION).update(FORMAT)
   // A folder or a file that can't be read is for the builder to report.
   for (const file of (await readdir(EMBEDDED_CHECKPOINT).catch(() => [])).sort()) {
     hash.update(await readFile(join(EMBEDDED_CHECKPOINT, file)).catch(() => ''))

@@ -4,13 +4,22 @@
 // per tensor useless below 8 bits (gautomdas/blip2-coco, results/quantization_results.csv); times are of one ViT-g
 // layer at [1, 257, 1408] on two cores with AVX-512, onnxruntime-node 1.30.
 
-export type Format =
+import { z } from 'zod'
+
+/** Manifests hold it too: a change here raises FORMAT in artifact/contract.ts. */
+export const formatSchema = z.discriminatedUnion('kind', [
   /** As it is. */
-  | { kind: 'float32' }
+  z.strictObject({ kind: z.literal('float32') }),
   /** Signed 8-bit weights with one scale per output column; activations become 8 bits on the fly. */
-  | { kind: 'columns' }
+  z.strictObject({ kind: z.literal('columns') }),
   /** `bits` per weight with one float scale per `block` neighbouring inputs of an output, fewer where the width asks for it. */
-  | { kind: 'blocks'; bits: 4 | 8; block: number }
+  z.strictObject({
+    kind: z.literal('blocks'),
+    bits: z.union([z.literal(4), z.literal(8)]),
+    block: z.number().int().positive(),
+  }),
+])
+export type Format = z.infer<typeof formatSchema>
 
 export const PRECISIONS = ['fp32', 'int8', 'int4'] as const
 export type Precision = (typeof PRECISIONS)[number]
@@ -87,16 +96,4 @@ export function recipeFor(precision: Precision, target: Target = 'cpu'): readonl
 /** What a matrix of this path is stored as; float32 if no rule names it. Norms, biases and positions always are. */
 export function formatOf(precision: Precision, path: string, target?: Target): Format {
   return recipeFor(precision, target).find((rule) => rule.weights.test(path))?.format ?? FLOAT32
-}
-
-/** As the manifest says it. */
-export function formatText(format: Format): string {
-  switch (format.kind) {
-    case 'float32':
-      return 'float32'
-    case 'columns':
-      return 'int8, one scale per output'
-    case 'blocks':
-      return `int${format.bits}, one scale per ${format.block} weights`
-  }
 }

@@ -54,8 +54,8 @@ const CHECKED = '.checked'
 const ELSEWHERE = 'GLIMPSE_CACHE'
 
 /**
- * Throws ArtifactError (`no_artifact`, `damaged_artifact`, `other_onnxruntime`), SetupError (the bucket refuses, the disk
- * is full), UpstreamError `model_unreachable` or `model_replaced`, BusyError `cancelled`.
+ * Throws ArtifactError (`no_artifact`, `damaged_artifact`, `other_format`, `other_onnxruntime`), SetupError (the bucket
+ * refuses, the disk is full), UpstreamError `model_unreachable` or `model_replaced`, BusyError `cancelled`.
  * @example await fetchArtifact('s3://models/blip2/2026-11', { cacheFolder: '/var/cache/glimpse' })
  */
 export async function fetchArtifact(place: string, options: FetchOptions): Promise<string> {

@@ -5,7 +5,6 @@
 // between runs it is heard that an asker has left. Memory for what passes through stays small either way.
 
 import type { Manifest } from '../artifact/contract.ts'
-import { formatText } from '../quantize/recipes.ts'
 import type { Provider } from './session.ts'
 
 /** Numbers between two layers: one picture of a ViT-g, two rows of opt-2.7b with short prompts. */
@@ -15,8 +14,6 @@ const GPU_FACTOR = 8
 /** Embedded model, two cores: 9.6 ms a picture alone, 5.8 of two together, 3.5 of four. */
 const MOST_AT_ONCE = 8
 
-const ONE_SCALE = formatText({ kind: 'columns' })
-
 interface Sized {
   manifest: Manifest
   provider?: Provider
@@ -25,7 +22,7 @@ interface Sized {
 /** Pictures in one run of the vision graph. */
 export function picturesAtOnce({ manifest, provider }: Sized): number {
   // The scale of its activations is that of the whole run: a picture's vector would depend on who it came with.
-  if (manifest.recipe.some(({ format }) => format === ONE_SCALE)) return 1
+  if (manifest.recipe.some(({ format }) => format.kind === 'columns')) return 1
   const { patches, vision_width } = manifest.sizes
   return atOnce(patches * vision_width, provider)
 }

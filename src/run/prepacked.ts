@@ -58,7 +58,7 @@ export async function laidOut(
   } catch (cause) {
     // Another process that was faster has made it.
     if (await isFolder(folder)) return folder
-    const message = `Expected to lay the model out for this processor in ${options.folder} but could not, so it opens slowly. Make room there and allow writing, or set GLIMPSE_PREPACK_FROM_MB above the model's size.`
+    const message = `Expected to lay the model out for this processor in ${options.folder} but could not, so it opens slowly. If room or the right to write is missing, give it; or set GLIMPSE_PREPACK_FROM_MB above the model's size.`
     options.onFailed?.(new SetupError('not_laid_out', message, { cause }))
     return artifact
   }
@@ -152,11 +152,9 @@ async function removeUnused(folder: string): Promise<void> {
 async function checkRoom(folder: string, bytes: number): Promise<void> {
   await mkdir(folder, { recursive: true })
   const { bavail, bsize } = await statfs(folder)
-  const [needed, free] = [2.5 * bytes, bavail * bsize].map((size) => Math.ceil(size / 1e6)) as [
-    number,
-    number,
-  ]
-  if (free < needed) throw new Error(`it needs ${needed} MB and ${free} MB are free`)
+  const [needed, free] = [2.5 * bytes, bavail * bsize]
+  const megabytes = (size: number) => `${Math.round(size / 1e6)} MB`
+  if (free < needed) throw new Error(`it needs ${megabytes(needed)} and ${megabytes(free)} are free`)
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -4,7 +4,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import type { Manifest } from '../../src/artifact/contract.ts'
+import { FORMAT, type Manifest } from '../../src/artifact/contract.ts'
 import { openArtifact, verifyFiles } from '../../src/artifact/open.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { ArtifactError } from '../../src/errors.ts'
@@ -39,7 +39,7 @@ test.each<[string, () => unknown, string, string]>([
     'one built for another onnxruntime',
     () => editManifest((m) => Object.assign(m.versions, { onnxruntime: '1.19.2' })),
     'other_onnxruntime',
-    'was built for 1.19.2. Build the checkpoint again',
+    'was built for 1.19.2. Run the Glimpse that built it',
   ],
   [
     'a manifest that names a file elsewhere',
@@ -48,10 +48,16 @@ test.each<[string, () => unknown, string, string]>([
     'files.0.path',
   ],
   [
-    'a manifest of another version',
-    () => editManifest((m) => Object.assign(m, { format: 'glimpse-artifact/0' })),
+    'a manifest that names no format of ours',
+    () => editManifest((m) => Object.assign(m, { format: 'zip' })),
     'damaged_artifact',
-    'format',
+    'at format',
+  ],
+  [
+    'a recipe that says in words how weights are stored, as the format before did',
+    () => editManifest((m) => Object.assign(m.recipe[0]!, { format: 'int8, one scale per output' })),
+    'damaged_artifact',
+    'recipe.0.format',
   ],
   [
     'a size as text',
@@ -88,6 +94,27 @@ test.each<[string, () => unknown, string, string]>([
   expect(error.code).toBe(code)
   expect(error.message).toContain(words)
 })
+
+test.each<[string, Partial<Manifest>, string]>([
+  ['a checkpoint on disk', {}, 'build <checkpoint> --out <at> --precision int8'],
+  ['one for a GPU', { target: 'gpu' }, 'build <checkpoint> --out <at> --precision int8 --for gpu'],
+  [
+    'the hub',
+    { source: { checkpoint: 'me/blip2', commit: 'abc123', config_sha256: '', weight_bytes: 0 } },
+    'pull me/blip2 --revision abc123 --out <at> --precision int8',
+  ],
+])(
+  'one in the format before is refused with the command that makes it again from %s',
+  async (_, more, command) => {
+    await editManifest((m) => Object.assign(m, more, { format: 'glimpse-artifact/2' }))
+    const again = command.replace('<at>', folder)
+    await expect(openArtifact(folder)).rejects.toMatchObject({
+      kind: 'artifact',
+      code: 'other_format',
+      message: `Expected an artifact of the format ${FORMAT} but ${folder} has glimpse-artifact/2. Build it again: npx glimpse ${again}`,
+    })
+  },
+)
 
 test('one changed byte is noticed by the checksums', async () => {
   const manifest = await openArtifact(folder)

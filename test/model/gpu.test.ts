@@ -66,7 +66,7 @@ test.each(['gpu', 'small'])(
     const { target, recipe } = manifests[name]!
     expect(target).toBe('gpu')
     expect(recipe[0]).toMatchObject({
-      format: 'int8, one scale per 128 weights',
+      format: { kind: 'blocks', bits: 8, block: 128 },
       reason: expect.stringContaining('GPU'),
     })
   },

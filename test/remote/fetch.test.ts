@@ -128,7 +128,7 @@ describe('what is wrong is said, and nothing is left', () => {
       'another onnxruntime',
       () => upload(s3, newer('1.19.2')),
       'other_onnxruntime',
-      's3://models/model was built for 1.19.2. Build the checkpoint again',
+      's3://models/model was built for 1.19.2. Run the Glimpse that built it',
     ],
     [
       'a manifest of another format',
@@ -137,8 +137,8 @@ describe('what is wrong is said, and nothing is left', () => {
           s3,
           withManifest(model, (m) => Object.assign(m, { format: 'glimpse-artifact/99' })),
         ),
-      'damaged_artifact',
-      'Expected a manifest this version can read in s3://models/model but at format',
+      'other_format',
+      'Build it again: npx glimpse build <checkpoint> --out <folder> --precision int8, then npx glimpse push <folder> s3://models/model --replace',
     ],
     [
       'a manifest that is no JSON',

@@ -1,0 +1,21 @@
+// How many pictures go through in one run is decided by how their weights are stored.
+
+import { expect, test } from 'vitest'
+import type { Manifest } from '../../src/artifact/contract.ts'
+import type { Format } from '../../src/quantize/recipes.ts'
+import { picturesAtOnce } from '../../src/run/portions.ts'
+import { manifestOf } from '../remote/model.ts'
+
+const stored = (format: Format): Manifest => ({
+  ...manifestOf(new Map(), 'small'),
+  recipe: [{ weights: '^vision_model', format, reason: 'a test' }],
+})
+
+test.each<[Format, number]>([
+  [{ kind: 'columns' }, 1],
+  [{ kind: 'blocks', bits: 8, block: 128 }, 8],
+  [{ kind: 'blocks', bits: 4, block: 32 }, 8],
+  [{ kind: 'float32' }, 8],
+])('%j: %i at once', (format, count) => {
+  expect(picturesAtOnce({ manifest: stored(format) })).toBe(count)
+})
