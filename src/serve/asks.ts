@@ -3,7 +3,8 @@
 
 import { createHash } from 'node:crypto'
 import { BusyError, isKnown, UpstreamError } from '../errors.ts'
-import type { Ask, Reply, TimingsMs } from '../job/ask.ts'
+import type { Ask, Reply } from '../job/ask.ts'
+import { afterWaiting } from '../job/clock.ts'
 import type { Engine, Hooks } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setTo } from '../observe/metrics.ts'
@@ -88,7 +89,7 @@ export function openAsks({
     observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
     const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
     const reply = await engine.answer({ ...wanted, deadlineMs: leftMs }, hooks)
-    return { ...reply, timings_ms: withWait(reply.timings_ms, waitedMs) }
+    return { ...reply, timings_ms: afterWaiting(reply.timings_ms, waitedMs) }
   }
 
   const answer = async (
@@ -183,11 +184,6 @@ function serverTiming({ timings_ms }: Reply): string {
   return Object.entries(timings_ms)
     .map(([stage, ms]) => `${stage};dur=${ms}`)
     .join(', ')
-}
-
-function withWait(timings: TimingsMs, waitedMs: number): TimingsMs {
-  const sum = (ms: number) => Math.round((ms + waitedMs) * 100) / 100
-  return { ...timings, queue: sum(timings.queue), total: sum(timings.total) }
 }
 
 /** Tells asks apart by what they ask, not by how they were written: a form's boundary is another each time. */
