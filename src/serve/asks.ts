@@ -1,4 +1,4 @@
-// An ask over HTTP: a place in the line, then its body, then its turn at the model, then the answer. routes.ts says where
+// An ask over HTTP: a slot, then its body, then its turn at the engine (admission.ts), then the answer. routes.ts says where
 // they come in, request.ts what they look like.
 
 import { createHash } from 'node:crypto'
@@ -7,11 +7,11 @@ import type { Ask, Reply } from '../job/ask.ts'
 import { afterWaiting } from '../job/clock.ts'
 import type { Engine, Hooks } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
-import { count, observe, setTo } from '../observe/metrics.ts'
+import { count, observe } from '../observe/metrics.ts'
 import type { Store } from '../store/store.ts'
 import { codeOf } from './account.ts'
+import { createAdmission, type Slot, secondsOf } from './admission.ts'
 import { eventStream } from './events.ts'
-import { openLine, type Place, secondsOf } from './line.ts'
 import { keyOf, type Outcome, openOnce } from './once.ts'
 import { readAsk, type Task, type Wanted } from './request.ts'
 import type { Uploads } from './uploads.ts'
@@ -62,30 +62,17 @@ export function openAsks({
   store,
   failed,
 }: AsksOptions): Asks {
-  const line = openLine({ places: maxQueue, atOnce })
+  const admission = createAdmission({ queueCapacity: maxQueue, concurrency: atOnce })
   const once = openOnce(store)
   /** Ends each ask under way. */
   const ends = new Set<() => void>()
   cutting?.addEventListener('abort', () => {
     for (const end of ends) end()
   })
-  const noteWaiting = () => setTo('glimpse_http_waiting', {}, line.waiting)
-
-  const enter = (engine: Engine, tenant: string): Place => {
-    const place = line.enter(tenant, Math.max(0, engine.load - line.running))
-    noteWaiting()
-    return {
-      turn: async (...given) => await place.turn(...given).finally(noteWaiting),
-      leave() {
-        place.leave()
-        noteWaiting()
-      },
-    }
-  }
 
   /** Waits for its turn, and counts the time as the engine counts that of its own queue. */
-  const ask = async (engine: Engine, place: Place, wanted: Ask, hooks: Hooks & { signal: AbortSignal }) => {
-    const waitedMs = await place.turn(hooks.signal, deadlineMs)
+  const ask = async (engine: Engine, slot: Slot, wanted: Ask, hooks: Hooks & { signal: AbortSignal }) => {
+    const waitedMs = await slot.acquire(hooks.signal, deadlineMs)
     observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
     const leftMs = deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
     const reply = await engine.answer({ ...wanted, deadlineMs: leftMs }, hooks)
@@ -94,7 +81,7 @@ export function openAsks({
 
   const answer = async (
     engine: Engine,
-    place: Place,
+    slot: Slot,
     { ask: wanted, task }: Wanted,
     key: string | undefined,
     { onToken, signal }: Hooks,
@@ -106,7 +93,7 @@ export function openAsks({
     signal?.addEventListener('abort', end)
     if (signal?.aborted || cutting?.aborted) end()
     try {
-      const work = () => ask(engine, place, wanted, { onToken, signal: ending.signal })
+      const work = () => ask(engine, slot, wanted, { onToken, signal: ending.signal })
       if (key === undefined) return { reply: await work(), isReplay: false }
       const outcome = await once.run(key, fingerprintOf(wanted, task), ending.signal, work)
       if (outcome.isReplay) count('glimpse_http_replays_total', {})
@@ -116,7 +103,7 @@ export function openAsks({
     } finally {
       ends.delete(end)
       signal?.removeEventListener('abort', end)
-      place.leave()
+      slot.release()
     }
   }
 
@@ -133,22 +120,22 @@ export function openAsks({
           throw error
         }
       }
-      const { engine, place, wanted, key } = await counted(async () => {
+      const { engine, slot, wanted, key } = await counted(async () => {
         const engine = open()
-        const place = enter(engine, tenant)
+        const slot = admission.admit(tenant, Math.max(0, engine.load - admission.running))
         try {
           const key = keyOf(request.headers)
           const wanted = await readAsk(request, want, uploads)
           task = wanted.task
-          return { engine, place, wanted, key: key && `${tenant} ${key}` }
+          return { engine, slot, wanted, key: key && `${tenant} ${key}` }
         } catch (error) {
-          place.leave()
+          slot.release()
           throw error
         }
       })
       const run = (hooks: Hooks) =>
         counted(async () => {
-          const outcome = await answer(engine, place, wanted, key, hooks)
+          const outcome = await answer(engine, slot, wanted, key, hooks)
           ended('ok')
           // Under a key the same ask may come again, and its upload with it.
           if (key === undefined) await wanted.used?.()
@@ -166,9 +153,9 @@ export function openAsks({
     retryAfterS(error) {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
-      return secondsOf((isKnown(error) ? OVER_IN_MS[error.code] : undefined) ?? line.waitMs)
+      return secondsOf((isKnown(error) ? OVER_IN_MS[error.code] : undefined) ?? admission.waitMs)
     },
-    waiting: () => line.waiting,
+    waiting: () => admission.waiting,
   }
 }
 
