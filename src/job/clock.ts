@@ -32,9 +32,9 @@ export async function timed<T>(
   return result
 }
 
-/** The same, with the time an ask waited before it was taken up. */
+/** The same, with the time it waited in a queue before. */
 export function afterWaiting(timings: TimingsMs, waitedMs: number): TimingsMs {
-  return { ...timings, queue: rounded(waitedMs), total: rounded(timings.total + waitedMs) }
+  return { ...timings, queue: rounded(timings.queue + waitedMs), total: rounded(timings.total + waitedMs) }
 }
 
 /** Hundredths of a millisecond: finer would be noise. */

@@ -1,17 +1,18 @@
-// An ask over HTTP: a place in the line, then its body, then its turn at the model, then the answer. routes.ts says where
+// An ask over HTTP: a slot, then its body, then its turn at the engine (admission.ts), then the answer. routes.ts says where
 // they come in, request.ts what they look like.
 
 import { createHash } from 'node:crypto'
 import { BusyError, type ErrorCode, isKnown, UpstreamError } from '../errors.ts'
-import type { Ask, Reply, TimingsMs } from '../job/ask.ts'
+import type { Ask, Reply } from '../job/ask.ts'
+import { afterWaiting } from '../job/clock.ts'
 import type { Engine, Hooks } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
-import { count, observe, setTo } from '../observe/metrics.ts'
+import { count, observe } from '../observe/metrics.ts'
 import { stopWith } from '../stop.ts'
 import type { Store } from '../store/store.ts'
 import { codeOf } from './account.ts'
+import { createAdmission, type Slot, secondsOf } from './admission.ts'
 import { eventStream } from './events.ts'
-import { openLine, type Place, secondsOf } from './line.ts'
 import { keyOf, type Outcome, openOnce } from './once.ts'
 import { readAsk, type Task, type Wanted } from './request.ts'
 import type { Uploads } from './uploads.ts'
@@ -62,22 +63,8 @@ export function openAsks({
   store,
   failed,
 }: AsksOptions): Asks {
-  const line = openLine({ places: maxQueue, atOnce })
+  const admission = createAdmission({ queueCapacity: maxQueue, concurrency: atOnce })
   const once = openOnce(store)
-  const noteWaiting = () => setTo('glimpse_http_waiting', {}, line.waiting)
-
-  const enter = (engine: Engine, tenant: string): Place => {
-    const place = line.enter(tenant, Math.max(0, engine.load - line.running))
-    noteWaiting()
-    return {
-      turn: async (...given) => await place.turn(...given).finally(noteWaiting),
-      leave() {
-        place.leave()
-        noteWaiting()
-      },
-    }
-  }
-
   const leftAfter = (waitedMs: number) =>
     deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
 
@@ -87,20 +74,20 @@ export function openAsks({
    */
   const ask = async (
     engine: Engine,
-    place: Place,
+    slot: Slot,
     wanted: Ask,
     hooks: Hooks & { signal: AbortSignal },
     beforeMs = 0,
   ) => {
-    const waitedMs = beforeMs + (await place.turn(hooks.signal, leftAfter(beforeMs)))
+    const waitedMs = beforeMs + (await slot.acquire(hooks.signal, leftAfter(beforeMs)))
     observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
     const reply = await engine.answer({ ...wanted, deadlineMs: leftAfter(waitedMs) }, hooks)
-    return { ...reply, timings_ms: withWait(reply.timings_ms, waitedMs) }
+    return { ...reply, timings_ms: afterWaiting(reply.timings_ms, waitedMs) }
   }
 
   const answer = async (
     engine: Engine,
-    place: Place,
+    slot: Slot,
     { ask: wanted, task }: Wanted,
     key: string | undefined,
     { onToken, signal }: Hooks,
@@ -108,8 +95,8 @@ export function openAsks({
     const ending = stopWith(signal, cutting)
     const hooks = { onToken, signal: ending.signal }
     try {
-      if (key === undefined) return { reply: await ask(engine, place, wanted, hooks), isReplay: false }
-      const work = (waitedMs: number) => ask(engine, place, wanted, hooks, waitedMs)
+      if (key === undefined) return { reply: await ask(engine, slot, wanted, hooks), isReplay: false }
+      const work = (waitedMs: number) => ask(engine, slot, wanted, hooks, waitedMs)
       const within = { signal: ending.signal, deadlineMs }
       const outcome = await once.run(key, fingerprintOf(wanted, task), within, work)
       if (outcome.isReplay) count('glimpse_http_replays_total', {})
@@ -118,7 +105,7 @@ export function openAsks({
       throw cutting?.aborted && codeOf(error) === 'cancelled' ? cutShort() : error
     } finally {
       ending.end()
-      place.leave()
+      slot.release()
     }
   }
 
@@ -135,22 +122,22 @@ export function openAsks({
           throw error
         }
       }
-      const { engine, place, wanted, key } = await counted(async () => {
+      const { engine, slot, wanted, key } = await counted(async () => {
         const engine = open()
-        const place = enter(engine, tenant)
+        const slot = admission.admit(tenant, Math.max(0, engine.load - admission.running))
         try {
           const key = keyOf(request.headers)
           const wanted = await readAsk(request, want, uploads)
           task = wanted.task
-          return { engine, place, wanted, key: key && `${tenant} ${key}` }
+          return { engine, slot, wanted, key: key && `${tenant} ${key}` }
         } catch (error) {
-          place.leave()
+          slot.release()
           throw error
         }
       })
       const run = (hooks: Hooks) =>
         counted(async () => {
-          const outcome = await answer(engine, place, wanted, key, hooks)
+          const outcome = await answer(engine, slot, wanted, key, hooks)
           ended('ok')
           // Under a key the same ask may come again, and its upload with it.
           if (key === undefined) await wanted.used?.()
@@ -168,9 +155,9 @@ export function openAsks({
     retryAfterS(error) {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
-      return secondsOf((isKnown(error) ? OVER_IN_MS[error.code] : undefined) ?? line.waitMs)
+      return secondsOf((isKnown(error) ? OVER_IN_MS[error.code] : undefined) ?? admission.waitMs)
     },
-    waiting: () => line.waiting,
+    waiting: () => admission.waiting,
   }
 }
 
@@ -186,11 +173,6 @@ function serverTiming({ timings_ms }: Reply): string {
   return Object.entries(timings_ms)
     .map(([stage, ms]) => `${stage};dur=${ms}`)
     .join(', ')
-}
-
-function withWait(timings: TimingsMs, waitedMs: number): TimingsMs {
-  const sum = (ms: number) => Math.round((ms + waitedMs) * 100) / 100
-  return { ...timings, queue: sum(timings.queue), total: sum(timings.total) }
 }
 
 /** Tells asks apart by what they ask, not by how they were written: a form's boundary is another each time. */

@@ -1,0 +1,191 @@
+// Admission control in front of the engine: bounded slots, fair by tenant.
+//
+// A request gets a slot before its body is read, so that a crowd costs neither memory nor time, and keeps it until its
+// answer is there. The capacity is `queueCapacity + concurrency` slots. A tenant without a slot is admitted even when all
+// are in use, up to twice the capacity in all: otherwise one tenant could keep everybody else out.
+//
+// Tenants take turns by round robin: each time the engine has room, the least recently served tenant with a waiting request
+// goes first. While several tenants are active, each has at most one request at the engine, and its next one waits until
+// those that were there when the last one finished are done too. Otherwise one tenant could fill a whole batch, or join the
+// batch of a single request, and delay everybody else by it.
+
+import { BusyError } from '../errors.ts'
+import { setTo } from '../observe/metrics.ts'
+
+export interface AdmissionOptions {
+  /** Requests that may wait besides those at the engine. */
+  queueCapacity: number
+  /** Requests at the engine at the same time: as many as it answers in one batch. */
+  concurrency: number
+}
+
+export interface AdmissionController {
+  /** @param others requests at the engine that did not come through here. @throws BusyError `busy` */
+  admit(tenant: string, others: number): Slot
+  /** Slots whose request is not at the engine yet. */
+  readonly waiting: number
+  /** Slots whose request is at the engine. */
+  readonly running: number
+  /** When a refused request should come again: the mean time of an answer for each request ahead. */
+  readonly waitMs: number
+}
+
+export interface Slot {
+  /** Resolves when the request may go to the engine, with the ms it waited. @throws BusyError `cancelled`, `deadline` */
+  acquire(signal: AbortSignal, deadlineMs?: number): Promise<number>
+  /** The answer is there, or none will be. A second call does nothing. */
+  release(): void
+}
+
+interface Tenant {
+  slots: number
+  /** Starts each waiting request, in the order they came. */
+  queue: (() => void)[]
+  /** Number of its last request that went to the engine, counted over all tenants. */
+  servedAt: number
+  /** Its next request waits for all up to this number, while several tenants are active. */
+  waitsFor: number
+}
+
+/** A tenant counts as active for this long after its last request: it must not meet a full batch each time it asks. */
+const CONTENTION_WINDOW_MS = 10_000
+/** Time of an answer, until the first is measured. */
+const FIRST_GUESS_MS = 2_000
+/** Weight of the newest answer in the mean. Small, because all but the first of a batch seem to take no time. */
+const EWMA_WEIGHT = 0.1
+
+export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions): AdmissionController {
+  const tenants = new Map<string, Tenant>()
+  const capacity = queueCapacity + concurrency
+  let waiting = 0
+  /** Requests that went to the engine. */
+  let served = 0
+  /** The numbers of those that are still there, oldest first. */
+  const running = new Set<number>()
+  let lastTenant: string | undefined
+  let contendedUntil = 0
+  let meanMs: number | undefined
+  let lastReleaseAt = 0
+
+  const startNext = () => {
+    const isContended = tenants.size > 1 || performance.now() < contendedUntil
+    while (running.size < concurrency) {
+      const [oldest = Number.POSITIVE_INFINITY] = running
+      const eligible = [...tenants.values()].filter(
+        ({ queue, waitsFor }) => queue.length > 0 && (oldest > waitsFor || !isContended),
+      )
+      if (eligible.length === 0) break
+      const next = eligible.reduce((first, each) => (each.servedAt < first.servedAt ? each : first))
+      next.servedAt = next.waitsFor = ++served
+      next.queue.shift()!()
+    }
+    setTo('glimpse_http_waiting', {}, waiting)
+  }
+
+  /** Counted from the end of the answer before, if that is later than its own start: what one more request costs. */
+  const recordServiceTime = (startedAt: number) => {
+    const now = performance.now()
+    const tookMs = now - Math.max(startedAt, lastReleaseAt)
+    meanMs = meanMs === undefined ? tookMs : meanMs + EWMA_WEIGHT * (tookMs - meanMs)
+    lastReleaseAt = now
+  }
+  const waitMsBehind = (ahead: number) => (meanMs ?? FIRST_GUESS_MS) * Math.max(1, ahead)
+
+  return {
+    get waiting() {
+      return waiting
+    },
+    get running() {
+      return running.size
+    },
+    get waitMs() {
+      return waitMsBehind(waiting + running.size)
+    },
+    admit(name, others) {
+      if (name !== (lastTenant ?? name)) contendedUntil = performance.now() + CONTENTION_WINDOW_MS
+      lastTenant = name
+      const ahead = waiting + running.size + others
+      if (ahead >= (tenants.has(name) ? capacity : 2 * capacity)) throw busy(ahead, waitMsBehind(ahead))
+      // A new tenant ranks ahead of the tenant served last and behind all that have waited longer. A stream of new tenants
+      // therefore cannot starve a waiting one.
+      const tenant = tenants.get(name) ?? { slots: 0, queue: [], servedAt: served - 0.5, waitsFor: 0 }
+      tenants.set(name, tenant)
+      tenant.slots++
+      waiting++
+      setTo('glimpse_http_waiting', {}, waiting)
+      let number = 0
+      let startedAt = 0
+      let isReleased = false
+
+      return {
+        acquire(signal, deadlineMs) {
+          const askedAt = performance.now()
+          return new Promise((resolve, reject) => {
+            const stopWaiting = () => {
+              clearTimeout(timer)
+              signal.removeEventListener('abort', cancel)
+              const at = tenant.queue.indexOf(start)
+              if (at >= 0) tenant.queue.splice(at, 1)
+            }
+            const start = () => {
+              stopWaiting()
+              waiting--
+              number = served
+              running.add(number)
+              startedAt = performance.now()
+              resolve(startedAt - askedAt)
+            }
+            const fail = (error: BusyError) => {
+              stopWaiting()
+              reject(error)
+            }
+            const cancel = () => fail(cancelled())
+            const timer =
+              deadlineMs === undefined ? undefined : setTimeout(() => fail(tooLate(deadlineMs)), deadlineMs)
+            signal.addEventListener('abort', cancel)
+            if (signal.aborted) return cancel()
+            tenant.queue.push(start)
+            startNext()
+          })
+        },
+        release() {
+          if (isReleased) return
+          isReleased = true
+          if (running.delete(number)) {
+            tenant.waitsFor = served
+            recordServiceTime(startedAt)
+          } else waiting--
+          tenant.slots--
+          if (tenant.slots === 0) tenants.delete(name)
+          startNext()
+        },
+      }
+    },
+  }
+}
+
+function busy(ahead: number, waitMs: number): BusyError {
+  return new BusyError(
+    'busy',
+    `Glimpse is busy: ${ahead} requests are ahead and this would be number ${ahead + 1}. ` +
+      `Try again in ${secondsOf(waitMs)} s.`,
+  )
+}
+
+const MAX_RETRY_AFTER_S = 60
+
+/** As Retry-After says it: whole seconds, at least one, at most a minute. */
+export function secondsOf(waitMs: number): number {
+  return Math.min(MAX_RETRY_AFTER_S, Math.max(1, Math.ceil(waitMs / 1000)))
+}
+
+function cancelled(): BusyError {
+  return new BusyError('cancelled', 'The request was cancelled while it waited for its turn.')
+}
+
+function tooLate(deadlineMs: number): BusyError {
+  return new BusyError(
+    'deadline',
+    `Expected an answer within ${deadlineMs} ms but it still waits behind other requests. Ask again later.`,
+  )
+}
