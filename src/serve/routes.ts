@@ -26,7 +26,7 @@ import { page } from './page.ts'
 import { problemResponse, statusOf } from './problem.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
-import { offerUpload, type Uploads, uploadLimit } from './uploads.ts'
+import { offerUpload, type Uploads } from './uploads.ts'
 
 export interface AppOptions {
   /** Asks that may wait besides those the engine has; one more is told to come back. Default 8. */
@@ -113,7 +113,6 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.post('/v1/caption', (c) => asks.take(c.req.raw, 'caption', tenant(c)))
   app.post('/v1/answer', (c) => asks.take(c.req.raw, 'answer', tenant(c)))
   app.post('/invocations', (c) => asks.take(c.req.raw, 'either', tenant(c)))
-  app.use('/v1/uploads', uploadLimit)
   app.post('/v1/uploads', (c) => offerUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(door().model))
   app.get('/metrics', async (c) => {

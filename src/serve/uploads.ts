@@ -5,8 +5,8 @@
 //
 // Here is what HTTP sees of it; bucket-uploads.ts keeps them.
 
-import { bodyLimit } from 'hono/body-limit'
 import { z } from 'zod'
+import { readSignedBody } from '../chat/body.ts'
 import { AskError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 
@@ -38,14 +38,6 @@ export const ID = /^([0-9a-f]{8})[0-9a-f]{32}$/
 
 const wanted = z.strictObject({ size_bytes: z.number().int().positive() })
 
-/** Before offerUpload. */
-export const uploadLimit = bodyLimit({
-  maxSize: MAX_BODY_BYTES,
-  onError() {
-    throw unreadable()
-  },
-})
-
 /** What POST /v1/uploads answers. */
 export async function offerUpload(request: Request, uploads: Uploads | undefined): Promise<Response> {
   if (!uploads) throw notSetUp()
@@ -64,7 +56,8 @@ export async function readUpload(
 }
 
 async function sizeIn(request: Request): Promise<number> {
-  const parsed = wanted.safeParse(await request.json().catch(() => undefined))
+  const body = await readSignedBody(request, MAX_BODY_BYTES)
+  const parsed = wanted.safeParse(body && parseJson(body))
   if (!parsed.success) throw unreadable()
   return parsed.data.size_bytes
 }
@@ -97,4 +90,12 @@ function notSetUp(): AskError {
     'no_uploads',
     `Expected the picture in the request: this server takes no uploads. The operator sets ${SETTING}=s3://bucket/prefix to have them.`,
   )
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return undefined
+  }
 }
