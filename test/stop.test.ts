@@ -10,11 +10,11 @@ import { engineElsewhere } from '../src/remote/engine.ts'
 import { fetchArtifact } from '../src/remote/fetch.ts'
 import { createApp } from '../src/serve/routes.ts'
 import { stopWith } from '../src/stop.ts'
-import { until } from './queue/conformance.ts'
 import { startSqsDouble } from './queue/sqs-double.ts'
 import { credentials, makeModel, PIECE_BYTES, upload } from './remote/model.ts'
 import { doubleEngine, PNG } from './serve/double.ts'
 import { startS3Double } from './store/s3-double.ts'
+import { until } from './until.ts'
 
 /** More than the ten listeners that Node warns of. */
 const CALLS = 20
