@@ -103,19 +103,26 @@ export function checkSizes(layers, codeBytes) {
   return total
 }
 
-/** A folder is whole once its stamp says what it was made from. Two who make it at once make the same. */
-function makeOnce(folder, inputs, make) {
+/**
+ * A folder that stands beside a stamp with its inputs is whole. The stamp is written first: a process that finds the
+ * folder of another knows whether it is the same, and does not remove what the other already uses.
+ */
+export function makeOnce(folder, inputs, make) {
   const stamp = `${folder}.txt`
-  const isMade = () => existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs
+  const stamped = () => (existsSync(stamp) ? readFileSync(stamp, 'utf8') : '')
+  const isMade = () => stamped() === inputs && existsSync(folder)
   if (isMade()) return
   const partial = `${folder}.${process.pid}`
   mkdirSync(partial, { recursive: true })
   try {
     make(partial)
     if (isMade()) return
-    rmSync(folder, { recursive: true, force: true })
-    renameSync(partial, folder)
+    if (stamped() !== '' && stamped() !== inputs) rmSync(folder, { recursive: true, force: true })
     writeFileSync(stamp, inputs)
+    renameSync(partial, folder)
+  } catch (error) {
+    // ENOTEMPTY: another process was first.
+    if (!isMade()) throw error
   } finally {
     rmSync(partial, { recursive: true, force: true })
   }

@@ -45,7 +45,7 @@ beforeAll(async () => {
   installed = await installFunctions()
   sqs = await startSqsDouble()
   state = await mkdtemp(join(tmpdir(), 'glimpse-state-'))
-}, 120_000)
+})
 
 afterAll(async () => {
   for (const each of running) each.stop()

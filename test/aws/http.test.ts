@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { until } from '../until.ts'
 import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
 import { ROOT } from './packaged.ts'
 
@@ -50,7 +51,9 @@ beforeAll(async () => {
   state = await mkdtemp(join(tmpdir(), 'glimpse-state-'))
   installed = await installFunctions()
   http = start()
-}, 120_000)
+  // A start that takes longer than Lambda gives it answers 503 until the model is open.
+  await until(async () => (await call(http, 'GET', '/readyz')).statusCode === 200)
+})
 
 afterAll(async () => {
   http.stop()

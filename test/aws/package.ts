@@ -49,7 +49,7 @@ export function describePackage(gpu: Gpu): void {
 
     beforeAll(async () => {
       packaged = await packageFor(gpu)
-    }, 120_000)
+    })
     afterAll(() => rm(dirname(packaged.folder), { recursive: true, force: true }))
 
     const functions = () => packaged.of('AWS::Lambda::Function')

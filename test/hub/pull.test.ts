@@ -11,6 +11,7 @@ import type { Hub } from '../../src/hub/fetch.ts'
 import { type PullOptions, pull } from '../../src/hub/pull.ts'
 import { FIXTURES } from '../fixtures.ts'
 import { configWith, makeCheckpoint, randomTensors, safetensors, silentTensors } from '../make-checkpoint.ts'
+import { until } from '../until.ts'
 import { COMMIT, type Double, type Fault, REPOSITORY, startDouble } from './double.ts'
 
 const CHECKPOINT = join(FIXTURES, 'checkpoints/half-shards')
@@ -25,7 +26,7 @@ beforeEach(async () => {
   room = await mkdtemp(join(tmpdir(), 'glimpse-'))
   out = join(room, 'out')
   double = await startDouble(CHECKPOINT)
-  hub = { endpoint: double.endpoint, stallMs: 300, retryMs: 5 }
+  hub = { endpoint: double.endpoint, stallMs: 600_000, retryMs: 5 }
 })
 afterEach(async () => {
   await double.close()
@@ -114,7 +115,6 @@ describe('a connection', () => {
   test.each<[string, Fault[], number]>([
     ['that drops in the middle is taken up where it was', [{ kind: 'drop', after: 30_000 }], 2],
     ['that drops again and again', Array.from({ length: 9 }, () => ({ kind: 'drop', after: 5_000 })), 10],
-    ['that stands still is given up and taken up again', [{ kind: 'stall', after: 20_000 }], 2],
     ['that is slow is waited for', [{ kind: 'slow', piece: 8_000, everyMs: 20 }], 1],
     [
       'to a server that is busy is tried again',
@@ -130,6 +130,15 @@ describe('a connection', () => {
     await pulled()
     await expectWhole()
     expect(downloads(SHARDS[1]!)).toHaveLength(requests)
+  })
+
+  test('that stands still is given up and taken up again', async () => {
+    hub = { ...hub, stallMs: 300 }
+    fault(SHARDS[1]!, { kind: 'stall', after: 20_000 })
+    await pulled()
+    await expectWhole()
+    // On a busy machine another may be taken for one that stands still.
+    expect(downloads(SHARDS[1]!).length).toBeGreaterThan(1)
   })
 
   test('taken up again asks for the rest only', async () => {
@@ -245,12 +254,11 @@ describe('a later run', () => {
   })
 
   test('after the process was killed goes on', async () => {
-    fault(SHARDS[1]!, { kind: 'slow', piece: 4_000, everyMs: 100 })
+    fault(SHARDS[1]!, { kind: 'stall', after: 12_000 })
     const args = ['pull', REPOSITORY, '--out', out, '--endpoint', double.endpoint]
     const child = spawn(process.execPath, [MAIN, ...args], { stdio: 'ignore' })
     const part = join(`${out}.download`, COMMIT, `${SHARDS[1]}.part`)
-    while (((await stat(part).catch(() => undefined))?.size ?? 0) < 12_000)
-      await new Promise((resolve) => setTimeout(resolve, 10))
+    await until(async () => ((await stat(part).catch(() => undefined))?.size ?? 0) > 0)
     child.kill('SIGKILL')
     await new Promise((resolve) => child.once('exit', resolve))
     double.asked.length = 0
@@ -281,11 +289,13 @@ test('an interrupt ends it at once and says that it goes on from there', async (
   const stop = new AbortController()
   hub = { ...hub, signal: stop.signal }
   fault(SHARDS[1]!, { kind: 'stall', after: 10_000 })
-  setTimeout(() => stop.abort(), 150)
-  await expect(pulled()).rejects.toMatchObject({
+  const interrupted = expect(pulled()).rejects.toMatchObject({
     code: 'cancelled',
     message: expect.stringContaining('goes on from here'),
   })
+  await until(() => downloads(SHARDS[1]!).length > 0)
+  stop.abort()
+  await interrupted
   hub = { ...hub, signal: undefined }
   await pulled()
   await expectWhole()

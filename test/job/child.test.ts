@@ -88,15 +88,19 @@ test('leaves it to its parent what Ctrl-C and SIGTERM mean', async () => {
   expect((await engine.answer({ image, question: 'what is on the left?' })).text).toBe('a crab')
   expect(engine.pid).toBe(pid)
   await engine.close()
-  expect(isAlive(pid!)).toBe(false)
+  await expect.poll(() => isAlive(pid!)).toBe(false)
 })
 
 test('killed amid real asks it answers the next ones, and a crash in native code is no different', async () => {
   logAs('json', { write() {} })
   const engine = await startEngine({ artifact, threads: 1, maxBatch: 4 })
   for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGABRT'] as const) {
+    const pid = engine.pid!
+    // Stopped, so that the first cannot be answered before the signal comes.
+    process.kill(pid, 'SIGSTOP')
     const asks = Array.from({ length: 6 }, () => engine.answer({ image, settings: { num_beams: 4 } }))
-    process.kill(engine.pid!, signal)
+    process.kill(pid, signal)
+    if (signal !== 'SIGKILL') process.kill(pid, 'SIGCONT')
     const ends = await Promise.allSettled(asks)
     const codes = ends.map((end) => (end.status === 'fulfilled' ? end.value.text : end.reason.code))
     expect(codes[0]).toBe('restarting')
@@ -105,7 +109,7 @@ test('killed amid real asks it answers the next ones, and a crash in native code
     )
   }
   await engine.close()
-}, 120_000)
+})
 
 test('warms up when told to, which is measured, and shows in nothing that is answered', async () => {
   resetMetrics()
@@ -148,9 +152,12 @@ test('that an asker has left is heard at once, wherever among those that go toge
     ask: { image: Uint8Array.from([...image, id]) },
     stream: false,
   }))
+  // Stopped, so that both messages are there when it reads the first.
+  process.kill(child.pid!, 'SIGSTOP')
   child.send({ kind: 'answer', asks })
   const error = { kind: 'busy', code: 'cancelled', message: 'left' } as const
   child.send({ kind: 'cancel', id: 23, error })
+  process.kill(child.pid!, 'SIGCONT')
   await done
   expect(heard.indexOf('error 23')).toBeLessThan(heard.indexOf('reply 8'))
   expect(heard.filter((line) => line.startsWith('reply')).sort()).toEqual(

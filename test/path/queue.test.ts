@@ -80,14 +80,14 @@ test('what one hears the other answers, also when it comes only later, and both 
   expect((await slack.replies(2))[1]).toBe('a helicopter')
   await until(() => sqs.waiting() === 0)
   expect(await Promise.all([listening.child, working.child].map(stop))).toEqual([0, 0])
-}, 60_000)
+})
 
 test('serve with a queue hears, queues and answers in one process', async () => {
   const { child } = await start('serve')
   slack.send('e3', { ...mentionWith(slack.pictureUrl), ts: '3.0' })
   expect(await slack.replies(3)).toHaveLength(3)
   expect(await stop(child)).toBe(0)
-}, 60_000)
+})
 
 test.each([
   ['listen', { GLIMPSE_QUEUE: '' }, 'GLIMPSE_QUEUE'],

@@ -34,7 +34,8 @@ test.each<[FaultName, string]>([
   ['403', 'bucket_refused'],
 ])('%s at every request ends as %s, soon', async (kind, code) => {
   resetMetrics()
-  const day = await loadOnce([kind], 1, 1, 20)
+  // Only a stall is told by time: a busy machine must not look like one elsewhere.
+  const day = await loadOnce([kind], 1, 1, kind === 'stall' ? 20 : 60_000)
   expect(day.outcome).toBe(code)
   expect(await measured('glimpse_faults_total', { code })).toBe(1)
   expect(day.requests).toBeLessThanOrEqual(6)

@@ -3,15 +3,19 @@
 import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { isKnown } from '../../src/errors.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { type FetchOptions, fetchArtifact } from '../../src/remote/fetch.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { doubleEngine } from '../serve/double.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { until } from '../until.ts'
 import { isSame } from './bad-days.ts'
 import { credentials, type Files, makeModel, PIECE_BYTES, upload, withManifest } from './model.ts'
+
+vi.mock('node:timers/promises', { spy: true })
 
 const PLACE = 's3://models/model'
 const DAY_MS = 86_400_000
@@ -24,6 +28,7 @@ beforeEach(async () => {
   model = makeModel()
   upload(s3, model)
   resetMetrics()
+  vi.mocked(sleep).mockClear()
 })
 afterEach(async () => {
   s3.close()
@@ -273,7 +278,7 @@ test('a model that is replaced while it is fetched is noticed, and the new one t
 test('two who fetch the same at once get the same folder; one of them asked for the pieces', async () => {
   s3.bytesPerSecond = 2_000_000
   const one = fetched()
-  while (gets().length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  await until(() => gets().length > 0)
   let waited = false
   const other = fetched({ onWait: () => (waited = true) })
   const [a, b] = await Promise.all([one, other])
@@ -317,12 +322,21 @@ test('stopped: nothing goes on, and the next run goes on from there', async () =
 
 test('faults are counted by reason', async () => {
   s3.fault(/vision.data 0-/, 503)
+  let hasArrived = () => {}
+  const once = new Promise<void>((resolve) => {
+    hasArrived = resolve
+  })
   s3.misbehave = (asked) => {
     if (!asked.startsWith('GET model/tokenizer.json 0-')) return undefined
     s3.misbehave = () => undefined
-    return { kind: 'reset', after: 1000 }
+    return { kind: 'reset', after: 1000, once }
   }
-  expect(await isSame(await fetched(), model)).toBe(true)
+  let before = 0
+  const onProgress = ({ doneBytes }: { doneBytes: number }) => {
+    if (doneBytes - before === 1000) hasArrived()
+    before = doneBytes
+  }
+  expect(await isSame(await fetched({ onProgress }), model)).toBe(true)
   // What arrived before the break is not asked for again.
   expect(gets()).toContain('GET model/tokenizer.json 1000-6552')
   expect(await measured('glimpse_model_retries_total', { reason: 'slow_down' })).toBe(1)
@@ -343,11 +357,11 @@ test('S3 that says how long to wait is waited for', async () => {
   s3.misbehave = (asked) => {
     if (!asked.startsWith('GET model/manifest')) return undefined
     s3.misbehave = () => undefined
-    return { kind: 'status', status: 503, headers: { 'retry-after': '1' } }
+    return { kind: 'status', status: 503, headers: { 'retry-after': '7' } }
   }
-  const began = performance.now()
+  vi.mocked(sleep).mockResolvedValueOnce(undefined)
   await fetched()
-  expect(performance.now() - began).toBeGreaterThanOrEqual(990)
+  expect(vi.mocked(sleep).mock.calls[0]).toEqual([7_000, undefined, { signal: undefined }])
 })
 
 test('a folder of that time stays touched while it is used', async () => {

@@ -10,6 +10,7 @@ import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 
 const servers: Server[] = []
 afterEach(() => {
+  vi.useRealTimers()
   vi.restoreAllMocks()
   for (const server of servers.splice(0)) {
     server.closeAllConnections()
@@ -60,7 +61,7 @@ async function script(...answers: Answer[]) {
 
 const problem = (code: string) => ({ error: { code, message: 'Because.', retry: true } })
 const open = (url: string, options: Partial<Parameters<typeof openHttpEngine>[0]> = {}) =>
-  openHttpEngine({ url, token: '', deadlineMs: 5_000, firstWaitMs: 5, ...options })
+  openHttpEngine({ url, token: '', deadlineMs: 600_000, firstWaitMs: 5, ...options })
 const REPLY = {
   text: 'a cat',
   token_ids: [1],
@@ -114,7 +115,8 @@ test.each([
   async (status, code, error) => {
     const warn = vi.spyOn(log, 'warn').mockReturnValue()
     const { url } = await script({ status, body: problem(code), headers: { 'retry-after': '60' } })
-    await expect(open(url, { deadlineMs: 1_000 }).answer({ image: PNG })).rejects.toMatchObject(error)
+    // The wait that is named is longer: it fails at once.
+    await expect(open(url, { deadlineMs: 10_000 }).answer({ image: PNG })).rejects.toMatchObject(error)
     expect(warn).toHaveBeenCalledWith('unknown_code', expect.objectContaining({ code: error.code }), {
       theirs: code,
     })
@@ -148,7 +150,7 @@ test('does not ask again where that is said to be later than the deadline', asyn
     body: problem('busy'),
     headers: { 'retry-after': '60' },
   })
-  const failed = open(url).answer({ image: PNG, deadlineMs: 500 })
+  const failed = open(url).answer({ image: PNG, deadlineMs: 10_000 })
   await expect(failed).rejects.toBeInstanceOf(BusyError)
   await expect(failed).rejects.toMatchObject({ code: 'busy' })
   expect(asked).toHaveLength(1)
@@ -168,7 +170,8 @@ test.each([
   ['something else answers', undefined, { status: 200, body: '<html>' }],
 ])('says that the engine failed when %s', async (_, given, answer) => {
   const url = given ?? (await script(answer!)).url
-  const failed = open(url, { deadlineMs: 50 }).answer({ image: PNG })
+  // The first wait is longer than the deadline: it is not tried again.
+  const failed = open(url, { deadlineMs: 10_000, firstWaitMs: 20_000 }).answer({ image: PNG })
   await expect(failed).rejects.toMatchObject({ kind: 'upstream', code: 'engine_failed' })
 })
 
@@ -176,7 +179,11 @@ test('ends at its deadline, and the other ends the run', async () => {
   const double = doubleEngine()
   double.hold()
   const engine = open(await glimpse(double))
-  await expect(engine.answer({ image: PNG, deadlineMs: 200 })).rejects.toMatchObject({ code: 'deadline' })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const late = engine.answer({ image: PNG, deadlineMs: 200 })
+  await expect.poll(() => double.load).toBe(1)
+  vi.advanceTimersByTime(200)
+  await expect(late).rejects.toMatchObject({ code: 'deadline' })
   await expect.poll(() => double.aborted).toBe(1)
   expect(engine.load).toBe(0)
 })

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { pushArtifact } from '../../src/remote/push.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { until } from '../until.ts'
 import { credentials } from './model.ts'
 
 const PICTURE = 'models/demo/crab-and-helicopter.png'
@@ -46,7 +47,7 @@ test('GLIMPSE_MODEL=s3://... says what the folder says', async () => {
   expect(stdout.trim()).not.toBe('')
   expect((await glimpse({ GLIMPSE_MODEL: PLACE }, 'caption', PICTURE)).stdout).toBe(stdout)
   expect(await readdir(join(room, 'cache', 'models'))).toHaveLength(1)
-}, 60_000)
+})
 
 test('where nothing is, the command says what to do', async () => {
   await expect(glimpse({ GLIMPSE_MODEL: 's3://models/other' }, 'caption', PICTURE)).rejects.toMatchObject({
@@ -64,9 +65,7 @@ test.each([
   s3.asked.length = 0
   const running = glimpse({ GLIMPSE_MODEL: PLACE, GLIMPSE_CACHE: cache }, ...words)
   const ended = running.catch((error: unknown) => error)
-  while (!s3.asked.some((line) => line.includes('.data '))) {
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
+  await until(() => s3.asked.some((line) => line.includes('.data ')))
   running.child.kill('SIGTERM')
   await ended
   s3.bytesPerSecond = Number.POSITIVE_INFINITY

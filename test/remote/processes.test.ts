@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { until } from '../until.ts'
 import { isSame } from './bad-days.ts'
 import { credentials, makeModel, PIECE_BYTES, upload } from './model.ts'
 
@@ -41,7 +42,7 @@ function fetching(): ChildProcess {
 }
 const pieces = () => s3.asked.filter((line) => line.startsWith('GET model/language.data'))
 const untilPieces = async (count: number) => {
-  while (pieces().length < count) await new Promise((resolve) => setTimeout(resolve, 10))
+  await until(() => pieces().length >= count)
 }
 
 test('three at once: each gets the folder, whole', async () => {

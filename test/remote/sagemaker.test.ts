@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { openObjects } from '../../src/remote/objects.ts'
 import { openElsewhere } from '../../src/remote/open.ts'
 import { openSageMakerEngine, parseEndpoint } from '../../src/remote/sagemaker.ts'
@@ -94,7 +94,7 @@ beforeEach(() => {
   s3.objects.clear()
 })
 
-const open = (name = 'blip2', deadlineMs = 5_000) =>
+const open = (name = 'blip2', deadlineMs = 600_000) =>
   openSageMakerEngine(
     { name, bucket: s3.bucket, prefix: 'sagemaker' },
     {
@@ -140,7 +140,13 @@ test('waits for an endpoint that sleeps: nothing that was asked is lost', async 
 
 test('gives up at the deadline, which SageMaker knows too, and takes its ask away', async () => {
   endpoint.asleep = true
-  await expect(open().answer({ image: PNG, deadlineMs: 300 })).rejects.toMatchObject({ code: 'deadline' })
+  const engine = open()
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const late = engine.answer({ image: PNG, deadlineMs: 300 })
+  await expect.poll(() => endpoint.invoked.length).toBe(1)
+  vi.advanceTimersByTime(300)
+  await expect(late).rejects.toMatchObject({ code: 'deadline' })
   expect(s3.objects.size).toBe(0)
   expect(endpoint.invoked[0]!.headers).toMatchObject({
     'x-amzn-sagemaker-requestttlseconds': '60',
@@ -199,7 +205,7 @@ test('a bucket that is gone is a matter of settings, and is not waited for', asy
   endpoint.asleep = true
   s3.misbehave = (asked) =>
     asked.startsWith('GET') ? { kind: 'status', status: 404, code: 'NoSuchBucket' } : undefined
-  await expect(open('blip2', 60_000).answer({ image: PNG })).rejects.toMatchObject({
+  await expect(open('blip2').answer({ image: PNG })).rejects.toMatchObject({
     kind: 'setup',
     code: 'no_bucket',
     message: expect.stringContaining('GLIMPSE_ENGINE'),

@@ -339,7 +339,7 @@ describe('Idempotency-Key', () => {
     const [one, two] = [serve({ store }), serve({ store, deadlineMs: 50 })]
     one.engine.hold()
     const first = one.ask('/v1/caption', undefined, key)
-    await vi.waitFor(() => expect(one.engine.load).toBe(1))
+    await expect.poll(() => one.engine.load).toBe(1)
     const late = await two.ask('/v1/caption', undefined, key)
     expect([late.status, (await problem(late)).code]).toEqual([504, 'deadline'])
     one.engine.release()
@@ -355,10 +355,15 @@ describe('Idempotency-Key', () => {
 describe('what is turned away', () => {
   test('for want of room is 429 with a time that grows with the line, and counted', async () => {
     const { ask, engine } = serve({ maxQueue: 2 })
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
     // A first answer, so that it is known how long one takes.
     engine.hold()
-    setTimeout(engine.release, 400)
-    await ask('/v1/caption')
+    const first = ask('/v1/caption')
+    await expect.poll(() => engine.load).toBe(1)
+    vi.advanceTimersByTime(400)
+    engine.release()
+    await first
     engine.hold()
     const taken = [1, 2, 3].map(() => ask('/v1/caption'))
     await expect.poll(() => engine.load).toBe(1)
@@ -380,7 +385,8 @@ describe('what is turned away', () => {
     const flood = [1, 2, 3, 4].map(() => ask('/v1/caption', undefined, of('flood')))
     await expect.poll(() => engine.load).toBe(1)
     const quiet = ask('/v1/answer', { image: base64, question: 'quiet?' }, of('quiet'))
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    // Bodies are read in the order they come: when these are refused, that one waits for its turn.
+    for (let i = 0; i < 2; i++) expect((await ask('/v1/answer', {}, of('quiet'))).status).toBe(400)
     engine.release()
     expect((await quiet).status).toBe(200)
     expect((await Promise.all(flood)).map(({ status }) => status).sort()).toEqual([200, 200, 200, 429])

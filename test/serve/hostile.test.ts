@@ -8,22 +8,26 @@ import { type RunningServer, startServer } from '../../src/serve/server.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
 
 const TIMEOUT_MS = 400
+const PATIENT_MS = 100_000
 let server: RunningServer
+/** One that waits for slow senders no longer than TIMEOUT_MS. */
+let impatient: RunningServer
 let engine: Double
 
 beforeAll(async () => {
   logAs('json', { write: () => {} })
   resetMetrics()
   engine = doubleEngine()
-  server = await startServer(engine, { port: 0, headersMs: TIMEOUT_MS, requestMs: 2 * TIMEOUT_MS })
+  server = await startServer(engine, { port: 0, headersMs: PATIENT_MS, requestMs: PATIENT_MS })
+  impatient = await startServer(engine, { port: 0, headersMs: TIMEOUT_MS, requestMs: 2 * TIMEOUT_MS })
 })
-afterAll(() => server.close())
+afterAll(() => Promise.all([server.close(), impatient.close()]))
 
-/** Sends the pieces with pauses between them; what came back until the other side closed. */
-function speak(pieces: readonly string[], { pauseMs = 0, end = false } = {}): Promise<string> {
+/** Sends the pieces, one after another if `to` is impatient; what came back until the other side closed. */
+function speak(pieces: readonly string[], { to = server, end = false } = {}): Promise<string> {
   return new Promise((resolve) => {
     let heard = ''
-    const socket = connect(server.port, '127.0.0.1')
+    const socket = connect(to.port, '127.0.0.1')
     socket.setEncoding('latin1')
     socket.on('data', (text) => {
       heard += text
@@ -33,9 +37,9 @@ function speak(pieces: readonly string[], { pauseMs = 0, end = false } = {}): Pr
     socket.on('close', () => resolve(heard))
     const say = async () => {
       for (const piece of pieces) {
-        if (socket.destroyed) return
+        if (socket.destroyed || heard !== '') return
         socket.write(piece, 'latin1')
-        if (pauseMs > 0) await new Promise((next) => setTimeout(next, pauseMs))
+        if (to === impatient) await new Promise((next) => setTimeout(next, TIMEOUT_MS / 8))
       }
       if (end) socket.end()
     }
@@ -51,13 +55,13 @@ const base64 = Buffer.from(PNG).toString('base64')
 const cases: [string, () => Promise<string>, number, string][] = [
   [
     'headers that never end',
-    () => speak([post('').slice(0, -2), ...Array(100).fill('X-A: b\r\n')], { pauseMs: 50 }),
+    () => speak([post('').slice(0, -2), ...Array(100).fill('X-A: b\r\n')], { to: impatient }),
     408,
     'too_slow',
   ],
   [
     'a body that never ends',
-    () => speak([post('Content-Length: 500\r\n'), ...Array(100).fill(' ')], { pauseMs: 50 }),
+    () => speak([post('Content-Length: 500\r\n'), ...Array(100).fill(' ')], { to: impatient }),
     408,
     'too_slow',
   ],

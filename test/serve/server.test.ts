@@ -1,7 +1,7 @@
 // Over real sockets: what a Request alone cannot show.
 
 import { request } from 'node:http'
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { SetupError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import { logAs } from '../../src/observe/log.ts'
@@ -47,7 +47,7 @@ test('an address of another machine is a SetupError', async () => {
 })
 
 test('closing lets the running ask finish, sends others away, then closes the engine, once', async () => {
-  const { engine, server, caption } = await start()
+  const { engine, server, caption } = await start({ graceMs: 600_000 })
   engine.hold()
   const last = caption()
   await expect.poll(() => engine.load).toBe(1)
@@ -65,16 +65,23 @@ test('closing lets the running ask finish, sends others away, then closes the en
 })
 
 test('closing answers 503 to what runs past the grace', async () => {
-  const { engine, server, caption } = await start({ graceMs: 50 })
+  const { engine, server, caption } = await start({ graceMs: 1_000 })
   engine.hold()
   const last = caption()
   await expect.poll(() => engine.load).toBe(1)
-  await server.close()
+  // The time for the answer to get out is as long as the test lets it be.
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const closed = server.close()
+  await vi.advanceTimersByTimeAsync(780)
+  expect(engine.aborted).toBe(0)
+  await vi.advanceTimersByTimeAsync(20)
   const response = await last
   expect(response.status).toBe(503)
   expect(await response.json()).toMatchObject({ error: { code: 'stopping', retry: true } })
   expect(engine.aborted).toBe(1)
-  expect(engine.closed).toBe(true)
+  await expect.poll(() => vi.advanceTimersByTimeAsync(20).then(() => engine.closed)).toBe(true)
+  await closed
 })
 
 test.each(['/v1/caption', '/v1/caption?stream=true'])(
@@ -120,15 +127,17 @@ test('an engine that does not end does not keep the process from ending', async 
 })
 
 test('what ends alongside has the engine for it', async () => {
-  let wasOpen: boolean | undefined
-  const { engine, server } = await start({
-    alongside: async () => {
-      await new Promise((resolve) => setTimeout(resolve, 20))
-      wasOpen = !engine.closed
-    },
+  let end = () => {}
+  const alongside = new Promise<void>((resolve) => {
+    end = resolve
   })
-  await server.close()
-  expect([wasOpen, engine.closed]).toEqual([true, true])
+  const { engine, server } = await start({ graceMs: 600_000, alongside: () => alongside })
+  const closed = server.close()
+  for (let i = 0; i < 3; i++) expect((await fetch(`${server.url}/ping`)).status).toBe(503)
+  expect(engine.closed).toBe(false)
+  end()
+  await closed
+  expect(engine.closed).toBe(true)
 })
 
 test('the operator is told once when others may ask without a token', async () => {

@@ -19,7 +19,8 @@ export interface S3Object {
 /** What goes wrong with one request. `after`: so many bytes of the body have been sent by then. */
 export type Fault =
   | { kind: 'status'; status: number; code?: string; headers?: Record<string, string>; applied?: boolean }
-  | { kind: 'reset'; after: number }
+  /** `once`: the connection breaks when this has resolved. Default: at once. */
+  | { kind: 'reset'; after: number; once?: Promise<void> }
   | { kind: 'stall'; after: number }
   | { kind: 'short'; after: number }
   | { kind: 'flip' }
@@ -281,7 +282,7 @@ class Answer {
     this.#response.flushHeaders()
     // Written out before the end comes, or the reader would get nothing at all.
     this.#response.write(sent.length > 0 ? sent : '', () => {
-      if (fault.kind === 'reset') setTimeout(() => this.#response.destroy(), 1)
+      if (fault.kind === 'reset') void Promise.resolve(fault.once).then(() => this.#response.destroy())
     })
   }
 
