@@ -11,6 +11,7 @@ import { AskError, BusyError, UpstreamError } from '../../src/errors.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { until } from '../until.ts'
 import { memoryStore } from './memory.ts'
 
 const DAY_MS = 86_400_000
@@ -241,7 +242,7 @@ describe('limits', () => {
     desk = open({ maxQueue: 2, limits: openLimits({ perMinute: 100, perHour: 100 }) })
     engine.hold()
     await Promise.all(Array.from({ length: 10 }, (_, i) => desk.accept(question(`a${i}`))))
-    while (posted.length < 7) await new Promise((resolve) => setTimeout(resolve, 1))
+    await until(() => posted.length === 7)
     engine.release()
     await desk.idle()
     expect(texts().filter((text) => text.includes('busy: 3 requests'))).toHaveLength(7)
@@ -328,7 +329,7 @@ describe('a question out of a queue', () => {
   test('that another process answers is to come again, and is then settled', async () => {
     engine.hold()
     const first = desk.settle(question('a'))
-    while (engine.asks.length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    await until(() => engine.asks.length > 0)
     await expect(open().settle(question('a'))).rejects.toMatchObject({ code: 'held' })
     engine.release()
     await first
@@ -340,7 +341,7 @@ describe('a question out of a queue', () => {
     void open({ engine: new Promise(() => {}) })
       .settle(question('a'))
       .catch(() => {})
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(async () => (await store.list('jobs/')).length > 0)
     await expect(desk.settle(question('a'))).rejects.toMatchObject({ code: 'held' })
     later()
     await desk.settle(question('a'))
@@ -365,7 +366,7 @@ describe('a question out of a queue', () => {
     void open({ store: dying, platforms: [seen] })
       .settle(question('a'))
       .catch(() => {})
-    while (!isDead) await new Promise((resolve) => setTimeout(resolve, 1))
+    await until(() => isDead)
     later()
     await open({ platforms: [seen] }).settle(question('a'))
     expect(posted).toHaveLength(1)
@@ -399,7 +400,7 @@ describe('a question out of a queue', () => {
     const stopping = open({ engine: new Promise(() => {}) })
     const settling = stopping.settle(question('a'))
     settling.catch(() => {})
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(async () => (await store.list('jobs/')).length > 0)
     await stopping.close(0)
     await expect(settling).rejects.toMatchObject({ code: 'stopping' })
     await expect(stopping.settle(question('b'))).rejects.toMatchObject({ code: 'stopping' })

@@ -130,7 +130,7 @@ describe('says why not', () => {
     answer = (_, response) => {
       response.writeHead(200, { 'content-length': 1000 })
       response.write(PNG)
-      setTimeout(() => response.destroy(), 20)
+      setImmediate(() => response.destroy())
     }
     await expect(fetchPicture()).rejects.toMatchObject({ code: 'picture_unreachable' })
   })

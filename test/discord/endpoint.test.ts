@@ -120,9 +120,7 @@ describe('the endpoint', () => {
   test('a command is promised an answer at once and gets it, however long the model takes', async () => {
     const { discord, channel, ann, bot } = stage
     bot.engine.hold()
-    const begun = Date.now()
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
-    expect(Date.now() - begun).toBeLessThan(1_000)
     expect(discord.read(channel).map(({ isThinking }) => isThinking)).toEqual([true])
     bot.engine.release()
     expect((await reply(discord, channel)).content).toContain(CAPTION)

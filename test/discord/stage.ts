@@ -14,6 +14,7 @@ import type { DiscordSettings } from '../../src/discord/settings.ts'
 import { isKnown } from '../../src/errors.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import { type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 import { type DiscordDouble, type DoubleOptions, type ReadMessage, startDiscordDouble } from './double.ts'
 import type { File } from './world.ts'
@@ -223,7 +224,7 @@ export async function reply(
 }
 
 /** Until events that were sent have been dealt with; for what must not happen. */
-export async function quiet(bot: Bot, ms = 150): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, ms))
+export async function quiet(bot: Bot): Promise<void> {
+  await turns()
   await bot.desk.idle()
 }

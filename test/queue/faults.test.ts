@@ -17,7 +17,7 @@ test(`in ${RUNS} runs each question has exactly one reply, and only poison dies`
   expect(sums.deathsBeforeReply).toBeGreaterThan(0)
   expect(sums.deathsAfterPost).toBeGreaterThan(0)
   expect(sums.redeliveries).toBeGreaterThan(RUNS)
-}, 120_000)
+})
 
 test('where a platform cannot be asked what it shows, a reply comes twice only after a death right behind it', async () => {
   const sums = await playAll(RUNS, { canFind: false })
@@ -25,4 +25,4 @@ test('where a platform cannot be asked what it shows, a reply comes twice only a
   // Or after an answer of the platform's that was lost: then it is tried again.
   expect(sums.duplicates).toBeGreaterThan(0)
   expect(sums.duplicates).toBeLessThanOrEqual(sums.deathsAfterPost + sums.platformFaults)
-}, 120_000)
+})

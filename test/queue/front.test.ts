@@ -8,6 +8,8 @@ import { memoryQueue } from '../../src/queue/memory.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import type { Store } from '../../src/store/store.ts'
 import { memoryStore } from '../chat/memory.ts'
+import { turns } from '../turns.ts'
+import { until } from '../until.ts'
 
 let queue: Queue
 let store: Store
@@ -47,7 +49,7 @@ const PICTURES = [{ id: 'p', url: 'https://x/' }]
 async function sent(): Promise<Message[]> {
   const came: Message[] = []
   const consumer = queue.consume(async (message) => void came.push(message))
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await turns(3)
   await consumer.stop(1_000)
   return came
 }
@@ -88,7 +90,7 @@ describe('of two deliveries of one message, a bare one that may wait and a full 
     const idle = here.idle().then(() => {
       isIdle = true
     })
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(3)
     expect(isIdle).toBe(false)
     for (const pass of sleeping) pass()
     await idle
@@ -123,7 +125,7 @@ test('that a message is gone overtakes what waits in its channel', async () => {
     came.push(message.kind)
     if (message.kind === 'question') await new Promise<void>((resolve) => (go = resolve))
   })
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await until(() => came.length === 2)
   expect(came).toEqual(['question', 'withdraw'])
   go()
   await consumer.stop(1_000)

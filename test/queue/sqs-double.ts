@@ -35,6 +35,8 @@ export interface SqsDouble {
   /** Address of the FIFO queue. */
   url: string
   waiting(): number
+  /** How often it has answered `ReceiveMessage` and the like. */
+  answered(action: string): number
   /** Bodies of those that failed too often. */
   dead: string[]
   fault(fault: SqsFault): void
@@ -49,7 +51,7 @@ const DEDUPE_MS = 5 * 60_000
 const POLL_MS = 10
 const DEFAULT_HIDDEN_S = 30
 
-export async function startSqsDouble({ maxReceives = 5 } = {}): Promise<SqsDouble> {
+export async function startSqsDouble({ maxReceives = 5, clock = Date.now } = {}): Promise<SqsDouble> {
   let messages: Held[] = []
   const seen = new Map<string, number>()
   const dead: string[] = []
@@ -57,7 +59,8 @@ export async function startSqsDouble({ maxReceives = 5 } = {}): Promise<SqsDoubl
   let passedMs = 0
   let duplicates = 0
   let closed = false
-  const now = () => Date.now() + passedMs
+  const asked = new Map<string, number>()
+  const now = () => clock() + passedMs
 
   const receivable = (most: number): Held[] => {
     const found: Held[] = []
@@ -167,6 +170,7 @@ export async function startSqsDouble({ maxReceives = 5 } = {}): Promise<SqsDoubl
       response.writeHead(status, { 'content-type': 'application/x-amz-json-1.0' }).end(JSON.stringify(body))
     }
     const action = actionOf(request)
+    response.once('finish', () => asked.set(action, (asked.get(action) ?? 0) + 1))
     const fault = faults.find(({ on, times = 1 }) => on === action && times > 0)
     if (fault) fault.times = (fault.times ?? 1) - 1
     const input = JSON.parse(await text(request))
@@ -187,6 +191,7 @@ export async function startSqsDouble({ maxReceives = 5 } = {}): Promise<SqsDoubl
     endpoint,
     url: `${endpoint}/000000000000/glimpse.fifo`,
     waiting: () => messages.length,
+    answered: (action) => asked.get(action) ?? 0,
     dead,
     fault: (fault) => void faults.push({ ...fault }),
     duplicate(times) {

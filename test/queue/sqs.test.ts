@@ -15,6 +15,7 @@ import type { Message, Queue } from '../../src/queue/queue.ts'
 import { type SqsOptions, sqsQueue } from '../../src/queue/sqs.ts'
 import { memoryStore } from '../chat/memory.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
+import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 import { keepsItsPromises } from './conformance.ts'
 import { askSqs, type SqsDouble, startSqsDouble } from './sqs-double.ts'
@@ -46,14 +47,27 @@ test('names of any length and script become names that SQS takes', async () => {
 })
 
 test('one that is worked on for long is not delivered to somebody else', async () => {
+  await sqs.close()
+  sqs = await startSqsDouble({ clock: () => 0 })
   const queue = open({ hiddenS: 1 })
   let runs = 0
+  let release = () => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
   const work = async () => {
     runs++
-    await new Promise((resolve) => setTimeout(resolve, 2_500))
+    await released
   }
   const consumers = [queue.consume(work), open({ hiddenS: 1 }).consume(work)]
   await queue.send(message('a'), { id: 'a', group: 'g' })
+  // Each time it is hidden anew before the second is over.
+  for (let second = 0; second < 3; second++) {
+    const before = sqs.answered('ChangeMessageVisibility')
+    await until(() => sqs.answered('ChangeMessageVisibility') > before)
+    sqs.pass(900)
+  }
+  release()
   await until(() => sqs.waiting() === 0)
   await Promise.all(consumers.map((consumer) => consumer.stop(1_000)))
   expect(runs).toBe(1)
@@ -139,9 +153,9 @@ test('one that fails is left alone for a while, longer each time', async () => {
   const consumer = queue.consume(work, { report: () => {} })
   await until(() => came === 1)
   for (const [index, waitMs] of [5_000, 15_000, 45_000, 135_000].entries()) {
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await until(() => sqs.answered('ChangeMessageVisibility') === index + 1)
     sqs.pass(waitMs - 1_000)
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await turns(5)
     expect(came).toBe(index + 1)
     sqs.pass(1_000)
     await until(() => came === index + 2)

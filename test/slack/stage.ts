@@ -23,6 +23,8 @@ import type { Store } from '../../src/store/store.ts'
 export const SECRET = 'signing-secret-of-the-tests'
 export const BOT_TOKEN = 'xoxb-of-the-tests'
 const HOUR_MS = 3_600_000
+/** An event is acknowledged when its listeners have ended: only then does `desk.idle()` know of it. */
+const LISTENERS_MS = 60_000
 
 /** What a relayed call meets instead of passing through. */
 export type Fault = (
@@ -148,7 +150,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     const platform = slackPlatform(settings)
     const engine = Promise.resolve(options.engine)
     preferences = openPreferences(store)
-    receiver = requestReceiver({ signingSecret: SECRET, report, graceMs: options.graceMs })
+    receiver = requestReceiver({ signingSecret: SECRET, report, graceMs: options.graceMs ?? LISTENERS_MS })
     desk = openDesk({
       engine,
       store,

@@ -3,7 +3,7 @@
 import { inspect } from 'node:util'
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { questionOfInteraction } from '../../src/discord/interaction.ts'
 import { questionOfMessage } from '../../src/discord/message.ts'
 import { CAPTION, doubleEngine } from '../serve/double.ts'
@@ -58,8 +58,9 @@ describe('the gateway', () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = discord.say(ann, channel, { content: at, files: [png()], isSilent: true })
     const event = discord.eventOf(channel, asked)
+    const withdraw = vi.spyOn(bot.desk, 'withdraw')
     discord.deleteMessage(channel, asked)
-    await quiet(bot, 50)
+    await until(() => withdraw.mock.settledResults[0]?.type === 'fulfilled')
     discord.dispatch('MESSAGE_CREATE', event)
     await quiet(bot)
     expect(repliesIn(discord, channel)).toEqual([])
@@ -141,7 +142,7 @@ describe('interactions', () => {
     discord.dispatch('INTERACTION_CREATE', payload)
     discord.dispatch('INTERACTION_CREATE', payload)
     await reply(discord, channel)
-    await quiet(bot, 100)
+    await quiet(bot)
     expect(bot.reported).toEqual([])
     expect(bot.engine.asks).toHaveLength(1)
     expect(repliesIn(discord, channel)).toHaveLength(1)
@@ -306,7 +307,7 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
       parts: isLong ? ['1/3', '2/3', '3/3'] : [undefined],
     })
   }
-}, 60_000)
+})
 
 test('40 interactions with faults from a seed end with exactly one reply each', async () => {
   const { discord, channel, ann, folder, bot } = await open()
@@ -351,7 +352,7 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
       isThinking: false,
     })
   }
-}, 60_000)
+})
 
 /** A model that says more than a message holds: three parts of it. */
 function talker() {
