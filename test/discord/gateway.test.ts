@@ -314,7 +314,9 @@ describe('commands', () => {
   test('what goes wrong is told to the asker alone, and the public promise goes', async () => {
     const { discord, channel, ann, bot } = await open()
     const broken = png({ bytes: new Uint8Array([1, 2, 3]) })
-    discord.fault({ on: /callback$/, slowMs: 50 })
+    const post = vi.spyOn(bot.platform, 'post')
+    const after = until(() => post.mock.calls.length > 0)
+    discord.fault({ on: /callback$/, after })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: broken } })
     const { content, isEphemeral } = await reply(discord, channel, { viewer: ann })
     expect(content).toMatch(/^That file is no picture I can read/)

@@ -14,7 +14,6 @@ import type { DiscordSettings } from '../../src/discord/settings.ts'
 import { isKnown } from '../../src/errors.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import { type Double, doubleEngine, PNG } from '../serve/double.ts'
-import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 import { type DiscordDouble, type DoubleOptions, type ReadMessage, startDiscordDouble } from './double.ts'
 import type { File } from './world.ts'
@@ -28,6 +27,7 @@ export interface Bot {
   reported: unknown[]
   errors: unknown[]
   gateway?: Gateway
+  discord: DiscordDouble
   /** Ends as a process does that is asked to. */
   close(): Promise<void>
 }
@@ -46,6 +46,8 @@ export interface BotOptions extends Partial<DiscordSettings> {
 
 /** Pauses between tries are this much shorter than in life. */
 const HASTE = 100
+/** What is under way at the end ends by itself. */
+const HANGS_MS = 60_000
 const KEEP_MS = 86_400_000
 
 export async function startBot(discord: DiscordDouble, options: BotOptions): Promise<Bot> {
@@ -94,9 +96,10 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     reported,
     errors,
     gateway,
+    discord,
     async close() {
       await gateway?.stop()
-      await desk.close(2_000 * HASTE)
+      await desk.close(HANGS_MS * HASTE)
     },
   }
 }
@@ -177,6 +180,8 @@ export async function openStage(
       preferences,
       messageContent: options.messageContent ?? true,
       report,
+      sleep: () =>
+        until(() => [...discord.world.interactions.values()].every(({ state }) => state !== 'new')),
     })
     endpoint = async (request) => {
       const repeated = Array.from({ length: options.deliveries! - 1 }, () => request.clone())
@@ -225,6 +230,7 @@ export async function reply(
 
 /** Until events that were sent have been dealt with; for what must not happen. */
 export async function quiet(bot: Bot): Promise<void> {
-  await turns()
+  await bot.discord.eventsRead()
+  await bot.gateway?.idle()
   await bot.desk.idle()
 }
