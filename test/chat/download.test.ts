@@ -129,8 +129,7 @@ describe('says why not', () => {
   test('for a connection that breaks off', async () => {
     answer = (_, response) => {
       response.writeHead(200, { 'content-length': 1000 })
-      response.write(PNG)
-      setImmediate(() => response.destroy())
+      response.write(PNG, () => response.destroy())
     }
     await expect(fetchPicture()).rejects.toMatchObject({ code: 'picture_unreachable' })
   })

@@ -26,6 +26,7 @@ describe('without the privileged intent', () => {
       `-# Alt text, ready to copy:\n\`\`\`\n${CAPTION}\n\`\`\`\n-# Described by a machine; it can be wrong.`,
     )
     expect({ pinged, isEphemeral }).toEqual({ pinged: [], isEphemeral: false })
+    await bot.desk.idle()
     expect(discord.world.typing).toEqual([channel])
     expect(bot.reported).toEqual([])
   })

@@ -28,6 +28,8 @@ export interface Bot {
   errors: unknown[]
   gateway?: Gateway
   discord: DiscordDouble
+  /** Time goes on for it, beside the real one. */
+  pass(ms: number): void
   /** Ends as a process does that is asked to. */
   close(): Promise<void>
 }
@@ -58,7 +60,8 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     errors.push(error)
     reported.push(isKnown(error) ? error.code : error)
   }
-  const now = () => Date.now() + (options.laterMs ?? 0)
+  let passedMs = options.laterMs ?? 0
+  const now = () => Date.now() + passedMs
   const settings: DiscordSettings = {
     token: options.token ?? discord.token,
     answers: options.answers ?? 'reply',
@@ -97,6 +100,9 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     errors,
     gateway,
     discord,
+    pass(ms) {
+      passedMs += ms
+    },
     async close() {
       await gateway?.stop()
       await desk.close(HANGS_MS * HASTE)
