@@ -4,6 +4,7 @@
 // fetch would follow a redirect to any host, and drop the token where a platform sends on to a host of its own: so
 // redirects are followed here, one by one, each checked like the first.
 
+import { setTimeout as wait } from 'node:timers/promises'
 import { AskError, UpstreamError } from '../errors.ts'
 import { nameOf } from '../image/format.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
@@ -18,6 +19,8 @@ export interface Source {
   standIn?: string
   /** Default 15 s, for everything. */
   timeoutMs?: number
+  /** Another in tests. */
+  sleep?: (ms: number) => Promise<unknown>
 }
 
 const MAX_REDIRECTS = 3
@@ -35,7 +38,7 @@ export async function download(url: string, source: Source): Promise<Uint8Array>
       return await follow(url, source, signal)
     } catch (error) {
       if (!(error instanceof UpstreamError) || tries === TRIES || signal.aborted) throw error
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * tries))
+      await (source.sleep ?? wait)(PAUSE_MS * tries)
     }
   }
 }

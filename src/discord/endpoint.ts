@@ -1,6 +1,7 @@
 // Interactions over HTTP: a Request comes in, a Response goes out, so that commands work where no connection can be kept
 // open (Lambda). An application has either this address or the gateway for its interactions, never both.
 
+import { setTimeout as wait } from 'node:timers/promises'
 import { readSignedBody } from '../chat/body.ts'
 import type { Front } from '../chat/desk.ts'
 import { countedWebhook } from '../chat/webhook.ts'
@@ -16,6 +17,8 @@ export interface EndpointOptions extends Surroundings {
   desk: Front
   platform: DiscordPlatform
   now?: () => number
+  /** Another in tests. */
+  sleep?: (ms: number) => Promise<unknown>
 }
 
 /** How long Discord may take to read our response: nothing can be put in its place before. */
@@ -27,7 +30,7 @@ const READING_MS = 300
  * @example app.post('/discord/interactions', (c) => answer(c.req.raw))
  */
 export function discordEndpoint(options: EndpointOptions): (request: Request) => Promise<Response> {
-  const { desk, platform, report, now = Date.now } = options
+  const { desk, platform, report, now = Date.now, sleep = wait } = options
   const isSigned = signatureCheck(options.publicKey)
 
   return countedWebhook('discord', async (request) => {
@@ -54,7 +57,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
       report(error)
       return Response.json(toldProblem(error, wordsFor(question.asker.locale)))
     } finally {
-      setTimeout(responded, READING_MS)
+      void sleep(READING_MS).then(responded)
     }
   })
 }

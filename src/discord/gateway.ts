@@ -19,6 +19,8 @@ export interface GatewayOptions extends Omit<EventsOptions, 'around' | 'now' | '
 export interface Gateway {
   /** The bot's user id. */
   readonly me: string
+  /** Resolves when what came has been dealt with: questions are then at the desk. */
+  idle(): Promise<void>
   /** Takes nothing more in and closes the connection; answers under way still get out. */
   stop(): Promise<void>
 }
@@ -94,11 +96,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   isStarted = true
   track(registerCommands(api, applicationId))
 
+  const idle = async () => void (await Promise.allSettled(pending))
   return {
     me,
+    idle,
     async stop() {
       client.removeAllListeners(Events.Raw)
-      await Promise.allSettled(pending)
+      await idle()
       await client.destroy()
     },
   }

@@ -25,7 +25,7 @@ export interface SlackAppOptions extends Omit<WindowsOptions, 'now'> {
 }
 
 /** An app_mention may come before the message with the files: so long it waits to be overtaken. */
-const HOLD_MS = 1_500
+export const HOLD_MS = 1_500
 
 /** A message event: a message, or what became of one. */
 const changeSchema = messageSchema.extend({

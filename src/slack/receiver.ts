@@ -20,6 +20,8 @@ export interface ReceiverOptions {
   graceMs?: number
   report: (error: unknown) => void
   now?: () => number
+  /** Another in tests. */
+  sleep?: (ms: number) => Promise<void>
 }
 
 const GRACE_MS = 250
@@ -27,7 +29,7 @@ const GRACE_MS = 250
 const GIVE_UP_MS = 2_800
 
 export function requestReceiver(options: ReceiverOptions): RequestReceiver {
-  const { signingSecret, graceMs = GRACE_MS, report, now = Date.now } = options
+  const { signingSecret, graceMs = GRACE_MS, report, now = Date.now, sleep = wait } = options
   let app: App | undefined
 
   return {
@@ -54,7 +56,7 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
         retryNum: Number(sent.get('x-slack-retry-num')) || undefined,
         retryReason: sent.get('x-slack-retry-reason') ?? undefined,
       }
-      const outcome = await recorded(app!, event, graceMs, report)
+      const outcome = await recorded(app!, event, graceMs, report, sleep)
       return outcome.kind === 'acknowledged'
         ? responseOf(outcome.answer)
         : new Response(null, STATUS[outcome.kind])
@@ -91,15 +93,16 @@ function recorded(
   event: Omit<ReceiverEvent, 'ack'>,
   graceMs: number,
   report: (error: unknown) => void,
+  sleep: (ms: number) => Promise<void>,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     let acknowledged: Outcome | undefined
     const ack = async (answer?: unknown) => {
       const outcome: Outcome = { kind: 'acknowledged', answer }
       acknowledged = outcome
-      after(graceMs, () => resolve(outcome))
+      void sleep(graceMs).then(() => resolve(outcome))
     }
-    after(GIVE_UP_MS, () => resolve({ kind: 'late' }))
+    void sleep(GIVE_UP_MS).then(() => resolve({ kind: 'late' }))
     app.processEvent({ ...event, ack }).then(
       () => resolve(acknowledged ?? { kind: 'unheard' }),
       (error: unknown) => {
@@ -117,7 +120,7 @@ export function recordingFirst(socket: Receiver, report: (error: unknown) => voi
     init(app) {
       const recording: Pick<App, 'processEvent'> = {
         async processEvent(event) {
-          const outcome = await recorded(app, event, GRACE_MS, report)
+          const outcome = await recorded(app, event, GRACE_MS, report, wait)
           if (outcome.kind === 'acknowledged') await event.ack(outcome.answer)
         },
       }
@@ -133,6 +136,6 @@ function responseOf(response: unknown): Response {
   return typeof response === 'string' ? new Response(response) : Response.json(response)
 }
 
-function after(ms: number, work: () => void): void {
-  setTimeout(work, ms).unref()
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }

@@ -25,9 +25,17 @@ afterAll(() => {
 })
 beforeEach(() => {
   asked.length = 0
+  pauses.length = 0
 })
+const pauses: number[] = []
 const fetchPicture = (path = '/a.png', timeoutMs?: number) =>
-  download(`${origin}${path}`, { hosts: ['files.example.org'], token: 'secret', standIn: origin, timeoutMs })
+  download(`${origin}${path}`, {
+    hosts: ['files.example.org'],
+    token: 'secret',
+    standIn: origin,
+    timeoutMs,
+    sleep: async (ms) => void pauses.push(ms),
+  })
 
 test('brings the bytes and shows the token to its own host', async () => {
   answer = (_, response) => response.end(PNG)
@@ -129,8 +137,7 @@ describe('says why not', () => {
   test('for a connection that breaks off', async () => {
     answer = (_, response) => {
       response.writeHead(200, { 'content-length': 1000 })
-      response.write(PNG)
-      setImmediate(() => response.destroy())
+      response.write(PNG, () => response.destroy())
     }
     await expect(fetchPicture()).rejects.toMatchObject({ code: 'picture_unreachable' })
   })
@@ -139,4 +146,5 @@ describe('says why not', () => {
 test('tries again what may work the next time', async () => {
   answer = (_, response) => (asked.length < 3 ? response.writeHead(503).end() : response.end(PNG))
   expect(await fetchPicture()).toEqual(PNG)
+  expect(pauses).toEqual([500, 1_000])
 })

@@ -44,7 +44,8 @@ export interface Fault {
   status?: number
   /** With status 429. */
   retryAfterS?: number
-  slowMs?: number
+  /** Only then it is done. */
+  after?: Promise<unknown>
   /** It is done, but the answer never arrives. */
   isLost?: boolean
 }
@@ -115,12 +116,11 @@ export interface DiscordDouble {
   /** What a person sees in a channel: all, and what is only for them. Nothing where there is no such channel. */
   read(channel: string, viewer?: string): ReadMessage[]
   fault(fault: Fault): void
+  /** Resolves when the bot has read all events that were dispatched. */
+  eventsRead(): Promise<void>
   drop(): void
   close(): Promise<void>
 }
-
-/** A response takes its way through a network. */
-const READS_AFTER_MS = 50
 
 export async function startDiscordDouble(options: DoubleOptions = {}): Promise<DiscordDouble> {
   const snowflake = snowflakes()
@@ -176,7 +176,7 @@ export async function startDiscordDouble(options: DoubleOptions = {}): Promise<D
     if (fitting && isSkipped) fitting.skip = fitting.skip! - 1
     else if (fitting) fitting.times = (fitting.times ?? 1) - 1
     const fault = isSkipped ? undefined : fitting
-    if (fault?.slowMs) await new Promise((resolve) => setTimeout(resolve, fault.slowMs))
+    await fault?.after
     if (fault?.status && !fault.isLost) return faulty(fault)
     const asked = {
       method: request.method!,
@@ -237,7 +237,6 @@ export async function startDiscordDouble(options: DoubleOptions = {}): Promise<D
     }
     const response = await options.endpoint(signedRequest(privateKey, payload))
     if (response.status !== 200) throw new Error(`The endpoint answered ${response.status}.`)
-    await new Promise((resolve) => setTimeout(resolve, READS_AFTER_MS))
     takeCallback(world, interaction.id, interaction.token, (await response.json()) as Record<string, unknown>)
     return interaction
   }
@@ -291,6 +290,7 @@ export async function startDiscordDouble(options: DoubleOptions = {}): Promise<D
       return channel ? readChannel(world, channel, viewer) : []
     },
     fault: (fault) => faults.push(fault),
+    eventsRead: socket.read,
     drop: socket.drop,
     async close() {
       socket.close()

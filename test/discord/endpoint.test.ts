@@ -2,7 +2,7 @@
 
 import { generateKeyPairSync } from 'node:crypto'
 import { verifyKey } from 'discord-interactions'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { discordEndpoint } from '../../src/discord/endpoint.ts'
 import { signatureCheck } from '../../src/discord/signature.ts'
 import { measured } from '../../src/observe/metrics.ts'
@@ -81,7 +81,7 @@ describe('the endpoint', () => {
   })
   afterEach(() => stage.close())
 
-  const answerOf = () => {
+  const answerOf = (sleep?: () => Promise<void>) => {
     const { desk, platform, preferences } = stage.bot
     const { publicKey } = stage.discord
     return discordEndpoint({
@@ -91,6 +91,7 @@ describe('the endpoint', () => {
       preferences,
       messageContent: true,
       report: () => {},
+      sleep,
     })
   }
 
@@ -127,7 +128,15 @@ describe('the endpoint', () => {
   })
   test('an answer that is ready before Discord read the promise waits for it', async () => {
     const { discord, channel, ann, bot } = stage
-    await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
+    const invocation = { command: 'caption', options: { image: png() } }
+    const { interaction, payload } = discord.prepare(ann, channel, invocation)
+    let read = () => {}
+    const answer = answerOf(() => new Promise((resolve) => (read = resolve)))
+    const post = vi.spyOn(bot.platform, 'post')
+    await answer(signedRequest(discord.privateKey, payload))
+    await until(() => post.mock.calls.length > 0)
+    discord.acknowledge(interaction)
+    read()
     expect((await reply(discord, channel)).content).toContain(CAPTION)
     expect(bot.reported).toEqual([])
   })

@@ -26,6 +26,7 @@ describe('without the privileged intent', () => {
       `-# Alt text, ready to copy:\n\`\`\`\n${CAPTION}\n\`\`\`\n-# Described by a machine; it can be wrong.`,
     )
     expect({ pinged, isEphemeral }).toEqual({ pinged: [], isEphemeral: false })
+    await bot.desk.idle()
     expect(discord.world.typing).toEqual([channel])
     expect(bot.reported).toEqual([])
   })
@@ -314,7 +315,9 @@ describe('commands', () => {
   test('what goes wrong is told to the asker alone, and the public promise goes', async () => {
     const { discord, channel, ann, bot } = await open()
     const broken = png({ bytes: new Uint8Array([1, 2, 3]) })
-    discord.fault({ on: /callback$/, slowMs: 50 })
+    const post = vi.spyOn(bot.platform, 'post')
+    const after = until(() => post.mock.calls.length > 0)
+    discord.fault({ on: /callback$/, after })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: broken } })
     const { content, isEphemeral } = await reply(discord, channel, { viewer: ann })
     expect(content).toMatch(/^That file is no picture I can read/)

@@ -55,7 +55,7 @@ export function interactionPayload(
     token: `token-${world.snowflake()}`,
     user,
     channel: channel.id,
-    createdAt: Date.now(),
+    ageMs: 0,
     state: 'new',
     failed: false,
   }

@@ -16,6 +16,8 @@ interface Session {
 
 export interface Socket {
   dispatch(type: string, data: object): void
+  /** Resolves when each client has read what was sent to it. */
+  read(): Promise<void>
   /** Ends the connections without a word, as a network does. */
   drop(): void
   /** How often clients identified and resumed. */
@@ -86,6 +88,19 @@ export function openSocket(server: Server, world: World): Socket {
         const seen = seenWith(session.intents, world, type, data)
         if (seen) send(session, type, seen)
       }
+    },
+    async read() {
+      const open = [...sockets.clients].filter(({ readyState, OPEN }) => readyState === OPEN)
+      await Promise.all(
+        open.map((socket) => {
+          const answered = new Promise<void>((resolve) => {
+            socket.once('pong', () => resolve()).once('close', () => resolve())
+          })
+          // Answered in its turn, after all that was sent before.
+          socket.ping()
+          return answered
+        }),
+      )
     },
     drop() {
       for (const socket of sockets.clients) socket.terminate()

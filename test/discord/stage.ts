@@ -28,6 +28,9 @@ export interface Bot {
   reported: unknown[]
   errors: unknown[]
   gateway?: Gateway
+  discord: DiscordDouble
+  /** Time goes on for it, beside the real one. */
+  pass(ms: number): void
   /** Ends as a process does that is asked to. */
   close(): Promise<void>
 }
@@ -46,6 +49,8 @@ export interface BotOptions extends Partial<DiscordSettings> {
 
 /** Pauses between tries are this much shorter than in life. */
 const HASTE = 100
+/** What is under way at the end ends by itself. */
+const HANGS_MS = 60_000
 const KEEP_MS = 86_400_000
 
 export async function startBot(discord: DiscordDouble, options: BotOptions): Promise<Bot> {
@@ -56,7 +61,8 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     errors.push(error)
     reported.push(isKnown(error) ? error.code : error)
   }
-  const now = () => Date.now() + (options.laterMs ?? 0)
+  let passedMs = options.laterMs ?? 0
+  const now = () => Date.now() + passedMs
   const settings: DiscordSettings = {
     token: options.token ?? discord.token,
     answers: options.answers ?? 'reply',
@@ -94,9 +100,13 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     reported,
     errors,
     gateway,
+    discord,
+    pass(ms) {
+      passedMs += ms
+    },
     async close() {
       await gateway?.stop()
-      await desk.close(2_000 * HASTE)
+      await desk.close(HANGS_MS * HASTE)
     },
   }
 }
@@ -177,6 +187,8 @@ export async function openStage(
       preferences,
       messageContent: options.messageContent ?? true,
       report,
+      sleep: () =>
+        until(() => [...discord.world.interactions.values()].every(({ state }) => state !== 'new')),
     })
     endpoint = async (request) => {
       const repeated = Array.from({ length: options.deliveries! - 1 }, () => request.clone())
@@ -225,6 +237,7 @@ export async function reply(
 
 /** Until events that were sent have been dealt with; for what must not happen. */
 export async function quiet(bot: Bot): Promise<void> {
-  await turns()
+  await bot.discord.eventsRead()
+  await bot.gateway?.idle()
   await bot.desk.idle()
 }

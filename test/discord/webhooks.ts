@@ -32,7 +32,7 @@ export function takeCallback(world: World, id: string, token: string, body: Body
   if (interaction.state !== 'new') {
     throw new Refused(400, 40_060, 'Interaction has already been acknowledged.')
   }
-  if (Date.now() - interaction.createdAt > ANSWER_WITHIN_MS) {
+  if (interaction.ageMs > ANSWER_WITHIN_MS) {
     interaction.failed = true
     throw new Refused(404, 10_062, 'Unknown interaction')
   }
@@ -80,7 +80,7 @@ export function answerWebhook(world: World, { body }: Asked, token: string): API
 function interactionOf(world: World, token: string): StoredInteraction {
   const interaction = world.interactions.get(token)
   if (interaction?.state !== 'answered') throw new Refused(404, 10_015, 'Unknown Webhook')
-  if (Date.now() - interaction.createdAt > LIVES_MS) throw new Refused(401, 50_027, 'Invalid Webhook Token')
+  if (interaction.ageMs > LIVES_MS) throw new Refused(401, 50_027, 'Invalid Webhook Token')
   return interaction
 }
 

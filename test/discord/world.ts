@@ -37,7 +37,8 @@ export interface StoredInteraction {
   token: string
   user: string
   channel: string
-  createdAt: number
+  /** How long ago it was used, in milliseconds: only a test lets time pass. */
+  ageMs: number
   state: 'new' | 'answered'
   /** Its first message. */
   original?: string

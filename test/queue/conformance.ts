@@ -5,6 +5,9 @@ import type { Message, Queue, Work } from '../../src/queue/queue.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 
+/** What a stop waits for ends by itself. */
+const HANGS_MS = 60_000
+
 export interface Opened {
   queue: Queue
   /** How many lie with the dead letters. */
@@ -24,7 +27,7 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
     const consumer = queue.consume(async (sent) => void came.push(sent))
     await send(queue, 'b', 'other')
     await until(() => came.length === 2)
-    await consumer.stop(1_000)
+    await consumer.stop(HANGS_MS)
     expect(came.sort((one, other) => (idOf(one) < idOf(other) ? -1 : 1))).toEqual([
       message('a'),
       message('b'),
@@ -42,28 +45,26 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
     const work: Work = async (sent) => {
       if (idOf(sent) === 'quick') return void came.push('quick')
       most = Math.max(most, ++atOnce)
-      await turns(2)
-      // The other group goes on meanwhile.
-      if (idOf(sent) === '6') await until(() => came.includes('quick'))
+      // The other group goes on meanwhile; what comes out of its turn would have come by then.
+      if (idOf(sent) === '1') await until(() => came.includes('quick'))
       atOnce--
       came.push(idOf(sent))
     }
     const consumer = queue.consume(work)
     await until(() => came.length === 7)
-    await consumer.stop(1_000)
+    await consumer.stop(HANGS_MS)
     expect(came.filter((id) => id !== 'quick')).toEqual(ids)
     expect(most).toBe(1)
   })
 
   test('one that is sent twice comes once', async () => {
     const { queue } = await open()
-    for (const id of ['a', 'a', 'b', 'a']) await send(queue, id)
+    for (const id of ['a', 'a', 'b', 'a', 'last']) await send(queue, id)
     const came: string[] = []
     const consumer = queue.consume(async (sent) => void came.push(idOf(sent)))
-    await until(() => came.length >= 2)
-    await turns()
-    await consumer.stop(1_000)
-    expect(came).toEqual(['a', 'b'])
+    await until(() => came.includes('last'))
+    await consumer.stop(HANGS_MS)
+    expect(came).toEqual(['a', 'b', 'last'])
   })
 
   test('one whose work failed comes again, before those after it', async () => {
@@ -76,7 +77,7 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
     }
     const consumer = queue.consume(work, { report: () => {} })
     await until(() => came.includes('b'))
-    await consumer.stop(1_000)
+    await consumer.stop(HANGS_MS)
     expect(came).toEqual(['a', 'a', 'a', 'b'])
   })
 
@@ -94,7 +95,7 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
       { report: (error) => reported.push(error) },
     )
     await until(() => came.includes('after it'))
-    await consumer.stop(1_000)
+    await consumer.stop(HANGS_MS)
     expect(came.filter((id) => id === 'poison')).toHaveLength(5)
     expect(came).toContain('beside it')
     expect(await dead()).toBe(1)
@@ -103,37 +104,38 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
 
   test('after a stop nothing more is taken; what was left comes to the next', async () => {
     const { queue } = await open()
-    const came: string[] = []
-    const first = queue.consume(async (sent) => void came.push(idOf(sent)))
+    const came = { first: [] as string[], second: [] as string[] }
+    const first = queue.consume(async (sent) => void came.first.push(idOf(sent)))
     await send(queue, 'a')
-    await until(() => came.length === 1)
-    await first.stop(1_000)
-    await send(queue, 'b')
-    await turns()
-    expect(came).toEqual(['a'])
-    const second = queue.consume(async (sent) => void came.push(idOf(sent)))
-    await until(() => came.length === 2)
-    await second.stop(1_000)
+    await until(() => came.first.length === 1)
+    await first.stop(HANGS_MS)
+    const ids = Array.from({ length: 8 }, (_, index) => `b${index}`)
+    for (const id of ids) await send(queue, id, id)
+    const second = queue.consume(async (sent) => void came.second.push(idOf(sent)))
+    await until(() => came.second.length + came.first.length === 1 + ids.length)
+    await second.stop(HANGS_MS)
+    expect({ ...came, second: came.second.sort() }).toEqual({ first: ['a'], second: ids })
   })
 
   test('a stop waits for what is at work', async () => {
     const { queue } = await open()
-    let isDone = false
-    let isAt = false
+    const happened: string[] = []
     let release = () => {}
     const released = new Promise<void>((resolve) => {
       release = resolve
     })
     const consumer = queue.consume(async () => {
-      isAt = true
+      happened.push('begun')
       await released
-      isDone = true
+      happened.push('done')
     })
     await send(queue, 'a')
-    await until(() => isAt)
-    const stopped = consumer.stop(60_000)
+    await until(() => happened.length === 1)
+    const stopped = consumer.stop(HANGS_MS).then(() => happened.push('stopped'))
+    // Long enough for a stop that does not wait.
+    await turns()
     release()
     await stopped
-    expect(isDone).toBe(true)
+    expect(happened).toEqual(['begun', 'done', 'stopped'])
   })
 }

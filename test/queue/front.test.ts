@@ -16,6 +16,7 @@ let store: Store
 let preferences: Preferences
 /** What is kept back, until `pass`. */
 let sleeping: (() => void)[]
+let lasts = 0
 const front = () =>
   queuedFront({
     queue,
@@ -45,13 +46,15 @@ const question = (id: string, more: Partial<Question> = {}): Question => ({
   ...more,
 })
 const PICTURES = [{ id: 'p', url: 'https://x/' }]
-/** All that is in the queue. */
+/** All that is in the queue; what is sent last in its group comes last. */
 async function sent(): Promise<Message[]> {
   const came: Message[] = []
+  const id = `last ${++lasts}`
   const consumer = queue.consume(async (message) => void came.push(message))
-  await turns(3)
-  await consumer.stop(1_000)
-  return came
+  await queue.send({ kind: 'withdraw', id }, { id, group: 'test/c' })
+  await until(() => came.some((message) => message.kind === 'withdraw' && message.id === id))
+  await consumer.stop(60_000)
+  return came.slice(0, -1)
 }
 const picturesOf = (messages: readonly Message[]) =>
   messages.map((each) => each.kind === 'question' && each.question.pictures.length)
@@ -128,7 +131,7 @@ test('that a message is gone overtakes what waits in its channel', async () => {
   await until(() => came.length === 2)
   expect(came).toEqual(['question', 'withdraw'])
   go()
-  await consumer.stop(1_000)
+  await consumer.stop(60_000)
 })
 
 test('what the queue does not take is not accepted', async () => {

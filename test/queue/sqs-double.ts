@@ -37,6 +37,8 @@ export interface SqsDouble {
   waiting(): number
   /** How often it has answered `ReceiveMessage` and the like. */
   answered(action: string): number
+  /** How often receives looked for a message: those that wait look all along. */
+  looks(): number
   /** Bodies of those that failed too often. */
   dead: string[]
   fault(fault: SqsFault): void
@@ -59,10 +61,12 @@ export async function startSqsDouble({ maxReceives = 5, clock = Date.now } = {})
   let passedMs = 0
   let duplicates = 0
   let closed = false
+  let looks = 0
   const asked = new Map<string, number>()
   const now = () => clock() + passedMs
 
   const receivable = (most: number): Held[] => {
+    looks++
     const found: Held[] = []
     const blocked = new Set<string>()
     for (const message of [...messages]) {
@@ -192,6 +196,7 @@ export async function startSqsDouble({ maxReceives = 5, clock = Date.now } = {})
     url: `${endpoint}/000000000000/glimpse.fifo`,
     waiting: () => messages.length,
     answered: (action) => asked.get(action) ?? 0,
+    looks: () => looks,
     dead,
     fault: (fault) => void faults.push({ ...fault }),
     duplicate(times) {

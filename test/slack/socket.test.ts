@@ -8,6 +8,7 @@ import { type SlackApp, slackApp } from '../../src/slack/app.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
 import { memoryStore } from '../chat/memory.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
+import { until } from '../until.ts'
 import { mentionWith, type SocketDouble, startSocketDouble } from './socket.ts'
 
 const HOUR_MS = 3_600_000
@@ -39,8 +40,9 @@ afterAll(async () => {
 test('an event that comes twice is acknowledged twice and answered once, in the words of its asker', async () => {
   for (const id of ['e1', 'e2']) slack.send(id, mentionWith(slack.pictureUrl))
   expect(await slack.replies(1)).toEqual([CAPTION])
-  await desk.idle()
+  await until(() => slack.acknowledged.length >= 2)
   expect(slack.acknowledged.sort()).toEqual(['e1', 'e2'])
+  await desk.idle()
   expect(slack.posted).toHaveLength(1)
   expect(slack.posted[0]).toMatchObject({ channel: 'C1', thread_ts: '1.0', text: CAPTION })
   expect(slack.posted[0]!.blocks).toContain('auf Englisch')

@@ -5,6 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { until } from '../until.ts'
 import { envelope } from './stage.ts'
 
 export interface SocketDouble {
@@ -60,7 +61,7 @@ export async function startSocketDouble(picture: Uint8Array): Promise<SocketDoub
       )
     },
     async replies(count) {
-      while (posted.length < count) await new Promise((resolve) => setTimeout(resolve, 10))
+      await until(() => posted.length >= count)
       return posted.map((each) => each.text!)
     },
     close() {

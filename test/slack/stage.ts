@@ -14,7 +14,7 @@ import { type Desk, openDesk } from '../../src/chat/desk.ts'
 import { type Limits, openLimits } from '../../src/chat/limits.ts'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import type { Engine } from '../../src/job/engine.ts'
-import { slackApp } from '../../src/slack/app.ts'
+import { HOLD_MS, slackApp } from '../../src/slack/app.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
 import { type RequestReceiver, requestReceiver } from '../../src/slack/receiver.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
@@ -23,17 +23,12 @@ import type { Store } from '../../src/store/store.ts'
 export const SECRET = 'signing-secret-of-the-tests'
 export const BOT_TOKEN = 'xoxb-of-the-tests'
 const HOUR_MS = 3_600_000
-/** An event is acknowledged when its listeners have ended: only then does `desk.idle()` know of it. */
-const LISTENERS_MS = 60_000
+const NEVER = new Promise<never>(() => {})
 
 /** What a relayed call meets instead of passing through. */
 export type Fault = (
   call: Call,
-) =>
-  | undefined
-  | 'lose answer'
-  | { status: number; headers?: Record<string, string>; body?: string }
-  | { delayMs: number }
+) => undefined | 'lose answer' | { status: number; headers?: Record<string, string>; body?: string }
 
 export interface Call {
   /** `chat.postMessage`, or the path of a file. */
@@ -62,11 +57,13 @@ export interface SlackStage {
   /** Lets the app open one window. */
   trigger(user: string): Promise<string>
   fault(fault: Fault | undefined): void
-  /** A payload as Slack would sign and send it; the answer with how long it took. */
+  /** How long the desk paused, each time, in milliseconds. */
+  slept: number[]
+  /** A payload as Slack would sign and send it. */
   send(
     body: Record<string, unknown> | URLSearchParams,
     headers?: Record<string, string>,
-  ): Promise<{ status: number; text: string; ms: number }>
+  ): Promise<{ status: number; text: string }>
   /** Posts pictures as a person would. */
   upload(who: webApi.WebClient, pictures: Uint8Array[], text?: string, thread_ts?: string): Promise<string>
   /** A thread as its readers see it. */
@@ -90,7 +87,6 @@ export interface Said {
 export interface StageOptions {
   engine: Engine | Promise<Engine>
   limits?: Limits
-  graceMs?: number
   maxQueue?: number
 }
 
@@ -106,6 +102,17 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
   let kill = () => {}
   let passedMs = 0
   const now = () => Date.now() + passedMs
+  const slept: number[] = []
+  let waiting = 0
+  const held: (() => void)[] = []
+  /** A mention is held until its reader waits for the answer: by then its fuller event has come. Else no time passes. */
+  const sleep = (ms: number) => {
+    slept.push(ms)
+    return new Promise<void>((resolve) => {
+      if (ms === HOLD_MS && waiting === 0) held.push(resolve)
+      else setImmediate(resolve)
+    })
+  }
 
   const relay = await serve(async (request, body) => {
     if (request.url === '/slack/events') {
@@ -127,9 +134,8 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     }
     const met = ofApp ? fault?.(call) : undefined
     if (ofApp) calls.push(call)
-    if (met && met !== 'lose answer' && 'status' in met)
+    if (met && met !== 'lose answer')
       return new Response(met.body ?? '{"ok":false,"error":"not_in_channel"}', met)
-    if (met && met !== 'lose answer') await new Promise((resolve) => setTimeout(resolve, met.delayMs))
     const answer = await forward(`${peerUrl}${request.url}`, request, body)
     return met === 'lose answer' ? new Response(null, { status: 502 }) : answer
   })
@@ -150,7 +156,8 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     const platform = slackPlatform(settings)
     const engine = Promise.resolve(options.engine)
     preferences = openPreferences(store)
-    receiver = requestReceiver({ signingSecret: SECRET, report, graceMs: options.graceMs ?? LISTENERS_MS })
+    // An event is answered when its listeners have ended, however long they take: `desk.idle()` then knows of it.
+    receiver = requestReceiver({ signingSecret: SECRET, report, sleep: () => NEVER })
     desk = openDesk({
       engine,
       store,
@@ -161,7 +168,14 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
       keepMs: HOUR_MS,
       report,
       now,
+      sleep,
     })
+    const { idle } = desk
+    desk.idle = async () => {
+      waiting++
+      for (const pass of held.splice(0)) pass()
+      await idle().finally(() => waiting--)
+    }
     const app = slackApp({
       settings,
       platform,
@@ -205,6 +219,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     },
     calls,
     responses,
+    slept,
     responseUrl: `${relayUrl}/response`,
     reported,
     async trigger(user_id) {
@@ -220,7 +235,6 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
       const raw = isForm ? body.toString() : JSON.stringify(body)
       const timestamp = String(Math.floor(Date.now() / 1000))
       const signature = `v0=${createHmac('sha256', SECRET).update(`v0:${timestamp}:${raw}`).digest('hex')}`
-      const began = performance.now()
       const response = await fetch(`${relayUrl}/slack/events`, {
         method: 'POST',
         body: raw,
@@ -231,7 +245,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
           ...headers,
         },
       })
-      return { status: response.status, text: await response.text(), ms: performance.now() - began }
+      return { status: response.status, text: await response.text() }
     },
     async upload(who, pictures, text, thread_ts) {
       const file_uploads = pictures.map((file, index) => ({
