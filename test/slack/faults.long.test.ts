@@ -1,6 +1,6 @@
 // Slack on a bad day: what is sent twice or in the wrong order, what breaks, and what a person sees all the same.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openLimits } from '../../src/chat/limits.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { turns } from '../turns.ts'
