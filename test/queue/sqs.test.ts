@@ -47,8 +47,6 @@ test('names of any length and script become names that SQS takes', async () => {
 })
 
 test('one that is worked on for long is not delivered to somebody else', async () => {
-  await sqs.close()
-  sqs = await startSqsDouble({ clock: () => 0 })
   const queue = open({ hiddenS: 1 })
   let runs = 0
   let release = () => {}
