@@ -1,4 +1,4 @@
-// serverless.yml for each other place that the model may run at, and all templates before a checker that we did not write.
+// serverless.yml for each place that the model may run at, and all templates before a checker that we did not write.
 
 import { execFile } from 'node:child_process'
 import { rm } from 'node:fs/promises'
@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 import { describePackage, PLACES } from './package.ts'
 import { packageFor } from './packaged.ts'
 
-for (const gpu of PLACES) if (gpu !== 'embedded') describePackage(gpu)
+for (const gpu of PLACES) describePackage(gpu)
 
 /** Newer than cfn-lint 1.51's specification of AWS::Lambda::Function. */
 const UNKNOWN_TO_IT = "E3002 Additional properties are not allowed ('AcceleratorConfig' was unexpected)"

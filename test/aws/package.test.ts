@@ -1,12 +1,9 @@
-// serverless.yml as `npx serverless package` makes it by default; package.long.test.ts has the other places of the model.
+// The handlers of serverless.yml; package.long.test.ts has what `npx serverless package` makes of it.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { describePackage } from './package.ts'
 import { ROOT } from './packaged.ts'
-
-describePackage('embedded')
 
 test('each handler is short: event in, one call, result out', () => {
   const folder = join(ROOT, 'handlers')

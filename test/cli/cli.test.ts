@@ -9,31 +9,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FIXTURES } from '../fixtures.ts'
+import { glimpse, ROOT } from './glimpse.ts'
 
-const ROOT = join(import.meta.dirname, '../..')
 const DISC = join(FIXTURES, 'references/disc-40x30.png')
 const TRIANGLE = join(FIXTURES, 'references/triangle-33x57.png')
 let folder: string
 let artifact: string
-
-interface Result {
-  code: number
-  out: string
-  err: string
-}
-
-function glimpse(args: string[], env: Record<string, string> = {}): Promise<Result> {
-  return new Promise((resolve) => {
-    const command = [join(ROOT, 'dist/cli/main.js'), ...args]
-    execFile(
-      process.execPath,
-      command,
-      { cwd: ROOT, env: { ...process.env, ...env }, timeout: 25_000 },
-      (error, out, err) =>
-        resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err }),
-    )
-  })
-}
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
@@ -138,25 +119,6 @@ test('settings that are wrong or unknown are reported together', async () => {
   expect(code).toBe(1)
   expect(err).toContain('GLIMPSE_PORT must be a whole number')
   expect(err).toContain('GLIMPSE_PROT is no setting')
-})
-
-test('verify holds for the artifact of the checkpoint the reference was recorded with, and for no other', async () => {
-  const references = join(FIXTURES, 'references')
-  const { out, code } = await glimpse(['verify', artifact, join(references, 'plain.safetensors')])
-  expect(out).toContain('194 of 194 cases equal')
-  expect(code).toBe(0)
-  const small = join(folder, 'int4')
-  await glimpse(['build', join(FIXTURES, 'checkpoints/plain'), '--out', small, '--precision', 'int4'])
-  const strict = await glimpse([
-    'verify',
-    '--json',
-    '--tolerance',
-    '1e-4',
-    small,
-    join(references, 'plain.safetensors'),
-  ])
-  expect(JSON.parse(strict.out)).toMatchObject({ holds: false, tokens: { compared: 194 } })
-  expect(strict.code).toBe(1)
 })
 
 test('help is there even when a setting is wrong', async () => {
