@@ -27,7 +27,7 @@ FROM node AS compiled
 WORKDIR /opt/glimpse
 COPY package.json package-lock.json .npmrc ./
 # No package's own script is needed: what is native lies ready in the packages.
-RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --no-audit --no-fund
+RUN --mount=type=cache,target=/var/cache/npm npm ci --ignore-scripts --no-audit --no-fund --cache /var/cache/npm
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts/compile.mjs scripts/
 COPY src src
@@ -37,7 +37,7 @@ RUN npm run --silent compile
 FROM node AS packages
 WORKDIR /opt/glimpse
 COPY package.json package-lock.json .npmrc ./
-RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+RUN --mount=type=cache,target=/var/cache/npm npm ci --omit=dev --ignore-scripts --no-audit --no-fund --cache /var/cache/npm \
   && find node_modules/onnxruntime-node/bin/napi-v6 -mindepth 2 -maxdepth 2 -type d \
     ! -path "*/linux/$(node -p process.arch)" -exec rm -r {} +
 

@@ -60,7 +60,7 @@ const NOT_IN_IT = [
   'opt/glimpse/src',
   'opt/glimpse/test',
   'root/.npmrc',
-  'root/.npm/_cacache',
+  'var/cache/npm',
 ]
 
 /** A root file system: layers of an overlay, the lowest last, and what holds while in it. */

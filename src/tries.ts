@@ -27,7 +27,7 @@ const MAX_WAIT_MS = 30_000
 const MAX_RETRY_AFTER_MS = 300_000
 const STALL_MS = 30_000
 const RETRY_MS = 500
-const TODO = 'Check the connection and run the same command again: it goes on from here.'
+const RUN_AGAIN = 'Check the connection and run the same command again: it goes on from here.'
 
 /** A failure that another try may mend. */
 export class Passing extends Error {
@@ -64,7 +64,7 @@ export async function persist<T>(
       if (failures >= MAX_TRIES) {
         throw new UpstreamError(
           tries.code ?? 'hub_unreachable',
-          `Expected ${what} from ${tries.endpoint} but after ${failures} tries: ${error.message}. ${tries.todo ?? TODO}`,
+          `Expected ${what} from ${tries.endpoint} but after ${failures} tries: ${error.message}. ${tries.todo ?? RUN_AGAIN}`,
           { cause: error.cause },
         )
       }

@@ -2,7 +2,7 @@
 // open (Lambda). An application has either this address or the gateway for its interactions, never both.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { readSignedBody } from '../chat/body.ts'
+import { readBody } from '../body.ts'
 import type { Front } from '../chat/desk.ts'
 import { countedWebhook } from '../chat/webhook.ts'
 import { wordsFor } from '../words/languages.ts'
@@ -34,7 +34,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
   const isSigned = signatureCheck(options.publicKey)
 
   return countedWebhook('discord', async (request) => {
-    const body = await readSignedBody(request)
+    const body = await readBody(request)
     if (!body) return new Response(null, { status: 413 })
     // Discord probes with bad signatures, and takes an address that accepts them away.
     if (!isSigned(body, request.headers, now())) return new Response(null, { status: 401 })

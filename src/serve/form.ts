@@ -89,7 +89,8 @@ function open(type: string) {
 
 /** Some clients send bytes without a file name. What is text then, as `-F image=picture.jpg` sends it, is no file. */
 function pictureOf(bytes: Buffer, filename: string | undefined): string | Uint8Array {
-  return filename === undefined && isUtf8(bytes) ? bytes.toString() : new Uint8Array(bytes)
+  if (filename === undefined && isUtf8(bytes)) return bytes.toString()
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 function unreadable(cause?: unknown): AskError {

@@ -6,7 +6,7 @@
 // Here is what HTTP sees of it; bucket-uploads.ts keeps them.
 
 import { z } from 'zod'
-import { readSignedBody } from '../chat/body.ts'
+import { readBody } from '../body.ts'
 import { AskError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 
@@ -56,8 +56,9 @@ export async function readUpload(
 }
 
 async function sizeIn(request: Request): Promise<number> {
-  const body = await readSignedBody(request, MAX_BODY_BYTES)
-  const parsed = wanted.safeParse(body && parseJson(body))
+  const body = await readBody(request, MAX_BODY_BYTES)
+  // What is no JSON is no size either.
+  const parsed = wanted.safeParse(body && (await new Response(body).json().catch(() => undefined)))
   if (!parsed.success) throw unreadable()
   return parsed.data.size_bytes
 }
@@ -90,12 +91,4 @@ function notSetUp(): AskError {
     'no_uploads',
     `Expected the picture in the request: this server takes no uploads. The operator sets ${SETTING}=s3://bucket/prefix to have them.`,
   )
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString())
-  } catch {
-    return undefined
-  }
 }

@@ -3,7 +3,7 @@
 // Over a connection from here Bolt's receiver does, with its acknowledgement put off until what came is recorded.
 
 import type { App, Receiver, ReceiverEvent } from '@slack/bolt'
-import { readSignedBody } from '../chat/body.ts'
+import { readBody } from '../body.ts'
 import { countedWebhook } from '../chat/webhook.ts'
 import { isSignedBySlack } from './signature.ts'
 
@@ -39,7 +39,7 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
     start: async () => undefined,
     stop: async () => undefined,
     handle: countedWebhook('slack', async (request) => {
-      const raw = await readSignedBody(request)
+      const raw = await readBody(request)
       if (!raw) return new Response(null, { status: 413 })
       const headers = {
         timestamp: request.headers.get('x-slack-request-timestamp'),

@@ -198,7 +198,8 @@ export function openBucket(place: string, given: Purpose, options: BucketOptions
             chunks.push(chunk)
           }
           const sizeBytes = Math.max(read, described.sizeBytes)
-          return { ...described, sizeBytes, bytes: new Uint8Array(Buffer.concat(chunks)) }
+          const { buffer, byteOffset, length } = Buffer.concat(chunks)
+          return { ...described, sizeBytes, bytes: new Uint8Array(buffer, byteOffset, length) }
         },
         signal,
       ).catch(unless('missing')),

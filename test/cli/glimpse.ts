@@ -1,11 +1,12 @@
-// The command line as a process of its own.
+// The command line as a process of its own: run to its end, or started until it serves.
 
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 
 export const ROOT = join(import.meta.dirname, '../..')
 /** Ends what hangs; no verdict depends on it. */
 const HANGS_MS = 110_000
+const MAIN = join(ROOT, 'dist/cli/main.js')
 
 export interface Result {
   code: number
@@ -16,13 +17,50 @@ export interface Result {
 /** Runs `glimpse` as it ships. */
 export function glimpse(args: string[], env: Record<string, string> = {}): Promise<Result> {
   return new Promise((resolve) => {
-    const command = [join(ROOT, 'dist/cli/main.js'), ...args]
     execFile(
       process.execPath,
-      command,
+      [MAIN, ...args],
       { cwd: ROOT, env: { ...process.env, ...env }, timeout: HANGS_MS },
       (error, out, err) =>
         resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err }),
     )
   })
+}
+
+export interface Running {
+  /** Both outputs so far. */
+  printed(): string
+  /** Sends SIGTERM unless it has ended. @returns the exit status */
+  stop(): Promise<number | null>
+}
+
+/** Resolves when it prints how to end it, or has ended. It takes a free port from PORT, as platforms set it. */
+export async function startGlimpse(args: string[], env: Record<string, string> = {}): Promise<Running> {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, PORT: '0', ...env },
+  })
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
+  let printed = ''
+  await new Promise<void>((resolve) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (text) => {
+        printed += text
+        if (printed.includes('Ctrl-C')) resolve()
+      })
+    }
+    void ended.then(() => resolve())
+  })
+  return {
+    printed: () => printed,
+    stop() {
+      child.kill('SIGTERM')
+      return ended
+    },
+  }
+}
+
+/** What `serve` prints behind a label. */
+export function lineIn(printed: string, label: string): string {
+  return new RegExp(`^ *${label} +(.*)$`, 'm').exec(printed)![1]!
 }

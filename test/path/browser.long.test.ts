@@ -1,12 +1,13 @@
 // `npm start`, and its page in a real browser, with the embedded model.
 
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openBrowser } from '../browser.ts'
-import { CAPTION, PICTURE, type Serve, startServe } from './serve.ts'
+import { lineIn, ROOT, type Running, startGlimpse } from '../cli/glimpse.ts'
 
-let server: Serve
+let server: Running
 beforeAll(async () => {
-  server = await startServe()
+  server = await startGlimpse(['serve'])
 })
 afterAll(async () => {
   expect(await server.stop()).toBe(0)
@@ -16,9 +17,9 @@ test('the page captions the picture and answers questions about it, the second k
   const browser = await openBrowser()
   try {
     const page = await browser.newPage()
-    await page.goto(server.lineOf('Page'))
-    await page.setInputFiles('input[type=file]', PICTURE)
-    await page.getByText(CAPTION).first().waitFor()
+    await page.goto(lineIn(server.printed(), 'Page'))
+    await page.setInputFiles('input[type=file]', join(ROOT, 'models/demo/crab-and-helicopter.png'))
+    await page.getByText('a crab to the left of a helicopter on a yellow background').first().waitFor()
     for (const [question, answer] of [
       ['what is on the left?', 'a crab'],
       ['What is on the right', 'a helicopter'],

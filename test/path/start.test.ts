@@ -3,16 +3,17 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { CAPTION, ROOT, type Serve, startServe } from './serve.ts'
+import { lineIn, ROOT, type Running, startGlimpse } from '../cli/glimpse.ts'
 
+const CAPTION = 'a crab to the left of a helicopter on a yellow background'
 const run = promisify(execFile)
 
-let server: Serve
-const lineOf = (label: string) => server.lineOf(label)
+let server: Running
+const lineOf = (label: string) => lineIn(server.printed(), label)
 
 beforeAll(async () => {
   // As SageMaker starts it, which adds a word.
-  server = await startServe(['serve'])
+  server = await startGlimpse(['serve', 'serve'])
 })
 afterAll(async () => {
   expect(await server.stop()).toBe(0)

@@ -1,12 +1,15 @@
-// What a platform sends to an address of ours, as it came over the wire: a signature is over these bytes.
+// The body of a request, whole and as it came over the wire: the signature of a chat platform is over these bytes.
 
-import { BusyError } from '../errors.ts'
+import { BusyError } from './errors.ts'
 
 /** Slack's and Discord's largest payloads are some hundred kilobytes. */
 const MAX_BYTES = 1024 * 1024
 
-/** Undefined when it is larger than anything they send. Throws BusyError `cancelled` where it breaks off. */
-export async function readSignedBody(request: Request, maxBytes = MAX_BYTES): Promise<Buffer | undefined> {
+/** Undefined when it has more than `maxBytes`. Throws BusyError `cancelled` when the connection breaks. */
+export async function readBody(
+  request: Request,
+  maxBytes = MAX_BYTES,
+): Promise<Buffer<ArrayBuffer> | undefined> {
   const chunks: Uint8Array[] = []
   let sizeBytes = 0
   try {
