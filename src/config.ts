@@ -128,7 +128,7 @@ export const SETTINGS = {
     'GLIMPSE_PROVIDER_MISSING',
     'fail',
     ['fail', 'cpu'],
-    'When that cannot be had: fail, or run on the CPU and say so in /readyz and /metrics.',
+    'What to do when that cannot be had: fail, or run on the CPU and report it in /v1/model and /metrics.',
   ),
   maxBatch: integer(
     'GLIMPSE_MAX_BATCH',

@@ -1,4 +1,4 @@
-// What the README shows is true: its commands, files, settings and, word for word, its example.
+// What the README and docs/settings.md show is true: commands, files, settings and, word for word, the example.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -9,6 +9,7 @@ import { generationSettings } from '../src/run/settings.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
+const PAGE = readFileSync(join(ROOT, 'docs/settings.md'), 'utf8')
 const glimpse = (args: string[]) =>
   execFileSync(process.execPath, [join(ROOT, 'dist/cli/main.js'), ...args], { cwd: ROOT, encoding: 'utf8' })
 
@@ -36,13 +37,13 @@ test('every command it shows exists', () => {
   for (const [, command] of README.matchAll(/npx glimpse (\w+)/g)) expect(help).toContain(`\n  ${command} `)
 })
 
-test('its table of settings is the table in config.ts', () => {
-  const rows = [...README.matchAll(/^\| `([A-Z]\w+)` \| (.*) \| (.*) \|$/gm)].map(([, ...cells]) => cells)
+test('the table of docs/settings.md is the table in config.ts', () => {
+  const rows = [...PAGE.matchAll(/^\| `([A-Z]\w+)` \| (.*) \| (.*) \|$/gm)].map(([, ...cells]) => cells)
   expect(rows).toEqual(Object.values(SETTINGS).map(({ env, what, shown }) => [env, what, shown]))
 })
 
-test('it names every generation setting', () => {
-  for (const name of Object.keys(generationSettings.shape)) expect(README).toContain(`\`${name}\``)
+test('docs/settings.md names every generation setting', () => {
+  for (const name of Object.keys(generationSettings.shape)) expect(PAGE).toContain(`\`${name}\``)
 })
 
 test('npm start and npm test exist', () => {
