@@ -1,10 +1,10 @@
 // Question -> Job -> Reply, for every platform: each question is taken once, thought about, and answered so that its
 // asker sees it once, whatever breaks on the way. What is said is think.ts, how it gets there deliver.ts.
 
+import { oneAtATime } from '../concurrency.ts'
 import { BusyError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { jsonBytes } from '../store/store.ts'
-import { oneAtATime } from '../turns.ts'
 import type { ChatReply } from './compose.ts'
 import { isOurs } from './concern.ts'
 import { conversationNamed, forgetConversations, forgetTurn, isAbout, remember } from './conversation.ts'

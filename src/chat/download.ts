@@ -8,7 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { AskError, UpstreamError } from '../errors.ts'
 import { nameOf } from '../image/format.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
-import { discard } from '../tries.ts'
+import { discard } from '../retry.ts'
 
 export interface Source {
   /** Host names; `.slack.com` stands for each name under it. */

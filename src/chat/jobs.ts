@@ -9,8 +9,8 @@
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { oneAtATime } from '../concurrency.ts'
 import { changeJson, jsonBytes, readJsonOf, type Store, type Time } from '../store/store.ts'
-import { oneAtATime } from '../turns.ts'
 import type { Posted } from './platform.ts'
 import { type Question, questionSchema } from './question.ts'
 

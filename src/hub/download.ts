@@ -7,7 +7,7 @@ import { createReadStream } from 'node:fs'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UpstreamError } from '../errors.ts'
-import { Passing, persist } from '../tries.ts'
+import { Passing, persist } from '../retry.ts'
 import { type Hub, piecesOf, request } from './fetch.ts'
 import { type HubFile, pathOf, type Repository } from './repository.ts'
 

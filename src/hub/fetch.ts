@@ -3,7 +3,7 @@
 // Goes in: a URL and what part of it. Comes out: a response whose status is fine, or an error that says what to do.
 
 import { AskError, SetupError, UpstreamError } from '../errors.ts'
-import { discard, Passing, retryAfterMs, type Tries, withinStall } from '../tries.ts'
+import { discard, Passing, retryAfterMs, type Tries, withinStall } from '../retry.ts'
 
 export interface Hub extends Tries {
   /** `https://huggingface.co`, or a mirror that speaks the same. */

@@ -6,7 +6,7 @@
 
 import { z } from 'zod'
 import { AskError, UpstreamError } from '../errors.ts'
-import { persist } from '../tries.ts'
+import { persist } from '../retry.ts'
 import { type Hub, headersOf, piecesOf, request } from './fetch.ts'
 
 export interface HubFile {

@@ -12,7 +12,7 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { isOfDisk, makeFolder } from '../builder/place.ts'
-import { cancelledError } from '../tries.ts'
+import { cancelledError } from '../retry.ts'
 
 export interface Partial {
   readonly folder: string

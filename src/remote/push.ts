@@ -8,10 +8,10 @@ import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
+import { fewAtATime } from '../concurrency.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
+import { cancelledError } from '../retry.ts'
 import { type Bucket, type BucketOptions, openBucket, type Part } from '../store/bucket.ts'
-import { cancelledError } from '../tries.ts'
-import { fewAtATime } from '../turns.ts'
 
 export interface PushOptions {
   /** Put it in the place of another model. Meanwhile no model is there. */

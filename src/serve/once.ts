@@ -7,12 +7,12 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
+import { oneAtATime } from '../concurrency.ts'
 import { AskError, BusyError } from '../errors.ts'
 import type { Reply } from '../job/ask.ts'
 import { log } from '../observe/log.ts'
 import { type Limit, limitOf } from '../remote/time.ts'
 import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
-import { oneAtATime } from '../turns.ts'
 
 export interface Once {
   /**

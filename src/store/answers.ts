@@ -3,7 +3,7 @@
 
 import { S3ServiceException } from '@aws-sdk/client-s3'
 import { type CodeOf, isKnown, SetupError, UpstreamError } from '../errors.ts'
-import { Passing, retryAfterMs, type Tries } from '../tries.ts'
+import { Passing, retryAfterMs, type Tries } from '../retry.ts'
 
 /** What a bucket is used for, which its errors say. */
 export interface Purpose extends Omit<Tries, 'endpoint'> {

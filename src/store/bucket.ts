@@ -24,7 +24,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { SetupError, UpstreamError } from '../errors.ts'
-import { persist, type Tries } from '../tries.ts'
+import { persist, type Tries } from '../retry.ts'
 import { type Purpose, statusOf, translated, unless } from './answers.ts'
 
 /** For the SDK; for tests also how long is waited. */

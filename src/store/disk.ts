@@ -7,8 +7,8 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { oneAtATime } from '../concurrency.ts'
 import { SetupError } from '../errors.ts'
-import { oneAtATime } from '../turns.ts'
 import { checkKey, type Store, type Stored } from './store.ts'
 
 /** Beginning of names that are no key's. */
