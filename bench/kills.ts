@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
-import { isKnown } from '../src/errors.ts'
+import { isGlimpseError } from '../src/errors.ts'
 import { startEngine } from '../src/job/engine.ts'
 import { logAs } from '../src/observe/log.ts'
 import { metricsText } from '../src/observe/metrics.ts'
@@ -55,7 +55,7 @@ const asker = async () => {
       tally.answered++
     } catch (error) {
       lastErrorMs = performance.now() - killedAt
-      if (isKnown(error)) tally.codes[error.code] = (tally.codes[error.code] ?? 0) + 1
+      if (isGlimpseError(error)) tally.codes[error.code] = (tally.codes[error.code] ?? 0) + 1
       else tally.untyped++
     }
   }

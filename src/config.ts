@@ -20,54 +20,70 @@ export const ENVIRONMENT: Environment = process.env
 
 export interface Setting<T> {
   env: string
-  what: string
+  description: string
   /** What --help shows as default. */
-  shown: string
+  defaultText: string
   fallback: () => T
   /** Undefined when the text is not a value. */
   parse: (text: string) => T | undefined
-  expects: string
+  expected: string
   /** Names under which a platform gives the same, and the part of it that counts; ours comes first. */
-  platforms?: Readonly<Record<string, (text: string) => string>>
+  aliases?: Readonly<Record<string, (text: string) => string>>
   /** Must never be printed. */
   isSecret?: true
 }
 
-function integer(env: string, fallback: number, min: number, max: number, what: string): Setting<number> {
+function integer(
+  env: string,
+  fallback: number,
+  min: number,
+  max: number,
+  description: string,
+): Setting<number> {
   const parse = (text: string) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
     return value >= min && value <= max ? value : undefined
   }
   return {
     env,
-    what,
-    shown: String(fallback),
+    description,
+    defaultText: String(fallback),
     fallback: () => fallback,
     parse,
-    expects: `a whole number from ${min} to ${max}`,
+    expected: `a whole number from ${min} to ${max}`,
   }
 }
 
-function text(env: string, shown: string, fallback: () => string, what: string): Setting<string> {
+function text(
+  env: string,
+  defaultText: string,
+  fallback: () => string,
+  description: string,
+): Setting<string> {
   return {
     env,
-    what,
-    shown,
+    description,
+    defaultText,
     fallback,
     parse: (value) => value,
-    expects: 'some text',
+    expected: 'some text',
   }
 }
 
 /** One of a few words. */
-function choice<T extends string>(env: string, fallback: T, words: readonly T[], what: string): Setting<T> {
+function choice<T extends string>(
+  env: string,
+  fallback: T,
+  words: readonly T[],
+  description: string,
+): Setting<T> {
   return {
     env,
-    what,
-    shown: fallback,
+    description,
+    defaultText: fallback,
     fallback: () => fallback,
     parse: (value) => words.find((word) => word === value),
-    expects: words.join(' or '),
+    expected: words.join(' or '),
   }
 }
 
@@ -179,7 +195,7 @@ export const SETTINGS = {
       () => '127.0.0.1',
       'Address to listen on; 0.0.0.0 lets other machines in.',
     ),
-    platforms: { [LAMBDA_ENDPOINT]: endpoint('hostname') },
+    aliases: { [LAMBDA_ENDPOINT]: endpoint('hostname') },
   },
   // Lambda's name before PORT, because it is the whole address; Cloud Run and most others set PORT.
   port: {
@@ -190,7 +206,7 @@ export const SETTINGS = {
       65_535,
       `Port to listen on; 0 takes a free one. Unset, ${LAMBDA_ENDPOINT} and then PORT are looked at.`,
     ),
-    platforms: { [LAMBDA_ENDPOINT]: endpoint('port'), PORT: (text: string) => text },
+    aliases: { [LAMBDA_ENDPOINT]: endpoint('port'), PORT: (text: string) => text },
   },
   allowedHosts: text(
     'GLIMPSE_ALLOWED_HOSTS',
@@ -304,14 +320,14 @@ export function parseConfig(
   const problems: string[] = []
   const config: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(SETTINGS)) {
-    const { shown, fallback, parse, platforms } = setting as Setting<unknown>
-    const sources = { [setting.env]: (text: string) => text, ...platforms }
+    const { defaultText, fallback, parse, aliases } = setting as Setting<unknown>
+    const sources = { [setting.env]: (text: string) => text, ...aliases }
     // An empty variable is how compose files and shells leave a setting out.
     const source = Object.keys(sources).find((each) => env[each]) ?? setting.env
     const text = env[source] && sources[source]!(env[source])
-    const value = !text || text === shown ? fallback() : parse(text)
+    const value = !text || text === defaultText ? fallback() : parse(text)
     if (value === undefined)
-      problems.push(`${source} must be ${setting.expects} but is ${JSON.stringify(text)}`)
+      problems.push(`${source} must be ${setting.expected} but is ${JSON.stringify(text)}`)
     config[name] = value ?? fallback()
   }
   const known = Object.values(SETTINGS).map((setting): string => setting.env)

@@ -5,7 +5,7 @@
 
 /** Code -> HTTP status, by kind: a class takes the codes of its kind and no others. */
 export const CODES = {
-  ask: {
+  request: {
     bad_ask: 400,
     bad_base64: 400,
     bad_field: 400,
@@ -150,7 +150,7 @@ export type ErrorKind = keyof typeof CODES
 export type CodeOf<K extends ErrorKind> = keyof (typeof CODES)[K]
 export type ErrorCode = { [K in ErrorKind]: CodeOf<K> }[ErrorKind]
 
-abstract class GlimpseError<K extends ErrorKind> extends Error {
+abstract class BaseError<K extends ErrorKind> extends Error {
   abstract readonly kind: K
   /** Stable, machine-readable: `not_a_picture`, `deadline`. */
   readonly code: CodeOf<K>
@@ -163,17 +163,17 @@ abstract class GlimpseError<K extends ErrorKind> extends Error {
 }
 
 /** The one who asks can mend it: no picture, not a picture, a setting out of range. */
-export class AskError extends GlimpseError<'ask'> {
-  readonly kind = 'ask'
+export class RequestError extends BaseError<'request'> {
+  readonly kind = 'request'
 }
 
 /** Too much at once, out of time, or cancelled: later it may work. */
-export class BusyError extends GlimpseError<'busy'> {
+export class BusyError extends BaseError<'busy'> {
   readonly kind = 'busy'
 }
 
 /** Another service did not do its part. */
-export class UpstreamError extends GlimpseError<'upstream'> {
+export class UpstreamError extends BaseError<'upstream'> {
   readonly kind = 'upstream'
   /** When the service said how long to wait. */
   readonly retryAfterMs?: number
@@ -189,19 +189,19 @@ export class UpstreamError extends GlimpseError<'upstream'> {
 }
 
 /** The operator must change a setting or a file before anything works. */
-export class SetupError extends GlimpseError<'setup'> {
+export class SetupError extends BaseError<'setup'> {
   readonly kind = 'setup'
 }
 
 /** A checkpoint or an artifact is not what it must be. */
-export class ArtifactError extends GlimpseError<'artifact'> {
+export class ArtifactError extends BaseError<'artifact'> {
   readonly kind = 'artifact'
 }
 
-export type KnownError = AskError | BusyError | UpstreamError | SetupError | ArtifactError
+export type GlimpseError = RequestError | BusyError | UpstreamError | SetupError | ArtifactError
 
-export function isKnown(error: unknown): error is KnownError {
-  return error instanceof GlimpseError
+export function isGlimpseError(error: unknown): error is GlimpseError {
+  return error instanceof BaseError
 }
 
 /** Whether `code` is one of this kind: what comes from outside may name another. */
@@ -209,19 +209,19 @@ export function isCode<K extends ErrorKind>(kind: K, code: string): code is Code
   return Object.hasOwn(CODES[kind], code)
 }
 
-const PASSING: readonly ErrorKind[] = ['busy', 'upstream']
+const RETRYABLE: readonly ErrorKind[] = ['busy', 'upstream']
 /** The one who asked has left. */
 const LEFT = 499
 
 /** What an error means for the one who waits: HTTP status, and whether the same request may succeed later. */
-export function consequenceOf(error: unknown): { status: number; retry: boolean } {
-  if (!isKnown(error)) return { status: 500, retry: false }
+export function httpMeaningOf(error: unknown): { status: number; retry: boolean } {
+  if (!isGlimpseError(error)) return { status: 500, retry: false }
   const status = (CODES[error.kind] as Record<string, number>)[error.code]!
-  return { status, retry: PASSING.includes(error.kind) && status !== LEFT }
+  return { status, retry: RETRYABLE.includes(error.kind) && status !== LEFT }
 }
 
 /** An error as it crosses from one thread to another. */
-export interface WireError {
+export interface SerializedError {
   kind: ErrorKind | 'bug'
   code: string
   message: string
@@ -230,15 +230,15 @@ export interface WireError {
   stack?: string
 }
 
-export function toWire(error: unknown): WireError {
+export function serializeError(error: unknown): SerializedError {
   const { message, stack, cause } = error instanceof Error ? error : new Error(String(error))
   const why = cause instanceof Error ? cause.message : undefined
-  if (isKnown(error)) return { kind: error.kind, code: error.code, message, cause: why }
+  if (isGlimpseError(error)) return { kind: error.kind, code: error.code, message, cause: why }
   return { kind: 'bug', code: 'internal', message, cause: why, stack }
 }
 
 const CLASSES = {
-  ask: AskError,
+  request: RequestError,
   busy: BusyError,
   upstream: UpstreamError,
   setup: SetupError,
@@ -246,7 +246,7 @@ const CLASSES = {
 }
 
 /** A code that the table does not have for this kind makes it a bug, with both in its words. */
-export function fromWire({ kind, code, message, cause, stack }: WireError): Error {
+export function deserializeError({ kind, code, message, cause, stack }: SerializedError): Error {
   const options = { cause: cause === undefined ? undefined : new Error(cause) }
   if (kind === 'bug') return Object.assign(new Error(message, options), { stack })
   if (isCode(kind, code)) return new CLASSES[kind](code as never, message, options)

@@ -2,7 +2,7 @@
 
 export { buildArtifact } from './builder/build.ts'
 export { embeddedArtifact } from './builder/embedded.ts'
-export { ArtifactError, AskError, BusyError, SetupError, UpstreamError } from './errors.ts'
+export { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from './errors.ts'
 export type { Ask, Reply, Sequence, TimingsMs } from './job/ask.ts'
 export { type Engine, type Hooks, startEngine } from './job/engine.ts'
 export type { ModelCard } from './job/protocol.ts'

@@ -3,9 +3,9 @@
 // Goes in: something to do, and whom it is asked of. Comes out: its result, or an error that says what to do.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BusyError, type CodeOf, isKnown, UpstreamError } from './errors.ts'
+import { BusyError, type CodeOf, isGlimpseError, UpstreamError } from './errors.ts'
 
-export interface Tries {
+export interface RetryOptions {
   /** Whom it is asked of, for messages: `https://huggingface.co`, `s3://bucket/prefix`. */
   endpoint: string
   /** Code of the error when it stays so. Default: `hub_unreachable`. */
@@ -18,11 +18,11 @@ export interface Tries {
   stallMs?: number
   retryMs?: number
   /** Told of each failure after which it is tried again. */
-  onRetry?: (why: Passing) => void
+  onRetry?: (why: TransientError) => void
 }
 
 /** Tries in a row that brought nothing new: the first, and five more. */
-const MAX_TRIES = 6
+const MAX_ATTEMPTS = 6
 const MAX_WAIT_MS = 30_000
 const MAX_RETRY_AFTER_MS = 300_000
 const STALL_MS = 30_000
@@ -30,7 +30,7 @@ const RETRY_MS = 500
 const RUN_AGAIN = 'Check the connection and run the same command again: it goes on from here.'
 
 /** A failure that another try may mend. */
-export class Passing extends Error {
+export class TransientError extends Error {
   readonly waitMs: number | undefined
   /** One word for the metrics: `stall`, `reset`, `slow_down`. */
   readonly reason: string
@@ -44,10 +44,10 @@ export class Passing extends Error {
 
 /**
  * Does `work` until it succeeds, or fails in a way that trying again does not mend, or brings nothing new too often.
- * `work` calls `progressed` whenever it did get somewhere. Throws BusyError `cancelled`, UpstreamError `tries.code`.
+ * `work` calls `progressed` whenever it did get somewhere. Throws BusyError `cancelled`, UpstreamError `options.code`.
  */
-export async function persist<T>(
-  tries: Tries,
+export async function retry<T>(
+  options: RetryOptions,
   what: string,
   work: (progressed: () => void) => Promise<T>,
 ): Promise<T> {
@@ -58,21 +58,21 @@ export async function persist<T>(
         failures = 0
       })
     } catch (error) {
-      if (tries.signal?.aborted) throw cancelledError()
-      if (!(error instanceof Passing)) throw error
+      if (options.signal?.aborted) throw cancelledError()
+      if (!(error instanceof TransientError)) throw error
       failures++
-      if (failures >= MAX_TRIES) {
+      if (failures >= MAX_ATTEMPTS) {
         throw new UpstreamError(
-          tries.code ?? 'hub_unreachable',
-          `Expected ${what} from ${tries.endpoint} but after ${failures} tries: ${error.message}. ${tries.todo ?? RUN_AGAIN}`,
+          options.code ?? 'hub_unreachable',
+          `Expected ${what} from ${options.endpoint} but after ${failures} tries: ${error.message}. ${options.todo ?? RUN_AGAIN}`,
           { cause: error.cause },
         )
       }
-      tries.onRetry?.(error)
-      const backoff = Math.min(MAX_WAIT_MS, (tries.retryMs ?? RETRY_MS) * 2 ** (failures - 1))
+      options.onRetry?.(error)
+      const backoff = Math.min(MAX_WAIT_MS, (options.retryMs ?? RETRY_MS) * 2 ** (failures - 1))
       // Some chance, so that many who lost the same server do not all come back at once.
       await sleep(error.waitMs ?? backoff * (0.5 + Math.random() / 2), undefined, {
-        signal: tries.signal,
+        signal: options.signal,
       }).catch(() => {
         throw cancelledError()
       })
@@ -80,22 +80,22 @@ export async function persist<T>(
   }
 }
 
-/** The next thing of a connection: one that stands still, or breaks, is Passing. */
-export async function withinStall<T>(tries: Tries, work: Promise<T>): Promise<T> {
-  const stallMs = tries.stallMs ?? STALL_MS
+/** The next thing of a connection: one that stands still, or breaks, is TransientError. */
+export async function withStallTimeout<T>(options: RetryOptions, work: Promise<T>): Promise<T> {
+  const stallMs = options.stallMs ?? STALL_MS
   let timer: NodeJS.Timeout | undefined
   const stalled = new Promise<never>((_, reject) => {
     timer = setTimeout(
-      () => reject(new Passing(`nothing came for ${stallMs / 1000} s`, { reason: 'stall' })),
+      () => reject(new TransientError(`nothing came for ${stallMs / 1000} s`, { reason: 'stall' })),
       stallMs,
     )
   })
   try {
     return await Promise.race([work, stalled])
   } catch (error) {
-    if (error instanceof Passing || isKnown(error) || tries.signal?.aborted) throw error
+    if (error instanceof TransientError || isGlimpseError(error) || options.signal?.aborted) throw error
     const why = reasonOf(error)
-    throw new Passing(why, { cause: error, reason: /checksum/i.test(why) ? 'checksum' : 'reset' })
+    throw new TransientError(why, { cause: error, reason: /checksum/i.test(why) ? 'checksum' : 'reset' })
   } finally {
     clearTimeout(timer)
     work.catch(() => {})

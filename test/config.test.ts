@@ -34,7 +34,7 @@ test('secrets are the tokens and keys, and nothing else', () => {
 
 test.each(Object.entries(SETTINGS))('%s takes the default that is documented as a value', (name, setting) => {
   const key = name as keyof Config
-  expect(readConfig({ [setting.env]: setting.shown })[key]).toBe(readConfig({})[key])
+  expect(readConfig({ [setting.env]: setting.defaultText })[key]).toBe(readConfig({})[key])
 })
 
 describe('what Kubernetes or docker --link sets for a service', () => {

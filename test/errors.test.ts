@@ -4,14 +4,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import {
-  AskError,
   BusyError,
   CODES,
-  consequenceOf,
+  deserializeError,
   type ErrorKind,
-  fromWire,
-  isKnown,
-  toWire,
+  httpMeaningOf,
+  isGlimpseError,
+  RequestError,
+  serializeError,
 } from '../src/errors.ts'
 
 const SRC = join(import.meta.dirname, '../src')
@@ -21,10 +21,10 @@ const ALL = Object.entries(CODES).flatMap(([kind, codes]) =>
 
 test('a code that the table does not have for the class does not compile', () => {
   // @ts-expect-error no code at all
-  expect(new AskError('no_such_code', 'words')).toBeInstanceOf(Error)
+  expect(new RequestError('no_such_code', 'words')).toBeInstanceOf(Error)
   // @ts-expect-error a code of BusyError
-  expect(new AskError('deadline', 'words')).toBeInstanceOf(Error)
-  expect(consequenceOf(new BusyError('deadline', 'words'))).toEqual({ status: 504, retry: true })
+  expect(new RequestError('deadline', 'words')).toBeInstanceOf(Error)
+  expect(httpMeaningOf(new BusyError('deadline', 'words'))).toEqual({ status: 504, retry: true })
 })
 
 test('no code of the table is unused', () => {
@@ -37,9 +37,9 @@ test('no code of the table is unused', () => {
 
 test('each crosses threads with its class and its status', () => {
   for (const { kind, code, status } of ALL) {
-    const arrived = fromWire({ kind, code, message: 'words', cause: 'why' })
-    expect(toWire(arrived)).toEqual({ kind, code, message: 'words', cause: 'why' })
-    expect([isKnown(arrived), consequenceOf(arrived).status]).toEqual([true, status])
+    const arrived = deserializeError({ kind, code, message: 'words', cause: 'why' })
+    expect(serializeError(arrived)).toEqual({ kind, code, message: 'words', cause: 'why' })
+    expect([isGlimpseError(arrived), httpMeaningOf(arrived).status]).toEqual([true, status])
   }
 })
 
@@ -48,15 +48,15 @@ test.each([
   ['of another kind', 'deadline'],
   ['that every object has', 'constructor'],
 ])('a code %s makes what came from elsewhere a bug that says so', (_, code) => {
-  const arrived = fromWire({ kind: 'ask', code, message: 'words' })
-  expect(isKnown(arrived)).toBe(false)
+  const arrived = deserializeError({ kind: 'request', code, message: 'words' })
+  expect(isGlimpseError(arrived)).toBe(false)
   expect(arrived.message).toBe(`Expected a code of errors.ts for ask but got ${code}: words`)
-  expect(consequenceOf(arrived)).toEqual({ status: 500, retry: false })
+  expect(httpMeaningOf(arrived)).toEqual({ status: 500, retry: false })
 })
 
 test('who left is not asked to try again, who met a busy Glimpse or service is', () => {
   const retried = ALL.filter(
-    ({ kind, code }) => consequenceOf(fromWire({ kind, code, message: '' })).retry,
+    ({ kind, code }) => httpMeaningOf(deserializeError({ kind, code, message: '' })).retry,
   ).map(({ code }) => code)
   const passing = [...Object.keys(CODES.busy), ...Object.keys(CODES.upstream)]
   expect(retried).toEqual(passing.filter((code) => code !== 'cancelled'))

@@ -39,7 +39,9 @@ test('every command it shows exists', () => {
 
 test('the table of docs/settings.md is the table in config.ts', () => {
   const rows = [...PAGE.matchAll(/^\| `([A-Z]\w+)` \| (.*) \| (.*) \|$/gm)].map(([, ...cells]) => cells)
-  expect(rows).toEqual(Object.values(SETTINGS).map(({ env, what, shown }) => [env, what, shown]))
+  expect(rows).toEqual(
+    Object.values(SETTINGS).map(({ env, description, defaultText }) => [env, description, defaultText]),
+  )
 })
 
 test('docs/settings.md names every generation setting', () => {

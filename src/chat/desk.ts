@@ -1,7 +1,7 @@
 // Question -> Job -> Reply, for every platform: each question is taken once, thought about, and answered so that its
 // asker sees it once, whatever breaks on the way. What is said is think.ts, how it gets there deliver.ts.
 
-import { oneAtATime } from '../concurrency.ts'
+import { keyedMutex } from '../concurrency.ts'
 import { BusyError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { jsonBytes } from '../store/store.ts'
@@ -63,7 +63,7 @@ export function openDesk(options: DeskOptions): Desk {
   const mind: Mind = { ...options, now, underWay: new Set() }
   const time = { now, sleep }
   const jobs = openJobs(store, { claimMs: CLAIM_MS, keepMs, time })
-  const inTurn = oneAtATime()
+  const mutex = keyedMutex()
   const running = new Set<Promise<void>>()
   const atWork = new Set<Claim>()
   /** How many answers are on their way in a conversation. */
@@ -119,7 +119,7 @@ export function openDesk(options: DeskOptions): Desk {
       for (const name of names) awaited.set(name, awaited.get(name)! - 1)
       for (const name of names) if (awaited.get(name) === 0) awaited.delete(name)
     }
-    return inTurn(names, () => run(claim)).finally(ended)
+    return mutex.run(names, () => run(claim)).finally(ended)
   }
 
   const run = async (claim: Claim): Promise<boolean> => {

@@ -5,7 +5,7 @@
 // redirects are followed here, one by one, each checked like the first.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { AskError, UpstreamError } from '../errors.ts'
+import { RequestError, UpstreamError } from '../errors.ts'
 import { nameOf } from '../image/format.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { discard } from '../retry.ts'
@@ -29,7 +29,7 @@ const TRIES = 3
 const PAUSE_MS = 500
 
 /**
- * @throws AskError `picture_gone`, `picture_forbidden`, `picture_too_large`; UpstreamError `picture_unreachable`.
+ * @throws RequestError `picture_gone`, `picture_forbidden`, `picture_too_large`; UpstreamError `picture_unreachable`.
  */
 export async function download(url: string, source: Source): Promise<Uint8Array> {
   const signal = AbortSignal.timeout(source.timeoutMs ?? TIMEOUT_MS)
@@ -61,7 +61,7 @@ async function follow(url: string, source: Source, signal: AbortSignal): Promise
     }
     return await readPicture(response)
   }
-  throw new AskError('picture_forbidden', 'Expected a picture but was sent from address to address.')
+  throw new RequestError('picture_forbidden', 'Expected a picture but was sent from address to address.')
 }
 
 function checkedAddress(url: string, { hosts, standIn }: Source, base?: URL): URL {
@@ -71,7 +71,7 @@ function checkedAddress(url: string, { hosts, standIn }: Source, base?: URL): UR
     ((standIn !== undefined && at.origin === standIn) ||
       (at.protocol === 'https:' && at.port === '' && at.username === '' && isAmong(at.hostname, hosts)))
   if (isOurs) return at
-  throw new AskError(
+  throw new RequestError(
     'picture_forbidden',
     "Expected a picture on the platform's own hosts but it is elsewhere.",
   )
@@ -84,17 +84,23 @@ export function isAmong(hostname: string, hosts: readonly string[]): boolean {
 
 function refusal(status: number): Error {
   if (status === 404 || status === 410) {
-    return new AskError('picture_gone', `Expected a picture but the platform no longer has it (${status}).`)
+    return new RequestError(
+      'picture_gone',
+      `Expected a picture but the platform no longer has it (${status}).`,
+    )
   }
   if (status === 401 || status === 403) {
-    return new AskError('picture_forbidden', `Expected a picture but the platform refused it (${status}).`)
+    return new RequestError(
+      'picture_forbidden',
+      `Expected a picture but the platform refused it (${status}).`,
+    )
   }
   return unreachable(`the platform answered ${status}`)
 }
 
 async function readPicture(response: Response): Promise<Uint8Array> {
   const tooLarge = () =>
-    new AskError(
+    new RequestError(
       'picture_too_large',
       `Expected a picture of at most ${MAX_PICTURE_BYTES} bytes but got more.`,
     )
@@ -112,12 +118,12 @@ async function readPicture(response: Response): Promise<Uint8Array> {
       chunks.push(chunk)
     }
   } catch (cause) {
-    throw cause instanceof AskError ? cause : unreachable('it broke off', cause)
+    throw cause instanceof RequestError ? cause : unreachable('it broke off', cause)
   }
   const bytes = new Uint8Array(Buffer.concat(chunks))
   // With a token that lacks a permission Slack answers 200 and a page to log in on.
   if (nameOf(bytes).startsWith('an HTML page')) {
-    throw new AskError('picture_forbidden', 'Expected a picture but got a page to log in on.')
+    throw new RequestError('picture_forbidden', 'Expected a picture but got a page to log in on.')
   }
   return bytes
 }

@@ -9,7 +9,7 @@
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { oneAtATime } from '../concurrency.ts'
+import { keyedMutex } from '../concurrency.ts'
 import { changeJson, jsonBytes, readJsonOf, type Store, type Time } from '../store/store.ts'
 import type { Posted } from './platform.ts'
 import { type Question, questionSchema } from './question.ts'
@@ -70,9 +70,9 @@ export function openJobs(store: Store, { claimMs, keepMs, time }: JobsOptions): 
     let mine = version
     let state: 'taken' | 'answering' = mayBePosted ? 'answering' : 'taken'
     let isOurs = true
-    const inTurn = oneAtATime()
+    const mutex = keyedMutex()
     const put = (job: Job) =>
-      inTurn([question.id], async () => {
+      mutex.run([question.id], async () => {
         if (!isOurs) return false
         const next = await store.replace(keyOf(question.id), jsonBytes(job), keepMs, mine)
         if (next !== undefined) mine = next
@@ -101,7 +101,7 @@ export function openJobs(store: Store, { claimMs, keepMs, time }: JobsOptions): 
           broughtPictures: bringsPictures(question),
           posted: [...posted],
         }
-        await inTurn([question.id], () => store.replace(keyOf(question.id), jsonBytes(job), keepMs))
+        await mutex.run([question.id], () => store.replace(keyOf(question.id), jsonBytes(job), keepMs))
         await store.remove(openKeyOf(question.id))
       },
     }

@@ -10,7 +10,7 @@ export interface Platform {
   readonly name: string
   /**
    * The picture's bytes, within so many milliseconds.
-   * @throws AskError `picture_too_large`, `picture_gone`, `picture_forbidden`; UpstreamError when trying again may help.
+   * @throws RequestError `picture_too_large`, `picture_gone`, `picture_forbidden`; UpstreamError when trying again may help.
    */
   fetchPicture(picture: PictureRef, withinMs: number): Promise<Uint8Array>
   /** The asker's language, where the question does not carry it: `de-DE`. Never throws. */
@@ -25,7 +25,7 @@ export interface Platform {
   endWorking(question: Question): Promise<void>
   /**
    * Makes the reply visible, all of it or, when it throws, perhaps none.
-   * @throws UpstreamError when trying again may help; AskError `cannot_reply` when nothing will.
+   * @throws UpstreamError when trying again may help; RequestError `cannot_reply` when nothing will.
    */
   post(question: Question, reply: ChatReply): Promise<Posted[]>
   /** The reply to this question that an earlier try made visible, if there is one. @throws UpstreamError */

@@ -1,6 +1,6 @@
 // An error of the path -> the sentence its asker reads, in their language.
 
-import { type ErrorCode, isKnown } from '../errors.ts'
+import { type ErrorCode, isGlimpseError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { fromNow, type Problems, type Words } from '../words/words.ts'
 
@@ -49,7 +49,7 @@ export function problemText(error: unknown, words: Words): string {
         return problem[error.code]
     }
   }
-  const key = (isKnown(error) && TOLD_AS[error.code]) || 'internal'
+  const key = (isGlimpseError(error) && TOLD_AS[error.code]) || 'internal'
   if (key === 'picture_too_large') return problem.picture_too_large(MAX_PICTURE_BYTES / (1024 * 1024))
   const text = problem[key]
   return typeof text === 'string' ? text : problem.internal

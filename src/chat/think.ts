@@ -1,6 +1,6 @@
 // A question -> what is said: which pictures are meant, whether they may be looked at, and what the model makes of them.
 
-import { BusyError, isKnown } from '../errors.ts'
+import { BusyError, isGlimpseError } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
 import type { Store } from '../store/store.ts'
 import type { Turn } from '../tokens/prompt.ts'
@@ -87,7 +87,7 @@ export async function think(question: Question, platform: Platform, mind: Mind):
   } catch (error) {
     const signGone = sign.end()
     if (isStopping(error)) throw error
-    if (!isKnown(error) && !(error instanceof Refusal)) mind.report(error)
+    if (!isGlimpseError(error) && !(error instanceof Refusal)) mind.report(error)
     if (question.trigger === 'automatic') return { exchanges: [], signGone }
     const said: Said[] = [{ text: problemText(error, words), kind: 'problem', spoiler: false }]
     return { reply: { said, notes: [], onlyForAsker: true, words }, exchanges: [], signGone }
@@ -162,7 +162,7 @@ async function lookAt(
     } catch (error) {
       // Alone, it is the reply; among others it stands in its place.
       if (number === undefined || isStopping(error)) throw error
-      if (!isKnown(error)) mind.report(error)
+      if (!isGlimpseError(error)) mind.report(error)
       said.push({ number, text: problemText(error, words), kind: 'problem', spoiler: false })
       exchanges.push({ picture, sha256: look.sha256 })
     }
@@ -187,13 +187,13 @@ async function answerAbout(
   }
   if (look.sha256 === undefined) return await askAnew()
   return await ask({ picture: look.sha256 }).catch(async (error: unknown) => {
-    if (!isKnown(error) || error.code !== 'picture_forgotten') throw error
+    if (!isGlimpseError(error) || error.code !== 'picture_forgotten') throw error
     return await askAnew()
   })
 }
 
 function isStopping(error: unknown): boolean {
-  return isKnown(error) && error.code === 'stopping'
+  return isGlimpseError(error) && error.code === 'stopping'
 }
 
 /** What shows a person that their question is worked on. Never waited for before a reply. */

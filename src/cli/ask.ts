@@ -1,7 +1,7 @@
 // glimpse ask <image> <question>
 
 import { Command } from 'commander'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { startEngine } from '../job/engine.ts'
 import { addGenerationFlags, addModelFlags, type ModelFlags, modelFor, settingsOf } from './flags.ts'
 import { answerAndPrint } from './reply.ts'
@@ -23,7 +23,7 @@ export function askCommand(): Command {
   addGenerationFlags(command)
   return command.action(async (image: string, question: string, options: ModelFlags & { json: boolean }) => {
     if (question.trim() === '') {
-      throw new AskError(
+      throw new RequestError(
         'no_question',
         'Expected a question but got none. For a caption: npx glimpse caption <image>',
       )

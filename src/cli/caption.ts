@@ -1,7 +1,7 @@
 // glimpse caption <images...>
 
 import { Command } from 'commander'
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { startEngine } from '../job/engine.ts'
 import { addGenerationFlags, addModelFlags, type ModelFlags, modelFor, settingsOf } from './flags.ts'
 import { answerAndPrint } from './reply.ts'
@@ -34,7 +34,7 @@ export function captionCommand(): Command {
           await answerAndPrint(engine, image, ask, { json: options.json, label: images.length > 1 }).catch(
             (error: unknown) => {
               // One bad picture must not cost the others their captions.
-              if (images.length === 1 || !isKnown(error)) throw error
+              if (images.length === 1 || !isGlimpseError(error)) throw error
               process.stderr.write(`glimpse: ${image}: ${error.message}\n`)
               process.exitCode = 1
             },

@@ -105,10 +105,10 @@ function once(work: () => void): () => void {
 }
 
 /** A flag that means the same as a setting takes the same values. */
-export function parserOf<T>({ parse, expects }: Setting<T>): (text: string) => T {
+export function parserOf<T>({ parse, expected }: Setting<T>): (text: string) => T {
   return (text) => {
     const value = parse(text)
-    if (value === undefined) throw new InvalidArgumentError(`Expected ${expects}.`)
+    if (value === undefined) throw new InvalidArgumentError(`Expected ${expected}.`)
     return value
   }
 }

@@ -3,7 +3,7 @@
 
 import { Command } from 'commander'
 import { SETTINGS } from '../config.ts'
-import { ArtifactError, isKnown, SetupError } from '../errors.ts'
+import { ArtifactError, isGlimpseError, SetupError } from '../errors.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 
 /** Each is loaded only when it is named: all together take twice as long to start as one. */
@@ -34,7 +34,7 @@ Examples:
 
 Environment:
 ${Object.values(SETTINGS)
-  .map(({ env, what, shown }) => `  ${env.padEnd(32)} ${what} [${shown}]`)
+  .map(({ env, description, defaultText }) => `  ${env.padEnd(32)} ${description} [${defaultText}]`)
   .join('\n')}
 `
 
@@ -70,5 +70,7 @@ function wordsFor(error: unknown): string {
       ? error.message
       : `${error.message}\n  because: ${why}`
   }
-  return isKnown(error) ? error.message : `${error.stack}${why === undefined ? '' : `\n  because: ${why}`}`
+  return isGlimpseError(error)
+    ? error.message
+    : `${error.stack}${why === undefined ? '' : `\n  because: ${why}`}`
 }

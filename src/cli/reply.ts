@@ -2,17 +2,19 @@
 
 import { readFile } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import type { Ask, Reply } from '../job/ask.ts'
 import type { Engine } from '../job/engine.ts'
 
-/** `-` is standard input. Throws AskError `no_picture`. */
+/** `-` is standard input. Throws RequestError `no_picture`. */
 export async function readPicture(path: string): Promise<Uint8Array> {
   if (path === '-') return buffer(process.stdin)
   return readFile(path).catch((cause: NodeJS.ErrnoException) => {
     const why =
       { ENOENT: 'there is no such file', EISDIR: 'that is a folder' }[cause.code ?? ''] ?? cause.message
-    throw new AskError('no_picture', `Expected a picture at ${path} but ${why}. Check the path.`, { cause })
+    throw new RequestError('no_picture', `Expected a picture at ${path} but ${why}. Check the path.`, {
+      cause,
+    })
   })
 }
 

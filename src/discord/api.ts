@@ -1,7 +1,7 @@
 // Discord's REST API, and what its failures mean for us. The same for a bot on the gateway and behind an HTTP address.
 
 import { DiscordAPIError, RateLimitError, REST, type RequestMethod } from 'discord.js'
-import { AskError, isKnown, SetupError, UpstreamError } from '../errors.ts'
+import { isGlimpseError, RequestError, SetupError, UpstreamError } from '../errors.ts'
 import type { DiscordSettings } from './settings.ts'
 
 export interface Call {
@@ -18,7 +18,7 @@ export interface Call {
 export interface DiscordApi {
   /**
    * What Discord answered, unchecked.
-   * @throws UpstreamError when trying again may help; AskError, of which `isRefusal` tells the reason; SetupError
+   * @throws UpstreamError when trying again may help; RequestError, of which `isRefusal` tells the reason; SetupError
    */
   call(method: `${RequestMethod}`, route: `/${string}`, call?: Call): Promise<unknown>
 }
@@ -75,7 +75,7 @@ export function discordApi({ token, apiUrl }: Pick<DiscordSettings, 'token' | 'a
 }
 
 /** Discord understood and said no. */
-class Refusal extends AskError {
+class Refusal extends RequestError {
   /** One of Discord's JSON error codes. */
   readonly reason: number
 
@@ -86,13 +86,13 @@ class Refusal extends AskError {
 }
 
 /** Whether Discord understood and said no, for one of these reasons if any are named. */
-export function isRefusal(error: unknown, ...reasons: readonly number[]): error is AskError {
+export function isRefusal(error: unknown, ...reasons: readonly number[]): error is RequestError {
   return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason))
 }
 
 /** Causes are told in their own words only: discord.js' errors hold what was sent and addresses with tokens. */
 function translated(error: unknown): Error {
-  if (isKnown(error)) return error
+  if (isGlimpseError(error)) return error
   const why = error instanceof Error ? error.message || error.name : String(error)
   if (error instanceof RateLimitError) {
     const retryAfterMs = Math.max(error.retryAfter, error.timeToReset)

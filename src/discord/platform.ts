@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { download, type Source } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { CODES, type DiscordApi, isRefusal } from './api.ts'
 import { messageSchema, parsePayload } from './payloads.ts'
 import { isExpired, type Nearest, nearestIn, picturesIn } from './pictures.ts'
@@ -73,7 +73,7 @@ export function discordPlatform(
       try {
         if (isFresh) return await fetchOnce(picture, from())
       } catch (error) {
-        const isGone = error instanceof AskError && error.code !== 'picture_too_large'
+        const isGone = error instanceof RequestError && error.code !== 'picture_too_large'
         if (!isGone || !picture.message) throw error
       }
       return await fetchOnce(await refreshed(api, picture), from())
@@ -145,7 +145,7 @@ async function fetchOnce({ url, smallerUrl }: PictureRef, source: Source): Promi
   if (url === undefined) throw gone()
   if (smallerUrl === undefined) return await download(url, source)
   return await download(smallerUrl, source).catch(async (error: unknown) => {
-    if (error instanceof AskError) throw error
+    if (error instanceof RequestError) throw error
     return await download(url, source)
   })
 }
@@ -156,7 +156,7 @@ async function refreshed(api: DiscordApi, picture: PictureRef): Promise<PictureR
   const answer = await api.call('GET', Routes.channelMessage(channel, id)).catch((error: unknown) => {
     if (!isRefusal(error)) throw error
     if (isRefusal(error, CODES.noAccess, CODES.noPermission)) {
-      throw new AskError('picture_forbidden', 'Expected a picture but Discord does not show it to us.', {
+      throw new RequestError('picture_forbidden', 'Expected a picture but Discord does not show it to us.', {
         cause: error,
       })
     }
@@ -168,6 +168,6 @@ async function refreshed(api: DiscordApi, picture: PictureRef): Promise<PictureR
   return found
 }
 
-function gone(cause?: unknown): AskError {
-  return new AskError('picture_gone', 'Expected a picture but Discord no longer has it.', { cause })
+function gone(cause?: unknown): RequestError {
+  return new RequestError('picture_gone', 'Expected a picture but Discord no longer has it.', { cause })
 }

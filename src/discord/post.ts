@@ -9,7 +9,7 @@ import { z } from 'zod'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { CODES, type DiscordApi, isRefusal } from './api.ts'
 import { parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
@@ -37,7 +37,7 @@ const ARCHIVE_AFTER_MINUTES = 1_440
 /** Messages looked through for a reply that may be there: it came soon after its question. */
 const LOOK_THROUGH = 100
 
-/** @throws UpstreamError when trying again may help; AskError `cannot_reply` when it may stand nowhere. */
+/** @throws UpstreamError when trying again may help; RequestError `cannot_reply` when it may stand nowhere. */
 export async function postToMessage(
   api: DiscordApi,
   question: Question,
@@ -81,7 +81,7 @@ async function inFirstPlace<T>(places: readonly (() => Promise<T>)[]): Promise<T
       cause = error
     }
   }
-  throw new AskError('cannot_reply', 'Expected to be allowed to answer somewhere but Discord refused.', {
+  throw new RequestError('cannot_reply', 'Expected to be allowed to answer somewhere but Discord refused.', {
     cause,
   })
 }

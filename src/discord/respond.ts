@@ -24,7 +24,7 @@ const ON_ITS_WAY_MS = 10_000
 
 /**
  * Adds what it posts to `progress`, as these cannot be found again.
- * @throws UpstreamError when trying again may help; AskError when it never will.
+ * @throws UpstreamError when trying again may help; RequestError when it never will.
  */
 export async function postToInteraction(
   api: DiscordApi,
@@ -86,7 +86,7 @@ export async function findResponse(api: DiscordApi, route: InteractionRoute): Pr
   }
 }
 
-/** @throws UpstreamError; AskError once the address has expired */
+/** @throws UpstreamError; RequestError once the address has expired */
 export async function removeResponse(api: DiscordApi, { application, token, part }: Posted): Promise<void> {
   await api.call('DELETE', Routes.webhookMessage(application!, token!, part), { isBots: false })
 }

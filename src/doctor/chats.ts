@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import type { Config } from '../config.ts'
 import { discordSettings } from '../discord/settings.ts'
-import { isKnown, SetupError } from '../errors.ts'
+import { isGlimpseError, SetupError } from '../errors.ts'
 import { SLACK_API, slackSettings } from '../slack/settings.ts'
 import { type Finding, fail, ok, skipped, warn } from './check.ts'
 
@@ -108,7 +108,7 @@ export async function checkDiscord(config: Config): Promise<Finding> {
       await discordApi(settings).call('GET', '/applications/@me', { isOnce: true }),
     )
   } catch (error) {
-    if (isKnown(error) && error.kind === 'setup')
+    if (isGlimpseError(error) && error.kind === 'setup')
       return fail(
         'Discord refuses DISCORD_TOKEN',
         `Take a new one from ${PORTAL}, your application, "Bot", "Reset Token".`,

@@ -1,7 +1,7 @@
 // One thing that is looked at, and what was found: checks run beside each other, each with a bound, and none can stop
 // the others.
 
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { scrub } from '../observe/log.ts'
 
 /** `skipped`: nothing to look at here, with the reason. */
@@ -64,6 +64,6 @@ async function within(look: () => Promise<Finding>, timeoutMs: number): Promise<
 export function unexpected(error: unknown): Finding {
   const { message, cause } = error instanceof Error ? error : new Error(String(error))
   const why = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : ''
-  const todo = isKnown(error) ? undefined : 'Run it again; if it stays so it is worth a report.'
+  const todo = isGlimpseError(error) ? undefined : 'Run it again; if it stays so it is worth a report.'
   return fail(`${message}${why}`.replace(/\s+/g, ' '), todo)
 }

@@ -6,7 +6,7 @@ import type { Manifest } from '../artifact/contract.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
 import { EMBEDDED_CHECKPOINT } from '../builder/embedded.ts'
 import type { Config } from '../config.ts'
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { type Finding, fail, ok, skipped, unexpected, warn } from './check.ts'
 
 /** onnxruntime's library loads, and what it offers here. */
@@ -38,7 +38,7 @@ export async function checkProvider(
     if (fallback === undefined) return ok(`${provider}, as set`)
     return warn(`cpu in place of ${provider}: ${fallback}`)
   } catch (error) {
-    if (!isKnown(error)) throw error
+    if (!isGlimpseError(error)) throw error
     return fail(error.message)
   }
 }
@@ -61,7 +61,7 @@ export async function checkModel(
     if (deep) await verifyFiles(model, manifest)
     return foundIn(manifest, deep ? 'checksums compared' : 'sizes compared, --deep compares checksums')
   } catch (error) {
-    if (!isKnown(error)) throw error
+    if (!isGlimpseError(error)) throw error
     return fail(error.message)
   }
 }

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { openUploads } from '../serve/bucket-uploads.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
@@ -68,7 +68,7 @@ export async function checkState(
       await store.remove(key)
     }
   } catch (error) {
-    if (!isKnown(error)) throw error
+    if (!isGlimpseError(error)) throw error
     return fail(error.message)
   }
 }
@@ -84,7 +84,7 @@ export async function checkUploads(place: string): Promise<Finding> {
     await openBucket(place, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
     return ok(`${place} is there`)
   } catch (error) {
-    if (!isKnown(error)) throw error
+    if (!isGlimpseError(error)) throw error
     return fail(error.message)
   }
 }

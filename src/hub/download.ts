@@ -7,7 +7,7 @@ import { createReadStream } from 'node:fs'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UpstreamError } from '../errors.ts'
-import { Passing, persist } from '../retry.ts'
+import { retry, TransientError } from '../retry.ts'
 import { type Hub, piecesOf, request } from './fetch.ts'
 import { type HubFile, pathOf, type Repository } from './repository.ts'
 
@@ -15,7 +15,7 @@ import { type HubFile, pathOf, type Repository } from './repository.ts'
 const READ_BYTES = 4 * 1024 * 1024
 
 /**
- * Throws UpstreamError `bad_checksum` if the file is wrong twice, AskError, BusyError `cancelled`, and what the disk
+ * Throws UpstreamError `bad_checksum` if the file is wrong twice, RequestError, BusyError `cancelled`, and what the disk
  * refuses. `onBytes` is told how many more bytes are here; fewer where a file begins anew.
  */
 export async function download(
@@ -51,7 +51,7 @@ export async function readRange(
   length: number,
 ): Promise<Uint8Array> {
   const what = `${file.path} of ${repository.name}`
-  return await persist(hub, what, async () => {
+  return await retry(hub, what, async () => {
     const range = { from: position, to: position + length - 1 }
     const { response, offset } = await request(hub, pathOf(repository, file.path), what, range)
     const skip = position - offset
@@ -81,7 +81,7 @@ async function fetchInto(
   const handle = await open(part, have > 0 ? 'r+' : 'w')
   try {
     await handle.truncate(have)
-    await persist(hub, what, async (progressed) => {
+    await retry(hub, what, async (progressed) => {
       if (have === file.sizeBytes) return
       const { response, offset } = await request(hub, pathOf(repository, file.path), what, { from: have })
       if (offset !== have) {
@@ -106,7 +106,7 @@ async function fetchInto(
         if (have > most) progressed()
         most = Math.max(most, have)
       }
-      if (have < file.sizeBytes) throw new Passing(`it ended after ${have} of ${file.sizeBytes} bytes`)
+      if (have < file.sizeBytes) throw new TransientError(`it ended after ${have} of ${file.sizeBytes} bytes`)
     })
     await handle.sync()
   } finally {

@@ -2,10 +2,10 @@
 //
 // Goes in: a URL and what part of it. Comes out: a response whose status is fine, or an error that says what to do.
 
-import { AskError, SetupError, UpstreamError } from '../errors.ts'
-import { discard, Passing, retryAfterMs, type Tries, withinStall } from '../retry.ts'
+import { RequestError, SetupError, UpstreamError } from '../errors.ts'
+import { discard, type RetryOptions, retryAfterMs, TransientError, withStallTimeout } from '../retry.ts'
 
-export interface Hub extends Tries {
+export interface Hub extends RetryOptions {
   /** `https://huggingface.co`, or a mirror that speaks the same. */
   endpoint: string
   token?: string
@@ -13,7 +13,7 @@ export interface Hub extends Tries {
 
 const MAX_REDIRECTS = 5
 
-/** One request, followed where it is sent on to. Throws what `persist` understands. */
+/** One request, followed where it is sent on to. Throws what `retry` understands. */
 export async function request(
   hub: Hub,
   path: string,
@@ -29,7 +29,10 @@ export async function request(
     const authorization =
       hub.token && url.origin === origin ? { authorization: `Bearer ${hub.token}` } : undefined
     const headers = { 'accept-encoding': 'identity', ...range, ...authorization }
-    const response = await withinStall(hub, fetch(url, { headers, redirect: 'manual', signal: hub.signal }))
+    const response = await withStallTimeout(
+      hub,
+      fetch(url, { headers, redirect: 'manual', signal: hub.signal }),
+    )
     if (response.status >= 300 && response.status < 400 && response.status !== 304) {
       await discard(response)
       const next = new URL(response.headers.get('location') ?? '', url)
@@ -67,7 +70,7 @@ export async function headersOf(hub: Hub, path: string, what: string): Promise<H
       ...(hub.token && { authorization: `Bearer ${hub.token}` }),
     }
     const asked = fetch(url, { method: 'HEAD', headers, redirect: 'manual', signal: hub.signal })
-    const response = await withinStall(hub, asked)
+    const response = await withStallTimeout(hub, asked)
     if (response.status >= 400) throw failure(hub, response, what)
     const next = new URL(response.headers.get('location') ?? '', url)
     // A file that was renamed is found on the same host.
@@ -84,7 +87,7 @@ export async function* piecesOf(hub: Hub, response: Response): AsyncGenerator<Ui
   const reader = response.body.getReader()
   try {
     while (true) {
-      const { done, value } = await withinStall(hub, reader.read())
+      const { done, value } = await withStallTimeout(hub, reader.read())
       if (done) return
       yield value
     }
@@ -117,19 +120,21 @@ function failure({ endpoint, token }: Hub, response: Response, what: string): Er
     const todo = token
       ? 'The token has no access: accept the terms on its page, or use a token that may read it'
       : 'If it is private or asks to accept terms, set HF_TOKEN to a token that may read it'
-    return new AskError(
+    return new RequestError(
       'hub_refused',
       `Expected ${what} from ${endpoint} but it is refused (${status}). ${todo}; check the name too.`,
     )
   }
   if (status === 404) {
-    return new AskError(
+    return new RequestError(
       'not_on_hub',
       `Expected ${what} from ${endpoint} but it is not there. Check the name and --revision.`,
     )
   }
   if (status === 429 || status === 408 || status >= 500) {
-    return new Passing(`it answered ${status}`, { waitMs: retryAfterMs(response.headers.get('retry-after')) })
+    return new TransientError(`it answered ${status}`, {
+      waitMs: retryAfterMs(response.headers.get('retry-after')),
+    })
   }
   return new UpstreamError(
     'bad_answer',

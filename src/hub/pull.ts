@@ -13,7 +13,7 @@ import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
 import { TwinsDiffer } from '../checkpoint/weights.ts'
-import { AskError, SetupError } from '../errors.ts'
+import { RequestError, SetupError } from '../errors.ts'
 import type { Precision, Target } from '../quantize/recipes.ts'
 import { cancelledError } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
@@ -47,7 +47,7 @@ export interface PullOptions {
 }
 
 /**
- * Throws AskError (no such model, no access), ArtifactError (not a BLIP-2 that can be built, before anything large is
+ * Throws RequestError (no such model, no access), ArtifactError (not a BLIP-2 that can be built, before anything large is
  * fetched), UpstreamError (the hub), SetupError (the disk), BusyError `cancelled`.
  */
 export async function pull(hub: Hub, name: string, out: string, options: PullOptions): Promise<Manifest> {
@@ -67,7 +67,7 @@ async function fetchAndBuild(
   checkEndpoint(hub.endpoint)
   const repository = await describeRepository(hub, name, options.revision)
   if (!repository.files.has('config.json')) {
-    throw new AskError(
+    throw new RequestError(
       'not_a_checkpoint',
       `Expected a checkpoint with config.json in ${name} but it has none. Give a BLIP-2 checkpoint such as Salesforce/blip2-opt-2.7b.`,
     )

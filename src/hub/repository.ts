@@ -5,8 +5,8 @@
 // is asked for each file's headers, as huggingface_hub's hf_hub_download does (file_download.py, get_hf_file_metadata).
 
 import { z } from 'zod'
-import { AskError, UpstreamError } from '../errors.ts'
-import { persist } from '../retry.ts'
+import { RequestError, UpstreamError } from '../errors.ts'
+import { retry } from '../retry.ts'
 import { type Hub, headersOf, piecesOf, request } from './fetch.ts'
 
 export interface HubFile {
@@ -39,17 +39,17 @@ const answer = z.object({
   ),
 })
 
-/** Throws AskError `bad_name`, `not_on_hub` or `hub_refused`, UpstreamError. */
+/** Throws RequestError `bad_name`, `not_on_hub` or `hub_refused`, UpstreamError. */
 export async function describeRepository(hub: Hub, name: string, revision: string): Promise<Repository> {
   if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(name) || name.split('/').some((part) => /^\.+$/.test(part))) {
-    throw new AskError(
+    throw new RequestError(
       'bad_name',
       `Expected a model's name as owner/name, such as Salesforce/blip2-opt-2.7b, but got ${JSON.stringify(name)}.`,
     )
   }
   const what = `the model ${name} at ${revision}`
   const path = `/api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`
-  const text = await persist(hub, what, async () => readText(hub, path, what))
+  const text = await retry(hub, what, async () => readText(hub, path, what))
   const parsed = answer.safeParse(jsonOrNothing(text))
   if (!parsed.success) {
     throw new UpstreamError(
@@ -74,7 +74,7 @@ export async function describeRepository(hub: Hub, name: string, revision: strin
 /** Throws UpstreamError `bad_answer` where the headers tell no size or checksum. */
 async function describeFile(hub: Hub, repository: Repository, path: string): Promise<HubFile> {
   const what = `${path} of ${repository.name}`
-  const headers = await persist(hub, what, async () => headersOf(hub, pathOf(repository, path), what))
+  const headers = await retry(hub, what, async () => headersOf(hub, pathOf(repository, path), what))
   const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
   const tag = headers.get('x-linked-etag') ?? headers.get('etag') ?? ''
   const hex = /^(?:W\/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?$/.exec(tag)?.[1]

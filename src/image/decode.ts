@@ -1,5 +1,5 @@
 // A picture's file to 8-bit RGB, by sharp (libvips), which is used only here. Goes in: the bytes as they came.
-// Comes out: Rgb, or an AskError with code not_a_picture, damaged_picture or picture_too_large.
+// Comes out: Rgb, or an RequestError with code not_a_picture, damaged_picture or picture_too_large.
 //
 // Source: what Pillow 13 `Image.open(f).convert("RGB")` gives, which is what transformers and LAVIS see. The
 // conversions below name the line of Pillow they follow; test/image/decode.test.ts compares with Pillow's bytes.
@@ -9,7 +9,7 @@
 // see-through colour of 2, 4 or 16 bits).
 
 import sharp, { type Metadata, type Sharp } from 'sharp'
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { type Avif, readAvif } from './avif.ts'
 import {
   inksToRgb,
@@ -186,7 +186,7 @@ async function readRaw(picture: Sharp, format: Format, channelsAtLeast: number):
     }
     return { width: info.width, height: info.height, channels: info.channels, data }
   } catch (cause) {
-    if (isKnown(cause)) throw cause
+    if (isGlimpseError(cause)) throw cause
     if (cause instanceof Error && cause.message.includes('timeout')) {
       throw tooLarge(`a picture that decodes in ${MAX_DECODE_SECONDS} s but got a slower one`, cause)
     }

@@ -1,21 +1,21 @@
-// The errors of a picture that cannot be read. Goes in: what came instead. Comes out: an AskError that says what was
+// The errors of a picture that cannot be read. Goes in: what came instead. Comes out: an RequestError that says what was
 // expected, what came and what to do.
 
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { ACCEPTED, type Format } from './format.ts'
 
 /** `got` names the kind: `a HEIC picture`, `a TIFF file compressed by Zstandard`. */
-export function notAPicture(got: string, cause?: unknown): AskError {
-  return new AskError('not_a_picture', `Expected ${ACCEPTED} but got ${got}. Send it as JPEG or PNG.`, {
+export function notAPicture(got: string, cause?: unknown): RequestError {
+  return new RequestError('not_a_picture', `Expected ${ACCEPTED} but got ${got}. Send it as JPEG or PNG.`, {
     cause,
   })
 }
 
-export function damaged(format: Format, cause?: unknown): AskError {
+export function damaged(format: Format, cause?: unknown): RequestError {
   const message = `Expected a whole ${format.toUpperCase()} picture but got one that is cut off or damaged. Save it anew and send it again.`
-  return new AskError('damaged_picture', message, { cause })
+  return new RequestError('damaged_picture', message, { cause })
 }
 
-export function tooLarge(what: string, cause?: unknown): AskError {
-  return new AskError('picture_too_large', `Expected ${what}. Send a smaller copy.`, { cause })
+export function tooLarge(what: string, cause?: unknown): RequestError {
+  return new RequestError('picture_too_large', `Expected ${what}. Send a smaller copy.`, { cause })
 }

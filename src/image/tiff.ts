@@ -72,7 +72,7 @@ const MODELS: Record<number, { colours: number; extras: number; premultiplied?: 
 /** Corel Draw 10 writes 999 for 2; libtiff and Pillow know it. */
 const ALPHA = [1, 2, 999]
 
-/** Throws AskError: not_a_picture for what Glimpse does not read, damaged_picture for what is no TIFF. */
+/** Throws RequestError: not_a_picture for what Glimpse does not read, damaged_picture for what is no TIFF. */
 export function readTiff(bytes: Uint8Array): Tiff {
   const file = Buffer.from(bytes)
   const directory = readDirectory(file)

@@ -4,7 +4,7 @@
 // through the language model side by side. Each gets the answer it would have got alone, and fails alone.
 
 import { createHash } from 'node:crypto'
-import { AskError, BusyError } from '../errors.ts'
+import { BusyError, RequestError } from '../errors.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
 import { endsOf, generate } from '../run/generate.ts'
@@ -32,7 +32,7 @@ export interface Asked {
 
 export type Outcome = { reply: Reply } | { error: unknown }
 
-/** Throws AskError about picture, question or settings, and whatever `watch.check` throws. */
+/** Throws RequestError about picture, question or settings, and whatever `watch.check` throws. */
 export async function answer(model: Model, memory: Memory, ask: Ask, watch: Watch): Promise<Reply> {
   const outcomes: Outcome[] = []
   await answerAll(model, memory, [{ ask, watch }], (_, outcome) => outcomes.push(outcome))
@@ -262,8 +262,8 @@ function replyOf(model: Model, { prompt, picture, clock }: Case, answers: readon
   return { text, token_ids, sequences, prompt, timings_ms: clock.read(), model: model.manifest.name, picture }
 }
 
-function forgotten(): AskError {
-  return new AskError(
+function forgotten(): RequestError {
+  return new RequestError(
     'picture_forgotten',
     'Expected a picture seen before but it is no longer remembered. Send its bytes.',
   )
@@ -273,7 +273,7 @@ function checkEnds({ manifest }: Model, settings: GenerationSettings): void {
   const { vocabulary } = manifest.sizes
   const outside = endsOf(manifest, settings).find((id) => id >= vocabulary)
   if (outside === undefined) return
-  throw new AskError(
+  throw new RequestError(
     'bad_settings',
     `Expected eos_token_id below the model's vocabulary of ${vocabulary} but got ${outside}.`,
   )

@@ -6,7 +6,7 @@ import type { Turn } from '../tokens/prompt.ts'
 export interface Ask {
   /** The picture's file as it came: JPEG, PNG, WebP, GIF, AVIF or TIFF bytes. */
   image?: Uint8Array
-  /** In place of `image`: sha256 of one seen before. Ends in AskError `picture_forgotten` once it is not remembered. */
+  /** In place of `image`: sha256 of one seen before. Ends in RequestError `picture_forgotten` once it is not remembered. */
   picture?: string
   /** Absent or empty: a caption is wanted. */
   question?: string

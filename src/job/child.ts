@@ -5,7 +5,7 @@
 // Between two runs messages are heard, which is when a cancelled ask ends.
 
 import { Worker } from 'node:worker_threads'
-import { fromWire, toWire, type WireError } from '../errors.ts'
+import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
 import { type Model, openModel } from '../run/model.ts'
 import { openStore } from '../store/open.ts'
 import { answerAll, type Outcome } from './answer.ts'
@@ -18,7 +18,7 @@ import { warmUp } from './warm.ts'
 const say = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
 
 /** Asks that are not answered yet, and of those whose askers have left, what these were told. */
-const current = new Map<number, WireError | undefined>()
+const current = new Map<number, SerializedError | undefined>()
 let underWay: Promise<void> = Promise.resolve()
 let opened: { model: Model; memory: Memory } | undefined
 
@@ -34,7 +34,9 @@ process.on('message', (message: ToChild) => void hear(message))
 async function hear(message: ToChild): Promise<void> {
   switch (message.kind) {
     case 'open':
-      await open(message.start).catch((error: unknown) => say({ kind: 'failed', error: toWire(error) }))
+      await open(message.start).catch((error: unknown) =>
+        say({ kind: 'failed', error: serializeError(error) }),
+      )
       return
     case 'answer':
       for (const { id } of message.asks) current.set(id, undefined)
@@ -68,7 +70,7 @@ async function open({ artifact, threads, provider, prepack, memory, warmUp: isWa
       onMade: (ms) => {
         loadMs.lay_out = ms
       },
-      onFailed: (why) => void say({ kind: 'not_laid_out', error: toWire(why) }),
+      onFailed: (why) => void say({ kind: 'not_laid_out', error: serializeError(why) }),
     },
   })
   loadMs.open = performance.now() - began - (loadMs.lay_out ?? 0)
@@ -86,7 +88,7 @@ async function run(asks: readonly Sent[]): Promise<void> {
     watch: {
       check() {
         const told = current.get(id)
-        if (told) throw fromWire(told)
+        if (told) throw deserializeError(told)
       },
       onToken: stream ? (text: string) => void say({ kind: 'token', id, text }) : undefined,
     },
@@ -99,7 +101,7 @@ async function run(asks: readonly Sent[]): Promise<void> {
     void say(
       'reply' in outcome
         ? { kind: 'reply', id, reply: outcome.reply }
-        : { kind: 'error', id, error: toWire(outcome.error) },
+        : { kind: 'error', id, error: serializeError(outcome.error) },
     )
   }
   await answerAll(opened!.model, opened!.memory, asked, settle).catch((error: unknown) => {

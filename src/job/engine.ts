@@ -1,7 +1,7 @@
 // Asks in, replies out: a queue in front of the model's process. This process goes on answering while the model runs,
 // and when the model crashes.
 
-import { type BusyError, fromWire, toWire } from '../errors.ts'
+import { type BusyError, deserializeError, serializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setTo } from '../observe/metrics.ts'
 import type { Ask, Reply } from './ask.ts'
@@ -21,7 +21,7 @@ export interface Hooks {
 
 export interface Engine {
   readonly model: ModelCard
-  /** The whole path. Throws AskError about the ask, BusyError `deadline`, `cancelled`, `restarting`, `model_down` ... */
+  /** The whole path. Throws RequestError about the ask, BusyError `deadline`, `cancelled`, `restarting`, `model_down` ... */
   answer(ask: Ask, hooks?: Hooks): Promise<Reply>
   /** Asks waiting or under way. */
   readonly load: number
@@ -147,7 +147,7 @@ export async function startEngine(
         break
       }
       case 'error':
-        job.reject(fromWire(message.error))
+        job.reject(deserializeError(message.error))
         // What a device holds after it ran out is not given back: a new process begins with all of it.
         if (message.error.code === 'out_of_memory') giveUp('died')
     }
@@ -231,7 +231,7 @@ export async function startEngine(
     const place = waiting.indexOf(job)
     if (place >= 0) waiting.splice(place, 1)
     else if (running.has(job.id)) {
-      child?.send({ kind: 'cancel', id: job.id, error: toWire(error) })
+      child?.send({ kind: 'cancel', id: job.id, error: serializeError(error) })
       job.overdue = setTimeout(() => giveUp('hung'), patience.endedMs)
     }
   }

@@ -2,7 +2,7 @@
 
 import { fork } from 'node:child_process'
 import { withoutSecrets } from '../config.ts'
-import { fromWire } from '../errors.ts'
+import { deserializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import type { FromChild, LoadMs, ModelCard, Start, ToChild } from './protocol.ts'
 
@@ -48,7 +48,8 @@ export async function startChild(start: Start, file: URL, options: ForkOptions =
   const first = new Promise<FromChild>((resolve) => {
     child.on('message', (message: FromChild) => {
       if (message.kind === 'preparing') onPreparing()
-      else if (message.kind === 'not_laid_out') log.warn('model_not_laid_out', fromWire(message.error))
+      else if (message.kind === 'not_laid_out')
+        log.warn('model_not_laid_out', deserializeError(message.error))
       else resolve(message)
     })
   })
@@ -64,6 +65,6 @@ export async function startChild(start: Start, file: URL, options: ForkOptions =
   }
   kill()
   const end = await exited
-  if (typeof message === 'object' && message.kind === 'failed') throw fromWire(message.error)
+  if (typeof message === 'object' && message.kind === 'failed') throw deserializeError(message.error)
   throw new Error(`The model's process ended before it was ready: ${end}.`)
 }

@@ -1,6 +1,6 @@
 // An ask -> the words the language model is given after the picture, as text and ids that leave room for an answer.
 
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import type { Model } from '../run/model.ts'
 import { type Turn, toPrompt, turnText } from '../tokens/prompt.ts'
 import type { Ask } from './ask.ts'
@@ -16,7 +16,7 @@ export function fitPrompt(model: Model, ask: Ask): { text: string; ids: number[]
     const ids = text === '' ? [model.manifest.tokens.bos_token_id] : model.tokenizer.encode(text)
     if (ids.length <= room) return { text, ids }
     if (history.length === 0) {
-      throw new AskError(
+      throw new RequestError(
         'question_too_long',
         `Expected a question of at most ${room} tokens but got ${ids.length}. Ask in fewer words.`,
       )

@@ -1,7 +1,7 @@
 // What the engine and the model's process say to each other.
 
 import { z } from 'zod'
-import type { WireError } from '../errors.ts'
+import type { SerializedError } from '../errors.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import type { ProviderChoice } from '../run/provider.ts'
 import type { Provider } from '../run/session.ts'
@@ -55,14 +55,14 @@ export interface Sent {
 export type ToChild =
   | { kind: 'open'; start: Start }
   | { kind: 'answer'; asks: Sent[] }
-  | { kind: 'cancel'; id: number; error: WireError }
+  | { kind: 'cancel'; id: number; error: SerializedError }
   | { kind: 'close' }
 
 export type FromChild =
   | { kind: 'preparing' }
-  | { kind: 'not_laid_out'; error: WireError }
+  | { kind: 'not_laid_out'; error: SerializedError }
   | { kind: 'ready'; model: ModelCard; loadMs: LoadMs }
-  | { kind: 'failed'; error: WireError }
+  | { kind: 'failed'; error: SerializedError }
   | { kind: 'token'; id: number; text: string }
   | { kind: 'reply'; id: number; reply: Reply }
-  | { kind: 'error'; id: number; error: WireError }
+  | { kind: 'error'; id: number; error: SerializedError }

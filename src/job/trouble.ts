@@ -1,6 +1,6 @@
 // What an asker is told when the engine has no answer: one function an error.
 
-import { AskError, BusyError, SetupError } from '../errors.ts'
+import { BusyError, RequestError, SetupError } from '../errors.ts'
 
 export function cancelled(): BusyError {
   return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
@@ -31,8 +31,8 @@ export function deadline(deadlineMs: number): BusyError {
   )
 }
 
-export function badAsk(cause: unknown): AskError {
-  return new AskError('bad_ask', 'Expected an ask of plain values but it holds others.', { cause })
+export function badAsk(cause: unknown): RequestError {
+  return new RequestError('bad_ask', 'Expected an ask of plain values but it holds others.', { cause })
 }
 
 /** Not for askers: what the log gets when the CPU stands in. */

@@ -5,7 +5,7 @@
 // scrubbed on the way out.
 
 import pino, { type DestinationStream } from 'pino'
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { currentIds } from './context.ts'
 
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>
@@ -45,7 +45,7 @@ export const log: Log = {
 function told(error: unknown): Fields {
   const { message, stack, cause } = error instanceof Error ? error : new Error(String(error))
   const why = cause instanceof Error ? { cause: scrub(cause.message) } : {}
-  if (isKnown(error)) return { code: error.code, error: scrub(message), ...why }
+  if (isGlimpseError(error)) return { code: error.code, error: scrub(message), ...why }
   return { code: 'internal', error: scrub(message), ...why, stack: stack && scrub(stack) }
 }
 

@@ -1,6 +1,6 @@
 // Failures that are not the asker's: to the log, and counted.
 
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { log } from './log.ts'
 import { count } from './metrics.ts'
 
@@ -10,10 +10,10 @@ import { count } from './metrics.ts'
  */
 export function reportAs(event: string): (error: unknown) => void {
   return (error) => {
-    const mendsItself = isKnown(error) && error.kind !== 'setup' && error.kind !== 'artifact'
+    const mendsItself = isGlimpseError(error) && error.kind !== 'setup' && error.kind !== 'artifact'
     // An asker's mistake, or a moment of too much, is nobody's fault.
     if (!mendsItself || error.kind === 'upstream')
-      count('glimpse_faults_total', { code: isKnown(error) ? error.code : 'internal' })
+      count('glimpse_faults_total', { code: isGlimpseError(error) ? error.code : 'internal' })
     log[mendsItself ? 'warn' : 'error'](event, error)
   }
 }

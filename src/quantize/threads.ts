@@ -4,7 +4,7 @@
 
 import { availableParallelism } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { fromWire, toWire, type WireError } from '../errors.ts'
+import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
 import { type PackedBlocks, type PackedColumns, packBlocks, packColumns } from './kernels.ts'
 import type { Values } from './matrix.ts'
 
@@ -85,9 +85,9 @@ function inThread(task: Task): Promise<unknown> {
 function startThread(): Thread {
   const thread: Thread = { worker: new Worker(FILE, { workerData: MARK }), waiting: [] }
   const { worker } = thread
-  worker.on('message', ({ made, error }: { made?: unknown; error?: WireError }) => {
+  worker.on('message', ({ made, error }: { made?: unknown; error?: SerializedError }) => {
     const task = thread.waiting.shift()!
-    if (error) task.reject(fromWire(error))
+    if (error) task.reject(deserializeError(error))
     else task.resolve(made)
   })
   worker.on('error', (error) => {
@@ -104,7 +104,7 @@ if (!isMainThread && workerData === MARK) {
       const buffers = Object.values(made).map((bytes: Uint8Array) => bytes.buffer as ArrayBuffer)
       parentPort!.postMessage({ made }, buffers)
     } catch (error) {
-      parentPort!.postMessage({ error: toWire(error) })
+      parentPort!.postMessage({ error: serializeError(error) })
     }
   })
 }

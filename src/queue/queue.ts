@@ -7,7 +7,7 @@
 import { z } from 'zod'
 import { hashed } from '../chat/jobs.ts'
 import { questionSchema } from '../chat/question.ts'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 
 /** Plain data, and never a picture. */
 export const messageSchema = z.discriminatedUnion('kind', [
@@ -27,7 +27,7 @@ export interface About {
 export interface Queue {
   /** Looks at the start whether it is there and keeps these promises. @throws SetupError `bad_queue`, UpstreamError */
   check(): Promise<void>
-  /** Once this resolves the message is safe. @throws UpstreamError `queue_failed`, AskError `message_too_large` */
+  /** Once this resolves the message is safe. @throws UpstreamError `queue_failed`, RequestError `message_too_large` */
   send(message: Message, about: About): Promise<void>
   /** Hands messages to `work`, which fails by throwing. Goes on until it is stopped. */
   consume(work: Work, options?: ConsumeOptions): Consumer
@@ -63,12 +63,12 @@ export function messageName(message: Message): string {
   return hashed(id).slice(0, 16)
 }
 
-/** @throws AskError `bad_message`, which holds nothing of it */
+/** @throws RequestError `bad_message`, which holds nothing of it */
 export function parseBody(body: string): Message {
   try {
     return messageSchema.parse(JSON.parse(body))
   } catch {
-    throw new AskError(
+    throw new RequestError(
       'bad_message',
       'Expected a question or a withdrawal from the queue but got something else.',
     )

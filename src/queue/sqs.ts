@@ -17,7 +17,7 @@ import {
   type SQSClientConfig,
 } from '@aws-sdk/client-sqs'
 import { hashed } from '../chat/jobs.ts'
-import { AskError, isKnown, SetupError, UpstreamError } from '../errors.ts'
+import { isGlimpseError, RequestError, SetupError, UpstreamError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import { carrierOut } from '../observe/trace.ts'
@@ -66,7 +66,7 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
       const MessageBody = JSON.stringify(message)
       const sizeBytes = Buffer.byteLength(MessageBody)
       if (sizeBytes > MAX_BYTES) {
-        throw new AskError(
+        throw new RequestError(
           'message_too_large',
           `Expected a question of at most ${MAX_BYTES} bytes but got ${sizeBytes}. Ask with fewer words.`,
         )
@@ -216,7 +216,7 @@ const SETUP_ERRORS =
 
 function translated(what: string): (cause: unknown) => never {
   return (cause) => {
-    if (isKnown(cause)) throw cause
+    if (isGlimpseError(cause)) throw cause
     const word = cause instanceof Error ? `${cause.name} ${cause.message}`.trim() : String(cause)
     if (SETUP_ERRORS.test(word)) throw badQueue(word, cause)
     throw new UpstreamError('queue_failed', `Expected SQS to ${what} but: ${word}.`, { cause })

@@ -1,6 +1,6 @@
 // One delivery of a message, however it came: checked, part of its sender's trace, worked on, counted.
 
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { count } from '../observe/metrics.ts'
 import { type Carrier, traced } from '../observe/trace.ts'
@@ -25,8 +25,8 @@ export async function workOn(
 ): Promise<Outcome> {
   const failed = (error: unknown): Outcome => {
     report(error)
-    const isLast = receives >= MAX_RECEIVES && !(isKnown(error) && error.code === 'stopping')
-    return isLast || (isKnown(error) && error.code === 'bad_message') ? 'poison' : 'again'
+    const isLast = receives >= MAX_RECEIVES && !(isGlimpseError(error) && error.code === 'stopping')
+    return isLast || (isGlimpseError(error) && error.code === 'bad_message') ? 'poison' : 'again'
   }
   const outcome = await parsed(body).then(async (message): Promise<Outcome> => {
     const ids = { job_id: messageName(message) }

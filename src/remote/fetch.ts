@@ -11,10 +11,10 @@ import { dirname, join } from 'node:path'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
 import { diskError, isOfDisk } from '../builder/place.ts'
-import { fewAtATime } from '../concurrency.ts'
-import { ArtifactError, isKnown, SetupError, UpstreamError } from '../errors.ts'
+import { forEachLimit } from '../concurrency.ts'
+import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
 import { count, setTo } from '../observe/metrics.ts'
-import type { Passing, Tries } from '../retry.ts'
+import type { RetryOptions, TransientError } from '../retry.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 import { openPartial, type Partial, removeAbandoned } from './partial.ts'
 import { fetchPieces, missing, type RemoteFile, type Streams } from './pieces.ts'
@@ -65,7 +65,7 @@ export async function fetchArtifact(place: string, options: FetchOptions): Promi
     signal: options.signal,
     stallMs: options.stallMs ?? STALL_MS,
     retryMs: options.retryMs ?? RETRY_MS,
-    onRetry: ({ reason }: Passing) => again(reason),
+    onRetry: ({ reason }: TransientError) => again(reason),
   }
   const bucket = modelBucket(place, options.client, tries)
   const models = join(options.cacheFolder, 'models')
@@ -77,15 +77,19 @@ export async function fetchArtifact(place: string, options: FetchOptions): Promi
       return folder
     } catch (error) {
       const known = isOfDisk(error) ? diskError(models, error, ELSEWHERE) : error
-      if (isKnown(known)) count('glimpse_faults_total', { code: known.code })
-      if (!isKnown(known) || known.code !== 'model_replaced' || time === TIMES) throw known
+      if (isGlimpseError(known)) count('glimpse_faults_total', { code: known.code })
+      if (!isGlimpseError(known) || known.code !== 'model_replaced' || time === TIMES) throw known
       again('replaced')
     }
   }
 }
 
 /** Where models are, as GLIMPSE_MODEL names it. */
-export function modelBucket(place: string, client?: BucketOptions, tries?: Omit<Tries, 'endpoint'>): Bucket {
+export function modelBucket(
+  place: string,
+  client?: BucketOptions,
+  tries?: Omit<RetryOptions, 'endpoint'>,
+): Bucket {
   const needs = 'do s3:GetObject and s3:ListBucket there (without the latter S3 refuses what is missing)'
   return openBucket(place, { code: 'model_unreachable', ...tries, setting: 'GLIMPSE_MODEL', needs }, client)
 }
@@ -93,7 +97,7 @@ export function modelBucket(place: string, client?: BucketOptions, tries?: Omit<
 async function fetchOnce(
   bucket: Bucket,
   models: string,
-  tries: Tries,
+  retryOptions: RetryOptions,
   options: FetchOptions,
 ): Promise<string> {
   const { text, manifest } = await readManifest(bucket)
@@ -106,12 +110,12 @@ async function fetchOnce(
     await removeUnused(models)
     const files = await describeFiles(bucket, manifest, streams)
     await checkRoom(partial, files, bucket)
-    await fetchFiles(bucket, files, partial, streams, tries, options.onProgress)
+    await fetchFiles(bucket, files, partial, streams, retryOptions, options.onProgress)
     await writeFile(join(partial.folder, MANIFEST), text)
     await noteChecked(partial.folder, manifest)
   } catch (error) {
     // A break is gone on from. What is wrong, or has no room, shall not lie there.
-    const isBreak = isKnown(error) && (error.kind === 'upstream' || error.kind === 'busy')
+    const isBreak = isGlimpseError(error) && (error.kind === 'upstream' || error.kind === 'busy')
     await (isBreak ? partial.leave() : partial.remove())
     throw error
   }
@@ -138,7 +142,7 @@ export async function readManifest(bucket: Bucket): Promise<{ text: Uint8Array; 
 /** What is in the bucket must have the sizes the manifest says, before anything large is asked for. */
 async function describeFiles(bucket: Bucket, manifest: Manifest, streams: Streams): Promise<RemoteFile[]> {
   const files: RemoteFile[] = []
-  await fewAtATime(manifest.files, streams.count, async (file) => {
+  await forEachLimit(manifest.files, streams.count, async (file) => {
     const found = await bucket.head(file.path)
     if (!found) throw missing(bucket, file.path)
     if (found.sizeBytes !== file.sizeBytes) {
@@ -155,7 +159,7 @@ async function fetchFiles(
   files: readonly RemoteFile[],
   partial: Partial,
   streams: Streams,
-  tries: Tries,
+  retryOptions: RetryOptions,
   onProgress: FetchOptions['onProgress'],
 ): Promise<void> {
   const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
@@ -166,7 +170,7 @@ async function fetchFiles(
   }
   let wrong = files
   for (let time = 1; wrong.length > 0; time++) {
-    wrong = await fetchPieces(bucket, wrong, partial, streams, tries, onBytes)
+    wrong = await fetchPieces(bucket, wrong, partial, streams, retryOptions, onBytes)
     if (wrong.length > 0 && time === TIMES) {
       const { path, sha256 } = wrong[0]!
       throw damaged(bucket, `${path} with the sha256 ${sha256}`, `${TIMES} times something else arrived`)
@@ -212,7 +216,7 @@ async function isWhole(folder: string): Promise<boolean> {
     }
     return true
   } catch (error) {
-    if (!isKnown(error)) throw error
+    if (!isGlimpseError(error)) throw error
     // Renamed first: another process must not see half of it.
     const aside = `${folder}.old-${randomUUID()}`
     if (

@@ -8,9 +8,9 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { fewAtATime } from '../concurrency.ts'
+import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, UpstreamError } from '../errors.ts'
-import { Passing, persist, type Tries } from '../retry.ts'
+import { type RetryOptions, retry, TransientError } from '../retry.ts'
 import { stopWith } from '../stop.ts'
 import { BucketRefusal } from '../store/answers.ts'
 import type { Bucket } from '../store/bucket.ts'
@@ -57,7 +57,7 @@ export async function fetchPieces(
   files: readonly RemoteFile[],
   partial: Partial,
   streams: Streams,
-  tries: Tries,
+  retryOptions: RetryOptions,
   onBytes: (count: number) => void,
 ): Promise<RemoteFile[]> {
   const filling: Filling[] = []
@@ -71,13 +71,13 @@ export async function fetchPieces(
     const pieces = filling.flatMap((file) => piecesOf(file, streams.pieceBytes))
     const inTime = window(pieces.length, streams.count * AHEAD)
     const memory = buffersOf(streams.pieceBytes)
-    await fewAtATime([...pieces.entries()], streams.count, async ([i, piece], stop) => {
+    await forEachLimit([...pieces.entries()], streams.count, async ([i, piece], stop) => {
       await inTime.wait(i)
-      const { signal, end } = stopWith(tries.signal, stop)
+      const { signal, end } = stopWith(retryOptions.signal, stop)
       try {
         const bytes =
           (await readBack(partial, piece, memory, onBytes)) ??
-          (await fetchPiece(bucket, partial, piece, memory, { ...tries, signal }, onBytes))
+          (await fetchPiece(bucket, partial, piece, memory, { ...retryOptions, signal }, onBytes))
         hashInTurn(piece, bytes, memory)
         inTime.done(i)
       } catch (error) {
@@ -123,15 +123,17 @@ async function fetchPiece(
   partial: Partial,
   { file, number, from, to }: Piece,
   memory: Buffers,
-  tries: Tries,
+  retryOptions: RetryOptions,
   onBytes: (count: number) => void,
 ): Promise<Uint8Array> {
   const bytes = memory.take(to - from)
   let have = 0
   // What has arrived of a piece stays: another try goes on behind it.
-  await persist(tries, file.path, async () => {
+  await retry(retryOptions, file.path, async () => {
     const range = { from: from + have, to, etag: file.etag }
-    const { body } = await bucket.get(file.path, range, tries.signal).catch(rethrowFor(bucket, file.path))
+    const { body } = await bucket
+      .get(file.path, range, retryOptions.signal)
+      .catch(rethrowFor(bucket, file.path))
     for await (const chunk of body) {
       if (have + chunk.length > bytes.length) throw tooMuch(bucket, file.path)
       bytes.set(chunk, have)
@@ -139,7 +141,9 @@ async function fetchPiece(
       onBytes(chunk.length)
     }
     if (have < bytes.length) {
-      throw new Passing(`it ended after ${have} of ${bytes.length} bytes of a piece`, { reason: 'short' })
+      throw new TransientError(`it ended after ${have} of ${bytes.length} bytes of a piece`, {
+        reason: 'short',
+      })
     }
   })
   await write(file.handle, bytes, from)

@@ -8,7 +8,7 @@ import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
-import { fewAtATime } from '../concurrency.ts'
+import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { cancelledError } from '../retry.ts'
 import { type Bucket, type BucketOptions, openBucket, type Part } from '../store/bucket.ts'
@@ -130,7 +130,7 @@ async function sendFile(
   try {
     const numbers = Array.from({ length: Math.ceil(sizeBytes / streams.partBytes) }, (_, i) => i)
     const parts: Part[] = []
-    await fewAtATime(numbers, streams.count, async (i, stop) => {
+    await forEachLimit(numbers, streams.count, async (i, stop) => {
       if (signal?.aborted) throw cancelledError()
       const from = i * streams.partBytes
       const bytes = Buffer.allocUnsafe(Math.min(streams.partBytes, sizeBytes - from))

@@ -12,7 +12,7 @@ import {
   SageMakerRuntimeClient,
   type SageMakerRuntimeClientConfig,
 } from '@aws-sdk/client-sagemaker-runtime'
-import { AskError, isKnown, SetupError } from '../errors.ts'
+import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
 import type { Ask, Reply } from '../job/ask.ts'
 import type { Engine } from '../job/engine.ts'
 import { engineElsewhere } from './engine.ts'
@@ -82,7 +82,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
   const ask = async (given: Ask, limit: Limit): Promise<Reply> => {
     // To ask for a picture by its name would cost a turn in the queue, and another instance may be the one that saw it.
     if (!given.image) {
-      throw new AskError(
+      throw new RequestError(
         'picture_forgotten',
         'Expected the bytes of a picture: none is remembered here. Send them.',
       )
@@ -111,7 +111,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
   return engineElsewhere(`SageMaker endpoint ${endpoint.name}`, deadlineMs, (given, limit) =>
     ask(given, limit).catch((error: unknown) => {
       limit.check()
-      throw isKnown(error) ? error : translated(error)
+      throw isGlimpseError(error) ? error : translated(error)
     }),
   )
 }

@@ -1,6 +1,6 @@
 // Time of one call elsewhere: what is left of it, what ends it, and waiting within it.
 
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { stopWith } from '../stop.ts'
 import { cancelledError, deadlineError } from './wire.ts'
 
@@ -27,7 +27,7 @@ export function limitOf(deadlineMs: number, ...askers: readonly (AbortSignal | u
     leftMs: () => Math.max(0, endsAt - performance.now()),
     signal,
     check() {
-      if (signal.aborted) throw isKnown(signal.reason) ? signal.reason : cancelledError()
+      if (signal.aborted) throw isGlimpseError(signal.reason) ? signal.reason : cancelledError()
     },
     wait: (ms) =>
       new Promise((resolve) => {

@@ -1,7 +1,7 @@
 // An ask and its reply as they travel to a Glimpse elsewhere and back: the JSON of POST /v1/caption and /v1/answer.
 
 import { z } from 'zod'
-import { AskError, BusyError, isCode, type KnownError, SetupError, UpstreamError } from '../errors.ts'
+import { BusyError, type GlimpseError, isCode, RequestError, SetupError, UpstreamError } from '../errors.ts'
 import type { Ask, Reply } from '../job/ask.ts'
 import { log } from '../observe/log.ts'
 
@@ -50,10 +50,13 @@ export function parseReply(text: string): Reply {
 }
 
 /** A refusal as an error of ours. `picture_forgotten` also where the other does not know pictures by name. */
-export function errorOf(status: number, text: string, { image, picture }: Ask): KnownError {
+export function errorOf(status: number, text: string, { image, picture }: Ask): GlimpseError {
   const { code, message } = problemOf(text) ?? { code: undefined, message: '' }
   if (code === 'picture_forgotten' || (OF_THE_ASK.has(status) && picture !== undefined && !image)) {
-    return new AskError('picture_forgotten', 'Expected a picture seen before but it is no longer remembered.')
+    return new RequestError(
+      'picture_forgotten',
+      'Expected a picture seen before but it is no longer remembered.',
+    )
   }
   if (status === 401 || status === 403) {
     return new SetupError(
@@ -62,9 +65,9 @@ export function errorOf(status: number, text: string, { image, picture }: Ask): 
     )
   }
   if (OF_THE_ASK.has(status) && code !== undefined) {
-    return isCode('ask', code)
-      ? new AskError(code, message)
-      : unknownCode(code, new AskError('refused_elsewhere', message))
+    return isCode('request', code)
+      ? new RequestError(code, message)
+      : unknownCode(code, new RequestError('refused_elsewhere', message))
   }
   if (status === 499) return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
   if (status === 504) return deadlineError()
@@ -77,7 +80,7 @@ export function errorOf(status: number, text: string, { image, picture }: Ask): 
 }
 
 /** Another version of Glimpse may have codes that this one does not: the code that stands in is written to the log. */
-function unknownCode<T extends KnownError>(theirs: string, error: T): T {
+function unknownCode<T extends GlimpseError>(theirs: string, error: T): T {
   log.warn('unknown_code', error, { theirs })
   return error
 }

@@ -2,7 +2,7 @@
 
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64'
 import { mersenne } from 'pure-rand/generator/mersenne'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { softmax } from './processors.ts'
 
 /** A number in [0, 1). */
@@ -14,10 +14,10 @@ export function randomFrom(seed: number): Random {
   return () => uniformFloat64(generator)
 }
 
-/** Of what was chosen: an infinite score means that there was nothing to choose from. Throws AskError `bad_settings`. */
+/** Of what was chosen: an infinite score means that there was nothing to choose from. Throws RequestError `bad_settings`. */
 export function checkChoice(score: number): void {
   if (Number.isFinite(score)) return
-  throw new AskError(
+  throw new RequestError(
     'bad_settings',
     'Expected a token that may come next but the settings leave none. Ask for fewer tokens, or loosen no_repeat_ngram_size, min_length and min_new_tokens.',
   )

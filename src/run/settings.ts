@@ -1,7 +1,7 @@
 // How tokens are chosen: transformers' names, meanings and defaults (GenerationConfig of 5.18), checked once.
 
 import { z } from 'zod'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 
 const positive = z.number().int().min(1)
 const id = z.number().int().nonnegative()
@@ -77,7 +77,7 @@ const DEFAULTS: GenerationSettings = {
   num_return_sequences: 1,
 }
 
-/** What was asked for, over the defaults. Throws AskError `bad_settings`. */
+/** What was asked for, over the defaults. Throws RequestError `bad_settings`. */
 export function completeSettings(asked: Partial<GenerationSettings>): GenerationSettings {
   const given = Object.entries(asked).filter(([, value]) => value !== undefined)
   const parsed = generationSettings.safeParse({ ...DEFAULTS, ...Object.fromEntries(given) })
@@ -85,7 +85,7 @@ export function completeSettings(asked: Partial<GenerationSettings>): Generation
     const problems = parsed.error.issues.map(
       (issue) => `${issue.path.join('.') || 'settings'}: ${issue.message}`,
     )
-    throw new AskError(
+    throw new RequestError(
       'bad_settings',
       `Expected generation settings as transformers takes them but: ${problems.join('; ')}.`,
     )
@@ -93,13 +93,13 @@ export function completeSettings(asked: Partial<GenerationSettings>): Generation
   const settings = parsed.data
   const { num_return_sequences, num_beams, do_sample } = settings
   if (num_return_sequences > 1 && !do_sample && num_return_sequences > num_beams) {
-    throw new AskError(
+    throw new RequestError(
       'bad_settings',
       `Expected num_return_sequences <= num_beams, or do_sample, but got ${num_return_sequences} with ${num_beams} beams. Greedy search has one answer.`,
     )
   }
   if (num_beams > 1 && num_return_sequences > num_beams) {
-    throw new AskError(
+    throw new RequestError(
       'bad_settings',
       `Expected num_return_sequences <= num_beams but got ${num_return_sequences} with ${num_beams} beams.`,
     )

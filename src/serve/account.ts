@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
-import { isKnown } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
@@ -55,7 +55,7 @@ function requestIdOf(headers: Headers): string {
 
 /** What `glimpse_requests_total` and `glimpse_rejected_total` call it. */
 export function codeOf(error: unknown): string {
-  return isKnown(error) ? error.code : 'internal'
+  return isGlimpseError(error) ? error.code : 'internal'
 }
 
 /** Who left was not turned away. */

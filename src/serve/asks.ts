@@ -2,7 +2,7 @@
 // they come in, request.ts what they look like.
 
 import { createHash } from 'node:crypto'
-import { BusyError, type ErrorCode, isKnown, UpstreamError } from '../errors.ts'
+import { BusyError, type ErrorCode, isGlimpseError, UpstreamError } from '../errors.ts'
 import type { Ask, Reply } from '../job/ask.ts'
 import { afterWaiting } from '../job/clock.ts'
 import type { Engine, Hooks } from '../job/engine.ts'
@@ -155,7 +155,7 @@ export function openAsks({
     retryAfterS(error) {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
-      return secondsOf((isKnown(error) ? OVER_IN_MS[error.code] : undefined) ?? admission.waitMs)
+      return secondsOf((isGlimpseError(error) ? OVER_IN_MS[error.code] : undefined) ?? admission.waitMs)
     },
     waiting: () => admission.waiting,
   }

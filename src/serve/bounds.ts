@@ -3,7 +3,7 @@
 //
 // The picture has its own allowance (image/limits.ts); all around it, the words, has another.
 
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 
 const KIB = 1024
 /** Words, history, settings, and what holds them together. */
@@ -16,10 +16,10 @@ const BACKSLASH = 0x5c
 /** By how much a byte outside of strings leads deeper. */
 const DEEPER: Record<number, number> = { 91: 1, 123: 1, 93: -1, 125: -1 }
 
-/** Throws AskError `too_many_words`. */
+/** Throws RequestError `too_many_words`. */
 export function checkWords(sizeBytes: number): void {
   if (sizeBytes <= MAX_WORDS_BYTES) return
-  throw new AskError(
+  throw new RequestError(
     'too_many_words',
     `Expected at most ${MAX_WORDS_BYTES / KIB} KiB of words and settings around the picture but got more. Send fewer turns of the conversation.`,
   )
@@ -27,7 +27,7 @@ export function checkWords(sizeBytes: number): void {
 
 /**
  * Counts all of a JSON text but the string of the key `image`, and no further than what is allowed. Whoever writes
- * that key in escapes gets it counted as words. Throws AskError `too_many_words`, `bad_json`.
+ * that key in escapes gets it counted as words. Throws RequestError `too_many_words`, `bad_json`.
  */
 export function checkJson(bytes: Buffer): void {
   let depth = 0
@@ -52,8 +52,8 @@ export function checkJson(bytes: Buffer): void {
   }
 }
 
-function tooDeep(): AskError {
-  return new AskError('bad_json', `Expected JSON at most ${MAX_DEPTH} brackets deep but got more.`)
+function tooDeep(): RequestError {
+  return new RequestError('bad_json', `Expected JSON at most ${MAX_DEPTH} brackets deep but got more.`)
 }
 
 /** Where the string's closing quote stands, and how many quotes before it are escaped. */

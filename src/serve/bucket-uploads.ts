@@ -4,7 +4,7 @@
 // is told from what was not sent yet. Whatever nobody used, the bucket's lifecycle rule removes.
 
 import { randomBytes } from 'node:crypto'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { log } from '../observe/log.ts'
 import { type BucketOptions, openBucket } from '../store/bucket.ts'
@@ -50,18 +50,21 @@ function ageOf(id: string, now: number): number {
   const [, given = ''] = ID.exec(checkId(id)) ?? []
   const ageMs = now - 1000 * Number.parseInt(given, 16)
   if (ageMs > -LATE_MS) return ageMs
-  throw new AskError('bad_upload', 'Expected an id that POST /v1/uploads gave but this one it never gave.')
+  throw new RequestError(
+    'bad_upload',
+    'Expected an id that POST /v1/uploads gave but this one it never gave.',
+  )
 }
 
-function missing(): AskError {
-  return new AskError(
+function missing(): RequestError {
+  return new RequestError(
     'upload_missing',
     'Expected a picture at the address that POST /v1/uploads gave but none is there: it was not sent yet, or it was used already. Send it (PUT), then ask; each can be asked about once.',
   )
 }
 
-function expired(): AskError {
-  return new AskError(
+function expired(): RequestError {
+  return new RequestError(
     'upload_expired',
     `Expected an upload of the last ${OPEN_MS / 60_000} minutes but this one is older. Ask POST /v1/uploads for another and send the picture again.`,
   )

@@ -8,7 +8,7 @@
 
 import { isUtf8 } from 'node:buffer'
 import { Busboy } from '@fastify/busboy'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { checkWords, MAX_WORDS_BYTES } from './bounds.ts'
 
@@ -19,14 +19,14 @@ const STEP_BYTES = 8 * 1024
 /** RFC 7578, section 4.7: others are deprecated, and no client for HTTP uses them by itself. */
 const PLAIN_ENCODINGS: ReadonlySet<string> = new Set(['7bit', '8bit', 'binary'])
 
-/** Throws AskError `bad_form`, `too_many_words`, and what `body` throws. */
+/** Throws RequestError `bad_form`, `too_many_words`, and what `body` throws. */
 export async function readForm(
   body: AsyncIterable<Uint8Array>,
   type: string,
 ): Promise<[string, string | Uint8Array][]> {
   const fields: [string, string | Uint8Array][] = []
-  let fault: AskError | undefined
-  const fail = (error: AskError) => {
+  let fault: RequestError | undefined
+  const fail = (error: RequestError) => {
     fault ??= error
   }
   const take = (name: string | undefined, encoding: string, value: string | Uint8Array) => {
@@ -93,7 +93,7 @@ function pictureOf(bytes: Buffer, filename: string | undefined): string | Uint8A
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
-function unreadable(cause?: unknown): AskError {
+function unreadable(cause?: unknown): RequestError {
   return badForm(
     'a multipart form (RFC 7578) with lines that end with CRLF',
     'one that could not be read',
@@ -101,8 +101,12 @@ function unreadable(cause?: unknown): AskError {
   )
 }
 
-function badForm(expected: string, got: string, cause?: unknown): AskError {
-  return new AskError('bad_form', `Expected ${expected} but got ${got}. With curl: -F image=@picture.jpg`, {
-    cause,
-  })
+function badForm(expected: string, got: string, cause?: unknown): RequestError {
+  return new RequestError(
+    'bad_form',
+    `Expected ${expected} but got ${got}. With curl: -F image=@picture.jpg`,
+    {
+      cause,
+    },
+  )
 }

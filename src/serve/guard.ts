@@ -11,7 +11,7 @@
 import { isIP } from 'node:net'
 import type { MiddlewareHandler } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 
 const READS = new Set(['GET', 'HEAD'])
 
@@ -53,7 +53,7 @@ export function securityHeaders(): MiddlewareHandler {
 function checkHost(host: string, known: ReadonlySet<string>): void {
   const name = hostname(host)
   if (known.has('*') || known.has(name) || name.endsWith('.localhost') || isIP(name) !== 0) return
-  throw new AskError(
+  throw new RequestError(
     'foreign_host',
     'Expected the host to be localhost or a name this server knows but got another. ' +
       'If the name is yours, the operator adds it to the names of the server.',
@@ -64,7 +64,7 @@ function checkOrigin(host: string, origin: string | undefined, site: string | un
   const foreignOrigin = origin !== undefined && hostOf(origin) !== host
   const foreignSite = site !== undefined && site !== 'same-origin' && site !== 'none'
   if (!foreignOrigin && !foreignSite) return
-  throw new AskError(
+  throw new RequestError(
     'foreign_origin',
     'A web page of another origin may not ask here. Open the page of this server itself, or ask from a program.',
   )

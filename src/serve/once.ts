@@ -7,8 +7,8 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
-import { oneAtATime } from '../concurrency.ts'
-import { AskError, BusyError } from '../errors.ts'
+import { keyedMutex } from '../concurrency.ts'
+import { BusyError, RequestError } from '../errors.ts'
 import type { Reply } from '../job/ask.ts'
 import { log } from '../observe/log.ts'
 import { type Limit, limitOf } from '../remote/time.ts'
@@ -19,7 +19,7 @@ export interface Once {
    * The reply of the first ask with this key, or else of `work`.
    * @param key who asks, where, and the key that was sent
    * @param body tells asks apart: another one with the same key is refused
-   * @throws AskError `key_taken`; BusyError `deadline` when the first still runs then, `cancelled` when `signal` is aborted
+   * @throws RequestError `key_taken`; BusyError `deadline` when the first still runs then, `cancelled` when `signal` is aborted
    */
   run(key: string, body: string, within: Within, work: (waitedMs: number) => Promise<Reply>): Promise<Outcome>
 }
@@ -57,11 +57,11 @@ const keptSchema = z.object({
   until: z.number().default(0),
 })
 
-/** The key that was sent, if one was. @throws AskError `bad_field` */
+/** The key that was sent, if one was. @throws RequestError `bad_field` */
 export function keyOf(headers: Headers): string | undefined {
   const key = headers.get('idempotency-key')
   if (key === null || KEY.test(key)) return key ?? undefined
-  throw new AskError(
+  throw new RequestError(
     'bad_field',
     'Expected Idempotency-Key to be 1 to 200 visible ASCII characters, such as a UUID, but got something else.',
   )
@@ -72,7 +72,7 @@ export function keyOf(headers: Headers): string | undefined {
  * fails. It is called when the first key comes.
  */
 export function openOnce(open?: () => Promise<Store>, now: () => number = Date.now): Once {
-  const inTurn = oneAtATime()
+  const mutex = keyedMutex()
   const near = new LRUCache<string, Kept>({
     maxSize: KEPT_CHARACTERS,
     sizeCalculation: (kept) => JSON.stringify(kept).length,
@@ -103,7 +103,7 @@ export function openOnce(open?: () => Promise<Store>, now: () => number = Date.n
         limit.end()
         return work(performance.now() - begun)
       }
-      const mine = inTurn([key], async () => {
+      const mine = mutex.run([key], async () => {
         const known = near.get(key)
         if (known?.reply) return replay(known, body)
         const among = await shared()
@@ -170,7 +170,7 @@ async function across(
 
 function replay({ body, reply }: Kept, asked: string): Outcome {
   if (body === asked && reply) return { reply, isReplay: true }
-  throw new AskError(
+  throw new RequestError(
     'key_taken',
     'Expected a new Idempotency-Key for a new ask but this one was sent with another picture, question or setting.',
   )

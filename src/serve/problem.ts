@@ -1,6 +1,6 @@
 // An error as an HTTP response: `{error: {code, message, retry, request_id}}`. errors.ts has its status.
 
-import { consequenceOf, isKnown } from '../errors.ts'
+import { httpMeaningOf, isGlimpseError } from '../errors.ts'
 import { currentIds } from '../observe/context.ts'
 import { CHALLENGE } from './token.ts'
 
@@ -12,17 +12,17 @@ export interface Problem {
 /** What may be said outside: a known error's own words, nothing about any other. */
 export function problemOf(error: unknown): Problem {
   const { request_id } = currentIds()
-  if (!isKnown(error)) {
+  if (!isGlimpseError(error)) {
     const message = 'Glimpse failed in a way it did not expect. The reason is in its log.'
     return { error: { code: 'internal', message, retry: false, request_id } }
   }
   const { code, message } = error
-  return { error: { code, message, retry: consequenceOf(error).retry, request_id } }
+  return { error: { code, message, retry: httpMeaningOf(error).retry, request_id } }
 }
 
 /** @param retryAfterS said in `Retry-After` when the same request may succeed later. */
 export function problemResponse(error: unknown, retryAfterS: number, headers?: HeadersInit): Response {
-  const { status, retry } = consequenceOf(error)
+  const { status, retry } = httpMeaningOf(error)
   const response = Response.json(problemOf(error), { status, headers })
   if (status === 401) response.headers.set('www-authenticate', CHALLENGE)
   // The rest of the body is not waited for.
@@ -32,5 +32,5 @@ export function problemResponse(error: unknown, retryAfterS: number, headers?: H
 }
 
 export function statusOf(error: unknown): number {
-  return consequenceOf(error).status
+  return httpMeaningOf(error).status
 }

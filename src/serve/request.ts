@@ -11,7 +11,7 @@
 // Nobody's URL is fetched here: pictures come as bytes.
 
 import { z } from 'zod'
-import { AskError, BusyError } from '../errors.ts'
+import { BusyError, RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import type { Ask } from '../job/ask.ts'
 import { generationSettings } from '../run/settings.ts'
@@ -69,17 +69,17 @@ export interface Wanted {
 
 /**
  * Reads and checks the whole request.
- * @throws AskError with words for whoever asks; BusyError `cancelled` when the client leaves halfway.
+ * @throws RequestError with words for whoever asks; BusyError `cancelled` when the client leaves halfway.
  */
 export async function readAsk(request: Request, either: Task | 'either', uploads?: Uploads): Promise<Wanted> {
   const { fields, flat } = await readFields(request, either)
   const want = either === 'either' ? taskOf(fields) : either
   if (want === 'caption' && ('question' in fields || 'history' in fields)) {
-    throw new AskError('bad_field', 'POST /v1/caption takes no question. Send it to POST /v1/answer.')
+    throw new RequestError('bad_field', 'POST /v1/caption takes no question. Send it to POST /v1/answer.')
   }
   if (fields.image === undefined && fields.upload === undefined) throw noPicture()
   if (fields.image !== undefined && fields.upload !== undefined) {
-    throw new AskError('bad_field', 'upload takes the place of image. Send one or the other.')
+    throw new RequestError('bad_field', 'upload takes the place of image. Send one or the other.')
   }
   const schema = want === 'caption' ? captionFields : answerFields
   const known = Object.keys(schema.shape).flatMap((name) => (flat && name === 'settings' ? SETTINGS : [name]))
@@ -109,13 +109,16 @@ function taskOf(fields: Record<string, unknown>): Task {
 function checkQuestion(ask: Ask): void {
   const asked = (ask.question ?? '').trim() !== ''
   if (!asked && ask.prompt === undefined) {
-    throw new AskError(
+    throw new RequestError(
       'no_question',
       'Expected a question in the field question but got none. For a caption use POST /v1/caption.',
     )
   }
   if (ask.prompt !== undefined && (asked || ask.history !== undefined)) {
-    throw new AskError('bad_field', 'prompt takes the place of question and history. Send one or the other.')
+    throw new RequestError(
+      'bad_field',
+      'prompt takes the place of question and history. Send one or the other.',
+    )
   }
 }
 
@@ -133,7 +136,7 @@ async function readFields(request: Request, want: Task | 'either'): Promise<Fiel
     return { fields: { ...fromPairs(query), image }, flat: true }
   }
   if (query.length > 0)
-    throw new AskError('bad_field', 'Expected all fields in the body, none in the address.')
+    throw new RequestError('bad_field', 'Expected all fields in the body, none in the address.')
   if (/^multipart\/form-data\b/i.test(type)) {
     const body = bytesOf(request, MAX_PICTURE_BYTES + MAX_WORDS_BYTES)
     return { fields: fromPairs(await readForm(body, type)), flat: true }
@@ -142,7 +145,7 @@ async function readFields(request: Request, want: Task | 'either'): Promise<Fiel
     const body = await readBytes(request, MAX_PICTURE_BYTES * BASE64_OVERHEAD + MAX_WORDS_BYTES)
     return { fields: fromJson(body), flat: false }
   }
-  throw new AskError(
+  throw new RequestError(
     'wrong_type',
     'Expected the content type multipart/form-data (with a file in the field image) or application/json ' +
       `${want === 'answer' ? '' : 'or image/* '}but got another or none.`,
@@ -180,7 +183,7 @@ async function within<T>(read: Promise<T>, ms: number): Promise<T> {
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       const message = `Expected the body at ${SLOWEST_BYTES_PER_MS} kB a second or more but it came slower. Send a smaller picture.`
-      reject(new AskError('too_slow', message))
+      reject(new RequestError('too_slow', message))
     }, ms)
   })
   return await Promise.race([read, late]).finally(() => clearTimeout(timer))
@@ -194,9 +197,9 @@ function fromPairs(pairs: [string, unknown][]): Record<string, unknown> {
   for (const [name, value] of pairs) {
     const into = SETTINGS.includes(name) ? settings : fields
     if (Object.hasOwn(into, name))
-      throw new AskError('bad_field', `Expected ${quote(name)} once but got it twice.`)
+      throw new RequestError('bad_field', `Expected ${quote(name)} once but got it twice.`)
     if (name === 'image' && typeof value === 'string') {
-      throw new AskError(
+      throw new RequestError(
         'no_picture',
         'Expected a file in the field image but got text. With curl: -F image=@picture.jpg',
       )
@@ -214,10 +217,10 @@ function fromJson(body: Buffer): Record<string, unknown> {
     parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
   } catch {
     // The parser's own message quotes the body, which may hold a question.
-    throw new AskError('bad_json', 'Expected the body to be JSON in UTF-8 but could not read it.')
+    throw new RequestError('bad_json', 'Expected the body to be JSON in UTF-8 but could not read it.')
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    throw new AskError('bad_json', 'Expected a JSON object with the field image.')
+    throw new RequestError('bad_json', 'Expected a JSON object with the field image.')
   }
   const fields = { ...parsed } as Record<string, unknown>
   if (fields.image !== undefined) fields.image = fromBase64(fields.image)
@@ -230,7 +233,7 @@ function fromBase64(value: unknown): Uint8Array {
     typeof value === 'string' ? value.replace(/^data:[^,]{0,200};base64,/i, '').replace(/\s+/g, '') : ''
   if (letters === '' && typeof value === 'string') throw noPicture()
   if (letters.length % 4 === 1 || !/^[A-Za-z0-9+/]+={0,2}$/.test(letters)) {
-    throw new AskError(
+    throw new RequestError(
       'bad_base64',
       'Expected image to be base64, or a data URL with base64, but got something else.',
     )
@@ -247,7 +250,7 @@ function parsedOr(value: string): unknown {
   }
 }
 
-function faulty(error: z.ZodError, known: readonly string[]): AskError {
+function faulty(error: z.ZodError, known: readonly string[]): RequestError {
   if (error.issues.some((issue) => issue.path[0] === 'image')) return noPicture()
   const faults = error.issues.slice(0, MAX_FAULTS).map((issue) => {
     if (issue.code !== 'unrecognized_keys') return `${issue.path.join('.')}: ${issue.message}`
@@ -255,7 +258,7 @@ function faulty(error: z.ZodError, known: readonly string[]): AskError {
       issue.path[0] === 'settings' ? SETTINGS : issue.path.length > 0 ? ['question', 'answer'] : known
     return `Unknown field ${issue.keys.slice(0, MAX_FAULTS).map(quote).join(', ')}. Known here: ${of.join(', ')}`
   })
-  return new AskError('bad_field', `${faults.join('; ')}.`)
+  return new RequestError('bad_field', `${faults.join('; ')}.`)
 }
 
 /** A stranger's word, short and on one line. */
@@ -263,13 +266,13 @@ function quote(name: string): string {
   return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name)
 }
 
-function noPicture(): AskError {
-  return new AskError('no_picture', 'Expected a picture in the field image but got none.')
+function noPicture(): RequestError {
+  return new RequestError('no_picture', 'Expected a picture in the field image but got none.')
 }
 
-function tooLarge(): AskError {
+function tooLarge(): RequestError {
   const limit = MAX_PICTURE_BYTES / MIB
-  return new AskError(
+  return new RequestError(
     'picture_too_large',
     `Expected a picture of at most ${limit} MiB but got more. Send a smaller one.`,
   )

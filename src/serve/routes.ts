@@ -13,7 +13,7 @@
 // set, /v1, /invocations and /metrics by the token and the page's files always; without one, see guard.ts.
 
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
-import { AskError, BusyError, isKnown } from '../errors.ts'
+import { BusyError, isGlimpseError, RequestError } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
 import { metricsText } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
@@ -125,11 +125,11 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     if (known.length === 0) {
       const message =
         'Nothing is at this address. There are POST /v1/caption, POST /v1/answer, POST /v1/uploads, GET /v1/model and GET /.'
-      return refuse(new AskError('not_found', message))
+      return refuse(new RequestError('not_found', message))
     }
     const allow = known.map((route) => route.method).join(', ')
     const message = `Expected the method ${allow} at ${c.req.path} but got another.`
-    return refuse(new AskError('wrong_method', message), { allow })
+    return refuse(new RequestError('wrong_method', message), { allow })
   })
   return app
 }
@@ -150,6 +150,6 @@ function openDoor(engine: Engine | Promise<Engine>): () => Engine {
   } else open = engine
   return () => {
     if (open) return open
-    throw isKnown(closed) ? closed : new Error('The engine did not open.', { cause: closed })
+    throw isGlimpseError(closed) ? closed : new Error('The engine did not open.', { cause: closed })
   }
 }

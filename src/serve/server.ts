@@ -3,7 +3,7 @@
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
-import { AskError, SetupError } from '../errors.ts'
+import { RequestError, SetupError } from '../errors.ts'
 import type { Engine } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
@@ -233,14 +233,14 @@ function isAnswered(socket: Socket): boolean {
   return (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage?.headersSent === true
 }
 
-function faultOf(code: string | undefined): AskError {
+function faultOf(code: string | undefined): RequestError {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
-      return new AskError('headers_too_large', 'Expected at most 16 KiB of headers.')
+      return new RequestError('headers_too_large', 'Expected at most 16 KiB of headers.')
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new AskError('too_slow', 'Expected the request sooner. Send it again.')
+      return new RequestError('too_slow', 'Expected the request sooner. Send it again.')
     default:
-      return new AskError('bad_http', 'Expected HTTP but could not read it.')
+      return new RequestError('bad_http', 'Expected HTTP but could not read it.')
   }
 }
 

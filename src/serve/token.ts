@@ -1,12 +1,12 @@
 // Whether whoever asks knows the token that the operator set (RFC 6750).
 
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { AskError, SetupError } from '../errors.ts'
+import { RequestError, SetupError } from '../errors.ts'
 
 export interface TokenCheck {
   /** Whether there is a token to know. */
   isSet: boolean
-  /** @throws AskError `no_token`, `bad_token`; SetupError `no_api_token` where one is needed and none is set */
+  /** @throws RequestError `no_token`, `bad_token`; SetupError `no_api_token` where one is needed and none is set */
   check(headers: Headers): void
 }
 
@@ -33,14 +33,14 @@ export function tokenCheck(token: string | undefined, isNeeded = false): TokenCh
     check(headers) {
       const [, sent] = /^Bearer +(.+)$/i.exec(headers.get('authorization') ?? '') ?? []
       if (sent === undefined) {
-        throw new AskError(
+        throw new RequestError(
           'no_token',
           'Expected the header Authorization: Bearer with the token of this server but got none. Ask its operator for it.',
         )
       }
       // Digests have one length, and comparing them tells nothing by its time.
       if (!timingSafeEqual(digestOf(sent), expected)) {
-        throw new AskError(
+        throw new RequestError(
           'bad_token',
           'Expected the token of this server but got another. Ask its operator.',
         )

@@ -7,7 +7,7 @@
 
 import { z } from 'zod'
 import { readBody } from '../body.ts'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 
 export interface Offer {
@@ -21,9 +21,9 @@ export interface Offer {
 }
 
 export interface Uploads {
-  /** Throws AskError `picture_too_large`, UpstreamError, SetupError. */
+  /** Throws RequestError `picture_too_large`, UpstreamError, SetupError. */
   offer(sizeBytes: number): Promise<Offer>
-  /** Throws AskError `bad_upload`, `upload_missing`, `upload_expired`, `picture_too_large`. */
+  /** Throws RequestError `bad_upload`, `upload_missing`, `upload_expired`, `picture_too_large`. */
   read(id: string): Promise<Uint8Array>
   /** Never throws: what stays is removed by the bucket's rule. */
   remove(id: string): Promise<void>
@@ -63,31 +63,31 @@ async function sizeIn(request: Request): Promise<number> {
   return parsed.data.size_bytes
 }
 
-function unreadable(): AskError {
-  return new AskError(
+function unreadable(): RequestError {
+  return new RequestError(
     'bad_json',
     `Expected {"size_bytes": ...}, the size of the picture's file from 1 to ${MAX_PICTURE_BYTES}, as JSON.`,
   )
 }
 
-/** Throws AskError `bad_upload`. */
+/** Throws RequestError `bad_upload`. */
 export function checkId(id: unknown): string {
   if (typeof id === 'string' && ID.test(id)) return id
-  throw new AskError(
+  throw new RequestError(
     'bad_upload',
     'Expected upload to be the id that POST /v1/uploads gave but got something else.',
   )
 }
 
-export function tooLarge(): AskError {
-  return new AskError(
+export function tooLarge(): RequestError {
+  return new RequestError(
     'picture_too_large',
     `Expected a picture of at most ${MAX_PICTURE_BYTES / MIB} MiB but got more. Send a smaller one.`,
   )
 }
 
-function notSetUp(): AskError {
-  return new AskError(
+function notSetUp(): RequestError {
+  return new RequestError(
     'no_uploads',
     `Expected the picture in the request: this server takes no uploads. The operator sets ${SETTING}=s3://bucket/prefix to have them.`,
   )

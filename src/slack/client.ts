@@ -1,7 +1,7 @@
 // Slack's Web API, and what its failures mean for us.
 
 import { webApi } from '@slack/bolt'
-import { AskError, isKnown, UpstreamError } from '../errors.ts'
+import { isGlimpseError, RequestError, UpstreamError } from '../errors.ts'
 import { SLACK_API, type SlackSettings } from './settings.ts'
 
 export type Client = webApi.WebClient
@@ -40,16 +40,16 @@ export function refusalOf(error: unknown): string | undefined {
   return error instanceof webApi.WebAPIPlatformError ? error.data.error : undefined
 }
 
-/** A failed call as one of our errors: UpstreamError where trying again may help, else AskError. */
+/** A failed call as one of our errors: UpstreamError where trying again may help, else RequestError. */
 export function translated(error: unknown): Error {
-  if (isKnown(error)) return error
+  if (isGlimpseError(error)) return error
   if (error instanceof webApi.WebAPIRateLimitedError) {
     const retryAfterMs = error.retryAfter * 1000
     return new UpstreamError('slack_busy', `Slack asks to wait ${error.retryAfter} s.`, { retryAfterMs })
   }
   const refusal = refusalOf(error)
   if (refusal !== undefined && !PASSING.has(refusal)) {
-    return new AskError('cannot_reply', `Expected Slack to do it but it refused: ${refusal}.`, {
+    return new RequestError('cannot_reply', `Expected Slack to do it but it refused: ${refusal}.`, {
       cause: error,
     })
   }

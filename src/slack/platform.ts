@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache'
 import { download, isAmong, type Source } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
-import { AskError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { wordsFor } from '../words/languages.ts'
 import { type Client, refusalOf, slackClient, translated } from './client.ts'
@@ -114,7 +114,7 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     async fetchPicture(picture, withinMs) {
       const known = picture.url || picture.unavailable ? picture : await askAbout(client, picture)
       if (known.unavailable || !known.url) {
-        throw new AskError('picture_gone', 'Expected a picture but Slack no longer has it.')
+        throw new RequestError('picture_gone', 'Expected a picture but Slack no longer has it.')
       }
       const isTooMuch = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNREAD.test(known.url)
       const url = isTooMuch && known.smallerUrl ? known.smallerUrl : known.url
@@ -148,17 +148,19 @@ async function askAbout(client: Client, picture: PictureRef): Promise<PictureRef
     switch (refusalOf(error)) {
       case 'file_not_found':
       case 'file_deleted':
-        throw new AskError('picture_gone', 'Expected a picture but Slack no longer has it.', { cause: error })
+        throw new RequestError('picture_gone', 'Expected a picture but Slack no longer has it.', {
+          cause: error,
+        })
       case undefined:
         throw translated(error)
       default:
-        throw new AskError('picture_forbidden', 'Expected a picture but Slack does not show it to us.', {
+        throw new RequestError('picture_forbidden', 'Expected a picture but Slack does not show it to us.', {
           cause: error,
         })
     }
   })
   const file = fileSchema.safeParse(answer.file)
-  if (!file.success) throw new AskError('picture_gone', 'Expected a picture but Slack no longer has it.')
+  if (!file.success) throw new RequestError('picture_gone', 'Expected a picture but Slack no longer has it.')
   return pictureOf(file.data)
 }
 

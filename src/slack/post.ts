@@ -5,7 +5,7 @@ import { z } from 'zod'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
-import { AskError, UpstreamError } from '../errors.ts'
+import { RequestError, UpstreamError } from '../errors.ts'
 import { discard } from '../retry.ts'
 import { type Client, refusalOf, translated } from './client.ts'
 import { conversationName } from './message.ts'
@@ -42,7 +42,7 @@ export function routeOf({ route }: Question): SlackRoute {
   return routeSchema.parse(route)
 }
 
-/** @throws UpstreamError when trying again may help; AskError when Slack refuses it everywhere. */
+/** @throws UpstreamError when trying again may help; RequestError when Slack refuses it everywhere. */
 export async function postReply(client: Client, question: Question, reply: ChatReply): Promise<Posted[]> {
   const route = routeOf(question)
   if (route.kind === 'response') return await respond(route, reply)
@@ -53,7 +53,7 @@ export async function postReply(client: Client, question: Question, reply: ChatR
     return []
   } catch (error) {
     const failure = translated(error)
-    if (!(failure instanceof AskError) || question.trigger === 'automatic') throw failure
+    if (!(failure instanceof RequestError) || question.trigger === 'automatic') throw failure
     return await postToAsker(client, route, reply).catch((second: unknown) => {
       throw translated(second)
     })
@@ -83,7 +83,7 @@ async function postOpenly(
 async function postToAsker(client: Client, { user }: MessageRoute, reply: ChatReply): Promise<Posted[]> {
   const opened = await client.conversations.open({ users: user })
   const channel = opened.channel?.id
-  if (!channel) throw new AskError('cannot_reply', 'Expected a direct message to the asker but got none.')
+  if (!channel) throw new RequestError('cannot_reply', 'Expected a direct message to the asker but got none.')
   const { text, blocks } = renderReply(reply)
   const why = reply.words.problem.cannot_reply
   const { ts } = await client.chat.postMessage({
@@ -113,7 +113,7 @@ async function respond(
   await discard(response)
   if (response.ok) return []
   const message = `Expected Slack to take a reply but it answered ${response.status}.`
-  if (response.status < 500 && response.status !== 429) throw new AskError('cannot_reply', message)
+  if (response.status < 500 && response.status !== 429) throw new RequestError('cannot_reply', message)
   const retryAfterMs = Number(response.headers.get('retry-after')) * 1000 || undefined
   throw new UpstreamError('slack_failed', message, { retryAfterMs })
 }

@@ -1,12 +1,12 @@
-// An answer of S3 that is no success, or none at all -> what to do next: try again (Passing), look at what is there
+// An answer of S3 that is no success, or none at all -> what to do next: try again (TransientError), look at what is there
 // (BucketRefusal), or ask the operator (SetupError). S3 lists them in its API reference, "Error responses".
 
 import { S3ServiceException } from '@aws-sdk/client-s3'
-import { type CodeOf, isKnown, SetupError, UpstreamError } from '../errors.ts'
-import { Passing, retryAfterMs, type Tries } from '../retry.ts'
+import { type CodeOf, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
+import { type RetryOptions, retryAfterMs, TransientError } from '../retry.ts'
 
 /** What a bucket is used for, which its errors say. */
-export interface Purpose extends Omit<Tries, 'endpoint'> {
+export interface Purpose extends Omit<RetryOptions, 'endpoint'> {
   /** Name of the setting that holds the place. */
   setting: string
   /** What the role must be allowed to do. Default: read, write, delete and list. */
@@ -45,13 +45,13 @@ function mayPass(status: number, name: string): boolean {
   return [200, 307, 408, 409, 429].includes(status) || (status >= 500 && status !== 501)
 }
 
-/** An answer of S3, or none, as Passing, BucketRefusal or SetupError. */
+/** An answer of S3, or none, as TransientError, BucketRefusal or SetupError. */
 export function translated(
   error: unknown,
   place: string,
   { setting, needs = NEEDS, code }: Purpose,
 ): unknown {
-  if (!(error instanceof Error) || isKnown(error) || error instanceof Passing) return error
+  if (!(error instanceof Error) || isGlimpseError(error) || error instanceof TransientError) return error
   const setup = (code: CodeOf<'setup'>, why: string, todo: string) =>
     new SetupError(code, `Expected to use ${place} but ${why}. ${todo}`, { cause: error })
   const refused = (why: string) =>
@@ -65,13 +65,13 @@ export function translated(
     // No credentials, no region: thrown before anything is sent.
     if (error.name === 'CredentialsProviderError' || word.includes('Region is missing')) return refused(word)
     const reason = error.name === 'TimeoutError' ? 'stall' : /checksum/i.test(word) ? 'checksum' : 'reset'
-    return new Passing(word, { cause: error, reason })
+    return new TransientError(word, { cause: error, reason })
   }
   const { name } = error
   const status = statusOf(error) ?? 0
   const headers: Record<string, string> = error.$response?.headers ?? {}
   if (mayPass(status, name)) {
-    return new Passing(`it answered ${status} ${name}`, {
+    return new TransientError(`it answered ${status} ${name}`, {
       waitMs: retryAfterMs(headers['retry-after']),
       cause: error,
       reason: status === 503 || status === 429 ? 'slow_down' : 'server_error',

@@ -24,11 +24,11 @@ import {
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { SetupError, UpstreamError } from '../errors.ts'
-import { persist, type Tries } from '../retry.ts'
+import { type RetryOptions, retry } from '../retry.ts'
 import { type Purpose, statusOf, translated, unless } from './answers.ts'
 
 /** For the SDK; for tests also how long is waited. */
-export interface BucketOptions extends S3ClientConfig, Pick<Tries, 'retryMs' | 'stallMs'> {}
+export interface BucketOptions extends S3ClientConfig, Pick<RetryOptions, 'retryMs' | 'stallMs'> {}
 
 export interface Described {
   sizeBytes: number
@@ -37,7 +37,7 @@ export interface Described {
 }
 
 export interface Arriving extends Described {
-  /** Throws Passing where it breaks off. */
+  /** Throws TransientError where it breaks off. */
   body: AsyncIterable<Uint8Array>
 }
 
@@ -60,8 +60,8 @@ export interface Bucket {
   /** Undefined: nothing is there. */
   head(key: string): Promise<Described | undefined>
   /**
-   * Bytes `from` to before `to`, of a version with this etag alone if one is named. This is one try: it throws Passing
-   * where another may mend it, and BucketRefusal. The whole of an object ends in Passing where it is not what S3's own
+   * Bytes `from` to before `to`, of a version with this etag alone if one is named. This is one try: it throws TransientError
+   * where another may mend it, and BucketRefusal. The whole of an object ends in TransientError where it is not what S3's own
    * checksum says.
    */
   get(key: string, range: Range, signal?: AbortSignal): Promise<Arriving>
@@ -133,7 +133,7 @@ export function openBucket(place: string, given: Purpose, options: BucketOptions
     work: (sent: { abortSignal?: AbortSignal }) => Promise<T>,
     signal: AbortSignal | undefined = purpose.signal,
   ): Promise<T> =>
-    persist({ ...purpose, endpoint: name, signal }, `an answer about ${key}`, () =>
+    retry({ ...purpose, endpoint: name, signal }, `an answer about ${key}`, () =>
       work({ abortSignal: signal }).catch(fail),
     )
   const headBucket = (sent: { abortSignal?: AbortSignal }) =>

@@ -7,7 +7,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { oneAtATime } from '../concurrency.ts'
+import { keyedMutex } from '../concurrency.ts'
 import { SetupError } from '../errors.ts'
 import { checkKey, type Store, type Stored } from './store.ts'
 
@@ -28,7 +28,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
   }
 
   /** Reading, comparing and writing are then one step. */
-  const inTurn = oneAtATime()
+  const mutex = keyedMutex()
   const pathOf = (key: string) => join(folder, checkKey(key))
 
   const read = async (key: string): Promise<Stored | undefined> => {
@@ -67,7 +67,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
   return {
     read,
     create: (key, bytes, ttlMs) =>
-      inTurn([key], async () => {
+      mutex.run([key], async () => {
         const path = pathOf(key)
         const info = await stat(path).catch(() => undefined)
         if (info && info.mtimeMs <= now()) await rm(path, { force: true })
@@ -79,7 +79,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
         }
       }),
     replace: (key, bytes, ttlMs, version) =>
-      inTurn([key], async () => {
+      mutex.run([key], async () => {
         if (version !== undefined && (await read(key))?.version !== version) return undefined
         return await write(pathOf(key), bytes, ttlMs, (partial) =>
           rename(partial, pathOf(key)).catch(async (error: unknown) => {
@@ -88,7 +88,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
           }),
         )
       }),
-    remove: (key) => inTurn([key], () => rm(pathOf(key), { force: true })),
+    remove: (key) => mutex.run([key], () => rm(pathOf(key), { force: true })),
     async list(prefix) {
       const below = prefix.slice(0, prefix.lastIndexOf('/') + 1)
       const names = await readdir(join(folder, below)).catch((error: unknown) => {

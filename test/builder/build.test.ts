@@ -7,7 +7,7 @@ import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openArtifact, verifyFiles } from '../../src/artifact/open.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { ArtifactError, isKnown, SetupError } from '../../src/errors.ts'
+import { ArtifactError, isGlimpseError, SetupError } from '../../src/errors.ts'
 import { PRECISIONS } from '../../src/quantize/recipes.ts'
 import { unrealIds } from '../../src/run/model.ts'
 import { openTokenizer } from '../../src/tokens/tokenizer.ts'
@@ -54,7 +54,7 @@ async function errorOf(building: Promise<unknown>): Promise<ArtifactError | Setu
     () => undefined,
     (thrown: unknown) => thrown,
   )
-  expect(isKnown(error), String(error)).toBe(true)
+  expect(isGlimpseError(error), String(error)).toBe(true)
   return error as ArtifactError | SetupError
 }
 

@@ -7,7 +7,7 @@ import { openLimits } from '../../src/chat/limits.ts'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { AskError, BusyError, UpstreamError } from '../../src/errors.ts'
+import { BusyError, RequestError, UpstreamError } from '../../src/errors.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
@@ -125,7 +125,7 @@ describe('a follow-up', () => {
     const pictures = [PICTURE, { id: 'q', url: 'https://y/' }]
     let fails = true
     fetchPicture = async ({ id }) => {
-      if (id === 'q' && fails) throw new AskError('picture_gone', 'Gone.')
+      if (id === 'q' && fails) throw new RequestError('picture_gone', 'Gone.')
       return PNG
     }
     await ask(question('a', { pictures }))
@@ -452,7 +452,7 @@ test('each question is counted by how it ended', async () => {
   const ended = (outcome: string) => measured('glimpse_chat_replies_total', { platform: 'test', outcome })
   resetMetrics()
   await ask(question('answered'))
-  engine.fail(new AskError('damaged_picture', 'words'))
+  engine.fail(new RequestError('damaged_picture', 'words'))
   await ask(question('problem'))
   await openPreferences(store).setAutomatic('c', true)
   await ask(question('silent', { trigger: 'automatic' }))

@@ -11,7 +11,7 @@ import { discordEndpoint } from '../../src/discord/endpoint.ts'
 import { type Gateway, startGateway } from '../../src/discord/gateway.ts'
 import { type DiscordPlatform, discordPlatform } from '../../src/discord/platform.ts'
 import type { DiscordSettings } from '../../src/discord/settings.ts'
-import { isKnown } from '../../src/errors.ts'
+import { isGlimpseError } from '../../src/errors.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import { type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
@@ -58,7 +58,7 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
   const errors: unknown[] = []
   const report = (error: unknown) => {
     errors.push(error)
-    reported.push(isKnown(error) ? error.code : error)
+    reported.push(isGlimpseError(error) ? error.code : error)
   }
   let passedMs = options.laterMs ?? 0
   const now = () => Date.now() + passedMs

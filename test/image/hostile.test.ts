@@ -1,6 +1,6 @@
 import { deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { AskError } from '../../src/errors.ts'
+import { RequestError } from '../../src/errors.ts'
 import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_PIXELS, type Rgb } from '../../src/image/decode.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import { expected, fixture } from './expected.ts'
@@ -19,9 +19,9 @@ const MEMORY_BYTES = 150 * 2 ** 20
 async function codeOf(bytes: Uint8Array): Promise<string> {
   const settled = await decode(bytes, AS_SEEN).catch((error: unknown) => error)
   if (!(settled instanceof Error)) return 'a picture'
-  expect(settled).toBeInstanceOf(AskError)
+  expect(settled).toBeInstanceOf(RequestError)
   expect(settled.message).toMatch(/^Expected .+ but got .+\. (Send|Save) .+\.$/)
-  return (settled as AskError).code
+  return (settled as RequestError).code
 }
 
 const text = (words: string) => new TextEncoder().encode(words)
@@ -246,12 +246,12 @@ describe('what is damaged', () => {
   })
 })
 
-/** A picture, or nothing when it ended in an AskError; anything else fails the test. */
+/** A picture, or nothing when it ended in an RequestError; anything else fails the test. */
 async function attempt(bytes: Uint8Array): Promise<Rgb | undefined> {
   try {
     return await decode(bytes, AS_TRANSFORMERS)
   } catch (error) {
-    expect(error).toBeInstanceOf(AskError)
+    expect(error).toBeInstanceOf(RequestError)
     return undefined
   }
 }

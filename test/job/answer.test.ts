@@ -102,7 +102,7 @@ test('of a conversation far too long only the newest turns are read, and each on
 
 test('a question longer than the model can read is the asker’s to shorten', async () => {
   await expect(say({ question: 'why? '.repeat(200) })).rejects.toMatchObject({
-    kind: 'ask',
+    kind: 'request',
     code: 'question_too_long',
   })
 })
@@ -129,7 +129,7 @@ test.each([
   [{ settings: { temperature: -1 } }, 'temperature'],
 ])('refuses settings transformers would refuse: %j', async (ask, word) => {
   await expect(say(ask)).rejects.toMatchObject({
-    kind: 'ask',
+    kind: 'request',
     code: 'bad_settings',
     message: expect.stringContaining(word),
   })

@@ -3,7 +3,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { isKnown } from '../../src/errors.ts'
+import { isGlimpseError } from '../../src/errors.ts'
 import { fetchArtifact } from '../../src/remote/fetch.ts'
 import { type Random, randomFrom } from '../../src/run/draw.ts'
 import { type Fault, startS3Double } from '../store/s3-double.ts'
@@ -56,7 +56,7 @@ export async function loadOnce(
       retryMs: 2,
     }).then(
       async (folder) => ((await isSame(folder, model)) ? 'right' : 'wrong'),
-      (error: unknown) => (isKnown(error) ? error.code : `untyped: ${error}`),
+      (error: unknown) => (isGlimpseError(error) ? error.code : `untyped: ${error}`),
     )
     const names = await readdir(join(room, 'models')).catch((): string[] => [])
     const tries = new Map<string, number>()

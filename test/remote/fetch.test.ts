@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { isKnown } from '../../src/errors.ts'
+import { isGlimpseError } from '../../src/errors.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { type FetchOptions, fetchArtifact } from '../../src/remote/fetch.ts'
 import { createApp } from '../../src/serve/routes.ts'
@@ -374,5 +374,5 @@ test('a folder of that time stays touched while it is used', async () => {
 
 test('every failure is one of ours', async () => {
   s3.misbehave = () => ({ kind: 'status', status: 418, code: 'Teapot' })
-  expect(isKnown(await fetched().catch((error: unknown) => error))).toBe(true)
+  expect(isGlimpseError(await fetched().catch((error: unknown) => error))).toBe(true)
 })

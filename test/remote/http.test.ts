@@ -101,14 +101,14 @@ test('sends the token, and the picture as base64', async () => {
 test('tells the asker what is wrong with the picture in the words of the other', async () => {
   const engine = open(await glimpse(doubleEngine()))
   await expect(engine.answer({ image: new Uint8Array([1, 2, 3]) })).rejects.toMatchObject({
-    kind: 'ask',
+    kind: 'request',
     code: 'not_a_picture',
   })
 })
 
 test.each([
-  [422, 'of_a_later_version', { kind: 'ask', code: 'refused_elsewhere', message: 'Because.' }],
-  [400, 'deadline', { kind: 'ask', code: 'refused_elsewhere', message: 'Because.' }],
+  [422, 'of_a_later_version', { kind: 'request', code: 'refused_elsewhere', message: 'Because.' }],
+  [400, 'deadline', { kind: 'request', code: 'refused_elsewhere', message: 'Because.' }],
   [503, 'of_a_later_version', { kind: 'busy', code: 'busy', message: 'Because.' }],
 ])(
   '%i with the code %s, unknown here, has a stand-in and is written to the log',

@@ -168,7 +168,7 @@ test('ends when its asker leaves', async () => {
 
 test("tells what the container said of the picture, out of SageMaker's words around it", async () => {
   await expect(open().answer({ image: new Uint8Array([1, 2, 3]) })).rejects.toMatchObject({
-    kind: 'ask',
+    kind: 'request',
     code: 'not_a_picture',
   })
   expect(s3.objects.size).toBe(0)

@@ -1,7 +1,7 @@
 // Engine's second implementation: says the same about every picture, fails and waits when told to.
 
 import { createHash } from 'node:crypto'
-import { AskError, BusyError } from '../../src/errors.ts'
+import { BusyError, RequestError } from '../../src/errors.ts'
 import type { Ask, Reply } from '../../src/job/ask.ts'
 import type { Engine } from '../../src/job/engine.ts'
 
@@ -44,13 +44,13 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     if (failure !== undefined) throw failure
     const picture = ask.image ? createHash('sha256').update(ask.image).digest('hex') : ask.picture!
     if (!ask.image && !known.has(picture)) {
-      throw new AskError(
+      throw new RequestError(
         'picture_forgotten',
         'Expected a picture seen before but it is no longer remembered.',
       )
     }
     if (ask.image && !isPng(ask.image)) {
-      throw new AskError(
+      throw new RequestError(
         'not_a_picture',
         'Expected a picture (JPEG, PNG, WebP, GIF, AVIF or TIFF) but got something else.',
       )

@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { ArtifactError, AskError, BusyError, SetupError, UpstreamError } from '../../src/errors.ts'
+import { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import type { Reply } from '../../src/job/ask.ts'
 import { logAs } from '../../src/observe/log.ts'
@@ -309,7 +309,7 @@ describe('a hostile or mistaken body', () => {
 
 describe('a failure', () => {
   const cases: [unknown, number, boolean][] = [
-    [new AskError('damaged_picture', 'words'), 422, false],
+    [new RequestError('damaged_picture', 'words'), 422, false],
     [new BusyError('busy', 'words'), 429, true],
     [new BusyError('restarting', 'words'), 503, true],
     [new BusyError('deadline', 'words'), 504, true],

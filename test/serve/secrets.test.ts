@@ -9,7 +9,7 @@ import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { readConfig, secretsOf } from '../../src/config.ts'
 import { discordEndpoint } from '../../src/discord/endpoint.ts'
-import { AskError, BusyError, SetupError, UpstreamError } from '../../src/errors.ts'
+import { BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
 import { keepSecret, type LogFormat, logAs } from '../../src/observe/log.ts'
 import { measured, metricsText, resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
@@ -102,7 +102,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
     [new UpstreamError('engine_failed', 'The engine elsewhere did not answer.', { cause: foreign() }), 502],
     [new SetupError('no_bucket', 'Expected a bucket.', { cause: foreign() }), 500],
     [new BusyError('restarting', 'The model stopped.', { cause: foreign() }), 503],
-    [new AskError('damaged_picture', 'Expected a whole picture.', { cause: foreign() }), 422],
+    [new RequestError('damaged_picture', 'Expected a whole picture.', { cause: foreign() }), 422],
     [foreign(), 500],
   ] as const) {
     engine.fail(error)
