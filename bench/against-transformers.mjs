@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
-import { startEngine } from '../dist/job/engine.js'
+import { startEngine } from '../dist/engine/engine.js'
 
 const { values: options } = parseArgs({
   options: {

@@ -11,8 +11,8 @@ import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
-import type { Ask } from '../src/job/ask.ts'
-import { type Engine, startEngine } from '../src/job/engine.ts'
+import { type Engine, startEngine } from '../src/engine/engine.ts'
+import type { Ask } from '../src/engine/request.ts'
 
 const TARGET = 1.5
 const AT_ONCE = 8

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
-import { startEngine } from '../src/job/engine.ts'
+import { startEngine } from '../src/engine/engine.ts'
 
 const ROUNDS = 5
 const NAMES = ['crab-and-helicopter.png', 'guitars.png', 'train-on-white.png']

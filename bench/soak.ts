@@ -11,9 +11,9 @@ import { join } from 'node:path'
 import { openArtifact } from '../src/artifact/open.ts'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
-import type { Ask } from '../src/job/ask.ts'
-import { startEngine } from '../src/job/engine.ts'
-import { REMEMBERED_BYTES } from '../src/job/memory.ts'
+import { REMEMBERED_BYTES } from '../src/engine/encoder-cache.ts'
+import { startEngine } from '../src/engine/engine.ts'
+import type { Ask } from '../src/engine/request.ts'
 
 const COUNT = Number(process.argv[2] ?? 10_000)
 const SAMPLES = 40

@@ -3,8 +3,8 @@
 
 import diagnostics from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
+import type { Engine } from '../src/engine/engine.ts'
 import { BusyError } from '../src/errors.ts'
-import type { Engine } from '../src/job/engine.ts'
 import { logAs } from '../src/observe/log.ts'
 import { startServer } from '../src/serve/server.ts'
 import { stopOnSignals } from '../src/serve/signals.ts'

@@ -63,7 +63,7 @@ export async function bundle() {
     absWorkingDir: ROOT,
     entryPoints: {
       ...Object.fromEntries(HANDLERS.map((name) => [name, `handlers/${name}.ts`])),
-      ...Object.fromEntries(BESIDE.map((name) => [name, `src/job/${name}.ts`])),
+      ...Object.fromEntries(BESIDE.map((name) => [name, `src/engine/${name}.ts`])),
     },
     outdir: OUT,
     bundle: true,

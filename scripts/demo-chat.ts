@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
-import { type Engine, startEngine } from '../src/job/engine.ts'
+import { type Engine, startEngine } from '../src/engine/engine.ts'
 import { openStage, quiet } from '../test/discord/stage.ts'
 import { startSlackStage } from '../test/slack/stage.ts'
 

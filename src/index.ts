@@ -2,9 +2,9 @@
 
 export { buildArtifact } from './builder/build.ts'
 export { embeddedArtifact } from './builder/embedded.ts'
+export { type Engine, type Hooks, startEngine } from './engine/engine.ts'
+export type { ModelCard } from './engine/protocol.ts'
+export type { Ask, Reply, Sequence, TimingsMs } from './engine/request.ts'
 export { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from './errors.ts'
-export type { Ask, Reply, Sequence, TimingsMs } from './job/ask.ts'
-export { type Engine, type Hooks, startEngine } from './job/engine.ts'
-export type { ModelCard } from './job/protocol.ts'
 export type { GenerationSettings } from './run/settings.ts'
 export type { Turn } from './tokens/prompt.ts'

@@ -1,8 +1,8 @@
 // Where a function's model runs: elsewhere (GLIMPSE_ENGINE), or here, from the layers.
 
 import type { Config } from '../config.ts'
+import { type Engine, startEngine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
-import { type Engine, startEngine } from '../job/engine.ts'
 import { openElsewhere } from '../remote/open.ts'
 import { engineSettings } from '../serve/settings.ts'
 import { below } from '../store/open.ts'

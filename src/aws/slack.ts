@@ -2,8 +2,8 @@
 
 import { Hono } from 'hono'
 import { openPreferences } from '../chat/preferences.ts'
+import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
-import type { Engine } from '../job/engine.ts'
 import { queuedFront } from '../queue/front.ts'
 import { openQueue } from '../queue/open.ts'
 import { SLACK_PATH } from '../serve/paths.ts'

@@ -1,7 +1,7 @@
 // A question -> what is said: which pictures are meant, whether they may be looked at, and what the model makes of them.
 
+import type { Engine } from '../engine/engine.ts'
 import { BusyError, isGlimpseError } from '../errors.ts'
-import type { Engine } from '../job/engine.ts'
 import type { Store } from '../store/store.ts'
 import type { Turn } from '../tokens/prompt.ts'
 import { wordsFor } from '../words/languages.ts'

@@ -1,8 +1,8 @@
 // glimpse ask <image> <question>
 
 import { Command } from 'commander'
+import { startEngine } from '../engine/engine.ts'
 import { RequestError } from '../errors.ts'
-import { startEngine } from '../job/engine.ts'
 import { addGenerationFlags, addModelFlags, type ModelFlags, modelFor, settingsOf } from './flags.ts'
 import { answerAndPrint } from './reply.ts'
 

@@ -1,8 +1,8 @@
 // glimpse caption <images...>
 
 import { Command } from 'commander'
+import { startEngine } from '../engine/engine.ts'
 import { isGlimpseError } from '../errors.ts'
-import { startEngine } from '../job/engine.ts'
 import { addGenerationFlags, addModelFlags, type ModelFlags, modelFor, settingsOf } from './flags.ts'
 import { answerAndPrint } from './reply.ts'
 

@@ -1,8 +1,8 @@
 // What the commands share that hear chats or answer them.
 
 import type { Config } from '../config.ts'
+import { type Engine, startEngine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
-import { type Engine, startEngine } from '../job/engine.ts'
 import { openElsewhere } from '../remote/open.ts'
 import type { Chat, ChatOptions } from '../serve/chat.ts'
 import { wantsChat } from '../serve/settings.ts'

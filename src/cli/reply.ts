@@ -2,9 +2,9 @@
 
 import { readFile } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
+import type { Engine } from '../engine/engine.ts'
+import type { Ask, Reply } from '../engine/request.ts'
 import { RequestError } from '../errors.ts'
-import type { Ask, Reply } from '../job/ask.ts'
-import type { Engine } from '../job/engine.ts'
 
 /** `-` is standard input. Throws RequestError `no_picture`. */
 export async function readPicture(path: string): Promise<Uint8Array> {

@@ -1,7 +1,7 @@
 // What engines elsewhere have in common: asks under way are counted, end with their deadline, their asker or the engine.
 
-import type { Ask, Reply } from '../job/ask.ts'
-import type { Engine } from '../job/engine.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Ask, Reply } from '../engine/request.ts'
 import { type Limit, limitOf } from './time.ts'
 
 /**

@@ -3,8 +3,8 @@
 // Whoever is busy or still loading there says when to come back, and is asked again within the deadline. The other side
 // hears of a deadline or of an asker who left by the connection that closes: it ends the run.
 
-import type { Ask, Reply } from '../job/ask.ts'
-import type { Engine } from '../job/engine.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Ask, Reply } from '../engine/request.ts'
 import { engineElsewhere } from './engine.ts'
 import type { Limit } from './time.ts'
 import { bodyOf, engineFailed, errorOf, isCaption, parseReply } from './wire.ts'

@@ -1,7 +1,7 @@
 // GLIMPSE_ENGINE -> the engine elsewhere that it names.
 
+import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
-import type { Engine } from '../job/engine.ts'
 
 export interface Elsewhere {
   /** Of GLIMPSE_ENGINE. */

@@ -12,9 +12,9 @@ import {
   SageMakerRuntimeClient,
   type SageMakerRuntimeClientConfig,
 } from '@aws-sdk/client-sagemaker-runtime'
+import type { Engine } from '../engine/engine.ts'
+import type { Ask, Reply } from '../engine/request.ts'
 import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
-import type { Ask, Reply } from '../job/ask.ts'
-import type { Engine } from '../job/engine.ts'
 import { engineElsewhere } from './engine.ts'
 import { type Objects, openObjects } from './objects.ts'
 import type { Limit } from './time.ts'

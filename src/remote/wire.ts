@@ -1,8 +1,8 @@
 // An ask and its reply as they travel to a Glimpse elsewhere and back: the JSON of POST /v1/caption and /v1/answer.
 
 import { z } from 'zod'
+import type { Ask, Reply } from '../engine/request.ts'
 import { BusyError, type GlimpseError, isCode, RequestError, SetupError, UpstreamError } from '../errors.ts'
-import type { Ask, Reply } from '../job/ask.ts'
 import { log } from '../observe/log.ts'
 
 /** What errors.ts sends back with a status that says the ask itself is at fault. */

@@ -1,6 +1,6 @@
 // A graph on disk -> something that runs. The home of onnxruntime-node.
 //
-// A run is one synchronous native call: whoever opens sessions should be in a process of its own (job/child.ts).
+// A run is one synchronous native call: whoever opens sessions should be in a process of its own (engine/model-process.ts).
 
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'

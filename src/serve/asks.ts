@@ -2,10 +2,10 @@
 // they come in, request.ts what they look like.
 
 import { createHash } from 'node:crypto'
+import type { Engine, Hooks } from '../engine/engine.ts'
+import type { Ask, Reply } from '../engine/request.ts'
+import { afterWaiting } from '../engine/timings.ts'
 import { BusyError, type ErrorCode, isGlimpseError, UpstreamError } from '../errors.ts'
-import type { Ask, Reply } from '../job/ask.ts'
-import { afterWaiting } from '../job/clock.ts'
-import type { Engine, Hooks } from '../job/engine.ts'
 import { log } from '../observe/log.ts'
 import { count, observe } from '../observe/metrics.ts'
 import { stopWith } from '../stop.ts'
@@ -49,7 +49,7 @@ const OVER_IN_MS: Partial<Record<ErrorCode, number>> = {
   // Another process takes the place of this one.
   stopping: 2_000,
   closing: 2_000,
-  // The breaker's pause, see job/.
+  // The breaker's pause, see engine/.
   model_down: 60_000,
 }
 

@@ -2,7 +2,7 @@
 // or one `error`. The stream opens at once, so whatever the run meets afterwards is an event, not a status.
 
 import { SSEStreamingApi } from 'hono/streaming'
-import type { Reply } from '../job/ask.ts'
+import type { Reply } from '../engine/request.ts'
 import { problemOf } from './problem.ts'
 
 /** Proxies give up on a silent connection after 30 to 60 s; a queue may keep an ask longer. */

@@ -7,7 +7,7 @@
 // They tell nothing that is a secret and change nothing, so they need no token and any host may be named.
 
 import { Hono } from 'hono'
-import type { Engine } from '../job/engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import { problemOf } from './problem.ts'
 
 export const LIVE = ['/healthz', '/v2/health/live']

@@ -11,9 +11,9 @@
 // Nobody's URL is fetched here: pictures come as bytes.
 
 import { z } from 'zod'
+import type { Ask } from '../engine/request.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
-import type { Ask } from '../job/ask.ts'
 import { generationSettings } from '../run/settings.ts'
 import { checkJson, MAX_WORDS_BYTES } from './bounds.ts'
 import { readForm } from './form.ts'

@@ -1,6 +1,6 @@
 // HTTP: a Request comes in, a Response goes out. The same app serves Node, Lambda and tests.
 //
-//   POST /v1/caption, /v1/answer   request.ts says what they take; job/ask.ts what they give (Reply)
+//   POST /v1/caption, /v1/answer   request.ts says what they take; engine/request.ts what they give (Reply)
 //   POST /invocations              the same, for SageMaker: an answer when there is a question, else a caption
 //   POST /v1/uploads               an address for a picture too large for a request (uploads.ts)
 //   GET  /v1/model                 name, precision, what it can see
@@ -13,8 +13,8 @@
 // set, /v1, /invocations and /metrics by the token and the page's files always; without one, see guard.ts.
 
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
+import type { Engine } from '../engine/engine.ts'
 import { BusyError, isGlimpseError, RequestError } from '../errors.ts'
-import type { Engine } from '../job/engine.ts'
 import { metricsText } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import type { Store } from '../store/store.ts'

@@ -1,7 +1,7 @@
 // What settings mean for a server and its model: the same for every command and function that has one.
 
 import type { Config } from '../config.ts'
-import type { startEngine } from '../job/engine.ts'
+import type { startEngine } from '../engine/engine.ts'
 import { openStore } from '../store/open.ts'
 import type { AppOptions } from './routes.ts'
 

@@ -2,7 +2,7 @@
 
 import type { types } from '@slack/bolt'
 import { z } from 'zod'
-import type { ModelCard } from '../job/protocol.ts'
+import type { ModelCard } from '../engine/protocol.ts'
 import type { Words } from '../words/words.ts'
 import { section } from './render.ts'
 

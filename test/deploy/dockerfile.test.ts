@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { execForm, expand, ignoredBy, pairsOf, parseDockerfile, stagesFor } from '../../scripts/dockerfile.ts'
 import { SETTINGS } from '../../src/config.ts'
-import type { Engine } from '../../src/job/engine.ts'
+import type { Engine } from '../../src/engine/engine.ts'
 import { createApp } from '../../src/serve/routes.ts'
 
 const ROOT = join(import.meta.dirname, '../..')

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { afterWaiting } from '../../src/job/clock.ts'
+import { afterWaiting } from '../../src/engine/timings.ts'
 
 test('time spent in one queue after another adds up, in the total as well', () => {
   const timings = { queue: 0, image: 3, pixels: 5, vision: 140, queries: 22, tokens: 61, total: 231 }

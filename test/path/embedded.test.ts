@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
-import { type Engine, startEngine } from '../../src/job/engine.ts'
+import { type Engine, startEngine } from '../../src/engine/engine.ts'
 
 const MODELS = join(import.meta.dirname, '../../models')
 let folder: string

@@ -1,9 +1,9 @@
 // Engine's second implementation: says the same about every picture, fails and waits when told to.
 
 import { createHash } from 'node:crypto'
+import type { Engine } from '../../src/engine/engine.ts'
+import type { Ask, Reply } from '../../src/engine/request.ts'
 import { BusyError, RequestError } from '../../src/errors.ts'
-import type { Ask, Reply } from '../../src/job/ask.ts'
-import type { Engine } from '../../src/job/engine.ts'
 
 export const CAPTION = 'two red apples on a white table'
 

@@ -1,7 +1,7 @@
 // Idempotency keys between processes that share a store: who may work, for how long others wait, what a death leaves.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { Reply } from '../../src/job/ask.ts'
+import type { Reply } from '../../src/engine/request.ts'
 import { log } from '../../src/observe/log.ts'
 import { type Once, openOnce } from '../../src/serve/once.ts'
 import type { Store } from '../../src/store/store.ts'

@@ -13,10 +13,10 @@ import { picturesAtOnce } from '../run/portions.ts'
 import { runQueries } from '../run/queries.ts'
 import { completeSettings, type GenerationSettings } from '../run/settings.ts'
 import { runVision } from '../run/vision.ts'
-import type { Ask, Reply } from './ask.ts'
-import { type Stopwatch, stopwatch, timed } from './clock.ts'
-import type { Memory } from './memory.ts'
-import { fitPrompt } from './prompt.ts'
+import type { Memory } from './encoder-cache.ts'
+import { fitPrompt } from './fit-prompt.ts'
+import type { Ask, Reply } from './request.ts'
+import { type Stopwatch, stopwatch, timed } from './timings.ts'
 
 export interface Watch {
   /** Called between stages and tokens: throws once nobody waits for this ask any more. */

@@ -1,5 +1,5 @@
 // The model's process: opens an artifact, then answers what it is asked, several asks at once where they come so. Entry
-// point of a child process (see fork.ts).
+// point of a child process (see process-handle.ts).
 //
 // A graph's run blocks the process it is in; here it blocks nobody, and what crashes in native code takes nobody along.
 // Between two runs messages are heard, which is when a cancelled ask ends.
@@ -8,11 +8,11 @@ import { Worker } from 'node:worker_threads'
 import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
 import { type Model, openModel } from '../run/model.ts'
 import { openStore } from '../store/open.ts'
-import { answerAll, type Outcome } from './answer.ts'
-import { longMemory, type Memory, shortMemory } from './memory.ts'
+import { longMemory, type Memory, shortMemory } from './encoder-cache.ts'
+import { answerAll, type Outcome } from './pipeline.ts'
 import type { Start, ToChild } from './protocol.ts'
 import { aboutSchema, type FromChild, type LoadMs, type ModelCard, type Sent } from './protocol.ts'
-import { warmUp } from './warm.ts'
+import { warmUp } from './warmup.ts'
 
 /** Resolves when it is on its way. */
 const say = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
@@ -27,7 +27,7 @@ process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 process.on('disconnect', () => process.exit())
 // In the middle of a run nothing is heard: another thread sees to it that nobody is outlived.
-new Worker(new URL('./orphan.js', import.meta.url), { workerData: process.ppid }).unref()
+new Worker(new URL('./parent-watchdog.js', import.meta.url), { workerData: process.ppid }).unref()
 
 process.on('message', (message: ToChild) => void hear(message))
 

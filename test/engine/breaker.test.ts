@@ -1,7 +1,7 @@
 // How often the model may be started again.
 
 import { expect, test } from 'vitest'
-import { breaker } from '../../src/job/breaker.ts'
+import { breaker } from '../../src/engine/breaker.ts'
 
 const LIMITS = { restarts: 5, withinMs: 60_000, pauseMs: 60_000 }
 const SECOND = 1_000

@@ -5,7 +5,7 @@ import type { SerializedError } from '../errors.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import type { ProviderChoice } from '../run/provider.ts'
 import type { Provider } from '../run/session.ts'
-import type { Ask, Reply } from './ask.ts'
+import type { Ask, Reply } from './request.ts'
 
 /** What a model says of itself: from words.json of its checkpoint, where there is one. */
 export const aboutSchema = z.looseObject({
@@ -34,7 +34,7 @@ export interface Start {
   provider?: ProviderChoice
   /** See run/prepacked.ts; without it graphs are opened as they were built. */
   prepack?: { folder: string; fromBytes: number }
-  /** Where pictures are remembered beyond the process, and for how long; see memory.ts. */
+  /** Where pictures are remembered beyond the process, and for how long; see encoder-cache.ts. */
   memory?: { place: string; ttlMs: number }
   /** Waiting asks that are answered in one go at most; 1 unless told: one by one. */
   maxBatch?: number

@@ -1,6 +1,6 @@
 // How long each stage of an answer took.
 
-import type { TimingsMs } from './ask.ts'
+import type { TimingsMs } from './request.ts'
 
 export interface Stopwatch {
   /** The time a stage took, whoever else it was done for as well. */

@@ -4,13 +4,13 @@
 import { type BusyError, deserializeError, serializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setTo } from '../observe/metrics.ts'
-import type { Ask, Reply } from './ask.ts'
 import { type Company, companyOf, takeBatch } from './batch.ts'
 import { type BreakerLimits, breaker } from './breaker.ts'
-import { afterWaiting } from './clock.ts'
-import { type Child, startChild } from './fork.ts'
+import * as trouble from './engine-errors.ts'
+import { type Child, startChild } from './process-handle.ts'
 import type { FromChild, ModelCard, Start } from './protocol.ts'
-import * as trouble from './trouble.ts'
+import type { Ask, Reply } from './request.ts'
+import { afterWaiting } from './timings.ts'
 
 export interface Hooks {
   /** Told each new piece of text while a single answer is made without beams. */
@@ -75,7 +75,7 @@ interface Job extends Company {
 
 // Node runs no TypeScript in a child: under a test runner that reads src/, the compiled one is taken.
 const CHILD = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/job/child.js' : './child.js',
+  import.meta.url.endsWith('.ts') ? '../../dist/engine/model-process.js' : './model-process.js',
   import.meta.url,
 )
 /** setTimeout takes no more, and fires at once when given more. */

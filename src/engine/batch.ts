@@ -2,7 +2,7 @@
 // overtaken, and nobody waits for company.
 
 import { completeSettings } from '../run/settings.ts'
-import type { Ask } from './ask.ts'
+import type { Ask } from './request.ts'
 
 /** Keys and values of each row stay in memory while it is answered: 30 MB with opt-2.7b. */
 const MAX_ROWS = 32

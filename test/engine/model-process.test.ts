@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
-import { startEngine } from '../../src/job/engine.ts'
-import { startChild } from '../../src/job/fork.ts'
+import { startEngine } from '../../src/engine/engine.ts'
+import { startChild } from '../../src/engine/process-handle.ts'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 
@@ -63,7 +63,7 @@ test('does not outlive a parent that is killed', async () => {
 })
 
 test('nor does one deep in a call that hears nothing', async () => {
-  const orphan = pathToFileURL(join(ROOT, 'dist/job/orphan.js')).href
+  const orphan = pathToFileURL(join(ROOT, 'dist/engine/parent-watchdog.js')).href
   const deaf = `
     const { Worker } = require('node:worker_threads')
     const watch = new Worker(new URL(${JSON.stringify(orphan)}), { workerData: process.ppid })
@@ -137,7 +137,7 @@ test('why a model was not laid out is in the log, and it answers all the same', 
 test('that an asker has left is heard at once, wherever among those that go together the ask is', async () => {
   const child = await startChild(
     { artifact, threads: 1 },
-    new URL('../../dist/job/child.js', import.meta.url),
+    new URL('../../dist/engine/model-process.js', import.meta.url),
   )
   const heard: string[] = []
   const done = new Promise<void>((resolve) => {

@@ -1,8 +1,8 @@
 // A made-up ask through the whole path: what is made on first use, in libraries and on devices, is made before it counts.
 
 import type { Model } from '../run/model.ts'
-import { answer } from './answer.ts'
-import { shortMemory } from './memory.ts'
+import { shortMemory } from './encoder-cache.ts'
+import { answer } from './pipeline.ts'
 
 /** The smallest PNG: 1 x 1, made by `convert -size 1x1 xc:red`. */
 const PICTURE = Buffer.from(

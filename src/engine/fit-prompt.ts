@@ -3,7 +3,7 @@
 import { RequestError } from '../errors.ts'
 import type { Model } from '../run/model.ts'
 import { type Turn, toPrompt, turnText } from '../tokens/prompt.ts'
-import type { Ask } from './ask.ts'
+import type { Ask } from './request.ts'
 
 /** The prompt's text and ids, without as many of the oldest turns as it takes to leave room for an answer. */
 export function fitPrompt(model: Model, ask: Ask): { text: string; ids: number[] } {
