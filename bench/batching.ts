@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
 import { type Engine, startEngine } from '../src/engine/engine.ts'
-import type { Ask } from '../src/engine/request.ts'
+import type { InferenceRequest } from '../src/engine/request.ts'
 
 const TARGET = 1.5
 const AT_ONCE = 8
@@ -21,14 +21,14 @@ const { cacheFolder, prepackFromMb } = readConfig()
 const artifacts = process.argv.slice(2)
 const names = (await readdir(DEMO)).filter((name) => name.endsWith('.png'))
 const pictures = await Promise.all(names.map((name) => readFile(join(DEMO, name))))
-const each = (ask: (image: Buffer, i: number) => Ask): Ask[] =>
+const each = (ask: (image: Buffer, i: number) => InferenceRequest): InferenceRequest[] =>
   Array.from({ length: AT_ONCE }, (_, i) => ask(pictures[i % pictures.length]!, i))
 
 const settings = { max_new_tokens: 20, min_new_tokens: 20 }
 // Two more bytes make another file, and so another picture to whoever remembers, of the same content.
 let made = 0
 const fresh = (image: Buffer) => Buffer.concat([image, Buffer.from(Uint16Array.of(made++).buffer)])
-const WORK: Record<string, () => Ask[]> = {
+const WORK: Record<string, () => InferenceRequest[]> = {
   'captions, 20 tokens': () => each((image) => ({ image: fresh(image), settings })),
   'questions, 20 tokens': () => each((image, i) => ({ image, question: QUESTIONS[i % 4], settings })),
   'questions, 3 tokens': () =>
@@ -56,7 +56,7 @@ for (const artifact of artifacts.length > 0 ? artifacts : [await embeddedArtifac
       // The same pictures again, as files nobody remembers.
       const again = name.startsWith('captions') ? asksOf() : asks
       const [togetherCost, together] = await costOf(engine, () =>
-        Promise.all(again.map(async (ask) => (await engine.answer(ask)).token_ids)),
+        Promise.all(again.map(async (request) => (await engine.answer(request)).token_ids)),
       )
       serial.push(cost)
       batched.push(togetherCost)
@@ -74,9 +74,9 @@ for (const artifact of artifacts.length > 0 ? artifacts : [await embeddedArtifac
 }
 process.exitCode = isSame ? 0 : 1
 
-async function oneByOne(engine: Engine, asks: readonly Ask[]): Promise<number[][]> {
+async function oneByOne(engine: Engine, asks: readonly InferenceRequest[]): Promise<number[][]> {
   const answers: number[][] = []
-  for (const ask of asks) answers.push((await engine.answer(ask)).token_ids)
+  for (const request of asks) answers.push((await engine.answer(request)).token_ids)
   return answers
 }
 

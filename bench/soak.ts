@@ -11,9 +11,9 @@ import { join } from 'node:path'
 import { openArtifact } from '../src/artifact/open.ts'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
-import { REMEMBERED_BYTES } from '../src/engine/encoder-cache.ts'
+import { MAX_CACHE_BYTES } from '../src/engine/encoder-cache.ts'
 import { startEngine } from '../src/engine/engine.ts'
-import type { Ask } from '../src/engine/request.ts'
+import type { InferenceRequest } from '../src/engine/request.ts'
 
 const COUNT = Number(process.argv[2] ?? 10_000)
 const SAMPLES = 40
@@ -33,7 +33,7 @@ const engine = await startEngine({
 })
 
 const { queries, width } = (await openArtifact(artifact)).sizes
-const remembered = Math.ceil(REMEMBERED_BYTES / (Float32Array.BYTES_PER_ELEMENT * queries * width))
+const remembered = Math.ceil(MAX_CACHE_BYTES / (Float32Array.BYTES_PER_ELEMENT * queries * width))
 for (let shown = 0; shown < remembered; shown += AT_ONCE) {
   await Promise.all(
     Array.from({ length: AT_ONCE }, (_, i) =>
@@ -54,8 +54,8 @@ const began = performance.now()
 while (done < COUNT) {
   const asks = Array.from({ length: Math.min(AT_ONCE, COUNT - done) }, (_, i) => askOf(done + i))
   await Promise.all(
-    asks.map(async ({ ask, fails }) => {
-      const error = await engine.answer(ask).then(
+    asks.map(async ({ request, fails }) => {
+      const error = await engine.answer(request).then(
         () => undefined,
         (error: unknown) => error,
       )
@@ -93,11 +93,11 @@ for (const [name, all] of Object.entries(samples)) {
 process.exitCode = isGood ? 0 : 1
 
 /** Mostly new pictures, captions and questions, greedy and beams; every fiftieth is no picture. */
-function askOf(number: number): { ask: Ask; fails: boolean } {
+function askOf(number: number): { request: InferenceRequest; fails: boolean } {
   const image = pictureOf(number)
-  if (number % 50 === 49) return { ask: { image: image.subarray(0, 300) }, fails: true }
+  if (number % 50 === 49) return { request: { image: image.subarray(0, 300) }, fails: true }
   const question = number % 3 === 0 ? undefined : `what is at number ${number % 7}?`
-  return { ask: { image, question, settings: number % 5 === 0 ? { num_beams: 3 } : {} }, fails: false }
+  return { request: { image, question, settings: number % 5 === 0 ? { num_beams: 3 } : {} }, fails: false }
 }
 
 /** Bytes after the end make another file of the same content. */

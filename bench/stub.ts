@@ -47,7 +47,7 @@ function stub({ serviceMs, batch }: StubOptions): Engine {
   }
   return {
     model: { name: 'stub', precision: 'fp32' },
-    get load() {
+    get pending() {
       return waiting.length + running
     },
     ready: true,

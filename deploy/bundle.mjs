@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = join(ROOT, 'dist/lambda')
 const HANDLERS = ['http', 'slack', 'discord', 'answer']
 /** What the engine starts: it looks for these beside the file that it is in itself. */
-export const BESIDE = ['child', 'orphan']
+export const BESIDE = ['model-process', 'parent-watchdog']
 
 /** In layers/build.mjs. */
 const IN_LAYERS = /^(onnxruntime-node|sharp)$/

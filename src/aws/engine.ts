@@ -19,8 +19,8 @@ export async function openEngine(config: Config, remembers: boolean): Promise<En
       'Expected GLIMPSE_MODEL to name the model in the layers, or GLIMPSE_ENGINE one elsewhere, but got neither.',
     )
   }
-  const memory = remembers
-    ? { place: below(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
+  const encoderCache = remembers
+    ? { location: below(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
     : undefined
-  return await startEngine({ ...engineSettings(config), artifact: config.model, memory })
+  return await startEngine({ ...engineSettings(config), artifact: config.model, encoderCache })
 }

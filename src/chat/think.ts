@@ -146,7 +146,7 @@ async function lookAt(
   const began = mind.now()
   const engine = await within(mind.engine, THINK_MS)
   // One that sleeps is waited for, with the sign of work in sight: the question would only wait elsewhere.
-  const endsAt = began + Math.max(THINK_MS, engine.patienceMs ?? 0)
+  const endsAt = began + Math.max(THINK_MS, engine.maxWaitMs ?? 0)
   const asked = asksForCaption(question.text) ? '' : question.text
   const isQuestion = asked !== ''
   const said: Said[] = []

@@ -15,9 +15,9 @@ const HOUR_MS = 3_600_000
 export async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
   const elsewhere = await openElsewhere(config)
   if (elsewhere) return elsewhere
-  const place = below(config.state, 'seen')
-  const memory = wantsChat(config) ? { place, ttlMs: config.keepHours * HOUR_MS } : undefined
-  return await startEngine({ ...(await modelFor(options, config)), memory, warmUp: true })
+  const location = below(config.state, 'seen')
+  const encoderCache = wantsChat(config) ? { location, ttlMs: config.keepHours * HOUR_MS } : undefined
+  return await startEngine({ ...(await modelFor(options, config)), encoderCache, warmUp: true })
 }
 
 /**

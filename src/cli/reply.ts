@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
 import type { Engine } from '../engine/engine.ts'
-import type { Ask, Reply } from '../engine/request.ts'
+import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { RequestError } from '../errors.ts'
 
 /** `-` is standard input. Throws RequestError `no_picture`. */
@@ -22,9 +22,9 @@ export async function readPicture(path: string): Promise<Uint8Array> {
 export async function answerAndPrint(
   engine: Engine,
   path: string,
-  ask: Omit<Ask, 'image'>,
+  ask: Omit<InferenceRequest, 'image'>,
   { json, label }: { json: boolean; label: boolean },
-): Promise<Reply> {
+): Promise<InferenceResult> {
   const image = await readPicture(path)
   const { num_beams = 1, num_return_sequences = 1 } = ask.settings ?? {}
   const streams = !json && !label && process.stdout.isTTY && num_beams === 1 && num_return_sequences === 1

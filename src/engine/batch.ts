@@ -2,13 +2,13 @@
 // overtaken, and nobody waits for company.
 
 import { completeSettings } from '../run/settings.ts'
-import type { Ask } from './request.ts'
+import type { InferenceRequest } from './request.ts'
 
 /** Keys and values of each row stay in memory while it is answered: 30 MB with opt-2.7b. */
 const MAX_ROWS = 32
 
 /** How an ask may go with others. */
-export interface Company {
+export interface BatchShape {
   /** Equal for asks that are alike; undefined for one that goes alone. */
   key?: string
   /** Rows of the language model that it takes. */
@@ -19,7 +19,7 @@ export interface Company {
  * Drawing at random goes by a seed, which the order of rows must not touch; a stream is for one. Whatever cannot be
  * read goes alone, so that it fails alone.
  */
-export function companyOf({ settings = {} }: Ask, isStreaming: boolean): Company {
+export function batchShapeOf({ settings = {} }: InferenceRequest, isStreaming: boolean): BatchShape {
   try {
     const complete = completeSettings(settings)
     const { do_sample, num_beams: rows } = complete
@@ -30,7 +30,7 @@ export function companyOf({ settings = {} }: Ask, isStreaming: boolean): Company
 }
 
 /** Takes the next asks out of `waiting`, at least one and at most `most`. */
-export function takeBatch<T extends Company>(waiting: T[], most: number): T[] {
+export function takeBatch<T extends BatchShape>(waiting: T[], most: number): T[] {
   const [first] = waiting
   let rows = 0
   const end = waiting.findIndex((one, at) => {

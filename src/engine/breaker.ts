@@ -12,42 +12,42 @@ export interface BreakerLimits {
 
 export interface Breaker {
   /** Whether a restart may be made now; if so it counts. */
-  take(now: number): boolean
+  tryAcquire(now: number): boolean
   /** The model has answered: the next end is not that of a single try any more. */
-  proved(): void
+  recordSuccess(): void
   /** Until the next try; 0 if one may be made now. */
   waitMs(now: number): number
 }
 
-export function breaker({ restarts, withinMs, pauseMs }: BreakerLimits): Breaker {
+export function createBreaker({ restarts, withinMs, pauseMs }: BreakerLimits): Breaker {
   let made: number[] = []
   let openUntil = -Infinity
   /** When the single try after a pause was made, as long as it has not proved good. */
-  let tried: number | undefined
+  let halfOpenSince: number | undefined
 
   const openAt = (now: number) => {
     openUntil = now + pauseMs
     made = []
-    tried = undefined
+    halfOpenSince = undefined
   }
 
   return {
-    take(now) {
+    tryAcquire(now) {
       if (now < openUntil) return false
       const isAfterPause = openUntil > -Infinity
       openUntil = -Infinity
       made = made.filter((at) => now - at < withinMs)
-      const triedInVain = tried !== undefined && now - tried < withinMs
-      if (triedInVain || made.length >= restarts) {
+      const hasFailedAgain = halfOpenSince !== undefined && now - halfOpenSince < withinMs
+      if (hasFailedAgain || made.length >= restarts) {
         openAt(now)
         return false
       }
-      tried = isAfterPause ? now : undefined
+      halfOpenSince = isAfterPause ? now : undefined
       made.push(now)
       return true
     },
-    proved() {
-      tried = undefined
+    recordSuccess() {
+      halfOpenSince = undefined
     },
     waitMs: (now) => Math.max(0, openUntil - now),
   }

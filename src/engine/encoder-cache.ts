@@ -7,17 +7,17 @@ import type { Manifest } from '../artifact/contract.ts'
 import type { Store } from '../store/store.ts'
 
 /** 32 vectors, 320 KiB with opt-2.7b: the last two hundred pictures. */
-export const REMEMBERED_BYTES = 64 * 1024 * 1024
+export const MAX_CACHE_BYTES = 64 * 1024 * 1024
 
-export interface Memory {
+export interface EncoderCache {
   get(picture: string): Promise<Float32Array | undefined>
   set(picture: string, prefix: Float32Array): Promise<void>
 }
 
 /** As long as the process lives, and there is room. */
-export function shortMemory(ttlMs?: number): Memory {
+export function inMemoryEncoderCache(ttlMs?: number): EncoderCache {
   const prefixes = new LRUCache<string, Float32Array>({
-    maxSize: REMEMBERED_BYTES,
+    maxSize: MAX_CACHE_BYTES,
     sizeCalculation: (prefix) => prefix.byteLength,
     ...(ttlMs === undefined ? {} : { ttl: ttlMs }),
   })
@@ -30,22 +30,22 @@ export function shortMemory(ttlMs?: number): Memory {
 }
 
 /** In the store as well, for the model with these very weights. What the store refuses is looked at again. */
-export function longMemory(store: Store, { files }: Manifest, ttlMs: number): Memory {
-  const short = shortMemory(ttlMs)
+export function storedEncoderCache(store: Store, { files }: Manifest, ttlMs: number): EncoderCache {
+  const inMemory = inMemoryEncoderCache(ttlMs)
   const model = createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 16)
   const keyOf = (picture: string) => `queries/${model}/${picture}`
   return {
     async get(picture) {
-      const near = await short.get(picture)
-      if (near) return near
+      const cached = await inMemory.get(picture)
+      if (cached) return cached
       const stored = await store.read(keyOf(picture)).catch(() => undefined)
       if (!stored) return undefined
       const prefix = new Float32Array(stored.bytes.slice().buffer)
-      await short.set(picture, prefix)
+      await inMemory.set(picture, prefix)
       return prefix
     },
     async set(picture, prefix) {
-      await short.set(picture, prefix)
+      await inMemory.set(picture, prefix)
       const bytes = new Uint8Array(prefix.buffer, prefix.byteOffset, prefix.byteLength)
       await store.replace(keyOf(picture), bytes, ttlMs).catch(() => {})
     },

@@ -17,7 +17,7 @@ export function restarting(): BusyError {
   )
 }
 
-export function down(waitMs: number): BusyError {
+export function modelDown(waitMs: number): BusyError {
   return new BusyError(
     'model_down',
     `Expected a running model but it stopped several times in a row. It is tried again in ${Math.ceil(waitMs / 1000)} s.`,
@@ -31,11 +31,11 @@ export function deadline(deadlineMs: number): BusyError {
   )
 }
 
-export function badAsk(cause: unknown): RequestError {
+export function unserializable(cause: unknown): RequestError {
   return new RequestError('bad_ask', 'Expected an ask of plain values but it holds others.', { cause })
 }
 
 /** Not for askers: what the log gets when the CPU stands in. */
-export function standIn(why: string): SetupError {
+export function cpuFallback(why: string): SetupError {
   return new SetupError('provider_missing', `Runs on the CPU: ${why}`)
 }

@@ -4,13 +4,13 @@
 import { type BusyError, deserializeError, serializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setTo } from '../observe/metrics.ts'
-import { type Company, companyOf, takeBatch } from './batch.ts'
-import { type BreakerLimits, breaker } from './breaker.ts'
-import * as trouble from './engine-errors.ts'
-import { type Child, startChild } from './process-handle.ts'
-import type { FromChild, ModelCard, Start } from './protocol.ts'
-import type { Ask, Reply } from './request.ts'
-import { afterWaiting } from './timings.ts'
+import { type BatchShape, batchShapeOf, takeBatch } from './batch.ts'
+import { type BreakerLimits, createBreaker } from './breaker.ts'
+import * as errors from './engine-errors.ts'
+import { type ModelProcess, startModelProcess } from './process-handle.ts'
+import type { FromChild, ModelCard, ModelProcessOptions } from './protocol.ts'
+import type { InferenceRequest, InferenceResult } from './request.ts'
+import { withQueueTime } from './timings.ts'
 
 export interface Hooks {
   /** Told each new piece of text while a single answer is made without beams. */
@@ -22,15 +22,15 @@ export interface Hooks {
 export interface Engine {
   readonly model: ModelCard
   /** The whole path. Throws RequestError about the ask, BusyError `deadline`, `cancelled`, `restarting`, `model_down` ... */
-  answer(ask: Ask, hooks?: Hooks): Promise<Reply>
+  answer(request: InferenceRequest, hooks?: Hooks): Promise<InferenceResult>
   /** Asks waiting or under way. */
-  readonly load: number
+  readonly pending: number
   /** False while the model's process is being replaced, or could not be. */
   readonly ready: boolean
   /** How long an answer may take here, where that is longer than people are used to: an engine elsewhere may sleep. */
-  readonly patienceMs?: number
+  readonly maxWaitMs?: number
   /** Why it is not ready. */
-  readonly unready?: Unready
+  readonly unreadyReason?: UnreadyReason
   /** The model's process, where there is one on this machine. */
   readonly pid?: number
   /** Ends what waits and runs, then the process, which is killed after `withinMs` (default 1 s). */
@@ -38,21 +38,21 @@ export interface Engine {
 }
 
 /** `restarting` passes by itself; `model_down` ended too often and is left alone for a while. */
-export type Unready = 'restarting' | 'model_down' | 'closing'
+export type UnreadyReason = 'restarting' | 'model_down' | 'closing'
 
 /** How long the model may go on with what nobody waits for any more, and how often it may end. */
-export interface Patience extends BreakerLimits {
+export interface EngineTimeouts extends BreakerLimits {
   /** After an asker was told of a deadline or left. Then the process is killed and a new one takes its place. */
-  endedMs: number
+  cancelGraceMs: number
   /** After `close()`. */
   closingMs: number
   /** After a start that failed, until the next one. */
   retryMs: number
 }
 
-const PATIENCE: Patience = {
+const DEFAULT_TIMEOUTS: EngineTimeouts = {
   // It hears that it is to stop between two runs of graphs: longer than one of a large model takes on a slow machine.
-  endedMs: 10_000,
+  cancelGraceMs: 10_000,
   closingMs: 1_000,
   retryMs: 5_000,
   restarts: 5,
@@ -60,21 +60,21 @@ const PATIENCE: Patience = {
   pauseMs: 60_000,
 }
 
-interface Job extends Company {
+interface PendingRequest extends BatchShape {
   id: number
-  ask: Ask
+  request: InferenceRequest
   hooks: Hooks
   takenAt: number
   startedAt: number
   /** Its asker has been told: what the model still says of it is dropped. */
   ended?: boolean
   overdue?: NodeJS.Timeout
-  resolve: (reply: Reply) => void
+  resolve: (reply: InferenceResult) => void
   reject: (error: unknown) => void
 }
 
 // Node runs no TypeScript in a child: under a test runner that reads src/, the compiled one is taken.
-const CHILD = new URL(
+const MODEL_PROCESS = new URL(
   import.meta.url.endsWith('.ts') ? '../../dist/engine/model-process.js' : './model-process.js',
   import.meta.url,
 )
@@ -91,105 +91,105 @@ const KILLED_MS = 250
  * does not come back is killed.
  */
 export async function startEngine(
-  { onPreparing, ...start }: Start & { onPreparing?: () => void },
-  file: URL = CHILD,
-  limits: Partial<Patience> = {},
+  { onPreparing, ...start }: ModelProcessOptions & { onPreparing?: () => void },
+  file: URL = MODEL_PROCESS,
+  limits: Partial<EngineTimeouts> = {},
 ): Promise<Engine> {
-  const patience = { ...PATIENCE, ...limits }
-  let child: Child | undefined = await startChild(start, file, { onPreparing })
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...limits }
+  let modelProcess: ModelProcess | undefined = await startModelProcess(start, file, { onPreparing })
   let starting: { stop: AbortController; ended: Promise<void> } | undefined
   let closing: Promise<void> | undefined
   /** What the model is at, whether or not anybody still waits for it. */
-  const running = new Map<number, Job>()
-  const waiting: Job[] = []
+  const running = new Map<number, PendingRequest>()
+  const waiting: PendingRequest[] = []
   /** Why the process was killed, until it is gone. */
-  let dying: 'hung' | 'died' | undefined
+  let killReason: 'hung' | 'died' | undefined
   let retry: NodeJS.Timeout | undefined
   let nextId = 1
-  const fuse = breaker(patience)
-  let { model } = child
+  const breaker = createBreaker(timeouts)
+  let { model } = modelProcess
 
-  const listen = (to: Child) => {
-    tell(to)
-    to.hear(hear)
+  const listen = (to: ModelProcess) => {
+    recordStartup(to)
+    to.onMessage(onMessage)
     // Out of memory, a crash, or killed: who was being answered is told, everybody else goes on with a new process.
-    void to.exited.then(lost)
+    void to.exited.then(onProcessExit)
   }
 
-  const lost = (end: string) => {
-    child = undefined
-    const jobs = [...running.values()]
-    for (const job of jobs) {
-      settle(job)
-      job.reject(closing ? trouble.closing() : trouble.restarting())
+  const onProcessExit = (end: string) => {
+    modelProcess = undefined
+    const unanswered = [...running.values()]
+    for (const pending of unanswered) {
+      removeRunning(pending)
+      pending.reject(closing ? errors.closing() : errors.restarting())
     }
     if (closing) return
-    const reason = dying ?? 'died'
-    dying = undefined
+    const reason = killReason ?? 'died'
+    killReason = undefined
     count('glimpse_worker_restarts_total', { reason })
-    log.warn('model_lost', trouble.restarting(), { reason, end, asks: jobs.length })
+    log.warn('model_lost', errors.restarting(), { reason, end, asks: unanswered.length })
     restart()
   }
 
-  const hear = (message: FromChild) => {
-    const job = 'id' in message ? running.get(message.id) : undefined
-    if (!job) return
+  const onMessage = (message: FromChild) => {
+    const pending = 'id' in message ? running.get(message.id) : undefined
+    if (!pending) return
     switch (message.kind) {
       case 'token':
-        return pass(job, message.text)
+        return forwardToken(pending, message.text)
       case 'reply': {
-        fuse.proved()
-        const timings_ms = afterWaiting(message.reply.timings_ms, job.startedAt - job.takenAt)
+        breaker.recordSuccess()
+        const timings_ms = withQueueTime(message.reply.timings_ms, pending.startedAt - pending.takenAt)
         for (const stage of STAGES) {
           if (timings_ms[stage] > 0) observe('glimpse_stage_seconds', { stage }, timings_ms[stage] / 1000)
         }
-        job.resolve({ ...message.reply, timings_ms })
+        pending.resolve({ ...message.reply, timings_ms })
         break
       }
       case 'error':
-        job.reject(deserializeError(message.error))
+        pending.reject(deserializeError(message.error))
         // What a device holds after it ran out is not given back: a new process begins with all of it.
-        if (message.error.code === 'out_of_memory') giveUp('died')
+        if (message.error.code === 'out_of_memory') killProcess('died')
     }
-    settle(job)
+    removeRunning(pending)
     startNext()
   }
 
-  const pass = (job: Job, text: string) => {
-    if (job.ended) return
+  const forwardToken = (pending: PendingRequest, text: string) => {
+    if (pending.ended) return
     try {
-      job.hooks.onToken?.(text)
+      pending.hooks.onToken?.(text)
     } catch (error) {
-      end(job, trouble.cancelled(), error)
+      cancel(pending, errors.cancelled(), error)
     }
   }
 
   /** The model has done with it. */
-  const settle = (job: Job) => {
-    running.delete(job.id)
-    clearTimeout(job.overdue)
+  const removeRunning = (pending: PendingRequest) => {
+    running.delete(pending.id)
+    clearTimeout(pending.overdue)
   }
 
   const restart = () => {
-    if (starting || closing || child) return
+    if (starting || closing || modelProcess) return
     clearTimeout(retry)
-    if (!fuse.take(performance.now())) return pause()
+    if (!breaker.tryAcquire(performance.now())) return pause()
     const stop = new AbortController()
-    const ended = startChild(start, file, { signal: stop.signal }).then(
+    const ended = startModelProcess(start, file, { signal: stop.signal }).then(
       (started) => {
         starting = undefined
         if (closing) return started.kill()
-        child = started
+        modelProcess = started
         model = started.model
         listen(started)
         startNext()
       },
       (error: unknown) => {
         starting = undefined
-        dismiss(closing ? trouble.closing() : error)
+        rejectWaiting(closing ? errors.closing() : error)
         if (closing) return
         log.warn('model_not_started', error)
-        retry = setTimeout(restart, patience.retryMs).unref()
+        retry = setTimeout(restart, timeouts.retryMs).unref()
       },
     )
     starting = { stop, ended }
@@ -197,118 +197,133 @@ export async function startEngine(
 
   /** Nobody waits for what is not tried meanwhile; after the pause it is tried without being asked. */
   const pause = () => {
-    const ms = fuse.waitMs(performance.now())
-    dismiss(trouble.down(ms))
+    const ms = breaker.waitMs(performance.now())
+    rejectWaiting(errors.modelDown(ms))
     retry = setTimeout(restart, ms).unref()
   }
 
   const startNext = () => {
-    if (running.size > 0 || waiting.length === 0 || closing || dying) return
-    if (!child) return restart()
+    if (running.size > 0 || waiting.length === 0 || closing || killReason) return
+    if (!modelProcess) return restart()
     const batch = takeBatch(waiting, start.maxBatch ?? 1)
     try {
-      const asks = batch.map(({ id, ask, hooks }) => ({ id, ask, stream: hooks.onToken !== undefined }))
-      child.send({ kind: 'answer', asks })
+      const requests = batch.map(({ id, request, hooks }) => ({
+        id,
+        request,
+        stream: hooks.onToken !== undefined,
+      }))
+      modelProcess.send({ kind: 'answer', requests })
     } catch (cause) {
-      if (batch.length === 1) batch[0]!.reject(trouble.badAsk(cause))
-      else waiting.unshift(...batch.map((job) => Object.assign(job, { key: undefined })))
+      if (batch.length === 1) batch[0]!.reject(errors.unserializable(cause))
+      else waiting.unshift(...batch.map((pending) => Object.assign(pending, { key: undefined })))
       return startNext()
     }
     const now = performance.now()
     observe('glimpse_batch_size', {}, batch.length)
-    for (const job of batch) {
-      job.startedAt = now
-      running.set(job.id, job)
-      observe('glimpse_queue_seconds', {}, (now - job.takenAt) / 1000)
+    for (const pending of batch) {
+      pending.startedAt = now
+      running.set(pending.id, pending)
+      observe('glimpse_queue_seconds', {}, (now - pending.takenAt) / 1000)
     }
   }
 
   /** The asker is told at once; the model stops at the next token or stage, or is killed. */
-  const end = (job: Job, error: BusyError, told: unknown = error) => {
-    if (job.ended) return
-    job.ended = true
-    job.reject(told)
-    const place = waiting.indexOf(job)
-    if (place >= 0) waiting.splice(place, 1)
-    else if (running.has(job.id)) {
-      child?.send({ kind: 'cancel', id: job.id, error: serializeError(error) })
-      job.overdue = setTimeout(() => giveUp('hung'), patience.endedMs)
+  const cancel = (pending: PendingRequest, error: BusyError, reason: unknown = error) => {
+    if (pending.ended) return
+    pending.ended = true
+    pending.reject(reason)
+    const index = waiting.indexOf(pending)
+    if (index >= 0) waiting.splice(index, 1)
+    else if (running.has(pending.id)) {
+      modelProcess?.send({ kind: 'cancel', id: pending.id, error: serializeError(error) })
+      pending.overdue = setTimeout(() => killProcess('hung'), timeouts.cancelGraceMs)
     }
   }
 
   /** The new process waits until the old one is gone: a model may not fit into memory twice. */
-  const giveUp = (why: typeof dying) => {
-    dying = why
-    child?.kill()
+  const killProcess = (why: typeof killReason) => {
+    killReason = why
+    modelProcess?.kill()
   }
 
-  const dismiss = (error: unknown) => {
-    for (const job of waiting.splice(0)) job.reject(error)
+  const rejectWaiting = (error: unknown) => {
+    for (const pending of waiting.splice(0)) pending.reject(error)
   }
 
   const close = async (withinMs: number) => {
     clearTimeout(retry)
-    dismiss(trouble.closing())
+    rejectWaiting(errors.closing())
     starting?.stop.abort()
-    const dying = child
-    for (const job of running.values()) end(job, trouble.closing())
-    dying?.send({ kind: 'close' })
+    const current = modelProcess
+    for (const pending of running.values()) cancel(pending, errors.closing())
+    current?.send({ kind: 'close' })
     let timer: NodeJS.Timeout | undefined
     const bound = new Promise<void>((resolve) => {
       timer = setTimeout(() => {
-        dying?.kill()
+        current?.kill()
         timer = setTimeout(resolve, KILLED_MS)
       }, withinMs)
     })
-    await Promise.race([Promise.all([starting?.ended, dying?.exited]), bound])
+    await Promise.race([Promise.all([starting?.ended, current?.exited]), bound])
     clearTimeout(timer)
   }
 
-  const loadOf = () => waiting.length + running.size
-  const unready = (): Unready | undefined => {
+  const pendingCount = () => waiting.length + running.size
+  const unreadyReason = (): UnreadyReason | undefined => {
     if (closing) return 'closing'
-    if (child && !dying) return undefined
-    return !starting && fuse.waitMs(performance.now()) > 0 ? 'model_down' : 'restarting'
+    if (modelProcess && !killReason) return undefined
+    return !starting && breaker.waitMs(performance.now()) > 0 ? 'model_down' : 'restarting'
   }
 
-  listen(child)
+  listen(modelProcess)
   return {
     get model() {
       return model
     },
-    get load() {
-      return loadOf()
+    get pending() {
+      return pendingCount()
     },
     get ready() {
-      return unready() === undefined
+      return unreadyReason() === undefined
     },
-    get unready() {
-      return unready()
+    get unreadyReason() {
+      return unreadyReason()
     },
     get pid() {
-      return child?.pid
+      return modelProcess?.pid
     },
-    async answer(ask, hooks = {}) {
+    async answer(request, hooks = {}) {
       const { signal } = hooks
-      if (closing) throw trouble.closing()
-      if (signal?.aborted) throw trouble.cancelled()
-      const { promise, resolve, reject } = withResolvers<Reply>()
+      if (closing) throw errors.closing()
+      if (signal?.aborted) throw errors.cancelled()
+      const { promise, resolve, reject } = withResolvers<InferenceResult>()
       const now = performance.now()
-      const company = companyOf(ask, hooks.onToken !== undefined)
-      const job: Job = { ...company, id: nextId++, ask, hooks, takenAt: now, startedAt: now, resolve, reject }
-      const onAbort = () => end(job, trouble.cancelled())
-      const timer = startTimer(ask.deadlineMs, () => end(job, trouble.deadline(ask.deadlineMs!)))
+      const shape = batchShapeOf(request, hooks.onToken !== undefined)
+      const pending: PendingRequest = {
+        ...shape,
+        id: nextId++,
+        request,
+        hooks,
+        takenAt: now,
+        startedAt: now,
+        resolve,
+        reject,
+      }
+      const onAbort = () => cancel(pending, errors.cancelled())
+      const timer = startTimer(request.deadlineMs, () =>
+        cancel(pending, errors.deadline(request.deadlineMs!)),
+      )
       signal?.addEventListener('abort', onAbort)
-      waiting.push(job)
+      waiting.push(pending)
       startNext()
-      setTo('glimpse_queue_size', {}, loadOf())
+      setTo('glimpse_queue_size', {}, pendingCount())
       return promise.finally(() => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
-        setTo('glimpse_queue_size', {}, loadOf())
+        setTo('glimpse_queue_size', {}, pendingCount())
       })
     },
-    close(withinMs = patience.closingMs) {
+    close(withinMs = timeouts.closingMs) {
       closing ??= close(withinMs)
       return closing
     },
@@ -318,9 +333,9 @@ export async function startEngine(
 const STAGES = ['image', 'pixels', 'vision', 'queries', 'tokens'] as const
 
 /** What a process that is ready says of itself, as metrics. */
-function tell({ model: { provider = 'cpu', fallback }, loadMs }: Child): void {
+function recordStartup({ model: { provider = 'cpu', fallback }, loadMs }: ModelProcess): void {
   setTo('glimpse_provider', { provider, fallback: String(fallback !== undefined) }, 1)
-  if (fallback !== undefined) log.warn('provider_missing', trouble.standIn(fallback))
+  if (fallback !== undefined) log.warn('provider_missing', errors.cpuFallback(fallback))
   for (const [step, ms] of Object.entries(loadMs)) setTo('glimpse_model_load_seconds', { step }, ms / 1000)
 }
 

@@ -3,15 +3,15 @@
 import { RequestError } from '../errors.ts'
 import type { Model } from '../run/model.ts'
 import { type Turn, toPrompt, turnText } from '../tokens/prompt.ts'
-import type { Ask } from './request.ts'
+import type { InferenceRequest } from './request.ts'
 
 /** The prompt's text and ids, without as many of the oldest turns as it takes to leave room for an answer. */
-export function fitPrompt(model: Model, ask: Ask): { text: string; ids: number[] } {
+export function fitPrompt(model: Model, request: InferenceRequest): { text: string; ids: number[] } {
   const { max_positions, queries } = model.manifest.sizes
   const room = max_positions - queries - 1
-  let history = ask.prompt === undefined ? newestOf(model, ask, room) : []
+  let history = request.prompt === undefined ? newestThatFit(model, request, room) : []
   while (true) {
-    const text = ask.prompt ?? toPrompt(ask.question, history)
+    const text = request.prompt ?? toPrompt(request.question, history)
     // Without words transformers lets the text begin by itself, whatever the tokenizer would put there.
     const ids = text === '' ? [model.manifest.tokens.bos_token_id] : model.tokenizer.encode(text)
     if (ids.length <= room) return { text, ids }
@@ -29,7 +29,11 @@ export function fitPrompt(model: Model, ask: Ask): { text: string; ids: number[]
  * The newest turns that have room, and one more: tokens may join across turns, so the last word is with the whole
  * prompt. No turn is encoded more than once and none older is looked at, however long a conversation comes.
  */
-function newestOf({ tokenizer }: Model, { question, history = [] }: Ask, room: number): readonly Turn[] {
+function newestThatFit(
+  { tokenizer }: Model,
+  { question, history = [] }: InferenceRequest,
+  room: number,
+): readonly Turn[] {
   let from = history.length
   let used = from === 0 ? 0 : tokenizer.encode(toPrompt(question)).length
   while (from > 0 && used <= room) {

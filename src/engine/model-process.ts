@@ -8,19 +8,19 @@ import { Worker } from 'node:worker_threads'
 import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
 import { type Model, openModel } from '../run/model.ts'
 import { openStore } from '../store/open.ts'
-import { longMemory, type Memory, shortMemory } from './encoder-cache.ts'
-import { answerAll, type Outcome } from './pipeline.ts'
-import type { Start, ToChild } from './protocol.ts'
-import { aboutSchema, type FromChild, type LoadMs, type ModelCard, type Sent } from './protocol.ts'
+import { type EncoderCache, inMemoryEncoderCache, storedEncoderCache } from './encoder-cache.ts'
+import { type RequestResult, runBatch } from './pipeline.ts'
+import type { ModelProcessOptions, ToChild } from './protocol.ts'
+import { aboutSchema, type BatchEntry, type FromChild, type LoadMs, type ModelCard } from './protocol.ts'
 import { warmUp } from './warmup.ts'
 
 /** Resolves when it is on its way. */
-const say = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
+const send = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
 
 /** Asks that are not answered yet, and of those whose askers have left, what these were told. */
-const current = new Map<number, SerializedError | undefined>()
+const unfinished = new Map<number, SerializedError | undefined>()
 let underWay: Promise<void> = Promise.resolve()
-let opened: { model: Model; memory: Memory } | undefined
+let opened: { model: Model; cache: EncoderCache } | undefined
 
 // Ctrl-C and some supervisors signal the whole group; whoever started this process decides when it ends.
 process.on('SIGINT', () => {})
@@ -29,26 +29,26 @@ process.on('disconnect', () => process.exit())
 // In the middle of a run nothing is heard: another thread sees to it that nobody is outlived.
 new Worker(new URL('./parent-watchdog.js', import.meta.url), { workerData: process.ppid }).unref()
 
-process.on('message', (message: ToChild) => void hear(message))
+process.on('message', (message: ToChild) => void onMessage(message))
 
-async function hear(message: ToChild): Promise<void> {
+async function onMessage(message: ToChild): Promise<void> {
   switch (message.kind) {
     case 'open':
       await open(message.start).catch((error: unknown) =>
-        say({ kind: 'failed', error: serializeError(error) }),
+        send({ kind: 'failed', error: serializeError(error) }),
       )
       return
     case 'answer':
-      for (const { id } of message.asks) current.set(id, undefined)
+      for (const { id } of message.requests) unfinished.set(id, undefined)
       // What nobody waits for any more still ends first.
-      underWay = underWay.then(() => run(message.asks))
+      underWay = underWay.then(() => run(message.requests))
       return
     case 'cancel':
       // One that comes after its ask has ended is of no use to anybody.
-      if (!current.has(message.id)) return
-      current.set(message.id, message.error)
+      if (!unfinished.has(message.id)) return
+      unfinished.set(message.id, message.error)
       // At once: that this is heard is how the engine knows that nothing hangs.
-      await say({ kind: 'error', id: message.id, error: message.error })
+      await send({ kind: 'error', id: message.id, error: message.error })
       return
     case 'close':
       // A session must not be released while it runs.
@@ -58,7 +58,14 @@ async function hear(message: ToChild): Promise<void> {
   }
 }
 
-async function open({ artifact, threads, provider, prepack, memory, warmUp: isWarm }: Start): Promise<void> {
+async function open({
+  artifact,
+  threads,
+  provider,
+  prepack,
+  encoderCache,
+  warmUp: isWarm,
+}: ModelProcessOptions): Promise<void> {
   const loadMs: LoadMs = {}
   const began = performance.now()
   const model = await openModel(artifact, {
@@ -66,46 +73,46 @@ async function open({ artifact, threads, provider, prepack, memory, warmUp: isWa
     provider,
     prepack: prepack && {
       ...prepack,
-      onMaking: () => void say({ kind: 'preparing' }),
+      onMaking: () => void send({ kind: 'preparing' }),
       onMade: (ms) => {
         loadMs.lay_out = ms
       },
-      onFailed: (why) => void say({ kind: 'not_laid_out', error: serializeError(why) }),
+      onFailed: (why) => void send({ kind: 'not_laid_out', error: serializeError(why) }),
     },
   })
   loadMs.open = performance.now() - began - (loadMs.lay_out ?? 0)
   if (isWarm) loadMs.warm_up = await warmUp(model)
-  const known = memory
-    ? longMemory(await openStore(memory.place), model.manifest, memory.ttlMs)
-    : shortMemory()
-  opened = { model, memory: known }
-  await say({ kind: 'ready', model: cardOf(model), loadMs })
+  const cache = encoderCache
+    ? storedEncoderCache(await openStore(encoderCache.location), model.manifest, encoderCache.ttlMs)
+    : inMemoryEncoderCache()
+  opened = { model, cache: cache }
+  await send({ kind: 'ready', model: cardOf(model), loadMs })
 }
 
-async function run(asks: readonly Sent[]): Promise<void> {
-  const asked = asks.map(({ id, ask, stream }) => ({
-    ask,
-    watch: {
+async function run(batch: readonly BatchEntry[]): Promise<void> {
+  const items = batch.map(({ id, request, stream }) => ({
+    request,
+    hooks: {
       check() {
-        const told = current.get(id)
-        if (told) throw deserializeError(told)
+        const cancelError = unfinished.get(id)
+        if (cancelError) throw deserializeError(cancelError)
       },
-      onToken: stream ? (text: string) => void say({ kind: 'token', id, text }) : undefined,
+      onToken: stream ? (text: string) => void send({ kind: 'token', id, text }) : undefined,
     },
   }))
-  const settle = (index: number, outcome: Outcome) => {
-    const { id } = asks[index]!
-    const isSettled = !current.has(id) || current.get(id) !== undefined
-    current.delete(id)
-    if (isSettled) return
-    void say(
+  const onResult = (index: number, outcome: RequestResult) => {
+    const { id } = batch[index]!
+    const isFinished = !unfinished.has(id) || unfinished.get(id) !== undefined
+    unfinished.delete(id)
+    if (isFinished) return
+    void send(
       'reply' in outcome
         ? { kind: 'reply', id, reply: outcome.reply }
         : { kind: 'error', id, error: serializeError(outcome.error) },
     )
   }
-  await answerAll(opened!.model, opened!.memory, asked, settle).catch((error: unknown) => {
-    for (const index of asks.keys()) settle(index, { error })
+  await runBatch(opened!.model, opened!.cache, items, onResult).catch((error: unknown) => {
+    for (const index of batch.keys()) onResult(index, { error })
   })
 }
 

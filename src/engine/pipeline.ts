@@ -13,72 +13,77 @@ import { picturesAtOnce } from '../run/portions.ts'
 import { runQueries } from '../run/queries.ts'
 import { completeSettings, type GenerationSettings } from '../run/settings.ts'
 import { runVision } from '../run/vision.ts'
-import type { Memory } from './encoder-cache.ts'
+import type { EncoderCache } from './encoder-cache.ts'
 import { fitPrompt } from './fit-prompt.ts'
-import type { Ask, Reply } from './request.ts'
+import type { InferenceRequest, InferenceResult } from './request.ts'
 import { type Stopwatch, stopwatch, timed } from './timings.ts'
 
-export interface Watch {
+export interface RequestHooks {
   /** Called between stages and tokens: throws once nobody waits for this ask any more. */
   check: () => void
   /** Called with each new piece of text when it is asked alone, has one answer and no beams. */
   onToken?: (text: string) => void
 }
 
-export interface Asked {
-  ask: Ask
-  watch: Watch
+export interface BatchItem {
+  request: InferenceRequest
+  hooks: RequestHooks
 }
 
-export type Outcome = { reply: Reply } | { error: unknown }
+export type RequestResult = { reply: InferenceResult } | { error: unknown }
 
-/** Throws RequestError about picture, question or settings, and whatever `watch.check` throws. */
-export async function answer(model: Model, memory: Memory, ask: Ask, watch: Watch): Promise<Reply> {
-  const outcomes: Outcome[] = []
-  await answerAll(model, memory, [{ ask, watch }], (_, outcome) => outcomes.push(outcome))
+/** Throws RequestError about picture, question or settings, and whatever `hooks.check` throws. */
+export async function runOne(
+  model: Model,
+  cache: EncoderCache,
+  request: InferenceRequest,
+  hooks: RequestHooks,
+): Promise<InferenceResult> {
+  const outcomes: RequestResult[] = []
+  await runBatch(model, cache, [{ request, hooks }], (_, outcome) => outcomes.push(outcome))
   const [outcome] = outcomes
   if (outcome && 'reply' in outcome) return outcome.reply
   throw outcome?.error
 }
 
-/** Calls `settle` once for each, as soon as it has its answer or cannot have one. */
-export async function answerAll(
+/** Calls `onResult` once for each, as soon as it has its answer or cannot have one. */
+export async function runBatch(
   model: Model,
-  memory: Memory,
-  asked: readonly Asked[],
-  settle: (index: number, outcome: Outcome) => void,
+  cache: EncoderCache,
+  items: readonly BatchItem[],
+  onResult: (index: number, outcome: RequestResult) => void,
 ): Promise<void> {
-  const cases: Case[] = []
-  for (const [index, { ask, watch }] of asked.entries()) {
+  const requests: ActiveRequest[] = []
+  for (const [index, { request, hooks }] of items.entries()) {
     try {
-      cases.push(prepare(model, ask, watch, (outcome) => settle(index, outcome)))
+      requests.push(prepare(model, request, hooks, (outcome) => onResult(index, outcome)))
     } catch (error) {
-      settle(index, { error })
+      onResult(index, { error })
     }
   }
-  const unseen = await recall(memory, cases)
-  await speakAll(model, cases)
+  const misses = await attachCached(cache, requests)
+  await decodeAll(model, requests)
   // Nobody waits for pictures that theirs gains nothing from: each few are answered before the next are looked at.
-  for (let at = 0; at < unseen.length; at += picturesAtOnce(model)) {
-    const some = unseen.slice(at, at + picturesAtOnce(model))
-    await look(model, memory, some)
-    await speakAll(
+  for (let at = 0; at < misses.length; at += picturesAtOnce(model)) {
+    const some = misses.slice(at, at + picturesAtOnce(model))
+    await encodeImages(model, cache, some)
+    await decodeAll(
       model,
-      some.flatMap((one) => one.cases),
+      some.flatMap((one) => one.requests),
     )
   }
 }
 
 /** Answers those whose pictures have been looked at. */
-async function speakAll(model: Model, cases: readonly Case[]): Promise<void> {
-  const seen = cases.filter((one) => one.prefix && isWaiting(one))
-  for (const group of alike(seen)) await speak(model, group)
+async function decodeAll(model: Model, requests: readonly ActiveRequest[]): Promise<void> {
+  const seen = requests.filter((one) => one.prefix && isActive(one))
+  for (const group of groupBySettings(seen)) await decodeGroup(model, group)
 }
 
 /** An ask on its way. */
-interface Case {
-  ask: Ask
-  watch: Watch
+interface ActiveRequest {
+  request: InferenceRequest
+  hooks: RequestHooks
   settings: GenerationSettings
   prompt: string
   ids: readonly number[]
@@ -86,115 +91,120 @@ interface Case {
   picture: string
   prefix?: Float32Array
   clock: Stopwatch
-  settled: boolean
-  settle(outcome: Outcome): void
+  isFinished: boolean
+  finish(outcome: RequestResult): void
 }
 
-function prepare(model: Model, ask: Ask, watch: Watch, settle: (outcome: Outcome) => void): Case {
+function prepare(
+  model: Model,
+  request: InferenceRequest,
+  hooks: RequestHooks,
+  onResult: (outcome: RequestResult) => void,
+): ActiveRequest {
   const clock = stopwatch()
-  const settings = completeSettings(ask.settings ?? {})
+  const settings = completeSettings(request.settings ?? {})
   checkEnds(model, settings)
-  const { text: prompt, ids } = fitPrompt(model, ask)
+  const { text: prompt, ids } = fitPrompt(model, request)
   const room = model.manifest.sizes.max_positions - model.manifest.sizes.queries - ids.length
-  const { image } = ask
+  const { image } = request
   return {
-    ask,
-    watch,
+    request,
+    hooks,
     settings: { ...settings, max_new_tokens: Math.min(settings.max_new_tokens, room) },
     prompt,
     ids,
-    picture: image ? createHash('sha256').update(image).digest('hex') : (ask.picture ?? ''),
+    picture: image ? createHash('sha256').update(image).digest('hex') : (request.picture ?? ''),
     clock,
-    settled: false,
-    settle(outcome) {
-      if (this.settled) return
-      this.settled = true
-      settle(outcome)
+    isFinished: false,
+    finish(outcome) {
+      if (this.isFinished) return
+      this.isFinished = true
+      onResult(outcome)
     },
   }
 }
 
-function isWaiting(one: Case): boolean {
-  if (one.settled) return false
+function isActive(one: ActiveRequest): boolean {
+  if (one.isFinished) return false
   try {
-    one.watch.check()
+    one.hooks.check()
     return true
   } catch (error) {
-    one.settle({ error })
+    one.finish({ error })
     return false
   }
 }
 
 /** A picture to be looked at, and who asks about it. */
-interface Unseen {
+interface CacheMiss {
   picture: string
   image: Uint8Array
-  cases: Case[]
+  requests: ActiveRequest[]
 }
 
 /** Gives cases the prefixes that are remembered; returns the pictures of the others, each once. */
-async function recall(memory: Memory, cases: readonly Case[]): Promise<Unseen[]> {
-  const pictures = [...groupedBy(cases, ({ picture }) => picture)]
-  const unseen = await Promise.all(
+async function attachCached(cache: EncoderCache, requests: readonly ActiveRequest[]): Promise<CacheMiss[]> {
+  const pictures = [...groupedBy(requests, ({ picture }) => picture)]
+  const misses = await Promise.all(
     pictures.map(async ([picture, about]) => {
-      const prefix = await memory.get(picture)
+      const prefix = await cache.get(picture)
       for (const one of about) one.prefix = prefix
       if (prefix) return []
-      const image = about.find(({ ask }) => ask.image)?.ask.image
-      if (image) return [{ picture, image, cases: about }]
-      for (const one of about) one.settle({ error: forgotten() })
+      const image = about.find(({ request }) => request.image)?.request.image
+      if (image) return [{ picture, image, requests: about }]
+      for (const one of about) one.finish({ error: notCached() })
       return []
     }),
   )
-  return unseen.flat()
+  return misses.flat()
 }
 
 /** A few pictures, at once through vision and queries. */
-async function look(model: Model, memory: Memory, unseen: readonly Unseen[]): Promise<void> {
-  const ready: { picture: string; cases: Case[]; pixels: Pixels }[] = []
-  for (const { picture, image, cases } of unseen) {
-    if (!cases.some(isWaiting)) continue
-    const clocks = cases.map(({ clock }) => clock)
-    await orFail(cases, async () => {
+async function encodeImages(model: Model, cache: EncoderCache, misses: readonly CacheMiss[]): Promise<void> {
+  const ready: { picture: string; requests: ActiveRequest[]; pixels: Pixels }[] = []
+  for (const { picture, image, requests } of misses) {
+    if (!requests.some(isActive)) continue
+    const clocks = requests.map(({ clock }) => clock)
+    await failAllOnError(requests, async () => {
       const rgb = await timed(clocks, 'image', () => decode(image, AS_SEEN))
-      if (!cases.some(isWaiting)) return
+      if (!requests.some(isActive)) return
       ready.push({
         picture,
-        cases,
+        requests,
         pixels: await timed(clocks, 'pixels', () => toPixels(rgb, model.pixelRule)),
       })
     })
   }
-  const cases = ready.flatMap((one) => one.cases)
-  if (!cases.some(isWaiting)) return
-  const clocks = cases.map(({ clock }) => clock)
-  await orFail(cases, async () => {
-    const pixels = side(ready.map((one) => one.pixels))
+  const requests = ready.flatMap((one) => one.requests)
+  if (!requests.some(isActive)) return
+  const clocks = requests.map(({ clock }) => clock)
+  await failAllOnError(requests, async () => {
+    const pixels = stackPixels(ready.map((one) => one.pixels))
     const vision = await timed(clocks, 'vision', () => runVision(model.vision, pixels))
-    if (!cases.some(isWaiting)) return
+    if (!requests.some(isActive)) return
     const { prefix } = await timed(clocks, 'queries', () => runQueries(model.queries, vision))
     const size = prefix.data.length / ready.length
     await Promise.all(
-      ready.map(async ({ picture, cases }, i) => {
+      ready.map(async ({ picture, requests }, i) => {
         const own = prefix.data.slice(i * size, (i + 1) * size)
-        for (const one of cases) one.prefix = own
-        await memory.set(picture, own)
+        for (const one of requests) one.prefix = own
+        await cache.set(picture, own)
       }),
     )
   })
 }
 
 /** What fails in `work` fails for these. */
-async function orFail(cases: readonly Case[], work: () => Promise<void>): Promise<void> {
+async function failAllOnError(requests: readonly ActiveRequest[], work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
-    for (const one of cases) one.settle({ error })
+    for (const one of requests) one.finish({ error })
   }
 }
 
 /** n x [1, 3, H, W] -> [n, 3, H, W] */
-function side(pixels: readonly Pixels[]): Pixels {
+function stackPixels(pixels: readonly Pixels[]): Pixels {
   const [first] = pixels
   if (pixels.length === 1) return first!
   const [, ...rest] = first!.dims
@@ -206,24 +216,27 @@ function side(pixels: readonly Pixels[]): Pixels {
 }
 
 /** Rows that are generated together have the same settings, and so the same room. */
-function alike(cases: readonly Case[]): Case[][] {
-  return [...groupedBy(cases, ({ settings }) => JSON.stringify(settings)).values()]
+function groupBySettings(requests: readonly ActiveRequest[]): ActiveRequest[][] {
+  return [...groupedBy(requests, ({ settings }) => JSON.stringify(settings)).values()]
 }
 
 /** Map.groupBy, which Node has from 21 on. */
-function groupedBy(cases: readonly Case[], keyOf: (one: Case) => string): Map<string, Case[]> {
-  const groups = new Map<string, Case[]>()
-  for (const one of cases) groups.set(keyOf(one), [...(groups.get(keyOf(one)) ?? []), one])
+function groupedBy(
+  requests: readonly ActiveRequest[],
+  keyOf: (one: ActiveRequest) => string,
+): Map<string, ActiveRequest[]> {
+  const groups = new Map<string, ActiveRequest[]>()
+  for (const one of requests) groups.set(keyOf(one), [...(groups.get(keyOf(one)) ?? []), one])
   return groups
 }
 
 /** The same settings for all. */
-async function speak(model: Model, group: readonly Case[]): Promise<void> {
-  const [{ settings, watch } = {}] = group
+async function decodeGroup(model: Model, group: readonly ActiveRequest[]): Promise<void> {
+  const [{ settings, hooks } = {}] = group
   if (!settings) return
   const began = performance.now()
-  const onToken = group.length === 1 ? watch?.onToken : undefined
-  const spoken = onToken && speaker(model, endsOf(model.manifest, settings), onToken)
+  const onToken = group.length === 1 ? hooks?.onToken : undefined
+  const streamer = onToken && textStreamer(model, endsOf(model.manifest, settings), onToken)
   try {
     await generate(
       model,
@@ -231,29 +244,33 @@ async function speak(model: Model, group: readonly Case[]): Promise<void> {
       settings,
       {
         check() {
-          if (!group.some(isWaiting)) throw new Error('nobody waits for any of them')
+          if (!group.some(isActive)) throw new Error('nobody waits for any of them')
         },
-        isWanted: (row) => isWaiting(group[row]!),
+        isWanted: (row) => isActive(group[row]!),
         onDone(row, answers) {
-          spoken?.finish()
+          streamer?.end()
           const one = group[row]!
-          one.clock.note('tokens', performance.now() - began)
-          one.settle({ reply: replyOf(model, one, answers) })
+          one.clock.record('tokens', performance.now() - began)
+          one.finish({ reply: replyOf(model, one, answers) })
         },
-        onToken: spoken?.hear,
+        onToken: streamer?.put,
       },
       { forbidden: model.unreal },
     )
   } catch (error) {
-    const left = group.filter(isWaiting)
+    const left = group.filter(isActive)
     // Settings that leave one row no token to choose, say, end the run for all: then each is asked by itself.
     const isShared = error instanceof BusyError && error.code === 'out_of_memory'
-    if (group.length > 1 && !isShared) for (const one of left) await speak(model, [one])
-    else for (const one of left) one.settle({ error })
+    if (group.length > 1 && !isShared) for (const one of left) await decodeGroup(model, [one])
+    else for (const one of left) one.finish({ error })
   }
 }
 
-function replyOf(model: Model, { prompt, picture, clock }: Case, answers: readonly number[][]): Reply {
+function replyOf(
+  model: Model,
+  { prompt, picture, clock }: ActiveRequest,
+  answers: readonly number[][],
+): InferenceResult {
   const sequences = answers.map((token_ids) => ({
     text: model.tokenizer.decode(token_ids).trim(),
     token_ids,
@@ -262,7 +279,7 @@ function replyOf(model: Model, { prompt, picture, clock }: Case, answers: readon
   return { text, token_ids, sequences, prompt, timings_ms: clock.read(), model: model.manifest.name, picture }
 }
 
-function forgotten(): RequestError {
+function notCached(): RequestError {
   return new RequestError(
     'picture_forgotten',
     'Expected a picture seen before but it is no longer remembered. Send its bytes.',
@@ -280,24 +297,24 @@ function checkEnds({ manifest }: Model, settings: GenerationSettings): void {
 }
 
 /** Ids -> pieces of text, each as soon as none of its characters is left half. */
-function speaker(model: Model, endIds: readonly number[], onToken: (text: string) => void) {
+function textStreamer(model: Model, endIds: readonly number[], onToken: (text: string) => void) {
   const ids: number[] = []
-  let said = ''
-  const speak = () => {
+  let emitted = ''
+  const emit = () => {
     const text = model.tokenizer.decode(ids).trimStart()
-    if (text.length > said.length && text.startsWith(said)) onToken(text.slice(said.length))
-    said = text
+    if (text.length > emitted.length && text.startsWith(emitted)) onToken(text.slice(emitted.length))
+    emitted = text
   }
-  const isHalf = () => model.tokenizer.decode(ids).endsWith('\ufffd')
+  const endsInPartialCharacter = () => model.tokenizer.decode(ids).endsWith('\ufffd')
   return {
-    hear(id: number) {
+    put(id: number) {
       if (endIds.includes(id)) return
       ids.push(id)
-      if (!isHalf()) speak()
+      if (!endsInPartialCharacter()) emit()
     },
     /** A character that stays half is said as the text shows it. */
-    finish() {
-      if (isHalf()) speak()
+    end() {
+      if (endsInPartialCharacter()) emit()
     },
   }
 }

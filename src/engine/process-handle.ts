@@ -4,15 +4,15 @@ import { fork } from 'node:child_process'
 import { withoutSecrets } from '../config.ts'
 import { deserializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
-import type { FromChild, LoadMs, ModelCard, Start, ToChild } from './protocol.ts'
+import type { FromChild, LoadMs, ModelCard, ModelProcessOptions, ToChild } from './protocol.ts'
 
-export interface Child {
+export interface ModelProcess {
   readonly pid: number | undefined
   readonly model: ModelCard
   readonly loadMs: LoadMs
   /** Throws when the message holds what cannot be copied; does nothing once the process is gone. */
   send(message: ToChild): void
-  hear(listener: (message: FromChild) => void): void
+  onMessage(listener: (message: FromChild) => void): void
   /** Resolves with what is known of its end when it is gone and all it said has been heard. */
   readonly exited: Promise<string>
   /** At once, whatever it is at. */
@@ -26,7 +26,11 @@ export interface ForkOptions {
 }
 
 /** Resolves when it is ready. Throws what it failed with, after it is gone. */
-export async function startChild(start: Start, file: URL, options: ForkOptions = {}): Promise<Child> {
+export async function startModelProcess(
+  start: ModelProcessOptions,
+  file: URL,
+  options: ForkOptions = {},
+): Promise<ModelProcess> {
   const { onPreparing = () => {}, signal } = options
   const child = fork(file, {
     serialization: 'advanced', // bytes go as bytes
@@ -60,8 +64,8 @@ export async function startChild(start: Start, file: URL, options: ForkOptions =
   signal?.removeEventListener('abort', kill)
   if (typeof message === 'object' && message.kind === 'ready') {
     const { model, loadMs } = message
-    const hear = (listener: (message: FromChild) => void) => void child.on('message', listener)
-    return { pid: child.pid, model, loadMs, send, hear, exited, kill }
+    const onMessage = (listener: (message: FromChild) => void) => void child.on('message', listener)
+    return { pid: child.pid, model, loadMs, send, onMessage, exited, kill }
   }
   kill()
   const end = await exited

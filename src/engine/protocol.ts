@@ -5,7 +5,7 @@ import type { SerializedError } from '../errors.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import type { ProviderChoice } from '../run/provider.ts'
 import type { Provider } from '../run/session.ts'
-import type { Ask, Reply } from './request.ts'
+import type { InferenceRequest, InferenceResult } from './request.ts'
 
 /** What a model says of itself: from words.json of its checkpoint, where there is one. */
 export const aboutSchema = z.looseObject({
@@ -27,7 +27,7 @@ export interface ModelCard {
 }
 
 /** What the process is started with. */
-export interface Start {
+export interface ModelProcessOptions {
   artifact: string
   threads?: number
   /** What it runs on; the CPU unless told. See run/provider.ts. */
@@ -35,7 +35,7 @@ export interface Start {
   /** See run/prepacked.ts; without it graphs are opened as they were built. */
   prepack?: { folder: string; fromBytes: number }
   /** Where pictures are remembered beyond the process, and for how long; see encoder-cache.ts. */
-  memory?: { place: string; ttlMs: number }
+  encoderCache?: { location: string; ttlMs: number }
   /** Waiting asks that are answered in one go at most; 1 unless told: one by one. */
   maxBatch?: number
   /** Answers a made-up ask before it is ready, so that the first real one finds everything in place. */
@@ -46,15 +46,15 @@ export interface Start {
 export type LoadMs = Partial<Record<'lay_out' | 'open' | 'warm_up', number>>
 
 /** An ask as it goes to the model; `stream` when its pieces of text are wanted. */
-export interface Sent {
+export interface BatchEntry {
   id: number
-  ask: Ask
+  request: InferenceRequest
   stream: boolean
 }
 
 export type ToChild =
-  | { kind: 'open'; start: Start }
-  | { kind: 'answer'; asks: Sent[] }
+  | { kind: 'open'; start: ModelProcessOptions }
+  | { kind: 'answer'; requests: BatchEntry[] }
   | { kind: 'cancel'; id: number; error: SerializedError }
   | { kind: 'close' }
 
@@ -64,5 +64,5 @@ export type FromChild =
   | { kind: 'ready'; model: ModelCard; loadMs: LoadMs }
   | { kind: 'failed'; error: SerializedError }
   | { kind: 'token'; id: number; text: string }
-  | { kind: 'reply'; id: number; reply: Reply }
+  | { kind: 'reply'; id: number; reply: InferenceResult }
   | { kind: 'error'; id: number; error: SerializedError }

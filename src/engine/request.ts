@@ -3,7 +3,7 @@
 import type { GenerationSettings } from '../run/settings.ts'
 import type { Turn } from '../tokens/prompt.ts'
 
-export interface Ask {
+export interface InferenceRequest {
   /** The picture's file as it came: JPEG, PNG, WebP, GIF, AVIF or TIFF bytes. */
   image?: Uint8Array
   /** In place of `image`: sha256 of one seen before. Ends in RequestError `picture_forgotten` once it is not remembered. */
@@ -36,7 +36,7 @@ export interface Sequence {
   token_ids: number[]
 }
 
-export interface Reply {
+export interface InferenceResult {
   /** The first sequence's text, without prompt and special tokens. */
   text: string
   token_ids: number[]

@@ -4,7 +4,7 @@ import type { TimingsMs } from './request.ts'
 
 export interface Stopwatch {
   /** The time a stage took, whoever else it was done for as well. */
-  note(stage: keyof TimingsMs, ms: number): void
+  record(stage: keyof TimingsMs, ms: number): void
   read(): TimingsMs
 }
 
@@ -12,7 +12,7 @@ export function stopwatch(): Stopwatch {
   const start = performance.now()
   const spent: TimingsMs = { queue: 0, image: 0, pixels: 0, vision: 0, queries: 0, tokens: 0, total: 0 }
   return {
-    note(stage, ms) {
+    record(stage, ms) {
       spent[stage] = rounded(ms)
     },
     read: () => ({ ...spent, total: rounded(performance.now() - start) }),
@@ -21,19 +21,19 @@ export function stopwatch(): Stopwatch {
 
 /** Does the work and notes its time for each of those it is done for. */
 export async function timed<T>(
-  watches: readonly Stopwatch[],
+  stopwatches: readonly Stopwatch[],
   stage: keyof TimingsMs,
   work: () => T | Promise<T>,
 ): Promise<T> {
   const begin = performance.now()
   const result = await work()
   const ms = performance.now() - begin
-  for (const watch of watches) watch.note(stage, ms)
+  for (const each of stopwatches) each.record(stage, ms)
   return result
 }
 
 /** The same, with the time it waited in a queue before. */
-export function afterWaiting(timings: TimingsMs, waitedMs: number): TimingsMs {
+export function withQueueTime(timings: TimingsMs, waitedMs: number): TimingsMs {
   return { ...timings, queue: rounded(timings.queue + waitedMs), total: rounded(timings.total + waitedMs) }
 }
 

@@ -1,8 +1,8 @@
 // A made-up ask through the whole path: what is made on first use, in libraries and on devices, is made before it counts.
 
 import type { Model } from '../run/model.ts'
-import { shortMemory } from './encoder-cache.ts'
-import { answer } from './pipeline.ts'
+import { inMemoryEncoderCache } from './encoder-cache.ts'
+import { runOne } from './pipeline.ts'
 
 /** The smallest PNG: 1 x 1, made by `convert -size 1x1 xc:red`. */
 const PICTURE = Buffer.from(
@@ -16,6 +16,11 @@ const TOKENS = 3
 export async function warmUp(model: Model): Promise<number> {
   const began = performance.now()
   const settings = { max_new_tokens: TOKENS, min_new_tokens: TOKENS }
-  await answer(model, shortMemory(), { image: PICTURE, question: 'what is it?', settings }, { check() {} })
+  await runOne(
+    model,
+    inMemoryEncoderCache(),
+    { image: PICTURE, question: 'what is it?', settings },
+    { check() {} },
+  )
   return performance.now() - began
 }

@@ -56,15 +56,15 @@ function open(): Exports {
 }
 
 /** Addresses of regions of these sizes, one after another, in memory that is large enough for them. */
-function layOut({ memory, firstFree }: Exports, sizes: readonly number[]): number[] {
+function layOut({ memory: cache, firstFree }: Exports, sizes: readonly number[]): number[] {
   let end = firstFree()
   const places = sizes.map((bytes) => {
     const place = end
     end += Math.ceil((bytes + SLACK_BYTES) / 16) * 16
     return place
   })
-  const missing = end - memory.buffer.byteLength
-  if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES))
+  const missing = end - cache.buffer.byteLength
+  if (missing > 0) cache.grow(Math.ceil(missing / PAGE_BYTES))
   return places
 }
 

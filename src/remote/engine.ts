@@ -1,7 +1,7 @@
 // What engines elsewhere have in common: asks under way are counted, end with their deadline, their asker or the engine.
 
 import type { Engine } from '../engine/engine.ts'
-import type { Ask, Reply } from '../engine/request.ts'
+import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { type Limit, limitOf } from './time.ts'
 
 /**
@@ -11,14 +11,14 @@ import { type Limit, limitOf } from './time.ts'
 export function engineElsewhere(
   name: string,
   deadlineMs: number,
-  ask: (given: Ask, limit: Limit) => Promise<Reply>,
+  ask: (given: InferenceRequest, limit: Limit) => Promise<InferenceResult>,
 ): Engine {
   const closed = new AbortController()
   let load = 0
   return {
     model: { name },
-    patienceMs: deadlineMs,
-    get load() {
+    maxWaitMs: deadlineMs,
+    get pending() {
       return load
     },
     ready: true,

@@ -4,7 +4,7 @@
 // hears of a deadline or of an asker who left by the connection that closes: it ends the run.
 
 import type { Engine } from '../engine/engine.ts'
-import type { Ask, Reply } from '../engine/request.ts'
+import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { engineElsewhere } from './engine.ts'
 import type { Limit } from './time.ts'
 import { bodyOf, engineFailed, errorOf, isCaption, parseReply } from './wire.ts'
@@ -46,9 +46,9 @@ export function openHttpEngine({
       signal,
     }).then(async (response) => ({ response, text: await response.text() }))
 
-  const ask = async (ask: Ask, limit: Limit): Promise<Reply> => {
-    const path = isCaption(ask) ? '/v1/caption' : '/v1/answer'
-    const body = bodyOf(ask)
+  const ask = async (request: InferenceRequest, limit: Limit): Promise<InferenceResult> => {
+    const path = isCaption(request) ? '/v1/caption' : '/v1/answer'
+    const body = bodyOf(request)
     for (let waitMs = firstWaitMs; ; waitMs *= 2) {
       limit.check()
       const answered = await post(path, body, limit).catch((cause: unknown) => {
@@ -57,7 +57,7 @@ export function openHttpEngine({
       })
       if (!(answered instanceof Error) && answered.response.ok) return parseReply(answered.text)
       const error =
-        answered instanceof Error ? answered : errorOf(answered.response.status, answered.text, ask)
+        answered instanceof Error ? answered : errorOf(answered.response.status, answered.text, request)
       if (!(answered instanceof Error) && !AGAIN.has(answered.response.status)) throw error
       const asked =
         answered instanceof Error ? 0 : 1_000 * Number(answered.response.headers.get('retry-after'))

@@ -13,7 +13,7 @@ import {
   type SageMakerRuntimeClientConfig,
 } from '@aws-sdk/client-sagemaker-runtime'
 import type { Engine } from '../engine/engine.ts'
-import type { Ask, Reply } from '../engine/request.ts'
+import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
 import { engineElsewhere } from './engine.ts'
 import { type Objects, openObjects } from './objects.ts'
@@ -79,7 +79,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     return { output: OutputLocation, failure: FailureLocation }
   }
 
-  const ask = async (given: Ask, limit: Limit): Promise<Reply> => {
+  const ask = async (given: InferenceRequest, limit: Limit): Promise<InferenceResult> => {
     // To ask for a picture by its name would cost a turn in the queue, and another instance may be the one that saw it.
     if (!given.image) {
       throw new RequestError(

@@ -1,7 +1,7 @@
 // An ask and its reply as they travel to a Glimpse elsewhere and back: the JSON of POST /v1/caption and /v1/answer.
 
 import { z } from 'zod'
-import type { Ask, Reply } from '../engine/request.ts'
+import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { BusyError, type GlimpseError, isCode, RequestError, SetupError, UpstreamError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 
@@ -10,7 +10,7 @@ const OF_THE_ASK = new Set([400, 404, 405, 413, 415, 422])
 /** A remote's own words are told on, but not a page of them. */
 const MAX_WORDS = 300
 
-const replySchema: z.ZodType<Reply> = z.object({
+const replySchema: z.ZodType<InferenceResult> = z.object({
   text: z.string(),
   token_ids: z.array(z.number()),
   sequences: z.array(z.object({ text: z.string(), token_ids: z.array(z.number()) })),
@@ -31,26 +31,26 @@ const replySchema: z.ZodType<Reply> = z.object({
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
 
 /** The body of the request; the deadline is kept on this side. */
-export function bodyOf(ask: Ask): string {
-  const { image, deadlineMs: _, question, history, ...rest } = ask
-  const asked = isCaption(ask) ? {} : { question, history }
+export function bodyOf(request: InferenceRequest): string {
+  const { image, deadlineMs: _, question, history, ...rest } = request
+  const asked = isCaption(request) ? {} : { question, history }
   return JSON.stringify({ ...rest, ...asked, image: image && Buffer.from(image).toString('base64') })
 }
 
 /** No question: a caption is wanted, whatever was said before. */
-export function isCaption({ question = '', prompt }: Ask): boolean {
+export function isCaption({ question = '', prompt }: InferenceRequest): boolean {
   return question.trim() === '' && prompt === undefined
 }
 
 /** @throws UpstreamError `engine_failed` */
-export function parseReply(text: string): Reply {
+export function parseReply(text: string): InferenceResult {
   const parsed = replySchema.safeParse(jsonOf(text))
   if (parsed.success) return parsed.data
   throw engineFailed('it answered with something that is no reply of Glimpse')
 }
 
 /** A refusal as an error of ours. `picture_forgotten` also where the other does not know pictures by name. */
-export function errorOf(status: number, text: string, { image, picture }: Ask): GlimpseError {
+export function errorOf(status: number, text: string, { image, picture }: InferenceRequest): GlimpseError {
   const { code, message } = problemOf(text) ?? { code: undefined, message: '' }
   if (code === 'picture_forgotten' || (OF_THE_ASK.has(status) && picture !== undefined && !image)) {
     return new RequestError(

@@ -3,8 +3,8 @@
 
 import { createHash } from 'node:crypto'
 import type { Engine, Hooks } from '../engine/engine.ts'
-import type { Ask, Reply } from '../engine/request.ts'
-import { afterWaiting } from '../engine/timings.ts'
+import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
+import { withQueueTime } from '../engine/timings.ts'
 import { BusyError, type ErrorCode, isGlimpseError, UpstreamError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count, observe } from '../observe/metrics.ts'
@@ -75,14 +75,14 @@ export function openAsks({
   const ask = async (
     engine: Engine,
     slot: Slot,
-    wanted: Ask,
+    wanted: InferenceRequest,
     hooks: Hooks & { signal: AbortSignal },
     beforeMs = 0,
   ) => {
     const waitedMs = beforeMs + (await slot.acquire(hooks.signal, leftAfter(beforeMs)))
     observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
     const reply = await engine.answer({ ...wanted, deadlineMs: leftAfter(waitedMs) }, hooks)
-    return { ...reply, timings_ms: afterWaiting(reply.timings_ms, waitedMs) }
+    return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
   }
 
   const answer = async (
@@ -124,7 +124,7 @@ export function openAsks({
       }
       const { engine, slot, wanted, key } = await counted(async () => {
         const engine = open()
-        const slot = admission.admit(tenant, Math.max(0, engine.load - admission.running))
+        const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running))
         try {
           const key = keyOf(request.headers)
           const wanted = await readAsk(request, want, uploads)
@@ -169,14 +169,14 @@ function responseOf({ reply, isReplay }: Outcome): Response {
 }
 
 /** As browsers' developer tools show it (W3C Server Timing). */
-function serverTiming({ timings_ms }: Reply): string {
+function serverTiming({ timings_ms }: InferenceResult): string {
   return Object.entries(timings_ms)
     .map(([stage, ms]) => `${stage};dur=${ms}`)
     .join(', ')
 }
 
 /** Tells asks apart by what they ask, not by how they were written: a form's boundary is another each time. */
-function fingerprintOf({ image, question, history, prompt, settings }: Ask, task: Task): string {
+function fingerprintOf({ image, question, history, prompt, settings }: InferenceRequest, task: Task): string {
   const picture = createHash('sha256')
     .update(image ?? '')
     .digest('hex')

@@ -2,13 +2,16 @@
 // or one `error`. The stream opens at once, so whatever the run meets afterwards is an event, not a status.
 
 import { SSEStreamingApi } from 'hono/streaming'
-import type { Reply } from '../engine/request.ts'
+import type { InferenceResult } from '../engine/request.ts'
 import { problemOf } from './problem.ts'
 
 /** Proxies give up on a silent connection after 30 to 60 s; a queue may keep an ask longer. */
 const HEARTBEAT_MS = 15_000
 
-export type Run = (hooks: { onToken: (text: string) => void; signal: AbortSignal }) => Promise<Reply>
+export type Run = (hooks: {
+  onToken: (text: string) => void
+  signal: AbortSignal
+}) => Promise<InferenceResult>
 
 /** Starts the run now; a reader who leaves aborts it. Failures go to `failed` as well as to the reader. */
 export function eventStream(run: Run, request: AbortSignal, failed: (error: unknown) => void): Response {

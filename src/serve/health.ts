@@ -35,9 +35,9 @@ export function health({ open, waiting }: Health): Hono {
 
 function stateOf(open: Health['open'], waiting: Health['waiting']) {
   try {
-    const { model, load, ready } = open()
+    const { model, pending, ready } = open()
     if (!ready) return { ready, reason: 'The model stopped and is being started again.' }
-    return { ready, model: model.name, load: load + waiting() }
+    return { ready, model: model.name, load: pending + waiting() }
   } catch (error) {
     return { ready: false, reason: problemOf(error).error.message }
   }

@@ -8,7 +8,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
-import type { Reply } from '../engine/request.ts'
+import type { InferenceResult } from '../engine/request.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { type Limit, limitOf } from '../remote/time.ts'
@@ -21,7 +21,12 @@ export interface Once {
    * @param body tells asks apart: another one with the same key is refused
    * @throws RequestError `key_taken`; BusyError `deadline` when the first still runs then, `cancelled` when `signal` is aborted
    */
-  run(key: string, body: string, within: Within, work: (waitedMs: number) => Promise<Reply>): Promise<Outcome>
+  run(
+    key: string,
+    body: string,
+    within: Within,
+    work: (waitedMs: number) => Promise<InferenceResult>,
+  ): Promise<Outcome>
 }
 
 interface Within {
@@ -31,7 +36,7 @@ interface Within {
 }
 
 export interface Outcome {
-  reply: Reply
+  reply: InferenceResult
   /** It was not made for this request. */
   isReplay: boolean
 }
@@ -39,7 +44,7 @@ export interface Outcome {
 interface Kept {
   body: string
   /** Absent while it is under way. */
-  reply?: Reply
+  reply?: InferenceResult
 }
 
 const KEPT_MS = 3_600_000
@@ -52,7 +57,7 @@ const LOOK_EVERY_MS = 250
 const KEY = /^[\x21-\x7e]{1,200}$/
 const keptSchema = z.object({
   body: z.string(),
-  reply: z.custom<Reply>().optional(),
+  reply: z.custom<InferenceResult>().optional(),
   /** Milliseconds since 1970: after it the one who works on it is dead. */
   until: z.number().default(0),
 })
@@ -124,7 +129,7 @@ async function across(
   place: string,
   body: string,
   limit: Limit,
-  work: () => Promise<Reply>,
+  work: () => Promise<InferenceResult>,
 ): Promise<Outcome> {
   const owner = randomUUID()
   const lease = () => jsonBytes({ body, owner, until: now() + LEASE_MS })

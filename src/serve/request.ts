@@ -11,7 +11,7 @@
 // Nobody's URL is fetched here: pictures come as bytes.
 
 import { z } from 'zod'
-import type { Ask } from '../engine/request.ts'
+import type { InferenceRequest } from '../engine/request.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { generationSettings } from '../run/settings.ts'
@@ -59,7 +59,7 @@ const SETTINGS = Object.keys(generationSettings.shape)
 export type Task = 'caption' | 'answer'
 
 export interface Wanted {
-  ask: Ask
+  ask: InferenceRequest
   task: Task
   /** Server-sent events instead of one JSON body. */
   stream: boolean
@@ -106,15 +106,15 @@ function taskOf(fields: Record<string, unknown>): Task {
   return 'question' in fields || 'history' in fields ? 'answer' : 'caption'
 }
 
-function checkQuestion(ask: Ask): void {
-  const asked = (ask.question ?? '').trim() !== ''
-  if (!asked && ask.prompt === undefined) {
+function checkQuestion(request: InferenceRequest): void {
+  const asked = (request.question ?? '').trim() !== ''
+  if (!asked && request.prompt === undefined) {
     throw new RequestError(
       'no_question',
       'Expected a question in the field question but got none. For a caption use POST /v1/caption.',
     )
   }
-  if (ask.prompt !== undefined && (asked || ask.history !== undefined)) {
+  if (request.prompt !== undefined && (asked || request.history !== undefined)) {
     throw new RequestError(
       'bad_field',
       'prompt takes the place of question and history. Send one or the other.',

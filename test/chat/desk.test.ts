@@ -423,7 +423,7 @@ test('when everything is answered nothing is looked through again', async () => 
 describe('an engine that may have to wake up first', () => {
   test('gets as long as it says it needs, past what people are used to', async () => {
     await ask(question('a'))
-    desk = open({ engine: Promise.resolve({ ...engine, load: 0, patienceMs: 600_000 }) })
+    desk = open({ engine: Promise.resolve({ ...engine, pending: 0, maxWaitMs: 600_000 }) })
     await ask(question('b'))
     const [awake, asleep] = engine.asks.map(({ deadlineMs }) => deadlineMs!)
     expect(awake).toBeLessThanOrEqual(45_000)
@@ -435,7 +435,7 @@ describe('an engine that may have to wake up first', () => {
     const showing: number[] = []
     const showWorking = async (_: Question, place: number) => void showing.push(place)
     desk = open({
-      engine: Promise.resolve({ ...engine, load: 0, patienceMs: 600_000 }),
+      engine: Promise.resolve({ ...engine, pending: 0, maxWaitMs: 600_000 }),
       platforms: [{ ...platform, showWorking, endWorking: async () => void showing.push(-1) }],
     })
     engine.hold()

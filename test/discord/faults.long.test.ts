@@ -361,8 +361,8 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
 /** A model that says more than a message holds: three parts of it. */
 function talker() {
   const engine = doubleEngine()
-  const answer: typeof engine.answer = async (ask, hooks) => {
-    const reply = await engine.answer(ask, hooks)
+  const answer: typeof engine.answer = async (request, hooks) => {
+    const reply = await engine.answer(request, hooks)
     return { ...reply, text: 'many words '.repeat(480).trim() }
   }
   return Object.setPrototypeOf({ answer }, engine) as typeof engine

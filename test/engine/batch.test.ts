@@ -5,18 +5,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
-import { companyOf, takeBatch } from '../../src/engine/batch.ts'
-import { shortMemory } from '../../src/engine/encoder-cache.ts'
+import { batchShapeOf, takeBatch } from '../../src/engine/batch.ts'
+import { inMemoryEncoderCache } from '../../src/engine/encoder-cache.ts'
 import { type Engine, startEngine } from '../../src/engine/engine.ts'
-import { answer, answerAll, type Outcome } from '../../src/engine/pipeline.ts'
-import type { Ask } from '../../src/engine/request.ts'
+import { type RequestResult, runBatch, runOne } from '../../src/engine/pipeline.ts'
+import type { InferenceRequest } from '../../src/engine/request.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 
 const DEMO = join(import.meta.dirname, '../../models/demo')
 
 describe('who goes together', () => {
-  const queue = (...asks: (Partial<Ask> & { stream?: boolean })[]) =>
-    asks.map((ask, id) => ({ id, ...companyOf(ask, ask.stream ?? false) }))
+  const queue = (...asks: (Partial<InferenceRequest> & { stream?: boolean })[]) =>
+    asks.map((ask, id) => ({ id, ...batchShapeOf(ask, ask.stream ?? false) }))
   const ids = (batch: { id: number }[]) => batch.map(({ id }) => id)
 
   test('the first and those behind it that have the same settings, whatever way they say so', () => {
@@ -74,7 +74,7 @@ afterAll(async () => {
 })
 
 /** Captions and questions of many lengths about all pictures, some pictures twice. */
-function mixed(settings: Ask['settings']): Ask[] {
+function mixed(settings: InferenceRequest['settings']): InferenceRequest[] {
   const questions = [
     undefined,
     'what is on the left?',
@@ -90,18 +90,22 @@ function mixed(settings: Ask['settings']): Ask[] {
   }))
 }
 
-async function together(asks: readonly Ask[], memory = shortMemory(), check = (_: number) => {}) {
-  const outcomes: Outcome[] = []
-  const asked = asks.map((ask, index) => ({ ask, watch: { check: () => check(index) } }))
-  await answerAll(model, memory, asked, (index, outcome) => {
+async function together(
+  asks: readonly InferenceRequest[],
+  cache = inMemoryEncoderCache(),
+  check = (_: number) => {},
+) {
+  const outcomes: RequestResult[] = []
+  const asked = asks.map((request, index) => ({ request, hooks: { check: () => check(index) } }))
+  await runBatch(model, cache, asked, (index, outcome) => {
     expect(outcomes[index]).toBeUndefined()
     outcomes[index] = outcome
   })
   return outcomes
 }
-const alone = (ask: Ask) => answer(model, shortMemory(), ask, { check() {} })
-const replyOf = (outcome?: Outcome) => (outcome && 'reply' in outcome ? outcome.reply : undefined)
-const codeOf = (outcome?: Outcome) =>
+const alone = (request: InferenceRequest) => runOne(model, inMemoryEncoderCache(), request, { check() {} })
+const replyOf = (outcome?: RequestResult) => (outcome && 'reply' in outcome ? outcome.reply : undefined)
+const codeOf = (outcome?: RequestResult) =>
   outcome && 'error' in outcome ? (outcome.error as { code?: string }).code : undefined
 
 describe('together', () => {
@@ -110,15 +114,15 @@ describe('together', () => {
     async (settings) => {
       const asks = mixed(settings)
       const outcomes = await together(asks)
-      for (const [i, ask] of asks.entries()) {
-        const { sequences, prompt, picture, text } = await alone(ask)
+      for (const [i, request] of asks.entries()) {
+        const { sequences, prompt, picture, text } = await alone(request)
         expect(replyOf(outcomes[i])).toMatchObject({ sequences, prompt, picture, text })
       }
     },
   )
 
   test('a damaged picture, one that is no picture, and a question too long fail alone', async () => {
-    const asks: Ask[] = [
+    const asks: InferenceRequest[] = [
       { image: pictures[0] },
       { image: pictures[1]!.slice(0, 500) },
       { image: new TextEncoder().encode('no picture') },
@@ -155,14 +159,14 @@ describe('together', () => {
       { image: pictures[2], prompt: 'odd', settings },
       { image: pictures[1], settings },
     ]
-    const outcomes: Outcome[] = []
-    const asked = asks.map((ask) => ({ ask, watch: { check() {} } }))
-    await answerAll(terse, shortMemory(), asked, (index, outcome) => {
+    const outcomes: RequestResult[] = []
+    const asked = asks.map((request) => ({ request, hooks: { check() {} } }))
+    await runBatch(terse, inMemoryEncoderCache(), asked, (index, outcome) => {
       outcomes[index] = outcome
     })
     expect(outcomes.map(codeOf)).toEqual([undefined, 'bad_settings', undefined])
     for (const i of [0, 2]) {
-      const { token_ids } = await answer(terse, shortMemory(), asks[i]!, { check() {} })
+      const { token_ids } = await runOne(terse, inMemoryEncoderCache(), asks[i]!, { check() {} })
       expect(replyOf(outcomes[i])!.token_ids).toEqual(token_ids)
     }
   })
@@ -176,13 +180,15 @@ describe('together', () => {
         return model.vision.run(...given)
       },
     }
-    const outcomes: Outcome[] = []
+    const outcomes: RequestResult[] = []
     const [image] = pictures
-    const asked = [{ image }, { image, question: 'what is this?' }, { image: pictures[1] }].map((ask) => ({
-      ask,
-      watch: { check() {} },
-    }))
-    await answerAll({ ...model, vision }, shortMemory(), asked, (index, outcome) => {
+    const asked = [{ image }, { image, question: 'what is this?' }, { image: pictures[1] }].map(
+      (request) => ({
+        request,
+        hooks: { check() {} },
+      }),
+    )
+    await runBatch({ ...model, vision }, inMemoryEncoderCache(), asked, (index, outcome) => {
       outcomes[index] = outcome
     })
     expect(looks).toBe(2)
@@ -205,16 +211,16 @@ describe('together', () => {
         return model.vision.run(...given)
       },
     }
-    const memory = shortMemory()
-    const { picture } = await answer(odd, memory, { image: pictures[5]! }, { check() {} })
-    const asks: Ask[] = [
+    const cache = inMemoryEncoderCache()
+    const { picture } = await runOne(odd, cache, { image: pictures[5]! }, { check() {} })
+    const asks: InferenceRequest[] = [
       { image: pictures[0] },
       { image: pictures[1] },
       { image: pictures[0], question: 'what is this?' },
       { picture },
     ]
-    const asked = asks.map((ask) => ({ ask, watch: { check() {} } }))
-    await answerAll({ ...odd, vision }, memory, asked, (index) => order.push(`answer ${index}`))
+    const asked = asks.map((request) => ({ request, hooks: { check() {} } }))
+    await runBatch({ ...odd, vision }, cache, asked, (index) => order.push(`answer ${index}`))
     expect(order).toEqual(['answer 3', 'look at 1', 'answer 2', 'answer 0', 'look at 1', 'answer 1'])
   })
 
@@ -222,7 +228,7 @@ describe('together', () => {
     const asks = mixed({ max_new_tokens: 12, min_new_tokens: 12 }).slice(0, 4)
     let checks = 0
     const leaving = new Error('left')
-    const some = await together(asks, shortMemory(), (index) => {
+    const some = await together(asks, inMemoryEncoderCache(), (index) => {
       // Number 1 leaves amid its tokens: each looks once a stage and once a token.
       if (index === 1 && ++checks > 12) throw leaving
     })
@@ -231,7 +237,7 @@ describe('together', () => {
       expect(replyOf(some[i])!.token_ids).toEqual((await alone(asks[i]!)).token_ids)
     }
     let looked = 0
-    const none = await together(asks, shortMemory(), () => {
+    const none = await together(asks, inMemoryEncoderCache(), () => {
       if (++looked > 30) throw leaving
     })
     expect(none).toEqual(asks.map(() => ({ error: leaving })))
@@ -249,7 +255,7 @@ describe('an engine that batches', () => {
   test('gives the same answers as one that does not, bad asks and leavers among them', async () => {
     const asks = mixed({})
     const stop = new AbortController()
-    const answers = asks.map((ask) => engine.answer(ask))
+    const answers = asks.map((request) => engine.answer(request))
     const bad = engine.answer({ image: new TextEncoder().encode('no picture') })
     const left = engine.answer({ image: pictures[5] }, { signal: stop.signal })
     const late = engine.answer({ image: pictures[6], deadlineMs: 1 })
@@ -264,14 +270,14 @@ describe('an engine that batches', () => {
     ])
     const { text: whole } = await stream
     expect(pieces.join('')).toBe(whole)
-    for (const [i, ask] of asks.entries()) {
+    for (const [i, request] of asks.entries()) {
       const { timings_ms, text, token_ids } = await answers[i]!
       expect({ text, token_ids }).toEqual({
-        text: (await alone(ask)).text,
-        token_ids: (await alone(ask)).token_ids,
+        text: (await alone(request)).text,
+        token_ids: (await alone(request)).token_ids,
       })
       expect(timings_ms.total).toBeGreaterThanOrEqual(timings_ms.queue + timings_ms.tokens - 0.1)
     }
-    expect(engine.load).toBe(0)
+    expect(engine.pending).toBe(0)
   })
 })

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { type Engine, type Patience, startEngine } from '../../src/engine/engine.ts'
+import { type Engine, type EngineTimeouts, startEngine } from '../../src/engine/engine.ts'
 import { log, logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 
@@ -34,9 +34,9 @@ test('answers in the order of asking', async () => {
 
 test('counts what waits and runs', async () => {
   const both = Promise.all([ask('a'), ask('b')])
-  expect(engine.load).toBe(2)
+  expect(engine.pending).toBe(2)
   await both
-  expect(engine.load).toBe(0)
+  expect(engine.pending).toBe(0)
 })
 
 test('a run that is cancelled ends before it is done', async () => {
@@ -53,7 +53,7 @@ test('a waiting ask that is cancelled leaves the queue at once', async () => {
   const second = engine.answer({ image, question: 'b' }, { signal: leave.signal })
   leave.abort()
   await expect(second).rejects.toMatchObject({ code: 'cancelled' })
-  expect(engine.load).toBe(1)
+  expect(engine.pending).toBe(1)
   stop.abort()
   await expect(first).rejects.toMatchObject({ code: 'cancelled' })
 })
@@ -137,7 +137,7 @@ test('after a restart that failed the engine is not ready, and tries again when 
 })
 
 describe('a process that hears nothing', () => {
-  const start = async (patience: Partial<Patience>) => {
+  const start = async (patience: Partial<EngineTimeouts>) => {
     const own = await startEngine({ artifact: '' }, FAKE, patience)
     onTestFinished(() => own.close(0))
     stopProcess(own)
@@ -145,7 +145,7 @@ describe('a process that hears nothing', () => {
   }
 
   test('lets the asker know of the deadline and of cancelling before the process answers', async () => {
-    const own = await start({ endedMs: NEVER_MS })
+    const own = await start({ cancelGraceMs: NEVER_MS })
     const { pid } = own
     const late = own.answer({ image, question: 'a', deadlineMs: 20 })
     await expect(late).rejects.toMatchObject({ code: 'deadline' })
@@ -153,7 +153,7 @@ describe('a process that hears nothing', () => {
     const left = own.answer({ image, question: 'b' }, { signal: stop.signal })
     stop.abort()
     await expect(left).rejects.toMatchObject({ code: 'cancelled' })
-    expect(own.load).toBe(1)
+    expect(own.pending).toBe(1)
     continueProcess(own)
     expect((await own.answer({ image, question: 'after' })).text).toBe('after')
     expect(own.pid).toBe(pid)
@@ -161,7 +161,7 @@ describe('a process that hears nothing', () => {
 
   test('is replaced when it does not come back', async () => {
     resetMetrics()
-    const own = await start({ endedMs: 20 })
+    const own = await start({ cancelGraceMs: 20 })
     const late = own.answer({ image, question: 'a', deadlineMs: 20 })
     const next = own.answer({ image, question: 'next' })
     await expect(late).rejects.toMatchObject({ code: 'deadline' })
@@ -225,17 +225,17 @@ test('a model that keeps ending is left alone for a while, then tried once more'
   await die()
   await die()
   expect(own.ready).toBe(false)
-  expect(own.unready).toBe('model_down')
+  expect(own.unreadyReason).toBe('model_down')
   await expect(own.answer({ image, question: 'a' })).rejects.toMatchObject({
     kind: 'busy',
     code: 'model_down',
   })
   vi.advanceTimersByTime(59_999)
-  expect(own.unready).toBe('model_down')
+  expect(own.unreadyReason).toBe('model_down')
   vi.advanceTimersByTime(1)
   // Nobody asks: it is tried all the same, so that whoever looks at `ready` sends asks again.
   await expect.poll(() => own.ready).toBe(true)
-  expect(own.unready).toBeUndefined()
+  expect(own.unreadyReason).toBeUndefined()
   expect((await own.answer({ image, question: 'a' })).text).toBe('a')
   await own.close()
 })
@@ -249,7 +249,7 @@ test('after a restart that failed it is tried again without being asked', async 
   onTestFinished(() => warn.mockRestore())
   await expect(own.answer({ image, question: 'exit' })).rejects.toMatchObject({ code: 'restarting' })
   await expect.poll(() => warn.mock.calls.map(([event]) => event)).toContain('model_not_started')
-  expect(own.unready).toBe('restarting')
+  expect(own.unreadyReason).toBe('restarting')
   rmSync(folder, { recursive: true })
   await expect.poll(() => own.ready).toBe(true)
   await own.close()
@@ -272,7 +272,7 @@ test('closing takes no longer than the caller allows, whatever the process is at
   writeFileSync(endless, '')
   await expect(slow.answer({ image, question: 'exit' })).rejects.toMatchObject({ code: 'restarting' })
   await slow.close()
-  expect(slow.unready).toBe('closing')
+  expect(slow.unreadyReason).toBe('closing')
   rmSync(folder, { recursive: true })
 })
 

@@ -13,19 +13,19 @@ process.on('message', async (message) => {
   }
   if (message.kind === 'close') return process.exit()
   if (message.kind === 'cancel') return cancelled.set(message.id, message.error)
-  const { asks } = message
-  for (const one of asks) await answer(one, asks.length)
+  const { requests } = message
+  for (const one of requests) await answer(one, requests.length)
 })
 
-async function answer({ id, ask }, together) {
-  if (ask.question === 'exit') process.exit(3)
+async function answer({ id, request }, together) {
+  if (request.question === 'exit') process.exit(3)
   // As native code that fails a check; process.abort() would print its stack as well.
-  if (ask.question === 'abort') process.kill(process.pid, 'SIGABRT')
-  if (ask.question === 'short') {
+  if (request.question === 'abort') process.kill(process.pid, 'SIGABRT')
+  if (request.question === 'short') {
     const error = { kind: 'busy', code: 'out_of_memory', message: 'too little' }
     return say({ kind: 'error', id, error })
   }
-  if (ask.question === 'wait') {
+  if (request.question === 'wait') {
     for (let i = 0; !cancelled.has(id); i++) {
       say({ kind: 'token', id, text: `${i} ` })
       await new Promise((resolve) => setTimeout(resolve, 5))
@@ -34,7 +34,7 @@ async function answer({ id, ask }, together) {
   if (cancelled.has(id)) return say({ kind: 'error', id, error: cancelled.get(id) })
   const timings_ms = { queue: 0, image: 0, pixels: 0, vision: 0, queries: 0, tokens: 0, total: 0 }
   const reply = {
-    text: ask.question,
+    text: request.question,
     token_ids: [together],
     sequences: [],
     prompt: '',

@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { startEngine } from '../../src/engine/engine.ts'
-import { startChild } from '../../src/engine/process-handle.ts'
+import { startModelProcess } from '../../src/engine/process-handle.ts'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 
@@ -135,26 +135,26 @@ test('why a model was not laid out is in the log, and it answers all the same', 
 })
 
 test('that an asker has left is heard at once, wherever among those that go together the ask is', async () => {
-  const child = await startChild(
+  const child = await startModelProcess(
     { artifact, threads: 1 },
     new URL('../../dist/engine/model-process.js', import.meta.url),
   )
   const heard: string[] = []
   const done = new Promise<void>((resolve) => {
-    child.hear((message) => {
+    child.onMessage((message) => {
       if ('id' in message) heard.push(`${message.kind} ${message.id}`)
       if (heard.length === 24) resolve()
     })
   })
   // Three times as many pictures as are looked at in one run.
-  const asks = Array.from({ length: 24 }, (_, id) => ({
+  const requests = Array.from({ length: 24 }, (_, id) => ({
     id,
-    ask: { image: Uint8Array.from([...image, id]) },
+    request: { image: Uint8Array.from([...image, id]) },
     stream: false,
   }))
   // Stopped, so that both messages are there when it reads the first.
   process.kill(child.pid!, 'SIGSTOP')
-  child.send({ kind: 'answer', asks })
+  child.send({ kind: 'answer', requests })
   const error = { kind: 'busy', code: 'cancelled', message: 'left' } as const
   child.send({ kind: 'cancel', id: 23, error })
   process.kill(child.pid!, 'SIGCONT')

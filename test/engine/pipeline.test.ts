@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { readReference } from '../../src/checkpoint/reference.ts'
-import { shortMemory } from '../../src/engine/encoder-cache.ts'
-import { answer } from '../../src/engine/pipeline.ts'
-import type { Ask } from '../../src/engine/request.ts'
+import { inMemoryEncoderCache } from '../../src/engine/encoder-cache.ts'
+import { runOne } from '../../src/engine/pipeline.ts'
+import type { InferenceRequest } from '../../src/engine/request.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 import { toPrompt } from '../../src/tokens/prompt.ts'
 import { FIXTURES } from '../fixtures.ts'
@@ -29,7 +29,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-const say = (ask: Partial<Ask>, memory = shortMemory()) => answer(model, memory, { image, ...ask }, watch)
+const say = (ask: Partial<InferenceRequest>, cache = inMemoryEncoderCache()) =>
+  runOne(model, cache, { image, ...ask }, watch)
 
 test('a caption is what transformers generates from the picture alone', async () => {
   const { description, ids } = await readReference(join(FIXTURES, 'references/plain.safetensors'))
@@ -42,29 +43,29 @@ test('a caption is what transformers generates from the picture alone', async ()
 })
 
 test('the second question about a picture runs neither decoding nor vision nor queries', async () => {
-  const memory = shortMemory()
-  const first = await say({ question: 'what is it?' }, memory)
-  const second = await say({ question: 'what is it?' }, memory)
+  const cache = inMemoryEncoderCache()
+  const first = await say({ question: 'what is it?' }, cache)
+  const second = await say({ question: 'what is it?' }, cache)
   expect(first.timings_ms.vision).toBeGreaterThan(0)
   expect(second.timings_ms).toMatchObject({ image: 0, pixels: 0, vision: 0, queries: 0 })
   expect(second.token_ids).toEqual(first.token_ids)
 })
 
 test('another picture is another memory', async () => {
-  const memory = shortMemory()
-  await say({}, memory)
+  const cache = inMemoryEncoderCache()
+  await say({}, cache)
   const other = await readFile(join(FIXTURES, 'references/triangle-33x57.png'))
-  const reply = await answer(model, memory, { image: other }, watch)
+  const reply = await runOne(model, cache, { image: other }, watch)
   expect(reply.timings_ms.vision).toBeGreaterThan(0)
-  expect(await memory.get(reply.picture)).toBeDefined()
+  expect(await cache.get(reply.picture)).toBeDefined()
 })
 
 test('a picture seen before is asked about by its sha256 alone', async () => {
-  const memory = shortMemory()
-  const first = await say({ question: 'what is it?' }, memory)
-  const again = await answer(model, memory, { picture: first.picture, question: 'what is it?' }, watch)
+  const cache = inMemoryEncoderCache()
+  const first = await say({ question: 'what is it?' }, cache)
+  const again = await runOne(model, cache, { picture: first.picture, question: 'what is it?' }, watch)
   expect(again.token_ids).toEqual(first.token_ids)
-  const forgotten = answer(model, shortMemory(), { picture: first.picture }, watch)
+  const forgotten = runOne(model, inMemoryEncoderCache(), { picture: first.picture }, watch)
   await expect(forgotten).rejects.toMatchObject({ code: 'picture_forgotten' })
 })
 
@@ -90,7 +91,7 @@ test('of a conversation far too long only the newest turns are read, and each on
   const counting = { ...model, tokenizer: { ...model.tokenizer, encode } }
   const history = Array.from({ length: 100 }, (_, i) => ({ question: `what is ${i}?`, answer: `${i}` }))
   const ask = { image, question: 'and now?', history, settings: { max_new_tokens: 1 } }
-  const { prompt } = await answer(counting, shortMemory(), ask, watch)
+  const { prompt } = await runOne(counting, inMemoryEncoderCache(), ask, watch)
 
   const fits = (turns: typeof history) => model.tokenizer.encode(toPrompt('and now?', turns)).length < 160 - 5
   const most = Array.from({ length: 100 }, (_, i) => history.slice(i)).find(fits)!
@@ -115,7 +116,7 @@ test('an answer ends where the positions end', async () => {
 test('streams the pieces that make up the text', async () => {
   const pieces: string[] = []
   const ask = { image, question: 'what is it?', settings: { max_new_tokens: 12, min_new_tokens: 12 } }
-  const { text } = await answer(model, shortMemory(), ask, {
+  const { text } = await runOne(model, inMemoryEncoderCache(), ask, {
     ...watch,
     onToken: (piece) => pieces.push(piece),
   })
@@ -147,7 +148,7 @@ test('a check that throws ends the run', async () => {
   const check = () => {
     if (left-- === 0) throw new Error('enough')
   }
-  await expect(answer(model, shortMemory(), { image }, { check })).rejects.toThrow('enough')
+  await expect(runOne(model, inMemoryEncoderCache(), { image }, { check })).rejects.toThrow('enough')
 })
 
 test('padding of the vocabulary and the placeholder are never answered', async () => {

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { afterWaiting } from '../../src/engine/timings.ts'
+import { withQueueTime } from '../../src/engine/timings.ts'
 
 test('time spent in one queue after another adds up, in the total as well', () => {
   const timings = { queue: 0, image: 3, pixels: 5, vision: 140, queries: 22, tokens: 61, total: 231 }
-  const both = afterWaiting(afterWaiting(timings, 7.254), 100)
+  const both = withQueueTime(withQueueTime(timings, 7.254), 100)
   expect(both).toEqual({ ...timings, queue: 107.25, total: 338.25 })
 })

@@ -7,8 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Manifest } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { EMBEDDED_CHECKPOINT } from '../../src/builder/embedded.ts'
-import { shortMemory } from '../../src/engine/encoder-cache.ts'
-import { answerAll } from '../../src/engine/pipeline.ts'
+import { inMemoryEncoderCache } from '../../src/engine/encoder-cache.ts'
+import { runBatch } from '../../src/engine/pipeline.ts'
 import { AS_SEEN, decode } from '../../src/image/decode.ts'
 import { toPixels } from '../../src/image/pixels.ts'
 import { ModelProto } from '../../src/onnx/proto.ts'
@@ -105,12 +105,12 @@ describe('many at once', () => {
   test.each(['cpu', 'gpu', 'small'])('gives the answers of one by one at fewer bits: %s', async (name) => {
     const model = models[name]!
     const asks = [...pictures, pictures[0]!].map((image, i) => ({
-      ask: { image, question: i % 2 === 0 ? undefined : 'what is on the left?' },
-      watch: { check() {} },
+      request: { image, question: i % 2 === 0 ? undefined : 'what is on the left?' },
+      hooks: { check() {} },
     }))
     const texts = async (some: typeof asks) => {
       const found: unknown[] = []
-      await answerAll(model, shortMemory(), some, (index, outcome) => {
+      await runBatch(model, inMemoryEncoderCache(), some, (index, outcome) => {
         found[index] = 'reply' in outcome ? outcome.reply.token_ids : outcome.error
       })
       return found

@@ -181,11 +181,11 @@ test('ends at its deadline, and the other ends the run', async () => {
   const engine = open(await glimpse(double))
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   const late = engine.answer({ image: PNG, deadlineMs: 200 })
-  await expect.poll(() => double.load).toBe(1)
+  await expect.poll(() => double.pending).toBe(1)
   vi.advanceTimersByTime(200)
   await expect(late).rejects.toMatchObject({ code: 'deadline' })
   await expect.poll(() => double.aborted).toBe(1)
-  expect(engine.load).toBe(0)
+  expect(engine.pending).toBe(0)
 })
 
 test('ends when its asker leaves, and when it is closed', async () => {
@@ -197,7 +197,7 @@ test('ends when its asker leaves, and when it is closed', async () => {
   const closed = engine.answer({ image: PNG })
   const outcomes = Promise.allSettled([left, closed])
   // The other takes one after another.
-  await expect.poll(() => double.load).toBe(1)
+  await expect.poll(() => double.pending).toBe(1)
   leaving.abort()
   await engine.close()
   for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { code: 'cancelled' } })

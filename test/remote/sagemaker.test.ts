@@ -132,7 +132,7 @@ test('waits for an endpoint that sleeps: nothing that was asked is lost', async 
     engine.answer({ image: PNG, question: 'what?' }),
   ])
   await expect.poll(() => endpoint.invoked.length).toBe(2)
-  expect(engine.load).toBe(2)
+  expect(engine.pending).toBe(2)
   await endpoint.wake()
   expect((await answers).map(({ text }) => text)).toEqual([CAPTION, 'answer 1 to what?'])
   expect(s3.objects.size).toBe(0)
@@ -215,7 +215,7 @@ test('a bucket that is gone is a matter of settings, and is not waited for', asy
 })
 
 test('people are told to wait as long as the endpoint may take', () => {
-  expect(open('blip2', 600_000).patienceMs).toBe(600_000)
+  expect(open('blip2', 600_000).maxWaitMs).toBe(600_000)
 })
 
 test('reads the address of an endpoint', () => {

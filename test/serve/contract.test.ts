@@ -254,7 +254,7 @@ describe('Idempotency-Key', () => {
     engine.hold()
     const first = ask('/v1/answer', { image: base64, question: 'a?' }, key)
     const other = ask('/v1/answer', { image: base64, question: 'b?' }, key)
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     engine.release()
     expect((await first).status).toBe(200)
     const refused = await other
@@ -266,7 +266,7 @@ describe('Idempotency-Key', () => {
     const { ask, engine } = serve()
     engine.hold()
     const both = [ask('/v1/caption', undefined, key), ask('/v1/caption', undefined, key)]
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     engine.release()
     expect((await Promise.all(both)).map(({ status }) => status)).toEqual([200, 200])
     expect(engine.asks).toHaveLength(1)
@@ -286,7 +286,7 @@ describe('Idempotency-Key', () => {
     const init = { method: 'POST', body: JSON.stringify({ image: base64 }), signal: client.signal }
     const headers = { 'content-type': 'application/json', ...key }
     const first = app.fetch(new Request('http://localhost/v1/caption', { ...init, headers }))
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     const second = ask('/v1/caption', undefined, key)
     client.abort()
     expect((await first).status).toBe(499)
@@ -312,7 +312,7 @@ describe('Idempotency-Key', () => {
     const [one, two, three] = [serve(shared), serve(shared), serve(shared)]
     one.engine.hold()
     const first = one.ask('/v1/caption', undefined, key)
-    await expect.poll(() => one.engine.load).toBe(1)
+    await expect.poll(() => one.engine.pending).toBe(1)
     const second = two.ask('/v1/caption', undefined, key)
     const other = await three.ask('/v1/answer', { image: base64, question: 'b?' }, key)
     expect((await problem(other)).code).toBe('key_taken')
@@ -339,7 +339,7 @@ describe('Idempotency-Key', () => {
     const [one, two] = [serve({ store }), serve({ store, deadlineMs: 50 })]
     one.engine.hold()
     const first = one.ask('/v1/caption', undefined, key)
-    await expect.poll(() => one.engine.load).toBe(1)
+    await expect.poll(() => one.engine.pending).toBe(1)
     const late = await two.ask('/v1/caption', undefined, key)
     expect([late.status, (await problem(late)).code]).toEqual([504, 'deadline'])
     one.engine.release()
@@ -360,13 +360,13 @@ describe('what is turned away', () => {
     // A first answer, so that it is known how long one takes.
     engine.hold()
     const first = ask('/v1/caption')
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     vi.advanceTimersByTime(400)
     engine.release()
     await first
     engine.hold()
     const taken = [1, 2, 3].map(() => ask('/v1/caption'))
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     const refused = await ask('/v1/caption')
     expect(refused.status).toBe(429)
     // Three ahead, 0.4 s each.
@@ -383,7 +383,7 @@ describe('what is turned away', () => {
     const of = (tenant: string) => ({ authorization: `Bearer ${TOKEN}`, 'x-glimpse-tenant': tenant })
     engine.hold()
     const flood = [1, 2, 3, 4].map(() => ask('/v1/caption', undefined, of('flood')))
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     const quiet = ask('/v1/answer', { image: base64, question: 'quiet?' }, of('quiet'))
     // Bodies are read in the order they come: when these are refused, that one waits for its turn.
     for (let i = 0; i < 2; i++) expect((await ask('/v1/answer', {}, of('another'))).status).toBe(400)
@@ -397,7 +397,7 @@ describe('what is turned away', () => {
     const { ask, engine } = serve({ deadlineMs: 30 })
     engine.hold()
     void ask('/v1/caption')
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     const late = await ask('/v1/caption')
     expect([late.status, (await problem(late)).code]).toEqual([504, 'deadline'])
     expect(await measured('glimpse_rejected_total', { reason: 'deadline' })).toBe(1)

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import type { Engine } from '../../src/engine/engine.ts'
-import type { Ask, Reply } from '../../src/engine/request.ts'
+import type { InferenceRequest, InferenceResult } from '../../src/engine/request.ts'
 import { BusyError, RequestError } from '../../src/errors.ts'
 
 export const CAPTION = 'two red apples on a white table'
@@ -17,7 +17,7 @@ export const PNG = new Uint8Array(
 
 export interface Double extends Engine {
   /** Every ask that came, in order. */
-  readonly asks: Ask[]
+  readonly asks: InferenceRequest[]
   /** How many runs ended because their signal was aborted. */
   readonly aborted: number
   readonly closed: boolean
@@ -29,7 +29,7 @@ export interface Double extends Engine {
 }
 
 export function doubleEngine(pieceDelayMs = 0): Double {
-  const asks: Ask[] = []
+  const asks: InferenceRequest[] = []
   const known = new Set<string>()
   let failure: unknown
   let held = Promise.resolve()
@@ -38,25 +38,32 @@ export function doubleEngine(pieceDelayMs = 0): Double {
   let aborted = 0
   let closed = false
 
-  async function run(ask: Ask, hooks: Parameters<Engine['answer']>[1] = {}): Promise<Reply> {
+  async function run(
+    request: InferenceRequest,
+    hooks: Parameters<Engine['answer']>[1] = {},
+  ): Promise<InferenceResult> {
     const { signal, onToken } = hooks
     await Promise.race([held, once(signal)])
     if (failure !== undefined) throw failure
-    const picture = ask.image ? createHash('sha256').update(ask.image).digest('hex') : ask.picture!
-    if (!ask.image && !known.has(picture)) {
+    const picture = request.image
+      ? createHash('sha256').update(request.image).digest('hex')
+      : request.picture!
+    if (!request.image && !known.has(picture)) {
       throw new RequestError(
         'picture_forgotten',
         'Expected a picture seen before but it is no longer remembered.',
       )
     }
-    if (ask.image && !isPng(ask.image)) {
+    if (request.image && !isPng(request.image)) {
       throw new RequestError(
         'not_a_picture',
         'Expected a picture (JPEG, PNG, WebP, GIF, AVIF or TIFF) but got something else.',
       )
     }
     known.add(picture)
-    const text = ask.question ? `answer ${(ask.history?.length ?? 0) + 1} to ${ask.question}` : CAPTION
+    const text = request.question
+      ? `answer ${(request.history?.length ?? 0) + 1} to ${request.question}`
+      : CAPTION
     const pieces = text.split(/(?= )/)
     for (const piece of pieces) {
       if (pieceDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, pieceDelayMs))
@@ -71,7 +78,7 @@ export function doubleEngine(pieceDelayMs = 0): Double {
       text,
       token_ids,
       sequences: [{ text, token_ids }],
-      prompt: ask.question ? `Question: ${ask.question} Answer:` : '',
+      prompt: request.question ? `Question: ${request.question} Answer:` : '',
       timings_ms: { queue: 0, image: 3, pixels: 5, vision: 140, queries: 22, tokens: 61, total: 231 },
       model: 'double',
       picture,
@@ -103,7 +110,7 @@ export function doubleEngine(pieceDelayMs = 0): Double {
       },
     },
     asks,
-    get load() {
+    get pending() {
       return load
     },
     ready: true,
@@ -113,10 +120,10 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     get closed() {
       return closed
     },
-    answer(ask, hooks) {
-      asks.push(ask)
+    answer(request, hooks) {
+      asks.push(request)
       load++
-      return run(ask, hooks).finally(() => load--)
+      return run(request, hooks).finally(() => load--)
     },
     fail(error) {
       failure = error

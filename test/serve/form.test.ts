@@ -197,7 +197,7 @@ describe('a form', () => {
       },
     })
     expect(await refusal(await ask(TYPE, broken))).toMatchObject({ status: 499, code: 'cancelled' })
-    expect(engine.load).toBe(0)
+    expect(engine.pending).toBe(0)
   })
 
   test('passes over a part that is no field', async () => {

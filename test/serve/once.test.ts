@@ -1,19 +1,19 @@
 // Idempotency keys between processes that share a store: who may work, for how long others wait, what a death leaves.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { Reply } from '../../src/engine/request.ts'
+import type { InferenceResult } from '../../src/engine/request.ts'
 import { log } from '../../src/observe/log.ts'
 import { type Once, openOnce } from '../../src/serve/once.ts'
 import type { Store } from '../../src/store/store.ts'
 import { memoryStore } from '../chat/memory.ts'
 
-const reply = (text: string) => ({ text }) as Reply
+const reply = (text: string) => ({ text }) as InferenceResult
 const signal = new AbortController().signal
 let store: Store
 /** Processes, each with what it knows by itself. */
 let [one, two]: Once[] = []
 /** Work that never ends, as that of a process that died. */
-const never = () => new Promise<Reply>(() => {})
+const never = () => new Promise<InferenceResult>(() => {})
 
 beforeEach(() => {
   vi.useFakeTimers({
@@ -37,7 +37,7 @@ async function dies(once: Once, body = 'body'): Promise<void> {
   beats.mockRestore()
 }
 /** What came of it, once it did. */
-function watched(run: Promise<{ reply: Reply; isReplay: boolean }>) {
+function watched(run: Promise<{ reply: InferenceResult; isReplay: boolean }>) {
   const state: { outcome?: unknown } = {}
   run.then(
     ({ reply: { text }, isReplay }) => (state.outcome = [text, isReplay]),
@@ -94,7 +94,7 @@ test('a dead one holds its key against another ask for as long as its lease', as
 })
 
 test('one that lives keeps its key, however long it takes', async () => {
-  let done = (_: Reply) => {}
+  let done = (_: InferenceResult) => {}
   const first = watched(one!.run('key', 'body', { signal }, () => new Promise((resolve) => (done = resolve))))
   const second = watched(two!.run('key', 'body', { signal }, async () => reply('two')))
   await vi.advanceTimersByTimeAsync(300_000)
@@ -108,7 +108,7 @@ test('one that lives keeps its key, however long it takes', async () => {
 })
 
 test('one that lost its key while it hung answers, and leaves the answer of the other', async () => {
-  let done = (_: Reply) => {}
+  let done = (_: InferenceResult) => {}
   const beats = vi.spyOn(globalThis, 'setInterval').mockReturnValue(undefined as never)
   const first = watched(one!.run('key', 'body', { signal }, () => new Promise((resolve) => (done = resolve))))
   await vi.advanceTimersByTimeAsync(11_000)

@@ -93,7 +93,7 @@ describe('the page', () => {
     await page.getByLabel('Your question').fill('What colour?')
     engine.hold()
     await page.getByRole('button', { name: 'Ask', exact: true }).click()
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     await hand('paste')
     await expect.poll(() => engine.aborted).toBe(1)
     engine.release()

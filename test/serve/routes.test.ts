@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import type { Reply } from '../../src/engine/request.ts'
+import type { InferenceResult } from '../../src/engine/request.ts'
 import { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import { logAs } from '../../src/observe/log.ts'
@@ -56,7 +56,7 @@ describe('an ask', () => {
     ]
     for (const response of replies) {
       expect(response.status).toBe(200)
-      const reply = (await response.json()) as Reply
+      const reply = (await response.json()) as InferenceResult
       expect(reply.text).toBe(CAPTION)
       expect(Object.keys(reply)).toEqual(
         expect.arrayContaining(['text', 'token_ids', 'prompt', 'timings_ms', 'model', 'picture']),
@@ -377,7 +377,7 @@ describe('a stream', () => {
     const response = await json('/v1/caption', { image: base64, stream: true })
     await response.body?.cancel()
     await expect.poll(() => engine.aborted).toBe(1)
-    expect(engine.load).toBe(0)
+    expect(engine.pending).toBe(0)
   })
 })
 
@@ -398,7 +398,7 @@ describe('the queue', () => {
     engine.hold()
     const taken = [1, 2, 3].map(() => json('/v1/caption', { image: base64 }))
     const load = async () => ((await (await send('/readyz')).json()) as { load: number }).load
-    await expect.poll(async () => [await load(), engine.load]).toEqual([3, 1])
+    await expect.poll(async () => [await load(), engine.pending]).toEqual([3, 1])
     const refused = await json('/v1/caption', { image: base64 })
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
     const { status, code, retry, message } = await problem(refused)

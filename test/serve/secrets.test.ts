@@ -112,7 +112,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   // Too many at once, and another ask with a key that is taken.
   engine.hold()
   const first = ask({ image, question })
-  await expect.poll(() => engine.load).toBe(1)
+  await expect.poll(() => engine.pending).toBe(1)
   expect(await ask({ image, question })).toBe(429)
   engine.release()
   expect(await first).toBe(200)

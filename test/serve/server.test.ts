@@ -50,7 +50,7 @@ test('closing lets the running ask finish, sends others away, then closes the en
   const { engine, server, caption } = await start({ graceMs: 600_000 })
   engine.hold()
   const last = caption()
-  await expect.poll(() => engine.load).toBe(1)
+  await expect.poll(() => engine.pending).toBe(1)
   const closed = Promise.all([server.close(), server.close()])
   const ping = await fetch(`${server.url}/ping`)
   expect([ping.status, ping.headers.get('connection')]).toEqual([503, 'close'])
@@ -68,7 +68,7 @@ test('closing answers 503 to what runs past the grace', async () => {
   const { engine, server, caption } = await start({ graceMs: 1_000 })
   engine.hold()
   const last = caption()
-  await expect.poll(() => engine.load).toBe(1)
+  await expect.poll(() => engine.pending).toBe(1)
   // The time for the answer to get out is as long as the test lets it be.
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   onTestFinished(() => void vi.useRealTimers())
@@ -92,7 +92,7 @@ test.each(['/v1/caption', '/v1/caption?stream=true'])(
     const client = new AbortController()
     const answer = caption(path, client.signal)
     answer.catch(() => {})
-    await expect.poll(() => engine.load).toBe(1)
+    await expect.poll(() => engine.pending).toBe(1)
     client.abort()
     await expect.poll(() => engine.aborted).toBe(1)
   },
