@@ -1,6 +1,6 @@
 // What the model said -> what a person reads, before a platform gives it its looks.
 
-import type { Words } from '../words/words.ts'
+import type { Words } from '../i18n/messages.ts'
 
 /** The part of a reply about one picture. */
 export interface Said {

@@ -1,8 +1,8 @@
 // An error of the path -> the sentence its asker reads, in their language.
 
 import { type ErrorCode, isGlimpseError } from '../errors.ts'
+import { fromNow, type Problems, type Words } from '../i18n/messages.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
-import { fromNow, type Problems, type Words } from '../words/words.ts'
 
 /** Why a question is not even taken to the model. */
 export class Refusal extends Error {

@@ -2,10 +2,10 @@
 
 import type { Engine } from '../engine/engine.ts'
 import { BusyError, isGlimpseError } from '../errors.ts'
+import { wordsFor } from '../i18n/languages.ts'
+import type { Words } from '../i18n/messages.ts'
 import type { Store } from '../store/store.ts'
 import type { Turn } from '../tokens/prompt.ts'
-import { wordsFor } from '../words/languages.ts'
-import type { Words } from '../words/words.ts'
 import { altText, type ChatReply, type Said } from './compose.ts'
 import { type Exchange, findConversation } from './conversation.ts'
 import { asksForCaption } from './followup.ts'

@@ -3,8 +3,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Routes } from 'discord.js'
 import { z } from 'zod'
-import { wordsFor } from '../words/languages.ts'
-import type { Words } from '../words/words.ts'
+import { wordsFor } from '../i18n/languages.ts'
+import type { Words } from '../i18n/messages.ts'
 import type { DiscordApi } from './api.ts'
 import { parsePayload } from './payloads.ts'
 

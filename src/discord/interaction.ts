@@ -5,8 +5,8 @@
 
 import { z } from 'zod'
 import { personOf, type Question } from '../chat/question.ts'
-import { wordsFor } from '../words/languages.ts'
-import type { Words } from '../words/words.ts'
+import { wordsFor } from '../i18n/languages.ts'
+import type { Words } from '../i18n/messages.ts'
 import { ASK, CAPTION, CHAT_INPUT, DESCRIBE, MESSAGE, OPTIONS, PRIVACY, SETTINGS } from './commands.ts'
 import { type Interaction, interactionSchema, parsePayload, type ShownMessage } from './payloads.ts'
 import { type Nearest, nearestIn, pictureOf } from './pictures.ts'

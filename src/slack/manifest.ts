@@ -2,7 +2,7 @@
 //
 // Source: docs.slack.dev, "App manifest reference".
 
-import { en } from '../words/en.ts'
+import { en } from '../i18n/en.ts'
 import { CAPTION_COMMAND, DESCRIBE_SHORTCUT, SETTINGS_COMMAND } from './windows.ts'
 
 /** Each with the reason it is asked for. */

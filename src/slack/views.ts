@@ -3,7 +3,7 @@
 import type { types } from '@slack/bolt'
 import { z } from 'zod'
 import type { ModelCard } from '../engine/protocol.ts'
-import type { Words } from '../words/words.ts'
+import type { Words } from '../i18n/messages.ts'
 import { section } from './render.ts'
 
 export const CAPTION_VIEW = 'caption'

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ChatReply, Said } from '../../src/chat/compose.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from '../../src/discord/render.ts'
-import { wordsFor } from '../../src/words/languages.ts'
+import { wordsFor } from '../../src/i18n/languages.ts'
 
 const words = wordsFor('en')
 const replyOf = (said: Said[], notes: string[] = []): ChatReply => ({

@@ -1,6 +1,6 @@
 // Japanese.
 
-import type { Words } from './words.ts'
+import type { Words } from './messages.ts'
 
 export const ja: Words = {
   locale: 'ja',

@@ -5,7 +5,7 @@ import { en } from './en.ts'
 import { es } from './es.ts'
 import { fr } from './fr.ts'
 import { ja } from './ja.ts'
-import type { Words } from './words.ts'
+import type { Words } from './messages.ts'
 
 const LANGUAGES: Record<string, Words> = { en, de, es, fr, ja }
 

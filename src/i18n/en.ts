@@ -1,6 +1,6 @@
 // English: what every other language says in its own way.
 
-import type { Words } from './words.ts'
+import type { Words } from './messages.ts'
 
 export const en: Words = {
   locale: 'en',

@@ -1,6 +1,6 @@
 // German.
 
-import type { Words } from './words.ts'
+import type { Words } from './messages.ts'
 
 export const de: Words = {
   locale: 'de',

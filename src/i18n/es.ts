@@ -1,6 +1,6 @@
 // Spanish.
 
-import type { Words } from './words.ts'
+import type { Words } from './messages.ts'
 
 export const es: Words = {
   locale: 'es',

@@ -1,6 +1,6 @@
 // French.
 
-import type { Words } from './words.ts'
+import type { Words } from './messages.ts'
 
 export const fr: Words = {
   locale: 'fr',

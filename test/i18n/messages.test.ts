@@ -1,8 +1,8 @@
 // The words of each language: all there, within what the platforms take, and in the asker's language.
 
 import { describe, expect, test } from 'vitest'
-import { LOCALES, wordsFor } from '../../src/words/languages.ts'
-import { fromNow, type Words } from '../../src/words/words.ts'
+import { LOCALES, wordsFor } from '../../src/i18n/languages.ts'
+import { fromNow, type Words } from '../../src/i18n/messages.ts'
 
 test.each([
   ['de-DE', 'de'],
