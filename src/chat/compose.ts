@@ -1,6 +1,6 @@
 // What the model said -> what a person reads, before a platform gives it its looks.
 
-import type { Words } from '../i18n/messages.ts'
+import type { Messages } from '../i18n/messages.ts'
 
 /** The part of a reply about one picture. */
 export interface Said {
@@ -18,7 +18,7 @@ export interface ChatReply {
   notes: string[]
   /** For the asker's eyes alone, where the platform can do that. */
   onlyForAsker: boolean
-  words: Words
+  messages: Messages
 }
 
 /** Screen readers cut alt text off; Discord takes no longer description of an attachment. */

@@ -1,7 +1,7 @@
 // An error of the path -> the sentence its asker reads, in their language.
 
 import { type ErrorCode, isGlimpseError } from '../errors.ts'
-import { fromNow, type Problems, type Words } from '../i18n/messages.ts'
+import { fromNow, type Messages, type Problems } from '../i18n/messages.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 
 /** Why a question is not even taken to the model. */
@@ -37,14 +37,14 @@ const TOLD_AS: Partial<Record<ErrorCode, keyof Problems>> = {
   stopping: 'restarting',
 }
 
-export function problemText(error: unknown, words: Words): string {
-  const { problem } = words
+export function problemText(error: unknown, messages: Messages): string {
+  const { problem } = messages
   if (error instanceof Refusal) {
     switch (error.code) {
       case 'busy':
         return problem.busy(error.amount)
       case 'limit':
-        return problem.limit(fromNow(words, error.amount))
+        return problem.limit(fromNow(messages, error.amount))
       default:
         return problem[error.code]
     }

@@ -2,8 +2,8 @@
 
 import type { Engine } from '../engine/engine.ts'
 import { BusyError, isGlimpseError } from '../errors.ts'
-import { wordsFor } from '../i18n/languages.ts'
-import type { Words } from '../i18n/messages.ts'
+import { messagesFor } from '../i18n/languages.ts'
+import type { Messages } from '../i18n/messages.ts'
 import type { Store } from '../store/store.ts'
 import type { Turn } from '../tokens/prompt.ts'
 import { altText, type ChatReply, type Said } from './compose.ts'
@@ -54,7 +54,7 @@ const MAX_PICTURES = 10
  * @throws BusyError `stopping` when this process ends: the question is the next one's
  */
 export async function think(question: Question, platform: Platform, mind: Mind): Promise<Thought> {
-  const words = wordsFor(await platform.localeOf(question))
+  const messages = messagesFor(await platform.localeOf(question))
   const sign = signOf(platform, question)
   try {
     const { looks, owner, isFirst } = await whatIsMeant(question, platform, mind)
@@ -72,25 +72,25 @@ export async function think(question: Question, platform: Platform, mind: Mind):
     const shown = looks.slice(0, MAX_PICTURES)
     const { said, exchanges } = await inQueue(question, mind, (ahead) => {
       sign.show(ahead)
-      return lookAt(shown, question, platform, mind, words)
+      return lookAt(shown, question, platform, mind, messages)
     })
     const isAnswer = said.some(({ kind }) => kind !== 'problem')
     if (!isAnswer && question.trigger === 'automatic') return { exchanges: [], signGone: sign.end() }
     const notes: string[] = []
     // Once in a thread: every platform also marks whoever is no person.
-    if (isAnswer && isFirst) notes.push(words.machineMade)
-    if (isAnswer && isFirst && words.locale !== 'en') notes.push(words.englishOnly)
-    if (looks.length > shown.length) notes.push(words.leftOut(looks.length - shown.length))
+    if (isAnswer && isFirst) notes.push(messages.machineMade)
+    if (isAnswer && isFirst && messages.locale !== 'en') notes.push(messages.englishOnly)
+    if (looks.length > shown.length) notes.push(messages.leftOut(looks.length - shown.length))
     const onlyForAsker = question.trigger === 'shortcut' || !isAnswer
     const kept = isAnswer ? exchanges : []
-    return { reply: { said, notes, onlyForAsker, words }, exchanges: kept, owner, signGone: sign.end() }
+    return { reply: { said, notes, onlyForAsker, messages }, exchanges: kept, owner, signGone: sign.end() }
   } catch (error) {
     const signGone = sign.end()
     if (isStopping(error)) throw error
     if (!isGlimpseError(error) && !(error instanceof Refusal)) mind.report(error)
     if (question.trigger === 'automatic') return { exchanges: [], signGone }
-    const said: Said[] = [{ text: problemText(error, words), kind: 'problem', spoiler: false }]
-    return { reply: { said, notes: [], onlyForAsker: true, words }, exchanges: [], signGone }
+    const said: Said[] = [{ text: problemText(error, messages), kind: 'problem', spoiler: false }]
+    return { reply: { said, notes: [], onlyForAsker: true, messages }, exchanges: [], signGone }
   }
 }
 
@@ -141,7 +141,7 @@ async function lookAt(
   question: Question,
   platform: Platform,
   mind: Mind,
-  words: Words,
+  messages: Messages,
 ): Promise<{ said: Said[]; exchanges: Exchange[] }> {
   const began = mind.now()
   const engine = await within(mind.engine, THINK_MS)
@@ -156,14 +156,14 @@ async function lookAt(
     const { picture } = look
     try {
       const reply = await answerAbout(engine, look, asked, platform, () => endsAt - mind.now())
-      const text = (isQuestion ? reply.text : altText(reply.text)) || words.nothing
+      const text = (isQuestion ? reply.text : altText(reply.text)) || messages.nothing
       said.push({ number, text, kind: isQuestion ? 'answer' : 'alt', spoiler: picture.spoiler === true })
       exchanges.push({ picture, sha256: reply.picture, answer: isQuestion ? reply.text : undefined })
     } catch (error) {
       // Alone, it is the reply; among others it stands in its place.
       if (number === undefined || isStopping(error)) throw error
       if (!isGlimpseError(error)) mind.report(error)
-      said.push({ number, text: problemText(error, words), kind: 'problem', spoiler: false })
+      said.push({ number, text: problemText(error, messages), kind: 'problem', spoiler: false })
       exchanges.push({ picture, sha256: look.sha256 })
     }
   }

@@ -3,8 +3,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Routes } from 'discord.js'
 import { z } from 'zod'
-import { wordsFor } from '../i18n/languages.ts'
-import type { Words } from '../i18n/messages.ts'
+import { messagesFor } from '../i18n/languages.ts'
+import type { Messages } from '../i18n/messages.ts'
 import type { DiscordApi } from './api.ts'
 import { parsePayload } from './payloads.ts'
 
@@ -38,14 +38,14 @@ const MANAGE_CHANNELS = String(1 << 4)
 /** Discord's names of locales that we have words for (reference "Locales"); English is what others see. */
 const LOCALES = ['de', 'es-ES', 'es-419', 'fr', 'ja']
 
-const ENGLISH = wordsFor('en').command
+const ENGLISH = messagesFor('en').command
 
-type Said = (words: Words['command']) => string
+type Said = (messages: Messages['command']) => string
 
 const described = (says: Said) => ({
   description: says(ENGLISH),
   description_localizations: Object.fromEntries(
-    LOCALES.map((locale) => [locale, says(wordsFor(locale).command)]),
+    LOCALES.map((locale) => [locale, says(messagesFor(locale).command)]),
   ),
 })
 const anywhere = { contexts: [GUILD, BOT_DM], integration_types: [GUILD_INSTALL] }
@@ -69,21 +69,27 @@ export const COMMANDS: readonly Record<string, unknown>[] = [
   {
     type: CHAT_INPUT,
     name: CAPTION,
-    ...described((words) => words.caption),
+    ...described((messages) => messages.caption),
     ...anywhere,
-    options: [image((words) => words.captionImage, true), question((words) => words.captionQuestion, false)],
+    options: [
+      image((messages) => messages.captionImage, true),
+      question((messages) => messages.captionQuestion, false),
+    ],
   },
   {
     type: CHAT_INPUT,
     name: ASK,
-    ...described((words) => words.ask),
+    ...described((messages) => messages.ask),
     ...anywhere,
-    options: [question((words) => words.askQuestion, true), image((words) => words.askImage, false)],
+    options: [
+      question((messages) => messages.askQuestion, true),
+      image((messages) => messages.askImage, false),
+    ],
   },
   {
     type: CHAT_INPUT,
     name: SETTINGS,
-    ...described((words) => words.settings),
+    ...described((messages) => messages.settings),
     contexts: [GUILD],
     integration_types: [GUILD_INSTALL],
     // Who may is the server's to change: Discord asks its administrators, and checks.
@@ -92,7 +98,7 @@ export const COMMANDS: readonly Record<string, unknown>[] = [
       {
         type: BOOLEAN,
         name: OPTIONS.automatic,
-        ...described((words) => words.settingsAutomatic),
+        ...described((messages) => messages.settingsAutomatic),
         required: true,
       },
     ],
@@ -100,10 +106,15 @@ export const COMMANDS: readonly Record<string, unknown>[] = [
   {
     type: CHAT_INPUT,
     name: PRIVACY,
-    ...described((words) => words.privacy),
+    ...described((messages) => messages.privacy),
     ...anywhere,
     options: [
-      { type: BOOLEAN, name: OPTIONS.optOut, ...described((words) => words.privacyOptOut), required: true },
+      {
+        type: BOOLEAN,
+        name: OPTIONS.optOut,
+        ...described((messages) => messages.privacyOptOut),
+        required: true,
+      },
     ],
   },
   { type: MESSAGE, name: DESCRIBE, ...anywhere },

@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { readBody } from '../body.ts'
 import type { Front } from '../chat/desk.ts'
 import { countedWebhook } from '../chat/webhook.ts'
-import { wordsFor } from '../i18n/languages.ts'
+import { messagesFor } from '../i18n/languages.ts'
 import { firstAnswer, type Surroundings, toldProblem } from './first.ts'
 import { type Incoming, readInteraction } from './interaction.ts'
 import type { DiscordPlatform } from './platform.ts'
@@ -55,7 +55,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
       return Response.json(await firstAnswer(incoming, options))
     } catch (error) {
       report(error)
-      return Response.json(toldProblem(error, wordsFor(question.asker.locale)))
+      return Response.json(toldProblem(error, messagesFor(question.asker.locale)))
     } finally {
       void sleep(READING_MS).then(responded)
     }

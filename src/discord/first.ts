@@ -5,8 +5,8 @@ import type { ChatReply } from '../chat/compose.ts'
 import type { Preferences } from '../chat/preferences.ts'
 import { problemText } from '../chat/problems.ts'
 import type { Question } from '../chat/question.ts'
-import { wordsFor } from '../i18n/languages.ts'
-import type { Words } from '../i18n/messages.ts'
+import { messagesFor } from '../i18n/languages.ts'
+import type { Messages } from '../i18n/messages.ts'
 import type { Incoming } from './interaction.ts'
 import { bodyOf, EPHEMERAL } from './render.ts'
 
@@ -35,35 +35,35 @@ export async function firstAnswer(
   if (incoming.kind === 'question') {
     return { type: DEFERRED_MESSAGE_WITH_SOURCE, data: { flags: incoming.isEphemeral ? EPHEMERAL : 0 } }
   }
-  const { words } = incoming
+  const { messages } = incoming
   try {
     switch (incoming.kind) {
       case 'automatic':
         // Without the intent no picture would ever be seen: better no promise.
-        if (incoming.on && !messageContent) return said(words.problem.needs_intent, EPHEMERAL)
+        if (incoming.on && !messageContent) return said(messages.problem.needs_intent, EPHEMERAL)
         await preferences.setAutomatic(incoming.channel, incoming.on)
-        return said(incoming.on ? words.done.automaticOn : words.done.automaticOff)
+        return said(incoming.on ? messages.done.automaticOn : messages.done.automaticOff)
       case 'opt_out':
         await preferences.setOptedOut(incoming.person, incoming.out)
-        return said(incoming.out ? words.done.optedOut : words.done.optedIn, EPHEMERAL)
+        return said(incoming.out ? messages.done.optedOut : messages.done.optedIn, EPHEMERAL)
       case 'unknown':
-        return said(words.problem.internal, EPHEMERAL)
+        return said(messages.problem.internal, EPHEMERAL)
     }
   } catch (error) {
     report(error)
-    return toldProblem(error, words)
+    return toldProblem(error, messages)
   }
 }
 
-export function toldProblem(error: unknown, words: Words): FirstAnswer {
-  return said(problemText(error, words), EPHEMERAL)
+export function toldProblem(error: unknown, messages: Messages): FirstAnswer {
+  return said(problemText(error, messages), EPHEMERAL)
 }
 
 /** For a question that could not even be taken. */
 export function problemReply(error: unknown, { asker }: Question): ChatReply {
-  const words = wordsFor(asker.locale)
-  const text = problemText(error, words)
-  return { said: [{ text, kind: 'problem', spoiler: false }], notes: [], onlyForAsker: true, words }
+  const messages = messagesFor(asker.locale)
+  const text = problemText(error, messages)
+  return { said: [{ text, kind: 'problem', spoiler: false }], notes: [], onlyForAsker: true, messages }
 }
 
 function said(text: string, flags = 0): FirstAnswer {

@@ -5,8 +5,8 @@
 
 import { z } from 'zod'
 import { personOf, type Question } from '../chat/question.ts'
-import { wordsFor } from '../i18n/languages.ts'
-import type { Words } from '../i18n/messages.ts'
+import { messagesFor } from '../i18n/languages.ts'
+import type { Messages } from '../i18n/messages.ts'
 import { ASK, CAPTION, CHAT_INPUT, DESCRIBE, MESSAGE, OPTIONS, PRIVACY, SETTINGS } from './commands.ts'
 import { type Interaction, interactionSchema, parsePayload, type ShownMessage } from './payloads.ts'
 import { type Nearest, nearestIn, pictureOf } from './pictures.ts'
@@ -24,11 +24,11 @@ import {
 export type Incoming =
   | { kind: 'ping' }
   | { kind: 'question'; question: Question; isEphemeral: boolean }
-  /** `words`: those of whoever reads it. */
-  | { kind: 'automatic'; channel: string; on: boolean; words: Words }
-  | { kind: 'opt_out'; person: string; out: boolean; words: Words }
+  /** `messages`: those of whoever reads it. */
+  | { kind: 'automatic'; channel: string; on: boolean; messages: Messages }
+  | { kind: 'opt_out'; person: string; out: boolean; messages: Messages }
   /** A command that we have no more, say. */
-  | { kind: 'unknown'; words: Words }
+  | { kind: 'unknown'; messages: Messages }
 
 /** "Interaction type". */
 const PING = 1
@@ -41,9 +41,9 @@ export function readInteraction(payload: unknown, now: number): Incoming {
   const interaction = parsePayload(interactionSchema, payload, 'an interaction')
   const { data, channel_id: channel } = interaction
   const user = (interaction.member?.user ?? interaction.user)?.id
-  const words = wordsFor(interaction.locale)
+  const messages = messagesFor(interaction.locale)
   if (type !== APPLICATION_COMMAND || !data || user === undefined || channel === undefined) {
-    return { kind: 'unknown', words }
+    return { kind: 'unknown', messages }
   }
   const sender: Sender = { interaction, user, channel, now }
   const option = (name: string) => data.options.find((each) => each.name === name)?.value
@@ -56,15 +56,15 @@ export function readInteraction(payload: unknown, now: number): Incoming {
     case `${CHAT_INPUT} ${SETTINGS}`: {
       const on = option(OPTIONS.automatic) === true
       // The channel reads it, in the language of its server.
-      const theirs = wordsFor(interaction.guild_locale ?? interaction.locale)
-      return { kind: 'automatic', channel: channelSetting(channel), on, words: theirs }
+      const theirs = messagesFor(interaction.guild_locale ?? interaction.locale)
+      return { kind: 'automatic', channel: channelSetting(channel), on, messages: theirs }
     }
     case `${CHAT_INPUT} ${PRIVACY}`: {
       const out = option(OPTIONS.optOut) === true
-      return { kind: 'opt_out', person: personOf('discord', user), out, words }
+      return { kind: 'opt_out', person: personOf('discord', user), out, messages }
     }
     default:
-      return { kind: 'unknown', words }
+      return { kind: 'unknown', messages }
   }
 }
 

@@ -46,10 +46,10 @@ export async function postToMessage(
   answers: DiscordSettings['answers'],
   { posted }: Progress,
 ): Promise<Posted[]> {
-  const { words } = reply
+  const { messages } = reply
   const isProblem = reply.said.every(({ kind }) => kind === 'problem')
   // The menu of a message shows us what Discord does not show us in a reply to it.
-  const after = route.isBlind && isProblem ? words.home.how.slice(2, 3) : []
+  const after = route.isBlind && isProblem ? messages.home.how.slice(2, 3) : []
   const contents = renderReply(reply, [], after)
   const reference = {
     message_reference: { message_id: route.message, channel_id: route.channel, fail_if_not_exists: false },
@@ -65,7 +65,7 @@ export async function postToMessage(
   // Replying needs a permission more than speaking does: to read the history.
   places.push(() => send(route.channel, contents))
   if (route.place !== 'direct' && question.trigger !== 'automatic') {
-    const texts = renderReply(reply, [words.problem.cannot_reply], after)
+    const texts = renderReply(reply, [messages.problem.cannot_reply], after)
     places.push(async () => await send(await openDirect(api, route.asker), texts))
   }
   return await inFirstPlace(places)

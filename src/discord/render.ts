@@ -21,12 +21,12 @@ export function renderReply(
   before: readonly string[] = [],
   after: readonly string[] = [],
 ): string[] {
-  const { said, notes, words } = reply
+  const { said, notes, messages } = reply
   const blocks = [...before]
   for (const [index, part] of said.entries()) {
     const isFirstAlt = part.kind === 'alt' && said.findIndex(({ kind }) => kind === 'alt') === index
     const texts = blocksOf(part)
-    blocks.push(...(isFirstAlt ? [`-# ${words.altText}\n${texts[0]}`, ...texts.slice(1)] : texts))
+    blocks.push(...(isFirstAlt ? [`-# ${messages.altText}\n${texts[0]}`, ...texts.slice(1)] : texts))
   }
   const small = [...notes, ...after].map((note) => `-# ${note}`)
   if (small.length > 0) blocks.push(small.join('\n'))

@@ -1,8 +1,8 @@
 // German.
 
-import type { Words } from './messages.ts'
+import type { Messages } from './messages.ts'
 
-export const de: Words = {
+export const de: Messages = {
   locale: 'de',
   problem: {
     no_picture: 'Ich finde kein Bild. Poste eins mit deiner Frage oder frag im Thread eines Bildes.',

@@ -1,8 +1,8 @@
 // English: what every other language says in its own way.
 
-import type { Words } from './messages.ts'
+import type { Messages } from './messages.ts'
 
-export const en: Words = {
+export const en: Messages = {
   locale: 'en',
   problem: {
     no_picture: 'I found no picture. Post one with your question, or ask in the thread of one.',

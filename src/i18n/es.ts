@@ -1,8 +1,8 @@
 // Spanish.
 
-import type { Words } from './messages.ts'
+import type { Messages } from './messages.ts'
 
-export const es: Words = {
+export const es: Messages = {
   locale: 'es',
   problem: {
     no_picture:

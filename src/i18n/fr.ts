@@ -1,8 +1,8 @@
 // French.
 
-import type { Words } from './messages.ts'
+import type { Messages } from './messages.ts'
 
-export const fr: Words = {
+export const fr: Messages = {
   locale: 'fr',
   problem: {
     no_picture:

@@ -1,8 +1,8 @@
 // Japanese.
 
-import type { Words } from './messages.ts'
+import type { Messages } from './messages.ts'
 
-export const ja: Words = {
+export const ja: Messages = {
   locale: 'ja',
   problem: {
     no_picture: '画像が見つかりません。質問と一緒に画像を投稿するか、画像のスレッドで質問してください。',

@@ -25,7 +25,7 @@ export interface Problems {
   internal: string
 }
 
-export interface Words {
+export interface Messages {
   /** BCP 47. */
   locale: string
   problem: Problems
@@ -82,8 +82,8 @@ export interface Words {
 }
 
 /** `in 3 minutes`, in the language of the words; never earlier than it is. */
-export function fromNow(words: Words, ms: number): string {
-  const format = new Intl.RelativeTimeFormat(words.locale, { numeric: 'always' })
+export function fromNow(messages: Messages, ms: number): string {
+  const format = new Intl.RelativeTimeFormat(messages.locale, { numeric: 'always' })
   const seconds = Math.max(1, Math.ceil(ms / 1000))
   return seconds < 60 ? format.format(seconds, 'second') : format.format(Math.ceil(seconds / 60), 'minute')
 }

@@ -5,7 +5,7 @@ import { download, isAmong, type Source } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
-import { wordsFor } from '../i18n/languages.ts'
+import { messagesFor } from '../i18n/languages.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { type Client, refusalOf, slackClient, translated } from './client.ts'
 import { fileSchema, messageSchema, personId, pictureOf, picturesOf } from './message.ts'
@@ -122,8 +122,8 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     },
 
     async showWorking(question, ahead) {
-      const words = wordsFor(await localeOfUser(routeOf(question).user))
-      await showSign(question, ahead > 0 ? words.waiting(ahead) : words.looking)
+      const messages = messagesFor(await localeOfUser(routeOf(question).user))
+      await showSign(question, ahead > 0 ? messages.waiting(ahead) : messages.looking)
     },
     async endWorking(question) {
       await showSign(question, '')

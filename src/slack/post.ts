@@ -85,7 +85,7 @@ async function postToAsker(client: Client, { user }: MessageRoute, reply: ChatRe
   const channel = opened.channel?.id
   if (!channel) throw new RequestError('cannot_reply', 'Expected a direct message to the asker but got none.')
   const { text, blocks } = renderReply(reply)
-  const why = reply.words.problem.cannot_reply
+  const why = reply.messages.problem.cannot_reply
   const { ts } = await client.chat.postMessage({
     channel,
     text: `${escaped(why)}\n${text}`,

@@ -13,9 +13,9 @@ const MAX_SECTION = 3_000
 /** A message of more blocks is refused. */
 const MAX_BLOCKS = 50
 
-export function renderReply({ said, notes, words }: ChatReply): SlackBody {
+export function renderReply({ said, notes, messages }: ChatReply): SlackBody {
   const blocks: types.KnownBlock[] = []
-  if (said.some(({ kind }) => kind === 'alt')) blocks.push(small(words.altText))
+  if (said.some(({ kind }) => kind === 'alt')) blocks.push(small(messages.altText))
   for (const each of said) blocks.push(...blocksOf(each))
   if (notes.length > 0) blocks.push(small(notes.join(' ')))
   const lines = said.map(({ number, text }) => (number === undefined ? text : `${number}. ${text}`))

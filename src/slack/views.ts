@@ -3,7 +3,7 @@
 import type { types } from '@slack/bolt'
 import { z } from 'zod'
 import type { ModelCard } from '../engine/protocol.ts'
-import type { Words } from '../i18n/messages.ts'
+import type { Messages } from '../i18n/messages.ts'
 import { section } from './render.ts'
 
 export const CAPTION_VIEW = 'caption'
@@ -20,8 +20,8 @@ const MAX_QUESTION = 500
 const FILE_TYPES = ['jpg', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff', 'tif', 'heic']
 
 /** `memory` comes back with what was entered: where the answer goes. `question` stands in the field already. */
-export function captionView(words: Words, memory: string, question: string): types.ModalView {
-  const { modal } = words
+export function captionView(messages: Messages, memory: string, question: string): types.ModalView {
+  const { modal } = messages
   return {
     type: 'modal',
     callback_id: CAPTION_VIEW,
@@ -67,8 +67,8 @@ export function enteredIn(values: unknown): { files: unknown[]; question: string
   }
 }
 
-export function settingsView(words: Words, memory: string, isAutomatic: boolean): types.ModalView {
-  const { modal } = words
+export function settingsView(messages: Messages, memory: string, isAutomatic: boolean): types.ModalView {
+  const { modal } = messages
   const option: types.PlainTextOption = {
     text: plain(modal.automatic),
     description: plain(modal.automaticHint.slice(0, 75)),
@@ -109,11 +109,11 @@ export function choseAutomatic(values: unknown): boolean {
 
 /** What it can see, how to use it, what becomes of pictures, and the way out. */
 export function homeView(
-  words: Words,
+  messages: Messages,
   model: ModelCard | undefined,
   { hasOptedOut, keepHours }: { hasOptedOut: boolean; keepHours: number },
 ): types.HomeView {
-  const { home } = words
+  const { home } = messages
   const [action, label] = hasOptedOut ? [OPT_IN_ACTION, home.optIn] : [OPT_OUT_ACTION, home.optOut]
   const sees = model?.about?.sees
   return {
@@ -123,7 +123,7 @@ export function homeView(
       ...(sees ? [{ type: 'header', text: plain(home.sees) } as const, section(sees)] : []),
       { type: 'header', text: plain(home.howTitle) },
       section(home.how.map((line) => `•  ${line}`).join('\n')),
-      section(words.englishOnly),
+      section(messages.englishOnly),
       { type: 'header', text: plain(home.privacyTitle) },
       section(home.privacy(keepHours)),
       ...(hasOptedOut ? [section(home.optedOut)] : []),

@@ -8,7 +8,7 @@ import type { Preferences } from '../chat/preferences.ts'
 import { personOf } from '../chat/question.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ModelCard } from '../engine/protocol.ts'
-import { wordsFor } from '../i18n/languages.ts'
+import { messagesFor } from '../i18n/languages.ts'
 import { discard } from '../retry.ts'
 import { type Client, translated } from './client.ts'
 import { channelName, fileSchema, messageSchema, personId, pictureOf, picturesOf, teamOf } from './message.ts'
@@ -107,11 +107,11 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
   app.command(CAPTION_COMMAND, async ({ command, ack }) => {
     await ack()
     const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
-    const words = wordsFor(await localeInTime(user))
+    const messages = messagesFor(await localeInTime(user))
     const memory: ViewMemory = { team, user, channel, url }
     await client.views.open({
       trigger_id: command.trigger_id,
-      view: captionView(words, JSON.stringify(memory), command.text ?? ''),
+      view: captionView(messages, JSON.stringify(memory), command.text ?? ''),
     })
   })
 
@@ -134,12 +134,12 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
   app.command(SETTINGS_COMMAND, async ({ command, ack }) => {
     await ack()
     const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
-    const words = wordsFor(await localeInTime(user))
+    const messages = messagesFor(await localeInTime(user))
     const isAutomatic = await preferences.isAutomatic(channelName(team, channel))
     const memory: ViewMemory = { team, user, channel, url }
     await client.views.open({
       trigger_id: command.trigger_id,
-      view: settingsView(words, JSON.stringify(memory), isAutomatic),
+      view: settingsView(messages, JSON.stringify(memory), isAutomatic),
     })
   })
 
@@ -149,7 +149,7 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
     const on = choseAutomatic(view.state.values)
     const name = channelName(team, channel)
     if (on === (await preferences.isAutomatic(name))) return
-    const { problem, done } = wordsFor(await localeInTime(user))
+    const { problem, done } = messagesFor(await localeInTime(user))
     if ((await platform.profileOf(user))?.isGuest) return await tell(url, problem.not_allowed)
     // Said where it holds, so that whoever posts there knows; where that cannot be said it does not hold.
     const text = `<@${user}>: ${escaped(on ? done.automaticOn : done.automaticOff)}`
@@ -170,9 +170,9 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
   }
 
   const publishHome = async (team: string, user: string) => {
-    const words = wordsFor(await localeInTime(user))
+    const messages = messagesFor(await localeInTime(user))
     const hasOptedOut = await preferences.hasOptedOut(personOf('slack', personId(team, user)))
-    const view = homeView(words, model, { hasOptedOut, keepHours: options.keepMs / HOUR_MS })
+    const view = homeView(messages, model, { hasOptedOut, keepHours: options.keepMs / HOUR_MS })
     await client.views.publish({ user_id: user, view })
   }
   app.event('app_home_opened', async ({ event, body }) => {

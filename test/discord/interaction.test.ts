@@ -108,7 +108,7 @@ describe('settings', () => {
       kind: 'automatic',
       channel: `discord/${CHANNEL}`,
       on: true,
-      words: { locale: 'fr' },
+      messages: { locale: 'fr' },
     })
   })
   test('opting out is for the person, in theirs', () => {
@@ -116,7 +116,7 @@ describe('settings', () => {
       kind: 'opt_out',
       person: `discord/${ANN}`,
       out: false,
-      words: { locale: 'de' },
+      messages: { locale: 'de' },
     })
   })
 })

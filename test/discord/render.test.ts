@@ -3,14 +3,14 @@
 import { describe, expect, test } from 'vitest'
 import type { ChatReply, Said } from '../../src/chat/compose.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from '../../src/discord/render.ts'
-import { wordsFor } from '../../src/i18n/languages.ts'
+import { messagesFor } from '../../src/i18n/languages.ts'
 
-const words = wordsFor('en')
+const messages = messagesFor('en')
 const replyOf = (said: Said[], notes: string[] = []): ChatReply => ({
   said,
   notes,
   onlyForAsker: false,
-  words,
+  messages,
 })
 const alt = (text: string, more: Partial<Said> = {}): Said => ({ text, kind: 'alt', spoiler: false, ...more })
 const answer = (text: string, more: Partial<Said> = {}): Said => ({

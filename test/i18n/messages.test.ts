@@ -1,8 +1,8 @@
 // The words of each language: all there, within what the platforms take, and in the asker's language.
 
 import { describe, expect, test } from 'vitest'
-import { LOCALES, wordsFor } from '../../src/i18n/languages.ts'
-import { fromNow, type Words } from '../../src/i18n/messages.ts'
+import { LOCALES, messagesFor } from '../../src/i18n/languages.ts'
+import { fromNow, type Messages } from '../../src/i18n/messages.ts'
 
 test.each([
   ['de-DE', 'de'],
@@ -14,26 +14,26 @@ test.each([
   ['', 'en'],
   [undefined, 'en'],
 ])('for %j they are %s', (locale, language) => {
-  expect(wordsFor(locale).locale).toBe(language)
+  expect(messagesFor(locale).locale).toBe(language)
 })
 
 describe.each(LOCALES)('in %s', (locale) => {
-  const words = wordsFor(locale)
+  const messages = messagesFor(locale)
 
   test('every sentence is there', () => {
-    const empty = textsOf(words).filter(({ text }) => text.trim() === '')
+    const empty = textsOf(messages).filter(({ text }) => text.trim() === '')
     expect(empty).toEqual([])
   })
 
   test('no sentence is English by mistake', () => {
     if (locale === 'en') return
-    const english = new Map(textsOf(wordsFor('en')).map(({ path, text }) => [path, text]))
-    const same = textsOf(words).filter(({ path, text }) => english.get(path) === text && text.length > 20)
+    const english = new Map(textsOf(messagesFor('en')).map(({ path, text }) => [path, text]))
+    const same = textsOf(messages).filter(({ path, text }) => english.get(path) === text && text.length > 20)
     expect(same).toEqual([])
   })
 
   test('windows and commands fit', () => {
-    const { modal, command } = words
+    const { modal, command } = messages
     for (const text of [modal.title, modal.submit, modal.cancel, modal.save, modal.settingsTitle]) {
       expect(text.length).toBeLessThanOrEqual(24)
     }
@@ -41,18 +41,18 @@ describe.each(LOCALES)('in %s', (locale) => {
   })
 
   test('a wait is told in its own words, never shorter than it is', () => {
-    expect(fromNow(words, 59_001)).toMatch(/1/)
-    expect(fromNow(words, 61_000)).toMatch(/2/)
-    expect(fromNow(words, 500)).toMatch(/1/)
+    expect(fromNow(messages, 59_001)).toMatch(/1/)
+    expect(fromNow(messages, 61_000)).toMatch(/2/)
+    expect(fromNow(messages, 500)).toMatch(/1/)
   })
 })
 
-function textsOf(words: Words): { path: string; text: string }[] {
+function textsOf(messages: Messages): { path: string; text: string }[] {
   const visit = (value: unknown, path: string): { path: string; text: string }[] => {
     if (typeof value === 'string') return [{ path, text: value }]
     if (typeof value === 'function')
       return [1, 5].map((n) => ({ path: `${path}(${n})`, text: value(n) as string }))
     return Object.entries(value as object).flatMap(([name, each]) => visit(each, `${path}.${name}`))
   }
-  return visit(words, 'words').filter(({ path }) => path !== 'words.locale')
+  return visit(messages, 'words').filter(({ path }) => path !== 'words.locale')
 }
