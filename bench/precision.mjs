@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { openArtifact } from '../dist/artifact/open.js'
 import { AS_SEEN, decode } from '../dist/image/decode.js'
 import { parsePixelRule, toPixels } from '../dist/image/pixels.js'
-import { Decoding } from '../dist/run/language.js'
+import { Decoding } from '../dist/run/decoder.js'
 import { openSession } from '../dist/run/session.js'
 
 const PICTURES = ['guitars.png', 'crab-and-helicopter.png', 'train-on-white.png']

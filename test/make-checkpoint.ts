@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { parseConfig } from '../src/checkpoint/config.ts'
 import { type Weight, Weights } from '../src/checkpoint/weights.ts'
 import { drawBlip2 } from '../src/model/blip2.ts'
-import { randomFrom } from '../src/run/draw.ts'
+import { randomFrom } from '../src/run/sampling.ts'
 import { FIXTURES } from './fixtures.ts'
 
 export const PLAIN = join(FIXTURES, 'checkpoints/plain')

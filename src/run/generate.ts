@@ -1,11 +1,11 @@
 // queries and prompt -> tokens: greedy, sampling or beams, over one or many rows.
 
 import type { Manifest } from '../artifact/contract.ts'
-import { BeamSearch } from './beams.ts'
-import { checkChoice, drawOne, likeliest, type Random, randomFrom } from './draw.ts'
-import { Decoding, type Language, type Row } from './language.ts'
-import { rowsAtOnce } from './portions.ts'
-import { type Context, logSoftmax, processorsFor } from './processors.ts'
+import { BeamSearch } from './beam-search.ts'
+import { Decoding, type Language, type Row } from './decoder.ts'
+import { type Context, logSoftmax, processorsFor } from './logits-processors.ts'
+import { rowsAtOnce } from './micro-batch.ts'
+import { checkChoice, drawOne, likeliest, type Random, randomFrom } from './sampling.ts'
 import type { GenerationSettings } from './settings.ts'
 
 export interface Watch {

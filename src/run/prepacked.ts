@@ -13,7 +13,7 @@ import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.t
 import { SetupError } from '../errors.ts'
 import { smallestLaidOut } from '../onnx/read.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
-import { Decoding } from './language.ts'
+import { Decoding } from './decoder.ts'
 import { type Floats, LAYOUT_OPTIONS, openAndSave, openSession, type Session } from './session.ts'
 
 export interface PrepackOptions {

@@ -12,8 +12,8 @@ import { runBatch } from '../../src/engine/pipeline.ts'
 import { AS_SEEN, decode } from '../../src/image/decode.ts'
 import { toPixels } from '../../src/image/pixels.ts'
 import { ModelProto } from '../../src/onnx/proto.ts'
+import { picturesAtOnce, rowsAtOnce } from '../../src/run/micro-batch.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
-import { picturesAtOnce, rowsAtOnce } from '../../src/run/portions.ts'
 import { runVision } from '../../src/run/vision.ts'
 
 const DEMO = join(import.meta.dirname, '../../models/demo')

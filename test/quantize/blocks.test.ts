@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { filledBy, toBlocks } from '../../src/quantize/blocks.ts'
 import type { Matrix } from '../../src/quantize/matrix.ts'
-import { randomFrom } from '../../src/run/draw.ts'
+import { randomFrom } from '../../src/run/sampling.ts'
 import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
 
 interface Packed {

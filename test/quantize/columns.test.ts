@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { toColumns } from '../../src/quantize/columns.ts'
-import { randomFrom } from '../../src/run/draw.ts'
+import { randomFrom } from '../../src/run/sampling.ts'
 import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
 
 test('[out, in] becomes [in, out], by hand', async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isGlimpseError } from '../../src/errors.ts'
 import { fetchArtifact } from '../../src/remote/fetch.ts'
-import { type Random, randomFrom } from '../../src/run/draw.ts'
+import { type Random, randomFrom } from '../../src/run/sampling.ts'
 import { type Fault, startS3Double } from '../store/s3-double.ts'
 import { credentials, type Files, makeModel, PIECE_BYTES, upload } from './model.ts'
 

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FORMAT, type Manifest } from '../../src/artifact/contract.ts'
-import { randomFrom } from '../../src/run/draw.ts'
+import { randomFrom } from '../../src/run/sampling.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../../src/versions.ts'
 import type { S3Double } from '../store/s3-double.ts'
 

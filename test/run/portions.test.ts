@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import type { Manifest } from '../../src/artifact/contract.ts'
 import type { Format } from '../../src/quantize/recipes.ts'
-import { picturesAtOnce } from '../../src/run/portions.ts'
+import { picturesAtOnce } from '../../src/run/micro-batch.ts'
 import { manifestOf } from '../remote/model.ts'
 
 const stored = (format: Format): Manifest => ({

@@ -3,7 +3,7 @@
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64'
 import { mersenne } from 'pure-rand/generator/mersenne'
 import { RequestError } from '../errors.ts'
-import { softmax } from './processors.ts'
+import { softmax } from './logits-processors.ts'
 
 /** A number in [0, 1). */
 export type Random = () => number

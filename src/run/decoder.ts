@@ -6,7 +6,7 @@
 // is masked.
 
 import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
-import { Caches } from './caches.ts'
+import { Caches } from './kv-cache.ts'
 import type { Floats, Session } from './session.ts'
 
 export interface Row {

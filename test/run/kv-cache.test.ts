@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { LANGUAGE, type Manifest } from '../../src/artifact/contract.ts'
-import { Caches } from '../../src/run/caches.ts'
+import { Caches } from '../../src/run/kv-cache.ts'
 
 const HEADS = 2
 const SIZE = 3

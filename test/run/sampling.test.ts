@@ -1,7 +1,7 @@
 // Drawing by seed: fair from the first draw on.
 
 import { expect, test } from 'vitest'
-import { drawOne, drawSeveral, likeliest, randomFrom, topIndices } from '../../src/run/draw.ts'
+import { drawOne, drawSeveral, likeliest, randomFrom, topIndices } from '../../src/run/sampling.ts'
 
 const CHANCES = [0.6, 0.3, 0.1]
 const SCORES = Float32Array.from(CHANCES, Math.log)

@@ -3,7 +3,7 @@
 // transformers 5.18, GenerationMixin._beam_search and its helpers in generation/utils.py, one item at a time.
 // Running beams are those still growing; finished ones sit in `num_beams` places, each with its length-adjusted score.
 
-import { checkChoice, drawSeveral, type Random, topIndices } from './draw.ts'
+import { checkChoice, drawSeveral, type Random, topIndices } from './sampling.ts'
 import type { GenerationSettings } from './settings.ts'
 
 /** Stands for minus infinity where scores are still added to. */
