@@ -11,8 +11,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openArtifact } from '../dist/artifact/open.js'
 import { AS_SEEN, decode } from '../dist/image/decode.js'
-import { parsePixelRule, toPixels } from '../dist/image/pixels.js'
-import { Decoding } from '../dist/run/decoder.js'
+import { parsePreprocessorConfig, toPixels } from '../dist/image/pixels.js'
+import { Decoder } from '../dist/run/decoder.js'
 import { openSession } from '../dist/run/session.js'
 
 const PICTURES = ['guitars.png', 'crab-and-helicopter.png', 'train-on-white.png']
@@ -29,7 +29,7 @@ const pictures = await Promise.all(
   PICTURES.map((name) => readFile(join(import.meta.dirname, '../models/demo', name))),
 )
 const pixels = await Promise.all(
-  pictures.map(async (file) => toPixels(await decode(file, AS_SEEN), parsePixelRule(preprocessor))),
+  pictures.map(async (file) => toPixels(await decode(file, AS_SEEN), parsePreprocessorConfig(preprocessor))),
 )
 const STAGES = {
   vision: {
@@ -44,7 +44,7 @@ const STAGES = {
     from: 'queries',
     run: async (language, { data }, manifest) => {
       const row = { prefix: data, ids: [manifest.tokens.bos_token_id] }
-      const logits = await Decoding.allLogits({ manifest, language }, row)
+      const logits = await Decoder.allLogits({ manifest, language }, row)
       return { data: Float32Array.from(logits.flatMap((row) => [...row])), dims: [] }
     },
   },

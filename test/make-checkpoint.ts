@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { parseConfig } from '../src/checkpoint/config.ts'
 import { type Weight, Weights } from '../src/checkpoint/weights.ts'
 import { drawBlip2 } from '../src/model/blip2.ts'
-import { randomFrom } from '../src/run/sampling.ts'
+import { createRng } from '../src/run/sampling.ts'
 import { FIXTURES } from './fixtures.ts'
 
 export const PLAIN = join(FIXTURES, 'checkpoints/plain')
@@ -37,7 +37,7 @@ export async function configWith(edits: Edits): Promise<Edits> {
 export function randomTensors(config: unknown, seed = 1): RawTensor[] {
   const asked = new Map<string, number[]>()
   drawBlip2(parseConfig(config), new Asking(asked))
-  const random = randomFrom(seed)
+  const random = createRng(seed)
   return [...asked].map(([name, shape]) => {
     const spread = shape.length > 1 ? Math.sqrt(3 / shape.at(-1)!) : 0.1
     const middle = /norm\d?\.weight$/i.test(name) ? 1 : 0

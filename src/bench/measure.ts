@@ -6,9 +6,9 @@ import { openArtifact } from '../artifact/open.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
 import { filesOf } from '../onnx/write.ts'
-import { Decoding, type Step } from '../run/decoder.ts'
+import { Decoder, type Step } from '../run/decoder.ts'
 import { type Model, type OpenOptions, openModel } from '../run/model.ts'
-import { laidOut } from '../run/prepacked.ts'
+import { ensurePrepacked } from '../run/prepacked.ts'
 import { runQueries } from '../run/queries.ts'
 import { runVision } from '../run/vision.ts'
 import { readBandwidth } from './bandwidth.ts'
@@ -60,7 +60,8 @@ export async function measure(
     isMade = true
   }
   const { prepack } = options
-  const layout = prepack && (await laidOut(folder, await openArtifact(folder), { ...prepack, onMaking }))
+  const layout =
+    prepack && (await ensurePrepacked(folder, await openArtifact(folder), { ...prepack, onMaking }))
   // What making a layout leaves in the process would be counted, or not, by chance.
   const grownBy = (from: number | null, to: number | null) =>
     isMade || from === null || to === null ? null : to - from
@@ -125,15 +126,15 @@ async function oneRound(
   tokens: number,
 ): Promise<Record<keyof Benchmark['ms'], number[]>> {
   const [rgb, image] = await timed(() => decode(picture, AS_SEEN))
-  const [pixels, resize] = await timed(() => toPixels(rgb, model.pixelRule))
+  const [pixels, resize] = await timed(() => toPixels(rgb, model.preprocessorConfig))
   const [seen, vision] = await timed(() => runVision(model.vision, pixels))
   const [{ prefix }, queries] = await timed(() => runQueries(model.queries, seen))
   const ids = new Array<number>(PROMPT_TOKENS).fill(model.manifest.tokens.bos_token_id)
-  const [{ decoding }, prefill] = await timed<{ decoding: Decoding; step: Step }>(() =>
-    Decoding.prefill(model, [{ prefix: prefix.data, ids }]),
+  const [{ decoder }, prefill] = await timed<{ decoder: Decoder; step: Step }>(() =>
+    Decoder.prefill(model, [{ prefix: prefix.data, ids }]),
   )
   const token: number[] = []
-  for (let i = 1; i < tokens; i++) token.push((await timed(() => decoding.next(ids.slice(0, 1), [0])))[1])
+  for (let i = 1; i < tokens; i++) token.push((await timed(() => decoder.step(ids.slice(0, 1), [0])))[1])
   return { image: [image], pixels: [resize], vision: [vision], queries: [queries], prefill: [prefill], token }
 }
 

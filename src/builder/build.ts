@@ -12,7 +12,7 @@ import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { TwinsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
-import { PICTURE_RULE, parsePixelRule } from '../image/pixels.ts'
+import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
 import { drawBlip2 } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
@@ -235,7 +235,7 @@ async function readPreprocessor(checkpoint: string): Promise<unknown> {
 }
 
 function checkPictures({ vision }: Blip2Config, preprocessor: unknown): void {
-  const { width, height, do_resize } = parsePixelRule(preprocessor)
+  const { width, height, do_resize } = parsePreprocessorConfig(preprocessor)
   const [rows, columns] = vision.image_size
   if (!do_resize) {
     throw new ArtifactError(

@@ -6,7 +6,7 @@ import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.t
 import { openArtifact } from '../artifact/open.ts'
 import type { Pixels } from '../image/pixels.ts'
 import { generate } from '../run/generate.ts'
-import { unrealIds } from '../run/model.ts'
+import { findNonTokenIds } from '../run/model.ts'
 import { runQueries } from '../run/queries.ts'
 import { openSession, type Session } from '../run/session.ts'
 import { completeSettings } from '../run/settings.ts'
@@ -46,7 +46,7 @@ export async function tryOut(folder: string): Promise<string[]> {
   const vision = await opened(folder, VISION.graph, (session) => runVision(session, waves(manifest)))
   const { prefix } = await opened(folder, QUERIES.graph, (session) => runQueries(session, vision))
   return await opened(folder, LANGUAGE.graph, async (language) => {
-    const limits = { forbidden: unrealIds(manifest, tokenizer) }
+    const options = { suppressTokens: findNonTokenIds(manifest, tokenizer) }
     const texts: string[] = []
     for (const prompt of PROMPTS) {
       const ids = prompt === '' ? [tokens.bos_token_id] : tokenizer.encode(prompt)
@@ -54,7 +54,7 @@ export async function tryOut(folder: string): Promise<string[]> {
       if (room < 1) continue
       const settings = completeSettings({ max_new_tokens: Math.min(TOKENS, room) })
       const rows = [{ prefix: prefix.data, ids }]
-      const [answers] = await generate({ language, manifest }, rows, settings, {}, limits)
+      const [answers] = await generate({ language, manifest }, rows, settings, {}, options)
       texts.push(tokenizer.decode(answers![0]!).trim())
     }
     return texts

@@ -32,9 +32,12 @@ export async function checkProvider(
 ): Promise<Finding> {
   if (engine !== '') return skipped('the model runs elsewhere (GLIMPSE_ENGINE)')
   if (provider === 'cpu') return ok('cpu, as set')
-  const { findProvider } = await import('../run/provider.ts')
+  const { resolveProvider } = await import('../run/provider.ts')
   try {
-    const { fallback } = await findProvider({ wanted: provider, whenMissing: providerMissing }, attempt)
+    const { fallback } = await resolveProvider(
+      { requested: provider, onUnavailable: providerMissing },
+      attempt,
+    )
     if (fallback === undefined) return ok(`${provider}, as set`)
     return warn(`cpu in place of ${provider}: ${fallback}`)
   } catch (error) {

@@ -10,14 +10,14 @@ import type { Store } from '../store/store.ts'
 import { type Finding, fail, ok, skipped, warn } from './check.ts'
 
 /** A layout holds the weights twice, and somewhat more in float32 (run/prepacked.ts). */
-const LAYOUT_FACTOR = 2.5
+const PREPACK_FACTOR = 2.5
 const TRIAL_TTL_MS = 60_000
 
-/** @param modelBytes of the artifact; @param isLaidOut whether it is large enough to get a layout */
+/** @param modelBytes of the artifact; @param isPrepacked whether it is large enough to get a layout */
 export async function checkCache(
   folder: string,
   modelBytes: number | undefined,
-  isLaidOut: boolean,
+  isPrepacked: boolean,
 ): Promise<Finding> {
   const trial = join(folder, `.doctor-${randomUUID()}`)
   try {
@@ -34,7 +34,7 @@ export async function checkCache(
   }
   const { bavail, bsize } = await statfs(folder)
   const free = bavail * bsize
-  const wanted = (modelBytes ?? 0) * (isLaidOut ? LAYOUT_FACTOR : 1)
+  const wanted = (modelBytes ?? 0) * (isPrepacked ? PREPACK_FACTOR : 1)
   const found = `${folder} can be written, ${Math.round(free / 1e6)} MB free`
   if (free >= wanted) return ok(found)
   return warn(

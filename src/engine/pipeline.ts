@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto'
 import { BusyError, RequestError } from '../errors.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
-import { endsOf, generate } from '../run/generate.ts'
-import { picturesAtOnce } from '../run/micro-batch.ts'
+import { generate, resolveEosTokenIds } from '../run/generate.ts'
+import { imagesPerRun } from '../run/micro-batch.ts'
 import type { Model } from '../run/model.ts'
 import { runQueries } from '../run/queries.ts'
 import { completeSettings, type GenerationSettings } from '../run/settings.ts'
@@ -64,8 +64,8 @@ export async function runBatch(
   const misses = await attachCached(cache, requests)
   await decodeAll(model, requests)
   // Nobody waits for pictures that theirs gains nothing from: each few are answered before the next are looked at.
-  for (let at = 0; at < misses.length; at += picturesAtOnce(model)) {
-    const some = misses.slice(at, at + picturesAtOnce(model))
+  for (let at = 0; at < misses.length; at += imagesPerRun(model)) {
+    const some = misses.slice(at, at + imagesPerRun(model))
     await encodeImages(model, cache, some)
     await decodeAll(
       model,
@@ -103,7 +103,7 @@ function prepare(
 ): ActiveRequest {
   const clock = stopwatch()
   const settings = completeSettings(request.settings ?? {})
-  checkEnds(model, settings)
+  checkEosTokenIds(model, settings)
   const { text: prompt, ids } = fitPrompt(model, request)
   const room = model.manifest.sizes.max_positions - model.manifest.sizes.queries - ids.length
   const { image } = request
@@ -171,7 +171,7 @@ async function encodeImages(model: Model, cache: EncoderCache, misses: readonly 
       ready.push({
         picture,
         requests,
-        pixels: await timed(clocks, 'pixels', () => toPixels(rgb, model.pixelRule)),
+        pixels: await timed(clocks, 'pixels', () => toPixels(rgb, model.preprocessorConfig)),
       })
     })
   }
@@ -236,7 +236,7 @@ async function decodeGroup(model: Model, group: readonly ActiveRequest[]): Promi
   if (!settings) return
   const began = performance.now()
   const onToken = group.length === 1 ? hooks?.onToken : undefined
-  const streamer = onToken && textStreamer(model, endsOf(model.manifest, settings), onToken)
+  const streamer = onToken && textStreamer(model, resolveEosTokenIds(model.manifest, settings), onToken)
   try {
     await generate(
       model,
@@ -255,7 +255,7 @@ async function decodeGroup(model: Model, group: readonly ActiveRequest[]): Promi
         },
         onToken: streamer?.put,
       },
-      { forbidden: model.unreal },
+      { suppressTokens: model.nonTokenIds },
     )
   } catch (error) {
     const left = group.filter(isActive)
@@ -286,9 +286,9 @@ function notCached(): RequestError {
   )
 }
 
-function checkEnds({ manifest }: Model, settings: GenerationSettings): void {
+function checkEosTokenIds({ manifest }: Model, settings: GenerationSettings): void {
   const { vocabulary } = manifest.sizes
-  const outside = endsOf(manifest, settings).find((id) => id >= vocabulary)
+  const outside = resolveEosTokenIds(manifest, settings).find((id) => id >= vocabulary)
   if (outside === undefined) return
   throw new RequestError(
     'bad_settings',
@@ -297,7 +297,7 @@ function checkEnds({ manifest }: Model, settings: GenerationSettings): void {
 }
 
 /** Ids -> pieces of text, each as soon as none of its characters is left half. */
-function textStreamer(model: Model, endIds: readonly number[], onToken: (text: string) => void) {
+function textStreamer(model: Model, eosTokenIds: readonly number[], onToken: (text: string) => void) {
   const ids: number[] = []
   let emitted = ''
   const emit = () => {
@@ -308,7 +308,7 @@ function textStreamer(model: Model, endIds: readonly number[], onToken: (text: s
   const endsInPartialCharacter = () => model.tokenizer.decode(ids).endsWith('\ufffd')
   return {
     put(id: number) {
-      if (endIds.includes(id)) return
+      if (eosTokenIds.includes(id)) return
       ids.push(id)
       if (!endsInPartialCharacter()) emit()
     },

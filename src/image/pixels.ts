@@ -15,7 +15,7 @@ type PerChannel = readonly [number, number, number]
 export const PICTURE_RULE = 'preprocessor_config.json (or image_processor in processor_config.json)'
 
 /** preprocessor_config.json, with its names. */
-export interface PixelRule {
+export interface PreprocessorConfig {
   width: number
   height: number
   resample: Resample
@@ -34,7 +34,7 @@ export interface Pixels {
 }
 
 /** BlipImageProcessor's own. Note 384: published BLIP-2 checkpoints say 224, 364 for -coco. */
-const DEFAULTS: PixelRule = {
+const DEFAULTS: PreprocessorConfig = {
   width: 384,
   height: 384,
   resample: BICUBIC,
@@ -59,7 +59,7 @@ const UNKNOWN_STEPS = [
 ]
 
 /** Checks preprocessor_config.json; a missing or null key takes BlipImageProcessor's default. Throws ArtifactError. */
-export function parsePixelRule(json: unknown): PixelRule {
+export function parsePreprocessorConfig(json: unknown): PreprocessorConfig {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw bad('a JSON object', json)
   const config = json as Record<string, unknown>
   for (const step of UNKNOWN_STEPS) {
@@ -84,7 +84,7 @@ export function parsePixelRule(json: unknown): PixelRule {
 }
 
 /** Resizes, rescales and normalizes: float32, [1, 3, height, width]. */
-export function toPixels(rgb: Rgb, rule: PixelRule): Pixels {
+export function toPixels(rgb: Rgb, rule: PreprocessorConfig): Pixels {
   const {
     width,
     height,
@@ -104,7 +104,7 @@ export function toPixels(rgb: Rgb, rule: PixelRule): Pixels {
 }
 
 /** What each of the 256 bytes becomes in one channel: multiplied in float64, then float32 at every step. */
-function valuesOf(rule: PixelRule, channel: number): Float32Array {
+function valuesOf(rule: PreprocessorConfig, channel: number): Float32Array {
   const mean = Math.fround(rule.mean[channel]!)
   const std = Math.fround(rule.std[channel]!)
   return Float32Array.from({ length: 256 }, (_, byte) => {

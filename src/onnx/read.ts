@@ -7,7 +7,7 @@ import { ModelProto } from './proto.ts'
 import { filesOf } from './write.ts'
 
 /** Operators whose second input is laid out anew when a session opens. */
-const LAID_OUT = ['MatMulNBits', 'DynamicQuantizeMatMul', 'FusedMatMul', 'MatMul', 'Gemm', 'Conv']
+const PREPACKED_OPERATORS = ['MatMulNBits', 'DynamicQuantizeMatMul', 'FusedMatMul', 'MatMul', 'Gemm', 'Conv']
 
 const model = z.object({
   graph: z.object({
@@ -24,10 +24,12 @@ const model = z.object({
 })
 
 /** Bytes of the smallest such weight in the data file; infinite if there is none. */
-export async function smallestLaidOut(folder: string, graph: string): Promise<number> {
+export async function smallestPrepackedBytes(folder: string, graph: string): Promise<number> {
   const bytes = await readFile(join(folder, filesOf(graph)[0]))
   const { node, initializer } = model.parse(ModelProto.toObject(ModelProto.decode(bytes))).graph
-  const names = new Set(node.filter(({ op_type }) => LAID_OUT.includes(op_type)).map(({ input }) => input[1]))
+  const names = new Set(
+    node.filter(({ op_type }) => PREPACKED_OPERATORS.includes(op_type)).map(({ input }) => input[1]),
+  )
   const sizes = initializer
     .filter(({ name }) => names.has(name))
     .map(({ external_data }) => Number(external_data.find(({ key }) => key === 'length')?.value ?? 0))

@@ -1,15 +1,15 @@
 // prefix and ids -> scores of the next token, one step at a time, keeping keys and values of the steps before.
 //
 // One prefill reads picture and prompt of all rows, a few rows of like length at a time; then each step reads one id a
-// row. Rows may be copied, reordered or dropped between steps (beams, finished rows): `from` says which earlier row
+// row. Rows may be copied, reordered or dropped between steps (beams, finished rows): `beamIdx` says which earlier row
 // each row goes on from. Rows of different lengths are padded on the left, between picture and prompt, and the padding
 // is masked.
 
 import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
-import { Caches } from './kv-cache.ts'
-import type { Floats, Session } from './session.ts'
+import { KVCache } from './kv-cache.ts'
+import type { FloatTensor, Session } from './session.ts'
 
-export interface Row {
+export interface PromptRow {
   /** [Q, D] of this row's picture. */
   prefix: Float32Array
   /** The prompt's ids, the one that begins a text included. */
@@ -17,7 +17,7 @@ export interface Row {
 }
 
 /** What of a model this stage needs. */
-export interface Language {
+export interface LanguageModel {
   language: Session
   manifest: Manifest
 }
@@ -27,50 +27,53 @@ export interface Step {
   logits: Float32Array[]
 }
 
-export class Decoding {
-  readonly #model: Language
+export class Decoder {
+  readonly #model: LanguageModel
   /** For each row, 1 for what is read and 0 for padding, position by position. */
   #masks: number[][]
-  readonly #caches: Caches
+  readonly #cache: KVCache
 
-  private constructor(model: Language, masks: number[][], caches: Caches) {
+  private constructor(model: LanguageModel, masks: number[][], cache: KVCache) {
     this.#model = model
     this.#masks = masks
-    this.#caches = caches
+    this.#cache = cache
   }
 
   /**
-   * Reads pictures and prompts, at most `rowsAtOnce` rows of [Q + T] positions in one run of the graph. `check` is
+   * Reads pictures and prompts, at most `rowsPerRun` rows of [Q + T] positions in one run of the graph. `check` is
    * called between runs: throws to end them.
    */
   static async prefill(
-    model: Language,
-    rows: readonly Row[],
-    { rowsAtOnce = rows.length, check = () => {} }: { rowsAtOnce?: number; check?: () => void } = {},
-  ): Promise<{ decoding: Decoding; step: Step }> {
+    model: LanguageModel,
+    rows: readonly PromptRow[],
+    { rowsPerRun = rows.length, check = () => {} }: { rowsPerRun?: number; check?: () => void } = {},
+  ): Promise<{ decoder: Decoder; step: Step }> {
     // Those of like length together: what is padded is computed all the same.
     const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length)
-    const places: { decoding: Decoding; row: number; logits: Float32Array }[] = []
-    for (let at = 0; at < order.length; at += rowsAtOnce) {
+    const places: { decoder: Decoder; row: number; logits: Float32Array }[] = []
+    for (let at = 0; at < order.length; at += rowsPerRun) {
       if (at > 0) check()
-      const some = order.slice(at, at + rowsAtOnce)
-      const { decoding, step } = await Decoding.#read(
+      const some = order.slice(at, at + rowsPerRun)
+      const { decoder, step } = await Decoder.#read(
         model,
         some.map((i) => rows[i]!),
       )
       some.forEach((i, row) => {
-        places[i] = { decoding, row, logits: step.logits[row]! }
+        places[i] = { decoder, row, logits: step.logits[row]! }
       })
     }
     const step = { logits: places.map(({ logits }) => logits) }
-    const single = places[0]!.decoding
-    if (places.every(({ decoding, row }, i) => decoding === single && row === i))
-      return { decoding: single, step }
-    return { decoding: Decoding.#join(model, places), step }
+    const single = places[0]!.decoder
+    if (places.every(({ decoder, row }, i) => decoder === single && row === i))
+      return { decoder: single, step }
+    return { decoder: Decoder.#join(model, places), step }
   }
 
   /** One run over all positions of these rows. */
-  static async #read(model: Language, rows: readonly Row[]): Promise<{ decoding: Decoding; step: Step }> {
+  static async #read(
+    model: LanguageModel,
+    rows: readonly PromptRow[],
+  ): Promise<{ decoder: Decoder; step: Step }> {
     const { sizes, tokens } = model.manifest
     const { queries: Q, width: D } = sizes
     const T = Math.max(...rows.map(({ ids }) => ids.length))
@@ -83,46 +86,46 @@ export class Decoding {
       ids.push(...padding.map(() => tokens.pad_token_id ?? 0), ...row.ids)
       masks.push([...new Array<number>(Q).fill(1), ...padding, ...row.ids.map(() => 1)])
     })
-    const decoding = Decoding.#empty(model, rows.length)
-    const logits = await decoding.#run({ data: prefix, dims: [rows.length, Q, D] }, ids, masks, 1)
-    return { decoding, step: { logits: logits.map((perPosition) => perPosition[0]!) } }
+    const decoder = Decoder.#empty(model, rows.length)
+    const logits = await decoder.#run({ data: prefix, dims: [rows.length, Q, D] }, ids, masks, 1)
+    return { decoder, step: { logits: logits.map((perPosition) => perPosition[0]!) } }
   }
 
-  static #empty(model: Language, rows: number): Decoding {
+  static #empty(model: LanguageModel, rows: number): Decoder {
     const masks = Array.from({ length: rows }, () => [])
-    return new Decoding(model, masks, new Caches(model.manifest.sizes, rows))
+    return new Decoder(model, masks, new KVCache(model.manifest.sizes, rows))
   }
 
-  static #join(model: Language, places: readonly { decoding: Decoding; row: number }[]): Decoding {
-    const read = places.map(({ decoding, row }) => decoding.#masks[row]!)
+  static #join(model: LanguageModel, places: readonly { decoder: Decoder; row: number }[]): Decoder {
+    const read = places.map(({ decoder, row }) => decoder.#masks[row]!)
     const longest = Math.max(...read.map((mask) => mask.length))
     const masks = read.map((mask) => [...mask, ...new Array<number>(longest - mask.length).fill(0)])
-    const picks = places.map(({ decoding, row }) => ({ caches: decoding.#caches, row }))
-    return new Decoding(model, masks, Caches.join(model.manifest.sizes, picks))
+    const picks = places.map(({ decoder, row }) => ({ cache: decoder.#cache, row }))
+    return new Decoder(model, masks, KVCache.concat(model.manifest.sizes, picks))
   }
 
   /** All positions' logits [Q + T][V] of one row: what a comparison with the reference needs. */
-  static async allLogits(model: Language, row: Row): Promise<Float32Array[]> {
+  static async allLogits(model: LanguageModel, row: PromptRow): Promise<Float32Array[]> {
     const { queries: Q, width: D } = model.manifest.sizes
     const mask = new Array<number>(Q + row.ids.length).fill(1)
-    const decoding = Decoding.#empty(model, 1)
-    const logits = await decoding.#run({ data: row.prefix, dims: [1, Q, D] }, row.ids, [mask], mask.length)
+    const decoder = Decoder.#empty(model, 1)
+    const logits = await decoder.#run({ data: row.prefix, dims: [1, Q, D] }, row.ids, [mask], mask.length)
     return logits[0]!
   }
 
-  /** One more id for each row; row i goes on from what was row from[i]. */
-  async next(ids: readonly number[], from: readonly number[]): Promise<Step> {
-    this.#caches.rearrange(from)
-    this.#masks = from.map((row) => [...this.#masks[row]!])
-    const none = { data: new Float32Array(0), dims: [ids.length, 0, this.#model.manifest.sizes.width] }
-    const masks = ids.map(() => [1])
-    const logits = await this.#run(none, ids, masks, 1)
+  /** One more id for each row; row i goes on from what was row beamIdx[i]. */
+  async step(tokenIds: readonly number[], beamIdx: readonly number[]): Promise<Step> {
+    this.#cache.reorder(beamIdx)
+    this.#masks = beamIdx.map((row) => [...this.#masks[row]!])
+    const none = { data: new Float32Array(0), dims: [tokenIds.length, 0, this.#model.manifest.sizes.width] }
+    const masks = tokenIds.map(() => [1])
+    const logits = await this.#run(none, tokenIds, masks, 1)
     return { logits: logits.map((perPosition) => perPosition[0]!) }
   }
 
   /** `masks` are of the positions read now. Returns, for each row, the scores at its last `keep` positions. */
   async #run(
-    prefix: Floats,
+    prefix: FloatTensor,
     ids: readonly number[],
     masks: readonly (readonly number[])[],
     keep: number,
@@ -130,18 +133,18 @@ export class Decoding {
     const { layers, vocabulary: V } = this.#model.manifest.sizes
     const rows = masks.length
     const [{ length } = []] = masks
-    const empty = new Array<number>(this.#caches.empty).fill(0)
+    const empty = new Array<number>(this.#cache.freeSlots).fill(0)
     const mask = masks.map((now, row) => [...this.#masks[row]!, ...empty, ...now])
     const feeds = {
       [LANGUAGE.prefix]: prefix,
       [LANGUAGE.input_ids]: int64(ids, [rows, ids.length / rows]),
       [LANGUAGE.attention_mask]: int64(mask.flat(), [rows, mask[0]!.length]),
       [LANGUAGE.logits_to_keep]: int64([keep], []),
-      ...this.#caches.feeds(),
+      ...this.#cache.feeds(),
     }
     const added = Array.from({ length: layers }, (_, i) => [LANGUAGE.newKey(i), LANGUAGE.newValue(i)])
     const outputs = await this.#model.language.run(feeds, [LANGUAGE.logits, ...added.flat()])
-    this.#caches.append(outputs, length)
+    this.#cache.append(outputs, length)
     masks.forEach((now, row) => {
       this.#masks[row]!.push(...now)
     })

@@ -5,11 +5,11 @@
 // made anew and little is computed in vain.
 
 import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
-import type { Floats } from './session.ts'
+import type { FloatTensor } from './session.ts'
 
-const SLOTS_AT_ONCE = 16
+const STEP_SLOTS = 16
 
-export class Caches {
+export class KVCache {
   readonly #sizes: Manifest['sizes']
   /** [B, heads, slots, D / heads], by the graph's name for it. */
   #buffers: Map<string, Float32Array>
@@ -27,19 +27,19 @@ export class Caches {
     this.#buffers = new Map(layers.flat().map((name) => [name, new Float32Array(0)]))
   }
 
-  /** Rows of several caches side by side: row i is picks[i].row of picks[i].caches. Who holds less has slots left empty. */
-  static join(sizes: Manifest['sizes'], picks: readonly { caches: Caches; row: number }[]): Caches {
-    const joined = new Caches(sizes, picks.length)
-    joined.#filled = Math.max(...picks.map(({ caches }) => caches.#filled))
-    joined.#slots = up(joined.#filled)
+  /** Rows of several caches side by side: row i is picks[i].row of picks[i].cache. Who holds less has slots left empty. */
+  static concat(sizes: Manifest['sizes'], picks: readonly { cache: KVCache; row: number }[]): KVCache {
+    const joined = new KVCache(sizes, picks.length)
+    joined.#filled = Math.max(...picks.map(({ cache }) => cache.#filled))
+    joined.#slots = roundUpToStep(joined.#filled)
     const bySlot = sizes.width / sizes.heads
     for (const name of joined.#buffers.keys()) {
       const after = new Float32Array(picks.length * sizes.heads * joined.#slots * bySlot)
-      picks.forEach(({ caches, row }, i) => {
-        const before = caches.#buffers.get(name)!
+      picks.forEach(({ cache, row }, i) => {
+        const before = cache.#buffers.get(name)!
         for (let head = 0; head < sizes.heads; head++) {
-          const at = (row * sizes.heads + head) * caches.#slots * bySlot
-          const kept = before.subarray(at, at + caches.#filled * bySlot)
+          const at = (row * sizes.heads + head) * cache.#slots * bySlot
+          const kept = before.subarray(at, at + cache.#filled * bySlot)
           after.set(kept, (i * sizes.heads + head) * joined.#slots * bySlot)
         }
       })
@@ -49,20 +49,20 @@ export class Caches {
   }
 
   /** Slots at the end that nothing is in yet. */
-  get empty(): number {
+  get freeSlots(): number {
     return this.#slots - this.#filled
   }
 
-  feeds(): Record<string, Floats> {
+  feeds(): Record<string, FloatTensor> {
     const { heads, width } = this.#sizes
     const dims = [this.#rows, heads, this.#slots, width / heads]
     return Object.fromEntries([...this.#buffers].map(([name, data]) => [name, { data, dims }]))
   }
 
   /** Puts what a run gave for `length` positions into the next slots. */
-  append(outputs: Record<string, Floats>, length: number): void {
+  append(outputs: Record<string, FloatTensor>, length: number): void {
     const missing = this.#filled + length - this.#slots
-    if (missing > 0) this.#layOut(allRows(this.#rows), this.#slots + up(missing))
+    if (missing > 0) this.#reallocate(allRows(this.#rows), this.#slots + roundUpToStep(missing))
     for (let i = 0; i < this.#sizes.layers; i++) {
       this.#write(LANGUAGE.pastKey(i), outputs[LANGUAGE.newKey(i)]!.data, length)
       this.#write(LANGUAGE.pastValue(i), outputs[LANGUAGE.newValue(i)]!.data, length)
@@ -70,11 +70,11 @@ export class Caches {
     this.#filled += length
   }
 
-  /** Row i becomes what was row from[i]. */
-  rearrange(from: readonly number[]): void {
-    if (from.length === this.#rows && from.every((row, i) => row === i)) return
-    this.#layOut(from, this.#slots)
-    this.#rows = from.length
+  /** Row i becomes what was row beamIdx[i]. */
+  reorder(beamIdx: readonly number[]): void {
+    if (beamIdx.length === this.#rows && beamIdx.every((row, i) => row === i)) return
+    this.#reallocate(beamIdx, this.#slots)
+    this.#rows = beamIdx.length
   }
 
   /** added [B, length, D] */
@@ -92,7 +92,7 @@ export class Caches {
     }
   }
 
-  #layOut(from: readonly number[], slots: number): void {
+  #reallocate(from: readonly number[], slots: number): void {
     const { heads, width } = this.#sizes
     const size = width / heads
     const filled = this.#filled * size
@@ -110,8 +110,8 @@ export class Caches {
   }
 }
 
-function up(count: number): number {
-  return Math.ceil(count / SLOTS_AT_ONCE) * SLOTS_AT_ONCE
+function roundUpToStep(count: number): number {
+  return Math.ceil(count / STEP_SLOTS) * STEP_SLOTS
 }
 
 function allRows(count: number): number[] {

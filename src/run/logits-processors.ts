@@ -16,7 +16,7 @@ export interface Context {
 
 type Processor = (scores: Float32Array, context: Context) => void
 
-export function processorsFor(settings: GenerationSettings, endIds: readonly number[]): Processor[] {
+export function processorsFor(settings: GenerationSettings, eosTokenIds: readonly number[]): Processor[] {
   const {
     repetition_penalty,
     no_repeat_ngram_size,
@@ -29,23 +29,23 @@ export function processorsFor(settings: GenerationSettings, endIds: readonly num
     num_beams,
   } = settings
   const list: Processor[] = []
-  if (repetition_penalty !== 1) list.push(penalizeRepetition(repetition_penalty))
-  if (no_repeat_ngram_size > 0) list.push(forbidRepeatedNgrams(no_repeat_ngram_size))
+  if (repetition_penalty !== 1) list.push(repetitionPenalty(repetition_penalty))
+  if (no_repeat_ngram_size > 0) list.push(noRepeatNgram(no_repeat_ngram_size))
   if (min_new_tokens === null && min_length > 0) {
-    list.push(forbidEnd(({ length }) => length < min_length, endIds))
+    list.push(minLength(({ length }) => length < min_length, eosTokenIds))
   }
-  if (min_new_tokens) list.push(forbidEnd(({ newTokens }) => newTokens < min_new_tokens, endIds))
+  if (min_new_tokens) list.push(minLength(({ newTokens }) => newTokens < min_new_tokens, eosTokenIds))
   if (do_sample) {
     // Sampled beams keep enough candidates that one goes on even if all end tokens are drawn.
-    const atLeast = num_beams > 1 ? Math.max(1, endIds.length) + 1 : 1
-    if (temperature !== 1) list.push(divideBy(temperature))
-    if (top_k > 0) list.push(keepTopK(Math.max(top_k, atLeast)))
-    if (top_p < 1) list.push(keepTopP(top_p, atLeast))
+    const minTokensToKeep = num_beams > 1 ? Math.max(1, eosTokenIds.length) + 1 : 1
+    if (temperature !== 1) list.push(temperatureWarper(temperature))
+    if (top_k > 0) list.push(topKWarper(Math.max(top_k, minTokensToKeep)))
+    if (top_p < 1) list.push(topPWarper(top_p, minTokensToKeep))
   }
   return list
 }
 
-function penalizeRepetition(penalty: number): Processor {
+function repetitionPenalty(penalty: number): Processor {
   return (scores, { ids }) => {
     for (const id of new Set(ids)) {
       const score = scores[id]
@@ -54,7 +54,7 @@ function penalizeRepetition(penalty: number): Processor {
   }
 }
 
-function forbidRepeatedNgrams(size: number): Processor {
+function noRepeatNgram(size: number): Processor {
   return (scores, { ids }) => {
     const start = ids.length + 1 - size
     if (start < 0) return
@@ -66,19 +66,19 @@ function forbidRepeatedNgrams(size: number): Processor {
   }
 }
 
-function forbidEnd(isEarly: (context: Context) => boolean, endIds: readonly number[]): Processor {
+function minLength(isEarly: (context: Context) => boolean, eosTokenIds: readonly number[]): Processor {
   return (scores, context) => {
-    if (isEarly(context)) for (const id of endIds) if (id < scores.length) scores[id] = -Infinity
+    if (isEarly(context)) for (const id of eosTokenIds) if (id < scores.length) scores[id] = -Infinity
   }
 }
 
-function divideBy(temperature: number): Processor {
+function temperatureWarper(temperature: number): Processor {
   return (scores) => {
     for (let i = 0; i < scores.length; i++) scores[i]! /= temperature
   }
 }
 
-function keepTopK(k: number): Processor {
+function topKWarper(k: number): Processor {
   return (scores) => {
     if (k >= scores.length) return
     const least = Float32Array.from(scores).sort()[scores.length - k]!
@@ -89,12 +89,12 @@ function keepTopK(k: number): Processor {
 }
 
 /** Drops the unlikeliest tokens as long as what is dropped stays within 1 - p. */
-function keepTopP(p: number, atLeast: number): Processor {
+function topPWarper(p: number, minTokensToKeep: number): Processor {
   return (scores) => {
     const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[a]! - scores[b]!)
     const probabilities = softmax(scores)
     let sum = 0
-    for (const id of order.subarray(0, order.length - atLeast)) {
+    for (const id of order.subarray(0, order.length - minTokensToKeep)) {
       sum += probabilities[id]!
       if (sum > 1 - p) break
       scores[id] = -Infinity

@@ -8,11 +8,11 @@ import type { Manifest } from '../artifact/contract.ts'
 import type { Provider } from './session.ts'
 
 /** Numbers between two layers: one picture of a ViT-g, two rows of opt-2.7b with short prompts. */
-const VALUES_AT_ONCE = 262_144
+const VALUES_PER_RUN = 262_144
 /** On a GPU products gain from company for longer. */
 const GPU_FACTOR = 8
 /** Embedded model, two cores: 9.6 ms a picture alone, 5.8 of two together, 3.5 of four. */
-const MOST_AT_ONCE = 8
+const MAX_ITEMS_PER_RUN = 8
 
 interface Sized {
   manifest: Manifest
@@ -20,20 +20,20 @@ interface Sized {
 }
 
 /** Pictures in one run of the vision graph. */
-export function picturesAtOnce({ manifest, provider }: Sized): number {
+export function imagesPerRun({ manifest, provider }: Sized): number {
   // The scale of its activations is that of the whole run: a picture's vector would depend on who it came with.
   if (manifest.recipe.some(({ format }) => format.kind === 'columns')) return 1
   const { patches, vision_width } = manifest.sizes
-  return atOnce(patches * vision_width, provider)
+  return itemsPerRun(patches * vision_width, provider)
 }
 
 /** Rows whose pictures and prompts the language graph reads in one run. */
-export function rowsAtOnce({ manifest, provider }: Sized, promptTokens: number): number {
+export function rowsPerRun({ manifest, provider }: Sized, promptTokens: number): number {
   const { queries, width } = manifest.sizes
-  return atOnce((queries + promptTokens) * width, provider)
+  return itemsPerRun((queries + promptTokens) * width, provider)
 }
 
-function atOnce(values: number, provider: Provider = 'cpu'): number {
-  const most = provider === 'cpu' ? VALUES_AT_ONCE : GPU_FACTOR * VALUES_AT_ONCE
-  return Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(most / values)))
+function itemsPerRun(values: number, provider: Provider = 'cpu'): number {
+  const most = provider === 'cpu' ? VALUES_PER_RUN : GPU_FACTOR * VALUES_PER_RUN
+  return Math.max(1, Math.min(MAX_ITEMS_PER_RUN, Math.floor(most / values)))
 }

@@ -4,18 +4,18 @@ import { rm } from 'node:fs/promises'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import { ArtifactError, BusyError } from '../errors.ts'
-import { type PixelRule, parsePixelRule } from '../image/pixels.ts'
+import { type PreprocessorConfig, parsePreprocessorConfig } from '../image/pixels.ts'
 import { openTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
-import { laidOut, type PrepackOptions } from './prepacked.ts'
-import { findProvider, type ProviderChoice, type ProviderFound } from './provider.ts'
+import { ensurePrepacked, type PrepackOptions } from './prepacked.ts'
+import { type ProviderChoice, type ResolvedProvider, resolveProvider } from './provider.ts'
 import { openSession, type Session, type SessionOptions } from './session.ts'
 
-export interface Model extends ProviderFound {
+export interface Model extends ResolvedProvider {
   manifest: Manifest
-  pixelRule: PixelRule
+  preprocessorConfig: PreprocessorConfig
   tokenizer: Tokenizer
   /** Ids below the vocabulary's size that are no words: padding of the table, and the picture's placeholder. */
-  unreal: readonly number[]
+  nonTokenIds: readonly number[]
   vision: Session
   queries: Session
   language: Session
@@ -35,23 +35,23 @@ export async function openModel(
   { threads, prepack, provider: choice = CPU }: OpenOptions = {},
 ): Promise<Model> {
   const manifest = await openArtifact(folder)
-  const pixelRule = parsePixelRule(manifest.preprocessor)
+  const preprocessorConfig = parsePreprocessorConfig(manifest.preprocessor)
   const tokenizer = await openTokenizer(folder)
-  const unreal = unrealIds(manifest, tokenizer)
-  const found = await findProvider(choice)
+  const nonTokenIds = findNonTokenIds(manifest, tokenizer)
+  const found = await resolveProvider(choice)
   const options = { threads, provider: found.provider }
   // A layout is one of the CPU's.
   const sessions =
     prepack && found.provider === 'cpu'
-      ? await fromLayout(folder, manifest, prepack, options)
+      ? await openPrepacked(folder, manifest, prepack, options)
       : await openGraphs(folder, options)
   const { vision, queries, language } = sessions
   return {
     manifest,
-    pixelRule,
+    preprocessorConfig,
     tokenizer,
     ...found,
-    unreal,
+    nonTokenIds,
     ...sessions,
     close: async () => {
       await Promise.all([vision.close(), queries.close(), language.close()])
@@ -59,10 +59,10 @@ export async function openModel(
   }
 }
 
-const CPU: ProviderChoice = { wanted: 'cpu', whenMissing: 'fail' }
+const CPU: ProviderChoice = { requested: 'cpu', onUnavailable: 'fail' }
 
 /** Ids that no answer may hold: padding of the vocabulary, and the picture's placeholder. */
-export function unrealIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): number[] {
+export function findNonTokenIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): number[] {
   const ids = Array.from({ length: sizes.vocabulary }, (_, id) => id)
   return ids.filter((id) => id === tokens.image_token_id || !tokenizer.isToken(id))
 }
@@ -89,19 +89,19 @@ async function openGraphs(folder: string, options: SessionOptions): Promise<Sess
   }
 }
 
-async function fromLayout(
+async function openPrepacked(
   artifact: string,
   manifest: Manifest,
   prepack: PrepackOptions,
   options: SessionOptions,
 ): Promise<Sessions> {
-  const layout = await laidOut(artifact, manifest, prepack)
-  if (layout === artifact) return openGraphs(artifact, options)
-  return openGraphs(layout, options).catch(async (error: unknown) => {
+  const prepacked = await ensurePrepacked(artifact, manifest, prepack)
+  if (prepacked === artifact) return openGraphs(artifact, options)
+  return openGraphs(prepacked, options).catch(async (error: unknown) => {
     // The artifact's own graphs would take more memory still.
     if (error instanceof BusyError) throw error
     // Only a layout that is itself damaged, by a crash of the machine for example, is removed; the next start makes it.
-    if (error instanceof ArtifactError) await rm(layout, { recursive: true, force: true }).catch(() => {})
+    if (error instanceof ArtifactError) await rm(prepacked, { recursive: true, force: true }).catch(() => {})
     prepack.onFailed?.(error)
     return openGraphs(artifact, options)
   })

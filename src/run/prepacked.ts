@@ -11,10 +11,10 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { SetupError } from '../errors.ts'
-import { smallestLaidOut } from '../onnx/read.ts'
+import { smallestPrepackedBytes } from '../onnx/read.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
-import { Decoding } from './decoder.ts'
-import { type Floats, LAYOUT_OPTIONS, openAndSave, openSession, type Session } from './session.ts'
+import { Decoder } from './decoder.ts'
+import { type FloatTensor, openAndSave, openSession, PREPACK_CONFIG, type Session } from './session.ts'
 
 export interface PrepackOptions {
   /** Where layouts are kept. */
@@ -39,7 +39,7 @@ const KILOBYTE = 1024
 const UNUSED_MS = 30 * 24 * 3_600_000
 
 /** The folder to open graphs from: the layout's, or the artifact's own where a layout is not worth making or can't be made. */
-export async function laidOut(
+export async function ensurePrepacked(
   artifact: string,
   manifest: Manifest,
   options: PrepackOptions,
@@ -79,7 +79,7 @@ async function make(
     await mkdir(partial, { recursive: true })
     for (const { graph } of [VISION, QUERIES, LANGUAGE]) {
       const outsideFrom =
-        (await smallestLaidOut(artifact, graph)) < ALIGNED_FROM_BYTES ? ALIGNED_FROM_BYTES : KILOBYTE
+        (await smallestPrepackedBytes(artifact, graph)) < ALIGNED_FROM_BYTES ? ALIGNED_FROM_BYTES : KILOBYTE
       const before = await probe(await openAndSave(artifact, graph, partial, outsideFrom), graph, manifest)
       const after = await probe(await openSession(partial, graph), graph, manifest)
       if (!Buffer.from(before.buffer).equals(Buffer.from(after.buffer))) {
@@ -110,7 +110,7 @@ async function probe(session: Session, graph: string, manifest: Manifest): Promi
       }
       default: {
         const row = { prefix: wave(queries, width).data, ids: [manifest.tokens.bos_token_id] }
-        return (await Decoding.prefill({ manifest, language: session }, [row])).step.logits[0]!.slice()
+        return (await Decoder.prefill({ manifest, language: session }, [row])).step.logits[0]!.slice()
       }
     }
   } finally {
@@ -118,7 +118,7 @@ async function probe(session: Session, graph: string, manifest: Manifest): Promi
   }
 }
 
-function wave(...dims: number[]): Floats {
+function wave(...dims: number[]): FloatTensor {
   const size = dims.reduce((a, b) => a * b)
   return { data: Float32Array.from({ length: size }, (_, i) => Math.sin(1.7 * i)), dims }
 }
@@ -127,7 +127,7 @@ async function nameOf(manifest: Manifest): Promise<string> {
   const parts = [
     JSON.stringify(manifest),
     ONNXRUNTIME_VERSION,
-    JSON.stringify(LAYOUT_OPTIONS),
+    JSON.stringify(PREPACK_CONFIG),
     await processor(),
   ]
   return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 24)

@@ -8,32 +8,32 @@ import { SetupError } from '../errors.ts'
 import { type Provider, tryProvider } from './session.ts'
 
 export interface ProviderChoice {
-  wanted: Provider
+  requested: Provider
   /** When it cannot be had: an error, or the CPU in its place. */
-  whenMissing: 'fail' | 'cpu'
+  onUnavailable: 'fail' | 'cpu'
 }
 
-export interface ProviderFound {
+export interface ResolvedProvider {
   provider: Provider
   /** Set when the CPU stands in: why what was wanted is missing. */
   fallback?: string
 }
 
 /** Throws SetupError `provider_missing`. `attempt` is how it is found out; tests have their own. */
-export async function findProvider(
-  { wanted, whenMissing }: ProviderChoice,
+export async function resolveProvider(
+  { requested, onUnavailable }: ProviderChoice,
   attempt: (provider: Provider) => Promise<void> = tryProvider,
-): Promise<ProviderFound> {
-  if (wanted === 'cpu') return { provider: 'cpu' }
+): Promise<ResolvedProvider> {
+  if (requested === 'cpu') return { provider: 'cpu' }
   try {
-    await attempt(wanted)
-    return { provider: wanted }
+    await attempt(requested)
+    return { provider: requested }
   } catch (cause) {
-    const why = wanted === 'cuda' ? whyNoCuda(textOf(cause)) : whyNoWebgpu(textOf(cause))
-    if (whenMissing === 'cpu') return { provider: 'cpu', fallback: why }
+    const why = requested === 'cuda' ? whyNoCuda(textOf(cause)) : whyNoWebgpu(textOf(cause))
+    if (onUnavailable === 'cpu') return { provider: 'cpu', fallback: why }
     throw new SetupError(
       'provider_missing',
-      `Expected to run on ${wanted} but ${why} Or set GLIMPSE_PROVIDER_MISSING=cpu to run on the CPU meanwhile.`,
+      `Expected to run on ${requested} but ${why} Or set GLIMPSE_PROVIDER_MISSING=cpu to run on the CPU meanwhile.`,
       { cause },
     )
   }

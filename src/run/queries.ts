@@ -2,15 +2,15 @@
 // They do not depend on the question, so one picture needs them once.
 
 import { QUERIES } from '../artifact/contract.ts'
-import type { Floats, Session } from './session.ts'
+import type { FloatTensor, Session } from './session.ts'
 import type { Vision } from './vision.ts'
 
 export interface Queries {
   stage: 'queries'
   /** [B, Q, Dq]: the Q-Former's output. */
-  queries: Floats
+  queries: FloatTensor
   /** [B, Q, D]: the same, projected to the language model's width. */
-  prefix: Floats
+  prefix: FloatTensor
 }
 
 /** vision [B, P, Dv] -> queries [B, Q, Dq] and prefix [B, Q, D] */

@@ -6,16 +6,16 @@ import { RequestError } from '../errors.ts'
 import { softmax } from './logits-processors.ts'
 
 /** A number in [0, 1). */
-export type Random = () => number
+export type Rng = () => number
 
-export function randomFrom(seed: number): Random {
+export function createRng(seed: number): Rng {
   // Small seeds that differ by one must not begin alike: the Mersenne twister spreads its seed over its whole state.
   const generator = mersenne(seed)
   return () => uniformFloat64(generator)
 }
 
 /** Of what was chosen: an infinite score means that there was nothing to choose from. Throws RequestError `bad_settings`. */
-export function checkChoice(score: number): void {
+export function assertFiniteScore(score: number): void {
   if (Number.isFinite(score)) return
   throw new RequestError(
     'bad_settings',
@@ -24,16 +24,16 @@ export function checkChoice(score: number): void {
 }
 
 /** Index of the largest score; the first of equals. */
-export function likeliest(scores: Float32Array): number {
+export function argmax(scores: Float32Array): number {
   let best = 0
   for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i
   return best
 }
 
 /** One index, each with its softmax probability. */
-export function drawOne(scores: Float32Array, random: Random): number {
+export function sample(scores: Float32Array, rng: Rng): number {
   const probabilities = softmax(scores)
-  let rest = random()
+  let rest = rng()
   let last = 0
   for (let i = 0; i < probabilities.length; i++) {
     const probability = probabilities[i]!
@@ -46,7 +46,7 @@ export function drawOne(scores: Float32Array, random: Random): number {
 }
 
 /** The indices of the `count` largest, largest first, the first of equals first. One pass: `count` is small. */
-export function topIndices(scores: ArrayLike<number>, count: number): number[] {
+export function topK(scores: ArrayLike<number>, count: number): number[] {
   const best: number[] = []
   for (let i = 0; i < scores.length; i++) {
     if (best.length === count && !(scores[i]! > scores[best[count - 1]!]!)) continue
@@ -62,10 +62,7 @@ export function topIndices(scores: ArrayLike<number>, count: number): number[] {
  * `count` different indices, drawn one after another by softmax probability: adding Gumbel noise and taking the
  * largest is the same draw (Kool et al. 2019, arXiv 1903.06059).
  */
-export function drawSeveral(scores: ArrayLike<number>, count: number, random: Random): number[] {
-  const noisy = Float64Array.from(
-    scores,
-    (score) => score - Math.log(-Math.log(random() || Number.MIN_VALUE)),
-  )
-  return topIndices(noisy, count)
+export function sampleWithoutReplacement(scores: ArrayLike<number>, count: number, rng: Rng): number[] {
+  const noisy = Float64Array.from(scores, (score) => score - Math.log(-Math.log(rng() || Number.MIN_VALUE)))
+  return topK(noisy, count)
 }

@@ -10,12 +10,12 @@ import { ArtifactError, BusyError, SetupError } from '../errors.ts'
 import { DATA_TYPE, ModelProto } from '../onnx/proto.ts'
 import { filesOf } from '../onnx/write.ts'
 
-export type Floats = { data: Float32Array; dims: readonly number[] }
-type Feed = Floats | { data: BigInt64Array; dims: readonly number[] }
+export type FloatTensor = { data: Float32Array; dims: readonly number[] }
+type Feed = FloatTensor | { data: BigInt64Array; dims: readonly number[] }
 
 export interface Session {
   /** Runs once and returns the outputs asked for. */
-  run(feeds: Record<string, Feed>, wanted: readonly string[]): Promise<Record<string, Floats>>
+  run(feeds: Record<string, Feed>, wanted: readonly string[]): Promise<Record<string, FloatTensor>>
   close(): Promise<void>
 }
 
@@ -30,7 +30,7 @@ export interface SessionOptions {
 }
 
 /** What decides how weights are laid out in memory. onnxruntime: onnxruntime_session_options_config_keys.h. */
-export const LAYOUT_OPTIONS = {
+export const PREPACK_CONFIG = {
   // Without VNNI, 8-bit products saturate in 16 bits: this keeps them exact at some cost in time.
   x64quantprecision: '1',
 }
@@ -41,7 +41,7 @@ export async function openSession(
   { threads = availableParallelism(), provider = 'cpu' }: SessionOptions = {},
 ): Promise<Session> {
   const options = { intraOpNumThreads: threads, executionProviders: providersOf(provider) }
-  return wrap(await create(folder, graph, options, LAYOUT_OPTIONS))
+  return toSession(await create(folder, graph, options, PREPACK_CONFIG))
 }
 
 function providersOf(provider: Provider): Provider[] {
@@ -50,15 +50,15 @@ function providersOf(provider: Provider): Provider[] {
 
 /** Opens and runs y = -x on a provider. Throws what onnxruntime says when it cannot be had. */
 export async function tryProvider(provider: Provider): Promise<void> {
-  const port = (name: string) => ({
+  const valueInfo = (name: string) => ({
     name,
     type: { tensor_type: { elem_type: DATA_TYPE.float32, shape: { dim: [{ dim_value: 1 }] } } },
   })
   const graph = {
     name: 'try',
     node: [{ input: ['x'], output: ['y'], op_type: 'Neg' }],
-    input: [port('x')],
-    output: [port('y')],
+    input: [valueInfo('x')],
+    output: [valueInfo('y')],
   }
   const model = { ir_version: 10, graph, opset_import: [{ domain: '', version: 20 }] }
   const bytes = ModelProto.encode(ModelProto.fromObject(model)).finish()
@@ -73,7 +73,7 @@ export async function tryProvider(provider: Provider): Promise<void> {
   }
 }
 
-function wrap(session: InferenceSession): Session {
+function toSession(session: InferenceSession): Session {
   return {
     async run(feeds, wanted) {
       const inputs: Record<string, Tensor> = {}
@@ -82,7 +82,7 @@ function wrap(session: InferenceSession): Session {
           data instanceof Float32Array ? new Tensor('float32', data, dims) : new Tensor('int64', data, dims)
       }
       const outputs = await session.run(inputs, wanted).catch((error: unknown) => {
-        throw isShortOfMemory(error) ? shortOfMemory(error) : error
+        throw isOutOfMemory(error) ? outOfMemory(error) : error
       })
       return Object.fromEntries(wanted.map((name) => [name, floats(outputs[name], name)]))
     },
@@ -106,13 +106,13 @@ export async function openAndSave(
     graph,
     { optimizedModelFilePath: join(to, model) },
     {
-      ...LAYOUT_OPTIONS,
+      ...PREPACK_CONFIG,
       save_external_prepacked_constant_initializers: '1',
       optimized_model_external_initializers_file_name: data,
       optimized_model_external_initializers_min_size_in_bytes: String(outsideFromBytes),
     },
   )
-  return wrap(session)
+  return toSession(session)
 }
 
 async function create(
@@ -132,7 +132,7 @@ async function create(
     ...options,
     extra: { session: settings },
   }).catch((cause: unknown) => {
-    if (isShortOfMemory(cause)) throw shortOfMemory(cause)
+    if (isOutOfMemory(cause)) throw outOfMemory(cause)
     if (isOfSystem(cause)) {
       throw new SetupError(
         'graph_refused',
@@ -166,7 +166,7 @@ function start(model: string | Uint8Array, options: InferenceSession.SessionOpti
 }
 
 /** As onnxruntime's allocators, CUDA and WebGPU say it; a device that is lost takes its memory with it. */
-function isShortOfMemory(error: unknown): boolean {
+function isOutOfMemory(error: unknown): boolean {
   return /failed to allocate memory|out of memory|OutOfMemory|Cannot allocate memory|bad_alloc|CUDA failure 2\b|device (was |is )?lost/i.test(
     textOf(error),
   )
@@ -181,7 +181,7 @@ function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-function shortOfMemory(cause: unknown): BusyError {
+function outOfMemory(cause: unknown): BusyError {
   return new BusyError(
     'out_of_memory',
     'Expected memory for a run but there is too little. Ask again in a moment; if it stays so, set GLIMPSE_MAX_BATCH lower or run a smaller model.',
@@ -189,7 +189,7 @@ function shortOfMemory(cause: unknown): BusyError {
   )
 }
 
-function floats(tensor: Tensor | undefined, name: string): Floats {
+function floats(tensor: Tensor | undefined, name: string): FloatTensor {
   if (!(tensor?.data instanceof Float32Array)) {
     throw new ArtifactError(
       'graph_unreadable',

@@ -6,7 +6,7 @@ import { RequestError } from '../errors.ts'
 const positive = z.number().int().min(1)
 const id = z.number().int().nonnegative()
 /** Models have one or two; each step looks through all of them. */
-const MAX_ENDS = 64
+const MAX_EOS_TOKENS = 64
 /**
  * transformers takes any positive number. Past these, which nobody needs, float32 turns scores into infinities or
  * beams fall below the -1e9 that stands for no answer, and what comes out is nobody's choice.
@@ -15,14 +15,14 @@ const TEMPERATURE = { min: 1e-4, max: 1e6 }
 const REPETITION_PENALTY = { min: 0.01, max: 100 }
 const LENGTH_PENALTY = { min: -4, max: 50 }
 
-const within = ({ min, max }: { min: number; max: number }) => z.number().min(min).max(max)
+const inRange = ({ min, max }: { min: number; max: number }) => z.number().min(min).max(max)
 
 /** Far above what is of use; each beam holds its own keys and values. */
 const MAX_BEAMS = 64
 
 export const generationSettings = z.strictObject({
   num_beams: positive.max(MAX_BEAMS).describe('beams kept side by side; 1 is greedy or sampling'),
-  length_penalty: within(LENGTH_PENALTY).describe(
+  length_penalty: inRange(LENGTH_PENALTY).describe(
     'beam score = sum of log probabilities / length ** length_penalty',
   ),
   early_stopping: z
@@ -43,13 +43,13 @@ export const generationSettings = z.strictObject({
     .min(0)
     .describe("end tokens are forbidden before this many, the picture's queries and the prompt included"),
   eos_token_id: z
-    .union([id, z.array(id).min(1).max(MAX_ENDS)])
+    .union([id, z.array(id).min(1).max(MAX_EOS_TOKENS)])
     .nullable()
     .describe("ids that end an answer, in place of the model's"),
   no_repeat_ngram_size: z.number().int().min(0).describe('no run of this many tokens twice; 0 is off'),
-  repetition_penalty: within(REPETITION_PENALTY).describe('above 1 makes tokens already there less likely'),
+  repetition_penalty: inRange(REPETITION_PENALTY).describe('above 1 makes tokens already there less likely'),
   do_sample: z.boolean().describe('draw tokens at random instead of taking the likeliest'),
-  temperature: within(TEMPERATURE).describe('below 1 sharpens, above 1 flattens; when sampling'),
+  temperature: inRange(TEMPERATURE).describe('below 1 sharpens, above 1 flattens; when sampling'),
   top_k: z.number().int().min(0).describe('draw among the k likeliest; 0 is off'),
   top_p: z.number().min(0).max(1).describe('draw among the likeliest that together reach p'),
   seed: z.number().int().min(0).max(0xffffffff).describe('the same seed draws the same tokens'),

@@ -6,8 +6,8 @@ import type { Reference } from '../checkpoint/reference.ts'
 import { ArtifactError } from '../errors.ts'
 import { AS_TRANSFORMERS, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
-import { Decoding, type Row } from './decoder.ts'
-import { contextOf, endsOf, generate } from './generate.ts'
+import { Decoder, type PromptRow } from './decoder.ts'
+import { contextOf, generate, resolveEosTokenIds } from './generate.ts'
 import { processorsFor, softmax } from './logits-processors.ts'
 import type { Model } from './model.ts'
 import { type Queries, runQueries } from './queries.ts'
@@ -52,7 +52,7 @@ export async function compare(
   const { description } = reference
   const stages: StageResult[] = []
   const add = (stage: StageResult['stage'], ours: Float32Array[], theirs: Float32Array) =>
-    stages.push(differ(stage, ours, theirs))
+    stages.push(errorOf(stage, ours, theirs))
 
   checkSizes(model, reference)
   const own = await ownPixels(model, description.pictures, pictures)
@@ -81,13 +81,13 @@ export async function compare(
   }
 
   const prompts = readPrompts(model, description)
-  const row = ({ picture, prompt }: { picture: number; prompt: number }): Row => ({
+  const row = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => ({
     prefix: queries[picture]!.prefix.data,
     ids: prompts[prompt]!.ids,
   })
   const logits: { ours: Float32Array[]; theirs: Float32Array }[] = []
   for (const [k, place] of description.logits.entries()) {
-    const ours = await Decoding.allLogits(model, row(place))
+    const ours = await Decoder.allLogits(model, row(place))
     const all = reference.floats(`logits.${k}`)
     logits.push({ ours, theirs: withoutPadding(model, all, prompts[place.prompt]!) })
   }
@@ -98,23 +98,24 @@ export async function compare(
 
   const settingsOf = ({ settings: name, prompt }: { settings: string; prompt: number }) =>
     settingsFor(model, description.settings[name] ?? {}, prompts[prompt]!.ids.length)
-  const chances: Float32Array[] = []
+  const probs: Float32Array[] = []
   for (const place of description.probs)
-    chances.push(await firstChances(model, row(place), settingsOf(place)))
-  if (chances.length > 0) {
-    add('chances', chances, joined(description.probs.map((_, k) => reference.floats(`probs.${k}`))))
+    probs.push(await firstTokenProbs(model, row(place), settingsOf(place)))
+  if (probs.length > 0) {
+    add('chances', probs, joined(description.probs.map((_, k) => reference.floats(`probs.${k}`))))
   }
 
   const tokens: TokensResult = { compared: 0, equal: 0, differing: [] }
   const total = description.token_ids.length + description.batches.length
-  const tally = (
+  const compareTokens = (
     name: string,
     got: number[][],
     { expected, settings }: { expected: number[][]; settings: GenerationSettings },
   ) => {
     // Without padding of its own transformers fills with the first end token.
     const { pad_token_id } = model.manifest.tokens
-    const padId = description.pad_token_id ?? pad_token_id ?? endsOf(model.manifest, settings)[0] ?? 0
+    const padId =
+      description.pad_token_id ?? pad_token_id ?? resolveEosTokenIds(model.manifest, settings)[0] ?? 0
     const padded = got.map((ids, i) => pad(ids, expected[i]?.length ?? 0, padId))
     const same = JSON.stringify(padded) === JSON.stringify(expected)
     tokens.compared++
@@ -126,7 +127,7 @@ export async function compare(
     const settings = settingsOf(place)
     const [answers] = await generate(model, [row(place)], settings)
     const expected = reference.ids(`token_ids.${k}`)
-    tally(`${place.settings}, picture ${place.picture}, prompt ${place.prompt}`, answers!, {
+    compareTokens(`${place.settings}, picture ${place.picture}, prompt ${place.prompt}`, answers!, {
       expected,
       settings,
     })
@@ -135,7 +136,7 @@ export async function compare(
     const longest = Math.max(...batch.cases.map(({ prompt }) => prompts[prompt]!.ids.length))
     const settings = settingsFor(model, batch.arguments, longest)
     const answers = await generate(model, batch.cases.map(row), settings)
-    tally(
+    compareTokens(
       `batch ${k}`,
       answers.map(([best]) => best!),
       { expected: reference.ids(`batch_token_ids.${k}`), settings },
@@ -174,7 +175,7 @@ async function ownPixels(
   const found = files.filter((file) => file !== undefined)
   if (found.length < names.length) return undefined
   return Promise.all(
-    found.map(async (file) => toPixels(await decode(file, AS_TRANSFORMERS), model.pixelRule)),
+    found.map(async (file) => toPixels(await decode(file, AS_TRANSFORMERS), model.preprocessorConfig)),
   )
 }
 
@@ -198,16 +199,20 @@ function recordedPixels(model: Model, reference: Reference): Pixels[] {
 }
 
 /** [V]: what the first token is drawn by. */
-async function firstChances(model: Model, row: Row, settings: GenerationSettings): Promise<Float32Array> {
-  const { step } = await Decoding.prefill(model, [row])
+async function firstTokenProbs(
+  model: Model,
+  row: PromptRow,
+  settings: GenerationSettings,
+): Promise<Float32Array> {
+  const { step } = await Decoder.prefill(model, [row])
   const scores = Float32Array.from(step.logits[0]!)
-  for (const process of processorsFor(settings, endsOf(model.manifest, settings))) {
+  for (const process of processorsFor(settings, resolveEosTokenIds(model.manifest, settings))) {
     process(scores, contextOf(model, row, []))
   }
   return Float32Array.from(softmax(scores))
 }
 
-function differ(
+function errorOf(
   stage: StageResult['stage'],
   ours: readonly Float32Array[],
   theirs: Float32Array,

@@ -27,7 +27,7 @@ export async function serverSettings(config: Config) {
 export function engineSettings({ threads, provider, providerMissing, maxBatch }: Config) {
   return {
     threads: threads === 0 ? undefined : threads,
-    provider: { wanted: provider, whenMissing: providerMissing },
+    provider: { requested: provider, onUnavailable: providerMissing },
     maxBatch,
   } satisfies Partial<Parameters<typeof startEngine>[0]>
 }

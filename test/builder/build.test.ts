@@ -9,7 +9,7 @@ import { openArtifact, verifyFiles } from '../../src/artifact/open.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { ArtifactError, isGlimpseError, SetupError } from '../../src/errors.ts'
 import { PRECISIONS } from '../../src/quantize/recipes.ts'
-import { unrealIds } from '../../src/run/model.ts'
+import { findNonTokenIds } from '../../src/run/model.ts'
 import { openTokenizer } from '../../src/tokens/tokenizer.ts'
 import {
   configWith,
@@ -128,7 +128,7 @@ describe('an artifact', () => {
   test('an ordinary added token may be generated, padding and the placeholder may not', async () => {
     await addTokens(1)
     const manifest = await build()
-    const unreal = unrealIds(manifest, await openTokenizer(out))
+    const unreal = findNonTokenIds(manifest, await openTokenizer(out))
     expect(unreal).toEqual(Array.from({ length: 320 }, (_, id) => id).filter((id) => id >= 296 && id !== 297))
   })
 

@@ -151,7 +151,7 @@ describe('together', () => {
     const encode = (text: string) => (text === 'odd' ? words.slice(1) : model.tokenizer.encode(text))
     const terse = {
       ...model,
-      unreal: ids.filter((id) => !words.includes(id)),
+      nonTokenIds: ids.filter((id) => !words.includes(id)),
       tokenizer: { ...model.tokenizer, encode },
     }
     const asks = [

@@ -154,9 +154,9 @@ test('a check that throws ends the run', async () => {
 test('padding of the vocabulary and the placeholder are never answered', async () => {
   const { vocabulary } = model.manifest.sizes
   const { image_token_id } = model.manifest.tokens
-  expect(model.unreal).toContain(image_token_id)
-  expect(model.unreal).toContain(vocabulary - 1)
-  expect(model.unreal).not.toContain(202)
+  expect(model.nonTokenIds).toContain(image_token_id)
+  expect(model.nonTokenIds).toContain(vocabulary - 1)
+  expect(model.nonTokenIds).not.toContain(202)
   // So hot that every id has about the same chance.
   const settings = {
     do_sample: true,
@@ -167,7 +167,7 @@ test('padding of the vocabulary and the placeholder are never answered', async (
     num_return_sequences: 16,
   }
   const ids = (await say({ settings })).sequences.flatMap(({ token_ids }) => token_ids)
-  expect(ids.filter((id) => model.unreal.includes(id))).toEqual([])
+  expect(ids.filter((id) => model.nonTokenIds.includes(id))).toEqual([])
   expect(new Set(ids).size).toBeGreaterThan(200)
 })
 

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import { ArtifactError } from '../../src/errors.ts'
-import { parsePixelRule, toPixels } from '../../src/image/pixels.ts'
+import { parsePreprocessorConfig, toPixels } from '../../src/image/pixels.ts'
 import { bytesAt, expected } from './expected.ts'
 import { noise } from './noise.ts'
 
 test.each(expected.pixels)(
   `equals BlipImageProcessorPil of transformers ${expected.transformers}: $rule`,
   (one) => {
-    const pixels = toPixels(noise(one.width, one.height, one.seed), parsePixelRule(one.rule))
+    const pixels = toPixels(noise(one.width, one.height, one.seed), parsePreprocessorConfig(one.rule))
     expect(pixels.dims).toEqual(one.dims)
     const bytes = bytesAt(one)
     const wanted = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))
@@ -16,7 +16,7 @@ test.each(expected.pixels)(
 )
 
 test('reads the published checkpoint file', () => {
-  const rule = parsePixelRule({
+  const rule = parsePreprocessorConfig({
     do_convert_rgb: true,
     do_normalize: true,
     do_rescale: true,
@@ -29,12 +29,12 @@ test('reads the published checkpoint file', () => {
     rescale_factor: 0.00392156862745098,
     size: { height: 224, width: 224 },
   })
-  expect(rule).toEqual({ ...parsePixelRule({}), width: 224, height: 224 })
+  expect(rule).toEqual({ ...parsePreprocessorConfig({}), width: 224, height: 224 })
 })
 
 test('takes BlipImageProcessor defaults for missing and null keys, side 384 among them', () => {
-  const rule = parsePixelRule({ size: null, resample: null })
-  expect(rule).toEqual(parsePixelRule({}))
+  const rule = parsePreprocessorConfig({ size: null, resample: null })
+  expect(rule).toEqual(parsePreprocessorConfig({}))
   expect([rule.width, rule.height, rule.resample, rule.rescale_factor]).toEqual([384, 384, 3, 1 / 255])
 })
 
@@ -55,6 +55,6 @@ test.each([
   ['image_std without zeros', { image_std: [1, 0, 1] }],
   ['rescale_factor as a number', { rescale_factor: '1/255' }],
 ])('expects %s, not %j', (words, json) => {
-  expect(() => parsePixelRule(json)).toThrow(ArtifactError)
-  expect(() => parsePixelRule(json)).toThrow(`Expected ${words}`)
+  expect(() => parsePreprocessorConfig(json)).toThrow(ArtifactError)
+  expect(() => parsePreprocessorConfig(json)).toThrow(`Expected ${words}`)
 })

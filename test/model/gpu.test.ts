@@ -12,7 +12,7 @@ import { runBatch } from '../../src/engine/pipeline.ts'
 import { AS_SEEN, decode } from '../../src/image/decode.ts'
 import { toPixels } from '../../src/image/pixels.ts'
 import { ModelProto } from '../../src/onnx/proto.ts'
-import { picturesAtOnce, rowsAtOnce } from '../../src/run/micro-batch.ts'
+import { imagesPerRun, rowsPerRun } from '../../src/run/micro-batch.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 import { runVision } from '../../src/run/vision.ts'
 
@@ -43,8 +43,8 @@ afterAll(async () => {
   await rm(room, { recursive: true })
 })
 
-async function visionOf({ vision, pixelRule }: Model): Promise<Float32Array> {
-  const pixels = toPixels(await decode(pictures[0]!, AS_SEEN), pixelRule)
+async function visionOf({ vision, preprocessorConfig }: Model): Promise<Float32Array> {
+  const pixels = toPixels(await decode(pictures[0]!, AS_SEEN), preprocessorConfig)
   return (await runVision(vision, pixels)).data
 }
 
@@ -87,19 +87,19 @@ test('8 bits in blocks stay closer to fp32 than 8-bit products do', async () => 
 
 describe('many at once', () => {
   test('is one picture at a time where their scales would be shared', () => {
-    expect(picturesAtOnce(models['cpu']!)).toBe(1)
-    expect(picturesAtOnce(models['gpu']!)).toBeGreaterThan(1)
+    expect(imagesPerRun(models['cpu']!)).toBe(1)
+    expect(imagesPerRun(models['gpu']!)).toBeGreaterThan(1)
   })
 
   test('is little of a large model on a CPU, and more on a GPU', () => {
     const { sizes } = manifests['gpu']!
     const large = { ...sizes, patches: 257, vision_width: 1408, queries: 32, width: 2560 }
     const manifest = { ...manifests['gpu']!, sizes: large }
-    expect(picturesAtOnce({ manifest, provider: 'cpu' })).toBe(1)
-    expect(rowsAtOnce({ manifest, provider: 'cpu' }, 8)).toBe(2)
-    expect(rowsAtOnce({ manifest, provider: 'cpu' }, 500)).toBe(1)
-    expect(picturesAtOnce({ manifest, provider: 'cuda' })).toBe(5)
-    expect(rowsAtOnce({ manifest, provider: 'cuda' }, 8)).toBe(8)
+    expect(imagesPerRun({ manifest, provider: 'cpu' })).toBe(1)
+    expect(rowsPerRun({ manifest, provider: 'cpu' }, 8)).toBe(2)
+    expect(rowsPerRun({ manifest, provider: 'cpu' }, 500)).toBe(1)
+    expect(imagesPerRun({ manifest, provider: 'cuda' })).toBe(5)
+    expect(rowsPerRun({ manifest, provider: 'cuda' }, 8)).toBe(8)
   })
 
   test.each(['cpu', 'gpu', 'small'])('gives the answers of one by one at fewer bits: %s', async (name) => {

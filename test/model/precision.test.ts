@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { toPixels } from '../../src/image/pixels.ts'
 import type { Precision } from '../../src/quantize/recipes.ts'
-import { Decoding } from '../../src/run/decoder.ts'
+import { Decoder } from '../../src/run/decoder.ts'
 import { openModel } from '../../src/run/model.ts'
 import { runQueries } from '../../src/run/queries.ts'
 import { runVision } from '../../src/run/vision.ts'
@@ -32,9 +32,9 @@ async function stagesOf(checkpoint: string, precision: Precision): Promise<Stage
   try {
     await buildArtifact(checkpoint, join(folder, 'out'), { precision })
     const model = await openModel(join(folder, 'out'), { threads: 1 })
-    const vision = await runVision(model.vision, toPixels(noise(40, 30, 1), model.pixelRule))
+    const vision = await runVision(model.vision, toPixels(noise(40, 30, 1), model.preprocessorConfig))
     const { queries, prefix } = await runQueries(model.queries, vision)
-    const logits = await Decoding.allLogits(model, { prefix: prefix.data, ids: IDS })
+    const logits = await Decoder.allLogits(model, { prefix: prefix.data, ids: IDS })
     await model.close()
     return {
       vision: vision.data,

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { filledBy, toBlocks } from '../../src/quantize/blocks.ts'
 import type { Matrix } from '../../src/quantize/matrix.ts'
-import { randomFrom } from '../../src/run/sampling.ts'
+import { createRng } from '../../src/run/sampling.ts'
 import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
 
 interface Packed {
@@ -94,7 +94,7 @@ describe('one block, by hand', () => {
     ['all above zero', 5],
     ['all below zero', -5],
   ])('4 bits: values %s keep their sign and size', async (_, middle) => {
-    const random = randomFrom(1)
+    const random = createRng(1)
     const values = Array.from({ length: 32 }, () => middle + random())
     const read = unpack(4, await pack(4, matrixOf([values]), 32), 32, 32)
     read.forEach((value, i) => {
@@ -105,7 +105,7 @@ describe('one block, by hand', () => {
 
 describe('values of any size', () => {
   test.each([0, -40, 35])('8 bits: the largest is exact at scale 2^%i, the others near', async (power) => {
-    const random = randomFrom(8)
+    const random = createRng(8)
     for (let round = 0; round < 20; round++) {
       const values = Array.from({ length: 32 }, () => Math.fround((2 * random() - 1) * 2 ** power))
       const packed = await pack(8, matrixOf([values]), 32)
@@ -122,7 +122,7 @@ describe('values of any size', () => {
   })
 
   test.each([0, -40, 35])('4 bits: the fit at scale 2^%i beats plain rounding', async (power) => {
-    const random = randomFrom(4)
+    const random = createRng(4)
     const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
     let [fitted, plain] = [0, 0]
     for (let round = 0; round < 200; round++) {
@@ -139,7 +139,7 @@ test.each([4, 8] as const)(
   '%i bits: a matrix with an odd number of inputs and blocks, in pieces of any number of rows, is its blocks one by one',
   async (bits) => {
     const [outputs, inputs, block] = [5, 35, 16]
-    const random = randomFrom(3)
+    const random = createRng(3)
     const rows = Array.from({ length: outputs }, () => Array.from({ length: inputs }, () => random() - 0.5))
     const weight = toBlocks(matrixOf(rows), { bits, block })
     expect(weight.packed.dims).toEqual([5, 3, (block * bits) / 8])

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { toColumns } from '../../src/quantize/columns.ts'
-import { randomFrom } from '../../src/run/sampling.ts'
+import { createRng } from '../../src/run/sampling.ts'
 import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
 
 test('[out, in] becomes [in, out], by hand', async () => {
@@ -20,7 +20,7 @@ test('[out, in] becomes [in, out], by hand', async () => {
 })
 
 test('each value moves by half a step of its output at most, the largest by rounding only', async () => {
-  const random = randomFrom(1)
+  const random = createRng(1)
   const [outputs, inputs] = [37, 35]
   const rows = Array.from({ length: outputs }, (_, o) =>
     Array.from({ length: inputs }, () => Math.fround((random() - 0.5) * 10 ** ((o % 7) - 3))),
@@ -45,7 +45,7 @@ test('scales asked for before their weights are an error, not zeros', async () =
 })
 
 test('pieces of any number of rows make the same', async () => {
-  const random = randomFrom(2)
+  const random = createRng(2)
   const rows = Array.from({ length: 40 }, () => Array.from({ length: 21 }, () => random() - 0.5))
   const [whole, pieces] = [toColumns(matrixOf(rows)), toColumns(matrixOf(rows, [17, 1, 22]))]
   expect(await bytesOf(pieces.values)).toEqual(await bytesOf(whole.values))

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isGlimpseError } from '../../src/errors.ts'
 import { fetchArtifact } from '../../src/remote/fetch.ts'
-import { type Random, randomFrom } from '../../src/run/sampling.ts'
+import { createRng, type Rng } from '../../src/run/sampling.ts'
 import { type Fault, startS3Double } from '../store/s3-double.ts'
 import { credentials, type Files, makeModel, PIECE_BYTES, upload } from './model.ts'
 
@@ -16,7 +16,7 @@ export const FAULTS = {
   'bad checksum': () => ({ kind: 'flip' }),
   '403': () => ({ kind: 'status', status: 403, code: 'AccessDenied' }),
   stall: (random) => ({ kind: 'stall', after: Math.floor(random() * PIECE_BYTES) }),
-} as const satisfies Record<string, (random: Random) => Fault>
+} as const satisfies Record<string, (random: Rng) => Fault>
 export type FaultName = keyof typeof FAULTS
 
 /** What a load may end with besides the model: each says who has to act. */
@@ -38,7 +38,7 @@ export async function loadOnce(
   seed: number,
   stallMs = 150,
 ): Promise<Day> {
-  const random = randomFrom(seed)
+  const random = createRng(seed)
   const model = makeModel(seed)
   const s3 = await startS3Double('models')
   const room = await mkdtemp(join(tmpdir(), 'glimpse-fetch-'))

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FORMAT, type Manifest } from '../../src/artifact/contract.ts'
-import { randomFrom } from '../../src/run/sampling.ts'
+import { createRng } from '../../src/run/sampling.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../../src/versions.ts'
 import type { S3Double } from '../store/s3-double.ts'
 
@@ -16,7 +16,7 @@ const SIZES = { 'language.data': 3, 'vision.data': 2.5, 'tokenizer.json': 0.1, '
 
 /** Random bytes of these sizes, in pieces, and the manifest that goes with them. */
 export function makeModel(seed = 1, sizes: Readonly<Record<string, number>> = SIZES): Files {
-  const random = randomFrom(seed)
+  const random = createRng(seed)
   const files: Files = new Map()
   for (const [path, pieces] of Object.entries(sizes)) {
     const bytes = Buffer.alloc(Math.floor(pieces * PIECE_BYTES))

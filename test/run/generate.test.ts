@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { Decoding, type Row } from '../../src/run/decoder.ts'
+import { Decoder, type PromptRow } from '../../src/run/decoder.ts'
 import { contextOf, generate } from '../../src/run/generate.ts'
 import { type Context, processorsFor, softmax } from '../../src/run/logits-processors.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
@@ -14,7 +14,7 @@ import { FIXTURES } from '../fixtures.ts'
 
 let folder: string
 let model: Model
-let row: Row
+let row: PromptRow
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
   await buildArtifact(join(FIXTURES, 'checkpoints/plain'), folder, { precision: 'fp32' })
@@ -27,8 +27,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-const run = async (asked: object, forbidden: number[] = []) =>
-  (await generate(model, [row], completeSettings(asked), {}, { forbidden }))[0]!
+const run = async (asked: object, suppressTokens: number[] = []) =>
+  (await generate(model, [row], completeSettings(asked), {}, { suppressTokens }))[0]!
 
 describe('drawing', () => {
   const asked = { do_sample: true, top_k: 3, temperature: 1.5, max_new_tokens: 2, repetition_penalty: 1.3 }
@@ -44,14 +44,14 @@ describe('drawing', () => {
       return [...softmax(scores).entries()].filter(([, chance]) => chance > 0)
     }
     const pairs = new Map<string, number>()
-    const { step } = await Decoding.prefill(model, [row])
+    const { step } = await Decoder.prefill(model, [row])
     for (const [first, chance] of chances(step.logits[0]!, contextOf(model, row, []))) {
       if (tokens.eos_token_id.includes(first)) {
         pairs.set(String(first), chance)
         continue
       }
-      const { decoding } = await Decoding.prefill(model, [row])
-      const next = await decoding.next([first], [0])
+      const { decoder } = await Decoder.prefill(model, [row])
+      const next = await decoder.step([first], [0])
       for (const [second, after] of chances(next.logits[0]!, contextOf(model, row, [first]))) {
         pairs.set(`${first},${second}`, chance * after)
       }

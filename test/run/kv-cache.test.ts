@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { LANGUAGE, type Manifest } from '../../src/artifact/contract.ts'
-import { Caches } from '../../src/run/kv-cache.ts'
+import { KVCache } from '../../src/run/kv-cache.ts'
 
 const HEADS = 2
 const SIZE = 3
@@ -24,8 +24,8 @@ function added(rows: readonly number[], from: number, length: number) {
 }
 
 /** The slots of a row and head that are filled. */
-function kept(caches: Caches, row: number, head: number, filled: number): number[] {
-  const { data, dims } = caches.feeds()[LANGUAGE.pastKey(0)]!
+function kept(cache: KVCache, row: number, head: number, filled: number): number[] {
+  const { data, dims } = cache.feeds()[LANGUAGE.pastKey(0)]!
   const slots = dims[2]!
   const start = (row * HEADS + head) * slots * SIZE
   return [...data.subarray(start, start + filled * SIZE)]
@@ -39,24 +39,24 @@ function expected(row: number, head: number, filled: number): number[] {
 }
 
 test('each position is found by row and head, through many steps', () => {
-  const caches = new Caches(sizes, 2)
-  expect(caches.feeds()[LANGUAGE.pastKey(0)]!.dims).toEqual([2, HEADS, 0, SIZE])
-  caches.append(added([0, 1], 0, 5), 5)
-  for (let position = 5; position < 40; position++) caches.append(added([0, 1], position, 1), 1)
+  const cache = new KVCache(sizes, 2)
+  expect(cache.feeds()[LANGUAGE.pastKey(0)]!.dims).toEqual([2, HEADS, 0, SIZE])
+  cache.append(added([0, 1], 0, 5), 5)
+  for (let position = 5; position < 40; position++) cache.append(added([0, 1], position, 1), 1)
   for (const row of [0, 1]) {
-    for (const head of [0, 1]) expect(kept(caches, row, head, 40)).toEqual(expected(row, head, 40))
+    for (const head of [0, 1]) expect(kept(cache, row, head, 40)).toEqual(expected(row, head, 40))
   }
-  expect(caches.empty).toBeLessThan(16)
+  expect(cache.freeSlots).toBeLessThan(16)
 })
 
 test('rows are copied, dropped and put in another order', () => {
-  const caches = new Caches(sizes, 3)
-  caches.append(added([0, 1, 2], 0, 4), 4)
-  caches.rearrange([2, 2, 0, 1])
-  expect(caches.feeds()[LANGUAGE.pastValue(0)]!.dims[0]).toBe(4)
+  const cache = new KVCache(sizes, 3)
+  cache.append(added([0, 1, 2], 0, 4), 4)
+  cache.reorder([2, 2, 0, 1])
+  expect(cache.feeds()[LANGUAGE.pastValue(0)]!.dims[0]).toBe(4)
   for (const [row, source] of [2, 2, 0, 1].entries())
-    expect(kept(caches, row, 1, 4)).toEqual(expected(source, 1, 4))
-  caches.rearrange([1])
-  caches.append(added([2], 4, 1), 1)
-  expect(kept(caches, 0, 0, 5)).toEqual(expected(2, 0, 5))
+    expect(kept(cache, row, 1, 4)).toEqual(expected(source, 1, 4))
+  cache.reorder([1])
+  cache.append(added([2], 4, 1), 1)
+  expect(kept(cache, 0, 0, 5)).toEqual(expected(2, 0, 5))
 })

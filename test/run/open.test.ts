@@ -9,7 +9,7 @@ import { openArtifact } from '../../src/artifact/open.ts'
 import { measure } from '../../src/bench/measure.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
-import { laidOut } from '../../src/run/prepacked.ts'
+import { ensurePrepacked } from '../../src/run/prepacked.ts'
 import { FIXTURES } from '../fixtures.ts'
 
 /** What onnxruntime refuses a file with, by the file's path; sessions that are open. */
@@ -130,7 +130,7 @@ test.each([
 test('that there is no room for a layout is handed on with what it takes', async () => {
   const manifest = await openArtifact(artifact)
   const files = [{ path: 'x', sizeBytes: 1e18, sha256: '' }]
-  expect(await laidOut(artifact, { ...manifest, files }, options().prepack)).toBe(artifact)
+  expect(await ensurePrepacked(artifact, { ...manifest, files }, options().prepack)).toBe(artifact)
   expect(failed).toMatchObject([
     { code: 'not_laid_out', cause: { message: expect.stringContaining('it needs 2500000000000 MB') } },
   ])

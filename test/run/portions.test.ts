@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import type { Manifest } from '../../src/artifact/contract.ts'
 import type { Format } from '../../src/quantize/recipes.ts'
-import { picturesAtOnce } from '../../src/run/micro-batch.ts'
+import { imagesPerRun } from '../../src/run/micro-batch.ts'
 import { manifestOf } from '../remote/model.ts'
 
 const stored = (format: Format): Manifest => ({
@@ -17,5 +17,5 @@ test.each<[Format, number]>([
   [{ kind: 'blocks', bits: 4, block: 32 }, 8],
   [{ kind: 'float32' }, 8],
 ])('%j: %i at once', (format, count) => {
-  expect(picturesAtOnce({ manifest: stored(format) })).toBe(count)
+  expect(imagesPerRun({ manifest: stored(format) })).toBe(count)
 })

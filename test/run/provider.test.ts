@@ -13,7 +13,7 @@ import { startEngine } from '../../src/engine/engine.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { Graph } from '../../src/onnx/graph.ts'
 import { writeGraphs } from '../../src/onnx/write.ts'
-import { findProvider } from '../../src/run/provider.ts'
+import { resolveProvider } from '../../src/run/provider.ts'
 import { openSession, type Provider, tryProvider } from '../../src/run/session.ts'
 
 let folder: string
@@ -32,7 +32,7 @@ const isThere = async (provider: Provider) =>
 const hasCuda = await isThere('cuda')
 
 describe.skipIf(hasCuda)('where there is no CUDA', () => {
-  const start = () => ({ artifact, provider: { wanted: 'cuda', whenMissing: 'fail' } as const })
+  const start = () => ({ artifact, provider: { requested: 'cuda', onUnavailable: 'fail' } as const })
 
   test('the engine does not start, and says what is missing and what to do', async () => {
     await expect(startEngine(start())).rejects.toMatchObject({
@@ -44,7 +44,7 @@ describe.skipIf(hasCuda)('where there is no CUDA', () => {
 
   test('it runs on the CPU where that is allowed, and says so', async () => {
     resetMetrics()
-    const engine = await startEngine({ ...start(), provider: { wanted: 'cuda', whenMissing: 'cpu' } })
+    const engine = await startEngine({ ...start(), provider: { requested: 'cuda', onUnavailable: 'cpu' } })
     const image = await readFile(join(import.meta.dirname, '../../models/demo/crab-and-helicopter.png'))
     expect((await engine.answer({ image, question: 'what is on the left?' })).text).toBe('a crab')
     await engine.close()
@@ -65,22 +65,24 @@ test.each([
   ['cuda', 'OrtSessionOptionsAppendExecutionProvider_Cuda: Failed to load shared library', 'nstall'],
   ['webgpu', 'Failed to get a WebGPU adapter: No supported adapters', 'libvulkan1'],
   ['webgpu', 'something else', 'onnxruntime wrote above'],
-] as const)('%s that fails with "%s" is explained', async (wanted, native, told) => {
+] as const)('%s that fails with "%s" is explained', async (requested, native, told) => {
   const attempt = () => Promise.reject(new Error(native))
-  const missing = findProvider({ wanted, whenMissing: 'fail' }, attempt)
+  const missing = resolveProvider({ requested, onUnavailable: 'fail' }, attempt)
   await expect(missing).rejects.toMatchObject({
     code: 'provider_missing',
     message: expect.stringContaining(told),
     cause: { message: native },
   })
-  const { provider, fallback } = await findProvider({ wanted, whenMissing: 'cpu' }, attempt)
+  const { provider, fallback } = await resolveProvider({ requested, onUnavailable: 'cpu' }, attempt)
   expect(provider).toBe('cpu')
   expect(fallback).toContain(told)
 })
 
 test('what is there is taken as it is', async () => {
   const there = async () => {}
-  expect(await findProvider({ wanted: 'cuda', whenMissing: 'cpu' }, there)).toEqual({ provider: 'cuda' })
+  expect(await resolveProvider({ requested: 'cuda', onUnavailable: 'cpu' }, there)).toEqual({
+    provider: 'cuda',
+  })
 })
 
 test('a run that asks for more memory than there is says so', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { type Reference, readReference } from '../../src/checkpoint/reference.ts'
-import type { Row } from '../../src/run/decoder.ts'
+import type { PromptRow } from '../../src/run/decoder.ts'
 import { generate } from '../../src/run/generate.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 import { completeSettings } from '../../src/run/settings.ts'
@@ -36,7 +36,7 @@ describe.each(CHECKPOINTS)('%s', (name) => {
     await rm(folder, { recursive: true })
   })
 
-  const row = ({ picture, prompt }: { picture: number; prompt: number }): Row => {
+  const row = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => {
     const { queries, width } = model.manifest.sizes
     const size = queries * width
     return {

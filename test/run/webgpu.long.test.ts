@@ -10,7 +10,7 @@ import { embeddedArtifact, startEngine } from '../../src/index.ts'
 test('the embedded model says there what it says on the CPU', async () => {
   const cache = await mkdtemp(join(tmpdir(), 'glimpse-webgpu-'))
   const artifact = await embeddedArtifact(cache)
-  const engine = await startEngine({ artifact, provider: { wanted: 'webgpu', whenMissing: 'fail' } })
+  const engine = await startEngine({ artifact, provider: { requested: 'webgpu', onUnavailable: 'fail' } })
   const image = await readFile(join(import.meta.dirname, '../../models/demo/crab-and-helicopter.png'))
   const caption = await engine.answer({ image })
   const left = await engine.answer({ picture: caption.picture, question: 'what is on the left?' })
