@@ -19,7 +19,7 @@ import {
   plain,
   type Table,
   table,
-} from './parts.ts'
+} from './layers.ts'
 
 /** torch's default, which modeling_opt.py leaves as it is. */
 const LAYER_NORM_EPSILON = 1e-5

@@ -8,7 +8,7 @@
 import type { QFormerConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
-import { activate, attend, layerNorm, linear, linears, plain } from './parts.ts'
+import { activate, attend, layerNorm, linear, linears, plain } from './layers.ts'
 
 export interface QuerySizes {
   config: QFormerConfig

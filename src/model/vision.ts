@@ -8,7 +8,7 @@ import type { VisionConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, StoredTensor, Value } from '../onnx/graph.ts'
 import { type Matrix, stack } from '../quantize/matrix.ts'
-import { activate, attend, layerNorm, linear, multiply, plain } from './parts.ts'
+import { activate, attend, layerNorm, linear, multiply, plain } from './layers.ts'
 
 export function vision(g: Graph, pixels: Value, weights: Weights, config: VisionConfig): Value {
   let x = embed(g.at('embeddings'), pixels, weights.at('embeddings'), config) // [B, P, D]
