@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseConfig } from '../src/checkpoint/config.ts'
 import { type Weight, Weights } from '../src/checkpoint/weights.ts'
-import { drawBlip2 } from '../src/model/blip2.ts'
+import { buildBlip2Graphs } from '../src/model/blip2.ts'
 import { createRng } from '../src/run/sampling.ts'
 import { FIXTURES } from './fixtures.ts'
 
@@ -36,7 +36,7 @@ export async function configWith(edits: Edits): Promise<Edits> {
 /** Every tensor the config asks for: norms near 1, sums of products near the size of what comes in. */
 export function randomTensors(config: unknown, seed = 1): RawTensor[] {
   const asked = new Map<string, number[]>()
-  drawBlip2(parseConfig(config), new Asking(asked))
+  buildBlip2Graphs(parseConfig(config), new Asking(asked))
   const random = createRng(seed)
   return [...asked].map(([name, shape]) => {
     const spread = shape.length > 1 ? Math.sqrt(3 / shape.at(-1)!) : 0.1

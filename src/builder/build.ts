@@ -13,7 +13,7 @@ import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { TwinsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
-import { drawBlip2 } from '../model/blip2.ts'
+import { buildBlip2Graphs } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
 import { formatOf, type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
@@ -93,7 +93,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
   const partial = arriving ? join(arriving.workplace, 'artifact') : `${target}.partial-${randomUUID()}`
   try {
     const weights = new Weights(files, (path) => formatOf(options.precision, path, options.target))
-    const graphs = drawBlip2(config, weights)
+    const graphs = buildBlip2Graphs(config, weights)
     const totalBytes = graphs
       .flatMap(({ drawing }) => drawing.stored)
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)

@@ -82,7 +82,7 @@ export class Weights {
   }
 
   /** Marks a tensor as known and not needed. */
-  leave(step: string): void {
+  ignore(step: string): void {
     this.#ledger.read.add(this.#join(step))
   }
 

@@ -18,13 +18,17 @@ import { queries } from './queries.ts'
 import { patchCount, vision } from './vision.ts'
 
 /** The three graphs in the order data meets them. Throws what Weights.finish() throws. */
-export function drawBlip2(config: Blip2Config, weights: Weights): Graph[] {
-  const graphs = [drawVision(config, weights), drawQueries(config, weights), drawLanguage(config, weights)]
+export function buildBlip2Graphs(config: Blip2Config, weights: Weights): Graph[] {
+  const graphs = [
+    buildVisionGraph(config, weights),
+    buildQueriesGraph(config, weights),
+    buildLanguageGraph(config, weights),
+  ]
   weights.finish()
   return graphs
 }
 
-function drawVision({ vision: config }: Blip2Config, weights: Weights): Graph {
+function buildVisionGraph({ vision: config }: Blip2Config, weights: Weights): Graph {
   const g = Graph.named(VISION.graph)
   const pixels = g.input(VISION.pixels, 'float32', ['B', 3, ...config.image_size])
   const seen = vision(g, pixels, weights.at('vision_model'), config)
@@ -32,23 +36,23 @@ function drawVision({ vision: config }: Blip2Config, weights: Weights): Graph {
   return g
 }
 
-function drawQueries(config: Blip2Config, weights: Weights): Graph {
+function buildQueriesGraph(config: Blip2Config, weights: Weights): Graph {
   const { num_query_tokens: Q, qformer, text } = config
   const visionWidth = config.vision.hidden_size
   const g = Graph.named(QUERIES.graph)
   const seen = g.input(QUERIES.vision, 'float32', ['B', patchCount(config.vision), visionWidth])
-  const asked = queries(g, seen, weights, { config: qformer, queryCount: Q, visionWidth }) // [B, Q, Dq]
+  const queryOutput = queries(g, seen, weights, { config: qformer, queryCount: Q, visionWidth }) // [B, Q, Dq]
   const projection = weights.at('language_projection')
-  const prefix = linear(g.at('language_projection'), asked, projection, [
+  const prefix = linear(g.at('language_projection'), queryOutput, projection, [
     qformer.hidden_size,
     text.hidden_size,
   ]) // [B, Q, D]
-  g.output(QUERIES.queries, asked, 'float32', ['B', Q, qformer.hidden_size])
+  g.output(QUERIES.queries, queryOutput, 'float32', ['B', Q, qformer.hidden_size])
   g.output(QUERIES.prefix, prefix, 'float32', ['B', Q, text.hidden_size])
   return g
 }
 
-function drawLanguage({ text }: Blip2Config, weights: Weights): Graph {
+function buildLanguageGraph({ text }: Blip2Config, weights: Weights): Graph {
   const { hidden_size: D, num_attention_heads: heads } = text
   const g = Graph.named(LANGUAGE.graph)
   const inputs = {

@@ -12,7 +12,7 @@ import { widen } from '../quantize/kernels.ts'
 import { type Matrix, stack } from '../quantize/matrix.ts'
 
 /** A weight stored as float32. */
-export function plain({ dims, sources, rows }: Matrix): StoredTensor {
+export function asFloat32({ dims, sources, rows }: Matrix): StoredTensor {
   return {
     type: 'float32',
     dims,
@@ -31,13 +31,13 @@ export function linear(
   [inputs, outputs]: [number, number],
   { bias: hasBias = true } = {},
 ): Value {
-  const product = multiply(g, x, weights.take('weight', [outputs, inputs]))
+  const product = matmul(g, x, weights.take('weight', [outputs, inputs]))
   if (!hasBias) return product
-  return g.op('Add', [product, g.stored('bias', plain(weights.take('bias', [outputs])))])
+  return g.op('Add', [product, g.stored('bias', asFloat32(weights.take('bias', [outputs])))])
 }
 
 /** Several linear parts of the same x and sizes in one product -> one value [..., out] each. */
-export function linears(
+export function fusedLinear(
   g: Graph,
   x: Value,
   parts: readonly Weights[],
@@ -45,19 +45,19 @@ export function linears(
   { bias: hasBias = true } = {},
 ): Value[] {
   const weights = parts.map((part) => part.take('weight', [outputs, inputs]))
-  let product = multiply(g, x, { ...stack(...weights), format: weights[0]!.format }) // [..., parts * out]
+  let product = matmul(g, x, { ...stack(...weights), format: weights[0]!.format }) // [..., parts * out]
   if (hasBias) {
     const biases = stack(...parts.map((part) => part.take('bias', [outputs])))
-    product = g.op('Add', [product, g.stored('bias', plain(biases))])
+    product = g.op('Add', [product, g.stored('bias', asFloat32(biases))])
   }
   return g.ops('Split', [product, g.int64(...parts.map(() => outputs))], parts.length, { axis: -1 })
 }
 
 /** x [..., in] times the turned-over weight [out, in], in the format the recipe gives the weight. */
-export function multiply(g: Graph, x: Value, weight: Weight): Value {
+export function matmul(g: Graph, x: Value, weight: Weight): Value {
   switch (weight.format.kind) {
     case 'float32':
-      return multiplyPlain(g, x, g.stored('weight', plain(weight)))
+      return matmulFloat32(g, x, g.stored('weight', asFloat32(weight)))
     case 'columns': {
       const { values, scales } = toColumns(weight)
       const inputs = [x, g.stored('weight', values), g.stored('scales', scales)]
@@ -65,12 +65,12 @@ export function multiply(g: Graph, x: Value, weight: Weight): Value {
     }
     case 'blocks': {
       const format = filledBy(weight.dims[1]!, weight.format)
-      return multiplyBlocks(g, x, storedBlocks(g, weight, format), weight.dims, format)
+      return matmulBlocks(g, x, storedBlocks(g, weight, format), weight.dims, format)
     }
   }
 }
 
-function multiplyPlain(g: Graph, x: Value, weight: Value): Value {
+function matmulFloat32(g: Graph, x: Value, weight: Value): Value {
   return g.op('FusedMatMul', [x, weight], { transB: 1 }, MICROSOFT)
 }
 
@@ -90,7 +90,7 @@ function storedBlocks(g: Graph, weight: Weight, format: BlockFormat): StoredBloc
   }
 }
 
-function multiplyBlocks(
+function matmulBlocks(
   g: Graph,
   x: Value,
   { packed, scales, zeros }: StoredBlocks,
@@ -103,14 +103,14 @@ function multiplyBlocks(
 }
 
 /** One table [V, D] that turns ids into vectors and, tied, vectors into scores of ids; stored once. */
-export interface Table {
+export interface TiedEmbedding {
   /** ids [...] -> [..., D] */
-  look(g: Graph, ids: Value): Value
+  embed(g: Graph, ids: Value): Value
   /** x [..., D] -> [..., V] */
-  score(g: Graph, x: Value): Value
+  project(g: Graph, x: Value): Value
 }
 
-export function table(g: Graph, weight: Weight): Table {
+export function tiedEmbedding(g: Graph, weight: Weight): TiedEmbedding {
   const [rows = 0, width = 0] = weight.dims
   const format = weight.format.kind === 'blocks' ? filledBy(width, weight.format) : undefined
   // GatherBlockQuantized has no partly filled blocks.
@@ -119,20 +119,20 @@ export function table(g: Graph, weight: Weight): Table {
     const { packed, scales, zeros } = stored
     const flat = g.view(packed, [rows, (width * format.bits) / 8])
     return {
-      look: (at, ids) =>
+      embed: (at, ids) =>
         at.op(
           'GatherBlockQuantized',
           [flat, ids, scales, ...(zeros ? [zeros] : [])],
           { gather_axis: 0, quantize_axis: 1, block_size: format.block, bits: format.bits },
           MICROSOFT,
         ),
-      score: (at, x) => multiplyBlocks(at, x, stored, weight.dims, format),
+      project: (at, x) => matmulBlocks(at, x, stored, weight.dims, format),
     }
   }
-  const stored = g.stored('weight', plain(weight))
+  const stored = g.stored('weight', asFloat32(weight))
   return {
-    look: (at, ids) => at.op('Gather', [stored, ids]),
-    score: (at, x) => multiplyPlain(at, x, stored),
+    embed: (at, ids) => at.op('Gather', [stored, ids]),
+    project: (at, x) => matmulFloat32(at, x, stored),
   }
 }
 
@@ -145,9 +145,9 @@ export function layerNorm(
   epsilon: number,
   affine = true,
 ): Value {
-  const scale = affine ? plain(weights.take('weight', [width])) : constant(width, 1)
+  const scale = affine ? asFloat32(weights.take('weight', [width])) : constant(width, 1)
   const inputs = [x, g.stored('weight', scale)]
-  if (affine) inputs.push(g.stored('bias', plain(weights.take('bias', [width]))))
+  if (affine) inputs.push(g.stored('bias', asFloat32(weights.take('bias', [width]))))
   return g.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
 }
 
@@ -206,7 +206,7 @@ export function activate(g: Graph, x: Value, kind: Activation): Value {
 }
 
 /** Keys and values: of the tokens before [B, heads, C, D / heads] each, of these tokens [B, S, D] each. */
-export interface Cache {
+export interface LayerKV {
   key: Value
   value: Value
 }
@@ -215,13 +215,13 @@ export interface Cache {
  * softmax(q k^T / sqrt(D / heads) + bias) v, by head.
  * q [B, S, D]; k, v [B, T, D]; bias [B or 1, 1, S, C + T] -> [B, S, D].
  */
-export function attend(
+export function multiHeadAttention(
   g: Graph,
   q: Value,
   k: Value,
   v: Value,
   heads: number,
-  causal?: { bias: Value; past: Cache },
+  causal?: { bias: Value; past: LayerKV },
 ): Value {
   const inputs = causal
     ? [q, k, v, undefined, undefined, causal.bias, causal.past.key, causal.past.value]

@@ -10,15 +10,15 @@ import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
 import {
   activate,
-  attend,
-  type Cache,
+  asFloat32,
+  fusedLinear,
+  type LayerKV,
   layerNorm,
   linear,
-  linears,
-  multiply,
-  plain,
-  type Table,
-  table,
+  matmul,
+  multiHeadAttention,
+  type TiedEmbedding,
+  tiedEmbedding,
 } from './layers.ts'
 
 /** torch's default, which modeling_opt.py leaves as it is. */
@@ -38,7 +38,7 @@ export interface OptInputs {
   /** [] */
   keep: Value
   /** One for each layer, [B, heads, C, D / heads] each. */
-  past: Cache[]
+  past: LayerKV[]
 }
 
 export function opt(
@@ -46,11 +46,11 @@ export function opt(
   inputs: OptInputs,
   weights: Weights,
   config: OptConfig,
-): { logits: Value; added: Cache[] } {
+): { logits: Value; added: LayerKV[] } {
   const { hidden_size: D, vocab_size: V } = config
   const decoder = weights.at('model.decoder')
-  const words = vocabulary(g.at('embed_tokens'), weights, config)
-  const tokens = words.look(g.at('embed_tokens'), inputs.ids) // [B, T, D]
+  const embedding = vocabulary(g.at('embed_tokens'), weights, config)
+  const tokens = embedding.embed(g.at('embed_tokens'), inputs.ids) // [B, T, D]
   const joined = g.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D], S = Q + T
   const length = g.op('Shape', [joined], { start: 1, end: 2 }) // [1]
   const placed = positions(
@@ -63,7 +63,7 @@ export function opt(
   const bias = causalBias(g.at('bias'), inputs.mask, length) // [B, 1, S, C + S]
 
   let x = g.op('Add', [joined, placed]) // [B, S, D]
-  const added: Cache[] = []
+  const added: LayerKV[] = []
   for (let i = 0; i < config.num_hidden_layers; i++) {
     const done = layer(g.at(`layers.${i}`), x, bias, inputs.past[i]!, decoder.at(`layers.${i}`), config)
     x = done.x // [B, S, D]
@@ -77,8 +77,8 @@ export function opt(
       ? norm(g.at('final_layer_norm'), last, decoder.at('final_layer_norm'), config)
       : last // [B, K, D]
   const logits = config.tie_word_embeddings
-    ? words.score(g.at('lm_head'), normed)
-    : multiply(g.at('lm_head'), normed, weights.take('lm_head.weight', [V, D])) // [B, K, V]
+    ? embedding.project(g.at('lm_head'), normed)
+    : matmul(g.at('lm_head'), normed, weights.take('lm_head.weight', [V, D])) // [B, K, V]
   return { logits, added }
 }
 
@@ -87,18 +87,18 @@ function vocabulary(
   g: Graph,
   weights: Weights,
   { vocab_size: V, hidden_size: D, tie_word_embeddings }: OptConfig,
-): Table {
+): TiedEmbedding {
   const embed = 'model.decoder.embed_tokens.weight'
   const head = 'lm_head.weight'
-  if (!tie_word_embeddings || !weights.has(head)) return table(g, weights.take(embed, [V, D]))
-  if (!weights.has(embed)) return table(g, weights.take(head, [V, D]))
-  return table(g, weights.takeTwins(embed, head, [V, D]))
+  if (!tie_word_embeddings || !weights.has(head)) return tiedEmbedding(g, weights.take(embed, [V, D]))
+  if (!weights.has(embed)) return tiedEmbedding(g, weights.take(head, [V, D]))
+  return tiedEmbedding(g, weights.takeTwins(embed, head, [V, D]))
 }
 
 /** A token's position is the number of unmasked ones before it, the picture's vectors included. -> [B, S, D] */
 function positions(g: Graph, mask: Value, length: Value, weights: Weights, config: OptConfig): Value {
   const rows = config.max_position_embeddings + POSITION_OFFSET
-  const tableOfPositions = g.stored('weight', plain(weights.take('weight', [rows, config.hidden_size])))
+  const tableOfPositions = g.stored('weight', asFloat32(weights.take('weight', [rows, config.hidden_size])))
   const counted = g.op('Mul', [g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask]) // [B, C + S]: 1, 2, ..., 0 where masked
   const index = g.op('Add', [counted, g.int64(POSITION_OFFSET - 1)]) // [B, C + S]
   const mine = g.op('Slice', [index, g.op('Neg', [length]), g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, S]
@@ -122,10 +122,10 @@ function layer(
   g: Graph,
   x: Value,
   bias: Value,
-  past: Cache,
+  past: LayerKV,
   weights: Weights,
   config: OptConfig,
-): { x: Value; added: Cache } {
+): { x: Value; added: LayerKV } {
   const { hidden_size: D, ffn_dim: F, do_layer_norm_before: before, enable_bias } = config
   const withBias = { bias: enable_bias }
   const normAttention = (value: Value) =>
@@ -137,8 +137,8 @@ function layer(
   const own = weights.at('self_attn')
   const input = before ? normAttention(x) : x // [B, S, D]
   const qkv = ['q_proj', 'k_proj', 'v_proj'].map((step) => own.at(step))
-  const [q, k, v] = linears(attn.at('qkv'), input, qkv, [D, D], withBias) // 3 x [B, S, D]
-  const output = attend(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
+  const [q, k, v] = fusedLinear(attn.at('qkv'), input, qkv, [D, D], withBias) // 3 x [B, S, D]
+  const output = multiHeadAttention(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
   const projected = linear(attn.at('out_proj'), output, own.at('out_proj'), [D, D], withBias) // [B, S, D]
   const sum = attn.op('Add', [x, projected]) // [B, S, D]
   const middle = before ? sum : normAttention(sum) // [B, S, D]

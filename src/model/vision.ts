@@ -8,7 +8,7 @@ import type { VisionConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, StoredTensor, Value } from '../onnx/graph.ts'
 import { type Matrix, stack } from '../quantize/matrix.ts'
-import { activate, attend, layerNorm, linear, multiply, plain } from './layers.ts'
+import { activate, asFloat32, layerNorm, linear, matmul, multiHeadAttention } from './layers.ts'
 
 export function vision(g: Graph, pixels: Value, weights: Weights, config: VisionConfig): Value {
   let x = embed(g.at('embeddings'), pixels, weights.at('embeddings'), config) // [B, P, D]
@@ -33,18 +33,18 @@ function embed(g: Graph, pixels: Value, weights: Weights, config: VisionConfig):
   const { hidden_size: D, patch_size } = config
   const P = patchCount(config)
   const patch = weights.at('patch_embedding')
-  const kernel = g.stored('patch_embedding.weight', plain(patch.take('weight', [D, 3, ...patch_size])))
-  const bias = g.stored('patch_embedding.bias', plain(patch.take('bias', [D])))
+  const kernel = g.stored('patch_embedding.weight', asFloat32(patch.take('weight', [D, 3, ...patch_size])))
+  const bias = g.stored('patch_embedding.bias', asFloat32(patch.take('bias', [D])))
   const grid = g.op('Conv', [pixels, kernel, bias], { strides: patch_size, kernel_shape: patch_size }) // [B, D, H/p, W/p]
   const flat = g.op('Reshape', [grid, g.int64(0, D, -1)]) // [B, D, P-1]
   const patches = g.op('Transpose', [flat], { perm: [0, 2, 1] }) // [B, P-1, D]
-  const whole = g.stored('class_embedding', plain(weights.take('class_embedding', [1, 1, D])))
+  const classToken = g.stored('class_embedding', asFloat32(weights.take('class_embedding', [1, 1, D])))
   const batch = g.op('Shape', [pixels], { start: 0, end: 1 }) // [1]
-  const wholes = g.op('Expand', [whole, g.op('Concat', [batch, g.int64(1, D)], { axis: 0 })]) // [B, 1, D]
-  const all = g.op('Concat', [wholes, patches], { axis: 1 }) // [B, P, D]
+  const classTokens = g.op('Expand', [classToken, g.op('Concat', [batch, g.int64(1, D)], { axis: 0 })]) // [B, 1, D]
+  const all = g.op('Concat', [classTokens, patches], { axis: 1 }) // [B, P, D]
   return g.op('Add', [
     all,
-    g.stored('position_embedding', plain(weights.take('position_embedding', [1, P, D]))),
+    g.stored('position_embedding', asFloat32(weights.take('position_embedding', [1, P, D]))),
   ]) // [B, P, D]
 }
 
@@ -64,10 +64,10 @@ function layer(g: Graph, x: Value, weights: Weights, config: VisionConfig): Valu
 function attention(g: Graph, x: Value, weights: Weights, config: VisionConfig): Value {
   const { hidden_size: D } = config
   const qkv = g.at('qkv')
-  let joined = multiply(qkv, x, weights.take('qkv.weight', [3 * D, D])) // [B, P, 3D]
+  let joined = matmul(qkv, x, weights.take('qkv.weight', [3 * D, D])) // [B, P, 3D]
   if (config.qkv_bias) joined = qkv.op('Add', [joined, qkv.stored('bias', qkvBias(weights, D))]) // [B, P, 3D]
   const [q, k, v] = g.ops('Split', [joined, g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
-  const output = attend(g, q!, k!, v!, config.num_attention_heads) // [B, P, D]
+  const output = multiHeadAttention(g, q!, k!, v!, config.num_attention_heads) // [B, P, D]
   return linear(g.at('projection'), output, weights.at('projection'), [D, D]) // [B, P, D]
 }
 
@@ -76,8 +76,8 @@ function attention(g: Graph, x: Value, weights: Weights, config: VisionConfig): 
  * LAVIS, hold only `q_bias` [D] and `v_bias` [D].
  */
 function qkvBias(weights: Weights, D: number): StoredTensor {
-  if (weights.has('qkv.bias') || !weights.has('q_bias')) return plain(weights.take('qkv.bias', [3 * D]))
-  return plain(stack(weights.take('q_bias', [D]), zeros(D), weights.take('v_bias', [D])))
+  if (weights.has('qkv.bias') || !weights.has('q_bias')) return asFloat32(weights.take('qkv.bias', [3 * D]))
+  return asFloat32(stack(weights.take('q_bias', [D]), zeros(D), weights.take('v_bias', [D])))
 }
 
 function zeros(size: number): Matrix {

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { parseConfig } from '../../src/checkpoint/config.ts'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { Weights } from '../../src/checkpoint/weights.ts'
-import { drawBlip2 } from '../../src/model/blip2.ts'
+import { buildBlip2Graphs } from '../../src/model/blip2.ts'
 import { configWith, makeCheckpoint, type RawTensor, randomTensors } from '../make-checkpoint.ts'
 
 const config = await configWith({})
@@ -16,7 +16,7 @@ async function draw(tensors: RawTensor[]): Promise<string> {
   const folder = await makeCheckpoint(config, tensors)
   const files = await openSafetensors(folder)
   try {
-    drawBlip2(parseConfig(config), new Weights(files, () => ({ kind: 'float32' })))
+    buildBlip2Graphs(parseConfig(config), new Weights(files, () => ({ kind: 'float32' })))
     return 'complete'
   } catch (error) {
     return (error as Error).message
