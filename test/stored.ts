@@ -1,15 +1,15 @@
 // Tensors that are made piece by piece, and weights to make them from.
 
-import type { StoredTensor } from '../src/onnx/graph.ts'
+import type { InitializerTensor } from '../src/onnx/graph.ts'
 import type { Matrix } from '../src/quantize/matrix.ts'
 
-export async function bytesOf(tensor: StoredTensor): Promise<Uint8Array> {
+export async function bytesOf(tensor: InitializerTensor): Promise<Uint8Array> {
   const pieces: Uint8Array[] = []
   for await (const piece of tensor.bytes()) pieces.push(piece)
   return new Uint8Array(Buffer.concat(pieces))
 }
 
-export async function floatsOf(tensor: StoredTensor): Promise<Float32Array> {
+export async function floatsOf(tensor: InitializerTensor): Promise<Float32Array> {
   return new Float32Array((await bytesOf(tensor)).buffer)
 }
 

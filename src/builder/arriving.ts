@@ -31,7 +31,7 @@ export function turnOf({ files, entries }: TensorFiles, names: readonly string[]
 /** For each file, the last turn in which something is read of it. */
 export function lastTurnsOf(files: TensorFiles, graphs: readonly Graph[]): number[] {
   const last = files.files.map((_, i) => i)
-  for (const { tensor } of graphs.flatMap(({ drawing }) => drawing.stored)) {
+  for (const { tensor } of graphs.flatMap(({ parts }) => parts.initializers)) {
     const turn = turnOf(files, tensor.sources)
     for (const name of tensor.sources) {
       const i = files.files.indexOf(files.entries.get(name)?.file ?? '')

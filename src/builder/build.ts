@@ -95,7 +95,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
     const weights = new Weights(files, (path) => formatOf(options.precision, path, options.target))
     const graphs = buildBlip2Graphs(config, weights)
     const totalBytes = graphs
-      .flatMap(({ drawing }) => drawing.stored)
+      .flatMap(({ parts }) => parts.initializers)
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
     await arriving?.onPlan(totalBytes)

@@ -43,7 +43,7 @@ function buildQueriesGraph(config: Blip2Config, weights: Weights): Graph {
   const seen = g.input(QUERIES.vision, 'float32', ['B', patchCount(config.vision), visionWidth])
   const queryOutput = queries(g, seen, weights, { config: qformer, queryCount: Q, visionWidth }) // [B, Q, Dq]
   const projection = weights.at('language_projection')
-  const prefix = linear(g.at('language_projection'), queryOutput, projection, [
+  const prefix = linear(g.scope('language_projection'), queryOutput, projection, [
     qformer.hidden_size,
     text.hidden_size,
   ]) // [B, Q, D]

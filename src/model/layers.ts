@@ -5,14 +5,14 @@
 
 import type { Activation } from '../checkpoint/config.ts'
 import type { Weight, Weights } from '../checkpoint/weights.ts'
-import { type Graph, MICROSOFT, type StoredTensor, type Value } from '../onnx/graph.ts'
+import { type Graph, type InitializerTensor, MICROSOFT, type Value } from '../onnx/graph.ts'
 import { type BlockFormat, filledBy, toBlocks } from '../quantize/blocks.ts'
 import { toColumns } from '../quantize/columns.ts'
 import { widen } from '../quantize/kernels.ts'
 import { type Matrix, stack } from '../quantize/matrix.ts'
 
 /** A weight stored as float32. */
-export function asFloat32({ dims, sources, rows }: Matrix): StoredTensor {
+export function asFloat32({ dims, sources, rows }: Matrix): InitializerTensor {
   return {
     type: 'float32',
     dims,
@@ -33,7 +33,7 @@ export function linear(
 ): Value {
   const product = matmul(g, x, weights.take('weight', [outputs, inputs]))
   if (!hasBias) return product
-  return g.op('Add', [product, g.stored('bias', asFloat32(weights.take('bias', [outputs])))])
+  return g.op('Add', [product, g.initializer('bias', asFloat32(weights.take('bias', [outputs])))])
 }
 
 /** Several linear parts of the same x and sizes in one product -> one value [..., out] each. */
@@ -48,7 +48,7 @@ export function fusedLinear(
   let product = matmul(g, x, { ...stack(...weights), format: weights[0]!.format }) // [..., parts * out]
   if (hasBias) {
     const biases = stack(...parts.map((part) => part.take('bias', [outputs])))
-    product = g.op('Add', [product, g.stored('bias', asFloat32(biases))])
+    product = g.op('Add', [product, g.initializer('bias', asFloat32(biases))])
   }
   return g.ops('Split', [product, g.int64(...parts.map(() => outputs))], parts.length, { axis: -1 })
 }
@@ -57,10 +57,10 @@ export function fusedLinear(
 export function matmul(g: Graph, x: Value, weight: Weight): Value {
   switch (weight.format.kind) {
     case 'float32':
-      return matmulFloat32(g, x, g.stored('weight', asFloat32(weight)))
+      return matmulFloat32(g, x, g.initializer('weight', asFloat32(weight)))
     case 'columns': {
       const { values, scales } = toColumns(weight)
-      const inputs = [x, g.stored('weight', values), g.stored('scales', scales)]
+      const inputs = [x, g.initializer('weight', values), g.initializer('scales', scales)]
       return g.op('DynamicQuantizeMatMul', inputs, {}, MICROSOFT)
     }
     case 'blocks': {
@@ -84,9 +84,9 @@ interface StoredBlocks {
 function storedBlocks(g: Graph, weight: Weight, format: BlockFormat): StoredBlocks {
   const { packed, scales, zeros } = toBlocks(weight, format)
   return {
-    packed: g.stored('weight', packed),
-    scales: g.stored('scales', scales),
-    zeros: zeros && g.stored('zeros', zeros),
+    packed: g.initializer('weight', packed),
+    scales: g.initializer('scales', scales),
+    zeros: zeros && g.initializer('zeros', zeros),
   }
 }
 
@@ -129,7 +129,7 @@ export function tiedEmbedding(g: Graph, weight: Weight): TiedEmbedding {
       project: (at, x) => matmulBlocks(at, x, stored, weight.dims, format),
     }
   }
-  const stored = g.stored('weight', asFloat32(weight))
+  const stored = g.initializer('weight', asFloat32(weight))
   return {
     embed: (at, ids) => at.op('Gather', [stored, ids]),
     project: (at, x) => matmulFloat32(at, x, stored),
@@ -146,12 +146,12 @@ export function layerNorm(
   affine = true,
 ): Value {
   const scale = affine ? asFloat32(weights.take('weight', [width])) : constant(width, 1)
-  const inputs = [x, g.stored('weight', scale)]
-  if (affine) inputs.push(g.stored('bias', asFloat32(weights.take('bias', [width]))))
+  const inputs = [x, g.initializer('weight', scale)]
+  if (affine) inputs.push(g.initializer('bias', asFloat32(weights.take('bias', [width]))))
   return g.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
 }
 
-function constant(width: number, value: number): StoredTensor {
+function constant(width: number, value: number): InitializerTensor {
   return {
     type: 'float32',
     dims: [width],

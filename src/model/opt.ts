@@ -49,23 +49,23 @@ export function opt(
 ): { logits: Value; added: LayerKV[] } {
   const { hidden_size: D, vocab_size: V } = config
   const decoder = weights.at('model.decoder')
-  const embedding = vocabulary(g.at('embed_tokens'), weights, config)
-  const tokens = embedding.embed(g.at('embed_tokens'), inputs.ids) // [B, T, D]
+  const embedding = vocabulary(g.scope('embed_tokens'), weights, config)
+  const tokens = embedding.embed(g.scope('embed_tokens'), inputs.ids) // [B, T, D]
   const joined = g.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D], S = Q + T
   const length = g.op('Shape', [joined], { start: 1, end: 2 }) // [1]
   const placed = positions(
-    g.at('embed_positions'),
+    g.scope('embed_positions'),
     inputs.mask,
     length,
     decoder.at('embed_positions'),
     config,
   ) // [B, S, D]
-  const bias = causalBias(g.at('bias'), inputs.mask, length) // [B, 1, S, C + S]
+  const bias = causalBias(g.scope('bias'), inputs.mask, length) // [B, 1, S, C + S]
 
   let x = g.op('Add', [joined, placed]) // [B, S, D]
   const added: LayerKV[] = []
   for (let i = 0; i < config.num_hidden_layers; i++) {
-    const done = layer(g.at(`layers.${i}`), x, bias, inputs.past[i]!, decoder.at(`layers.${i}`), config)
+    const done = layer(g.scope(`layers.${i}`), x, bias, inputs.past[i]!, decoder.at(`layers.${i}`), config)
     x = done.x // [B, S, D]
     added.push(done.added)
   }
@@ -74,11 +74,11 @@ export function opt(
   const last = g.op('Slice', [x, start, g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, K, D]
   const normed =
     config.do_layer_norm_before && !config._remove_final_layer_norm
-      ? norm(g.at('final_layer_norm'), last, decoder.at('final_layer_norm'), config)
+      ? norm(g.scope('final_layer_norm'), last, decoder.at('final_layer_norm'), config)
       : last // [B, K, D]
   const logits = config.tie_word_embeddings
-    ? embedding.project(g.at('lm_head'), normed)
-    : matmul(g.at('lm_head'), normed, weights.take('lm_head.weight', [V, D])) // [B, K, V]
+    ? embedding.project(g.scope('lm_head'), normed)
+    : matmul(g.scope('lm_head'), normed, weights.take('lm_head.weight', [V, D])) // [B, K, V]
   return { logits, added }
 }
 
@@ -98,7 +98,10 @@ function vocabulary(
 /** A token's position is the number of unmasked ones before it, the picture's vectors included. -> [B, S, D] */
 function positions(g: Graph, mask: Value, length: Value, weights: Weights, config: OptConfig): Value {
   const rows = config.max_position_embeddings + POSITION_OFFSET
-  const tableOfPositions = g.stored('weight', asFloat32(weights.take('weight', [rows, config.hidden_size])))
+  const tableOfPositions = g.initializer(
+    'weight',
+    asFloat32(weights.take('weight', [rows, config.hidden_size])),
+  )
   const counted = g.op('Mul', [g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask]) // [B, C + S]: 1, 2, ..., 0 where masked
   const index = g.op('Add', [counted, g.int64(POSITION_OFFSET - 1)]) // [B, C + S]
   const mine = g.op('Slice', [index, g.op('Neg', [length]), g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, S]
@@ -129,24 +132,24 @@ function layer(
   const { hidden_size: D, ffn_dim: F, do_layer_norm_before: before, enable_bias } = config
   const withBias = { bias: enable_bias }
   const normAttention = (value: Value) =>
-    norm(g.at('self_attn_layer_norm'), value, weights.at('self_attn_layer_norm'), config)
+    norm(g.scope('self_attn_layer_norm'), value, weights.at('self_attn_layer_norm'), config)
   const normMlp = (value: Value) =>
-    norm(g.at('final_layer_norm'), value, weights.at('final_layer_norm'), config)
+    norm(g.scope('final_layer_norm'), value, weights.at('final_layer_norm'), config)
 
-  const attn = g.at('self_attn')
+  const attn = g.scope('self_attn')
   const own = weights.at('self_attn')
   const input = before ? normAttention(x) : x // [B, S, D]
   const qkv = ['q_proj', 'k_proj', 'v_proj'].map((step) => own.at(step))
-  const [q, k, v] = fusedLinear(attn.at('qkv'), input, qkv, [D, D], withBias) // 3 x [B, S, D]
+  const [q, k, v] = fusedLinear(attn.scope('qkv'), input, qkv, [D, D], withBias) // 3 x [B, S, D]
   const output = multiHeadAttention(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
-  const projected = linear(attn.at('out_proj'), output, own.at('out_proj'), [D, D], withBias) // [B, S, D]
+  const projected = linear(attn.scope('out_proj'), output, own.at('out_proj'), [D, D], withBias) // [B, S, D]
   const sum = attn.op('Add', [x, projected]) // [B, S, D]
   const middle = before ? sum : normAttention(sum) // [B, S, D]
 
-  const wide = linear(g.at('fc1'), before ? normMlp(middle) : middle, weights.at('fc1'), [D, F], withBias) // [B, S, F]
-  const active = activate(g.at('fc1'), wide, config.activation_function) // [B, S, F]
-  const narrow = linear(g.at('fc2'), active, weights.at('fc2'), [F, D], withBias) // [B, S, D]
-  const end = g.at('fc2').op('Add', [middle, narrow]) // [B, S, D]
+  const wide = linear(g.scope('fc1'), before ? normMlp(middle) : middle, weights.at('fc1'), [D, F], withBias) // [B, S, F]
+  const active = activate(g.scope('fc1'), wide, config.activation_function) // [B, S, F]
+  const narrow = linear(g.scope('fc2'), active, weights.at('fc2'), [F, D], withBias) // [B, S, D]
+  const end = g.scope('fc2').op('Add', [middle, narrow]) // [B, S, D]
   return { x: before ? end : normMlp(end), added: { key: k!, value: v! } }
 }
 

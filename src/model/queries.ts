@@ -23,14 +23,14 @@ export function queries(g: Graph, vision: Value, weights: Weights, sizes: QueryS
   const { config, queryCount: Q } = sizes
   const { hidden_size: D, layer_norm_eps } = config
   const qformer = weights.at('qformer')
-  const learned = g.stored('query_tokens', asFloat32(weights.take('query_tokens', [1, Q, D])))
-  const normed = layerNorm(g.at('layernorm'), learned, qformer.at('layernorm'), D, layer_norm_eps) // [1, Q, D]
+  const learned = g.initializer('query_tokens', asFloat32(weights.take('query_tokens', [1, Q, D])))
+  const normed = layerNorm(g.scope('layernorm'), learned, qformer.at('layernorm'), D, layer_norm_eps) // [1, Q, D]
   const batch = g.op('Shape', [vision], { start: 0, end: 1 }) // [1]
   let x = g.op('Expand', [normed, g.op('Concat', [batch, g.int64(Q, D)], { axis: 0 })]) // [B, Q, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
     const hasCrossAttention = i % config.cross_attention_frequency === 0
     x = layer(
-      g.at(`layers.${i}`),
+      g.scope(`layers.${i}`),
       x,
       hasCrossAttention ? vision : null,
       qformer.at(`encoder.layer.${i}`),
@@ -48,10 +48,10 @@ function layer(
   { config, visionWidth }: QuerySizes,
 ): Value {
   const { hidden_size: D, intermediate_size: F, layer_norm_eps } = config
-  let hidden = attention(g.at('attention'), x, x, weights.at('attention'), D, config) // [B, Q, D]
+  let hidden = attention(g.scope('attention'), x, x, weights.at('attention'), D, config) // [B, Q, D]
   if (vision) {
     hidden = attention(
-      g.at('crossattention'),
+      g.scope('crossattention'),
       hidden,
       vision,
       weights.at('crossattention'),
@@ -59,12 +59,12 @@ function layer(
       config,
     ) // [B, Q, D]
   }
-  const wide = linear(g.at('intermediate_query'), hidden, weights.at('intermediate_query.dense'), [D, F]) // [B, Q, F]
-  const active = activate(g.at('intermediate_query'), wide, config.hidden_act) // [B, Q, F]
-  const narrow = linear(g.at('output_query'), active, weights.at('output_query.dense'), [F, D]) // [B, Q, D]
-  const sum = g.at('output_query').op('Add', [narrow, hidden]) // [B, Q, D]
+  const wide = linear(g.scope('intermediate_query'), hidden, weights.at('intermediate_query.dense'), [D, F]) // [B, Q, F]
+  const active = activate(g.scope('intermediate_query'), wide, config.hidden_act) // [B, Q, F]
+  const narrow = linear(g.scope('output_query'), active, weights.at('output_query.dense'), [F, D]) // [B, Q, D]
+  const sum = g.scope('output_query').op('Add', [narrow, hidden]) // [B, Q, D]
   if (config.use_qformer_text_input) ignoreTextBranch(weights)
-  return layerNorm(g.at('output_query'), sum, weights.at('output_query.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
+  return layerNorm(g.scope('output_query'), sum, weights.at('output_query.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
 }
 
 /** x [B, Q, D] looks at `source` [B, S, sourceWidth], which may be x itself -> [B, Q, D]. */
@@ -79,15 +79,15 @@ function attention(
   const [query, key, value] = ['query', 'key', 'value'].map((step) => weights.at(`attention.${step}`))
   const [q, k, v] =
     source === x
-      ? fusedLinear(g.at('qkv'), x, [query!, key!, value!], [D, D]) // 3 x [B, Q, D]
+      ? fusedLinear(g.scope('qkv'), x, [query!, key!, value!], [D, D]) // 3 x [B, Q, D]
       : [
-          linear(g.at('query'), x, query!, [D, D]), // [B, Q, D]
-          ...fusedLinear(g.at('keyvalue'), source, [key!, value!], [sourceWidth, D]), // 2 x [B, S, D]
+          linear(g.scope('query'), x, query!, [D, D]), // [B, Q, D]
+          ...fusedLinear(g.scope('keyvalue'), source, [key!, value!], [sourceWidth, D]), // 2 x [B, S, D]
         ]
   const output = multiHeadAttention(g, q!, k!, v!, num_attention_heads) // [B, Q, D]
-  const projected = linear(g.at('output'), output, weights.at('output.dense'), [D, D]) // [B, Q, D]
-  const sum = g.at('output').op('Add', [projected, x]) // [B, Q, D]
-  return layerNorm(g.at('output'), sum, weights.at('output.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
+  const projected = linear(g.scope('output'), output, weights.at('output.dense'), [D, D]) // [B, Q, D]
+  const sum = g.scope('output').op('Add', [projected, x]) // [B, Q, D]
+  return layerNorm(g.scope('output'), sum, weights.at('output.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
 }
 
 /** The MLP that text tokens would go through: nothing here reads text. */

@@ -1,6 +1,6 @@
 // A graph while it is drawn. Goes in: nodes, in the order data meets them. Comes out: plain lists for write.ts.
 //
-// A node's name is its address, `/vision/layers.3/attn/qkv/MatMul`: `at()` goes one step down the address, so a
+// A node's name is its address, `/vision/layers.3/attn/qkv/MatMul`: `scope()` goes one step down the address, so a
 // part of a model can be drawn without knowing where in the model it stands. Knows no BLIP-2.
 
 import { BYTES_PER_ELEMENT, type DataType } from './proto.ts'
@@ -24,14 +24,14 @@ export interface Node {
   attributes: Record<string, Attribute>
 }
 
-export interface Port {
+export interface ValueInfo {
   name: string
   type: DataType
   dims: Dim[]
 }
 
 /** A tensor whose bytes are made when the file is written, piece by piece, and never held as a whole. */
-export interface StoredTensor {
+export interface InitializerTensor {
   type: DataType
   dims: number[]
   /** Names of what it is made from, elsewhere: what it waits for. */
@@ -40,21 +40,21 @@ export interface StoredTensor {
   bytes(): AsyncIterable<Uint8Array>
 }
 
-interface Stored {
+interface Initializer {
   name: string
-  tensor: StoredTensor
+  tensor: InitializerTensor
   sizeBytes: number
   /** The same bytes under other names and shapes. */
   views: { name: string; dims: number[] }[]
 }
 
-interface Drawing {
+interface GraphParts {
   name: string
   nodes: Node[]
-  inputs: Port[]
-  outputs: Port[]
-  small: { name: string; type: DataType; dims: number[]; bytes: Uint8Array }[]
-  stored: Stored[]
+  inputs: ValueInfo[]
+  outputs: ValueInfo[]
+  inlineInitializers: { name: string; type: DataType; dims: number[]; bytes: Uint8Array }[]
+  initializers: Initializer[]
   taken: Set<string>
 }
 
@@ -62,42 +62,42 @@ interface Drawing {
 export const MICROSOFT = 'com.microsoft'
 
 export class Graph {
-  readonly drawing: Drawing
-  readonly address: string
+  readonly parts: GraphParts
+  readonly path: string
 
-  private constructor(drawing: Drawing, address: string) {
-    this.drawing = drawing
-    this.address = address
+  private constructor(parts: GraphParts, path: string) {
+    this.parts = parts
+    this.path = path
   }
 
   static named(name: string): Graph {
-    const drawing = {
+    const parts = {
       name,
       nodes: [],
       inputs: [],
       outputs: [],
-      small: [],
-      stored: [],
+      inlineInitializers: [],
+      initializers: [],
       taken: new Set<string>(),
     }
-    return new Graph(drawing, `/${name}`)
+    return new Graph(parts, `/${name}`)
   }
 
   /** The same graph, one step further down the address. */
-  at(step: string): Graph {
-    return new Graph(this.drawing, `${this.address}/${step}`)
+  scope(step: string): Graph {
+    return new Graph(this.parts, `${this.path}/${step}`)
   }
 
   input(name: string, type: DataType, dims: Dim[]): Value {
-    this.drawing.inputs.push({ name, type, dims })
+    this.parts.inputs.push({ name, type, dims })
     return { name }
   }
 
   /** Gives a value the name under which the graph hands it out. */
   output(name: string, value: Value, type: DataType, dims: Dim[]): void {
-    this.drawing.outputs.push({ name, type, dims })
-    this.drawing.nodes.push({
-      name: this.#unique(`/${this.drawing.name}/${name}`),
+    this.parts.outputs.push({ name, type, dims })
+    this.parts.nodes.push({
+      name: this.#unique(`/${this.parts.name}/${name}`),
       type: 'Identity',
       domain: '',
       inputs: [value.name],
@@ -124,16 +124,16 @@ export class Graph {
     attributes: Record<string, Attribute> = {},
     domain = '',
   ): Value[] {
-    const name = this.#unique(`${this.address}/${type}`)
+    const name = this.#unique(`${this.path}/${type}`)
     const outputs = Array.from({ length: outputCount }, (_, i) => `${name}:${i}`)
     const names = inputs.map((value) => value?.name ?? '')
-    this.drawing.nodes.push({ name, type, domain, inputs: names, outputs, attributes })
+    this.parts.nodes.push({ name, type, domain, inputs: names, outputs, attributes })
     return outputs.map((output) => ({ name: output }))
   }
 
   /** Small numbers that belong to the drawing itself (axes, shapes, scalars): kept inside the .onnx file. */
   int64(...values: number[]): Value {
-    return this.#small(
+    return this.#inlineInitializer(
       'int64',
       [values.length],
       new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer),
@@ -142,36 +142,36 @@ export class Graph {
 
   scalar(value: number, type: 'float32' | 'int64' = 'float32'): Value {
     const bytes = type === 'int64' ? BigInt64Array.of(BigInt(value)).buffer : Float32Array.of(value).buffer
-    return this.#small(type, [], new Uint8Array(bytes))
+    return this.#inlineInitializer(type, [], new Uint8Array(bytes))
   }
 
   /** A weight: goes to the external data file. */
-  stored(step: string, tensor: StoredTensor): Value {
-    const name = this.#unique(`${this.address}/${step}`)
+  initializer(step: string, tensor: InitializerTensor): Value {
+    const name = this.#unique(`${this.path}/${step}`)
     const sizeBytes = tensor.dims.reduce((a, b) => a * b, 1) * BYTES_PER_ELEMENT[tensor.type]
-    this.drawing.stored.push({ name, tensor, sizeBytes, views: [] })
+    this.parts.initializers.push({ name, tensor, sizeBytes, views: [] })
     return { name }
   }
 
   /** A stored weight in another shape, without a second copy: a Reshape would be folded into one. */
   view(weight: Value, dims: number[]): Value {
-    const stored = this.drawing.stored.find(({ name }) => name === weight.name)
-    if (!stored) throw new Error(`${weight.name} is no stored weight of this graph`)
+    const initializer = this.parts.initializers.find(({ name }) => name === weight.name)
+    if (!initializer) throw new Error(`${weight.name} is no stored weight of this graph`)
     const name = this.#unique(`${weight.name}.view`)
-    stored.views.push({ name, dims })
+    initializer.views.push({ name, dims })
     return { name }
   }
 
-  #small(type: DataType, dims: number[], bytes: Uint8Array): Value {
-    const name = this.#unique(`${this.address}/constant`)
-    this.drawing.small.push({ name, type, dims, bytes })
+  #inlineInitializer(type: DataType, dims: number[], bytes: Uint8Array): Value {
+    const name = this.#unique(`${this.path}/constant`)
+    this.parts.inlineInitializers.push({ name, type, dims, bytes })
     return { name }
   }
 
   #unique(wanted: string): string {
     let name = wanted
-    for (let n = 2; this.drawing.taken.has(name); n++) name = `${wanted}.${n}`
-    this.drawing.taken.add(name)
+    for (let n = 2; this.parts.taken.has(name); n++) name = `${wanted}.${n}`
+    this.parts.taken.add(name)
     return name
   }
 }

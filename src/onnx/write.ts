@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { type FileHandle, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Attribute, Graph, Port, StoredTensor } from './graph.ts'
+import type { Attribute, Graph, InitializerTensor, ValueInfo } from './graph.ts'
 import { ATTRIBUTE_TYPE, DATA_TYPE, EXTERNAL, ModelProto } from './proto.ts'
 
 /** Opset 20 brought Gelu; IR 10 goes with opset 21 and below. Both are older than any onnxruntime we support. */
@@ -33,7 +33,7 @@ export interface WriteOptions {
   /** Told of every piece of weights written, and of which graph. */
   onBytes?: (graph: string, count: number) => void
   /** Weights are written by rank, the lowest first; in the order of drawing among equals. */
-  rank?: (tensor: StoredTensor) => number
+  rank?: (tensor: InitializerTensor) => number
   /** Called when all weights of a rank are written and safe on the disk. */
   onRank?: (rank: number) => Promise<void>
   /** Ranks that an earlier run, which was broken off, has written into the same folder. */
@@ -46,59 +46,59 @@ export async function writeGraphs(
   folder: string,
   { onBytes = () => {}, rank = () => 0, onRank = async () => {}, written = new Set() }: WriteOptions = {},
 ): Promise<WrittenFile[]> {
-  const layouts = graphs.map(({ drawing }) => layOut(drawing))
+  const layouts = graphs.map(({ parts }) => assignOffsets(parts))
   const files = new Map<string, FileHandle>()
-  const behind = new Behind()
+  const behind = new WriteBehind()
   try {
     const flags = written.size > 0 ? 'r+' : 'w'
     for (const { dataPath } of layouts) files.set(dataPath, await open(join(folder, dataPath), flags))
     const placed = layouts
       .flatMap(({ graph, dataPath, weights }) => weights.map((weight) => ({ graph, dataPath, ...weight })))
-      .map((weight) => ({ ...weight, rank: rank(weight.stored.tensor) }))
+      .map((weight) => ({ ...weight, rank: rank(weight.initializer.tensor) }))
       .sort((a, b) => a.rank - b.rank)
-    for (const [i, { graph, dataPath, stored, offset, rank: now }] of placed.entries()) {
+    for (const [i, { graph, dataPath, initializer, offset, rank: now }] of placed.entries()) {
       if (written.has(now)) {
-        onBytes(graph, stored.sizeBytes)
+        onBytes(graph, initializer.sizeBytes)
         continue
       }
-      await writeAt(behind, files.get(dataPath)!, offset, stored, (count) => onBytes(graph, count))
+      await writeAt(behind, files.get(dataPath)!, offset, initializer, (count) => onBytes(graph, count))
       if (placed[i + 1]?.rank === now) continue
-      await behind.settle()
+      await behind.flush()
       for (const file of files.values()) await file.sync()
       await onRank(now)
     }
   } finally {
-    await behind.settle().catch(() => {}) // a file must not close under a write
+    await behind.flush().catch(() => {}) // a file must not close under a write
     for (const file of files.values()) await file.close()
   }
   const described: WrittenFile[] = []
   for (const [i, graph] of graphs.entries()) {
-    const [modelPath, dataPath] = filesOf(graph.drawing.name)
+    const [modelPath, dataPath] = filesOf(graph.parts.name)
     await writeFile(join(folder, modelPath), encode(graph, layouts[i]!))
     for (const path of [modelPath, dataPath]) described.push(await describe(folder, path))
   }
   return described
 }
 
-interface Layout {
+interface DataLayout {
   graph: string
   dataPath: string
-  weights: { stored: Graph['drawing']['stored'][number]; offset: number }[]
+  weights: { initializer: Graph['parts']['initializers'][number]; offset: number }[]
 }
 
-function layOut({ name, stored }: Graph['drawing']): Layout {
+function assignOffsets({ name, initializers }: Graph['parts']): DataLayout {
   let end = 0
-  const weights = stored.map((weight) => {
+  const weights = initializers.map((weight) => {
     const alignment = weight.sizeBytes >= PAGE_BYTES ? PAGE_BYTES : SMALL_ALIGNMENT_BYTES
     const offset = Math.ceil(end / alignment) * alignment
     end = offset + weight.sizeBytes
-    return { stored: weight, offset }
+    return { initializer: weight, offset }
   })
   return { graph: name, dataPath: filesOf(name)[1], weights }
 }
 
 /** Writes behind: while one piece is on its way to the disk, the next is made. */
-class Behind {
+class WriteBehind {
   #underway: Promise<void> = Promise.resolve()
 
   /** Takes the piece once the one before is written; what went wrong with that is thrown here. */
@@ -108,16 +108,16 @@ class Behind {
     this.#underway.catch(() => {}) // told where it is awaited
   }
 
-  async settle(): Promise<void> {
+  async flush(): Promise<void> {
     await this.#underway
   }
 }
 
 async function writeAt(
-  behind: Behind,
+  behind: WriteBehind,
   file: FileHandle,
   offset: number,
-  { name, tensor, sizeBytes }: Layout['weights'][number]['stored'],
+  { name, tensor, sizeBytes }: DataLayout['weights'][number]['initializer'],
   onBytes: (count: number) => void,
 ): Promise<void> {
   let position = offset
@@ -148,14 +148,14 @@ async function describe(folder: string, path: string): Promise<WrittenFile> {
   return { path, sizeBytes, sha256: hash.digest('hex') }
 }
 
-function encode({ drawing }: Graph, { dataPath, weights }: Layout): Uint8Array {
-  const inside = drawing.small.map(({ name, type, dims, bytes }) => ({
+function encode({ parts }: Graph, { dataPath, weights }: DataLayout): Uint8Array {
+  const inside = parts.inlineInitializers.map(({ name, type, dims, bytes }) => ({
     name,
     dims,
     data_type: DATA_TYPE[type],
     raw_data: bytes,
   }))
-  const outside = weights.flatMap(({ stored: { name, tensor, sizeBytes, views }, offset }) =>
+  const outside = weights.flatMap(({ initializer: { name, tensor, sizeBytes, views }, offset }) =>
     [{ name, dims: tensor.dims }, ...views].map((view) => ({
       ...view,
       data_type: DATA_TYPE[tensor.type],
@@ -175,8 +175,8 @@ function encode({ drawing }: Graph, { dataPath, weights }: Layout): Uint8Array {
       { domain: 'com.microsoft', version: 1 },
     ],
     graph: {
-      name: drawing.name,
-      node: drawing.nodes.map((node) => ({
+      name: parts.name,
+      node: parts.nodes.map((node) => ({
         name: node.name,
         op_type: node.type,
         domain: node.domain,
@@ -185,8 +185,8 @@ function encode({ drawing }: Graph, { dataPath, weights }: Layout): Uint8Array {
         attribute: Object.entries(node.attributes).map(([name, value]) => attribute(name, value)),
       })),
       initializer: [...inside, ...outside],
-      input: drawing.inputs.map(port),
-      output: drawing.outputs.map(port),
+      input: parts.inputs.map(valueInfo),
+      output: parts.outputs.map(valueInfo),
     },
   }).finish()
 }
@@ -200,7 +200,7 @@ function attribute(name: string, value: Attribute): object {
   return { name, ints: value, type: ATTRIBUTE_TYPE.ints }
 }
 
-function port({ name, type, dims }: Port): object {
+function valueInfo({ name, type, dims }: ValueInfo): object {
   const dim = dims.map((d) => (typeof d === 'number' ? { dim_value: d } : { dim_param: d }))
   return { name, type: { tensor_type: { elem_type: DATA_TYPE[type], shape: { dim } } } }
 }

@@ -4,7 +4,7 @@
 // 4-bit values to a byte, the first in the low half; scales [N, blocks]; zero points of 4 bits [N, blocks / 2], of 8
 // bits none, which stands for 128. A value is (level - zero point) * scale. How levels are chosen: kernels.as.ts.
 
-import type { StoredTensor } from '../onnx/graph.ts'
+import type { InitializerTensor } from '../onnx/graph.ts'
 import type { Matrix } from './matrix.ts'
 import { packInOrder } from './threads.ts'
 
@@ -24,10 +24,10 @@ export function filledBy<F extends BlockFormat>(inputs: number, format: F): F {
 }
 
 export interface Blocks {
-  packed: StoredTensor
-  scales: StoredTensor
+  packed: InitializerTensor
+  scales: InitializerTensor
   /** Absent with 8 bits. */
-  zeros?: StoredTensor
+  zeros?: InitializerTensor
 }
 
 /**
@@ -50,7 +50,7 @@ export function toBlocks(weight: Matrix, { bits, block }: BlockFormat): Blocks {
     if (found[part].length === 0) throw new Error(`${part} are written after their weights`)
     yield* found[part].splice(0)
   }
-  const zeros: StoredTensor = {
+  const zeros: InitializerTensor = {
     type: 'uint8',
     dims: [outputs, Math.ceil(blocks / 2)],
     sources,

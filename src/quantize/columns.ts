@@ -1,13 +1,13 @@
 // A weight -> signed bytes with one scale per output, as DynamicQuantizeMatMul reads them: [K inputs, N outputs], so
 // the checkpoint's [out, in] is turned over. One tensor is held in memory, as bytes, while it is turned.
 
-import type { StoredTensor } from '../onnx/graph.ts'
+import type { InitializerTensor } from '../onnx/graph.ts'
 import type { Matrix } from './matrix.ts'
 import { packInOrder } from './threads.ts'
 
 export interface Columns {
-  values: StoredTensor
-  scales: StoredTensor
+  values: InitializerTensor
+  scales: InitializerTensor
 }
 
 /** The scales are found while `values` is written, so they come right after it. */

@@ -6,21 +6,21 @@ import { Graph } from '../../src/onnx/graph.ts'
 test('a name is an address, and the second of the same gets a number', () => {
   const g = Graph.named('g')
   const x = g.input('x', 'float32', ['B'])
-  const first = g.at('a').at('b').op('Neg', [x])
-  const second = g.at('a').at('b').op('Neg', [first])
+  const first = g.scope('a').scope('b').op('Neg', [x])
+  const second = g.scope('a').scope('b').op('Neg', [first])
   g.op('Neg', [second])
-  expect(g.drawing.nodes.map(({ name }) => name)).toEqual(['/g/a/b/Neg', '/g/a/b/Neg.2', '/g/Neg'])
+  expect(g.parts.nodes.map(({ name }) => name)).toEqual(['/g/a/b/Neg', '/g/a/b/Neg.2', '/g/Neg'])
 })
 
 test('nodes, weights and constants share one space of names', () => {
   const g = Graph.named('g')
   const tensor = { type: 'float32', dims: [1], sources: [] as string[], async *bytes() {} } as const
   const names = [
-    g.stored('Neg', { ...tensor, dims: [1] }),
+    g.initializer('Neg', { ...tensor, dims: [1] }),
     g.op('Neg', [g.scalar(1)]),
     g.int64(1),
     g.scalar(2),
-    g.stored('constant', { ...tensor, dims: [1] }),
+    g.initializer('constant', { ...tensor, dims: [1] }),
   ].map(({ name }) => name)
   expect(new Set(names).size).toBe(names.length)
 })
@@ -28,7 +28,7 @@ test('nodes, weights and constants share one space of names', () => {
 test('an output named like a node does not share its name', () => {
   const g = Graph.named('g')
   g.output('Neg', g.op('Neg', [g.input('x', 'float32', [1])]), 'float32', [1])
-  const names = g.drawing.nodes.map(({ name }) => name)
+  const names = g.parts.nodes.map(({ name }) => name)
   expect(new Set(names).size).toBe(names.length)
 })
 
@@ -36,5 +36,5 @@ test('an absent optional input is an empty name', () => {
   const g = Graph.named('g')
   const x = g.input('x', 'float32', [1])
   g.op('Clip', [x, undefined, x])
-  expect(g.drawing.nodes[0]!.inputs).toEqual(['x', '', 'x'])
+  expect(g.parts.nodes[0]!.inputs).toEqual(['x', '', 'x'])
 })

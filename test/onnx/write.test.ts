@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { Graph, type StoredTensor } from '../../src/onnx/graph.ts'
+import { Graph, type InitializerTensor } from '../../src/onnx/graph.ts'
 import { ModelProto } from '../../src/onnx/proto.ts'
 import { writeGraphs } from '../../src/onnx/write.ts'
 import { openSession } from '../../src/run/session.ts'
@@ -16,7 +16,7 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true }))
 
-function floats(dims: number[], ...pieces: number[][]): StoredTensor {
+function floats(dims: number[], ...pieces: number[][]): InitializerTensor {
   return {
     type: 'float32',
     dims,
@@ -30,7 +30,7 @@ function floats(dims: number[], ...pieces: number[][]): StoredTensor {
 test('x * weight + 0.5 is computed, the weight read from the data file', async () => {
   const g = Graph.named('small')
   const x = g.input('x', 'float32', ['B', 3])
-  const product = g.op('Mul', [x, g.stored('weight', floats([3], [1, 2], [3]))])
+  const product = g.op('Mul', [x, g.initializer('weight', floats([3], [1, 2], [3]))])
   g.output('y', g.op('Add', [product, g.scalar(0.5)]), 'float32', ['B', 3])
   await writeGraphs([g], folder)
   const session = await openSession(folder, 'small', { threads: 1 })
@@ -41,8 +41,8 @@ test('x * weight + 0.5 is computed, the weight read from the data file', async (
 
 test('says what it wrote: names, sizes, checksums, and every byte of weights', async () => {
   const g = Graph.named('two')
-  g.stored('a', floats([3], [1, 2, 3]))
-  g.stored('b', floats([2000], new Array(2000).fill(7)))
+  g.initializer('a', floats([3], [1, 2, 3]))
+  g.initializer('b', floats([2000], new Array(2000).fill(7)))
   let told = 0
   const written = await writeGraphs([g], folder, {
     onBytes: (graph, count) => {
@@ -67,7 +67,7 @@ test('large weights begin on a page, small ones on 64 bytes', async () => {
     ['c', 2000],
     ['d', 1],
   ] as const)
-    g.stored(name, floats([count], new Array(count).fill(1)))
+    g.initializer(name, floats([count], new Array(count).fill(1)))
   await writeGraphs([g], folder)
   const model = ModelProto.toObject(ModelProto.decode(await readFile(join(folder, 'pages.onnx')))) as {
     graph: { initializer: { external_data: { key: string; value: string }[] }[] }
@@ -83,7 +83,7 @@ test.each([
   ['more', [1, 2, 3, 4]],
 ])('a tensor that gives %s bytes than it promised is an error', async (_, values) => {
   const g = Graph.named('liar')
-  g.stored('weight', floats([3], values))
+  g.initializer('weight', floats([3], values))
   await expect(writeGraphs([g], folder)).rejects.toThrow(`promised 12 bytes and gave ${values.length * 4}`)
 })
 
@@ -92,7 +92,7 @@ test('in whatever order weights come, the files are the same', async () => {
     ['one', 'two'].map((name) => {
       const g = Graph.named(name)
       for (const [i, count] of [3, 2000, 5].entries())
-        g.stored(`w${i}`, floats([count], new Array(count).fill(i)))
+        g.initializer(`w${i}`, floats([count], new Array(count).fill(i)))
       return g
     })
   const natural = await writeGraphs(draw(), folder)
@@ -110,7 +110,7 @@ test('in whatever order weights come, the files are the same', async () => {
 test('a view has the bytes of its weight and another shape', async () => {
   const g = Graph.named('viewed')
   const x = g.input('x', 'float32', ['B', 1])
-  const weight = g.stored('weight', floats([2, 2], [1, 2, 3, 4]))
+  const weight = g.initializer('weight', floats([2, 2], [1, 2, 3, 4]))
   g.output('y', g.op('Add', [x, g.view(weight, [1, 4])]), 'float32', ['B', 4])
   g.output('z', g.op('Add', [x, weight]), 'float32', [2, 2])
   const [, data] = await writeGraphs([g], folder)
