@@ -7,9 +7,9 @@ import type { Activation } from '../checkpoint/config.ts'
 import type { Weight, Weights } from '../checkpoint/weights.ts'
 import { type Graph, type InitializerTensor, MICROSOFT, type Value } from '../onnx/graph.ts'
 import { type BlockFormat, filledBy, toBlocks } from '../quantize/blocks.ts'
-import { toColumns } from '../quantize/columns.ts'
 import { widen } from '../quantize/kernels.ts'
 import { type Matrix, stack } from '../quantize/matrix.ts'
+import { toColumns } from '../quantize/per-channel.ts'
 
 /** A weight stored as float32. */
 export function asFloat32({ dims, sources, rows }: Matrix): InitializerTensor {

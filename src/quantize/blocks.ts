@@ -6,7 +6,7 @@
 
 import type { InitializerTensor } from '../onnx/graph.ts'
 import type { Matrix } from './matrix.ts'
-import { packInOrder } from './threads.ts'
+import { packInOrder } from './worker-pool.ts'
 
 export interface BlockFormat {
   bits: 4 | 8

@@ -26,7 +26,7 @@ const SMALL_BYTES = 256 * 1024
 const MARK = 'glimpse packing'
 // Node runs no TypeScript in a thread: under a test runner that reads src/, the compiled file is taken.
 const FILE = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/quantize/threads.js' : import.meta.url,
+  import.meta.url.endsWith('.ts') ? '../../dist/quantize/worker-pool.js' : import.meta.url,
   import.meta.url,
 )
 

@@ -3,7 +3,7 @@
 
 import type { InitializerTensor } from '../onnx/graph.ts'
 import type { Matrix } from './matrix.ts'
-import { packInOrder } from './threads.ts'
+import { packInOrder } from './worker-pool.ts'
 
 export interface Columns {
   values: InitializerTensor

@@ -1,7 +1,7 @@
 // Weights as signed bytes with one scale per output, turned over.
 
 import { expect, test } from 'vitest'
-import { toColumns } from '../../src/quantize/columns.ts'
+import { toColumns } from '../../src/quantize/per-channel.ts'
 import { createRng } from '../../src/run/sampling.ts'
 import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
 
