@@ -17,7 +17,7 @@ import { buildBlip2Graphs } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
 import { formatOf, type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
-import { withThreads } from '../quantize/worker-pool.ts'
+import { withWorkers } from '../quantize/worker-pool.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
 import { type Arriving, lastTurnsOf, openJournal, turnOf } from './arriving.ts'
@@ -56,7 +56,7 @@ export async function buildArtifact(
   const source = resolve(checkpoint)
   // Through links: what is replaced is the folder, not the link to it.
   const target = await realpath(destination).catch(() => resolve(destination))
-  return await withThreads(async () => {
+  return await withWorkers(async () => {
     try {
       return await build(source, target, options)
     } catch (error) {

@@ -7,7 +7,7 @@ import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { ArtifactError } from '../errors.ts'
-import { widen } from '../quantize/kernels.ts'
+import { toFloat32 } from '../quantize/kernels.ts'
 import { FLOAT_BYTES, type FloatDtype, type Values } from '../quantize/matrix.ts'
 import { parseJson, readJson, reasonOf, statFile } from './files.ts'
 
@@ -127,7 +127,7 @@ export async function readSafetensors(
       else if (dtype === 'I32')
         tensors.set(name, { shape, data: BigInt64Array.from(new Int32Array(bytes.buffer), BigInt) })
       else if (isFloat(dtype))
-        tensors.set(name, { shape, data: new Float32Array(widen(valuesOf(dtype, bytes, name)).buffer) })
+        tensors.set(name, { shape, data: new Float32Array(toFloat32(valuesOf(dtype, bytes, name)).buffer) })
     }
     return { tensors, metadata }
   } finally {

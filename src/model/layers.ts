@@ -6,10 +6,10 @@
 import type { Activation } from '../checkpoint/config.ts'
 import type { Weight, Weights } from '../checkpoint/weights.ts'
 import { type Graph, type InitializerTensor, MICROSOFT, type Value } from '../onnx/graph.ts'
-import { type BlockFormat, filledBy, toBlocks } from '../quantize/blocks.ts'
-import { widen } from '../quantize/kernels.ts'
+import { type BlockFormat, largestBlockThatDivides, toBlocks } from '../quantize/blocks.ts'
+import { toFloat32 } from '../quantize/kernels.ts'
 import { type Matrix, stack } from '../quantize/matrix.ts'
-import { toColumns } from '../quantize/per-channel.ts'
+import { toPerChannel } from '../quantize/per-channel.ts'
 
 /** A weight stored as float32. */
 export function asFloat32({ dims, sources, rows }: Matrix): InitializerTensor {
@@ -18,7 +18,7 @@ export function asFloat32({ dims, sources, rows }: Matrix): InitializerTensor {
     dims,
     sources,
     async *bytes() {
-      for await (const values of rows()) yield widen(values)
+      for await (const values of rows()) yield toFloat32(values)
     },
   }
 }
@@ -59,12 +59,12 @@ export function matmul(g: Graph, x: Value, weight: Weight): Value {
     case 'float32':
       return matmulFloat32(g, x, g.initializer('weight', asFloat32(weight)))
     case 'columns': {
-      const { values, scales } = toColumns(weight)
+      const { values, scales } = toPerChannel(weight)
       const inputs = [x, g.initializer('weight', values), g.initializer('scales', scales)]
       return g.op('DynamicQuantizeMatMul', inputs, {}, MICROSOFT)
     }
     case 'blocks': {
-      const format = filledBy(weight.dims[1]!, weight.format)
+      const format = largestBlockThatDivides(weight.dims[1]!, weight.format)
       return matmulBlocks(g, x, storedBlocks(g, weight, format), weight.dims, format)
     }
   }
@@ -112,7 +112,7 @@ export interface TiedEmbedding {
 
 export function tiedEmbedding(g: Graph, weight: Weight): TiedEmbedding {
   const [rows = 0, width = 0] = weight.dims
-  const format = weight.format.kind === 'blocks' ? filledBy(width, weight.format) : undefined
+  const format = weight.format.kind === 'blocks' ? largestBlockThatDivides(width, weight.format) : undefined
   // GatherBlockQuantized has no partly filled blocks.
   if (format && width % format.block === 0) {
     const stored = storedBlocks(g, weight, format)

@@ -17,7 +17,7 @@ export interface BlockFormat {
 const SMALLEST_BLOCK = 16
 
 /** The same with blocks that `inputs` fill, where there are such: the largest up to the recipe's. */
-export function filledBy<F extends BlockFormat>(inputs: number, format: F): F {
+export function largestBlockThatDivides<F extends BlockFormat>(inputs: number, format: F): F {
   let { block } = format
   while (block > SMALLEST_BLOCK && inputs % block !== 0) block /= 2
   return { ...format, block }

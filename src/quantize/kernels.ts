@@ -31,7 +31,7 @@ interface Exports {
     scales: number,
     zeros: number,
   ): void
-  packColumns(values: number, rows: number, inputs: number, turned: number, scales: number): void
+  packColumns(values: number, rows: number, inputs: number, transposed: number, scales: number): void
   readThrough(from: number, bytes: number): number
 }
 
@@ -56,7 +56,7 @@ function open(): Exports {
 }
 
 /** Addresses of regions of these sizes, one after another, in memory that is large enough for them. */
-function layOut({ memory: cache, firstFree }: Exports, sizes: readonly number[]): number[] {
+function allocate({ memory: cache, firstFree }: Exports, sizes: readonly number[]): number[] {
   let end = firstFree()
   const places = sizes.map((bytes) => {
     const place = end
@@ -73,7 +73,7 @@ function load(values: Values, sizes: readonly number[]) {
   const kernels = open()
   const { dtype, bytes, name } = values
   const count = bytes.length / FLOAT_BYTES[dtype]
-  const [floats = 0, raw = 0, ...places] = layOut(kernels, [
+  const [floats = 0, raw = 0, ...places] = allocate(kernels, [
     4 * count,
     dtype === 'F32' ? 0 : bytes.length,
     ...sizes,
@@ -95,7 +95,7 @@ function load(values: Values, sizes: readonly number[]) {
 }
 
 /** float32, little-endian. */
-export function widen(values: Values): Uint8Array {
+export function toFloat32(values: Values): Uint8Array {
   const { memory, floats, count } = load(values, [])
   return memory.slice(floats, floats + 4 * count)
 }
@@ -126,20 +126,20 @@ export function packBlocks(values: Values, inputs: number, bits: 4 | 8, block: n
   }
 }
 
-export interface PackedColumns {
+export interface PackedChannels {
   /** int8 [inputs, rows] */
-  turned: Uint8Array
+  transposed: Uint8Array
   /** float32 [rows], as bytes. */
   scales: Uint8Array
 }
 
-export function packColumns(values: Values, inputs: number): PackedColumns {
+export function packPerChannel(values: Values, inputs: number): PackedChannels {
   const rows = values.bytes.length / FLOAT_BYTES[values.dtype] / inputs
   const { kernels, memory, floats, places } = load(values, [rows * inputs, 4 * rows])
-  const [turned = 0, scales = 0] = places
-  kernels.packColumns(floats, rows, inputs, turned, scales)
+  const [transposed = 0, scales = 0] = places
+  kernels.packColumns(floats, rows, inputs, transposed, scales)
   return {
-    turned: memory.slice(turned, turned + rows * inputs),
+    transposed: memory.slice(transposed, transposed + rows * inputs),
     scales: memory.slice(scales, scales + 4 * rows),
   }
 }
@@ -147,7 +147,7 @@ export function packColumns(values: Values, inputs: number): PackedColumns {
 /** Reads so many bytes of memory so many times; milliseconds. For measuring (bench/bandwidth.ts). */
 export function timeReading(bytes: number, times: number): number {
   const kernels = open()
-  const [place = 0] = layOut(kernels, [bytes])
+  const [place = 0] = allocate(kernels, [bytes])
   // Pages that were never written all stand for the same one.
   new Uint8Array(kernels.memory.buffer, place, bytes).fill(1)
   const began = performance.now()

@@ -5,13 +5,13 @@ import type { InitializerTensor } from '../onnx/graph.ts'
 import type { Matrix } from './matrix.ts'
 import { packInOrder } from './worker-pool.ts'
 
-export interface Columns {
+export interface PerChannel {
   values: InitializerTensor
   scales: InitializerTensor
 }
 
 /** The scales are found while `values` is written, so they come right after it. */
-export function toColumns(weight: Matrix): Columns {
+export function toPerChannel(weight: Matrix): PerChannel {
   const [outputs = 0, inputs = 0] = weight.dims
   const { sources } = weight
   const found: Uint8Array[] = []
@@ -23,10 +23,10 @@ export function toColumns(weight: Matrix): Columns {
       async *bytes() {
         const whole = new Uint8Array(inputs * outputs)
         let output = 0
-        for await (const { turned, scales } of packInOrder(weight.rows(), 'columns', { inputs })) {
+        for await (const { transposed, scales } of packInOrder(weight.rows(), 'columns', { inputs })) {
           const rows = scales.length / Float32Array.BYTES_PER_ELEMENT
           for (let input = 0; input < inputs; input++) {
-            whole.set(turned.subarray(input * rows, (input + 1) * rows), input * outputs + output)
+            whole.set(transposed.subarray(input * rows, (input + 1) * rows), input * outputs + output)
           }
           output += rows
           found.push(scales)

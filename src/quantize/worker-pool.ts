@@ -5,20 +5,20 @@
 import { availableParallelism } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
-import { type PackedBlocks, type PackedColumns, packBlocks, packColumns } from './kernels.ts'
+import { type PackedBlocks, type PackedChannels, packBlocks, packPerChannel } from './kernels.ts'
 import type { Values } from './matrix.ts'
 
 /** What a job makes of `inputs` values a row. */
-export interface Jobs {
+export interface PackTasks {
   blocks: { how: { inputs: number; bits: 4 | 8; block: number }; made: PackedBlocks }
-  columns: { how: { inputs: number }; made: PackedColumns }
+  columns: { how: { inputs: number }; made: PackedChannels }
 }
-type Kind = keyof Jobs
+type Kind = keyof PackTasks
 
 interface Task {
   kind: Kind
   values: Values
-  how: Jobs[Kind]['how']
+  how: PackTasks[Kind]['how']
 }
 
 /** Below this a piece is packed here. */
@@ -34,67 +34,67 @@ const FILE = new URL(
 export async function* packInOrder<K extends Kind>(
   pieces: AsyncIterable<Values>,
   kind: K,
-  how: Jobs[K]['how'],
-): AsyncGenerator<Jobs[K]['made']> {
+  how: PackTasks[K]['how'],
+): AsyncGenerator<PackTasks[K]['made']> {
   const underway: Promise<unknown>[] = []
   for await (const values of pieces) {
     const task = { kind, values, how }
-    const made = values.bytes.length < SMALL_BYTES ? Promise.resolve(pack(task)) : inThread(task)
+    const made = values.bytes.length < SMALL_BYTES ? Promise.resolve(pack(task)) : inWorker(task)
     made.catch(() => {}) // told where it is awaited
     underway.push(made)
-    if (underway.length > availableParallelism()) yield (await underway.shift()) as Jobs[K]['made']
+    if (underway.length > availableParallelism()) yield (await underway.shift()) as PackTasks[K]['made']
   }
-  for (const made of underway) yield (await made) as Jobs[K]['made']
+  for (const made of underway) yield (await made) as PackTasks[K]['made']
 }
 
-function pack({ kind, values, how }: Task): PackedBlocks | PackedColumns {
-  if (kind === 'columns') return packColumns(values, how.inputs)
-  const { inputs, bits, block } = how as Jobs['blocks']['how']
+function pack({ kind, values, how }: Task): PackedBlocks | PackedChannels {
+  if (kind === 'columns') return packPerChannel(values, how.inputs)
+  const { inputs, bits, block } = how as PackTasks['blocks']['how']
   return packBlocks(values, inputs, bits, block)
 }
 
-interface Thread {
+interface PackWorker {
   worker: Worker
   waiting: { resolve(made: unknown): void; reject(error: Error): void }[]
 }
 
-let threads: Thread[] = []
+let workers: PackWorker[] = []
 let users = 0
 
 /** Threads that are started during the work end with it, or with the last work that shares them. */
-export async function withThreads<T>(work: () => Promise<T>): Promise<T> {
+export async function withWorkers<T>(work: () => Promise<T>): Promise<T> {
   users++
   try {
     return await work()
   } finally {
     users--
-    if (users === 0) await Promise.all(threads.splice(0).map(({ worker }) => worker.terminate()))
+    if (users === 0) await Promise.all(workers.splice(0).map(({ worker }) => worker.terminate()))
   }
 }
 
 /** The values are copied on their way, so the piece may be overwritten. */
-function inThread(task: Task): Promise<unknown> {
-  if (threads.length === 0) threads = Array.from({ length: availableParallelism() }, startThread)
-  const thread = threads.reduce((least, one) => (one.waiting.length < least.waiting.length ? one : least))
+function inWorker(task: Task): Promise<unknown> {
+  if (workers.length === 0) workers = Array.from({ length: availableParallelism() }, startWorker)
+  const least = workers.reduce((least, one) => (one.waiting.length < least.waiting.length ? one : least))
   return new Promise((resolve, reject) => {
-    thread.waiting.push({ resolve, reject })
-    thread.worker.postMessage(task)
+    least.waiting.push({ resolve, reject })
+    least.worker.postMessage(task)
   })
 }
 
-function startThread(): Thread {
-  const thread: Thread = { worker: new Worker(FILE, { workerData: MARK }), waiting: [] }
-  const { worker } = thread
+function startWorker(): PackWorker {
+  const packWorker: PackWorker = { worker: new Worker(FILE, { workerData: MARK }), waiting: [] }
+  const { worker } = packWorker
   worker.on('message', ({ made, error }: { made?: unknown; error?: SerializedError }) => {
-    const task = thread.waiting.shift()!
+    const task = packWorker.waiting.shift()!
     if (error) task.reject(deserializeError(error))
     else task.resolve(made)
   })
   worker.on('error', (error) => {
-    threads = threads.filter((one) => one !== thread)
-    for (const task of thread.waiting.splice(0)) task.reject(error)
+    workers = workers.filter((one) => one !== packWorker)
+    for (const task of packWorker.waiting.splice(0)) task.reject(error)
   })
-  return thread
+  return packWorker
 }
 
 if (!isMainThread && workerData === MARK) {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openSafetensors, readSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { ArtifactError } from '../../src/errors.ts'
-import { widen } from '../../src/quantize/kernels.ts'
+import { toFloat32 } from '../../src/quantize/kernels.ts'
 import { type RawTensor, safetensors, withHeader } from '../make-checkpoint.ts'
 
 let folder: string
@@ -44,7 +44,7 @@ describe('values', () => {
     try {
       const values: number[] = []
       for await (const rows of files.rows(files.entries.get('x')!)) {
-        for (const value of new Float32Array(widen(rows).buffer)) values.push(value)
+        for (const value of new Float32Array(toFloat32(rows).buffer)) values.push(value)
       }
       return values
     } finally {
@@ -124,7 +124,7 @@ describe('values', () => {
     const lengths: number[] = []
     let last: number | undefined
     for await (const piece of files.rows(files.entries.get('x')!)) {
-      const values = new Float32Array(widen(piece).buffer)
+      const values = new Float32Array(toFloat32(piece).buffer)
       lengths.push(values.length)
       last = values.at(-1)
     }

@@ -1,7 +1,7 @@
 // Weights in blocks: layout and arithmetic by hand, and how far a value may move.
 
 import { describe, expect, test } from 'vitest'
-import { filledBy, toBlocks } from '../../src/quantize/blocks.ts'
+import { largestBlockThatDivides, toBlocks } from '../../src/quantize/blocks.ts'
 import type { Matrix } from '../../src/quantize/matrix.ts'
 import { createRng } from '../../src/run/sampling.ts'
 import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
@@ -184,7 +184,7 @@ test.each([
   [48, 16],
   [20, 16], // none fills it: the last one is partly empty
 ])('a width of %i is cut into blocks of %i', (inputs, block) => {
-  expect(filledBy(inputs, { kind: 'blocks', bits: 4, block: 128 })).toEqual({
+  expect(largestBlockThatDivides(inputs, { kind: 'blocks', bits: 4, block: 128 })).toEqual({
     kind: 'blocks',
     bits: 4,
     block,

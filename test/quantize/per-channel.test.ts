@@ -1,12 +1,12 @@
 // Weights as signed bytes with one scale per output, turned over.
 
 import { expect, test } from 'vitest'
-import { toColumns } from '../../src/quantize/per-channel.ts'
+import { toPerChannel } from '../../src/quantize/per-channel.ts'
 import { createRng } from '../../src/run/sampling.ts'
 import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
 
 test('[out, in] becomes [in, out], by hand', async () => {
-  const { values, scales } = toColumns(
+  const { values, scales } = toPerChannel(
     matrixOf([
       [127, -254, 1],
       [0, 0, 0],
@@ -25,7 +25,7 @@ test('each value moves by half a step of its output at most, the largest by roun
   const rows = Array.from({ length: outputs }, (_, o) =>
     Array.from({ length: inputs }, () => Math.fround((random() - 0.5) * 10 ** ((o % 7) - 3))),
   )
-  const { values, scales } = toColumns(matrixOf(rows))
+  const { values, scales } = toPerChannel(matrixOf(rows))
   const turned = new Int8Array((await bytesOf(values)).buffer)
   const steps = await floatsOf(scales)
   rows.forEach((row, o) => {
@@ -41,13 +41,13 @@ test('each value moves by half a step of its output at most, the largest by roun
 })
 
 test('scales asked for before their weights are an error, not zeros', async () => {
-  await expect(bytesOf(toColumns(matrixOf([[1]])).scales)).rejects.toThrow('after their weights')
+  await expect(bytesOf(toPerChannel(matrixOf([[1]])).scales)).rejects.toThrow('after their weights')
 })
 
 test('pieces of any number of rows make the same', async () => {
   const random = createRng(2)
   const rows = Array.from({ length: 40 }, () => Array.from({ length: 21 }, () => random() - 0.5))
-  const [whole, pieces] = [toColumns(matrixOf(rows)), toColumns(matrixOf(rows, [17, 1, 22]))]
+  const [whole, pieces] = [toPerChannel(matrixOf(rows)), toPerChannel(matrixOf(rows, [17, 1, 22]))]
   expect(await bytesOf(pieces.values)).toEqual(await bytesOf(whole.values))
   expect(await bytesOf(pieces.scales)).toEqual(await bytesOf(whole.scales))
 })
