@@ -7,8 +7,8 @@
 
 import { z } from 'zod'
 import { ArtifactError } from '../errors.ts'
-import { NEUTRAL, SETTING_NAMES } from './arguments.ts'
 import { reasonOf } from './files.ts'
+import { NEUTRAL, SETTING_NAMES } from './generate-arguments.ts'
 import { readSafetensors, type WholeTensor } from './safetensors.ts'
 
 /** Which picture and which prompt, by their places in the description's lists. */

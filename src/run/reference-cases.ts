@@ -3,7 +3,7 @@
 // A processor hands the model placeholders for the picture, padding on the left and the text, in rows of one length;
 // transformers counts all of it.
 
-import { withEffect } from '../checkpoint/arguments.ts'
+import { withEffect } from '../checkpoint/generate-arguments.ts'
 import type { Description } from '../checkpoint/reference.ts'
 import { ArtifactError } from '../errors.ts'
 import type { Model } from './model.ts'
