@@ -119,5 +119,5 @@ class Asking extends Weights {
     return weight
   }
 
-  override finish(): void {}
+  override assertAllUsed(): void {}
 }

@@ -10,7 +10,7 @@ import { FORMAT, MANIFEST, type Manifest, manifestSchema } from '../artifact/con
 import { type Blip2Config, parseConfig } from '../checkpoint/config.ts'
 import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
-import { TwinsDiffer, Weights } from '../checkpoint/weights.ts'
+import { TiedWeightsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
 import { buildBlip2Graphs } from '../model/blip2.ts'
@@ -45,7 +45,7 @@ export interface BuildOptions {
 }
 
 /**
- * Throws ArtifactError about the checkpoint, SetupError about the destination; of arriving weights TwinsDiffer, where
+ * Throws ArtifactError about the checkpoint, SetupError about the destination; of arriving weights TiedWeightsDiffer, where
  * they are to be built with `ownHead`.
  */
 export async function buildArtifact(
@@ -60,7 +60,7 @@ export async function buildArtifact(
     try {
       return await build(source, target, options)
     } catch (error) {
-      if (!(error instanceof TwinsDiffer) || options.arriving) throw error
+      if (!(error instanceof TiedWeightsDiffer) || options.arriving) throw error
       return await build(source, target, { ...options, ownHead: true })
     }
   }).catch((error: unknown) => {

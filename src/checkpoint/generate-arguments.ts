@@ -21,7 +21,7 @@ export const SETTING_NAMES = [
 ] as const
 
 /** Arguments that Glimpse has not, and the value at which they change no token; undefined: none does. */
-export const NEUTRAL: Record<string, unknown> = {
+export const NO_EFFECT: Record<string, unknown> = {
   use_cache: undefined,
   cache_implementation: undefined,
   return_dict_in_generate: undefined,
@@ -51,11 +51,11 @@ export const NEUTRAL: Record<string, unknown> = {
 }
 
 /** Recorded arguments without those that change nothing; `null` is what transformers takes for not given. */
-export function withEffect(given: Record<string, unknown>): Record<string, unknown> {
+export function effectiveArguments(given: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(given).filter(([name, value]) => {
       if (value === null || value === undefined) return false
-      return !(Object.hasOwn(NEUTRAL, name) && (NEUTRAL[name] === undefined || NEUTRAL[name] === value))
+      return !(Object.hasOwn(NO_EFFECT, name) && (NO_EFFECT[name] === undefined || NO_EFFECT[name] === value))
     }),
   )
 }

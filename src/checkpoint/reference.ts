@@ -8,7 +8,7 @@
 import { z } from 'zod'
 import { ArtifactError } from '../errors.ts'
 import { reasonOf } from './files.ts'
-import { NEUTRAL, SETTING_NAMES } from './generate-arguments.ts'
+import { NO_EFFECT, SETTING_NAMES } from './generate-arguments.ts'
 import { readSafetensors, type WholeTensor } from './safetensors.ts'
 
 /** Which picture and which prompt, by their places in the description's lists. */
@@ -95,7 +95,7 @@ const NAMES = ['checkpoint', 'model', 'pad_token_id']
 /** Objects that tell of how it was recorded. */
 const REMARKS = ['versions', 'version', 'environment', 'env', 'about', 'info', 'config', 'meta']
 /** Settings that may stand in the metadata by themselves; other texts and numbers there are taken for remarks. */
-const SINGLE = new Set<string>([...SETTING_NAMES, ...Object.keys(NEUTRAL)])
+const SINGLE = new Set<string>([...SETTING_NAMES, ...Object.keys(NO_EFFECT)])
 const KNOWN = new Set([...SINGLE, ...QUESTIONS, ...PICTURES, ...NAMES])
 /** Metadata under which settings stand together; under any other name where all their keys are known. */
 const TOGETHER =

@@ -1,6 +1,6 @@
 // Tensors by their path in the checkpoint: `weights.at('qformer.encoder.layer.0').take('...', [768, 768])`.
 //
-// Taking declares what the model needs and reads nothing. Problems are gathered, and finish() reports missing,
+// Taking declares what the model needs and reads nothing. Problems are gathered, and undefined() reports missing,
 // misshapen, quantized and unread tensors together, so that a bad checkpoint is understood in one go.
 
 import { ArtifactError } from '../errors.ts'
@@ -17,9 +17,9 @@ export interface Weight extends Matrix {
  * Two names that the config says are one tensor hold different values. transformers then believes the weights
  * (modeling_utils.py of 5.18, tie_weights), so whoever drew them as one draws them anew as two.
  */
-export class TwinsDiffer extends Error {}
+export class TiedWeightsDiffer extends Error {}
 
-interface Ledger {
+interface Usage {
   read: Set<string>
   missing: string[]
   misshapen: string[]
@@ -31,22 +31,22 @@ export class Weights {
   readonly #files: TensorFiles
   readonly #formatOf: (path: string) => Format
   readonly #path: string
-  readonly #ledger: Ledger
+  readonly #usage: Usage
 
   constructor(
     files: TensorFiles,
     formatOf: (path: string) => Format,
     path = '',
-    ledger: Ledger = { read: new Set(), missing: [], misshapen: [], quantized: [] },
+    usage: Usage = { read: new Set(), missing: [], misshapen: [], quantized: [] },
   ) {
     this.#files = files
     this.#formatOf = formatOf
     this.#path = path
-    this.#ledger = ledger
+    this.#usage = usage
   }
 
   at(step: string): Weights {
-    return new Weights(this.#files, this.#formatOf, this.#join(step), this.#ledger)
+    return new Weights(this.#files, this.#formatOf, this.#join(step), this.#usage)
   }
 
   has(step: string): boolean {
@@ -58,21 +58,21 @@ export class Weights {
     const format = this.#formatOf(name)
     const entry = this.#files.entries.get(name)
     if (!entry) {
-      this.#ledger.missing.push(`${name} ${shapeText(dims)}`)
+      this.#usage.missing.push(`${name} ${shapeText(dims)}`)
       return { sources: [name], dims, format, rows: () => none() }
     }
-    this.#ledger.read.add(name)
+    this.#usage.read.add(name)
     if (!sameShape(entry.shape, dims)) {
-      this.#ledger.misshapen.push(`${name} is ${shapeText(entry.shape)}, expected ${shapeText(dims)}`)
+      this.#usage.misshapen.push(`${name} is ${shapeText(entry.shape)}, expected ${shapeText(dims)}`)
     }
     if (!isFloat(entry.dtype)) {
-      this.#ledger.quantized.push(`${name} is ${entry.dtype}, expected F64, F32, F16 or BF16`)
+      this.#usage.quantized.push(`${name} is ${entry.dtype}, expected F64, F32, F16 or BF16`)
     }
     return { sources: [name], dims, format, rows: () => this.#files.rows(entry) }
   }
 
-  /** One tensor that stands under two names. Reading it throws TwinsDiffer where the two are not alike. */
-  takeTwins(step: string, other: string, dims: number[]): Weight {
+  /** One tensor that stands under two names. Reading it throws TiedWeightsDiffer where the two are not alike. */
+  takeTied(step: string, other: string, dims: number[]): Weight {
     const [one, two] = [this.take(step, dims), this.take(other, dims)]
     return {
       ...one,
@@ -83,12 +83,12 @@ export class Weights {
 
   /** Marks a tensor as known and not needed. */
   ignore(step: string): void {
-    this.#ledger.read.add(this.#join(step))
+    this.#usage.read.add(this.#join(step))
   }
 
   /** Throws ArtifactError `wrong_tensors` unless every tensor asked for is there and every one there was asked for. */
-  finish(): void {
-    const { read, missing, misshapen, quantized } = this.#ledger
+  assertAllUsed(): void {
+    const { read, missing, misshapen, quantized } = this.#usage
     // Older releases of transformers saved the row of positions that they count; newer ones pass it over.
     const unread = [...this.#files.entries.values()]
       .filter(({ name, dtype }) => !read.has(name) && !(dtype === 'I64' && name.endsWith('.position_ids')))
@@ -152,7 +152,7 @@ async function* inStep(ones: AsyncIterable<Values>, others: AsyncIterable<Values
     for await (const one of ones) {
       const other = await iterator.next()
       if (other.done || Buffer.compare(one.bytes, other.value.bytes) !== 0) {
-        throw new TwinsDiffer(`${one.name} differs from its twin`)
+        throw new TiedWeightsDiffer(`${one.name} differs from its twin`)
       }
       yield one
     }

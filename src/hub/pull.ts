@@ -12,7 +12,7 @@ import { diskError, isOfDisk } from '../builder/place.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
-import { TwinsDiffer } from '../checkpoint/weights.ts'
+import { TiedWeightsDiffer } from '../checkpoint/weights.ts'
 import { RequestError, SetupError } from '../errors.ts'
 import type { Precision, Target } from '../quantize/recipes.ts'
 import { cancelledError } from '../retry.ts'
@@ -134,7 +134,7 @@ async function fetchAndBuild(
     () => false,
   )
   const manifest = await buildIt(known).catch(async (error: unknown) => {
-    if (!(error instanceof TwinsDiffer)) throw error
+    if (!(error instanceof TiedWeightsDiffer)) throw error
     await writeFile(note, '')
     return await buildIt(true)
   })

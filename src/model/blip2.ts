@@ -17,14 +17,14 @@ import { opt } from './opt.ts'
 import { queries } from './queries.ts'
 import { patchCount, vision } from './vision.ts'
 
-/** The three graphs in the order data meets them. Throws what Weights.finish() throws. */
+/** The three graphs in the order data meets them. Throws what Weights.assertAllUsed() throws. */
 export function buildBlip2Graphs(config: Blip2Config, weights: Weights): Graph[] {
   const graphs = [
     buildVisionGraph(config, weights),
     buildQueriesGraph(config, weights),
     buildLanguageGraph(config, weights),
   ]
-  weights.finish()
+  weights.assertAllUsed()
   return graphs
 }
 

@@ -92,7 +92,7 @@ function vocabulary(
   const head = 'lm_head.weight'
   if (!tie_word_embeddings || !weights.has(head)) return tiedEmbedding(g, weights.take(embed, [V, D]))
   if (!weights.has(embed)) return tiedEmbedding(g, weights.take(head, [V, D]))
-  return tiedEmbedding(g, weights.takeTwins(embed, head, [V, D]))
+  return tiedEmbedding(g, weights.takeTied(embed, head, [V, D]))
 }
 
 /** A token's position is the number of unmasked ones before it, the picture's vectors included. -> [B, S, D] */

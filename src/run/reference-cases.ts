@@ -3,7 +3,7 @@
 // A processor hands the model placeholders for the picture, padding on the left and the text, in rows of one length;
 // transformers counts all of it.
 
-import { withEffect } from '../checkpoint/generate-arguments.ts'
+import { effectiveArguments } from '../checkpoint/generate-arguments.ts'
 import type { Description } from '../checkpoint/reference.ts'
 import { ArtifactError } from '../errors.ts'
 import type { Model } from './model.ts'
@@ -50,7 +50,7 @@ export function settingsFor(
   recorded: Record<string, unknown>,
   promptLength: number,
 ): GenerationSettings {
-  const { max_length, ...asked } = withEffect(recorded)
+  const { max_length, ...asked } = effectiveArguments(recorded)
   const { queries, max_positions } = manifest.sizes
   const length = queries + promptLength
   if (asked['max_new_tokens'] === undefined) {
