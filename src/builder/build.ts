@@ -20,9 +20,9 @@ import { formatOf, type Precision, recipeFor, type Target } from '../quantize/re
 import { withWorkers } from '../quantize/worker-pool.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
-import { type Arriving, lastTurnsOf, openJournal, turnOf } from './arriving.ts'
-import { checkDestination, diskError, isOfDisk, makeFolder, moveIntoPlace } from './place.ts'
-import { canTry, saysAnything, tryOut } from './trial.ts'
+import { checkDestination, diskError, isOfDisk, makeFolder, moveIntoPlace } from './destination.ts'
+import { canTry, saysAnything, tryOut } from './smoke-test.ts'
+import { type Arriving, lastTurnsOf, openJournal, turnOf } from './streamed-weights.ts'
 
 export interface BuildOptions {
   precision: Precision

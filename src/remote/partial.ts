@@ -11,7 +11,7 @@ import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { isOfDisk, makeFolder } from '../builder/place.ts'
+import { isOfDisk, makeFolder } from '../builder/destination.ts'
 import { cancelledError } from '../retry.ts'
 
 export interface Partial {

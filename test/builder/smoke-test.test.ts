@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { canTry } from '../../src/builder/trial.ts'
+import { canTry } from '../../src/builder/smoke-test.ts'
 import { configWith, makeCheckpoint, PLAIN, type RawTensor, randomTensors } from '../make-checkpoint.ts'
 
 const WIDTH = 32
