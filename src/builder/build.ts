@@ -20,9 +20,9 @@ import { formatOf, type Precision, recipeFor, type Target } from '../quantize/re
 import { withWorkers } from '../quantize/worker-pool.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
-import { checkDestination, diskError, isOfDisk, makeFolder, moveIntoPlace } from './destination.ts'
-import { canTry, saysAnything, tryOut } from './smoke-test.ts'
-import { type Arriving, lastTurnsOf, openJournal, turnOf } from './streamed-weights.ts'
+import { checkDestination, diskError, isFileSystemError, makeFolder, moveIntoPlace } from './destination.ts'
+import { fitsMemoryBudget, generateSamples, producesText } from './smoke-test.ts'
+import { lastShardUses, openJournal, type StreamedWeights, shardOf } from './streamed-weights.ts'
 
 export interface BuildOptions {
   precision: Precision
@@ -36,17 +36,17 @@ export interface BuildOptions {
    */
   trial?: boolean
   /** The head is a table of its own, whatever config.json says. Found out while building: whoever calls need not know. */
-  ownHead?: boolean
+  untiedHead?: boolean
   /** Weights that are on their way, in place of files in the checkpoint's folder. */
-  arriving?: Arriving
+  streamedWeights?: StreamedWeights
   /** What an error tells to change for another destination; --out unless given. */
-  elsewhere?: string
+  optionName?: string
   onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
 }
 
 /**
  * Throws ArtifactError about the checkpoint, SetupError about the destination; of arriving weights TiedWeightsDiffer, where
- * they are to be built with `ownHead`.
+ * they are to be built with `untiedHead`.
  */
 export async function buildArtifact(
   checkpoint: string,
@@ -60,18 +60,18 @@ export async function buildArtifact(
     try {
       return await build(source, target, options)
     } catch (error) {
-      if (!(error instanceof TiedWeightsDiffer) || options.arriving) throw error
-      return await build(source, target, { ...options, ownHead: true })
+      if (!(error instanceof TiedWeightsDiffer) || options.streamedWeights) throw error
+      return await build(source, target, { ...options, untiedHead: true })
     }
   }).catch((error: unknown) => {
-    throw isOfDisk(error) ? diskError(target, error, options.elsewhere) : error
+    throw isFileSystemError(error) ? diskError(target, error, options.optionName) : error
   })
 }
 
 async function build(checkpoint: string, target: string, options: BuildOptions): Promise<Manifest> {
   const name = options.name ?? basename(checkpoint)
   if (name === '') throw new SetupError('no_name', 'Expected a name for the model but got none. Give --name.')
-  await checkDestination(target, options.elsewhere)
+  await checkDestination(target, options.optionName)
   const configText = await readText(checkpoint, 'config.json')
   if (configText === undefined) {
     throw new ArtifactError(
@@ -80,7 +80,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
     )
   }
   const described = parseConfig(parseJson(configText, 'config.json'))
-  const config = options.ownHead
+  const config = options.untiedHead
     ? { ...described, text: { ...described.text, tie_word_embeddings: false } }
     : described
   const preprocessor = await readPreprocessor(checkpoint)
@@ -88,9 +88,11 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
   checkVocabulary(config, await openTokenizer(checkpoint))
   const about = await readAbout(checkpoint)
 
-  const { arriving } = options
-  const files = arriving?.weights ?? (await openSafetensors(checkpoint))
-  const partial = arriving ? join(arriving.workplace, 'artifact') : `${target}.partial-${randomUUID()}`
+  const { streamedWeights } = options
+  const files = streamedWeights?.weights ?? (await openSafetensors(checkpoint))
+  const partial = streamedWeights
+    ? join(streamedWeights.workplace, 'artifact')
+    : `${target}.partial-${randomUUID()}`
   try {
     const weights = new Weights(files, (path) => formatOf(options.precision, path, options.target))
     const graphs = buildBlip2Graphs(config, weights)
@@ -98,8 +100,8 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       .flatMap(({ parts }) => parts.initializers)
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
-    await arriving?.onPlan(totalBytes)
-    const journal = arriving && (await openJournal(arriving, options))
+    await streamedWeights?.onPlan(totalBytes)
+    const journal = streamedWeights && (await openJournal(streamedWeights, options))
     if (!journal || journal.written.size === 0) {
       await rm(partial, { recursive: true, force: true })
       await makeFolder(partial)
@@ -109,15 +111,15 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       doneBytes += count
       options.onProgress?.({ graph, doneBytes, totalBytes })
     }
-    const rank = ({ sources }: { sources: readonly string[] }) => turnOf(files, sources)
-    const lastTurns = lastTurnsOf(files, graphs)
+    const rank = ({ sources }: { sources: readonly string[] }) => shardOf(files, sources)
+    const lastUses = lastShardUses(files, graphs)
     const written = await writeGraphs(graphs, partial, {
       onBytes,
       rank,
       written: journal?.written,
-      onRank: async (turn) => {
-        await journal?.add(turn)
-        for (const [i, file] of files.files.entries()) if (lastTurns[i] === turn) await files.release(file)
+      onRank: async (shard) => {
+        await journal?.add(shard)
+        for (const [i, file] of files.files.entries()) if (lastUses[i] === shard) await files.release(file)
       },
     })
     written.push(...(await copyTokenizer(checkpoint, partial)))
@@ -126,8 +128,8 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       format: FORMAT,
       name,
       source: {
-        checkpoint: arriving?.repository ?? basename(checkpoint),
-        commit: arriving?.commit,
+        checkpoint: streamedWeights?.repository ?? basename(checkpoint),
+        commit: streamedWeights?.commit,
         config_sha256: createHash('sha256').update(configText).digest('hex'),
         weight_bytes: files.sizeBytes,
       },
@@ -146,15 +148,15 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       versions: { glimpse: GLIMPSE_VERSION, onnxruntime: ONNXRUNTIME_VERSION },
     })
     await writeManifest(partial, manifest)
-    if (options.trial ?? canTry(written)) {
-      manifest.trial = await passTrial(checkpoint, partial, options)
+    if (options.trial ?? fitsMemoryBudget(written)) {
+      manifest.trial = await runSmokeTest(checkpoint, partial, options)
       await writeManifest(partial, manifest)
     }
-    await moveIntoPlace(partial, target, options.elsewhere)
+    await moveIntoPlace(partial, target, options.optionName)
     return manifest
   } finally {
     await files.close()
-    if (!arriving) await rm(partial, { recursive: true, force: true })
+    if (!streamedWeights) await rm(partial, { recursive: true, force: true })
   }
 }
 
@@ -163,21 +165,21 @@ async function writeManifest(folder: string, manifest: Manifest): Promise<void> 
 }
 
 /** undefined where there is no position to answer in. Throws ArtifactError `answers_nothing` if that is the fault of the precision. */
-async function passTrial(
+async function runSmokeTest(
   checkpoint: string,
   partial: string,
   options: BuildOptions,
 ): Promise<Manifest['trial']> {
-  const texts = await tryOut(partial)
+  const texts = await generateSamples(partial)
   if (texts.length === 0) return undefined
-  const { precision, arriving } = options
+  const { precision, streamedWeights } = options
   if (precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
   const nothing = (besides: string) =>
     new ArtifactError(
       'answers_nothing',
       `Expected the model to say something at ${precision} but it answers with nothing, ${besides}`,
     )
-  if (arriving && !arriving.kept) {
+  if (streamedWeights && !streamedWeights.kept) {
     throw nothing(
       'and there is no fp32 to compare with. Pull it with another --precision, with --keep to compare, or with --no-trial to have it as it is.',
     )
@@ -186,10 +188,10 @@ async function passTrial(
     ...options,
     precision: 'fp32',
     trial: false,
-    arriving: undefined,
+    streamedWeights: undefined,
     onProgress: undefined,
   } as const
-  const asItIsSays = await saysAnything((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)
+  const asItIsSays = await producesText((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)
   if (asItIsSays) throw nothing('while at fp32 it does not. Build it with another --precision.')
   if (asItIsSays === undefined) {
     throw nothing(

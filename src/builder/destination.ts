@@ -16,7 +16,7 @@ const OURS = new Set([
 ])
 
 /** Throws unless nothing, an empty folder or an artifact stands there: anything else is left alone. */
-export async function checkDestination(target: string, elsewhere = '--out'): Promise<void> {
+export async function checkDestination(target: string, optionName = '--out'): Promise<void> {
   const isFile = await stat(target).then(
     (info) => !info.isDirectory(),
     () => false,
@@ -27,17 +27,17 @@ export async function checkDestination(target: string, elsewhere = '--out'): Pro
   if (foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
   throw new SetupError(
     'destination_taken',
-    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another ${elsewhere}.`,
+    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another ${optionName}.`,
   )
 }
 
 /** A folder can't be renamed onto a full one, so what is there steps aside first, and comes back if that fails. */
-export async function moveIntoPlace(partial: string, target: string, elsewhere?: string): Promise<void> {
+export async function moveIntoPlace(partial: string, target: string, optionName?: string): Promise<void> {
   const old = `${target}.old-${randomUUID()}`
   try {
     // More than one turn where another build of the same artifact ends meanwhile: the later one stays.
     while (!(await renamed(partial, target, ['ENOTEMPTY', 'EEXIST']))) {
-      await checkDestination(target, elsewhere)
+      await checkDestination(target, optionName)
       await rm(old, { recursive: true, force: true })
       await renamed(target, old, ['ENOENT'])
     }
@@ -72,17 +72,17 @@ export async function makeFolder(path: string): Promise<void> {
 }
 
 /** What a system call refused, or a path that no system call takes. */
-export function isOfDisk(error: unknown): error is NodeJS.ErrnoException {
+export function isFileSystemError(error: unknown): error is NodeJS.ErrnoException {
   return (
     error instanceof Error &&
     ('syscall' in error || ('code' in error && error.code === 'ERR_INVALID_ARG_VALUE'))
   )
 }
 
-export function diskError(target: string, cause: NodeJS.ErrnoException, elsewhere = '--out'): SetupError {
+export function diskError(target: string, cause: NodeJS.ErrnoException, optionName = '--out'): SetupError {
   return new SetupError(
     'disk_refused',
-    `Expected to write the artifact ${target} but the disk refused: ${cause.message}. Make room, allow writing, or give another ${elsewhere}.`,
+    `Expected to write the artifact ${target} but the disk refused: ${cause.message}. Make room, allow writing, or give another ${optionName}.`,
     { cause },
   )
 }

@@ -24,11 +24,11 @@ export async function embeddedArtifact(cacheFolder: string): Promise<string> {
       () => false,
     )
   if (!usable) {
-    const elsewhere = 'GLIMPSE_CACHE'
+    const optionName = 'GLIMPSE_CACHE'
     await buildArtifact(EMBEDDED_CHECKPOINT, folder, {
       precision: PRECISION,
       name: 'glimpse-pico',
-      elsewhere,
+      optionName,
     })
   }
   return folder

@@ -24,10 +24,10 @@ const RUNNING_BYTES = 300_000_000
 const BUDGET_BYTES = 1_200_000_000
 
 /**
- * Whether tryOut stays within what a build may take, and the machine has: the largest graph, as one is open at a time.
+ * Whether generateSamples stays within what a build may take, and the machine has: the largest graph, as one is open at a time.
  * In a worker thread nothing is run (run/session.ts).
  */
-export function canTry(
+export function fitsMemoryBudget(
   files: readonly { sizeBytes: number }[],
   freeBytes = process.availableMemory(),
 ): boolean {
@@ -39,11 +39,13 @@ export function canTry(
  * What the artifact says of a made-up picture, for each of a few prompts: text without special tokens. As where a
  * person asks, an answer is cut to the positions there are, and a prompt that leaves none for it is not asked.
  */
-export async function tryOut(folder: string): Promise<string[]> {
+export async function generateSamples(folder: string): Promise<string[]> {
   const manifest = await openArtifact(folder)
   const tokenizer = await openTokenizer(folder)
   const { sizes, tokens } = manifest
-  const vision = await opened(folder, VISION.graph, (session) => runVision(session, waves(manifest)))
+  const vision = await opened(folder, VISION.graph, (session) =>
+    runVision(session, syntheticPixels(manifest)),
+  )
   const { prefix } = await opened(folder, QUERIES.graph, (session) => runQueries(session, vision))
   return await opened(folder, LANGUAGE.graph, async (language) => {
     const options = { suppressTokens: findNonTokenIds(manifest, tokenizer) }
@@ -74,19 +76,19 @@ async function opened<T>(folder: string, graph: string, use: (session: Session) 
  * Whether the checkpoint itself says something; undefined if memory is too short to know. `build` makes an fp32
  * artifact of it in the folder given.
  */
-export async function saysAnything(
+export async function producesText(
   build: (folder: string) => Promise<Manifest>,
   folder: string,
 ): Promise<boolean | undefined> {
   try {
-    if (!canTry((await build(folder)).files)) return undefined
-    return (await tryOut(folder)).some((text) => text !== '')
+    if (!fitsMemoryBudget((await build(folder)).files)) return undefined
+    return (await generateSamples(folder)).some((text) => text !== '')
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-function waves({ sizes }: Manifest): Pixels {
+function syntheticPixels({ sizes }: Manifest): Pixels {
   const [height, width] = sizes.image
   const data = Float32Array.from(
     { length: 3 * height * width },

@@ -10,7 +10,7 @@ import type { Graph } from '../onnx/graph.ts'
 import { type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 
-export interface Arriving {
+export interface StreamedWeights {
   weights: TensorFiles
   /** A folder that stays when the build is broken off, for the next run to go on in. */
   workplace: string
@@ -24,18 +24,18 @@ export interface Arriving {
 }
 
 /** The place among the files of the last one that holds any of these tensors. */
-export function turnOf({ files, entries }: TensorFiles, names: readonly string[]): number {
+export function shardOf({ files, entries }: TensorFiles, names: readonly string[]): number {
   return Math.max(0, ...names.map((name) => files.indexOf(entries.get(name)?.file ?? '')))
 }
 
 /** For each file, the last turn in which something is read of it. */
-export function lastTurnsOf(files: TensorFiles, graphs: readonly Graph[]): number[] {
+export function lastShardUses(files: TensorFiles, graphs: readonly Graph[]): number[] {
   const last = files.files.map((_, i) => i)
   for (const { tensor } of graphs.flatMap(({ parts }) => parts.initializers)) {
-    const turn = turnOf(files, tensor.sources)
+    const shard = shardOf(files, tensor.sources)
     for (const name of tensor.sources) {
       const i = files.files.indexOf(files.entries.get(name)?.file ?? '')
-      last[i] = Math.max(last[i] ?? 0, turn)
+      last[i] = Math.max(last[i] ?? 0, shard)
     }
   }
   return last
@@ -43,25 +43,25 @@ export function lastTurnsOf(files: TensorFiles, graphs: readonly Graph[]): numbe
 
 interface Journal {
   written: ReadonlySet<number>
-  add(turn: number): Promise<void>
+  add(shard: number): Promise<void>
 }
 
 const journalSchema = z.object({ key: z.string(), written: z.array(z.number().int()) })
 
 /** Which turns an earlier run has written. Of another version, precision or Glimpse it counts for nothing. */
 export async function openJournal(
-  { workplace, commit, weights }: Arriving,
-  { precision, target, ownHead = false }: { precision: Precision; target?: Target; ownHead?: boolean },
+  { workplace, commit, weights }: StreamedWeights,
+  { precision, target, untiedHead = false }: { precision: Precision; target?: Target; untiedHead?: boolean },
 ): Promise<Journal> {
   const file = join(workplace, 'progress.json')
   const recipe = recipeFor(precision, target).map(({ weights: path, format }) => [path.source, format])
-  const key = JSON.stringify([commit, precision, ownHead, recipe, GLIMPSE_VERSION, weights.files])
+  const key = JSON.stringify([commit, precision, untiedHead, recipe, GLIMPSE_VERSION, weights.files])
   const found = journalSchema.safeParse(await readJson(workplace, 'progress.json').catch(() => undefined))
   const written = new Set(found.success && found.data.key === key ? found.data.written : [])
   return {
     written,
-    async add(turn) {
-      written.add(turn)
+    async add(shard) {
+      written.add(shard)
       await writeFile(`${file}.new`, JSON.stringify({ key, written: [...written] }))
       await rename(`${file}.new`, file)
     },

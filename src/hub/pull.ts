@@ -8,7 +8,7 @@ import { mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
 import { buildArtifact } from '../builder/build.ts'
-import { diskError, isOfDisk } from '../builder/destination.ts'
+import { diskError, isFileSystemError } from '../builder/destination.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
@@ -53,7 +53,7 @@ export interface PullOptions {
 export async function pull(hub: Hub, name: string, out: string, options: PullOptions): Promise<Manifest> {
   const target = resolve(out)
   return await fetchAndBuild(hub, name, target, options).catch((error: unknown) => {
-    throw isOfDisk(error) ? diskError(target, error) : error
+    throw isFileSystemError(error) ? diskError(target, error) : error
   })
 }
 
@@ -92,7 +92,7 @@ async function fetchAndBuild(
   parseConfig(await readJson(folder, 'config.json')) // before anything larger is asked for
   const shards = await shardsOf(hub, repository, folder)
   const total = shards.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  const buildIt = async (ownHead: boolean): Promise<Manifest> => {
+  const buildIt = async (untiedHead: boolean): Promise<Manifest> => {
     const progress = { arrived: 0, total, built: 0, toBuild: 0 }
     const report = () => {
       if (hub.signal?.aborted) throw cancelledError()
@@ -111,8 +111,8 @@ async function fetchAndBuild(
       target: options.target,
       name: options.name ?? name.split('/')[1],
       trial: options.trial,
-      ownHead,
-      arriving: {
+      untiedHead,
+      streamedWeights: {
         weights,
         workplace,
         repository: name,

@@ -10,7 +10,7 @@ import { readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from '
 import { dirname, join } from 'node:path'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
-import { diskError, isOfDisk } from '../builder/destination.ts'
+import { diskError, isFileSystemError } from '../builder/destination.ts'
 import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
 import { count, setTo } from '../observe/metrics.ts'
@@ -51,7 +51,7 @@ const UNUSED_MS = 30 * DAY_MS
 const ABANDONED_MS = DAY_MS
 /** Notes which files were hashed, as they were then. */
 const CHECKED = '.checked'
-const ELSEWHERE = 'GLIMPSE_CACHE'
+const CACHE_SETTING = 'GLIMPSE_CACHE'
 
 /**
  * Throws ArtifactError (`no_artifact`, `damaged_artifact`, `other_format`, `other_onnxruntime`), SetupError (the bucket
@@ -76,7 +76,7 @@ export async function fetchArtifact(place: string, options: FetchOptions): Promi
       await keepUsed(folder)
       return folder
     } catch (error) {
-      const known = isOfDisk(error) ? diskError(models, error, ELSEWHERE) : error
+      const known = isFileSystemError(error) ? diskError(models, error, CACHE_SETTING) : error
       if (isGlimpseError(known)) count('glimpse_faults_total', { code: known.code })
       if (!isGlimpseError(known) || known.code !== 'model_replaced' || time === TIMES) throw known
       again('replaced')
@@ -198,7 +198,7 @@ async function checkRoom(partial: Partial, files: readonly RemoteFile[], bucket:
   const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
   throw new SetupError(
     'disk_full',
-    `Expected ${megabytes(wanted)} of room in ${dirname(partial.folder)} for the model ${bucket.name} but the disk has ${megabytes(disk.bavail * disk.bsize)}. Make room, or give another ${ELSEWHERE}.`,
+    `Expected ${megabytes(wanted)} of room in ${dirname(partial.folder)} for the model ${bucket.name} but the disk has ${megabytes(disk.bavail * disk.bsize)}. Make room, or give another ${CACHE_SETTING}.`,
   )
 }
 

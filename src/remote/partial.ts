@@ -11,7 +11,7 @@ import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { isOfDisk, makeFolder } from '../builder/destination.ts'
+import { isFileSystemError, makeFolder } from '../builder/destination.ts'
 import { cancelledError } from '../retry.ts'
 
 export interface Partial {
@@ -226,7 +226,7 @@ async function linesOf(journal: string): Promise<Line[]> {
 async function makeParent(folder: string): Promise<void> {
   await makeFolder(folder).catch((error: unknown) => {
     // Another process made it.
-    if (!isOfDisk(error) || error.code !== 'EEXIST') throw error
+    if (!isFileSystemError(error) || error.code !== 'EEXIST') throw error
   })
 }
 

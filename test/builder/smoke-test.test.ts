@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { canTry } from '../../src/builder/smoke-test.ts'
+import { fitsMemoryBudget } from '../../src/builder/smoke-test.ts'
 import { configWith, makeCheckpoint, PLAIN, type RawTensor, randomTensors } from '../make-checkpoint.ts'
 
 const WIDTH = 32
@@ -81,7 +81,7 @@ test.each([
   ['small, with little memory', 400_000_000, 1_000_000_000, false],
   ['larger than what a build may take', 600_000_000, 64_000_000_000, false],
 ])('a graph that is %s is tried: %#', (_, sizeBytes, freeBytes, isTried) => {
-  expect(canTry([{ sizeBytes: 1_000 }, { sizeBytes }], freeBytes)).toBe(isTried)
+  expect(fitsMemoryBudget([{ sizeBytes: 1_000 }, { sizeBytes }], freeBytes)).toBe(isTried)
 })
 
 test('an artifact is tried without being told', async () => {
