@@ -8,7 +8,7 @@ import { open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UpstreamError } from '../errors.ts'
 import { retry, TransientError } from '../retry.ts'
-import { type Hub, piecesOf, request } from './fetch.ts'
+import { type Hub, piecesOf, request } from './http.ts'
 import { type HubFile, pathOf, type Repository } from './repository.ts'
 
 /** Written and counted at once; the network's own pieces are small. */

@@ -18,7 +18,7 @@ import type { Precision, Target } from '../quantize/recipes.ts'
 import { cancelledError } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
-import { checkEndpoint, type Hub } from './fetch.ts'
+import { checkEndpoint, type Hub } from './http.ts'
 import { describeRepository, type HubFile, type Repository } from './repository.ts'
 import { openShards } from './shards.ts'
 

@@ -7,7 +7,7 @@
 import { z } from 'zod'
 import { RequestError, UpstreamError } from '../errors.ts'
 import { retry } from '../retry.ts'
-import { type Hub, headersOf, piecesOf, request } from './fetch.ts'
+import { type Hub, headersOf, piecesOf, request } from './http.ts'
 
 export interface HubFile {
   path: string

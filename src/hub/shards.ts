@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { indexOf, parseHeader, rowsIn, type TensorFiles } from '../checkpoint/safetensors.ts'
 import { stopWith } from '../stop.ts'
 import { download, readRange } from './download.ts'
-import type { Hub } from './fetch.ts'
+import type { Hub } from './http.ts'
 import type { HubFile, Repository } from './repository.ts'
 
 /** Enough for most headers, so that one request does. */

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { request } from '../../src/hub/fetch.ts'
+import { request } from '../../src/hub/http.ts'
 
 test.each([
   [404, 'not_on_hub'],
