@@ -8,7 +8,7 @@ import { open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UpstreamError } from '../errors.ts'
 import { retry, TransientError } from '../retry.ts'
-import { type Hub, piecesOf, request } from './http.ts'
+import { bodyChunks, type Hub, request } from './http.ts'
 import { type HubFile, pathOf, type Repository } from './repository.ts'
 
 /** Written and counted at once; the network's own pieces are small. */
@@ -57,7 +57,7 @@ export async function readRange(
     const skip = position - offset
     const pieces: Uint8Array[] = []
     let bytes = 0
-    for await (const piece of piecesOf(hub, response)) {
+    for await (const piece of bodyChunks(hub, response)) {
       pieces.push(piece)
       bytes += piece.length
       if (bytes >= skip + length) break
@@ -90,7 +90,7 @@ async function fetchInto(
         have = 0
         await handle.truncate(0)
       }
-      for await (const piece of piecesOf(hub, response)) {
+      for await (const piece of bodyChunks(hub, response)) {
         if (have + piece.length > file.sizeBytes) {
           throw new UpstreamError(
             'bad_answer',

@@ -61,7 +61,7 @@ export async function request(
 }
 
 /** What the hub itself says of a file, without the file: it may stand on another host, which is not asked. */
-export async function headersOf(hub: Hub, path: string, what: string): Promise<Headers> {
+export async function headOf(hub: Hub, path: string, what: string): Promise<Headers> {
   let url = new URL(`${hub.endpoint.replace(/\/$/, '')}${path}`)
   const { origin } = url
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
@@ -82,7 +82,7 @@ export async function headersOf(hub: Hub, path: string, what: string): Promise<H
 }
 
 /** The body, piece by piece; a connection that stands still is a break. */
-export async function* piecesOf(hub: Hub, response: Response): AsyncGenerator<Uint8Array> {
+export async function* bodyChunks(hub: Hub, response: Response): AsyncGenerator<Uint8Array> {
   if (!response.body) return
   const reader = response.body.getReader()
   try {

@@ -19,7 +19,7 @@ import { cancelledError } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
 import { checkEndpoint, type Hub } from './http.ts'
-import { describeRepository, type HubFile, type Repository } from './repository.ts'
+import { type HubFile, modelInfo, type Repository } from './repository.ts'
 import { openShards } from './shards.ts'
 
 /** What the builder reads besides weights, where the repository has it. */
@@ -65,7 +65,7 @@ async function fetchAndBuild(
 ): Promise<Manifest> {
   const { precision, keep } = options
   checkEndpoint(hub.endpoint)
-  const repository = await describeRepository(hub, name, options.revision)
+  const repository = await modelInfo(hub, name, options.revision)
   if (!repository.files.has('config.json')) {
     throw new RequestError(
       'not_a_checkpoint',

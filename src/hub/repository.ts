@@ -7,7 +7,7 @@
 import { z } from 'zod'
 import { RequestError, UpstreamError } from '../errors.ts'
 import { retry } from '../retry.ts'
-import { type Hub, headersOf, piecesOf, request } from './http.ts'
+import { bodyChunks, type Hub, headOf, request } from './http.ts'
 
 export interface HubFile {
   path: string
@@ -40,7 +40,7 @@ const answer = z.object({
 })
 
 /** Throws RequestError `bad_name`, `not_on_hub` or `hub_refused`, UpstreamError. */
-export async function describeRepository(hub: Hub, name: string, revision: string): Promise<Repository> {
+export async function modelInfo(hub: Hub, name: string, revision: string): Promise<Repository> {
   if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(name) || name.split('/').some((part) => /^\.+$/.test(part))) {
     throw new RequestError(
       'bad_name',
@@ -66,15 +66,15 @@ export async function describeRepository(hub: Hub, name: string, revision: strin
     if (lfs) files.set(path, { path, sizeBytes: lfs.size, checksum: { kind: 'sha256', hex: lfs.sha256 } })
     else if (size != null && blobId) {
       files.set(path, { path, sizeBytes: size, checksum: { kind: 'git-sha1', hex: blobId } })
-    } else if (OF_CHECKPOINTS.test(path)) files.set(path, await describeFile(hub, repository, path))
+    } else if (OF_CHECKPOINTS.test(path)) files.set(path, await fileDownloadInfo(hub, repository, path))
   }
   return repository
 }
 
 /** Throws UpstreamError `bad_answer` where the headers tell no size or checksum. */
-async function describeFile(hub: Hub, repository: Repository, path: string): Promise<HubFile> {
+async function fileDownloadInfo(hub: Hub, repository: Repository, path: string): Promise<HubFile> {
   const what = `${path} of ${repository.name}`
-  const headers = await retry(hub, what, async () => headersOf(hub, pathOf(repository, path), what))
+  const headers = await retry(hub, what, async () => headOf(hub, pathOf(repository, path), what))
   const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
   const tag = headers.get('x-linked-etag') ?? headers.get('etag') ?? ''
   const hex = /^(?:W\/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?$/.exec(tag)?.[1]
@@ -96,7 +96,7 @@ async function readText(hub: Hub, path: string, what: string): Promise<string> {
   const { response } = await request(hub, path, what)
   const pieces: Uint8Array[] = []
   let bytes = 0
-  for await (const piece of piecesOf(hub, response)) {
+  for await (const piece of bodyChunks(hub, response)) {
     bytes += piece.length
     if (bytes > MAX_ANSWER_BYTES)
       throw new UpstreamError('bad_answer', `Expected ${what} but the answer does not end.`)

@@ -44,27 +44,27 @@ export async function openShards(
   // One at a time, in order; what an earlier run has built is never asked for, and never fetched.
   const arrivals = new Map<number, Promise<void>>()
   let last: Promise<unknown> = Promise.resolve()
-  const arrive = (place: number): Promise<void> | undefined => {
-    const file = files[place]
-    if (file && !arrivals.has(place)) {
+  const arrive = (index: number): Promise<void> | undefined => {
+    const file = files[index]
+    if (file && !arrivals.has(index)) {
       const arrival = last.then(() =>
         download({ ...hub, signal: stop.signal }, repository, file, folder, onBytes),
       )
       arrival.catch(() => {}) // told where it is awaited
-      arrivals.set(place, arrival)
+      arrivals.set(index, arrival)
       last = arrival
     }
-    return arrivals.get(place)
+    return arrivals.get(index)
   }
   return {
     entries: indexOf(headers),
     sizeBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     files: files.map(({ path }) => path),
     async *rows(entry) {
-      const place = files.findIndex(({ path }) => path === entry.file)
-      if (arrivals.size === 0) for (const { sizeBytes } of files.slice(0, place)) onBytes(sizeBytes)
-      await arrive(place)
-      arrive(place + 1)
+      const index = files.findIndex(({ path }) => path === entry.file)
+      if (arrivals.size === 0) for (const { sizeBytes } of files.slice(0, index)) onBytes(sizeBytes)
+      await arrive(index)
+      arrive(index + 1)
       yield* rowsIn(folder, entry)
     },
     async release(file) {
