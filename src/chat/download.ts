@@ -6,7 +6,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { RequestError, UpstreamError } from '../errors.ts'
-import { nameOf } from '../image/format.ts'
+import { describeBytes } from '../image/format.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { discard } from '../retry.ts'
 
@@ -122,7 +122,7 @@ async function readPicture(response: Response): Promise<Uint8Array> {
   }
   const bytes = new Uint8Array(Buffer.concat(chunks))
   // With a token that lacks a permission Slack answers 200 and a page to log in on.
-  if (nameOf(bytes).startsWith('an HTML page')) {
+  if (describeBytes(bytes).startsWith('an HTML page')) {
     throw new RequestError('picture_forbidden', 'Expected a picture but got a page to log in on.')
   }
   return bytes

@@ -95,7 +95,7 @@ export function withoutAlpha(raw: Raw): Rgb {
 }
 
 /** As Pillow's `white.paste(picture, mask=alpha)` (Paste.c, BLEND). */
-export function onWhite(raw: Raw, alphaAt: number): Rgb {
+export function compositeOnWhite(raw: Raw, alphaAt: number): Rgb {
   const { data, channels } = raw
   for (let from = 0, to = 0; from < data.length; from += channels, to += 3) {
     const alpha = data[from + alphaAt]!

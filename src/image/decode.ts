@@ -12,16 +12,16 @@ import sharp, { type Metadata, type Sharp } from 'sharp'
 import { isGlimpseError } from '../errors.ts'
 import { type Avif, readAvif } from './avif.ts'
 import {
+  compositeOnWhite,
   inksToRgb,
   labToRgb,
-  onWhite,
   type Raw,
   stretchGrey,
   unpremultiply,
   withoutAlpha,
   ycbcrToRgb,
 } from './colours.ts'
-import { type Format, formatOf, nameOf } from './format.ts'
+import { describeBytes, type Format, formatOf } from './format.ts'
 import { type FirstFrame, firstFrame } from './gif.ts'
 import { MAX_PICTURE_BYTES } from './limits.ts'
 import { damaged, notAPicture, tooLarge } from './refusal.ts'
@@ -34,20 +34,20 @@ export interface Rgb {
   data: Uint8Array
 }
 
-export interface PictureRule {
+export interface DecodeOptions {
   /** `white`: see-through pixels show white paper. `drop`: the alpha channel is thrown away. */
   alpha: 'white' | 'drop'
   /** Whether the camera's note on which way is up (EXIF) is obeyed. */
   orientation: 'apply' | 'ignore'
   /** 16-bit grey: `high_byte` keeps the picture; `clip`, the default, makes all above 255 white, as Pillow does. */
-  deepGrey?: 'clip' | 'high_byte'
+  grey16?: 'clip' | 'high_byte'
 }
 
 /** What transformers feeds the model, to the letter: for comparing with the reference. */
-export const AS_TRANSFORMERS: PictureRule = { alpha: 'drop', orientation: 'ignore', deepGrey: 'clip' }
+export const AS_TRANSFORMERS: DecodeOptions = { alpha: 'drop', orientation: 'ignore', grey16: 'clip' }
 
 /** What a person in the chat sees: stickers on white, phone pictures upright, 16-bit scans not white. */
-export const AS_SEEN: PictureRule = { alpha: 'white', orientation: 'apply', deepGrey: 'high_byte' }
+export const AS_SEEN: DecodeOptions = { alpha: 'white', orientation: 'apply', grey16: 'high_byte' }
 
 /** Today's phones reach 50 million pixels; decoded that is 150 MB, 200 MB while alpha is still there. */
 export const MAX_PIXELS = 50_000_000
@@ -75,9 +75,9 @@ sharp.cache(false)
 sharp.concurrency(1)
 
 /** Reads a picture. The bytes are not copied, but for TIFF and AVIF: leave them alone until the promise settles. */
-export async function decode(bytes: Uint8Array, rule: PictureRule): Promise<Rgb> {
+export async function decode(bytes: Uint8Array, options: DecodeOptions): Promise<Rgb> {
   const format = formatOf(bytes)
-  if (!format) throw notAPicture(nameOf(bytes))
+  if (!format) throw notAPicture(describeBytes(bytes))
   if (bytes.length > MAX_PICTURE_BYTES) {
     throw tooLarge(`at most ${MAX_PICTURE_BYTES} bytes but got ${bytes.length}`)
   }
@@ -87,19 +87,21 @@ export async function decode(bytes: Uint8Array, rule: PictureRule): Promise<Rgb>
   const header = await readHeader(file, format)
   const frame = format === 'gif' ? firstFrame(bytes) : undefined
   if (frame) refuseTooLarge(frame.canvasWidth, frame.canvasHeight)
-  const turn = rule.orientation === 'apply' || format === 'tiff' // Pillow itself turns TIFF (load_end)
+  const turn = options.orientation === 'apply' || format === 'tiff' // Pillow itself turns TIFF (load_end)
 
   const picture = open(file, turn, tiff?.isTiled ?? false)
 
-  if (rule.deepGrey !== 'high_byte' && isDeepGrey(file, format, header)) {
-    return clippedGrey(await readDeepGrey(picture, format))
+  if (options.grey16 !== 'high_byte' && isGrey16(file, format, header)) {
+    return clippedGrey(await readGrey16(picture, format))
   }
   const isInks = header.space === 'cmyk'
   const decoded = await (isInks ? readInks(picture, format) : readRgb(picture, format))
-  const raw = frame ? onCanvas(decoded, frame, rule.alpha) : decoded
+  const raw = frame ? onCanvas(decoded, frame, options.alpha) : decoded
   convert(raw, isInks ? 'inks' : (tiff?.colours ?? 'rgb'), avif)
   const alphaAt = tiff ? tiff.alphaAt : !isInks && raw.channels === 4 ? 3 : undefined
-  return rule.alpha === 'white' && alphaAt !== undefined ? onWhite(raw, alphaAt) : withoutAlpha(raw)
+  return options.alpha === 'white' && alphaAt !== undefined
+    ? compositeOnWhite(raw, alphaAt)
+    : withoutAlpha(raw)
 }
 
 function convert(raw: Raw, colours: Tiff['colours'], avif: Avif | undefined): void {
@@ -143,7 +145,7 @@ function refuseTooLarge(width: number, height: number): void {
 }
 
 /** Grey of 16 bits that Pillow reads as mode I;16. Grey with an alpha channel it reads as RGBA instead. */
-function isDeepGrey(file: Buffer, format: Format, header: Metadata): boolean {
+function isGrey16(file: Buffer, format: Format, header: Metadata): boolean {
   if (header.space !== 'grey16') return false
   const pngColourType = 25 // signature 8, IHDR length and name 8, width 4, height 4, depth 1
   return format === 'png' ? file[pngColourType] === 0 : format === 'tiff' && header.channels === 1
@@ -174,7 +176,7 @@ function readInks(picture: Sharp, format: Format): Promise<Raw> {
 }
 
 /** Two bytes each. */
-function readDeepGrey(picture: Sharp, format: Format): Promise<Raw> {
+function readGrey16(picture: Sharp, format: Format): Promise<Raw> {
   return readRaw(picture.toColourspace('grey16').raw({ depth: 'ushort' }), format, 1)
 }
 
@@ -214,7 +216,7 @@ function clippedGrey(raw: Raw): Rgb {
 }
 
 /** A GIF's first frame in its place; around and behind it Pillow's colour when alpha is dropped, else white. */
-function onCanvas(decoded: Raw, frame: FirstFrame, alpha: PictureRule['alpha']): Raw {
+function onCanvas(decoded: Raw, frame: FirstFrame, alpha: DecodeOptions['alpha']): Raw {
   const { canvasWidth: width, canvasHeight: height } = frame
   const { channels } = decoded
   const [red, green, blue] = alpha === 'white' ? [255, 255, 255] : frame.behind

@@ -27,7 +27,7 @@ export function formatOf(bytes: Uint8Array): Format | undefined {
 }
 
 /** `an HTML page`, `a HEIC picture`: for bytes that formatOf does not know. Never quotes them. */
-export function nameOf(bytes: Uint8Array): string {
+export function describeBytes(bytes: Uint8Array): string {
   if (bytes.length === 0) return 'an empty file'
   const head = latin1(bytes)
   const markup = head.replace('\xef\xbb\xbf', '').trimStart()

@@ -69,7 +69,7 @@ export function resize(rgb: Rgb, width: number, height: number, resample: Resamp
     )
   }
   if (rgb.width === width && rgb.height === height) return { width, height, data: rgb.data.slice() }
-  if (resample === NEAREST) return pick(rgb, width, height)
+  if (resample === NEAREST) return resizeNearest(rgb, width, height)
 
   const filter = FILTERS[resample]
   const across = tapsOf(rgb.width, width, filter)
@@ -187,7 +187,7 @@ function clip(sum: number): number {
   return Math.min(Math.max(value, 0), 255)
 }
 
-function pick(rgb: Rgb, width: number, height: number): Rgb {
+function resizeNearest(rgb: Rgb, width: number, height: number): Rgb {
   const columns = nearestOf(rgb.width, width)
   const rows = nearestOf(rgb.height, height)
   const data = new Uint8Array(width * height * 3)

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { AS_SEEN, AS_TRANSFORMERS, decode, type PictureRule } from '../../src/image/decode.ts'
+import { AS_SEEN, AS_TRANSFORMERS, type DecodeOptions, decode } from '../../src/image/decode.ts'
 import { bytesAt, expected, fixture } from './expected.ts'
 
-const RULES: [key: 'as_transformers' | 'as_seen', rule: PictureRule][] = [
+const RULES: [key: 'as_transformers' | 'as_seen', rule: DecodeOptions][] = [
   ['as_transformers', AS_TRANSFORMERS],
   ['as_seen', AS_SEEN],
 ]
@@ -36,7 +36,7 @@ test('shows white, not the black under it, where a picture is see-through', asyn
 })
 
 test('clips 16-bit grey as Pillow does when a rule does not say otherwise', async () => {
-  const rule: PictureRule = { alpha: 'drop', orientation: 'ignore' }
+  const rule: DecodeOptions = { alpha: 'drop', orientation: 'ignore' }
   expect(await decode(fixture('grey16.png'), rule)).toEqual(
     await decode(fixture('grey16.png'), AS_TRANSFORMERS),
   )
