@@ -27,7 +27,7 @@ const HOMES = {
   '@aws-sdk/client-ssm': 'src/aws/secrets.ts',
   '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
   '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
-  'rate-limiter-flexible': 'src/chat/limits.ts',
+  'rate-limiter-flexible': 'src/chat/rate-limit.ts',
   '@hono/node-server': 'src/serve/server.ts',
   '@fastify/busboy': 'src/serve/form.ts',
   pino: 'src/observe/log.ts',

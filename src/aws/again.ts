@@ -5,7 +5,7 @@ import { ChangeMessageVisibilityCommand, SQSClient, type SQSClientConfig } from 
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda'
 import { report } from './start.ts'
 
-/** By then the claim of a process that died is over (chat/desk.ts), and five tries are within a question's time. */
+/** By then the claim of a process that died is over (chat/processor.ts), and five tries are within a question's time. */
 const AGAIN_S = 35
 
 /** For what `response` names. Never throws: at worst it comes again later. */

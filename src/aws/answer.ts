@@ -1,8 +1,8 @@
 // The function `answer`: takes questions from the queue, asks the model, posts the replies.
 
-import { openDesk } from '../chat/desk.ts'
-import { openLimits } from '../chat/limits.ts'
 import { openPreferences } from '../chat/preferences.ts'
+import { openDesk } from '../chat/processor.ts'
+import { openLimits } from '../chat/rate-limit.ts'
 import { discordApi } from '../discord/api.ts'
 import { discordPlatform } from '../discord/platform.ts'
 import { discordSettings } from '../discord/settings.ts'

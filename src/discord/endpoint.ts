@@ -3,7 +3,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { readBody } from '../body.ts'
-import type { Front } from '../chat/desk.ts'
+import type { Front } from '../chat/processor.ts'
 import { countedWebhook } from '../chat/webhook.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { firstAnswer, type Surroundings, toldProblem } from './first.ts'

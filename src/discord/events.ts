@@ -3,7 +3,7 @@
 
 import { Routes } from 'discord.js'
 import { z } from 'zod'
-import type { Front } from '../chat/desk.ts'
+import type { Front } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
 import { CODES, type DiscordApi, isRefusal } from './api.ts'
 import { type FirstAnswer, firstAnswer, problemReply, type Surroundings } from './first.ts'

@@ -1,6 +1,6 @@
 // A message on Discord -> a question, or nothing where it is none of ours. Pure: recorded payloads can be replayed at it.
 
-import { isCourtesy, looksLikeQuestion } from '../chat/followup.ts'
+import { isCourtesy, looksLikeQuestion } from '../chat/intent.ts'
 import type { PictureRef, Question, Trigger } from '../chat/question.ts'
 import { type Message, messageSchema, parsePayload } from './payloads.ts'
 import { isPicture, type Nearest, nearestIn, ownPictures, pictureOf } from './pictures.ts'

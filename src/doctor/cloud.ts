@@ -38,7 +38,7 @@ const attributes = z.looseObject({
   RedrivePolicy: z.string().optional(),
 })
 const redrive = z.looseObject({ deadLetterTargetArn: z.string(), maxReceiveCount: z.coerce.number() })
-/** A question is claimed for half a minute at a time (chat/desk.ts). */
+/** A question is claimed for half a minute at a time (chat/processor.ts). */
 const SHORTEST_HIDING_S = 45
 /** Fewer, and a question is given up for a fault that would have passed. */
 const FEWEST_TRIES = 3

@@ -1,6 +1,6 @@
 // A message of the queue -> the desk.
 
-import type { Desk } from '../chat/desk.ts'
+import type { Desk } from '../chat/processor.ts'
 import type { Work } from './queue.ts'
 
 export function answering(desk: Pick<Desk, 'settle' | 'withdraw'>): Work {

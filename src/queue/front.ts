@@ -1,11 +1,11 @@
 // What stands in for the desk where there is no model: questions that are ours go into the queue, in the order of their
 // channel.
 
-import { isOurs } from '../chat/concern.ts'
-import type { Front } from '../chat/desk.ts'
 import { hashed } from '../chat/jobs.ts'
 import type { Preferences } from '../chat/preferences.ts'
+import type { Front } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
+import { isOurs } from '../chat/relevance.ts'
 import type { Store } from '../store/store.ts'
 import type { Queue } from './queue.ts'
 

@@ -48,7 +48,7 @@ export interface Consumer {
 }
 
 export const MAX_RECEIVES = 5
-/** Before one whose work failed comes again: 5, 15, 45, 135 s. Longer than a claim whose holder died (desk.ts). */
+/** Before one whose work failed comes again: 5, 15, 45, 135 s. Longer than a claim whose holder died (chat/processor.ts). */
 export const AGAIN_MS = 5_000
 export const DEDUPE_MS = 5 * 60_000
 

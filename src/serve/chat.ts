@@ -4,10 +4,10 @@
 //   glimpse listen   hears: questions go into the queue
 //   glimpse work     answers what is in the queue
 
-import { type Desk, openDesk } from '../chat/desk.ts'
-import { openLimits } from '../chat/limits.ts'
 import type { Platform } from '../chat/platform.ts'
 import { openPreferences, type Preferences } from '../chat/preferences.ts'
+import { type Desk, openDesk } from '../chat/processor.ts'
+import { openLimits } from '../chat/rate-limit.ts'
 import type { Config } from '../config.ts'
 import { discordApi } from '../discord/api.ts'
 import { discordEndpoint } from '../discord/endpoint.ts'

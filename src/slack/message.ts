@@ -1,7 +1,7 @@
 // A Slack message -> the Question in it, if there is one for us. Pure: what only Slack could tell is asked later.
 
 import { z } from 'zod'
-import { looksLikeQuestion } from '../chat/followup.ts'
+import { looksLikeQuestion } from '../chat/intent.ts'
 import type { PictureRef, Question, Trigger } from '../chat/question.ts'
 
 export const fileSchema = z.looseObject({

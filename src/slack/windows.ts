@@ -3,8 +3,8 @@
 
 import type { App } from '@slack/bolt'
 import { z } from 'zod'
-import type { Front } from '../chat/desk.ts'
 import type { Preferences } from '../chat/preferences.ts'
+import type { Front } from '../chat/processor.ts'
 import { personOf } from '../chat/question.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ModelCard } from '../engine/protocol.ts'

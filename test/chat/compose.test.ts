@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { altText, cutAt, MAX_ALT_CHARACTERS, splitAt } from '../../src/chat/compose.ts'
-import { asksForCaption, looksLikeQuestion } from '../../src/chat/followup.ts'
+import { asksForCaption, looksLikeQuestion } from '../../src/chat/intent.ts'
 
 test.each([
   ['an image of two dogs', 'two dogs'],

@@ -5,7 +5,7 @@ import { conversationNamed, forgetTurn, remember } from '../../src/chat/conversa
 import { openJobs } from '../../src/chat/jobs.ts'
 import type { Question } from '../../src/chat/question.ts'
 import type { Store } from '../../src/store/store.ts'
-import { memoryStore } from './memory.ts'
+import { memoryStore } from './in-memory-store.ts'
 
 const DAY_MS = 86_400_000
 const PICTURE = { id: 'p', url: 'https://x/' }

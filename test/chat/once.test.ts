@@ -6,13 +6,13 @@
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
 import { expect, test } from 'vitest'
-import { type Desk, openDesk } from '../../src/chat/desk.ts'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
+import { type Desk, openDesk } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
 import { UpstreamError } from '../../src/errors.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
-import { memoryStore } from './memory.ts'
+import { memoryStore } from './in-memory-store.ts'
 
 const RUNS = 1_000
 const HOUR_MS = 3_600_000

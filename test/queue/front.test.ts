@@ -7,7 +7,7 @@ import { queuedFront } from '../../src/queue/front.ts'
 import { memoryQueue } from '../../src/queue/memory.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import type { Store } from '../../src/store/store.ts'
-import { memoryStore } from '../chat/memory.ts'
+import { memoryStore } from '../chat/in-memory-store.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 

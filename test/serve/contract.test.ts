@@ -15,7 +15,7 @@ import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
 import { serverSettings } from '../../src/serve/settings.ts'
-import { memoryStore } from '../chat/memory.ts'
+import { memoryStore } from '../chat/in-memory-store.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 
 const base64 = Buffer.from(PNG).toString('base64')

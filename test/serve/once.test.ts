@@ -5,7 +5,7 @@ import type { InferenceResult } from '../../src/engine/request.ts'
 import { log } from '../../src/observe/log.ts'
 import { type Once, openOnce } from '../../src/serve/once.ts'
 import type { Store } from '../../src/store/store.ts'
-import { memoryStore } from '../chat/memory.ts'
+import { memoryStore } from '../chat/in-memory-store.ts'
 
 const reply = (text: string) => ({ text }) as InferenceResult
 const signal = new AbortController().signal

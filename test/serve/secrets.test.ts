@@ -3,10 +3,10 @@
 
 import { generateKeyPairSync } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { openDesk } from '../../src/chat/desk.ts'
-import { openLimits } from '../../src/chat/limits.ts'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
+import { openDesk } from '../../src/chat/processor.ts'
+import { openLimits } from '../../src/chat/rate-limit.ts'
 import { readConfig, secretsOf } from '../../src/config.ts'
 import { discordEndpoint } from '../../src/discord/endpoint.ts'
 import { BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
@@ -15,7 +15,7 @@ import { measured, metricsText, resetMetrics } from '../../src/observe/metrics.t
 import { reportAs } from '../../src/observe/report.ts'
 import { startServer } from '../../src/serve/server.ts'
 import { requestReceiver } from '../../src/slack/receiver.ts'
-import { memoryStore } from '../chat/memory.ts'
+import { memoryStore } from '../chat/in-memory-store.ts'
 import { doubleEngine, PNG } from './double.ts'
 
 const SECRETS = {

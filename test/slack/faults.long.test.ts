@@ -1,7 +1,7 @@
 // Slack on a bad day: what is sent twice or in the wrong order, what breaks, and what a person sees all the same.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { openLimits } from '../../src/chat/limits.ts'
+import { openLimits } from '../../src/chat/rate-limit.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'

@@ -1,12 +1,12 @@
 // Socket Mode: the app connects from here, hears an event over that connection, and acknowledges it.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Desk, openDesk } from '../../src/chat/desk.ts'
-import { openLimits } from '../../src/chat/limits.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
+import { type Desk, openDesk } from '../../src/chat/processor.ts'
+import { openLimits } from '../../src/chat/rate-limit.ts'
 import { type SlackApp, slackApp } from '../../src/slack/app.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
-import { memoryStore } from '../chat/memory.ts'
+import { memoryStore } from '../chat/in-memory-store.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { mentionWith, type SocketDouble, startSocketDouble } from './socket.ts'

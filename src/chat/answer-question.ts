@@ -8,12 +8,12 @@ import type { Store } from '../store/store.ts'
 import type { Turn } from '../tokens/prompt.ts'
 import { altText, type ChatReply, type Said } from './compose.ts'
 import { type Exchange, findConversation } from './conversation.ts'
-import { asksForCaption } from './followup.ts'
-import type { Limits } from './limits.ts'
+import { asksForCaption } from './intent.ts'
 import type { Platform } from './platform.ts'
 import type { Preferences } from './preferences.ts'
 import { limitReached, problemText, Refusal } from './problems.ts'
 import { type PictureRef, personOf, type Question } from './question.ts'
+import type { Limits } from './rate-limit.ts'
 
 /** What an answer is made with. */
 export interface Mind {

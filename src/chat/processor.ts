@@ -1,18 +1,18 @@
 // Question -> Job -> Reply, for every platform: each question is taken once, thought about, and answered so that its
-// asker sees it once, whatever breaks on the way. What is said is think.ts, how it gets there deliver.ts.
+// asker sees it once, whatever breaks on the way. What is said is answer-question.ts, how it gets there deliver.ts.
 
 import { keyedMutex } from '../concurrency.ts'
 import { BusyError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { jsonBytes } from '../store/store.ts'
+import { type Mind, think } from './answer-question.ts'
 import type { ChatReply } from './compose.ts'
-import { isOurs } from './concern.ts'
 import { conversationNamed, forgetConversations, forgetTurn, isAbout, remember } from './conversation.ts'
 import { deliver, takeBack } from './deliver.ts'
 import { type Claim, hashed, openJobs } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
 import type { Question } from './question.ts'
-import { type Mind, think } from './think.ts'
+import { isOurs } from './relevance.ts'
 
 export interface Desk {
   /**

@@ -2,17 +2,17 @@
 
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ChatReply } from '../../src/chat/compose.ts'
-import { type Desk, type DeskOptions, openDesk } from '../../src/chat/desk.ts'
-import { openLimits } from '../../src/chat/limits.ts'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
+import { type Desk, type DeskOptions, openDesk } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
+import { openLimits } from '../../src/chat/rate-limit.ts'
 import { BusyError, RequestError, UpstreamError } from '../../src/errors.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { memoryStore } from './memory.ts'
+import { memoryStore } from './in-memory-store.ts'
 
 const DAY_MS = 86_400_000
 const clock = { now: 1_000_000 }
