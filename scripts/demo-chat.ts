@@ -35,7 +35,7 @@ async function inSlack(engine: Engine): Promise<void> {
   const shown = (text: string) => text.replace(`<@${botId}>`, '@Glimpse').trim()
 
   const printThread = async (ts: string, first: string) => {
-    await slack.desk.idle()
+    await slack.desk.drained()
     const { messages } = await ann.conversations.replies({ channel, ts })
     const [root, ...replies] = messages ?? []
     line(names[root!.user!] ?? '?', `${shown(root!.text ?? '')} ${first}`.trim())
@@ -49,9 +49,9 @@ async function inSlack(engine: Engine): Promise<void> {
 
   heading('Slack, #pictures')
   const first = await slack.upload(ann, [await picture('crab-and-helicopter.png')], mention(''))
-  await slack.desk.idle()
+  await slack.desk.drained()
   await ben.chat.postMessage({ channel, thread_ts: first, text: 'what is on the right?' })
-  await slack.desk.idle()
+  await slack.desk.drained()
   await ben.chat.postMessage({ channel, thread_ts: first, text: 'ha, lovely' })
   await ann.chat.postMessage({ channel, thread_ts: first, text: mention('what color is the background?') })
   await printThread(first, '[crab-and-helicopter.png]')
@@ -63,7 +63,7 @@ async function inSlack(engine: Engine): Promise<void> {
 
   heading('Slack, no picture: only ben sees the answer')
   await ben.chat.postMessage({ channel, text: mention('what is this?') })
-  await slack.desk.idle()
+  await slack.desk.drained()
   line('ben', '@Glimpse what is this?')
   const told = slack.calls.filter(({ method }) => method === 'chat.postEphemeral').at(-1)
   line('Glimpse', told?.body.text ?? '', 1)

@@ -1,8 +1,8 @@
 // The function `answer`: takes questions from the queue, asks the model, posts the replies.
 
 import { openPreferences } from '../chat/preferences.ts'
-import { openDesk } from '../chat/processor.ts'
-import { openLimits } from '../chat/rate-limit.ts'
+import { openProcessor } from '../chat/processor.ts'
+import { createRateLimiter } from '../chat/rate-limit.ts'
 import { discordApi } from '../discord/api.ts'
 import { discordPlatform } from '../discord/platform.ts'
 import { discordSettings } from '../discord/settings.ts'
@@ -31,18 +31,18 @@ export async function openAnswer(): Promise<Answering> {
   const engine = openEngine(config, true)
   // Whoever asks is told.
   engine.catch(report)
-  const desk = openDesk({
+  const processor = openProcessor({
     engine,
     store,
     platforms: [
       ...(slack ? [slackPlatform(slack)] : []),
       ...(discord ? [discordPlatform(discordApi(discord), discord)] : []),
     ],
-    limits: openLimits({ perMinute: config.asksPerMinute, perHour: config.asksPerHour }),
+    rateLimiter: createRateLimiter({ perMinute: config.asksPerMinute, perHour: config.asksPerHour }),
     preferences: openPreferences(store),
     maxQueue: config.maxQueue,
     keepMs: config.keepHours * HOUR_MS,
     report,
   })
-  return { work: answering(desk), hasten: openHasten(config.queue) }
+  return { work: answering(processor), hasten: openHasten(config.queue) }
 }

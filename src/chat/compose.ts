@@ -3,7 +3,7 @@
 import type { Messages } from '../i18n/messages.ts'
 
 /** The part of a reply about one picture. */
-export interface Said {
+export interface ReplyPart {
   /** Its number, from 1, where there are several. */
   number?: number
   text: string
@@ -13,11 +13,11 @@ export interface Said {
 }
 
 export interface ChatReply {
-  said: Said[]
+  parts: ReplyPart[]
   /** Small print: that a machine made it, that the words are English, what was left out. */
   notes: string[]
   /** For the asker's eyes alone, where the platform can do that. */
-  onlyForAsker: boolean
+  ephemeral: boolean
   messages: Messages
 }
 
@@ -31,11 +31,11 @@ export function altText(caption: string): string {
     .trim()
     .replace(/^(there is |this is )?(an?|the) (image|picture|photo|photograph) of /i, '')
   const text = bare === '' ? caption.trim() : bare
-  return text.length <= MAX_ALT_CHARACTERS ? text : `${cutAt(text, MAX_ALT_CHARACTERS - 1)}…`
+  return text.length <= MAX_ALT_CHARACTERS ? text : `${truncateAt(text, MAX_ALT_CHARACTERS - 1)}…`
 }
 
 /** The longest beginning of at most so many UTF-16 units that ends at a word and halves no character. */
-export function cutAt(text: string, limit: number): string {
+export function truncateAt(text: string, limit: number): string {
   if (text.length <= limit) return text
   const space = text.slice(0, limit + 1).search(/\s\S*$/)
   if (space > limit / 2) return text.slice(0, space).trimEnd()
@@ -49,12 +49,12 @@ export function cutAt(text: string, limit: number): string {
 }
 
 /** A text in pieces of at most so many UTF-16 units, each ending at a line, else at a word. */
-export function splitAt(text: string, limit: number): string[] {
+export function splitText(text: string, limit: number): string[] {
   const pieces: string[] = []
   let rest = text.trim()
   while (rest.length > limit) {
     const line = rest.lastIndexOf('\n', limit)
-    const piece = line > limit / 2 ? rest.slice(0, line) : cutAt(rest, limit)
+    const piece = line > limit / 2 ? rest.slice(0, line) : truncateAt(rest, limit)
     pieces.push(piece.trimEnd())
     rest = rest.slice(piece.length).trimStart()
   }

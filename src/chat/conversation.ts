@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { changeJson, readJsonOf, type Store, type Time } from '../store/store.ts'
+import { readJsonOf, type Store, type Time, updateJson } from '../store/store.ts'
 import { type PictureRef, type Question, questionSchema } from './question.ts'
 
 /** More turns than any prompt has room for are not worth keeping. */
@@ -44,18 +44,18 @@ export interface Exchange {
 /** The nearest conversation that the question can belong to. */
 export async function findConversation(store: Store, question: Question): Promise<Conversation | undefined> {
   for (const name of question.conversations) {
-    const found = await conversationNamed(store, name)
+    const found = await loadConversation(store, name)
     if (found) return found
   }
   return undefined
 }
 
-export async function conversationNamed(store: Store, name: string): Promise<Conversation | undefined> {
+export async function loadConversation(store: Store, name: string): Promise<Conversation | undefined> {
   return (await readJsonOf(store, keyOf(name), conversationSchema.parse))?.value
 }
 
 /** Adds what a question came to. Other pictures begin anew; a question that is in it already is not added again. */
-export async function remember(
+export async function recordExchange(
   store: Store,
   question: Question,
   exchanges: readonly Exchange[],
@@ -69,15 +69,15 @@ export async function remember(
   const soFar = await findConversation(store, question)
   for (const name of [...question.conversations, ...also]) {
     const next = (before: Conversation | undefined) => ({
-      ...grown([before, soFar], question, exchanges, owner),
+      ...merged([before, soFar], question, exchanges, owner),
       ...(also.includes(name) ? { isReply: true } : {}),
     })
-    await changeJson(store, keyOf(name), conversationSchema.parse, ttlMs, next, time)
+    await updateJson(store, keyOf(name), conversationSchema.parse, ttlMs, next, time)
   }
 }
 
 /** What was asked in a message that is gone is no longer known. */
-export async function forgetTurn(
+export async function deleteTurn(
   store: Store,
   names: readonly string[],
   id: string,
@@ -93,11 +93,11 @@ export async function forgetTurn(
       })),
     }
   for (const name of names)
-    await changeJson(store, keyOf(name), conversationSchema.parse, ttlMs, without, time)
+    await updateJson(store, keyOf(name), conversationSchema.parse, ttlMs, without, time)
 }
 
 /** The pictures are gone from the platform: nothing about them stays. */
-export async function forgetConversations(store: Store, names: readonly string[]): Promise<void> {
+export async function deleteConversations(store: Store, names: readonly string[]): Promise<void> {
   for (const name of names) await store.remove(keyOf(name))
 }
 
@@ -108,18 +108,18 @@ function isSame(one: Pictured, other: Pictured): boolean {
 }
 
 /** Whether any of these pictures is in it. */
-export function isAbout({ pictures }: Conversation, others: readonly Pictured[]): boolean {
+export function sharesPicture({ pictures }: Conversation, others: readonly Pictured[]): boolean {
   return pictures.some((one) => others.some((other) => isSame(one, other)))
 }
 
-function grown(
+function merged(
   before: readonly (Conversation | undefined)[],
   question: Question,
   exchanges: readonly Exchange[],
   owner: string | undefined,
 ): Conversation {
   const known = before.flatMap((conversation) => conversation?.pictures ?? [])
-  const same = before.filter((each) => each && isAbout(each, exchanges))
+  const same = before.filter((each) => each && sharesPicture(each, exchanges))
   const questions = new Set(same.flatMap((conversation) => conversation?.questions ?? []))
   return {
     owner,

@@ -6,7 +6,7 @@ import type { ChatReply } from './compose.ts'
 import type { Claim } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
 
-interface Surroundings {
+interface RetryContext {
   /** When to give up, by `now`: a platform that is down for some minutes still gets the reply. */
   endsAt: number
   now: () => number
@@ -23,15 +23,15 @@ export async function deliver(
   claim: Claim,
   platform: Platform,
   reply: ChatReply,
-  around: Surroundings & { isWithdrawn: () => Promise<boolean> },
+  context: RetryContext & { isRetracted: () => Promise<boolean> },
 ): Promise<readonly Posted[] | undefined> {
   const { question } = claim
   let { mayBePosted } = claim
-  const posted = await withPatience(around, async () => {
+  const posted = await retryUntilDeadline(context, async () => {
     const before = mayBePosted ? await platform.findPosted(question) : undefined
     if (before) return { posted: before }
-    if (!(await claim.answering())) return { posted: undefined }
-    if (await around.isWithdrawn()) return { posted: [] }
+    if (!(await claim.markPosting())) return { posted: undefined }
+    if (await context.isRetracted()) return { posted: [] }
     mayBePosted = true
     return { posted: await platform.post(question, reply) }
   })
@@ -39,17 +39,17 @@ export async function deliver(
 }
 
 /** Deletes what was posted, as far as the platform lets us. */
-export async function takeBack(
+export async function deletePosted(
   posted: readonly Posted[],
   platform: Platform,
-  around: Surroundings,
+  context: RetryContext,
 ): Promise<void> {
-  for (const each of posted) await withPatience(around, () => platform.remove(each))
+  for (const each of posted) await retryUntilDeadline(context, () => platform.deleteReply(each))
 }
 
 /** Undefined when it could not be done: what broke on the way is tried again, what is refused for good is not. */
-async function withPatience<T>(
-  { endsAt, now, sleep, report }: Surroundings,
+async function retryUntilDeadline<T>(
+  { endsAt, now, sleep, report }: RetryContext,
   work: () => Promise<T>,
 ): Promise<T | undefined> {
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {

@@ -10,13 +10,13 @@ import { describeBytes } from '../image/format.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { discard } from '../retry.ts'
 
-export interface Source {
+export interface DownloadPolicy {
   /** Host names; `.slack.com` stands for each name under it. */
   hosts: readonly string[]
   /** Sent along to these hosts. */
   token?: string
   /** A whole origin that is asked although it is no host of the platform: a stand-in on this machine. */
-  standIn?: string
+  testOrigin?: string
   /** Default 15 s, for everything. */
   timeoutMs?: number
   /** Another in tests. */
@@ -25,34 +25,38 @@ export interface Source {
 
 const MAX_REDIRECTS = 3
 const TIMEOUT_MS = 15_000
-const TRIES = 3
+const MAX_ATTEMPTS = 3
 const PAUSE_MS = 500
 
 /**
  * @throws RequestError `picture_gone`, `picture_forbidden`, `picture_too_large`; UpstreamError `picture_unreachable`.
  */
-export async function download(url: string, source: Source): Promise<Uint8Array> {
-  const signal = AbortSignal.timeout(source.timeoutMs ?? TIMEOUT_MS)
+export async function download(url: string, policy: DownloadPolicy): Promise<Uint8Array> {
+  const signal = AbortSignal.timeout(policy.timeoutMs ?? TIMEOUT_MS)
   for (let tries = 1; ; tries++) {
     try {
-      return await follow(url, source, signal)
+      return await fetchFollowingRedirects(url, policy, signal)
     } catch (error) {
-      if (!(error instanceof UpstreamError) || tries === TRIES || signal.aborted) throw error
-      await (source.sleep ?? wait)(PAUSE_MS * tries)
+      if (!(error instanceof UpstreamError) || tries === MAX_ATTEMPTS || signal.aborted) throw error
+      await (policy.sleep ?? wait)(PAUSE_MS * tries)
     }
   }
 }
 
-async function follow(url: string, source: Source, signal: AbortSignal): Promise<Uint8Array> {
-  let at = checkedAddress(url, source)
+async function fetchFollowingRedirects(
+  url: string,
+  policy: DownloadPolicy,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  let at = checkedAddress(url, policy)
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const headers: Record<string, string> = source.token ? { authorization: `Bearer ${source.token}` } : {}
+    const headers: Record<string, string> = policy.token ? { authorization: `Bearer ${policy.token}` } : {}
     const response = await fetch(at, { headers, redirect: 'manual', signal }).catch((cause: unknown) => {
       throw unreachable('the connection failed', cause)
     })
     if (response.status >= 300 && response.status < 400) {
       await discard(response)
-      at = checkedAddress(response.headers.get('location') ?? '', source, at)
+      at = checkedAddress(response.headers.get('location') ?? '', policy, at)
       continue
     }
     if (!response.ok) {
@@ -64,12 +68,12 @@ async function follow(url: string, source: Source, signal: AbortSignal): Promise
   throw new RequestError('picture_forbidden', 'Expected a picture but was sent from address to address.')
 }
 
-function checkedAddress(url: string, { hosts, standIn }: Source, base?: URL): URL {
+function checkedAddress(url: string, { hosts, testOrigin }: DownloadPolicy, base?: URL): URL {
   const at = URL.canParse(url, base) ? new URL(url, base) : undefined
   const isOurs =
     at &&
-    ((standIn !== undefined && at.origin === standIn) ||
-      (at.protocol === 'https:' && at.port === '' && at.username === '' && isAmong(at.hostname, hosts)))
+    ((testOrigin !== undefined && at.origin === testOrigin) ||
+      (at.protocol === 'https:' && at.port === '' && at.username === '' && isAllowedHost(at.hostname, hosts)))
   if (isOurs) return at
   throw new RequestError(
     'picture_forbidden',
@@ -78,7 +82,7 @@ function checkedAddress(url: string, { hosts, standIn }: Source, base?: URL): UR
 }
 
 /** `.slack.com` stands for each name under it. */
-export function isAmong(hostname: string, hosts: readonly string[]): boolean {
+export function isAllowedHost(hostname: string, hosts: readonly string[]): boolean {
   return hosts.some((host) => hostname === host || (host.startsWith('.') && hostname.endsWith(host)))
 }
 

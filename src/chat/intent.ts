@@ -7,22 +7,22 @@ const OPENERS =
 
 /** Whether somebody in a thread asks about its picture, not just talks. */
 export function looksLikeQuestion(text: string): boolean {
-  const words = text.trim()
-  return /[?？؟]["'”’)\]]*$/.test(words) || OPENERS.test(words)
+  const trimmed = text.trim()
+  return /[?？؟]["'”’)\]]*$/.test(trimmed) || OPENERS.test(trimmed)
 }
 
 const CAPTION_REQUEST =
   /^(please )?((can|could) you )?(describe|caption|(give me )?(an )?alt[- ]?text)( for)?( (this|that|it|the))?( (picture|image|photo|pic))?( please)?[\s.!?]*$/i
 
 /** `describe this`, `alt text please`: the model's caption answers that better than its view of the sentence. */
-export function asksForCaption(text: string): boolean {
+export function wantsCaption(text: string): boolean {
   return CAPTION_REQUEST.test(text.trim())
 }
 
-const COURTESY =
+const SMALL_TALK =
   /^(thanks?|thank you|thx|ty|danke|gracias|merci|ありがとう\S*|ok(ay)?|nice( one)?|cool|great|wow|lol|haha\w*|good (bot|job|one)|perfect|yes|no|yep|nope)( (so|very) much|!| a lot| you)*[\s.!]*$/i
 
 /** `thanks!`: said to us, and asking for nothing. */
-export function isCourtesy(text: string): boolean {
-  return COURTESY.test(text.trim()) || !/[\p{Letter}\p{Number}?]/u.test(text)
+export function isSmallTalk(text: string): boolean {
+  return SMALL_TALK.test(text.trim()) || !/[\p{Letter}\p{Number}?]/u.test(text)
 }

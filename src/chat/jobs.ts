@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
-import { changeJson, jsonBytes, readJsonOf, type Store, type Time } from '../store/store.ts'
+import { jsonBytes, readJsonOf, type Store, type Time, updateJson } from '../store/store.ts'
 import type { Posted } from './platform.ts'
 import { type Question, questionSchema } from './question.ts'
 
@@ -35,9 +35,9 @@ export interface Claim {
   /** This or an earlier try may have posted a reply. */
   readonly mayBePosted: boolean
   /** Goes on holding it. False: the claim ran out and somebody else has the question. */
-  hold(): Promise<boolean>
+  renew(): Promise<boolean>
   /** The same, and from now on a reply may be visible. */
-  answering(): Promise<boolean>
+  markPosting(): Promise<boolean>
   /** Somebody else may have it at once; ours it is no more. */
   release(): Promise<void>
   done(posted: readonly Posted[]): Promise<void>
@@ -45,11 +45,11 @@ export interface Claim {
 
 export interface Jobs {
   /** Undefined: this very question was taken before. */
-  take(question: Question): Promise<Claim | undefined>
-  /** The same, or what became of it: `done`, or `held` by somebody who works on it. */
-  takeUp(question: Question): Promise<Claim | 'done' | 'held'>
+  claimNew(question: Question): Promise<Claim | undefined>
+  /** The same, or what became of it: `done`, or `leased` by somebody who works on it. */
+  claim(question: Question): Promise<Claim | 'done' | 'leased'>
   /** Questions from these platforms that nobody works on any more, each claimed, in the order they were asked. */
-  takeAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]>
+  claimAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]>
   /** What a question came to, once it is answered. */
   findDone(id: string): Promise<Done | undefined>
   /** The reply is no more; that the question was answered is still known. */
@@ -58,13 +58,13 @@ export interface Jobs {
 
 export interface JobsOptions {
   /** How long a question may take until another may have it. */
-  claimMs: number
+  leaseMs: number
   /** How long it is known that it was answered. */
   keepMs: number
   time: Time
 }
 
-export function openJobs(store: Store, { claimMs, keepMs, time }: JobsOptions): Jobs {
+export function openJobs(store: Store, { leaseMs, keepMs, time }: JobsOptions): Jobs {
   const { now } = time
   const claimed = (question: Question, version: string, mayBePosted: boolean): Claim => {
     let mine = version
@@ -83,10 +83,10 @@ export function openJobs(store: Store, { claimMs, keepMs, time }: JobsOptions): 
       get mayBePosted() {
         return state === 'answering'
       },
-      hold: () => put({ state, until: now() + claimMs, question }),
-      answering() {
+      renew: () => put({ state, until: now() + leaseMs, question }),
+      markPosting() {
         state = 'answering'
-        return put({ state, until: now() + claimMs, question })
+        return put({ state, until: now() + leaseMs, question })
       },
       async release() {
         await put({ state, until: now(), question })
@@ -102,46 +102,46 @@ export function openJobs(store: Store, { claimMs, keepMs, time }: JobsOptions): 
           posted: [...posted],
         }
         await mutex.run([question.id], () => store.replace(keyOf(question.id), jsonBytes(job), keepMs))
-        await store.remove(openKeyOf(question.id))
+        await store.remove(pendingKeyOf(question.id))
       },
     }
   }
 
   /** A record that its holder let go of, or died with. */
-  const takeOver = async (key: string): Promise<Claim | 'done' | 'held' | undefined> => {
+  const claimExpired = async (key: string): Promise<Claim | 'done' | 'leased' | undefined> => {
     const found = await readJsonOf(store, key, recordSchema.parse)
     if (!found || found.value.state === 'done') return found && 'done'
-    if (found.value.until > now()) return 'held'
+    if (found.value.until > now()) return 'leased'
     const { question, state } = found.value
-    const job: Job = { state, until: now() + claimMs, question }
+    const job: Job = { state, until: now() + leaseMs, question }
     const version = await store.replace(key, jsonBytes(job), keepMs, found.version)
-    return version === undefined ? 'held' : claimed(question, version, state === 'answering')
+    return version === undefined ? 'leased' : claimed(question, version, state === 'answering')
   }
 
   const jobs: Jobs = {
-    async take(question) {
+    async claimNew(question) {
       if (await store.read(keyOf(question.id))) return undefined
       // Before the record, so that there is none which nobody would find again.
-      await store.replace(openKeyOf(question.id), new Uint8Array(), keepMs)
-      const job: Job = { state: 'taken', until: now() + claimMs, question }
+      await store.replace(pendingKeyOf(question.id), new Uint8Array(), keepMs)
+      const job: Job = { state: 'taken', until: now() + leaseMs, question }
       const version = await store.create(keyOf(question.id), jsonBytes(job), keepMs)
       return version === undefined ? undefined : claimed(question, version, false)
     },
-    async takeUp(question) {
-      return (await jobs.take(question)) ?? (await takeOver(keyOf(question.id))) ?? 'held'
+    async claim(question) {
+      return (await jobs.claimNew(question)) ?? (await claimExpired(keyOf(question.id))) ?? 'leased'
     },
-    async takeAbandoned(platforms, report) {
+    async claimAbandoned(platforms, report) {
       const claims: Claim[] = []
-      for (const openKey of await store.list(`${OPEN}/`)) {
-        const key = `jobs/${openKey.slice(OPEN.length + 1)}`
+      for (const pendingKey of await store.list(`${PENDING}/`)) {
+        const key = `jobs/${pendingKey.slice(PENDING.length + 1)}`
         try {
           const found = await readJsonOf(store, key, recordSchema.parse)
-          if (found?.value.state === 'done') await store.remove(openKey)
+          if (found?.value.state === 'done') await store.remove(pendingKey)
           // Another deployment's platform, which shares the store.
           if (!found || found.value.state === 'done' || !platforms.includes(found.value.question.platform))
             continue
-          const taken = await takeOver(key)
-          if (typeof taken === 'object') claims.push(taken)
+          const claimed = await claimExpired(key)
+          if (typeof claimed === 'object') claims.push(claimed)
         } catch (error) {
           report(error)
         }
@@ -156,7 +156,7 @@ export function openJobs(store: Store, { claimMs, keepMs, time }: JobsOptions): 
     async forgetReply(id) {
       const emptied = (job: Job | undefined) =>
         job?.state === 'done' ? { ...job, conversations: [], posted: [] } : undefined
-      await changeJson(store, keyOf(id), recordSchema.parse, keepMs, emptied, time)
+      await updateJson(store, keyOf(id), recordSchema.parse, keepMs, emptied, time)
     },
   }
   return jobs
@@ -172,10 +172,10 @@ function keyOf(id: string): string {
 }
 
 /** A mark for each question that is not done, so that these few are found among all that are. */
-const OPEN = 'open'
+const PENDING = 'open'
 
-function openKeyOf(id: string): string {
-  return `${OPEN}/${hashed(id)}`
+function pendingKeyOf(id: string): string {
+  return `${PENDING}/${hashed(id)}`
 }
 
 /** A name of any letters as a key's. */

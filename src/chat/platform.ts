@@ -18,11 +18,11 @@ export interface Platform {
   /**
    * Pictures of what the question stands under, for a thread we know nothing of: its first message, say. Never throws.
    */
-  picturesAbove(question: Question): Promise<{ pictures: PictureRef[]; owner?: string }>
-  /** Shows that work goes on (a status, a typing sign); `place` is the number of asks before it. Never throws. */
-  showWorking(question: Question, place: number): Promise<void>
+  parentPictures(question: Question): Promise<{ pictures: PictureRef[]; owner?: string }>
+  /** Shows that work goes on (a status, a typing sign); `ahead` is the number of asks before it. Never throws. */
+  startTyping(question: Question, ahead: number): Promise<void>
   /** Takes that sign away where no reply does so by itself. Never throws. */
-  endWorking(question: Question): Promise<void>
+  stopTyping(question: Question): Promise<void>
   /**
    * Makes the reply visible, all of it or, when it throws, perhaps none.
    * @throws UpstreamError when trying again may help; RequestError `cannot_reply` when nothing will.
@@ -31,5 +31,5 @@ export interface Platform {
   /** The reply to this question that an earlier try made visible, if there is one. @throws UpstreamError */
   findPosted(question: Question): Promise<Posted[] | undefined>
   /** Deletes a reply of ours; one that is gone already is no error. @throws UpstreamError */
-  remove(posted: Posted): Promise<void>
+  deleteReply(posted: Posted): Promise<void>
 }

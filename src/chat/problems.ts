@@ -17,12 +17,12 @@ export class Refusal extends Error {
   }
 }
 
-export function limitReached(waitMs: number): Refusal {
+export function rateLimited(waitMs: number): Refusal {
   return new Refusal('limit', waitMs)
 }
 
 /** Codes of errors.ts that are told in other words than their own. */
-const TOLD_AS: Partial<Record<ErrorCode, keyof Problems>> = {
+const MESSAGE_KEY_BY_CODE: Partial<Record<ErrorCode, keyof Problems>> = {
   not_a_picture: 'not_a_picture',
   damaged_picture: 'damaged_picture',
   picture_too_large: 'picture_too_large',
@@ -49,7 +49,7 @@ export function problemText(error: unknown, messages: Messages): string {
         return problem[error.code]
     }
   }
-  const key = (isGlimpseError(error) && TOLD_AS[error.code]) || 'internal'
+  const key = (isGlimpseError(error) && MESSAGE_KEY_BY_CODE[error.code]) || 'internal'
   if (key === 'picture_too_large') return problem.picture_too_large(MAX_PICTURE_BYTES / (1024 * 1024))
   const text = problem[key]
   return typeof text === 'string' ? text : problem.internal

@@ -5,43 +5,49 @@ import { keyedMutex } from '../concurrency.ts'
 import { BusyError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { jsonBytes } from '../store/store.ts'
-import { type Mind, think } from './answer-question.ts'
+import { type AnswerDeps, answerQuestion } from './answer-question.ts'
 import type { ChatReply } from './compose.ts'
-import { conversationNamed, forgetConversations, forgetTurn, isAbout, remember } from './conversation.ts'
-import { deliver, takeBack } from './deliver.ts'
+import {
+  deleteConversations,
+  deleteTurn,
+  loadConversation,
+  recordExchange,
+  sharesPicture,
+} from './conversation.ts'
+import { deletePosted, deliver } from './deliver.ts'
 import { type Claim, hashed, openJobs } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
 import type { Question } from './question.ts'
-import { isOurs } from './relevance.ts'
+import { shouldAnswer } from './relevance.ts'
 
-export interface Desk {
+export interface QuestionProcessor {
   /**
    * Takes a question: once this resolves it will be answered, even if the process dies. One taken before is not taken
    * again. `delayMs`: how long a fuller delivery of the same message may take its place.
    */
-  accept(question: Question, delayMs?: number): Promise<void>
+  submit(question: Question, delayMs?: number): Promise<void>
   /** The message with this question is gone: so is the reply. */
-  withdraw(id: string): Promise<void>
+  retract(id: string): Promise<void>
   /**
    * For a question that waits in a queue: answers it, and resolves when nothing is left to do about it.
    * @throws when it is to be delivered again: somebody else holds it, the store failed, this process stops
    */
-  settle(question: Question): Promise<void>
+  process(question: Question): Promise<void>
   /** Takes up what other processes left, now and from time to time. */
-  resume(): Promise<void>
+  recoverAbandoned(): Promise<void>
   /** Resolves when nothing is being answered. */
-  idle(): Promise<void>
+  drained(): Promise<void>
   /**
    * Takes nothing more and lets what runs finish, up to `graceMs`; the rest is let go, for another process or the next
-   * start to answer, and `settle` throws `stopping`.
+   * start to answer, and `process` throws `stopping`.
    */
-  close(graceMs?: number): Promise<void>
+  shutdown(graceMs?: number): Promise<void>
 }
 
 /** Where what is heard goes: the desk itself, or a queue in front of it. */
-export type Front = Pick<Desk, 'accept' | 'withdraw'>
+export type QuestionSink = Pick<QuestionProcessor, 'submit' | 'retract'>
 
-export interface DeskOptions extends Omit<Mind, 'now' | 'underWay'> {
+export interface ProcessorOptions extends Omit<AnswerDeps, 'now' | 'inFlight'> {
   platforms: readonly Platform[]
   now?: () => number
   /** Another in tests. */
@@ -50,19 +56,19 @@ export interface DeskOptions extends Omit<Mind, 'now' | 'underWay'> {
 
 /** A question this old is of no use to anybody, and Discord's tokens end then. */
 const STALE_MS = 15 * 60_000
-const CLAIM_MS = 30_000
-const HOLD_EVERY_MS = 10_000
-const RESUME_EVERY_MS = 15_000
+const LEASE_MS = 30_000
+const HEARTBEAT_MS = 10_000
+const RECOVER_EVERY_MS = 15_000
 const SWEEP_EVERY_MS = 3_600_000
 
-/** Opens the desk; `resume` sets it going again after a stop. */
-export function openDesk(options: DeskOptions): Desk {
+/** Opens the desk; `recoverAbandoned` sets it going again after a stop. */
+export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const { store, platforms, preferences, keepMs, report } = options
   const now = options.now ?? Date.now
   const sleep = options.sleep ?? wait
-  const mind: Mind = { ...options, now, underWay: new Set() }
+  const deps: AnswerDeps = { ...options, now, inFlight: new Set() }
   const time = { now, sleep }
-  const jobs = openJobs(store, { claimMs: CLAIM_MS, keepMs, time })
+  const jobs = openJobs(store, { leaseMs: LEASE_MS, keepMs, time })
   const mutex = keyedMutex()
   const running = new Set<Promise<void>>()
   const atWork = new Set<Claim>()
@@ -72,16 +78,16 @@ export function openDesk(options: DeskOptions): Desk {
   /** Whoever waits for what they handed us; told when it will not be done here. */
   const waiting = new Set<() => void>()
   let nextSweep = 0
-  let resuming: NodeJS.Timeout | undefined
+  let recovering: NodeJS.Timeout | undefined
 
   const platformOf = (name: string): Platform => {
     const found = platforms.find((platform) => platform.name === name)
     if (!found) throw new Error(`Expected one of the platforms that run here but got ${name}.`)
     return found
   }
-  const around = (endsAt: number) => ({ endsAt, now, sleep, report })
-  const withdrawnKey = (id: string) => `withdrawn/${hashed(id)}`
-  const isWithdrawn = async (id: string) => (await store.read(withdrawnKey(id))) !== undefined
+  const retryContext = (endsAt: number) => ({ endsAt, now, sleep, report })
+  const retractedKey = (id: string) => `withdrawn/${hashed(id)}`
+  const isRetracted = async (id: string) => (await store.read(retractedKey(id))) !== undefined
 
   const track = (work: Promise<void>) => {
     const tracked = work.catch(report)
@@ -89,16 +95,16 @@ export function openDesk(options: DeskOptions): Desk {
     void tracked.finally(() => running.delete(tracked))
   }
 
-  const take = async (question: Question): Promise<void> => {
-    if (!(await concerns(question))) return
-    const claim = await jobs.take(question)
+  const claimAndStart = async (question: Question): Promise<void> => {
+    if (!(await isRelevant(question))) return
+    const claim = await jobs.claimNew(question)
     if (claim) start(claim)
   }
 
-  const concerns = (question: Question) => {
+  const isRelevant = (question: Question) => {
     // The answer that it follows may still be on its way.
-    const isAwaited = async (name: string) => (awaited.get(name) ?? 0) > 0
-    return isOurs(question, { store, preferences, isAwaited })
+    const isAnswerPending = async (name: string) => (awaited.get(name) ?? 0) > 0
+    return shouldAnswer(question, { store, preferences, isAnswerPending })
   }
 
   const start = (claim: Claim) => track(answer(claim).then(() => {}))
@@ -112,9 +118,9 @@ export function openDesk(options: DeskOptions): Desk {
     for (const name of names) awaited.set(name, (awaited.get(name) ?? 0) + 1)
     // Held from now on: it is ours while it waits for its turn, too.
     atWork.add(claim)
-    const holding = setInterval(() => void claim.hold().catch(report), HOLD_EVERY_MS)
+    const heartbeat = setInterval(() => void claim.renew().catch(report), HEARTBEAT_MS)
     const ended = () => {
-      clearInterval(holding)
+      clearInterval(heartbeat)
       atWork.delete(claim)
       for (const name of names) awaited.set(name, awaited.get(name)! - 1)
       for (const name of names) if (awaited.get(name) === 0) awaited.delete(name)
@@ -127,40 +133,40 @@ export function openDesk(options: DeskOptions): Desk {
     const platform = platformOf(question.platform)
     const isStale = now() - question.askedAt > STALE_MS
     if (isStale) countReply(question, 'stale')
-    if (isStale || (await isWithdrawn(question.id))) {
+    if (isStale || (await isRetracted(question.id))) {
       await claim.done([])
       return true
     }
-    const { reply, exchanges, owner, signGone } = await think(question, platform, mind)
+    const { reply, exchanges, owner, typingStopped } = await answerQuestion(question, platform, deps)
     const posted = reply
       ? await deliver(claim, platform, reply, {
-          ...around(question.askedAt + STALE_MS),
-          isWithdrawn: () => isWithdrawn(question.id),
+          ...retryContext(question.askedAt + STALE_MS),
+          isRetracted: () => isRetracted(question.id),
         })
       : []
     if (!posted) return false
     countReply(question, reply && posted.length === 0 ? 'undelivered' : outcomeOf(reply))
     if (exchanges.length > 0) {
-      await remember(store, question, exchanges, owner, keepMs, namesOf(posted), time)
+      await recordExchange(store, question, exchanges, owner, keepMs, namesOf(posted), time)
     }
     await claim.done(posted)
-    await signGone
-    if (await isWithdrawn(question.id)) await undo(question.id)
+    await typingStopped
+    if (await isRetracted(question.id)) await retractAnswer(question.id)
     return true
   }
 
   /** A message is gone, and the reply to it; where the pictures hung on it, all that was said about them. */
-  const undo = async (id: string): Promise<void> => {
+  const retractAnswer = async (id: string): Promise<void> => {
     const job = await jobs.findDone(id)
-    const about = await conversationNamed(store, id)
+    const about = await loadConversation(store, id)
     // A message that asked nothing, and that something was asked about, is the one with the pictures.
     const hadPictures = job ? job.broughtPictures : about !== undefined && !about.isReply
     const ids = new Set([id])
     const names = new Set([id])
     for (const name of hadPictures ? names : []) {
-      const named = await conversationNamed(store, name)
+      const named = await loadConversation(store, name)
       // Under what its asker asked last there may be another picture by now.
-      if (!named || !about || !isAbout(named, about.pictures)) {
+      if (!named || !about || !sharesPicture(named, about.pictures)) {
         names.delete(name)
         continue
       }
@@ -172,41 +178,41 @@ export function openDesk(options: DeskOptions): Desk {
           names.add(other)
       }
     }
-    for (const each of ids) await undoReply(each)
-    await forgetConversations(store, [...names])
+    for (const each of ids) await retractReply(each)
+    await deleteConversations(store, [...names])
   }
 
-  const undoReply = async (id: string): Promise<void> => {
+  const retractReply = async (id: string): Promise<void> => {
     const job = await jobs.findDone(id)
     if (!job) return
-    await forgetTurn(store, job.conversations, id, keepMs, time)
+    await deleteTurn(store, job.conversations, id, keepMs, time)
     // Before the reply itself: its going is told to us as well.
-    await forgetConversations(store, namesOf(job.posted))
-    await takeBack(job.posted, platformOf(job.platform), around(now() + STALE_MS))
+    await deleteConversations(store, namesOf(job.posted))
+    await deletePosted(job.posted, platformOf(job.platform), retryContext(now() + STALE_MS))
     await jobs.forgetReply(id)
   }
 
-  const desk: Desk = {
-    async accept(question, delayMs = 0) {
+  const processor: QuestionProcessor = {
+    async submit(question, delayMs = 0) {
       if (closed) throw stopping()
-      if (delayMs === 0) await take(question)
-      else track(sleep(delayMs).then(() => take(question)))
+      if (delayMs === 0) await claimAndStart(question)
+      else track(sleep(delayMs).then(() => claimAndStart(question)))
     },
-    async withdraw(id) {
+    async retract(id) {
       // Said first, so that an answer under way in another process hears of it too.
-      await store.replace(withdrawnKey(id), jsonBytes(true), STALE_MS)
-      await undo(id)
+      await store.replace(retractedKey(id), jsonBytes(true), STALE_MS)
+      await retractAnswer(id)
     },
-    async settle(question) {
+    async process(question) {
       if (closed) throw stopping()
-      if (!(await concerns(question))) return
-      const taken = await jobs.takeUp(question)
-      if (taken === 'done') return
-      if (taken === 'held') throw held()
-      const work = answer(taken)
+      if (!(await isRelevant(question))) return
+      const claimed = await jobs.claim(question)
+      if (claimed === 'done') return
+      if (claimed === 'leased') throw leasedElsewhere()
+      const work = answer(claimed)
       track(work.then(ignore, ignore))
       const ended = work.catch(async (error: unknown) => {
-        await taken.release().catch(report)
+        await claimed.release().catch(report)
         throw error
       })
       const isEnded = await new Promise<boolean>((resolve, reject) => {
@@ -214,9 +220,9 @@ export function openDesk(options: DeskOptions): Desk {
         waiting.add(giveUp)
         ended.finally(() => waiting.delete(giveUp)).then(resolve, reject)
       })
-      if (!isEnded) throw held()
+      if (!isEnded) throw leasedElsewhere()
     },
-    async resume() {
+    async recoverAbandoned() {
       if (closed) return
       try {
         if (now() >= nextSweep) {
@@ -224,27 +230,27 @@ export function openDesk(options: DeskOptions): Desk {
           await store.sweep()
         }
         const names = platforms.map(({ name }) => name)
-        for (const claim of await jobs.takeAbandoned(names, report)) start(claim)
+        for (const claim of await jobs.claimAbandoned(names, report)) start(claim)
       } catch (error) {
         report(error)
       } finally {
-        resuming = setTimeout(() => void desk.resume(), RESUME_EVERY_MS).unref()
+        recovering = setTimeout(() => void processor.recoverAbandoned(), RECOVER_EVERY_MS).unref()
       }
     },
-    async idle() {
+    async drained() {
       while (running.size > 0) await Promise.allSettled(running)
     },
-    async close(graceMs = 0) {
+    async shutdown(graceMs = 0) {
       closed = true
-      clearTimeout(resuming)
-      await Promise.race([desk.idle(), sleep(graceMs)])
+      clearTimeout(recovering)
+      await Promise.race([processor.drained(), sleep(graceMs)])
       // A reply that may be on its way from here is looked for by the next when the claim has run out.
       const left = [...atWork].filter(({ mayBePosted }) => !mayBePosted)
       await Promise.all(left.map((claim) => claim.release().catch(report)))
       for (const giveUp of waiting) giveUp()
     },
   }
-  return desk
+  return processor
 }
 
 function countReply({ platform }: Question, outcome: string): void {
@@ -253,7 +259,7 @@ function countReply({ platform }: Question, outcome: string): void {
 
 function outcomeOf(reply: ChatReply | undefined): string {
   if (!reply) return 'silent'
-  return reply.said.some(({ kind }) => kind !== 'problem') ? 'answered' : 'problem'
+  return reply.parts.some(({ kind }) => kind !== 'problem') ? 'answered' : 'problem'
 }
 
 /** Whoever replies to a reply of ours means what that is about. */
@@ -263,7 +269,7 @@ function namesOf(posted: readonly Posted[]): string[] {
 
 function ignore(): void {}
 
-function held(): BusyError {
+function leasedElsewhere(): BusyError {
   return new BusyError('held', 'Expected a question that nobody works on but somebody does.')
 }
 

@@ -2,19 +2,25 @@
 
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 
-export interface Limits {
+export interface RateLimiter {
   /** Undefined when the person may ask, which then counts; else the milliseconds until they may again. */
-  take(person: string): Promise<number | undefined>
+  consume(person: string): Promise<number | undefined>
 }
 
 /** Windows begin with a person's first ask. */
-export function openLimits({ perMinute, perHour }: { perMinute: number; perHour: number }): Limits {
+export function createRateLimiter({
+  perMinute,
+  perHour,
+}: {
+  perMinute: number
+  perHour: number
+}): RateLimiter {
   const windows = [
     new RateLimiterMemory({ points: perMinute, duration: 60 }),
     new RateLimiterMemory({ points: perHour, duration: 3_600 }),
   ]
   return {
-    async take(person) {
+    async consume(person) {
       // Looked at first, so that an ask which is refused counts in neither window.
       const states = await Promise.all(windows.map((window) => window.get(person)))
       const waits = states.map((state) => (state && state.remainingPoints <= 0 ? state.msBeforeNext : 0))

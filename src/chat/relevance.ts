@@ -6,19 +6,19 @@ import { findConversation } from './conversation.ts'
 import type { Preferences } from './preferences.ts'
 import type { Question } from './question.ts'
 
-interface Surroundings {
+interface RelevanceDeps {
   store: Store
   preferences: Preferences
   /** Whether an answer is on its way in a conversation of this name. */
-  isAwaited: (name: string) => Promise<boolean>
+  isAnswerPending: (name: string) => Promise<boolean>
 }
 
-export async function isOurs(
+export async function shouldAnswer(
   question: Question,
-  { store, preferences, isAwaited }: Surroundings,
+  { store, preferences, isAnswerPending }: RelevanceDeps,
 ): Promise<boolean> {
   if (question.trigger === 'automatic') return await preferences.isAutomatic(question.channel)
   if (question.trigger !== 'follow_up' || question.isToUs) return true
-  for (const name of question.conversations) if (await isAwaited(name)) return true
+  for (const name of question.conversations) if (await isAnswerPending(name)) return true
   return (await findConversation(store, question)) !== undefined
 }

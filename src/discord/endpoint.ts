@@ -3,7 +3,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { readBody } from '../body.ts'
-import type { Front } from '../chat/processor.ts'
+import type { QuestionSink } from '../chat/processor.ts'
 import { countedWebhook } from '../chat/webhook.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { firstAnswer, type Surroundings, toldProblem } from './first.ts'
@@ -14,7 +14,7 @@ import { signatureCheck } from './signature.ts'
 export interface EndpointOptions extends Surroundings {
   /** Of the application, in hexadecimal. */
   publicKey: string
-  desk: Front
+  desk: QuestionSink
   platform: DiscordPlatform
   now?: () => number
   /** Another in tests. */
@@ -51,7 +51,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
     let responded = () => {}
     platform.waitFor(question.id, new Promise<void>((resolve) => (responded = resolve)))
     try {
-      await desk.accept(question)
+      await desk.submit(question)
       return Response.json(await firstAnswer(incoming, options))
     } catch (error) {
       report(error)

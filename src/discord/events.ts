@@ -3,7 +3,7 @@
 
 import { Routes } from 'discord.js'
 import { z } from 'zod'
-import type { Front } from '../chat/processor.ts'
+import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
 import { CODES, type DiscordApi, isRefusal } from './api.ts'
 import { type FirstAnswer, firstAnswer, problemReply, type Surroundings } from './first.ts'
@@ -16,7 +16,7 @@ import { editedName, messageName } from './route.ts'
 export interface EventsOptions extends Surroundings {
   api: DiscordApi
   platform: DiscordPlatform
-  desk: Front
+  desk: QuestionSink
   now: () => number
   /** What is known of a channel and its server besides. */
   around: (channel: string | undefined, guild: string | undefined) => Around
@@ -47,7 +47,7 @@ export function discordEvents(options: EventsOptions): Hear {
 
   const take = async (question: Question): Promise<void> => {
     try {
-      await desk.accept(question)
+      await desk.submit(question)
     } catch (error) {
       report(error)
       if (question.trigger === 'automatic' || question.trigger === 'follow_up') return
@@ -75,7 +75,7 @@ export function discordEvents(options: EventsOptions): Hear {
     const names = (id === undefined ? ids : [id]).flatMap((each) => [messageName(each), editedName(each)])
     const failures: unknown[] = []
     // Discord does not send it again: one that fails must not keep the others.
-    for (const name of names) await desk.withdraw(name).catch((error: unknown) => failures.push(error))
+    for (const name of names) await desk.retract(name).catch((error: unknown) => failures.push(error))
     if (failures.length > 0) throw failures[0]
   }
 
@@ -89,7 +89,7 @@ export function discordEvents(options: EventsOptions): Hear {
     await take(question)
     await acknowledged.catch(async (error: unknown) => {
       // Nothing can be said to it any more.
-      if (isRefusal(error)) await desk.withdraw(question.id)
+      if (isRefusal(error)) await desk.retract(question.id)
       throw error
     })
   }

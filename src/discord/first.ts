@@ -63,7 +63,7 @@ export function toldProblem(error: unknown, messages: Messages): FirstAnswer {
 export function problemReply(error: unknown, { asker }: Question): ChatReply {
   const messages = messagesFor(asker.locale)
   const text = problemText(error, messages)
-  return { said: [{ text, kind: 'problem', spoiler: false }], notes: [], onlyForAsker: true, messages }
+  return { parts: [{ text, kind: 'problem', spoiler: false }], notes: [], ephemeral: true, messages }
 }
 
 function said(text: string, flags = 0): FirstAnswer {

@@ -1,6 +1,6 @@
 // A message on Discord -> a question, or nothing where it is none of ours. Pure: recorded payloads can be replayed at it.
 
-import { isCourtesy, looksLikeQuestion } from '../chat/intent.ts'
+import { isSmallTalk, looksLikeQuestion } from '../chat/intent.ts'
 import type { PictureRef, Question, Trigger } from '../chat/question.ts'
 import { type Message, messageSchema, parsePayload } from './payloads.ts'
 import { isPicture, type Nearest, nearestIn, ownPictures, pictureOf } from './pictures.ts'
@@ -114,10 +114,10 @@ function triggerOf(message: Message, place: Place, text: string, around: Around)
   if (isMentioned(message, me)) {
     // A reply mentions whom it replies to by itself: "thanks" to an answer of ours asks for nothing.
     if (isNamed(message, me) || hasPictures || replied === undefined) return 'mention'
-    return text === '' || isCourtesy(text) ? undefined : 'follow_up'
+    return text === '' || isSmallTalk(text) ? undefined : 'follow_up'
   }
   if (replied !== undefined && message.referenced_message?.author?.id === me) {
-    return (text === '' || isCourtesy(text)) && !hasPictures ? undefined : 'follow_up'
+    return (text === '' || isSmallTalk(text)) && !hasPictures ? undefined : 'follow_up'
   }
   if (!messageContent) return undefined
   const isForThread = place === 'thread' && replied === undefined && message.mentions.length === 0

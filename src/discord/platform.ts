@@ -2,7 +2,7 @@
 
 import { Routes } from 'discord.js'
 import { z } from 'zod'
-import { download, type Source } from '../chat/download.ts'
+import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
@@ -31,7 +31,7 @@ export function discordPlatform(
   now: () => number = Date.now,
 ): DiscordPlatform {
   const { answers, picturesUrl } = settings
-  const source: Source = { hosts: HOSTS, standIn: picturesUrl && new URL(picturesUrl).origin }
+  const policy: DownloadPolicy = { hosts: HOSTS, testOrigin: picturesUrl && new URL(picturesUrl).origin }
   const acknowledgements = new Map<string, Promise<unknown>>()
   /** Lives as long as the question is worked on. */
   const begun = new WeakMap<Question, Progress>()
@@ -58,7 +58,7 @@ export function discordPlatform(
 
     localeOf: async ({ asker }) => asker.locale,
 
-    async picturesAbove(question) {
+    async parentPictures(question) {
       const route = routeOf(question)
       if (route.kind !== 'message') return { pictures: [] }
       const { above, place, channel } = route
@@ -68,7 +68,7 @@ export function discordPlatform(
 
     async fetchPicture(picture, withinMs) {
       const endsAt = now() + withinMs
-      const from = () => ({ ...source, timeoutMs: Math.max(1, Math.min(FETCH_TIMEOUT_MS, endsAt - now())) })
+      const from = () => ({ ...policy, timeoutMs: Math.max(1, Math.min(FETCH_TIMEOUT_MS, endsAt - now())) })
       const isFresh = !picture.message || !isExpired(picture.url ?? '', now())
       try {
         if (isFresh) return await fetchOnce(picture, from())
@@ -79,7 +79,7 @@ export function discordPlatform(
       return await fetchOnce(await refreshed(api, picture), from())
     },
 
-    async showWorking(question) {
+    async startTyping(question) {
       const route = routeOf(question)
       // An interaction says "is thinking..." by itself.
       if (route.kind !== 'message') return
@@ -88,7 +88,7 @@ export function discordPlatform(
         .catch(() => {})
     },
     // Ends with the reply, or by itself after 10 s.
-    endWorking: async () => {},
+    stopTyping: async () => {},
 
     async post(question, reply) {
       const route = routeOf(question)
@@ -110,7 +110,7 @@ export function discordPlatform(
       return begun.has(question) ? undefined : await findResponse(api, route)
     },
 
-    async remove(posted) {
+    async deleteReply(posted) {
       const { channel, message, token } = posted
       const removing = token
         ? removeResponse(api, posted)
@@ -141,12 +141,12 @@ async function picturesOf(api: DiscordApi, channel: string, id: string): Promise
 }
 
 /** A smaller version stands in where the picture is too large or of a kind we do not read. */
-async function fetchOnce({ url, smallerUrl }: PictureRef, source: Source): Promise<Uint8Array> {
+async function fetchOnce({ url, smallerUrl }: PictureRef, policy: DownloadPolicy): Promise<Uint8Array> {
   if (url === undefined) throw gone()
-  if (smallerUrl === undefined) return await download(url, source)
-  return await download(smallerUrl, source).catch(async (error: unknown) => {
+  if (smallerUrl === undefined) return await download(url, policy)
+  return await download(smallerUrl, policy).catch(async (error: unknown) => {
     if (error instanceof RequestError) throw error
-    return await download(url, source)
+    return await download(url, policy)
   })
 }
 

@@ -47,7 +47,7 @@ export async function postToMessage(
   { posted }: Progress,
 ): Promise<Posted[]> {
   const { messages } = reply
-  const isProblem = reply.said.every(({ kind }) => kind === 'problem')
+  const isProblem = reply.parts.every(({ kind }) => kind === 'problem')
   // The menu of a message shows us what Discord does not show us in a reply to it.
   const after = route.isBlind && isProblem ? messages.home.how.slice(2, 3) : []
   const contents = renderReply(reply, [], after)

@@ -1,7 +1,7 @@
 // A reply -> the texts of Discord messages: captions to copy, answers, small print, nothing that pings or unfurls.
 
 import { escapeMarkdown } from 'discord.js'
-import { type ChatReply, cutAt, type Said, splitAt } from '../chat/compose.ts'
+import { type ChatReply, type ReplyPart, splitText, truncateAt } from '../chat/compose.ts'
 import type { Question } from '../chat/question.ts'
 
 /** Characters of a message (resource "Message", "Create message"); UTF-16 units are never fewer. */
@@ -21,10 +21,10 @@ export function renderReply(
   before: readonly string[] = [],
   after: readonly string[] = [],
 ): string[] {
-  const { said, notes, messages } = reply
+  const { parts, notes, messages } = reply
   const blocks = [...before]
-  for (const [index, part] of said.entries()) {
-    const isFirstAlt = part.kind === 'alt' && said.findIndex(({ kind }) => kind === 'alt') === index
+  for (const [index, part] of parts.entries()) {
+    const isFirstAlt = part.kind === 'alt' && parts.findIndex(({ kind }) => kind === 'alt') === index
     const texts = blocksOf(part)
     blocks.push(...(isFirstAlt ? [`-# ${messages.altText}\n${texts[0]}`, ...texts.slice(1)] : texts))
   }
@@ -48,14 +48,14 @@ export function bodyOf(content: string, flags = 0): Record<string, unknown> {
 }
 
 /** A thread is called by what it is about, unless that is hidden. */
-export function threadName({ said }: ChatReply, { text }: Question): string {
-  const [first] = said
-  const name = first && !said.some(({ spoiler }) => spoiler) ? text || first.text : ''
-  return cutAt(name.replace(/\s+/g, ' ').trim(), MAX_THREAD_NAME_CHARACTERS) || 'Glimpse'
+export function threadName({ parts }: ChatReply, { text }: Question): string {
+  const [first] = parts
+  const name = first && !parts.some(({ spoiler }) => spoiler) ? text || first.text : ''
+  return truncateAt(name.replace(/\s+/g, ' ').trim(), MAX_THREAD_NAME_CHARACTERS) || 'Glimpse'
 }
 
 /** One text each, but for an answer that is longer than a message. */
-function blocksOf({ kind, text, number, spoiler }: Said): string[] {
+function blocksOf({ kind, text, number, spoiler }: ReplyPart): string[] {
   const hide = (shown: string) => (spoiler ? `||${shown}||` : shown)
   const numbered = (shown: string, gap: string) =>
     number === undefined ? shown : `**${number}.**${gap}${shown}`
@@ -73,7 +73,7 @@ function blocksOf({ kind, text, number, spoiler }: Said): string[] {
 
 /** Marks make a text longer: cut until it fits with them. */
 function fitting(text: string, mark: (part: string) => string, limit = MAX_TEXT_CHARACTERS): string[] {
-  return splitAt(text, limit).flatMap((part) => {
+  return splitText(text, limit).flatMap((part) => {
     const marked = mark(part)
     return marked.length <= MAX_TEXT_CHARACTERS ? [marked] : fitting(part, mark, Math.floor(limit / 2))
   })

@@ -36,8 +36,8 @@ export async function postToInteraction(
 ): Promise<Posted[]> {
   const contents = renderReply(reply)
   // "Is thinking..." was said to all, and cannot become the asker's alone: it goes, and they are told beside it.
-  const isAside = reply.onlyForAsker && !route.isEphemeral
-  const flags = reply.onlyForAsker ? EPHEMERAL : 0
+  const isAside = reply.ephemeral && !route.isEphemeral
+  const flags = reply.ephemeral ? EPHEMERAL : 0
   if (isAside && posted.length === 0) await removeOriginal(api, question, route, now)
   for (const [index, content] of contents.entries()) {
     if (index < posted.length) continue

@@ -1,9 +1,9 @@
 // A message of the queue -> the desk.
 
-import type { Desk } from '../chat/processor.ts'
+import type { QuestionProcessor } from '../chat/processor.ts'
 import type { Work } from './queue.ts'
 
-export function answering(desk: Pick<Desk, 'settle' | 'withdraw'>): Work {
+export function answering(desk: Pick<QuestionProcessor, 'process' | 'retract'>): Work {
   return (message) =>
-    message.kind === 'question' ? desk.settle(message.question) : desk.withdraw(message.id)
+    message.kind === 'question' ? desk.process(message.question) : desk.retract(message.id)
 }

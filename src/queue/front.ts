@@ -3,9 +3,9 @@
 
 import { hashed } from '../chat/jobs.ts'
 import type { Preferences } from '../chat/preferences.ts'
-import type { Front } from '../chat/processor.ts'
+import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
-import { isOurs } from '../chat/relevance.ts'
+import { shouldAnswer } from '../chat/relevance.ts'
 import type { Store } from '../store/store.ts'
 import type { Queue } from './queue.ts'
 
@@ -17,7 +17,7 @@ export interface FrontOptions {
   sleep?: (ms: number) => Promise<void>
 }
 
-export interface QueuedFront extends Front {
+export interface QueuedFront extends QuestionSink {
   /** Resolves when all that was accepted is in the queue. */
   idle(): Promise<void>
 }
@@ -26,17 +26,17 @@ export interface QueuedFront extends Front {
 const AWAITED_MS = 15 * 60_000
 
 /**
- * Once `accept` resolves the question is in the queue. One with a delay waits here first, so that a fuller delivery of the
+ * Once `submit` resolves the question is in the queue. One with a delay waits here first, so that a fuller delivery of the
  * same message is sent before it and, under the same id, takes its place.
  */
 export function queuedFront({ queue, store, preferences, sleep = wait }: FrontOptions): QueuedFront {
   const key = (name: string) => `awaited/${hashed(name)}`
-  const isAwaited = async (name: string) => (await store.read(key(name))) !== undefined
+  const isAnswerPending = async (name: string) => (await store.read(key(name))) !== undefined
 
   const pending = new Set<Promise<void>>()
   const pass = async (question: Question, delayMs: number): Promise<void> => {
     if (delayMs > 0) await sleep(delayMs)
-    if (!(await isOurs(question, { store, preferences, isAwaited }))) return
+    if (!(await shouldAnswer(question, { store, preferences, isAnswerPending }))) return
     // What follows in the thread is ours too, before the answer is there.
     const marks = question.conversations.map((name) => store.replace(key(name), new Uint8Array(), AWAITED_MS))
     await Promise.all(marks)
@@ -45,7 +45,7 @@ export function queuedFront({ queue, store, preferences, sleep = wait }: FrontOp
   }
 
   return {
-    async accept(question, delayMs = 0) {
+    async submit(question, delayMs = 0) {
       const passing = pass(question, delayMs).finally(() => pending.delete(passing))
       pending.add(passing)
       await passing
@@ -54,7 +54,7 @@ export function queuedFront({ queue, store, preferences, sleep = wait }: FrontOp
       await Promise.allSettled(pending)
     },
     // Not behind the question in its group: while that is thought about, its going is to be known already.
-    async withdraw(id) {
+    async retract(id) {
       await queue.send({ kind: 'withdraw', id }, { id: `withdraw/${id}`, group: `withdraw/${id}` })
     },
   }

@@ -6,8 +6,8 @@
 
 import type { Platform } from '../chat/platform.ts'
 import { openPreferences, type Preferences } from '../chat/preferences.ts'
-import { type Desk, openDesk } from '../chat/processor.ts'
-import { openLimits } from '../chat/rate-limit.ts'
+import { openProcessor, type QuestionProcessor } from '../chat/processor.ts'
+import { createRateLimiter } from '../chat/rate-limit.ts'
 import type { Config } from '../config.ts'
 import { discordApi } from '../discord/api.ts'
 import { discordEndpoint } from '../discord/endpoint.ts'
@@ -75,9 +75,9 @@ export async function openChat({ config, engine, hears, report }: ChatOptions): 
   const api = discord && discordApi(discord)
   const onDiscord = discord && api && discordPlatform(api, discord)
   const platforms = [onSlack, onDiscord].filter((platform) => platform !== undefined)
-  const desk =
-    engine && openDesk({ ...deskOptions(config, platforms, { store, preferences }), engine, report })
-  const front = queue ? queuedFront({ queue, store, preferences }) : desk!
+  const processor =
+    engine && openProcessor({ ...deskOptions(config, platforms, { store, preferences }), engine, report })
+  const front = queue ? queuedFront({ queue, store, preferences }) : processor!
 
   const handlers: Record<string, Handler> = {}
   const ears: Part[] = []
@@ -110,7 +110,7 @@ export async function openChat({ config, engine, hears, report }: ChatOptions): 
       stop: () => stop(),
     })
   }
-  const answers = engine && desk && answersOf({ engine, desk, queue, store, config, report })
+  const answers = engine && processor && answersOf({ engine, desk: processor, queue, store, config, report })
 
   return {
     handlers,
@@ -133,37 +133,40 @@ function deskOptions(
   platforms: readonly Platform[],
   kept: { store: Store; preferences: Preferences },
 ) {
-  const limits = openLimits({ perMinute: asksPerMinute, perHour: asksPerHour })
-  return { ...kept, platforms, limits, maxQueue, keepMs: keepHours * HOUR_MS }
+  const rateLimiter = createRateLimiter({ perMinute: asksPerMinute, perHour: asksPerHour })
+  return { ...kept, platforms, rateLimiter, maxQueue, keepMs: keepHours * HOUR_MS }
 }
 
 interface Answering extends Required<Pick<ChatOptions, 'engine' | 'config' | 'report'>> {
-  desk: Desk
+  desk: QuestionProcessor
   queue?: Queue
   store: Store
 }
 
 /** Answers once the model is there: what was left, or what is in the queue. */
-function answersOf({ engine, desk, queue, store, config, report }: Answering): Part {
+function answersOf({ engine, desk: processor, queue, store, config, report }: Answering): Part {
   let consumer: Consumer | undefined
   let sweeping: NodeJS.Timeout | undefined
   let isStopping = false
   const consume = (from: Queue) => {
     if (isStopping) return
     const concurrency = Math.min(config.maxBatch, config.maxQueue)
-    consumer = from.consume(answering(desk), { concurrency })
+    consumer = from.consume(answering(processor), { concurrency })
     // What is left over comes again by itself; what is past its time nobody else looks for.
     sweeping = setInterval(() => void store.sweep().catch(report), SWEEP_EVERY_MS).unref()
   }
   return {
     async start() {
       // What was left waits for the model; what comes now is told, should that take too long.
-      void engine.then(() => (queue ? consume(queue) : desk.resume())).catch(() => {})
+      void engine.then(() => (queue ? consume(queue) : processor.recoverAbandoned())).catch(() => {})
     },
     async stop(graceMs) {
       isStopping = true
       clearInterval(sweeping)
-      await Promise.all([consumer?.stop(graceMs), desk.close(queue ? graceMs * ANSWERS_SHARE : graceMs)])
+      await Promise.all([
+        consumer?.stop(graceMs),
+        processor.shutdown(queue ? graceMs * ANSWERS_SHARE : graceMs),
+      ])
     },
   }
 }

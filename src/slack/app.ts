@@ -74,7 +74,7 @@ export function slackApp(options: SlackAppOptions): SlackApp {
     const message = messageSchema.safeParse(event)
     if (!message.success) return
     const question = questionOfMessage(message.data, await around(body, event.channel, false))
-    if (question) await desk.accept(question, question.pictures.length > 0 ? 0 : HOLD_MS)
+    if (question) await desk.submit(question, question.pictures.length > 0 ? 0 : HOLD_MS)
   })
 
   app.event('message', async ({ event, body }) => {
@@ -86,12 +86,12 @@ export function slackApp(options: SlackAppOptions): SlackApp {
     const here = await around(body, change.channel, isDirect)
     const gone = goneIn(change)
     if (gone !== undefined) {
-      await desk.withdraw(questionId(here, gone))
-      return await desk.withdraw(editedId(questionId(here, gone)))
+      await desk.retract(questionId(here, gone))
+      return await desk.retract(editedId(questionId(here, gone)))
     }
     const question =
       change.subtype === 'message_changed' ? questionOfEdit(change, here) : questionOfMessage(change, here)
-    if (question) await desk.accept(question)
+    if (question) await desk.submit(question)
   })
 
   listenToWindows(app, client, { ...options, now })

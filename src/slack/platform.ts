@@ -1,7 +1,7 @@
 // Slack as the core sees it: fetches pictures, shows that work goes on, posts replies and finds them again.
 
 import { LRUCache } from 'lru-cache'
-import { download, isAmong, type Source } from '../chat/download.ts'
+import { type DownloadPolicy, download, isAllowedHost } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
@@ -48,7 +48,7 @@ const FETCH_TIMEOUT_MS = 15_000
 export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const client = slackClient(settings)
   const aside = slackClient(settings, ASIDE_TIMEOUT_MS)
-  const source = sourceOf(settings)
+  const policy = sourceOf(settings)
   const profiles = new LRUCache<string, Profile>({ max: 10_000, ttl: PROFILE_KEPT_MS })
   /** Apps without an assistant's view have no status: a reaction says it there. */
   let hasStatus = true
@@ -92,7 +92,7 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     profileOf,
     localeOf: async (question) => question.asker.locale ?? (await localeOfUser(routeOf(question).user)),
 
-    async picturesAbove(question) {
+    async parentPictures(question) {
       const route = routeOf(question)
       if (route.kind !== 'message' || !route.thread_ts) return { pictures: [] }
       const { channel, thread_ts } = route
@@ -118,28 +118,28 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
       }
       const isTooMuch = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNREAD.test(known.url)
       const url = isTooMuch && known.smallerUrl ? known.smallerUrl : known.url
-      return await download(url, { ...source, timeoutMs: Math.min(FETCH_TIMEOUT_MS, withinMs) })
+      return await download(url, { ...policy, timeoutMs: Math.min(FETCH_TIMEOUT_MS, withinMs) })
     },
 
-    async showWorking(question, ahead) {
+    async startTyping(question, ahead) {
       const messages = messagesFor(await localeOfUser(routeOf(question).user))
       await showSign(question, ahead > 0 ? messages.waiting(ahead) : messages.looking)
     },
-    async endWorking(question) {
+    async stopTyping(question) {
       await showSign(question, '')
     },
 
     post: (question, reply) => postReply(client, question, reply),
     findPosted: (question) => findReply(client, question),
-    remove: (posted) => removeReply(client, posted),
+    deleteReply: (posted) => removeReply(client, posted),
   }
 }
 
 /** A token goes to Slack's hosts, and to where its API was said to be. */
-function sourceOf({ botToken, apiUrl }: SlackSettings): Source {
+function sourceOf({ botToken, apiUrl }: SlackSettings): DownloadPolicy {
   const api = new URL(apiUrl ?? SLACK_API)
-  const standIn = isAmong(api.hostname, HOSTS) ? undefined : api.origin
-  return { hosts: HOSTS, token: botToken, standIn }
+  const testOrigin = isAllowedHost(api.hostname, HOSTS) ? undefined : api.origin
+  return { hosts: HOSTS, token: botToken, testOrigin }
 }
 
 /** A file shared from another workspace comes as a stub: what it is only files.info tells. */

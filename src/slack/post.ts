@@ -47,7 +47,7 @@ export async function postReply(client: Client, question: Question, reply: ChatR
   const route = routeOf(question)
   if (route.kind === 'response') return await respond(route, reply)
   try {
-    if (!reply.onlyForAsker || route.isDirect) return await postOpenly(client, question, route, reply)
+    if (!reply.ephemeral || route.isDirect) return await postOpenly(client, question, route, reply)
     const { channel, user, thread_ts } = route
     await client.chat.postEphemeral({ channel, user, thread_ts, ...renderReply(reply) })
     return []

@@ -1,7 +1,7 @@
 // A reply as Slack shows it: text for notifications and screen readers, blocks for the eye.
 
 import type { types } from '@slack/bolt'
-import { type ChatReply, cutAt, type Said } from '../chat/compose.ts'
+import { type ChatReply, type ReplyPart, truncateAt } from '../chat/compose.ts'
 
 export interface SlackBody {
   text: string
@@ -13,17 +13,17 @@ const MAX_SECTION = 3_000
 /** A message of more blocks is refused. */
 const MAX_BLOCKS = 50
 
-export function renderReply({ said, notes, messages }: ChatReply): SlackBody {
+export function renderReply({ parts, notes, messages }: ChatReply): SlackBody {
   const blocks: types.KnownBlock[] = []
-  if (said.some(({ kind }) => kind === 'alt')) blocks.push(small(messages.altText))
-  for (const each of said) blocks.push(...blocksOf(each))
+  if (parts.some(({ kind }) => kind === 'alt')) blocks.push(small(messages.altText))
+  for (const each of parts) blocks.push(...blocksOf(each))
   if (notes.length > 0) blocks.push(small(notes.join(' ')))
-  const lines = said.map(({ number, text }) => (number === undefined ? text : `${number}. ${text}`))
+  const lines = parts.map(({ number, text }) => (number === undefined ? text : `${number}. ${text}`))
   return { text: escaped(lines.join('\n')), blocks: blocks.slice(0, MAX_BLOCKS) }
 }
 
 /** A caption stands in a box of its own, which Slack lets one copy with a click. */
-function blocksOf({ number, text, kind }: Said): types.KnownBlock[] {
+function blocksOf({ number, text, kind }: ReplyPart): types.KnownBlock[] {
   if (kind !== 'alt') return [section(number === undefined ? text : `${number}. ${text}`)]
   const box: types.RichTextBlock = {
     type: 'rich_text',
@@ -34,7 +34,7 @@ function blocksOf({ number, text, kind }: Said): types.KnownBlock[] {
 
 /** Plain: the model's words are words, whatever Slack's markup would make of them. */
 export function section(text: string): types.SectionBlock {
-  return { type: 'section', text: { type: 'plain_text', text: cutAt(text, MAX_SECTION), emoji: false } }
+  return { type: 'section', text: { type: 'plain_text', text: truncateAt(text, MAX_SECTION), emoji: false } }
 }
 
 export function small(text: string): types.ContextBlock {

@@ -4,7 +4,7 @@
 import type { App } from '@slack/bolt'
 import { z } from 'zod'
 import type { Preferences } from '../chat/preferences.ts'
-import type { Front } from '../chat/processor.ts'
+import type { QuestionSink } from '../chat/processor.ts'
 import { personOf } from '../chat/question.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ModelCard } from '../engine/protocol.ts'
@@ -33,7 +33,7 @@ export const DESCRIBE_SHORTCUT = 'describe_image'
 
 export interface WindowsOptions {
   platform: SlackPlatform
-  desk: Front
+  desk: QuestionSink
   preferences: Preferences
   engine: Promise<Engine>
   keepMs: number
@@ -85,7 +85,7 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
       const team = teamOf(body)
       const { pictures, owner } = picturesOf(message)
       const id = `slack/${team}/shortcut/${shortcut.action_ts}/${shortcut.user.id}`
-      await desk.accept({
+      await desk.submit({
         ...privateQuestion(
           team,
           shortcut.user.id,
@@ -119,7 +119,7 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
     const { team, user, channel, url } = memorySchema.parse(JSON.parse(view.private_metadata))
     const { files, question } = enteredIn(view.state.values)
     const id = `slack/${team}/view/${view.id}`
-    await desk.accept({
+    await desk.submit({
       ...privateQuestion(team, user, channel, url),
       id,
       trigger: 'command',

@@ -59,7 +59,7 @@ const WAIT_MS = { first: 10, most: 1_000 }
  * several times, also on what it made itself; undefined writes nothing. Each conflict means that another write succeeded,
  * so waits grow and differ: after 30 s it throws UpstreamError `state_contended`.
  */
-export async function changeJson<T>(
+export async function updateJson<T>(
   store: Store,
   key: string,
   parse: (value: unknown) => T,

@@ -176,11 +176,11 @@ test('answer names what failed, which then comes again within a minute, not afte
   // Another process has the question: nobody knows yet whether it will be answered.
   const { question } = JSON.parse(Records[0]!.body)
   const jobs = openJobs(await openDiskStore(state), {
-    claimMs: 30_000,
+    leaseMs: 30_000,
     keepMs: 3_600_000,
     time: { now: Date.now, sleep: async () => {} },
   })
-  expect(await jobs.take(question)).toBeDefined()
+  expect(await jobs.claimNew(question)).toBeDefined()
 
   expect(await answer.invoke({ Records })).toEqual({
     batchItemFailures: [{ itemIdentifier: Records[0]!.messageId }],

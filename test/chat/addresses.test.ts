@@ -103,7 +103,7 @@ test.each(FORMS)('no connection to %s', async (url) => {
 
 test.each(FORMS)('no connection by a redirect to %s', async (url) => {
   location = url
-  await expect(download(`${origin}/a.png`, { ...SOURCE, standIn: origin })).rejects.toMatchObject({
+  await expect(download(`${origin}/a.png`, { ...SOURCE, testOrigin: origin })).rejects.toMatchObject({
     code: 'picture_forbidden',
   })
   expect(connected.filter((host) => host !== new URL(origin).host)).toEqual([])

@@ -1,8 +1,8 @@
 // What a person reads, put together: alt text, cutting, splitting.
 
 import { expect, test } from 'vitest'
-import { altText, cutAt, MAX_ALT_CHARACTERS, splitAt } from '../../src/chat/compose.ts'
-import { asksForCaption, looksLikeQuestion } from '../../src/chat/intent.ts'
+import { altText, MAX_ALT_CHARACTERS, splitText, truncateAt } from '../../src/chat/compose.ts'
+import { looksLikeQuestion, wantsCaption } from '../../src/chat/intent.ts'
 
 test.each([
   ['an image of two dogs', 'two dogs'],
@@ -26,18 +26,18 @@ test.each([
   ['👩‍👩‍👧‍👦👩‍👩‍👧‍👦', 12, '👩‍👩‍👧‍👦'],
   ['short', 10, 'short'],
 ])('%j cut at %i is %j', (text, limit, cut) => {
-  expect(cutAt(text, limit)).toBe(cut)
+  expect(truncateAt(text, limit)).toBe(cut)
 })
 
 test('what is split says the same as the whole, in pieces that fit', () => {
   const text = Array.from({ length: 900 }, (_, i) => `word${i}`).join(' ')
-  const pieces = splitAt(text, 2_000)
+  const pieces = splitText(text, 2_000)
   expect(pieces.every((piece) => piece.length <= 2_000)).toBe(true)
   expect(pieces.join(' ')).toBe(text)
 })
 
 test('a text without a place to split is split all the same', () => {
-  const pieces = splitAt('x'.repeat(5_001), 2_000)
+  const pieces = splitText('x'.repeat(5_001), 2_000)
   expect(pieces.map(({ length }) => length)).toEqual([2_000, 2_000, 1_001])
 })
 
@@ -68,11 +68,11 @@ test.each([
   'can you describe this image?',
   'give me an alt text',
 ])('%j asks for a caption', (text) => {
-  expect(asksForCaption(text)).toBe(true)
+  expect(wantsCaption(text)).toBe(true)
 })
 test.each(['describe the dog', 'what is this?', 'how many?', 'is the caption right?', ''])(
   '%j does not',
   (text) => {
-    expect(asksForCaption(text)).toBe(false)
+    expect(wantsCaption(text)).toBe(false)
   },
 )

@@ -1,7 +1,7 @@
 // A thread that many write in at once: nobody's change is lost, and one that cannot be made is not passed over in silence.
 
 import { beforeEach, describe, expect, test } from 'vitest'
-import { conversationNamed, forgetTurn, remember } from '../../src/chat/conversation.ts'
+import { deleteTurn, loadConversation, recordExchange } from '../../src/chat/conversation.ts'
 import { openJobs } from '../../src/chat/jobs.ts'
 import type { Question } from '../../src/chat/question.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -38,9 +38,9 @@ const question = (id: string): Question => ({
   route: {},
 })
 const say = (to: Store, id: string) =>
-  remember(to, question(id), [{ picture: PICTURE, answer: 'two' }], 'ann', DAY_MS, [], time)
+  recordExchange(to, question(id), [{ picture: PICTURE, answer: 'two' }], 'ann', DAY_MS, [], time)
 const turns = async () =>
-  (await conversationNamed(store, 'thread'))?.pictures.flatMap((each) => each.turns.map(({ id }) => id))
+  (await loadConversation(store, 'thread'))?.pictures.flatMap((each) => each.turns.map(({ id }) => id))
 
 /** The same store, for one before whose every write another writes. */
 const behind = (others: () => Promise<void>): Store => ({
@@ -69,7 +69,7 @@ describe.each([1, 11, 18])('after %i others wrote in between', (times) => {
 
   test('a turn is forgotten', async () => {
     await say(store, 'mine')
-    await forgetTurn(behind(often(times)), ['thread'], 'mine', DAY_MS, time)
+    await deleteTurn(behind(often(times)), ['thread'], 'mine', DAY_MS, time)
     expect(await turns()).toHaveLength(times)
     expect(await turns()).not.toContain('mine')
   })
@@ -83,14 +83,14 @@ test('waits grow, differ and stay below a second', async () => {
 
 test('what others keep from being forgotten for 30 s fails, and says so', async () => {
   await say(store, 'mine')
-  const forgotten = forgetTurn(behind(often(Infinity)), ['thread'], 'mine', DAY_MS, time)
+  const forgotten = deleteTurn(behind(often(Infinity)), ['thread'], 'mine', DAY_MS, time)
   await expect(forgotten).rejects.toMatchObject({ kind: 'upstream', code: 'state_contended' })
   expect(clock.now).toBeGreaterThanOrEqual(30_000)
 })
 
 test('a reply that is forgotten while another notes its own is forgotten', async () => {
-  const options = { claimMs: 1_000, keepMs: DAY_MS, time }
-  const claim = await openJobs(store, options).take(question('a'))
+  const options = { leaseMs: 1_000, keepMs: DAY_MS, time }
+  const claim = await openJobs(store, options).claimNew(question('a'))
   await claim!.done([{ id: 'first' }])
   let others = 1
   const racing = behind(async () => {

@@ -32,7 +32,7 @@ const fetchPicture = (path = '/a.png', timeoutMs?: number) =>
   download(`${origin}${path}`, {
     hosts: ['files.example.org'],
     token: 'secret',
-    standIn: origin,
+    testOrigin: origin,
     timeoutMs,
     sleep: async (ms) => void pauses.push(ms),
   })

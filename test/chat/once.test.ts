@@ -8,7 +8,7 @@ import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
 import { expect, test } from 'vitest'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
-import { type Desk, openDesk } from '../../src/chat/processor.ts'
+import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
 import { UpstreamError } from '../../src/errors.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
@@ -53,7 +53,7 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
   // Bad luck ends: after so much of it all goes well, so that each run comes to an end.
   let luck = 6 + draw(30)
 
-  const start = (): { desk: Desk; isDead: () => boolean } => {
+  const start = (): { desk: QuestionProcessor; isDead: () => boolean } => {
     let isOver = false
     /** A step of this process: it may die before or after it, or the step may fail before or after its work. */
     const step = async <T>(work: () => Promise<T>, canFail: boolean): Promise<T> => {
@@ -80,10 +80,10 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
     const platform: Platform = {
       name: 'test',
       localeOf: async () => undefined,
-      picturesAbove: async () => ({ pictures: [] }),
+      parentPictures: async () => ({ pictures: [] }),
       fetchPicture: () => step(async () => PNG, false),
-      showWorking: async () => {},
-      endWorking: async () => {},
+      startTyping: async () => {},
+      stopTyping: async () => {},
       post: (question) =>
         step(async () => {
           visible.push(question.id)
@@ -91,7 +91,7 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
         }, true),
       findPosted: (question) =>
         step(async () => (visible.includes(question.id) ? [{ id: question.id }] : undefined), true),
-      remove: async () => {},
+      deleteReply: async () => {},
     }
     const store = new Proxy(shared, {
       get: (target, name: keyof typeof shared) =>
@@ -100,11 +100,11 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
           : (...given: unknown[]) =>
               step(() => (target[name] as (...all: unknown[]) => Promise<never>)(...given), false),
     })
-    const desk = openDesk({
+    const processor = openProcessor({
       engine: Promise.resolve(doubleEngine()),
       store,
       platforms: [platform],
-      limits: { take: async () => undefined },
+      rateLimiter: { consume: async () => undefined },
       preferences: openPreferences(shared),
       maxQueue: 100,
       keepMs: HOUR_MS,
@@ -112,7 +112,7 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
       now: () => clock.now,
       sleep: async () => {},
     })
-    return { desk, isDead: () => isOver }
+    return { desk: processor, isDead: () => isOver }
   }
 
   const questions = ['a', 'b', 'c'].map((id): Question => question(id, clock.now))
@@ -132,11 +132,11 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
     await settle()
     if (process.isDead()) process = start()
     clock.now += 31_000
-    void process.desk.resume()
+    void process.desk.recoverAbandoned()
     await settle()
     if (await isAllDone(shared)) break
   }
-  await process.desk.close()
+  await process.desk.shutdown()
   return {
     visible: new Map(questions.map(({ id }) => [id, visible.filter((each) => each === id).length])),
     deaths,
@@ -145,8 +145,11 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
 }
 
 /** False when the process died on the way. */
-async function accepted(process: { desk: Desk; isDead: () => boolean }, each: Question): Promise<boolean> {
-  const taken = process.desk.accept(each).then(() => true)
+async function accepted(
+  process: { desk: QuestionProcessor; isDead: () => boolean },
+  each: Question,
+): Promise<boolean> {
+  const taken = process.desk.submit(each).then(() => true)
   return await Promise.race([taken, settle().then(() => !process.isDead())])
 }
 

@@ -4,9 +4,9 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { ChatReply } from '../../src/chat/compose.ts'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
-import { type Desk, type DeskOptions, openDesk } from '../../src/chat/processor.ts'
+import { openProcessor, type ProcessorOptions, type QuestionProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { openLimits } from '../../src/chat/rate-limit.ts'
+import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { BusyError, RequestError, UpstreamError } from '../../src/errors.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -22,14 +22,14 @@ let posted: { id: string; reply: ChatReply }[]
 let removed: string[]
 let reported: unknown[]
 let fetchPicture: Platform['fetchPicture']
-let desk: Desk
+let processor: QuestionProcessor
 
-const open = (more: Partial<DeskOptions> = {}) =>
-  openDesk({
+const open = (more: Partial<ProcessorOptions> = {}) =>
+  openProcessor({
     engine: Promise.resolve(engine),
     store,
     platforms: [platform],
-    limits: openLimits({ perMinute: 4, perHour: 20 }),
+    rateLimiter: createRateLimiter({ perMinute: 4, perHour: 20 }),
     preferences: openPreferences(store),
     maxQueue: 8,
     keepMs: DAY_MS,
@@ -41,16 +41,16 @@ const open = (more: Partial<DeskOptions> = {}) =>
 const platform: Platform = {
   name: 'test',
   localeOf: async ({ asker }) => asker.locale,
-  picturesAbove: async () => ({ pictures: [] }),
+  parentPictures: async () => ({ pictures: [] }),
   fetchPicture: (...given) => fetchPicture(...given),
-  showWorking: async () => {},
-  endWorking: async () => {},
+  startTyping: async () => {},
+  stopTyping: async () => {},
   async post({ id }, reply) {
     posted.push({ id, reply })
     return [{ id, conversation: `reply to ${id}` }]
   },
   findPosted: async () => undefined,
-  async remove({ id }) {
+  async deleteReply({ id }) {
     removed.push(id!)
   },
 }
@@ -72,10 +72,10 @@ const question = (id: string, more: Partial<Question> = {}): Question => ({
 const followUp = (id: string, thread: string, text = 'how many?') =>
   question(id, { trigger: 'follow_up', text, pictures: [], owner: undefined, conversations: [thread] })
 const ask = async (...questions: Question[]) => {
-  for (const each of questions) await desk.accept(each)
-  await desk.idle()
+  for (const each of questions) await processor.submit(each)
+  await processor.drained()
 }
-const texts = () => posted.map(({ reply }) => reply.said.map(({ text }) => text).join(' | '))
+const texts = () => posted.map(({ reply }) => reply.parts.map(({ text }) => text).join(' | '))
 const kept = async () => (await store.list('conversations/')).length
 
 beforeEach(() => {
@@ -86,27 +86,27 @@ beforeEach(() => {
   removed = []
   reported = []
   fetchPicture = async () => PNG
-  desk = open()
+  processor = open()
 })
 
 describe('a follow-up', () => {
   test('asked while the first answer is still being made is answered after it', async () => {
     engine.hold()
-    await desk.accept(question('a'))
-    await desk.accept(followUp('b', 'a'))
+    await processor.submit(question('a'))
+    await processor.submit(followUp('b', 'a'))
     engine.release()
-    await desk.idle()
+    await processor.drained()
     expect(texts()).toEqual([CAPTION, 'answer 1 to how many?'])
   })
 
   test('waits for a picture that came under another of its names', async () => {
     engine.hold()
-    await desk.accept(question('a', { trigger: 'direct', conversations: ['thread', 'direct'] }))
-    await desk.accept(
+    await processor.submit(question('a', { trigger: 'direct', conversations: ['thread', 'direct'] }))
+    await processor.submit(
       question('b', { trigger: 'direct', pictures: [], text: 'how many?', conversations: ['direct'] }),
     )
     engine.release()
-    await desk.idle()
+    await processor.drained()
     expect(texts()).toEqual([CAPTION, 'answer 1 to how many?'])
   })
 
@@ -131,8 +131,8 @@ describe('a follow-up', () => {
     await ask(question('a', { pictures }))
     fails = false
     await ask(followUp('b', 'a'))
-    expect(posted[0]!.reply.said.map(({ kind }) => kind)).toEqual(['alt', 'problem'])
-    expect(posted[1]!.reply.said.map(({ number, kind }) => [number, kind])).toEqual([
+    expect(posted[0]!.reply.parts.map(({ kind }) => kind)).toEqual(['alt', 'problem'])
+    expect(posted[1]!.reply.parts.map(({ number, kind }) => [number, kind])).toEqual([
       [1, 'answer'],
       [2, 'answer'],
     ])
@@ -143,7 +143,7 @@ describe('deleting', () => {
   test('the picture’s message takes all replies in its thread away, and all that was kept', async () => {
     await ask(question('a'), followUp('b', 'a'))
     await ask(followUp('c', 'reply to b'))
-    await desk.withdraw('a')
+    await processor.retract('a')
     expect(removed.sort()).toEqual(['a', 'b', 'c'])
     expect(await kept()).toBe(0)
     await ask(followUp('d', 'a'))
@@ -153,14 +153,14 @@ describe('deleting', () => {
   test('the picture’s message under which somebody else asked does so as well', async () => {
     // The thread is named by its first message, which asked nothing.
     await ask(question('b', { conversations: ['root'] }))
-    await desk.withdraw('root')
+    await processor.retract('root')
     expect(removed).toEqual(['b'])
     expect(await kept()).toBe(0)
   })
 
   test('a follow-up takes its own reply and its words out of the thread', async () => {
     await ask(question('a', { text: 'what is it?' }), followUp('b', 'a', 'my secret?'))
-    await desk.withdraw('b')
+    await processor.retract('b')
     await ask(followUp('c', 'a', 'and now?'))
     expect(removed).toEqual(['b'])
     expect(JSON.stringify(engine.asks.at(-1)!.history)).not.toContain('secret')
@@ -173,7 +173,7 @@ describe('deleting', () => {
   ])('%s leaves the other replies alone, whatever the platform tells of it', async (_, gone) => {
     // As on Discord, where each message is a name of the conversation it belongs to.
     await ask(question('a'), { ...followUp('b', 'a'), conversations: ['a', 'b'] })
-    for (const id of gone) await desk.withdraw(id)
+    for (const id of gone) await processor.retract(id)
     expect(removed).toEqual(gone.includes('b') ? ['b'] : [])
     await ask(followUp('c', 'a'))
     expect(posted).toHaveLength(3)
@@ -183,9 +183,9 @@ describe('deleting', () => {
     const pictures = [{ ...PICTURE, message: { channel: 'c', id: 'p' } }]
     const below = (id: string) => question(id, { pictures, source: id, conversations: ['p', id] })
     await ask(below('a'), below('b'))
-    await desk.withdraw('b')
+    await processor.retract('b')
     expect(removed).toEqual(['b'])
-    await desk.withdraw('p')
+    await processor.retract('p')
     expect(removed).toEqual(['b', 'a'])
     expect(await kept()).toBe(0)
   })
@@ -195,7 +195,7 @@ describe('deleting', () => {
     fetchPicture = async ({ id }) => (id === 'q' ? new Uint8Array([...PNG, 0]) : PNG)
     await ask(question('a', { conversations: ['a', 'asker'] }))
     await ask(question('b', { pictures: [other], conversations: ['b', 'asker'] }))
-    await desk.withdraw('a')
+    await processor.retract('a')
     expect(removed).toEqual(['a'])
     await ask(followUp('c', 'b'), followUp('d', 'asker'))
     expect(posted).toHaveLength(4)
@@ -213,18 +213,18 @@ describe('deleting', () => {
       clock.now += ms
     }
     const other = open({ store: contended, sleep })
-    await expect(other.withdraw('b')).rejects.toMatchObject({ code: 'state_contended' })
+    await expect(other.retract('b')).rejects.toMatchObject({ code: 'state_contended' })
     isBusy = false
-    await other.withdraw('b')
+    await other.retract('b')
     expect(removed).toEqual(['b'])
   })
 
   test('before the answer is there leaves none', async () => {
     engine.hold()
-    await desk.accept(question('a'))
-    await desk.withdraw('a')
+    await processor.submit(question('a'))
+    await processor.retract('a')
     engine.release()
-    await desk.idle()
+    await processor.drained()
     expect(posted).toEqual([])
     expect(await kept()).toBe(0)
   })
@@ -239,12 +239,12 @@ describe('limits', () => {
   })
 
   test('of many at once those too many are told so, and how many are before them', async () => {
-    desk = open({ maxQueue: 2, limits: openLimits({ perMinute: 100, perHour: 100 }) })
+    processor = open({ maxQueue: 2, rateLimiter: createRateLimiter({ perMinute: 100, perHour: 100 }) })
     engine.hold()
-    await Promise.all(Array.from({ length: 10 }, (_, i) => desk.accept(question(`a${i}`))))
+    await Promise.all(Array.from({ length: 10 }, (_, i) => processor.submit(question(`a${i}`))))
     await until(() => posted.length === 7)
     engine.release()
-    await desk.idle()
+    await processor.drained()
     expect(texts().filter((text) => text.includes('busy: 3 requests'))).toHaveLength(7)
     expect(texts().filter((text) => text === CAPTION)).toHaveLength(3)
   })
@@ -257,15 +257,15 @@ describe('limits', () => {
     await ask(
       question('a', { pictures: Array.from({ length: 5 }, (_, i) => ({ id: `${i}`, url: 'https://x/' })) }),
     )
-    const { said } = posted[0]!.reply
-    expect(said.map(({ kind }) => kind)).toEqual(['alt', 'alt', 'alt', 'problem', 'problem'])
-    expect(said.at(-1)!.text).toContain('too long')
+    const { parts } = posted[0]!.reply
+    expect(parts.map(({ kind }) => kind)).toEqual(['alt', 'alt', 'alt', 'problem', 'problem'])
+    expect(parts.at(-1)!.text).toContain('too long')
   })
 
   test('more than ten pictures are answered about ten, and the rest is counted', async () => {
     const pictures = Array.from({ length: 13 }, (_, i) => ({ id: `${i}`, url: 'https://x/' }))
     await ask(question('a', { pictures }))
-    expect(posted[0]!.reply.said).toHaveLength(10)
+    expect(posted[0]!.reply.parts).toHaveLength(10)
     expect(posted[0]!.reply.notes.join()).toContain('3 more pictures')
   })
 })
@@ -277,25 +277,25 @@ describe('stopping and starting', () => {
     expect(posted).toEqual([])
     engine.fail(undefined)
     clock.now += 31_000
-    desk = open()
-    await desk.resume()
-    await desk.idle()
+    processor = open()
+    await processor.recoverAbandoned()
+    await processor.drained()
     expect(texts()).toEqual([CAPTION])
-    await desk.close()
+    await processor.shutdown()
   })
 
   test('what was left is taken up in the order it was asked', async () => {
     const dead = open({ engine: new Promise(() => {}) })
     for (let i = 0; i < 5; i++) {
       clock.now += 1
-      await dead.accept(question(`a${i}`, { asker: { id: `person ${i}` } }))
+      await dead.submit(question(`a${i}`, { asker: { id: `person ${i}` } }))
     }
     clock.now += 31_000
     // The one that died holds nothing any more.
-    await desk.resume()
-    await desk.idle()
+    await processor.recoverAbandoned()
+    await processor.drained()
     expect(posted.map(({ id }) => id)).toEqual(['a0', 'a1', 'a2', 'a3', 'a4'])
-    await desk.close()
+    await processor.shutdown()
   })
 
   test('a record that cannot be read hinders no other', async () => {
@@ -303,13 +303,13 @@ describe('stopping and starting', () => {
     await store.create('open/aa', new Uint8Array(), DAY_MS)
     await store.create('jobs/aa', bytes, DAY_MS)
     const dead = open({ engine: new Promise(() => {}) })
-    await dead.accept(question('a'))
+    await dead.submit(question('a'))
     clock.now += 31_000
-    await desk.resume()
-    await desk.idle()
+    await processor.recoverAbandoned()
+    await processor.drained()
     expect(texts()).toEqual([CAPTION])
     expect(reported).toHaveLength(1)
-    await desk.close()
+    await processor.shutdown()
   })
 })
 
@@ -319,32 +319,32 @@ describe('a question out of a queue', () => {
   }
 
   test('is settled once it is answered, and not answered again when it comes again', async () => {
-    await desk.settle(question('a'))
+    await processor.process(question('a'))
     expect(texts()).toEqual([CAPTION])
-    await desk.settle(question('a'))
-    await open().settle(question('a'))
+    await processor.process(question('a'))
+    await open().process(question('a'))
     expect(posted).toHaveLength(1)
   })
 
   test('that another process answers is to come again, and is then settled', async () => {
     engine.hold()
-    const first = desk.settle(question('a'))
+    const first = processor.process(question('a'))
     await until(() => engine.asks.length > 0)
-    await expect(open().settle(question('a'))).rejects.toMatchObject({ code: 'held' })
+    await expect(open().process(question('a'))).rejects.toMatchObject({ code: 'held' })
     engine.release()
     await first
-    await open().settle(question('a'))
+    await open().process(question('a'))
     expect(posted).toHaveLength(1)
   })
 
   test('over which a process died is taken over when its claim has run out', async () => {
     void open({ engine: new Promise(() => {}) })
-      .settle(question('a'))
+      .process(question('a'))
       .catch(() => {})
     await until(async () => (await store.list('jobs/')).length > 0)
-    await expect(desk.settle(question('a'))).rejects.toMatchObject({ code: 'held' })
+    await expect(processor.process(question('a'))).rejects.toMatchObject({ code: 'held' })
     later()
-    await desk.settle(question('a'))
+    await processor.process(question('a'))
     expect(texts()).toEqual([CAPTION])
   })
 
@@ -364,11 +364,11 @@ describe('a question out of a queue', () => {
       findPosted: async ({ id }) => (posted.some((each) => each.id === id) ? [{ id }] : undefined),
     }
     void open({ store: dying, platforms: [seen] })
-      .settle(question('a'))
+      .process(question('a'))
       .catch(() => {})
     await until(() => isDead)
     later()
-    await open({ platforms: [seen] }).settle(question('a'))
+    await open({ platforms: [seen] }).process(question('a'))
     expect(posted).toHaveLength(1)
   })
 
@@ -390,27 +390,27 @@ describe('a question out of a queue', () => {
       findPosted: async ({ id }) => (posted.some((each) => each.id === id) ? [{ id }] : undefined),
     }
     const other = open({ store: failing, platforms: [seen] })
-    await expect(other.settle(question('a'))).rejects.toMatchObject({ code: 'state_failed' })
+    await expect(other.process(question('a'))).rejects.toMatchObject({ code: 'state_failed' })
     fails = false
-    await other.settle(question('a'))
+    await other.process(question('a'))
     expect(posted).toHaveLength(1)
   })
 
   test('that a stop interrupts is let go: the next has it without waiting', async () => {
     const stopping = open({ engine: new Promise(() => {}) })
-    const settling = stopping.settle(question('a'))
+    const settling = stopping.process(question('a'))
     settling.catch(() => {})
     await until(async () => (await store.list('jobs/')).length > 0)
-    await stopping.close(0)
+    await stopping.shutdown(0)
     await expect(settling).rejects.toMatchObject({ code: 'stopping' })
-    await expect(stopping.settle(question('b'))).rejects.toMatchObject({ code: 'stopping' })
-    await desk.settle(question('a'))
+    await expect(stopping.process(question('b'))).rejects.toMatchObject({ code: 'stopping' })
+    await processor.process(question('a'))
     expect(texts()).toEqual([CAPTION])
   })
 
   test('that was withdrawn before it came is settled without a word', async () => {
-    await desk.withdraw('a')
-    await desk.settle(question('a'))
+    await processor.retract('a')
+    await processor.process(question('a'))
     expect(posted).toEqual([])
   })
 })
@@ -423,7 +423,7 @@ test('when everything is answered nothing is looked through again', async () => 
 describe('an engine that may have to wake up first', () => {
   test('gets as long as it says it needs, past what people are used to', async () => {
     await ask(question('a'))
-    desk = open({ engine: Promise.resolve({ ...engine, pending: 0, maxWaitMs: 600_000 }) })
+    processor = open({ engine: Promise.resolve({ ...engine, pending: 0, maxWaitMs: 600_000 }) })
     await ask(question('b'))
     const [awake, asleep] = engine.asks.map(({ deadlineMs }) => deadlineMs!)
     expect(awake).toBeLessThanOrEqual(45_000)
@@ -433,17 +433,17 @@ describe('an engine that may have to wake up first', () => {
 
   test('its asker sees all the while that work goes on', async () => {
     const showing: number[] = []
-    const showWorking = async (_: Question, place: number) => void showing.push(place)
-    desk = open({
+    const startTyping = async (_: Question, place: number) => void showing.push(place)
+    processor = open({
       engine: Promise.resolve({ ...engine, pending: 0, maxWaitMs: 600_000 }),
-      platforms: [{ ...platform, showWorking, endWorking: async () => void showing.push(-1) }],
+      platforms: [{ ...platform, startTyping, stopTyping: async () => void showing.push(-1) }],
     })
     engine.hold()
-    await desk.accept(question('a'))
+    await processor.submit(question('a'))
     await expect.poll(() => showing.length).toBeGreaterThan(0)
     expect(showing).not.toContain(-1)
     engine.release()
-    await desk.idle()
+    await processor.drained()
     expect(showing.at(-1)).toBe(-1)
   })
 })

@@ -82,11 +82,11 @@ describe('the endpoint', () => {
   afterEach(() => stage.close())
 
   const answerOf = (sleep?: () => Promise<void>) => {
-    const { desk, platform, preferences } = stage.bot
+    const { desk: processor, platform, preferences } = stage.bot
     const { publicKey } = stage.discord
     return discordEndpoint({
       publicKey,
-      desk,
+      desk: processor,
       platform,
       preferences,
       messageContent: true,
@@ -157,7 +157,7 @@ describe('the endpoint', () => {
     await until(() => discord.world.commandPuts > 0)
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     await reply(discord, channel)
-    await bot.desk.idle()
+    await bot.desk.drained()
     expect(bot.engine.asks).toHaveLength(1)
     expect(discord.calls.filter((call) => call.startsWith('PATCH'))).toHaveLength(1)
     expect(repliesIn(discord, channel)).toHaveLength(1)
@@ -176,7 +176,7 @@ describe('the endpoint', () => {
   })
   test('when nothing can be taken the asker is told so in the response', async () => {
     const { discord, channel, ann, bot } = stage
-    await bot.desk.close()
+    await bot.desk.shutdown()
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     expect(repliesIn(discord, channel, ann)).toMatchObject([
       { content: 'I am just starting again. Please try once more in a minute.', isEphemeral: true },

@@ -58,7 +58,7 @@ describe('the gateway', () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = discord.say(ann, channel, { content: at, files: [png()], isSilent: true })
     const event = discord.eventOf(channel, asked)
-    const withdraw = vi.spyOn(bot.desk, 'withdraw')
+    const withdraw = vi.spyOn(bot.desk, 'retract')
     discord.deleteMessage(channel, asked)
     await until(() => withdraw.mock.settledResults[0]?.type === 'fulfilled')
     discord.dispatch('MESSAGE_CREATE', event)
@@ -101,7 +101,7 @@ describe('REST', () => {
     discord.fault(fault)
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
     await reply(discord, channel, { to: asked })
-    await bot.desk.idle()
+    await bot.desk.drained()
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
   test('where it may not look either, an answer that is lost is posted once by its nonce', async () => {
@@ -110,7 +110,7 @@ describe('REST', () => {
     discord.fault({ on: POSTS, skip: 1, isLost: true })
     discord.say(ann, channel, { content: at, files: [png()] })
     await reply(discord, channel)
-    await bot.desk.idle()
+    await bot.desk.drained()
     expect(bot.reported).toEqual(['discord_failed'])
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
@@ -119,7 +119,7 @@ describe('REST', () => {
     discord.fault({ on: POSTS, skip: 1, isLost: true })
     const asked = discord.say(ann, channel, { content: `${at} tell me`, files: [png()] })
     await until(() => repliesIn(discord, channel).length === 3)
-    await bot.desk.idle()
+    await bot.desk.drained()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
     expect(repliesIn(discord, channel).map(({ replyTo }) => replyTo)).toEqual([asked, asked, asked])
   })
@@ -157,7 +157,7 @@ describe('interactions', () => {
     discord.dispatch('INTERACTION_CREATE', payload)
     await until(() => bot.reported.includes('discord_refused'))
     bot.engine.release()
-    await bot.desk.idle()
+    await bot.desk.drained()
     expect(interaction.failed).toBe(true)
     expect(discord.read(channel, ann)).toEqual([])
     expect(discord.calls.filter((call) => call.includes('/webhooks/'))).toEqual([])
@@ -169,7 +169,7 @@ describe('interactions', () => {
     await until(() => bot.engine.asks.length > 0)
     interaction.ageMs = 16 * 60_000
     bot.engine.release()
-    await bot.desk.idle()
+    await bot.desk.drained()
     expect(bot.reported).toEqual(['discord_refused'])
   })
   test('a long reply whose second part fails once is whole', async () => {
@@ -177,7 +177,7 @@ describe('interactions', () => {
     discord.fault({ on: /^POST \/webhooks/, skip: 1, status: 500, times: 3 })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png(), question: 'tell me' } })
     await until(() => repliesIn(discord, channel).length === 3)
-    await bot.desk.idle()
+    await bot.desk.drained()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
   })
 })
@@ -198,7 +198,7 @@ describe('a process that dies', () => {
     const next = await startBot(discord, { folder, answers, laterMs: LONG_AFTER_MS })
     const place = answers === 'thread' ? asked : channel
     await reply(discord, place)
-    await next.desk.idle()
+    await next.desk.drained()
     expect(repliesIn(discord, place)).toHaveLength(1)
     // What it was about is known to the next process.
     const { id } = repliesIn(discord, place)[0]!
@@ -219,7 +219,7 @@ describe('a process that dies', () => {
     fault.times = 0
     discord.world.nonces.clear()
     const next = await startBot(discord, { folder, engine, laterMs: LONG_AFTER_MS })
-    await next.desk.idle()
+    await next.desk.drained()
     await next.close()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
   })
@@ -229,7 +229,7 @@ describe('a process that dies', () => {
     await until(() => bot.reported.length > 0)
     await bot.close()
     const next = await startBot(discord, { folder, laterMs: LONG_AFTER_MS })
-    await next.desk.idle()
+    await next.desk.drained()
     await next.close()
     expect(repliesIn(discord, channel)).toEqual([])
     const told = repliesIn(discord, channel, ann).map(({ content }) => content)
@@ -241,7 +241,7 @@ describe('a process that dies', () => {
     await until(() => bot.reported.length > 0)
     await bot.close()
     const next = await startBot(discord, { folder, laterMs: LONG_AFTER_MS })
-    await next.desk.idle()
+    await next.desk.drained()
     await next.close()
     expect(repliesIn(discord, channel)).toHaveLength(1)
     expect(discord.calls.filter((call) => call.startsWith('PATCH'))).toHaveLength(1)
@@ -261,7 +261,7 @@ test('no error that is reported holds a token, a question or an address with one
   await until(() => bot.errors.length >= 3)
   // Long enough for an answer of ours that Discord does not know.
   bot.pass(11_000)
-  await bot.desk.idle()
+  await bot.desk.drained()
   const told = inspect(bot.errors, { depth: 20, showHidden: true })
   for (const secret of [discord.token, token, 'a secret']) expect(told).not.toContain(secret)
 })
@@ -292,8 +292,8 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
       engine,
       life: moment && lifeUntil(moment),
     })
-    await first.desk.accept(question)
-    await first.desk.idle()
+    await first.desk.submit(question)
+    await first.desk.drained()
     await first.close()
     for (const fault of faults) fault.times = 0
     discord.world.nonces.clear()
@@ -303,7 +303,7 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
       engine,
       laterMs: LONG_AFTER_MS,
     })
-    await second.desk.idle()
+    await second.desk.drained()
     await second.close()
     const replies = repliesIn(discord, channel).filter(({ replyTo }) => replyTo === asked)
     expect({ seed, parts: partsOf(replies) }).toEqual({
@@ -338,8 +338,8 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
       life: moment && lifeUntil(moment),
     })
     discord.acknowledge(interaction)
-    await first.desk.accept(question)
-    await first.desk.idle()
+    await first.desk.submit(question)
+    await first.desk.drained()
     await first.close()
     for (const fault of faults) fault.times = 0
     const second = await startBot(discord, {
@@ -347,7 +347,7 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
       isOffline: true,
       laterMs: LONG_AFTER_MS,
     })
-    await second.desk.idle()
+    await second.desk.drained()
     await second.close()
     const seen = discord.read(channel, ann)
     expect({ seed, seen: seen.length, isThinking: seen.some(({ isThinking }) => isThinking) }).toEqual({

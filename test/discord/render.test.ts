@@ -1,19 +1,24 @@
 // What people read: captions to copy, nothing of the model's that Discord takes for markup.
 
 import { describe, expect, test } from 'vitest'
-import type { ChatReply, Said } from '../../src/chat/compose.ts'
+import type { ChatReply, ReplyPart } from '../../src/chat/compose.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from '../../src/discord/render.ts'
 import { messagesFor } from '../../src/i18n/languages.ts'
 
 const messages = messagesFor('en')
-const replyOf = (said: Said[], notes: string[] = []): ChatReply => ({
-  said,
+const replyOf = (parts: ReplyPart[], notes: string[] = []): ChatReply => ({
+  parts,
   notes,
-  onlyForAsker: false,
+  ephemeral: false,
   messages,
 })
-const alt = (text: string, more: Partial<Said> = {}): Said => ({ text, kind: 'alt', spoiler: false, ...more })
-const answer = (text: string, more: Partial<Said> = {}): Said => ({
+const alt = (text: string, more: Partial<ReplyPart> = {}): ReplyPart => ({
+  text,
+  kind: 'alt',
+  spoiler: false,
+  ...more,
+})
+const answer = (text: string, more: Partial<ReplyPart> = {}): ReplyPart => ({
   text,
   kind: 'answer',
   spoiler: false,
@@ -26,7 +31,7 @@ test('a caption stands in a code block, with what it is for above and the small 
   ])
 })
 test('several pictures are numbered in one message', () => {
-  const problem: Said = { text: 'Damaged.', kind: 'problem', spoiler: false, number: 2 }
+  const problem: ReplyPart = { text: 'Damaged.', kind: 'problem', spoiler: false, number: 2 }
   expect(renderReply(replyOf([alt('a cat', { number: 1 }), problem, alt('a dog', { number: 3 })]))).toEqual([
     '-# Alt text, ready to copy:\n**1.**\n```\na cat\n```\n**2.** Damaged.\n**3.**\n```\na dog\n```',
   ])

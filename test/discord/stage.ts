@@ -4,8 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
-import { type Desk, openDesk } from '../../src/chat/processor.ts'
-import { openLimits } from '../../src/chat/rate-limit.ts'
+import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
+import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { discordApi } from '../../src/discord/api.ts'
 import { discordEndpoint } from '../../src/discord/endpoint.ts'
 import { type Gateway, startGateway } from '../../src/discord/gateway.ts'
@@ -19,7 +19,7 @@ import { type DiscordDouble, type DoubleOptions, type ReadMessage, startDiscordD
 import type { File } from './world.ts'
 
 export interface Bot {
-  desk: Desk
+  desk: QuestionProcessor
   platform: DiscordPlatform
   preferences: Preferences
   engine: Double
@@ -75,11 +75,11 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
   const api = discordApi(settings)
   const real = discordPlatform(api, settings, now)
   const platform = options.life ? options.life.dying(real) : real
-  const desk = openDesk({
+  const processor = openProcessor({
     platforms: [platform],
     engine: Promise.resolve(engine),
     store,
-    limits: openLimits(options.limits ?? { perMinute: 100, perHour: 1_000 }),
+    rateLimiter: createRateLimiter(options.limits ?? { perMinute: 100, perHour: 1_000 }),
     preferences,
     maxQueue: 8,
     keepMs: KEEP_MS,
@@ -87,12 +87,12 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     now,
     sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms / HASTE).unref()),
   })
-  await desk.resume()
+  await processor.recoverAbandoned()
   const gateway = options.isOffline
     ? undefined
-    : await startGateway({ settings, api, platform, desk, preferences, report, now })
+    : await startGateway({ settings, api, platform, desk: processor, preferences, report, now })
   return {
-    desk,
+    desk: processor,
     platform,
     preferences,
     engine,
@@ -105,7 +105,7 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     },
     async close() {
       await gateway?.stop()
-      await desk.close(HANGS_MS * HASTE)
+      await processor.shutdown(HANGS_MS * HASTE)
     },
   }
 }
@@ -176,12 +176,12 @@ export async function openStage(
   const channel = discord.addChannel('pictures')
   const bot = await startBot(discord, { ...options, folder })
   if (options.deliveries) {
-    const { desk, platform, preferences, reported } = bot
+    const { desk: processor, platform, preferences, reported } = bot
     const { publicKey } = discord
     const report = (error: unknown) => reported.push(error)
     const answer = discordEndpoint({
       publicKey,
-      desk,
+      desk: processor,
       platform,
       preferences,
       messageContent: options.messageContent ?? true,
@@ -238,5 +238,5 @@ export async function reply(
 export async function quiet(bot: Bot): Promise<void> {
   await bot.discord.eventsRead()
   await bot.gateway?.idle()
-  await bot.desk.idle()
+  await bot.desk.drained()
 }

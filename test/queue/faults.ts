@@ -8,7 +8,7 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
-import { openDesk } from '../../src/chat/processor.ts'
+import { openProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
 import { UpstreamError } from '../../src/errors.ts'
 import { answering } from '../../src/queue/answer.ts'
@@ -135,15 +135,15 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
     const platform: Platform = {
       name: 'test',
       localeOf: async () => undefined,
-      picturesAbove: async () => ({ pictures: [] }),
+      parentPictures: async () => ({ pictures: [] }),
       fetchPicture: () =>
         step(
           async () => PNG,
           false,
           () => {},
         ),
-      showWorking: async () => {},
-      endWorking: async () => {},
+      startTyping: async () => {},
+      stopTyping: async () => {},
       post: (question) => {
         return step(
           async () => {
@@ -155,9 +155,9 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
         )
       },
       findPosted: async ({ id }) => (canFind && visible.includes(id) ? [{ id }] : undefined),
-      remove: async () => {},
+      deleteReply: async () => {},
     }
-    const desk = openDesk({
+    const processor = openProcessor({
       engine: Promise.resolve(doubleEngine()),
       store: new Proxy(store, {
         get: (target, name: keyof typeof store) =>
@@ -171,7 +171,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
                 ),
       }),
       platforms: [platform],
-      limits: { take: async () => undefined },
+      rateLimiter: { consume: async () => undefined },
       preferences,
       maxQueue: 100,
       keepMs: HOUR_MS,
@@ -179,7 +179,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
       now: () => clock.now,
       sleep: async () => {},
     })
-    return { work: answering(desk), died, isDead: () => isOver }
+    return { work: answering(processor), died, isDead: () => isOver }
   }
 
   await sendAll()
@@ -224,7 +224,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
         run.queueFaults++
         sqs.fault({ on: 'SendMessage', status: draw(2) === 0 ? 503 : 0, applied: draw(2) === 0 })
       }
-      await front.accept(each)
+      await front.submit(each)
     }
     if (draw(2) === 0) {
       run.queueFaults++

@@ -62,8 +62,8 @@ const picturesOf = (messages: readonly Message[]) =>
 describe('of two deliveries of one message, a bare one that may wait and a full one', () => {
   test('the full one is answered when the bare one comes first', async () => {
     const here = front()
-    const bare = here.accept(question('a'), 1_500)
-    await here.accept(question('a', { pictures: PICTURES }))
+    const bare = here.submit(question('a'), 1_500)
+    await here.submit(question('a', { pictures: PICTURES }))
     for (const pass of sleeping) pass()
     await bare
     expect(picturesOf(await sent())).toEqual([1])
@@ -71,16 +71,16 @@ describe('of two deliveries of one message, a bare one that may wait and a full 
 
   test('the full one is answered when it comes first', async () => {
     const here = front()
-    await here.accept(question('a', { pictures: PICTURES }))
-    const bare = here.accept(question('a'), 1_500)
+    await here.submit(question('a', { pictures: PICTURES }))
+    const bare = here.submit(question('a'), 1_500)
     for (const pass of sleeping) pass()
     await bare
     expect(picturesOf(await sent())).toEqual([1])
   })
 
   test('in two processes as well', async () => {
-    const bare = front().accept(question('a'), 1_500)
-    await front().accept(question('a', { pictures: PICTURES }))
+    const bare = front().submit(question('a'), 1_500)
+    await front().submit(question('a', { pictures: PICTURES }))
     for (const pass of sleeping) pass()
     await bare
     expect(picturesOf(await sent())).toEqual([1])
@@ -88,7 +88,7 @@ describe('of two deliveries of one message, a bare one that may wait and a full 
 
   test('the bare one is answered when no other comes, and `idle` waits for it', async () => {
     const here = front()
-    void here.accept(question('a'), 1_500)
+    void here.submit(question('a'), 1_500)
     let isIdle = false
     const idle = here.idle().then(() => {
       isIdle = true
@@ -103,25 +103,25 @@ describe('of two deliveries of one message, a bare one that may wait and a full 
 
 test('what is not for us is not sent: talk in threads, pictures where captions are not automatic', async () => {
   const here = front()
-  await here.accept(question('a', { trigger: 'follow_up' }))
-  await here.accept(question('b', { trigger: 'automatic', pictures: PICTURES }))
+  await here.submit(question('a', { trigger: 'follow_up' }))
+  await here.submit(question('b', { trigger: 'automatic', pictures: PICTURES }))
   expect(await sent()).toEqual([])
   await preferences.setAutomatic('c', true)
-  await here.accept(question('d', { trigger: 'automatic', pictures: PICTURES }))
+  await here.submit(question('d', { trigger: 'automatic', pictures: PICTURES }))
   expect(await sent()).toHaveLength(1)
 })
 
 test('a follow-up to a question that still waits is sent behind it', async () => {
   const here = front()
-  await here.accept(question('a', { pictures: PICTURES }))
-  await here.accept(question('b', { trigger: 'follow_up', conversations: ['thread a'] }))
+  await here.submit(question('a', { pictures: PICTURES }))
+  await here.submit(question('b', { trigger: 'follow_up', conversations: ['thread a'] }))
   expect((await sent()).map((each) => each.kind === 'question' && each.question.id)).toEqual(['a', 'b'])
 })
 
 test('that a message is gone overtakes what waits in its channel', async () => {
   const here = front()
-  await here.accept(question('a'))
-  await here.withdraw('a')
+  await here.submit(question('a'))
+  await here.retract('a')
   const came: string[] = []
   let go = () => {}
   const consumer = queue.consume(async (message) => {
@@ -136,5 +136,5 @@ test('that a message is gone overtakes what waits in its channel', async () => {
 
 test('what the queue does not take is not accepted', async () => {
   queue = { ...queue, send: () => Promise.reject(new Error('no')) }
-  await expect(front().accept(question('a'))).rejects.toThrow('no')
+  await expect(front().submit(question('a'))).rejects.toThrow('no')
 })

@@ -6,7 +6,7 @@ import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openPreferences } from '../../src/chat/preferences.ts'
-import { openDesk } from '../../src/chat/processor.ts'
+import { openProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { answering } from '../../src/queue/answer.ts'
@@ -170,23 +170,23 @@ test('what a stop interrupts is answered by another process at once', async () =
   held.hold()
   const posted: string[] = []
   const deskWith = (engine: Engine) =>
-    openDesk({
+    openProcessor({
       engine: Promise.resolve(engine),
       store,
       platforms: [
         {
           name: 'test',
           localeOf: async () => undefined,
-          picturesAbove: async () => ({ pictures: [] }),
+          parentPictures: async () => ({ pictures: [] }),
           fetchPicture: async () => PNG,
-          showWorking: async () => {},
-          endWorking: async () => {},
+          startTyping: async () => {},
+          stopTyping: async () => {},
           post: async ({ id }) => [{ id: String(posted.push(id)) }],
           findPosted: async () => undefined,
-          remove: async () => {},
+          deleteReply: async () => {},
         },
       ],
-      limits: { take: async () => undefined },
+      rateLimiter: { consume: async () => undefined },
       preferences: openPreferences(store),
       maxQueue: 8,
       keepMs: 3_600_000,
@@ -208,13 +208,13 @@ test('what a stop interrupts is answered by another process at once', async () =
   await open().send({ kind: 'question', question }, { id: 'a', group: 'c' })
   const stopping = open().consume(answering(first), { report: () => {} })
   await until(() => held.asks.length === 1)
-  await Promise.all([stopping.stop(60_000), first.close(0)])
+  await Promise.all([stopping.stop(60_000), first.shutdown(0)])
   // No time passes: neither the claim nor the visibility has run out.
   const other = open().consume(answering(second))
   await until(() => posted.length === 1 && sqs.waiting() === 0)
   await other.stop(60_000)
   held.release()
-  await first.idle()
+  await first.drained()
   expect(posted).toEqual(['a'])
 })
 

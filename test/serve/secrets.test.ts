@@ -5,8 +5,8 @@ import { generateKeyPairSync } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
-import { openDesk } from '../../src/chat/processor.ts'
-import { openLimits } from '../../src/chat/rate-limit.ts'
+import { openProcessor } from '../../src/chat/processor.ts'
+import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { readConfig, secretsOf } from '../../src/config.ts'
 import { discordEndpoint } from '../../src/discord/endpoint.ts'
 import { BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
@@ -147,25 +147,25 @@ async function chatThatFails(report: (error: unknown) => void): Promise<void> {
   const platform: Platform = {
     name: 'test',
     localeOf: async () => 'en',
-    picturesAbove: async () => ({ pictures: [] }),
+    parentPictures: async () => ({ pictures: [] }),
     fetchPicture: failing,
-    showWorking: async () => {},
-    endWorking: async () => {},
+    startTyping: async () => {},
+    stopTyping: async () => {},
     post: async ({ id }) => [{ id }],
     findPosted: async () => undefined,
-    remove: async () => {},
+    deleteReply: async () => {},
   }
-  const desk = openDesk({
+  const processor = openProcessor({
     engine: Promise.resolve(doubleEngine()),
     store,
     platforms: [platform],
-    limits: openLimits({ perMinute: 4, perHour: 20 }),
+    rateLimiter: createRateLimiter({ perMinute: 4, perHour: 20 }),
     preferences: openPreferences(store),
     maxQueue: 8,
     keepMs: 3_600_000,
     report,
   })
-  await desk.accept({
+  await processor.submit({
     id: 'test/1',
     platform: 'test',
     trigger: 'mention',
@@ -178,6 +178,6 @@ async function chatThatFails(report: (error: unknown) => void): Promise<void> {
     isToUs: true,
     replyTo: 'r',
   } as never)
-  await desk.idle()
+  await processor.drained()
   report(new UpstreamError('picture_unreachable', 'Expected a picture but none came.', { cause: foreign() }))
 }

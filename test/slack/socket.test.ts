@@ -2,8 +2,8 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openPreferences } from '../../src/chat/preferences.ts'
-import { type Desk, openDesk } from '../../src/chat/processor.ts'
-import { openLimits } from '../../src/chat/rate-limit.ts'
+import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
+import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { type SlackApp, slackApp } from '../../src/slack/app.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
 import { memoryStore } from '../chat/in-memory-store.ts'
@@ -14,7 +14,7 @@ import { mentionWith, type SocketDouble, startSocketDouble } from './socket.ts'
 const HOUR_MS = 3_600_000
 let slack: SocketDouble
 let app: SlackApp
-let desk: Desk
+let processor: QuestionProcessor
 
 beforeAll(async () => {
   slack = await startSocketDouble(PNG)
@@ -27,9 +27,9 @@ beforeAll(async () => {
     keepMs: HOUR_MS,
     report: () => {},
   }
-  const limits = openLimits({ perMinute: 4, perHour: 20 })
-  desk = openDesk({ ...common, store, platforms: [platform], limits, maxQueue: 8 })
-  app = slackApp({ ...common, settings, platform, desk })
+  const rateLimiter = createRateLimiter({ perMinute: 4, perHour: 20 })
+  processor = openProcessor({ ...common, store, platforms: [platform], rateLimiter, maxQueue: 8 })
+  app = slackApp({ ...common, settings, platform, desk: processor })
   await app.start()
 })
 afterAll(async () => {
@@ -42,7 +42,7 @@ test('an event that comes twice is acknowledged twice and answered once, in the 
   expect(await slack.replies(1)).toEqual([CAPTION])
   await until(() => slack.acknowledged.length >= 2)
   expect(slack.acknowledged.sort()).toEqual(['e1', 'e2'])
-  await desk.idle()
+  await processor.drained()
   expect(slack.posted).toHaveLength(1)
   expect(slack.posted[0]).toMatchObject({ channel: 'C1', thread_ts: '1.0', text: CAPTION })
   expect(slack.posted[0]!.blocks).toContain('auf Englisch')

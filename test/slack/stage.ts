@@ -11,8 +11,8 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { webApi } from '@slack/bolt'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
-import { type Desk, openDesk } from '../../src/chat/processor.ts'
-import { type Limits, openLimits } from '../../src/chat/rate-limit.ts'
+import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
+import { createRateLimiter, type RateLimiter } from '../../src/chat/rate-limit.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { HOLD_MS, slackApp } from '../../src/slack/app.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
@@ -46,7 +46,7 @@ export interface SlackStage {
   team: string
   /** A public channel with everybody in it. */
   channel: string
-  desk: Desk
+  desk: QuestionProcessor
   preferences: Preferences
   /** What the app called, in order. */
   calls: Call[]
@@ -86,7 +86,7 @@ export interface Said {
 
 export interface StageOptions {
   engine: Engine | Promise<Engine>
-  limits?: Limits
+  limits?: RateLimiter
   maxQueue?: number
 }
 
@@ -96,7 +96,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
   const reported: unknown[] = []
   let fault: Fault | undefined
   let receiver: RequestReceiver
-  let desk: Desk
+  let processor: QuestionProcessor
   let preferences: Preferences
   let stopApp = async () => {}
   let kill = () => {}
@@ -156,13 +156,13 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     const platform = slackPlatform(settings)
     const engine = Promise.resolve(options.engine)
     preferences = openPreferences(store)
-    // An event is answered when its listeners have ended, however long they take: `desk.idle()` then knows of it.
+    // An event is answered when its listeners have ended, however long they take: `processor.drained()` then knows of it.
     receiver = requestReceiver({ signingSecret: SECRET, report, sleep: () => NEVER })
-    desk = openDesk({
+    processor = openProcessor({
       engine,
       store,
       platforms: [platform],
-      limits: options.limits ?? openLimits({ perMinute: 1_000, perHour: 1_000 }),
+      rateLimiter: options.limits ?? createRateLimiter({ perMinute: 1_000, perHour: 1_000 }),
       preferences,
       maxQueue: options.maxQueue ?? 8,
       keepMs: HOUR_MS,
@@ -170,16 +170,16 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
       now,
       sleep,
     })
-    const { idle } = desk
-    desk.idle = async () => {
+    const { drained } = processor
+    processor.drained = async () => {
       waiting++
       for (const pass of held.splice(0)) pass()
-      await idle().finally(() => waiting--)
+      await drained().finally(() => waiting--)
     }
     const app = slackApp({
       settings,
       platform,
-      desk,
+      desk: processor,
       preferences,
       engine,
       keepMs: HOUR_MS,
@@ -187,10 +187,10 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
       report,
     })
     await app.start()
-    await desk.resume()
+    await processor.recoverAbandoned()
     stopApp = async () => {
       await app.stop()
-      await desk.close()
+      await processor.shutdown()
     }
   }
 
@@ -212,7 +212,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     team: annTest.team_id!,
     channel: channel!.id!,
     get desk() {
-      return desk
+      return processor
     },
     get preferences() {
       return preferences
@@ -289,7 +289,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     },
     async close() {
       await stopApp()
-      await desk.idle()
+      await processor.drained()
       peer.process.kill()
       relay.closeAllConnections()
       relay.close()
