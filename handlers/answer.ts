@@ -3,7 +3,7 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda'
 import { openAnswer } from '../src/aws/answer.ts'
 import { invoked, opened } from '../src/aws/start.ts'
-import { handleBatch } from '../src/queue/batch.ts'
+import { handleBatch } from '../src/queue/lambda-batch.ts'
 
 const answering = opened(openAnswer)
 

@@ -1,6 +1,6 @@
 // `memory` -> the queue within this process; an address -> the queue in SQS.
 
-import { memoryQueue } from './memory.ts'
+import { memoryQueue } from './in-memory.ts'
 import type { Queue } from './queue.ts'
 
 /** @throws SetupError `bad_queue` */

@@ -22,8 +22,8 @@ import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import { carrierOut } from '../observe/trace.ts'
 import { stopWith } from '../stop.ts'
+import { workOn } from './handler.ts'
 import { AGAIN_MS, againAfterMs, type ConsumeOptions, type Consumer, type Queue, type Work } from './queue.ts'
-import { workOn } from './work.ts'
 
 export interface SqsOptions extends SQSClientConfig {
   /** How long a message that is worked on stays hidden unless that is put off, which happens all along. Default 60 s. */

@@ -2,7 +2,7 @@
 // that fails, beside poison. All faults are drawn from the run's seed.
 //
 // SQS is the double over HTTP, the front and the unmodified SDK send to it, and what comes is worked on as on Lambda, one
-// message an invocation (batch.ts). A process that dies leaves its message to come again when its visibility ends.
+// message an invocation (queue/lambda-batch.ts). A process that dies leaves its message to come again when its visibility ends.
 
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
@@ -12,8 +12,8 @@ import { openProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
 import { UpstreamError } from '../../src/errors.ts'
 import { answering } from '../../src/queue/answer.ts'
-import { handleBatch } from '../../src/queue/batch.ts'
-import { queuedFront } from '../../src/queue/front.ts'
+import { handleBatch } from '../../src/queue/lambda-batch.ts'
+import { queuedFront } from '../../src/queue/producer.ts'
 import type { Work } from '../../src/queue/queue.ts'
 import { sqsQueue } from '../../src/queue/sqs.ts'
 import { memoryStore } from '../chat/in-memory-store.ts'

@@ -1,7 +1,7 @@
 // The queue within the process keeps the promises of every queue.
 
 import { describe, test } from 'vitest'
-import { memoryQueue } from '../../src/queue/memory.ts'
+import { memoryQueue } from '../../src/queue/in-memory.ts'
 import { until } from '../until.ts'
 import { keepsItsPromises } from './conformance.ts'
 

@@ -6,8 +6,8 @@
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
+import { workOn } from './handler.ts'
 import type { Work } from './queue.ts'
-import { workOn } from './work.ts'
 
 const report = reportAs('message_failed')
 

@@ -10,9 +10,9 @@ import { BusyError, UpstreamError } from '../../src/errors.ts'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
-import { handleBatch } from '../../src/queue/batch.ts'
+import { type Delivery, workOn } from '../../src/queue/handler.ts'
+import { handleBatch } from '../../src/queue/lambda-batch.ts'
 import { againAfterMs, MAX_RECEIVES, type Message, messageName } from '../../src/queue/queue.ts'
-import { type Delivery, workOn } from '../../src/queue/work.ts'
 
 const lines: string[] = []
 beforeEach(() => {

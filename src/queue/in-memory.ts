@@ -4,8 +4,8 @@ import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import { carrierOut } from '../observe/trace.ts'
+import { type Delivery, workOn } from './handler.ts'
 import { type About, AGAIN_MS, againAfterMs, DEDUPE_MS, type Message, type Queue } from './queue.ts'
-import { type Delivery, workOn } from './work.ts'
 
 export interface MemoryOptions {
   /** Before one whose work failed comes again, for the first time. Default 5 s. */

@@ -4,7 +4,7 @@ import type { SQSEvent } from 'aws-lambda'
 import { beforeEach, expect, test } from 'vitest'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
-import { handleBatch } from '../../src/queue/batch.ts'
+import { handleBatch } from '../../src/queue/lambda-batch.ts'
 import type { Work } from '../../src/queue/queue.ts'
 
 const lines: string[] = []
