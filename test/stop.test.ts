@@ -79,7 +79,7 @@ test('receives from the queue, also those that fail, leave nothing with what sto
     endpoint: sqs.endpoint,
     region: 'eu-central-1',
     credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-    waitS: 0,
+    waitTimeS: 0,
     maxAttempts: 1,
   })
   const errors: unknown[] = []

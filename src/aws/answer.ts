@@ -6,8 +6,8 @@ import { createRateLimiter } from '../chat/rate-limit.ts'
 import { discordApi } from '../discord/api.ts'
 import { discordPlatform } from '../discord/platform.ts'
 import { discordSettings } from '../discord/settings.ts'
-import { answering } from '../queue/answer.ts'
-import type { Work } from '../queue/queue.ts'
+import { questionHandler } from '../queue/answer.ts'
+import type { MessageHandler } from '../queue/queue.ts'
 import { slackPlatform } from '../slack/platform.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
@@ -18,7 +18,7 @@ import { openConfig, report } from './start.ts'
 const HOUR_MS = 3_600_000
 
 export interface Answering {
-  work: Work
+  work: MessageHandler
   hasten: Hasten
 }
 
@@ -44,5 +44,5 @@ export async function openAnswer(): Promise<Answering> {
     keepMs: config.keepHours * HOUR_MS,
     report,
   })
-  return { work: answering(processor), hasten: openHasten(config.queue) }
+  return { work: questionHandler(processor), hasten: openHasten(config.queue) }
 }

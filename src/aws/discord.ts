@@ -7,7 +7,7 @@ import { discordEndpoint } from '../discord/endpoint.ts'
 import { discordPlatform } from '../discord/platform.ts'
 import { SetupError } from '../errors.ts'
 import { openQueue } from '../queue/open.ts'
-import { queuedFront } from '../queue/producer.ts'
+import { queueProducer } from '../queue/producer.ts'
 import { DISCORD_PATH } from '../serve/paths.ts'
 import { openStore } from '../store/open.ts'
 import { openConfig, report } from './start.ts'
@@ -28,7 +28,7 @@ export async function openDiscord(): Promise<Hono> {
   const api = discordApi({ token: '', apiUrl: discordApiUrl || undefined })
   const handle = discordEndpoint({
     publicKey,
-    desk: queuedFront({ queue, store, preferences }),
+    desk: queueProducer({ queue, store, preferences }),
     platform: discordPlatform(api, { answers }),
     preferences,
     messageContent: config.discordMessageContent === 'on',

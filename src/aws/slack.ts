@@ -5,7 +5,7 @@ import { openPreferences } from '../chat/preferences.ts'
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 import { openQueue } from '../queue/open.ts'
-import { queuedFront } from '../queue/producer.ts'
+import { queueProducer } from '../queue/producer.ts'
 import { SLACK_PATH } from '../serve/paths.ts'
 import { slackApp } from '../slack/app.ts'
 import { slackPlatform } from '../slack/platform.ts'
@@ -36,7 +36,7 @@ export async function openSlack(): Promise<Hono> {
   slackApp({
     settings,
     platform: slackPlatform(settings),
-    desk: queuedFront({ queue, store, preferences }),
+    desk: queueProducer({ queue, store, preferences }),
     preferences,
     engine: NOT_HERE,
     keepMs: config.keepHours * HOUR_MS,

@@ -1,9 +1,9 @@
 // A message of the queue -> the desk.
 
 import type { QuestionProcessor } from '../chat/processor.ts'
-import type { Work } from './queue.ts'
+import type { MessageHandler } from './queue.ts'
 
-export function answering(desk: Pick<QuestionProcessor, 'process' | 'retract'>): Work {
+export function questionHandler(processor: Pick<QuestionProcessor, 'process' | 'retract'>): MessageHandler {
   return (message) =>
-    message.kind === 'question' ? desk.process(message.question) : desk.retract(message.id)
+    message.kind === 'question' ? processor.process(message.question) : processor.retract(message.id)
 }

@@ -4,7 +4,7 @@ import { isGlimpseError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { count } from '../observe/metrics.ts'
 import { type Carrier, traced } from '../observe/trace.ts'
-import { MAX_RECEIVES, type Message, messageName, parseBody, type Work } from './queue.ts'
+import { MAX_RECEIVES, type Message, type MessageHandler, messageName, parseBody } from './queue.ts'
 
 export interface Delivery {
   body: string
@@ -15,24 +15,24 @@ export interface Delivery {
 }
 
 /** `again`: to be delivered once more. `poison`: it was often enough, or it would help never. */
-export type Outcome = 'done' | 'again' | 'poison'
+export type DeliveryOutcome = 'done' | 'again' | 'poison'
 
 /** Never throws: `report` is told what went wrong, without a word of the message. */
-export async function workOn(
+export async function handleDelivery(
   { body, carrier, receives }: Delivery,
-  work: Work,
+  handler: MessageHandler,
   report: (error: unknown) => void,
-): Promise<Outcome> {
-  const failed = (error: unknown): Outcome => {
+): Promise<DeliveryOutcome> {
+  const failed = (error: unknown): DeliveryOutcome => {
     report(error)
     const isLast = receives >= MAX_RECEIVES && !(isGlimpseError(error) && error.code === 'stopping')
     return isLast || (isGlimpseError(error) && error.code === 'bad_message') ? 'poison' : 'again'
   }
-  const outcome = await parsed(body).then(async (message): Promise<Outcome> => {
+  const outcome = await parsed(body).then(async (message): Promise<DeliveryOutcome> => {
     const ids = { job_id: messageName(message) }
     return await withIds(ids, async () => {
       try {
-        await traced('answer', carrier, () => work(message), 'CONSUMER')
+        await traced('answer', carrier, () => handler(message), 'CONSUMER')
         return 'done'
       } catch (error) {
         return failed(error)

@@ -4,41 +4,41 @@ import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import { carrierOut } from '../observe/trace.ts'
-import { type Delivery, workOn } from './handler.ts'
-import { type About, AGAIN_MS, againAfterMs, DEDUPE_MS, type Message, type Queue } from './queue.ts'
+import { type Delivery, handleDelivery } from './handler.ts'
+import { DEDUPE_MS, type Message, type Queue, RETRY_MS, retryDelayMs, type SendOptions } from './queue.ts'
 
-export interface MemoryOptions {
+export interface InMemoryOptions {
   /** Before one whose work failed comes again, for the first time. Default 5 s. */
-  againMs?: number
+  retryMs?: number
   now?: () => number
 }
 
-export interface MemoryQueue extends Queue {
+export interface InMemoryQueue extends Queue {
   /** Bodies of those that failed too often. */
-  readonly dead: readonly string[]
+  readonly deadLetters: readonly string[]
 }
 
 interface Waiting extends Delivery {
   /** Its work failed a moment ago. */
-  isResting: boolean
+  isBackingOff: boolean
 }
 
 const CONCURRENCY = 4
 
-export function memoryQueue({ againMs = AGAIN_MS, now = Date.now }: MemoryOptions = {}): MemoryQueue {
+export function inMemoryQueue({ retryMs = RETRY_MS, now = Date.now }: InMemoryOptions = {}): InMemoryQueue {
   const groups = new Map<string, Waiting[]>()
   const busy = new Set<string>()
   const sent = new Map<string, number>()
-  const dead: string[] = []
+  const deadLetters: string[] = []
   /** Woken when there may be something to do. */
   const consumers = new Set<() => void>()
   const wake = () => {
-    for (const look of consumers) look()
+    for (const dispatch of consumers) dispatch()
   }
 
   const next = (): { group: string; first: Waiting } | undefined => {
     for (const [group, [first]] of groups)
-      if (first && !busy.has(group) && !first.isResting) return { group, first }
+      if (first && !busy.has(group) && !first.isBackingOff) return { group, first }
     return undefined
   }
 
@@ -48,39 +48,44 @@ export function memoryQueue({ againMs = AGAIN_MS, now = Date.now }: MemoryOption
     if (waiting.length === 0) groups.delete(group)
   }
 
-  const rest = (message: Waiting) => {
-    message.isResting = true
+  const backOff = (message: Waiting) => {
+    message.isBackingOff = true
     const over = () => {
-      message.isResting = false
+      message.isBackingOff = false
       wake()
     }
-    setTimeout(over, againAfterMs(message.receives, againMs)).unref()
+    setTimeout(over, retryDelayMs(message.receives, retryMs)).unref()
   }
 
   return {
-    dead,
+    deadLetters,
     check: async () => {},
-    async send(message: Message, { id, group }: About) {
+    async send(message: Message, { deduplicationId, groupId }: SendOptions) {
       for (const [known, at] of sent) if (at + DEDUPE_MS <= now()) sent.delete(known)
-      if (sent.has(id)) return
-      sent.set(id, now())
+      if (sent.has(deduplicationId)) return
+      sent.set(deduplicationId, now())
       // As it would be after a wire: nobody changes it meanwhile.
-      const waiting = { body: JSON.stringify(message), carrier: carrierOut(), receives: 0, isResting: false }
-      groups.set(group, [...(groups.get(group) ?? []), waiting])
+      const waiting = {
+        body: JSON.stringify(message),
+        carrier: carrierOut(),
+        receives: 0,
+        isBackingOff: false,
+      }
+      groups.set(groupId, [...(groups.get(groupId) ?? []), waiting])
       count('glimpse_queue_messages_total', { outcome: 'sent' })
       wake()
     },
-    consume(work, { concurrency = CONCURRENCY, report = reportAs('message_failed') } = {}) {
+    consume(handler, { concurrency = CONCURRENCY, report = reportAs('message_failed') } = {}) {
       const running = new Set<Promise<void>>()
       let stopped = false
       const run = async (group: string, message: Waiting) => {
         message.receives++
-        const outcome = await workOn(message, work, report)
-        if (outcome === 'again' && !stopped) rest(message)
-        if (outcome === 'poison') dead.push(message.body)
+        const outcome = await handleDelivery(message, handler, report)
+        if (outcome === 'again' && !stopped) backOff(message)
+        if (outcome === 'poison') deadLetters.push(message.body)
         if (outcome !== 'again') done(group)
       }
-      const look = () => {
+      const dispatch = () => {
         while (!stopped && running.size < concurrency) {
           const found = next()
           if (!found) return
@@ -93,12 +98,12 @@ export function memoryQueue({ againMs = AGAIN_MS, now = Date.now }: MemoryOption
           running.add(tracked)
         }
       }
-      consumers.add(look)
-      look()
+      consumers.add(dispatch)
+      dispatch()
       return {
         async stop(graceMs) {
           stopped = true
-          consumers.delete(look)
+          consumers.delete(dispatch)
           await Promise.race([Promise.allSettled(running), new Promise((end) => setTimeout(end, graceMs))])
           const left = [...groups.values()].reduce((sum, waiting) => sum + waiting.length, 0)
           if (left > 0) log.info('memory_queue_left', { messages: left })

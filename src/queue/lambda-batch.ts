@@ -6,8 +6,8 @@
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
-import { workOn } from './handler.ts'
-import type { Work } from './queue.ts'
+import { handleDelivery } from './handler.ts'
+import type { MessageHandler } from './queue.ts'
 
 const report = reportAs('message_failed')
 
@@ -15,7 +15,10 @@ const report = reportAs('message_failed')
  * Works on all of them, on one group in its order: after one that failed, the rest of its group is given back untouched,
  * for it would overtake. Never throws.
  */
-export async function handleBatch({ Records }: SQSEvent, work: Work): Promise<SQSBatchResponse> {
+export async function processPartialResponse(
+  { Records }: SQSEvent,
+  handler: MessageHandler,
+): Promise<SQSBatchResponse> {
   const groups = new Map<string, SQSRecord[]>()
   for (const record of Records) {
     const name = record.attributes.MessageGroupId ?? record.messageId
@@ -24,7 +27,7 @@ export async function handleBatch({ Records }: SQSEvent, work: Work): Promise<SQ
   const failed: string[] = []
   const inOrder = async (records: readonly SQSRecord[]) => {
     for (const [index, record] of records.entries()) {
-      if (await isDone(record, work)) continue
+      if (await isDone(record, handler)) continue
       const behind = records.length - index - 1
       if (behind > 0) count('glimpse_queue_messages_total', { outcome: 'again' }, behind)
       failed.push(...records.slice(index).map(({ messageId }) => messageId))
@@ -35,10 +38,13 @@ export async function handleBatch({ Records }: SQSEvent, work: Work): Promise<SQ
   return { batchItemFailures: failed.map((itemIdentifier) => ({ itemIdentifier })) }
 }
 
-async function isDone({ body, messageAttributes, attributes }: SQSRecord, work: Work): Promise<boolean> {
+async function isDone(
+  { body, messageAttributes, attributes }: SQSRecord,
+  handler: MessageHandler,
+): Promise<boolean> {
   const carrier = Object.fromEntries(
     Object.entries(messageAttributes ?? {}).map(([name, { stringValue }]) => [name, stringValue]),
   )
   const receives = Number(attributes.ApproximateReceiveCount)
-  return (await workOn({ body, carrier, receives }, work, report)) === 'done'
+  return (await handleDelivery({ body, carrier, receives }, handler, report)) === 'done'
 }

@@ -9,7 +9,7 @@ import { shouldAnswer } from '../chat/relevance.ts'
 import type { Store } from '../store/store.ts'
 import type { Queue } from './queue.ts'
 
-export interface FrontOptions {
+export interface ProducerOptions {
   queue: Queue
   store: Store
   preferences: Preferences
@@ -17,9 +17,9 @@ export interface FrontOptions {
   sleep?: (ms: number) => Promise<void>
 }
 
-export interface QueuedFront extends QuestionSink {
+export interface QueueProducer extends QuestionSink {
   /** Resolves when all that was accepted is in the queue. */
-  idle(): Promise<void>
+  drained(): Promise<void>
 }
 
 /** A question that waits longer is of no use to anybody. */
@@ -29,33 +29,36 @@ const AWAITED_MS = 15 * 60_000
  * Once `submit` resolves the question is in the queue. One with a delay waits here first, so that a fuller delivery of the
  * same message is sent before it and, under the same id, takes its place.
  */
-export function queuedFront({ queue, store, preferences, sleep = wait }: FrontOptions): QueuedFront {
+export function queueProducer({ queue, store, preferences, sleep = wait }: ProducerOptions): QueueProducer {
   const key = (name: string) => `awaited/${hashed(name)}`
   const isAnswerPending = async (name: string) => (await store.read(key(name))) !== undefined
 
   const pending = new Set<Promise<void>>()
-  const pass = async (question: Question, delayMs: number): Promise<void> => {
+  const enqueue = async (question: Question, delayMs: number): Promise<void> => {
     if (delayMs > 0) await sleep(delayMs)
     if (!(await shouldAnswer(question, { store, preferences, isAnswerPending }))) return
     // What follows in the thread is ours too, before the answer is there.
     const marks = question.conversations.map((name) => store.replace(key(name), new Uint8Array(), AWAITED_MS))
     await Promise.all(marks)
-    const group = `${question.platform}/${question.channel}`
-    await queue.send({ kind: 'question', question }, { id: question.id, group })
+    const groupId = `${question.platform}/${question.channel}`
+    await queue.send({ kind: 'question', question }, { deduplicationId: question.id, groupId })
   }
 
   return {
     async submit(question, delayMs = 0) {
-      const passing = pass(question, delayMs).finally(() => pending.delete(passing))
+      const passing = enqueue(question, delayMs).finally(() => pending.delete(passing))
       pending.add(passing)
       await passing
     },
-    async idle() {
+    async drained() {
       await Promise.allSettled(pending)
     },
     // Not behind the question in its group: while that is thought about, its going is to be known already.
     async retract(id) {
-      await queue.send({ kind: 'withdraw', id }, { id: `withdraw/${id}`, group: `withdraw/${id}` })
+      await queue.send(
+        { kind: 'withdraw', id },
+        { deduplicationId: `withdraw/${id}`, groupId: `withdraw/${id}` },
+      )
     },
   }
 }

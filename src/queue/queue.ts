@@ -17,23 +17,23 @@ export const messageSchema = z.discriminatedUnion('kind', [
 ])
 export type Message = z.infer<typeof messageSchema>
 
-export interface About {
+export interface SendOptions {
   /** Names this message: sent again it is not delivered again. */
-  id: string
+  deduplicationId: string
   /** Those who share it wait for each other. */
-  group: string
+  groupId: string
 }
 
 export interface Queue {
   /** Looks at the start whether it is there and keeps these promises. @throws SetupError `bad_queue`, UpstreamError */
   check(): Promise<void>
   /** Once this resolves the message is safe. @throws UpstreamError `queue_failed`, RequestError `message_too_large` */
-  send(message: Message, about: About): Promise<void>
-  /** Hands messages to `work`, which fails by throwing. Goes on until it is stopped. */
-  consume(work: Work, options?: ConsumeOptions): Consumer
+  send(message: Message, options: SendOptions): Promise<void>
+  /** Hands messages to `handler`, which fails by throwing. Goes on until it is stopped. */
+  consume(handler: MessageHandler, options?: ConsumeOptions): Consumer
 }
 
-export type Work = (message: Message) => Promise<void>
+export type MessageHandler = (message: Message) => Promise<void>
 
 export interface ConsumeOptions {
   /** Groups worked on at once. Default 4. */
@@ -49,11 +49,11 @@ export interface Consumer {
 
 export const MAX_RECEIVES = 5
 /** Before one whose work failed comes again: 5, 15, 45, 135 s. Longer than a claim whose holder died (chat/processor.ts). */
-export const AGAIN_MS = 5_000
+export const RETRY_MS = 5_000
 export const DEDUPE_MS = 5 * 60_000
 
 /** @param receives how often it came so far */
-export function againAfterMs(receives: number, firstMs: number): number {
+export function retryDelayMs(receives: number, firstMs: number): number {
   return firstMs * 3 ** (receives - 1)
 }
 

@@ -22,21 +22,28 @@ import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import { carrierOut } from '../observe/trace.ts'
 import { stopWith } from '../stop.ts'
-import { workOn } from './handler.ts'
-import { AGAIN_MS, againAfterMs, type ConsumeOptions, type Consumer, type Queue, type Work } from './queue.ts'
+import { handleDelivery } from './handler.ts'
+import {
+  type ConsumeOptions,
+  type Consumer,
+  type MessageHandler,
+  type Queue,
+  RETRY_MS,
+  retryDelayMs,
+} from './queue.ts'
 
 export interface SqsOptions extends SQSClientConfig {
   /** How long a message that is worked on stays hidden unless that is put off, which happens all along. Default 60 s. */
-  hiddenS?: number
+  visibilityTimeoutS?: number
   /** Before one whose work failed comes again, for the first time. Default 5 s. */
-  againS?: number
+  retryS?: number
   /** How long a receive waits for something. Default 20 s, the most that SQS takes. */
-  waitS?: number
+  waitTimeS?: number
 }
 
-const HIDDEN_S = 60
+const VISIBILITY_TIMEOUT_S = 60
 const CONCURRENCY = 4
-const WAIT_S = 20
+const WAIT_TIME_S = 20
 /** An answer that takes longer than that will not come any more. */
 const LATE_MS = 10_000
 /** With room for the trace's attributes, which count as well. */
@@ -52,17 +59,22 @@ const TRACE_HEADERS = ['traceparent', 'tracestate']
  * @throws SetupError `bad_queue`
  */
 export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
-  const { hiddenS = HIDDEN_S, againS = AGAIN_MS / 1_000, waitS = WAIT_S, ...config } = options
+  const {
+    visibilityTimeoutS = VISIBILITY_TIMEOUT_S,
+    retryS = RETRY_MS / 1_000,
+    waitTimeS = WAIT_TIME_S,
+    ...config
+  } = options
   const client = sqsClient(url, config)
 
   return {
     async check() {
       const command = new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ['RedrivePolicy'] })
-      const { Attributes } = await client.send(command, inTime()).catch(translated('answer'))
+      const { Attributes } = await client.send(command, requestTimeout()).catch(toGlimpseError('answer'))
       if (Attributes?.['RedrivePolicy']) return
       throw badQueue('it has no dead letters (RedrivePolicy), so what always fails would come for days')
     },
-    async send(message, { id, group }) {
+    async send(message, { deduplicationId, groupId }) {
       const MessageBody = JSON.stringify(message)
       const sizeBytes = Buffer.byteLength(MessageBody)
       if (sizeBytes > MAX_BYTES) {
@@ -75,14 +87,15 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
         QueueUrl: url,
         MessageBody,
         // SQS takes 128 characters of few kinds as names.
-        MessageGroupId: hashed(group),
-        MessageDeduplicationId: hashed(id),
+        MessageGroupId: hashed(groupId),
+        MessageDeduplicationId: hashed(deduplicationId),
         MessageAttributes: attributesOf(carrierOut()),
       })
-      await client.send(command, inTime()).catch(translated('send'))
+      await client.send(command, requestTimeout()).catch(toGlimpseError('send'))
       count('glimpse_queue_messages_total', { outcome: 'sent' })
     },
-    consume: (work, given) => consume({ client, url, hiddenS, againS, waitS }, work, given),
+    consume: (handler, given) =>
+      consume({ client, url, visibilityTimeoutS, retryS, waitTimeS }, handler, given),
   }
 }
 
@@ -95,22 +108,22 @@ export function sqsClient(url: string, config: SQSClientConfig = {}): SQSClient 
   )
 }
 
-interface Source {
+interface SqsContext {
   client: SQSClient
   url: string
-  hiddenS: number
-  againS: number
-  waitS: number
+  visibilityTimeoutS: number
+  retryS: number
+  waitTimeS: number
 }
 
 function consume(
-  { client, url, hiddenS, againS, waitS }: Source,
-  work: Work,
+  { client, url, visibilityTimeoutS, retryS, waitTimeS }: SqsContext,
+  handler: MessageHandler,
   { concurrency = CONCURRENCY, report = reportAs('queue_failed') }: ConsumeOptions = {},
 ): Consumer {
   const stopping = new AbortController()
   const { signal } = stopping
-  /** Ends the wait of `listen`. */
+  /** Ends the wait of `poll`. */
   let wake = () => {}
   const woken = () => new Promise<void>((resolve) => (wake = resolve))
   /** Each with what gives its message back. */
@@ -120,42 +133,45 @@ function consume(
     const command = new ReceiveMessageCommand({
       QueueUrl: url,
       MaxNumberOfMessages: 1,
-      WaitTimeSeconds: waitS,
-      VisibilityTimeout: hiddenS,
+      WaitTimeSeconds: waitTimeS,
+      VisibilityTimeout: visibilityTimeoutS,
       MessageSystemAttributeNames: ['ApproximateReceiveCount'],
       MessageAttributeNames: TRACE_HEADERS,
     })
-    const stop = stopWith(signal, AbortSignal.timeout(1_000 * waitS + LATE_MS))
-    const received = client.send(command, { abortSignal: stop.signal }).catch(translated('receive'))
+    const stop = stopWith(signal, AbortSignal.timeout(1_000 * waitTimeS + LATE_MS))
+    const received = client.send(command, { abortSignal: stop.signal }).catch(toGlimpseError('receive'))
     return (await received.finally(stop.end)).Messages?.[0]
   }
 
   const start = (received: Received) => {
     const { Body = '', MessageAttributes = {}, Attributes = {} } = received
     const names = { QueueUrl: url, ReceiptHandle: received.ReceiptHandle! }
-    const hide = async (seconds: number) => {
+    const changeVisibility = async (seconds: number) => {
       const command = new ChangeMessageVisibilityCommand({ ...names, VisibilityTimeout: seconds })
-      await client.send(command, inTime()).catch(translated('hide a message')).catch(report)
+      await client.send(command, requestTimeout()).catch(toGlimpseError('hide a message')).catch(report)
     }
-    const holding = setInterval(() => void hide(hiddenS), (hiddenS * 1_000) / 3)
-    let isGivenBack = false
-    const giveBack = async (seconds = 0) => {
-      clearInterval(holding)
-      if (isGivenBack) return
-      isGivenBack = true
-      await hide(Math.ceil(seconds))
+    const heartbeat = setInterval(
+      () => void changeVisibility(visibilityTimeoutS),
+      (visibilityTimeoutS * 1_000) / 3,
+    )
+    let isReturned = false
+    const returnToQueue = async (seconds = 0) => {
+      clearInterval(heartbeat)
+      if (isReturned) return
+      isReturned = true
+      await changeVisibility(Math.ceil(seconds))
     }
     const run = async () => {
       const carrier = Object.fromEntries(
         Object.entries(MessageAttributes).map(([name, { StringValue }]) => [name, StringValue]),
       )
       const receives = Number(Attributes['ApproximateReceiveCount'] ?? 1)
-      const outcome = await workOn({ body: Body, carrier, receives }, work, report)
-      clearInterval(holding)
+      const outcome = await handleDelivery({ body: Body, carrier, receives }, handler, report)
+      clearInterval(heartbeat)
       if (outcome === 'done')
-        await client.send(new DeleteMessageCommand(names), inTime()).catch(translated('delete'))
+        await client.send(new DeleteMessageCommand(names), requestTimeout()).catch(toGlimpseError('delete'))
       // Poison goes to the dead letters, and what a stop interrupted to somebody else, without a pause.
-      else await giveBack(outcome === 'again' && !signal.aborted ? againAfterMs(receives, againS) : 0)
+      else await returnToQueue(outcome === 'again' && !signal.aborted ? retryDelayMs(receives, retryS) : 0)
     }
     const ended = run()
       .catch(report)
@@ -163,10 +179,10 @@ function consume(
         running.delete(ended)
         wake()
       })
-    running.set(ended, giveBack)
+    running.set(ended, returnToQueue)
   }
 
-  const listen = async () => {
+  const poll = async () => {
     let pauseMs: number = PAUSE_MS.first
     while (!signal.aborted) {
       try {
@@ -183,15 +199,15 @@ function consume(
       }
     }
   }
-  const listening = listen()
+  const polling = poll()
 
   return {
     async stop(graceMs) {
       stopping.abort()
       wake()
-      await listening
+      await polling
       await Promise.race([Promise.all(running.keys()), sleep(graceMs)])
-      await Promise.all([...running.values()].map((giveBack) => giveBack()))
+      await Promise.all([...running.values()].map((returnToQueue) => returnToQueue()))
     },
   }
 }
@@ -206,7 +222,7 @@ function attributesOf(carrier: Record<string, string>) {
   return Object.fromEntries(some.map(([name, StringValue]) => [name, { DataType: 'String', StringValue }]))
 }
 
-function inTime(): { abortSignal: AbortSignal } {
+function requestTimeout(): { abortSignal: AbortSignal } {
   return { abortSignal: AbortSignal.timeout(LATE_MS) }
 }
 
@@ -214,7 +230,7 @@ function inTime(): { abortSignal: AbortSignal } {
 const SETUP_ERRORS =
   /NonExistentQueue|QueueDoesNotExist|AccessDenied|InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|CredentialsProvider|InvalidAddress|Region is missing/
 
-function translated(what: string): (cause: unknown) => never {
+function toGlimpseError(what: string): (cause: unknown) => never {
   return (cause) => {
     if (isGlimpseError(cause)) throw cause
     const word = cause instanceof Error ? `${cause.name} ${cause.message}`.trim() : String(cause)

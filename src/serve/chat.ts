@@ -15,9 +15,9 @@ import { startGateway } from '../discord/gateway.ts'
 import { discordPlatform } from '../discord/platform.ts'
 import { discordSettings } from '../discord/settings.ts'
 import type { Engine } from '../engine/engine.ts'
-import { answering } from '../queue/answer.ts'
+import { questionHandler } from '../queue/answer.ts'
 import { openQueue } from '../queue/open.ts'
-import { queuedFront } from '../queue/producer.ts'
+import { queueProducer } from '../queue/producer.ts'
 import type { Consumer, Queue } from '../queue/queue.ts'
 import { slackApp } from '../slack/app.ts'
 import { slackPlatform } from '../slack/platform.ts'
@@ -77,7 +77,7 @@ export async function openChat({ config, engine, hears, report }: ChatOptions): 
   const platforms = [onSlack, onDiscord].filter((platform) => platform !== undefined)
   const processor =
     engine && openProcessor({ ...deskOptions(config, platforms, { store, preferences }), engine, report })
-  const front = queue ? queuedFront({ queue, store, preferences }) : processor!
+  const front = queue ? queueProducer({ queue, store, preferences }) : processor!
 
   const handlers: Record<string, Handler> = {}
   const ears: Part[] = []
@@ -122,7 +122,7 @@ export async function openChat({ config, engine, hears, report }: ChatOptions): 
     },
     async stop(graceMs) {
       await Promise.allSettled(ears.map((ear) => ear.stop(graceMs)))
-      if ('idle' in front) await front.idle()
+      if ('drained' in front) await front.drained()
       await answers?.stop(graceMs)
     },
   }
@@ -151,7 +151,7 @@ function answersOf({ engine, desk: processor, queue, store, config, report }: An
   const consume = (from: Queue) => {
     if (isStopping) return
     const concurrency = Math.min(config.maxBatch, config.maxQueue)
-    consumer = from.consume(answering(processor), { concurrency })
+    consumer = from.consume(questionHandler(processor), { concurrency })
     // What is left over comes again by itself; what is past its time nobody else looks for.
     sweeping = setInterval(() => void store.sweep().catch(report), SWEEP_EVERY_MS).unref()
   }

@@ -1,7 +1,7 @@
 // What every queue promises, whatever it is made of: run against each of them.
 
 import { expect, test } from 'vitest'
-import type { Message, Queue, Work } from '../../src/queue/queue.ts'
+import type { Message, MessageHandler, Queue } from '../../src/queue/queue.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 
@@ -17,7 +17,8 @@ export interface Opened {
 /** `open` gives an empty queue in which what failed comes again soon. */
 export function keepsItsPromises(open: () => Promise<Opened>): void {
   const message = (id: string): Message => ({ kind: 'withdraw', id })
-  const send = (queue: Queue, id: string, group = 'g') => queue.send(message(id), { id, group })
+  const send = (queue: Queue, deduplicationId: string, groupId = 'g') =>
+    queue.send(message(deduplicationId), { deduplicationId, groupId })
   const idOf = (sent: Message) => (sent.kind === 'withdraw' ? sent.id : '')
 
   test('what was sent comes, whole, also when nobody listened yet', async () => {
@@ -42,7 +43,7 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
     const came: string[] = []
     let atOnce = 0
     let most = 0
-    const work: Work = async (sent) => {
+    const handler: MessageHandler = async (sent) => {
       if (idOf(sent) === 'quick') return void came.push('quick')
       most = Math.max(most, ++atOnce)
       // The other group goes on meanwhile; what comes out of its turn would have come by then.
@@ -50,7 +51,7 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
       atOnce--
       came.push(idOf(sent))
     }
-    const consumer = queue.consume(work)
+    const consumer = queue.consume(handler)
     await until(() => came.length === 7)
     await consumer.stop(HANGS_MS)
     expect(came.filter((id) => id !== 'quick')).toEqual(ids)
@@ -71,11 +72,11 @@ export function keepsItsPromises(open: () => Promise<Opened>): void {
     const { queue } = await open()
     for (const id of ['a', 'b']) await send(queue, id)
     const came: string[] = []
-    const work: Work = async (sent) => {
+    const handler: MessageHandler = async (sent) => {
       came.push(idOf(sent))
       if (came.length < 3) throw new Error('not yet')
     }
-    const consumer = queue.consume(work, { report: () => {} })
+    const consumer = queue.consume(handler, { report: () => {} })
     await until(() => came.includes('b'))
     await consumer.stop(HANGS_MS)
     expect(came).toEqual(['a', 'a', 'a', 'b'])

@@ -11,10 +11,10 @@ import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
 import { UpstreamError } from '../../src/errors.ts'
-import { answering } from '../../src/queue/answer.ts'
-import { handleBatch } from '../../src/queue/lambda-batch.ts'
-import { queuedFront } from '../../src/queue/producer.ts'
-import type { Work } from '../../src/queue/queue.ts'
+import { questionHandler } from '../../src/queue/answer.ts'
+import { processPartialResponse } from '../../src/queue/lambda-batch.ts'
+import { queueProducer } from '../../src/queue/producer.ts'
+import type { MessageHandler } from '../../src/queue/queue.ts'
 import { sqsQueue } from '../../src/queue/sqs.ts'
 import { memoryStore } from '../chat/in-memory-store.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
@@ -179,7 +179,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
       now: () => clock.now,
       sleep: async () => {},
     })
-    return { work: answering(processor), died, isDead: () => isOver }
+    return { work: questionHandler(processor), died, isDead: () => isOver }
   }
 
   await sendAll()
@@ -204,7 +204,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
 
   /** Each three times and in any order, through a queue that fails before and after it takes them. */
   async function sendAll(): Promise<void> {
-    const front = queuedFront({ queue, store, preferences })
+    const front = queueProducer({ queue, store, preferences })
     const questions = QUESTIONS.map((id, index) => question(id, CHANNELS[index]!, 'test', clock.now))
     // Of a platform that does not run here: it fails each time it is tried.
     questions.push(question('poison', CHANNELS[draw(CHANNELS.length)]!, 'nowhere', clock.now))
@@ -250,9 +250,9 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
 
   async function invoke(
     message: Awaited<ReturnType<typeof receive>>[number],
-    by: { work: Work; died: Promise<'died'> },
+    by: { work: MessageHandler; died: Promise<'died'> },
   ): Promise<void> {
-    const outcome = await Promise.race([handleBatch(eventOf([message]), by.work), by.died])
+    const outcome = await Promise.race([processPartialResponse(eventOf([message]), by.work), by.died])
     // Nobody is left to say that it was done, or not.
     if (outcome === 'died') return
     if (outcome.batchItemFailures.length > 0) return

@@ -10,9 +10,9 @@ import { BusyError, UpstreamError } from '../../src/errors.ts'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
-import { type Delivery, workOn } from '../../src/queue/handler.ts'
-import { handleBatch } from '../../src/queue/lambda-batch.ts'
-import { againAfterMs, MAX_RECEIVES, type Message, messageName } from '../../src/queue/queue.ts'
+import { type Delivery, handleDelivery } from '../../src/queue/handler.ts'
+import { processPartialResponse } from '../../src/queue/lambda-batch.ts'
+import { MAX_RECEIVES, type Message, messageName, retryDelayMs } from '../../src/queue/queue.ts'
 
 const lines: string[] = []
 beforeEach(() => {
@@ -39,25 +39,25 @@ test.each([
   ['the last try that fails', fails(new Error('a bug')), MAX_RECEIVES, 'poison'],
   ['a process that stops, at whatever try', fails(new BusyError('stopping', 'No.')), MAX_RECEIVES, 'again'],
 ] as const)('%s: after delivery %#', async (_, work, receives, outcome) => {
-  expect(await workOn(delivery({ receives }), work, report)).toBe(outcome)
+  expect(await handleDelivery(delivery({ receives }), work, report)).toBe(outcome)
   expect(await measured('glimpse_queue_messages_total', { outcome })).toBe(1)
 })
 
 test('what is no message is poison at its first delivery, and nothing of it is told', async () => {
   const body = '{"kind":"question","question":{"text":"my secret?"}}'
-  expect(await workOn(delivery({ body }), async () => {}, report)).toBe('poison')
+  expect(await handleDelivery(delivery({ body }), async () => {}, report)).toBe('poison')
   expect(lines.join()).toContain('bad_message')
   expect(lines.join()).not.toContain('secret')
 })
 
 test('a failure is in the log with the name of its job, which tells no channel', async () => {
-  await workOn(delivery(), fails(new UpstreamError('state_failed', 'Expected S3 to do it.')), report)
+  await handleDelivery(delivery(), fails(new UpstreamError('state_failed', 'Expected S3 to do it.')), report)
   expect(JSON.parse(lines[0]!)).toMatchObject({ job_id: messageName(MESSAGE), code: 'state_failed' })
   expect(lines[0]).not.toContain('C1')
 })
 
 test('one that fails comes again later each time, the last time after a claim has run out', () => {
-  const waits = [1, 2, 3, 4].map((receives) => againAfterMs(receives, 5_000))
+  const waits = [1, 2, 3, 4].map((receives) => retryDelayMs(receives, 5_000))
   expect(waits).toEqual([5_000, 15_000, 45_000, 135_000])
 })
 
@@ -74,7 +74,7 @@ test('on Lambda the work is part of the trace that the sender was in', async () 
       messageAttributes: { traceparent: { stringValue: `00-${traceId}-b7ad6b7169203331-01` } },
     }
     let seen: string | undefined
-    await handleBatch({ Records: [record] } as unknown as SQSEvent, async () => {
+    await processPartialResponse({ Records: [record] } as unknown as SQSEvent, async () => {
       seen = trace.getActiveSpan()?.spanContext().traceId
     })
     expect(seen).toBe(traceId)

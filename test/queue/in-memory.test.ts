@@ -1,21 +1,21 @@
 // The queue within the process keeps the promises of every queue.
 
 import { describe, test } from 'vitest'
-import { memoryQueue } from '../../src/queue/in-memory.ts'
+import { inMemoryQueue } from '../../src/queue/in-memory.ts'
 import { until } from '../until.ts'
 import { keepsItsPromises } from './conformance.ts'
 
 describe('within this process', () => {
   keepsItsPromises(async () => {
-    const queue = memoryQueue({ againMs: 0 })
-    return { queue, dead: async () => queue.dead.length }
+    const queue = inMemoryQueue({ retryMs: 0 })
+    return { queue, dead: async () => queue.deadLetters.length }
   })
 })
 
 test('the same id is known for five minutes, and then no more', async () => {
   const clock = { now: 0 }
-  const queue = memoryQueue({ now: () => clock.now })
-  const send = () => queue.send({ kind: 'withdraw', id: 'a' }, { id: 'a', group: 'g' })
+  const queue = inMemoryQueue({ now: () => clock.now })
+  const send = () => queue.send({ kind: 'withdraw', id: 'a' }, { deduplicationId: 'a', groupId: 'g' })
   let came = 0
   const consumer = queue.consume(async () => void came++)
   await send()

@@ -4,8 +4,8 @@ import type { SQSEvent } from 'aws-lambda'
 import { beforeEach, expect, test } from 'vitest'
 import { logAs } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
-import { handleBatch } from '../../src/queue/lambda-batch.ts'
-import type { Work } from '../../src/queue/queue.ts'
+import { processPartialResponse } from '../../src/queue/lambda-batch.ts'
+import type { MessageHandler } from '../../src/queue/queue.ts'
 
 const lines: string[] = []
 beforeEach(() => {
@@ -23,8 +23,8 @@ const event = (...records: [id: string, group: string, body?: string][]) =>
       messageAttributes: {},
     })),
   }) as unknown as SQSEvent
-const failures = async (batch: SQSEvent, work: Work) =>
-  (await handleBatch(batch, work)).batchItemFailures.map(({ itemIdentifier }) => itemIdentifier)
+const failures = async (batch: SQSEvent, handler: MessageHandler) =>
+  (await processPartialResponse(batch, handler)).batchItemFailures.map(({ itemIdentifier }) => itemIdentifier)
 
 test('all that was done stays done', async () => {
   expect(await failures(event(['a', 'g'], ['b', 'h']), async () => {})).toEqual([])
@@ -33,13 +33,13 @@ test('all that was done stays done', async () => {
 
 test('after one that failed the rest of its group is not begun; other groups go on', async () => {
   const begun: string[] = []
-  const work: Work = async (message) => {
+  const handler: MessageHandler = async (message) => {
     const { id } = message as { id: string }
     begun.push(id)
     if (id === 'b') throw new Error('no')
   }
   const batch = event(['a', 'g'], ['b', 'g'], ['c', 'g'], ['d', 'h'])
-  expect((await failures(batch, work)).sort()).toEqual(['m-b', 'm-c'])
+  expect((await failures(batch, handler)).sort()).toEqual(['m-b', 'm-c'])
   expect(begun.sort()).toEqual(['a', 'b', 'd'])
   expect(await measured('glimpse_queue_messages_total', { outcome: 'again' })).toBe(2)
 })

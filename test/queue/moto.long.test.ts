@@ -41,10 +41,10 @@ describe('before moto', () => {
     return {
       queue: sqsQueue(url, {
         ...options,
-        againS: 0,
+        retryS: 0,
         // A receiver that left goes on receiving there: what it took comes back soon.
-        hiddenS: 3,
-        waitS: 1,
+        visibilityTimeoutS: 3,
+        waitTimeS: 1,
       }),
       dead,
     }

@@ -3,8 +3,8 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { memoryQueue } from '../../src/queue/in-memory.ts'
-import { queuedFront } from '../../src/queue/producer.ts'
+import { inMemoryQueue } from '../../src/queue/in-memory.ts'
+import { queueProducer } from '../../src/queue/producer.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import type { Store } from '../../src/store/store.ts'
 import { memoryStore } from '../chat/in-memory-store.ts'
@@ -18,7 +18,7 @@ let preferences: Preferences
 let sleeping: (() => void)[]
 let lasts = 0
 const front = () =>
-  queuedFront({
+  queueProducer({
     queue,
     store,
     preferences,
@@ -26,7 +26,7 @@ const front = () =>
   })
 
 beforeEach(() => {
-  queue = memoryQueue()
+  queue = inMemoryQueue()
   store = memoryStore()
   preferences = openPreferences(store)
   sleeping = []
@@ -49,10 +49,10 @@ const PICTURES = [{ id: 'p', url: 'https://x/' }]
 /** All that is in the queue; what is sent last in its group comes last. */
 async function sent(): Promise<Message[]> {
   const came: Message[] = []
-  const id = `last ${++lasts}`
+  const deduplicationId = `last ${++lasts}`
   const consumer = queue.consume(async (message) => void came.push(message))
-  await queue.send({ kind: 'withdraw', id }, { id, group: 'test/c' })
-  await until(() => came.some((message) => message.kind === 'withdraw' && message.id === id))
+  await queue.send({ kind: 'withdraw', id: deduplicationId }, { deduplicationId, groupId: 'test/c' })
+  await until(() => came.some((message) => message.kind === 'withdraw' && message.id === deduplicationId))
   await consumer.stop(60_000)
   return came.slice(0, -1)
 }
@@ -90,7 +90,7 @@ describe('of two deliveries of one message, a bare one that may wait and a full 
     const here = front()
     void here.submit(question('a'), 1_500)
     let isIdle = false
-    const idle = here.idle().then(() => {
+    const idle = here.drained().then(() => {
       isIdle = true
     })
     await turns(3)

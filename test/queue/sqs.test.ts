@@ -9,7 +9,7 @@ import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
 import type { Engine } from '../../src/engine/engine.ts'
-import { answering } from '../../src/queue/answer.ts'
+import { questionHandler } from '../../src/queue/answer.ts'
 import { openQueue } from '../../src/queue/open.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import { type SqsOptions, sqsQueue } from '../../src/queue/sqs.ts'
@@ -31,7 +31,7 @@ const open = (more: SqsOptions = {}): Queue =>
     endpoint: sqs.endpoint,
     region: 'eu-central-1',
     credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-    againS: 0,
+    retryS: 0,
     ...more,
   })
 const message = (id: string): Message => ({ kind: 'withdraw', id })
@@ -42,12 +42,12 @@ describe('in SQS', () => {
 
 test('names of any length and script become names that SQS takes', async () => {
   const queue = open()
-  await queue.send(message('ä'.repeat(300)), { id: 'ä'.repeat(300), group: 'slack/T1/日本語' })
+  await queue.send(message('ä'.repeat(300)), { deduplicationId: 'ä'.repeat(300), groupId: 'slack/T1/日本語' })
   expect(sqs.waiting()).toBe(1)
 })
 
 test('one that is worked on for long is not delivered to somebody else', async () => {
-  const queue = open({ hiddenS: 1 })
+  const queue = open({ visibilityTimeoutS: 1 })
   let runs = 0
   let release = () => {}
   const released = new Promise<void>((resolve) => {
@@ -57,8 +57,8 @@ test('one that is worked on for long is not delivered to somebody else', async (
     runs++
     await released
   }
-  const consumers = [queue.consume(work), open({ hiddenS: 1 }).consume(work)]
-  await queue.send(message('a'), { id: 'a', group: 'g' })
+  const consumers = [queue.consume(work), open({ visibilityTimeoutS: 1 }).consume(work)]
+  await queue.send(message('a'), { deduplicationId: 'a', groupId: 'g' })
   // Each time it is hidden anew before the second is over.
   for (let second = 0; second < 3; second++) {
     const before = sqs.answered('ChangeMessageVisibility')
@@ -72,13 +72,13 @@ test('one that is worked on for long is not delivered to somebody else', async (
 })
 
 test('what a stop does not wait for comes to another at once', async () => {
-  const queue = open({ hiddenS: 60 })
+  const queue = open({ visibilityTimeoutS: 60 })
   let isAt = false
   const first = queue.consume(() => {
     isAt = true
     return new Promise(() => {})
   })
-  await queue.send(message('a'), { id: 'a', group: 'g' })
+  await queue.send(message('a'), { deduplicationId: 'a', groupId: 'g' })
   await until(() => isAt)
   await first.stop(0)
   let came = 0
@@ -98,7 +98,7 @@ test.each([
   const queue = open()
   let came = 0
   const consumer = queue.consume(async () => void came++)
-  await queue.send(message('a'), { id: 'a', group: 'g' })
+  await queue.send(message('a'), { deduplicationId: 'a', groupId: 'g' })
   await until(() => came > 0 && sqs.waiting() === 0)
   await consumer.stop(60_000)
   expect(came).toBe(1)
@@ -106,14 +106,16 @@ test.each([
 
 test('a send that never succeeds says so', async () => {
   sqs.fault({ on: 'SendMessage', status: 503, times: 100 })
-  await expect(open({ maxAttempts: 2 }).send(message('a'), { id: 'a', group: 'g' })).rejects.toMatchObject({
+  await expect(
+    open({ maxAttempts: 2 }).send(message('a'), { deduplicationId: 'a', groupId: 'g' }),
+  ).rejects.toMatchObject({
     code: 'queue_failed',
   })
 })
 
 test('the same id is known for five minutes, and then no more', async () => {
   const queue = open()
-  const send = () => queue.send(message('a'), { id: 'a', group: 'g' })
+  const send = () => queue.send(message('a'), { deduplicationId: 'a', groupId: 'g' })
   await send()
   await send()
   expect(sqs.waiting()).toBe(1)
@@ -126,8 +128,8 @@ test('what is no message goes to the dead letters without holding up its group',
   const about = { MessageGroupId: 'g', MessageDeduplicationId: 'junk' }
   await askSqs(sqs, 'SendMessage', { MessageBody: 'no JSON', ...about })
   // Another that fails would wait for minutes between its tries.
-  const queue = open({ againS: 300 })
-  await queue.send(message('a'), { id: 'a', group: 'other' })
+  const queue = open({ retryS: 300 })
+  await queue.send(message('a'), { deduplicationId: 'a', groupId: 'other' })
   await askSqs(sqs, 'SendMessage', {
     ...about,
     MessageBody: JSON.stringify(message('b')),
@@ -141,8 +143,8 @@ test('what is no message goes to the dead letters without holding up its group',
 })
 
 test('one that fails is left alone for a while, longer each time', async () => {
-  const queue = open({ againS: 5 })
-  await queue.send(message('a'), { id: 'a', group: 'g' })
+  const queue = open({ retryS: 5 })
+  await queue.send(message('a'), { deduplicationId: 'a', groupId: 'g' })
   let came = 0
   const work = async () => {
     came++
@@ -205,12 +207,12 @@ test('what a stop interrupts is answered by another process at once', async () =
     askedAt: Date.now(),
     route: {},
   }
-  await open().send({ kind: 'question', question }, { id: 'a', group: 'c' })
-  const stopping = open().consume(answering(first), { report: () => {} })
+  await open().send({ kind: 'question', question }, { deduplicationId: 'a', groupId: 'c' })
+  const stopping = open().consume(questionHandler(first), { report: () => {} })
   await until(() => held.asks.length === 1)
   await Promise.all([stopping.stop(60_000), first.shutdown(0)])
   // No time passes: neither the claim nor the visibility has run out.
-  const other = open().consume(answering(second))
+  const other = open().consume(questionHandler(second))
   await until(() => posted.length === 1 && sqs.waiting() === 0)
   await other.stop(60_000)
   held.release()
@@ -239,7 +241,9 @@ test.each(['https://sqs.eu-central-1.amazonaws.com/1/standard', 'nonsense', ''])
 )
 
 test('a question too large for SQS is refused before it is sent', async () => {
-  await expect(open().send(message('x'.repeat(2 ** 20)), { id: 'a', group: 'g' })).rejects.toMatchObject({
+  await expect(
+    open().send(message('x'.repeat(2 ** 20)), { deduplicationId: 'a', groupId: 'g' }),
+  ).rejects.toMatchObject({
     code: 'message_too_large',
   })
 })
@@ -257,7 +261,7 @@ test('one trace leads from the sender through the queue to the work', async () =
       seen = trace.getActiveSpan()?.spanContext().traceId
     })
     const sent = await trace.getTracer('test').startActiveSpan('event', async (span) => {
-      await queue.send(message('a'), { id: 'a', group: 'g' })
+      await queue.send(message('a'), { deduplicationId: 'a', groupId: 'g' })
       span.end()
       return span.spanContext()
     })
