@@ -5,7 +5,7 @@ import { type Engine, startEngine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 import { openElsewhere } from '../remote/open.ts'
 import { engineSettings } from '../serve/settings.ts'
-import { below } from '../store/open.ts'
+import { childLocation } from '../store/open.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -20,7 +20,7 @@ export async function openEngine(config: Config, remembers: boolean): Promise<En
     )
   }
   const encoderCache = remembers
-    ? { location: below(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
+    ? { location: childLocation(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
     : undefined
   return await startEngine({ ...engineSettings(config), artifact: config.model, encoderCache })
 }

@@ -6,7 +6,7 @@ import { SetupError } from '../errors.ts'
 import { openElsewhere } from '../remote/open.ts'
 import type { Chat, ChatOptions } from '../serve/chat.ts'
 import { wantsChat } from '../serve/settings.ts'
-import { below } from '../store/open.ts'
+import { childLocation } from '../store/open.ts'
 import { type ModelFlags, modelFor } from './flags.ts'
 
 const HOUR_MS = 3_600_000
@@ -15,7 +15,7 @@ const HOUR_MS = 3_600_000
 export async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
   const elsewhere = await openElsewhere(config)
   if (elsewhere) return elsewhere
-  const location = below(config.state, 'seen')
+  const location = childLocation(config.state, 'seen')
   const encoderCache = wantsChat(config) ? { location, ttlMs: config.keepHours * HOUR_MS } : undefined
   return await startEngine({ ...(await modelFor(options, config)), encoderCache, warmUp: true })
 }

@@ -72,9 +72,9 @@ export async function modelFor(
 }
 
 /** The folder to open: of the embedded model, of one that is fetched into the cache, or the one that is named. */
-async function artifactAt(place: string, cacheFolder: string): Promise<string> {
-  if (place === '') return await embeddedArtifact(cacheFolder)
-  if (!place.startsWith('s3://')) return place
+async function artifactAt(location: string, cacheFolder: string): Promise<string> {
+  if (location === '') return await embeddedArtifact(cacheFolder)
+  if (!location.startsWith('s3://')) return location
   // Only here: the SDK takes a while to load.
   const { fetchArtifact } = await import('../remote/fetch.ts')
   const bar = transferBar('model_fetching')
@@ -83,7 +83,7 @@ async function artifactAt(place: string, cacheFolder: string): Promise<string> {
   process.once('SIGINT', interrupt)
   process.once('SIGTERM', interrupt)
   try {
-    return await fetchArtifact(place, {
+    return await fetchArtifact(location, {
       cacheFolder,
       signal: stop.signal,
       onProgress: bar.show,

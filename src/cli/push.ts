@@ -32,7 +32,7 @@ export function pushCommand(): Command {
     })
     .option('--replace', 'put it in the place of another model there; until it is done no model is there')
     .addHelpText('after', HELP)
-    .action(async (artifact: string, place: string, flags: { replace?: boolean }) => {
+    .action(async (artifact: string, location: string, flags: { replace?: boolean }) => {
       // Only here: other commands need not wait for the SDK.
       const { pushArtifact } = await import('../remote/push.ts')
       const stop = new AbortController()
@@ -42,13 +42,13 @@ export function pushCommand(): Command {
       const bar = transferBar('model_pushing')
       try {
         const options = { ...flags, signal: stop.signal, onProgress: bar.show }
-        const { manifest, sentBytes, skipped } = await pushArtifact(artifact, place, options)
+        const { manifest, sentBytes, skipped } = await pushArtifact(artifact, location, options)
         bar.stop()
         const before =
           skipped.length > 0 ? `; ${skipped.length} of ${manifest.files.length} files were there` : ''
         process.stdout.write(
-          `${manifest.name} at ${manifest.precision}: ${megabytes(sentBytes)} MB sent to ${place}${before}\n` +
-            `Run it: GLIMPSE_MODEL=${shellWord(place)} npx glimpse serve\n`,
+          `${manifest.name} at ${manifest.precision}: ${megabytes(sentBytes)} MB sent to ${location}${before}\n` +
+            `Run it: GLIMPSE_MODEL=${shellWord(location)} npx glimpse serve\n`,
         )
       } finally {
         bar.stop()

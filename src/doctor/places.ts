@@ -45,25 +45,25 @@ export async function checkCache(
 
 /** The store does what chats rely on: of two who create one wins, and nobody replaces what he has not read. */
 export async function checkState(
-  place: string,
-  open: (place: string) => Promise<Store> = openStore,
+  location: string,
+  open: (location: string) => Promise<Store> = openStore,
 ): Promise<Finding> {
   const key = `doctor/${randomUUID()}`
   try {
-    const store = await open(place)
+    const store = await open(location)
     try {
       const first = await store.create(key, Buffer.from('1'), TRIAL_TTL_MS)
       const second = await store.create(key, Buffer.from('2'), TRIAL_TTL_MS)
       const stale = await store.replace(key, Buffer.from('3'), TRIAL_TTL_MS, '"0"')
       const read = await store.read(key)
       if (first === undefined || read === undefined)
-        return fail(`${place} does not give back what was written`, 'Set GLIMPSE_STATE to another place.')
+        return fail(`${location} does not give back what was written`, 'Set GLIMPSE_STATE to another place.')
       if (second !== undefined || stale !== undefined)
         return fail(
-          `${place} does not keep to conditional writes`,
+          `${location} does not keep to conditional writes`,
           'Use a bucket of S3 itself, or of a server that knows If-None-Match and If-Match: questions would be answered twice.',
         )
-      return ok(`${place} can be written, and of two who write at once one wins`)
+      return ok(`${location} can be written, and of two who write at once one wins`)
     } finally {
       await store.remove(key)
     }
@@ -74,15 +74,15 @@ export async function checkState(
 }
 
 /** There, and may be asked for: what is put in needs s3:PutObject and is tried by an upload only. */
-export async function checkUploads(place: string): Promise<Finding> {
-  if (place === '') return skipped('GLIMPSE_UPLOADS is not set')
+export async function checkUploads(location: string): Promise<Finding> {
+  if (location === '') return skipped('GLIMPSE_UPLOADS is not set')
   try {
     // As the server opens it: what it throws says what to set.
-    openUploads(place)
+    openUploads(location)
     // Only here: the SDK takes a while to load.
     const { openBucket } = await import('../store/bucket.ts')
-    await openBucket(place, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
-    return ok(`${place} is there`)
+    await openBucket(location, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
+    return ok(`${location} is there`)
   } catch (error) {
     if (!isGlimpseError(error)) throw error
     return fail(error.message)

@@ -4,9 +4,9 @@ import { inMemoryQueue } from './in-memory.ts'
 import type { Queue } from './queue.ts'
 
 /** @throws SetupError `bad_queue` */
-export async function openQueue(place: string): Promise<Queue> {
-  if (place === 'memory') return inMemoryQueue()
+export async function openQueue(location: string): Promise<Queue> {
+  if (location === 'memory') return inMemoryQueue()
   // Only here: the SDK takes a while to load.
   const { sqsQueue } = await import('./sqs.ts')
-  return sqsQueue(place)
+  return sqsQueue(location)
 }

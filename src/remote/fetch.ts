@@ -58,7 +58,7 @@ const CACHE_SETTING = 'GLIMPSE_CACHE'
  * refuses, the disk is full), UpstreamError `model_unreachable` or `model_replaced`, BusyError `cancelled`.
  * @example await fetchArtifact('s3://models/blip2/2026-11', { cacheFolder: '/var/cache/glimpse' })
  */
-export async function fetchArtifact(place: string, options: FetchOptions): Promise<string> {
+export async function fetchArtifact(location: string, options: FetchOptions): Promise<string> {
   const began = performance.now()
   const tries = {
     code: 'model_unreachable' as const,
@@ -67,7 +67,7 @@ export async function fetchArtifact(place: string, options: FetchOptions): Promi
     retryMs: options.retryMs ?? RETRY_MS,
     onRetry: ({ reason }: TransientError) => again(reason),
   }
-  const bucket = modelBucket(place, options.client, tries)
+  const bucket = modelBucket(location, options.client, tries)
   const models = join(options.cacheFolder, 'models')
   for (let time = 1; ; time++) {
     try {

@@ -12,7 +12,7 @@ import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, UpstreamError } from '../errors.ts'
 import { type RetryOptions, retry, TransientError } from '../retry.ts'
 import { stopWith } from '../stop.ts'
-import { BucketRefusal } from '../store/answers.ts'
+import { S3Error } from '../store/answers.ts'
 import type { Bucket } from '../store/bucket.ts'
 import type { Partial } from './partial.ts'
 
@@ -153,8 +153,8 @@ async function fetchPiece(
 
 function rethrowFor(bucket: Bucket, path: string): (error: unknown) => never {
   return (error) => {
-    if (!(error instanceof BucketRefusal)) throw error
-    if (error.trouble === 'missing') throw missing(bucket, path)
+    if (!(error instanceof S3Error)) throw error
+    if (error.reason === 'missing') throw missing(bucket, path)
     throw new UpstreamError(
       'model_replaced',
       `Expected ${path} of ${bucket.name} to stay as it is while it is fetched but it was replaced. Try again; push new versions to a new prefix.`,

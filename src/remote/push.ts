@@ -11,7 +11,7 @@ import { openArtifact, verifyFiles } from '../artifact/open.ts'
 import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { cancelledError } from '../retry.ts'
-import { type Bucket, type BucketOptions, openBucket, type Part } from '../store/bucket.ts'
+import { type Bucket, type BucketOptions, openBucket, type UploadPart } from '../store/bucket.ts'
 
 export interface PushOptions {
   /** Put it in the place of another model. Meanwhile no model is there. */
@@ -49,7 +49,7 @@ const SHA256 = 'sha256'
  */
 export async function pushArtifact(
   folder: string,
-  place: string,
+  location: string,
   options: PushOptions = {},
 ): Promise<Pushed> {
   const manifest = await openArtifact(folder)
@@ -64,7 +64,7 @@ export async function pushArtifact(
     retryMs: RETRY_MS,
     signal: options.signal,
   }
-  const bucket = openBucket(place, purpose, options.client)
+  const bucket = openBucket(location, purpose, options.client)
   return await send(folder, manifest, text, bucket, options)
 }
 
@@ -129,7 +129,7 @@ async function sendFile(
   const upload = await bucket.beginParts(path, metadata)
   try {
     const numbers = Array.from({ length: Math.ceil(sizeBytes / streams.partBytes) }, (_, i) => i)
-    const parts: Part[] = []
+    const parts: UploadPart[] = []
     await forEachLimit(numbers, streams.count, async (i, stop) => {
       if (signal?.aborted) throw cancelledError()
       const from = i * streams.partBytes

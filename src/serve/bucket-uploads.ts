@@ -18,17 +18,17 @@ const PURPOSE = { setting: SETTING, code: 'uploads_failed' as const, todo: 'Try 
 
 /** Throws SetupError `bad_place`. */
 export function openUploads(
-  place: string,
+  location: string,
   options: BucketOptions = {},
   now: () => number = Date.now,
 ): Uploads {
-  const bucket = openBucket(place, PURPOSE, options)
+  const bucket = openBucket(location, PURPOSE, options)
   return {
     async offer(sizeBytes) {
       if (sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
       const given = Math.floor(now() / 1000)
       const upload = given.toString(16).padStart(8, '0') + randomBytes(16).toString('hex')
-      const url = await bucket.addressFor(upload, sizeBytes, OPEN_MS / 1000)
+      const url = await bucket.presignPut(upload, sizeBytes, OPEN_MS / 1000)
       const expires_at = new Date(1000 * given + OPEN_MS).toISOString()
       return { upload, url, method: 'PUT', headers: { 'content-length': String(sizeBytes) }, expires_at }
     },

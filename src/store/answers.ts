@@ -1,5 +1,5 @@
 // An answer of S3 that is no success, or none at all -> what to do next: try again (TransientError), look at what is there
-// (BucketRefusal), or ask the operator (SetupError). S3 lists them in its API reference, "Error responses".
+// (S3Error), or ask the operator (SetupError). S3 lists them in its API reference, "Error responses".
 
 import { S3ServiceException } from '@aws-sdk/client-s3'
 import { type CodeOf, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
@@ -16,21 +16,21 @@ export interface Purpose extends Omit<RetryOptions, 'endpoint'> {
 }
 
 /** S3 said no to what was asked, not to us: nothing is there, another version is, or fewer bytes are. */
-export class BucketRefusal extends UpstreamError {
-  readonly trouble: 'missing' | 'changed' | 'range'
+export class S3Error extends UpstreamError {
+  readonly reason: 'missing' | 'changed' | 'range'
 
-  constructor(trouble: BucketRefusal['trouble'], code: CodeOf<'upstream'>, message: string, cause: unknown) {
+  constructor(reason: S3Error['reason'], code: CodeOf<'upstream'>, message: string, cause: unknown) {
     super(code, message, { cause })
-    this.trouble = trouble
+    this.reason = reason
   }
 }
 
 const NEEDS = 'do s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there'
 
 /** Makes these refusals undefined. */
-export function unless(...troubles: BucketRefusal['trouble'][]): (error: unknown) => undefined {
+export function unless(...reasons: S3Error['reason'][]): (error: unknown) => undefined {
   return (error) => {
-    if (error instanceof BucketRefusal && troubles.includes(error.trouble)) return undefined
+    if (error instanceof S3Error && reasons.includes(error.reason)) return undefined
     throw error
   }
 }
@@ -45,8 +45,8 @@ function mayPass(status: number, name: string): boolean {
   return [200, 307, 408, 409, 429].includes(status) || (status >= 500 && status !== 501)
 }
 
-/** An answer of S3, or none, as TransientError, BucketRefusal or SetupError. */
-export function translated(
+/** An answer of S3, or none, as TransientError, S3Error or SetupError. */
+export function toGlimpseError(
   error: unknown,
   place: string,
   { setting, needs = NEEDS, code }: Purpose,
@@ -79,8 +79,8 @@ export function translated(
   }
   const region = headers['x-amz-bucket-region'] ?? (error as { Region?: string }).Region
   const word = `S3 answered ${status} ${name}${region === undefined ? '' : ` (the bucket is in ${region})`}`
-  const refusal = (trouble: BucketRefusal['trouble']) =>
-    new BucketRefusal(trouble, code, `Expected to use ${place} but ${word}. Try again.`, error)
+  const refusal = (trouble: S3Error['reason']) =>
+    new S3Error(trouble, code, `Expected to use ${place} but ${word}. Try again.`, error)
   if (status === 301 || name === 'AuthorizationHeaderMalformed') {
     const todo = `Set AWS_REGION to ${region ?? "the bucket's region"}, or name another bucket in ${setting}.`
     return setup('wrong_region', word, todo)

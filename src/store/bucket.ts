@@ -25,27 +25,27 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { SetupError, UpstreamError } from '../errors.ts'
 import { type RetryOptions, retry } from '../retry.ts'
-import { type Purpose, statusOf, translated, unless } from './answers.ts'
+import { type Purpose, statusOf, toGlimpseError, unless } from './answers.ts'
 
 /** For the SDK; for tests also how long is waited. */
 export interface BucketOptions extends S3ClientConfig, Pick<RetryOptions, 'retryMs' | 'stallMs'> {}
 
-export interface Described {
+export interface ObjectHead {
   sizeBytes: number
   etag: string
   metadata: Record<string, string>
 }
 
-export interface Arriving extends Described {
+export interface ObjectBody extends ObjectHead {
   /** Throws TransientError where it breaks off. */
   body: AsyncIterable<Uint8Array>
 }
 
-export interface Whole extends Described {
+export interface WholeObject extends ObjectHead {
   bytes: Uint8Array
 }
 
-export interface Part {
+export interface UploadPart {
   number: number
   etag: string
   checksum?: string
@@ -58,15 +58,15 @@ export interface Bucket {
   /** Throws SetupError when the bucket is not there or may not be used. */
   check(): Promise<void>
   /** Undefined: nothing is there. */
-  head(key: string): Promise<Described | undefined>
+  head(key: string): Promise<ObjectHead | undefined>
   /**
    * Bytes `from` to before `to`, of a version with this etag alone if one is named. This is one try: it throws TransientError
-   * where another may mend it, and BucketRefusal. The whole of an object ends in TransientError where it is not what S3's own
+   * where another may mend it, and S3Error. The whole of an object ends in TransientError where it is not what S3's own
    * checksum says.
    */
-  get(key: string, range: Range, signal?: AbortSignal): Promise<Arriving>
+  get(key: string, range: Range, signal?: AbortSignal): Promise<ObjectBody>
   /** The whole object; undefined: nothing is there. Of one with more than `maxBytes` only the size is right. */
-  read(key: string, maxBytes?: number, signal?: AbortSignal): Promise<Whole | undefined>
+  read(key: string, maxBytes?: number, signal?: AbortSignal): Promise<WholeObject | undefined>
   /** The etag; undefined: the condition is not met. */
   put(key: string, bytes: Uint8Array | string, given?: PutOptions): Promise<string | undefined>
   /** Succeeds also where nothing is. */
@@ -75,11 +75,17 @@ export interface Bucket {
   list(prefix: string): Promise<string[]>
   /** A large object in parts; all but the last have at least 5 MiB. */
   beginParts(key: string, metadata: Record<string, string>): Promise<string>
-  putPart(key: string, upload: string, number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<Part>
-  completeParts(key: string, upload: string, parts: readonly Part[]): Promise<void>
+  putPart(
+    key: string,
+    upload: string,
+    number: number,
+    bytes: Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<UploadPart>
+  completeParts(key: string, upload: string, parts: readonly UploadPart[]): Promise<void>
   abortParts(key: string, upload: string): Promise<void>
   /** An address that takes exactly so many bytes by PUT, for a while. */
-  addressFor(key: string, sizeBytes: number, seconds: number): Promise<string>
+  presignPut(key: string, sizeBytes: number, seconds: number): Promise<string>
 }
 
 interface Range {
@@ -99,21 +105,21 @@ export interface PutOptions {
 }
 
 const CONNECT_MS = 5_000
-const SILENT_MS = 10_000
+const SOCKET_TIMEOUT_MS = 10_000
 const RETRY_MS = 100
 /** Metadata key of the random id that each write carries. */
 const WRITER = 'writer'
 
 /** Throws SetupError `bad_place`. */
-export function openBucket(place: string, given: Purpose, options: BucketOptions = {}): Bucket {
-  const { bucket: Bucket, prefix } = placeOf(place, given.setting)
-  const name = place.replace(/\/+$/, '')
+export function openBucket(location: string, given: Purpose, options: BucketOptions = {}): Bucket {
+  const { bucket: Bucket, prefix } = parseLocation(location, given.setting)
+  const name = location.replace(/\/+$/, '')
   const { retryMs, stallMs, ...config } = options
   const purpose = { ...given, retryMs: retryMs ?? given.retryMs ?? RETRY_MS }
   const client = new S3Client({
     requestHandler: {
       connectionTimeout: CONNECT_MS,
-      socketTimeout: stallMs ?? purpose.stallMs ?? SILENT_MS,
+      socketTimeout: stallMs ?? purpose.stallMs ?? SOCKET_TIMEOUT_MS,
     },
     // Of a part of an object S3 has no checksum.
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -126,7 +132,7 @@ export function openBucket(place: string, given: Purpose, options: BucketOptions
   const ChecksumAlgorithm = 'CRC32' as const
   const at = (key: string) => ({ Bucket, Key: `${prefix}${key}` })
   const fail = (error: unknown) => {
-    throw translated(error, name, purpose)
+    throw toGlimpseError(error, name, purpose)
   }
   const tried = <T>(
     key: string,
@@ -263,7 +269,7 @@ export function openBucket(place: string, given: Purpose, options: BucketOptions
       // Also after everything else was cancelled.
       await tried(key, () => client.send(command), new AbortController().signal)
     },
-    addressFor: (key, ContentLength, expiresIn) =>
+    presignPut: (key, ContentLength, expiresIn) =>
       tried(key, () =>
         getSignedUrl(client, new PutObjectCommand({ ...at(key), ContentLength }), { expiresIn }),
       ),
@@ -279,12 +285,12 @@ async function* chunksOf(body: Readable, fail: (error: unknown) => never): Async
   }
 }
 
-function placeOf(place: string, setting: string): { bucket: string; prefix: string } {
-  const [, bucket, path = ''] = /^s3:\/\/([a-z0-9][a-z0-9.-]+)(?:\/(.*))?$/.exec(place) ?? []
+function parseLocation(location: string, setting: string): { bucket: string; prefix: string } {
+  const [, bucket, path = ''] = /^s3:\/\/([a-z0-9][a-z0-9.-]+)(?:\/(.*))?$/.exec(location) ?? []
   if (bucket === undefined) {
     throw new SetupError(
       'bad_place',
-      `Expected ${setting} like s3://bucket/prefix but got ${JSON.stringify(place)}.`,
+      `Expected ${setting} like s3://bucket/prefix but got ${JSON.stringify(location)}.`,
     )
   }
   const prefix = path.replace(/\/+$/, '')

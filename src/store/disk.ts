@@ -44,12 +44,12 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
     }
   }
 
-  /** Puts the value in a file of its own and hands it to `place`. */
+  /** Puts the value in a file of its own and hands it to `putInPlace`. */
   const write = async (
     path: string,
     bytes: Uint8Array,
     ttlMs: number,
-    place: (from: string) => Promise<void>,
+    putInPlace: (from: string) => Promise<void>,
   ) => {
     const partial = join(dirname(path), `${WRITING}${randomUUID()}`)
     await mkdir(dirname(path), { recursive: true, mode: 0o700 })
@@ -57,7 +57,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
       await writeFile(partial, bytes, { mode: 0o600, flush: true })
       const endsAt = new Date(now() + ttlMs)
       await utimes(partial, endsAt, endsAt)
-      await place(partial)
+      await putInPlace(partial)
     } finally {
       await rm(partial, { force: true })
     }
@@ -107,10 +107,10 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
         const info = await stat(path).catch(() => undefined)
         if (!info) continue
         // What is being written is left alone, unless whoever wrote it died.
-        const isOver = entry.name.startsWith(WRITING)
+        const isExpired = entry.name.startsWith(WRITING)
           ? info.ctimeMs < now() - ABANDONED_MS
           : info.mtimeMs <= now()
-        if (isOver) await rm(path, { force: true })
+        if (isExpired) await rm(path, { force: true })
       }
     },
   }

@@ -4,13 +4,13 @@ import { openDiskStore } from './disk.ts'
 import type { Store } from './store.ts'
 
 /** @throws SetupError where the place cannot be used */
-export async function openStore(place: string): Promise<Store> {
-  if (!place.startsWith('s3://')) return await openDiskStore(place)
+export async function openStore(location: string): Promise<Store> {
+  if (!location.startsWith('s3://')) return await openDiskStore(location)
   // Only here: the SDK takes longer to load than a folder to open.
-  return await (await import('./s3.ts')).openS3Store(place)
+  return await (await import('./s3.ts')).openS3Store(location)
 }
 
 /** A place within a place. */
-export function below(place: string, name: string): string {
-  return `${place.replace(/\/$/, '')}/${name}`
+export function childLocation(location: string, name: string): string {
+  return `${location.replace(/\/$/, '')}/${name}`
 }

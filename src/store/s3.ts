@@ -4,11 +4,11 @@
 // between any number of processes. When a value ends stands in its metadata; removing it is the bucket's lifecycle rule,
 // not ours.
 
-import { type BucketOptions, type Described, openBucket, type PutOptions } from './bucket.ts'
+import { type BucketOptions, type ObjectHead, openBucket, type PutOptions } from './bucket.ts'
 import { checkKey, type Store } from './store.ts'
 
 /** Names the moment at which a value ends, in milliseconds since 1970. */
-const ENDS_AT = 'ends-at'
+const EXPIRES_AT = 'ends-at'
 const PURPOSE = { setting: 'GLIMPSE_STATE', code: 'state_failed' as const, todo: 'Try again.' }
 
 /** @throws SetupError when there is no such bucket or it may not be used. */
@@ -20,13 +20,13 @@ export async function openS3Store(
   const bucket = openBucket(place, PURPOSE, options)
   await bucket.check()
   const put = (key: string, bytes: Uint8Array, ttlMs: number, condition: PutOptions) =>
-    bucket.put(checkKey(key), bytes, { ...condition, metadata: { [ENDS_AT]: String(now() + ttlMs) } })
-  const isOver = ({ metadata }: Described) => Number(metadata[ENDS_AT] ?? 0) <= now()
+    bucket.put(checkKey(key), bytes, { ...condition, metadata: { [EXPIRES_AT]: String(now() + ttlMs) } })
+  const isExpired = ({ metadata }: ObjectHead) => Number(metadata[EXPIRES_AT] ?? 0) <= now()
 
   return {
     async read(key) {
       const found = await bucket.read(checkKey(key))
-      return found && !isOver(found) ? { bytes: found.bytes, version: found.etag } : undefined
+      return found && !isExpired(found) ? { bytes: found.bytes, version: found.etag } : undefined
     },
     async create(key, bytes, ttlMs) {
       const made = await put(key, bytes, ttlMs, { isNew: true })
@@ -34,7 +34,7 @@ export async function openS3Store(
       // One that is over may be taken over, by one of those who see it.
       const there = await bucket.head(key)
       if (!there) return await put(key, bytes, ttlMs, { isNew: true })
-      return isOver(there) ? await put(key, bytes, ttlMs, { etag: there.etag }) : undefined
+      return isExpired(there) ? await put(key, bytes, ttlMs, { etag: there.etag }) : undefined
     },
     replace: (key, bytes, ttlMs, version) => put(key, bytes, ttlMs, { etag: version }),
     remove: (key) => bucket.remove(checkKey(key)),

@@ -1,7 +1,7 @@
 // What each answer of S3 to each call means: a result, another try, or an error that says who has to act.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { BucketRefusal } from '../../src/store/answers.ts'
+import { S3Error } from '../../src/store/answers.ts'
 import { type Bucket, openBucket } from '../../src/store/bucket.ts'
 import { type Fault, type S3Double, startS3Double } from './s3-double.ts'
 
@@ -166,7 +166,7 @@ describe('a body', () => {
     ['here', { from: BYTES.length }, 'range'],
   ])('of %s, %j, is refused: %s', async (key, range, trouble) => {
     const error = await outcome(open().get(key, range))
-    expect(error).toBeInstanceOf(BucketRefusal)
+    expect(error).toBeInstanceOf(S3Error)
     expect(error).toMatchObject({ trouble })
   })
 })
