@@ -10,7 +10,7 @@ import { isUtf8 } from 'node:buffer'
 import { Busboy } from '@fastify/busboy'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
-import { checkWords, MAX_WORDS_BYTES } from './bounds.ts'
+import { checkWords, MAX_WORDS_BYTES } from './body-limits.ts'
 
 /** Three times the fields there are. */
 const MAX_PARTS = 64

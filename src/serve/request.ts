@@ -15,7 +15,7 @@ import type { InferenceRequest } from '../engine/request.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { generationSettings } from '../run/settings.ts'
-import { checkJson, MAX_WORDS_BYTES } from './bounds.ts'
+import { checkJson, MAX_WORDS_BYTES } from './body-limits.ts'
 import { readForm } from './form.ts'
 import { readUpload, type Uploads } from './uploads.ts'
 

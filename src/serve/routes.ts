@@ -10,7 +10,7 @@
 //   POST /slack/events, /discord/interactions   where these platforms are set up to call here
 //
 // Whoever is to be let in is decided in this order: health checks always; chat platforms by their signature; with a token
-// set, /v1, /invocations and /metrics by the token and the page's files always; without one, see guard.ts.
+// set, /v1, /invocations and /metrics by the token and the page's files always; without one, see host-check.ts.
 
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import type { Engine } from '../engine/engine.ts'
@@ -18,12 +18,12 @@ import { BusyError, isGlimpseError, RequestError } from '../errors.ts'
 import { metricsText } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import type { Store } from '../store/store.ts'
-import { accounted, countRefusal } from './account.ts'
-import { openAsks } from './asks.ts'
-import { guard, securityHeaders } from './guard.ts'
 import { HEALTH_PATHS, health } from './health.ts'
+import { guard, securityHeaders } from './host-check.ts'
+import { openAsks } from './inference-handler.ts'
 import { page } from './page.ts'
 import { problemResponse, statusOf } from './problem.ts'
+import { accounted, countRefusal } from './request-log.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
 import { offerUpload, type Uploads } from './uploads.ts'

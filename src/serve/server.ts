@@ -7,9 +7,9 @@ import type { Engine } from '../engine/engine.ts'
 import { RequestError, SetupError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
-import { createEar } from './ear.ts'
 import { problemOf, statusOf } from './problem.ts'
 import { type AppOptions, createApp } from './routes.ts'
+import { createEar } from './webhook-app.ts'
 
 export interface ServerOptions extends Omit<AppOptions, 'stopping' | 'cutting' | 'addressOf'> {
   /** Default 127.0.0.1; 0.0.0.0 in a container. */

@@ -18,7 +18,7 @@ export async function serverSettings(config: Config) {
     deadlineMs: config.deadlineMs,
     // Loaded only here: the SDK takes a while.
     uploads:
-      config.uploads === '' ? undefined : (await import('./bucket-uploads.ts')).openUploads(config.uploads),
+      config.uploads === '' ? undefined : (await import('./s3-uploads.ts')).openUploads(config.uploads),
     store: () => openStore(config.state),
   } satisfies AppOptions
 }

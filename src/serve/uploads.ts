@@ -3,7 +3,7 @@
 //
 //   size -> {upload, url, method, headers, expires_at}      id -> bytes, then nothing: what was used is removed
 //
-// Here is what HTTP sees of it; bucket-uploads.ts keeps them.
+// Here is what HTTP sees of it; s3-uploads.ts keeps them.
 
 import { z } from 'zod'
 import { readBody } from '../body.ts'

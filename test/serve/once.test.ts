@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { InferenceResult } from '../../src/engine/request.ts'
 import { log } from '../../src/observe/log.ts'
-import { type Once, openOnce } from '../../src/serve/once.ts'
+import { type Once, openOnce } from '../../src/serve/idempotency.ts'
 import type { Store } from '../../src/store/store.ts'
 import { memoryStore } from '../chat/in-memory-store.ts'
 

@@ -2,9 +2,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
-import { openUploads } from '../../src/serve/bucket-uploads.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { createApp } from '../../src/serve/routes.ts'
+import { openUploads } from '../../src/serve/s3-uploads.ts'
 import type { Offer } from '../../src/serve/uploads.ts'
 import { credentials } from '../remote/model.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'

@@ -2,8 +2,8 @@
 
 import { beforeAll, expect, test } from 'vitest'
 import { logAs } from '../../src/observe/log.ts'
-import { createEar } from '../../src/serve/ear.ts'
 import { startEar } from '../../src/serve/server.ts'
+import { createEar } from '../../src/serve/webhook-app.ts'
 
 beforeAll(() => logAs('text', { write: () => {} }))
 

@@ -2,10 +2,10 @@
 
 import { Hono } from 'hono'
 import { metricsText } from '../observe/metrics.ts'
-import { accounted } from './account.ts'
-import { securityHeaders } from './guard.ts'
 import { HEALTH_PATHS, LIVE, READY } from './health.ts'
+import { securityHeaders } from './host-check.ts'
 import { problemResponse } from './problem.ts'
+import { accounted } from './request-log.ts'
 import { tokenCheck } from './token.ts'
 
 export interface EarAppOptions {
