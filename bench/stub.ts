@@ -81,7 +81,7 @@ function cancelled(): BusyError {
 
 logAs('json', { write: () => {} })
 const { maxQueue, batch, token } = options
-const server = await startServer(stub(options), { port: 0, maxQueue, atOnce: batch, token })
+const server = await startServer(stub(options), { port: 0, maxQueue, concurrency: batch, token })
 stopOnSignals(async () => {
   await server.close()
   process.send!({ seen })

@@ -63,7 +63,7 @@ test('asks to an engine elsewhere leave nothing with it or with their asker', as
 
 test('asks over HTTP leave nothing with what cuts them short', async () => {
   const cutting = new AbortController()
-  const app = createApp(doubleEngine(), { cutting: cutting.signal, maxQueue: CALLS })
+  const app = createApp(doubleEngine(), { hardStop: cutting.signal, maxQueue: CALLS })
   const body = JSON.stringify({ image: Buffer.from(PNG).toString('base64') })
   const headers = { 'content-type': 'application/json' }
   const ask = () => app.request('/v1/caption', { method: 'POST', body, headers })

@@ -18,7 +18,7 @@ const HOUR_MS = 3_600_000
 /** Lambda freezes after the answer: what is recorded by then is recorded. Slack waits 3 s. */
 const GRACE_MS = 2_500
 /** What the model can see is told where the model is; here its windows do without. */
-const NOT_HERE = new Promise<Engine>(() => {})
+const NO_ENGINE = new Promise<Engine>(() => {})
 
 /** @throws SetupError */
 export async function openSlack(): Promise<Hono> {
@@ -38,7 +38,7 @@ export async function openSlack(): Promise<Hono> {
     platform: slackPlatform(settings),
     desk: queueProducer({ queue, store, preferences }),
     preferences,
-    engine: NOT_HERE,
+    engine: NO_ENGINE,
     keepMs: config.keepHours * HOUR_MS,
     receiver,
     report,

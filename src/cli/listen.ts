@@ -5,7 +5,7 @@ import { openConfig } from '../aws/start.ts'
 import { SETTINGS } from '../config.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
-import { startEar } from '../serve/server.ts'
+import { startWebhookServer } from '../serve/server.ts'
 import { stopOnSignals } from '../serve/signals.ts'
 import { checkQueued, openChat } from './chats.ts'
 import { parserOf } from './flags.ts'
@@ -41,15 +41,15 @@ export function listenCommand(): Command {
     .action(async (options: { host?: string; port?: number }) => {
       const config = await openConfig()
       checkQueued(config, 'listen')
-      const chat = await openChat({ config, hears: true, report: reportAs('chat_failed') })
+      const chat = await openChat({ config, receivesEvents: true, report: reportAs('chat_failed') })
       let isStarted = false
-      const server = await startEar({
+      const server = await startWebhookServer({
         host: options.host ?? config.host,
         port: options.port ?? config.port,
         token: config.apiToken,
         handlers: chat.handlers,
         isReady: () => isStarted,
-        alongside: chat.stop,
+        stopAlso: chat.stop,
       })
       stopOnSignals(server.close)
       try {

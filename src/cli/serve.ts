@@ -51,7 +51,7 @@ export function serveCommand(): Command {
       // Opened while the server already answers /healthz; a failure is told where it is awaited.
       const engine = engineFor(options, config)
       const report = reportAs('chat_failed')
-      const chat = wantsChat(config) ? openChat({ config, engine, hears: true, report }) : undefined
+      const chat = wantsChat(config) ? openChat({ config, engine, receivesEvents: true, report }) : undefined
       // Told below, where it is awaited.
       chat?.catch(() => {})
       const server = await startServer(engine, {
@@ -59,7 +59,7 @@ export function serveCommand(): Command {
         port: options.port ?? config.port,
         ...settings,
         handlers: chat && handlersOf(chat),
-        alongside: async (graceMs) => await (await chat)?.stop(graceMs),
+        stopAlso: async (graceMs) => await (await chat)?.stop(graceMs),
       }).catch(async (error: unknown) => {
         await closeEngine(engine)
         throw error

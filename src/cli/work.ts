@@ -47,12 +47,12 @@ export function workCommand(): Command {
     engine.catch(() => {})
     const closeEngine = async () => await (await engine.catch(() => undefined))?.close()
     try {
-      const chat = await openChat({ config, engine, hears: false, report: reportAs('chat_failed') })
+      const chat = await openChat({ config, engine, receivesEvents: false, report: reportAs('chat_failed') })
       const server = await startServer(engine, {
         host: options.host ?? config.host,
         port: options.port ?? config.port,
         ...(await serverSettings(config)),
-        alongside: chat.stop,
+        stopAlso: chat.stop,
       })
       stopOnSignals(server.close)
       const [{ model }] = await Promise.all([engine, chat.start()]).catch(async (error: unknown) => {

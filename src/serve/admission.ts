@@ -141,7 +141,9 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
             }
             const cancel = () => fail(cancelled())
             const timer =
-              deadlineMs === undefined ? undefined : setTimeout(() => fail(tooLate(deadlineMs)), deadlineMs)
+              deadlineMs === undefined
+                ? undefined
+                : setTimeout(() => fail(deadlineExceeded(deadlineMs)), deadlineMs)
             signal.addEventListener('abort', cancel)
             if (signal.aborted) return cancel()
             tenant.queue.push(start)
@@ -183,7 +185,7 @@ function cancelled(): BusyError {
   return new BusyError('cancelled', 'The request was cancelled while it waited for its turn.')
 }
 
-function tooLate(deadlineMs: number): BusyError {
+function deadlineExceeded(deadlineMs: number): BusyError {
   return new BusyError(
     'deadline',
     `Expected an answer within ${deadlineMs} ms but it still waits behind other requests. Ask again later.`,

@@ -44,27 +44,27 @@ const HOUR_MS = 3_600_000
 
 const SWEEP_EVERY_MS = HOUR_MS
 /** Of the grace, what answers get; the rest is for giving back what has none. */
-const ANSWERS_SHARE = 0.85
+const ANSWER_SHARE_OF_GRACE = 0.85
 /** What the model can see is told where the model is; without it Slack's windows do. */
-const NOT_HERE = new Promise<Engine>(() => {})
+const NO_ENGINE = new Promise<Engine>(() => {})
 
 export interface ChatOptions {
   config: Config
   /** Answers; absent where only others do, which takes a queue. */
   engine?: Promise<Engine>
   /** Whether connections to the platforms are here. */
-  hears: boolean
+  receivesEvents: boolean
   report: (error: unknown) => void
 }
 
 /** One half of it: what it needs to begin, and how it ends. */
-interface Part {
+interface Lifecycle {
   start(): Promise<void>
   stop(graceMs: number): Promise<void>
 }
 
 /** @throws SetupError for settings that do not go together */
-export async function openChat({ config, engine, hears, report }: ChatOptions): Promise<Chat> {
+export async function openChat({ config, engine, receivesEvents, report }: ChatOptions): Promise<Chat> {
   const slack = slackSettings(config)
   const discord = discordSettings(config)
   const queue = config.queue === '' ? undefined : await openQueue(config.queue)
@@ -76,23 +76,24 @@ export async function openChat({ config, engine, hears, report }: ChatOptions): 
   const onDiscord = discord && api && discordPlatform(api, discord)
   const platforms = [onSlack, onDiscord].filter((platform) => platform !== undefined)
   const processor =
-    engine && openProcessor({ ...deskOptions(config, platforms, { store, preferences }), engine, report })
-  const front = queue ? queueProducer({ queue, store, preferences }) : processor!
+    engine &&
+    openProcessor({ ...processorOptions(config, platforms, { store, preferences }), engine, report })
+  const sink = queue ? queueProducer({ queue, store, preferences }) : processor!
 
   const handlers: Record<string, Handler> = {}
-  const ears: Part[] = []
-  const common = { desk: front, preferences, report }
-  if (hears && slack && onSlack) {
+  const connections: Lifecycle[] = []
+  const common = { desk: sink, preferences, report }
+  if (receivesEvents && slack && onSlack) {
     const receiver =
       slack.signingSecret && !slack.appToken
         ? requestReceiver({ signingSecret: slack.signingSecret, report })
         : undefined
     if (receiver) handlers[SLACK_PATH] = receiver.handle
     const keepMs = config.keepHours * HOUR_MS
-    const around = { ...common, settings: slack, platform: onSlack, keepMs, receiver }
-    ears.push(slackApp({ ...around, engine: engine ?? NOT_HERE }))
+    const slackOptions = { ...common, settings: slack, platform: onSlack, keepMs, receiver }
+    connections.push(slackApp({ ...slackOptions, engine: engine ?? NO_ENGINE }))
   }
-  if (hears && discord && api && onDiscord) {
+  if (receivesEvents && discord && api && onDiscord) {
     const { discordPublicKey: publicKey } = config
     if (publicKey)
       handlers[DISCORD_PATH] = discordEndpoint({
@@ -102,7 +103,7 @@ export async function openChat({ config, engine, hears, report }: ChatOptions): 
         publicKey,
       })
     let stop = async () => {}
-    ears.push({
+    connections.push({
       async start() {
         const gateway = await startGateway({ ...common, settings: discord, api, platform: onDiscord })
         stop = gateway.stop
@@ -110,25 +111,26 @@ export async function openChat({ config, engine, hears, report }: ChatOptions): 
       stop: () => stop(),
     })
   }
-  const answers = engine && processor && answersOf({ engine, desk: processor, queue, store, config, report })
+  const answers =
+    engine && processor && answerWorker({ engine, processor: processor, queue, store, config, report })
 
   return {
     handlers,
     names: [...(slack ? ['Slack'] : []), ...(discord ? ['Discord'] : [])],
     async start() {
       await queue?.check()
-      for (const ear of ears) await ear.start()
+      for (const connection of connections) await connection.start()
       await answers?.start()
     },
     async stop(graceMs) {
-      await Promise.allSettled(ears.map((ear) => ear.stop(graceMs)))
-      if ('drained' in front) await front.drained()
+      await Promise.allSettled(connections.map((connection) => connection.stop(graceMs)))
+      if ('drained' in sink) await sink.drained()
       await answers?.stop(graceMs)
     },
   }
 }
 
-function deskOptions(
+function processorOptions(
   { asksPerMinute, asksPerHour, maxQueue, keepHours }: Config,
   platforms: readonly Platform[],
   kept: { store: Store; preferences: Preferences },
@@ -137,14 +139,14 @@ function deskOptions(
   return { ...kept, platforms, rateLimiter, maxQueue, keepMs: keepHours * HOUR_MS }
 }
 
-interface Answering extends Required<Pick<ChatOptions, 'engine' | 'config' | 'report'>> {
-  desk: QuestionProcessor
+interface AnswerWorkerOptions extends Required<Pick<ChatOptions, 'engine' | 'config' | 'report'>> {
+  processor: QuestionProcessor
   queue?: Queue
   store: Store
 }
 
 /** Answers once the model is there: what was left, or what is in the queue. */
-function answersOf({ engine, desk: processor, queue, store, config, report }: Answering): Part {
+function answerWorker({ engine, processor, queue, store, config, report }: AnswerWorkerOptions): Lifecycle {
   let consumer: Consumer | undefined
   let sweeping: NodeJS.Timeout | undefined
   let isStopping = false
@@ -165,7 +167,7 @@ function answersOf({ engine, desk: processor, queue, store, config, report }: An
       clearInterval(sweeping)
       await Promise.all([
         consumer?.stop(graceMs),
-        processor.shutdown(queue ? graceMs * ANSWERS_SHARE : graceMs),
+        processor.shutdown(queue ? graceMs * ANSWER_SHARE_OF_GRACE : graceMs),
       ])
     },
   }

@@ -10,7 +10,7 @@ import { isUtf8 } from 'node:buffer'
 import { Busboy } from '@fastify/busboy'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
-import { checkWords, MAX_WORDS_BYTES } from './body-limits.ts'
+import { checkTextSize, MAX_TEXT_BYTES } from './body-limits.ts'
 
 /** Three times the fields there are. */
 const MAX_PARTS = 64
@@ -62,7 +62,7 @@ export async function readForm(
   await ended
   if (fault) throw fault
   for (const [, value] of fields) if (typeof value !== 'string') words -= value.length
-  checkWords(words)
+  checkTextSize(words)
   if (fields.length === 0) throw unreadable()
   return fields
 }
@@ -77,9 +77,9 @@ function open(type: string) {
       // What is past the last three would be cut off silently; checkWords refuses all of it.
       limits: {
         parts: MAX_PARTS,
-        fieldSize: MAX_WORDS_BYTES,
-        headerSize: MAX_WORDS_BYTES,
-        headerPairs: MAX_WORDS_BYTES,
+        fieldSize: MAX_TEXT_BYTES,
+        headerSize: MAX_TEXT_BYTES,
+        headerPairs: MAX_TEXT_BYTES,
       },
     })
   } catch (cause) {

@@ -18,7 +18,7 @@ const READS = new Set(['GET', 'HEAD'])
 const [NONE, SELF] = ["'none'", "'self'"]
 
 /** @param names host names this server is known by besides localhost and addresses; `*` takes any. */
-export function guard(names: readonly string[]): MiddlewareHandler {
+export function hostAndOriginCheck(names: readonly string[]): MiddlewareHandler {
   const known = new Set(['localhost', ...names.map((name) => name.toLowerCase())])
   return async (c, next) => {
     const url = new URL(c.req.url)

@@ -14,48 +14,48 @@ import { log } from '../observe/log.ts'
 import { type Limit, limitOf } from '../remote/time.ts'
 import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
 
-export interface Once {
+export interface Idempotency {
   /**
    * The reply of the first ask with this key, or else of `work`.
    * @param key who asks, where, and the key that was sent
-   * @param body tells asks apart: another one with the same key is refused
+   * @param payloadHash tells asks apart: another one with the same key is refused
    * @throws RequestError `key_taken`; BusyError `deadline` when the first still runs then, `cancelled` when `signal` is aborted
    */
   run(
     key: string,
-    body: string,
-    within: Within,
+    payloadHash: string,
+    within: RunOptions,
     work: (waitedMs: number) => Promise<InferenceResult>,
-  ): Promise<Outcome>
+  ): Promise<IdempotentResult>
 }
 
-interface Within {
+interface RunOptions {
   signal: AbortSignal
   /** Absent: as long as the first takes. */
   deadlineMs?: number
 }
 
-export interface Outcome {
+export interface IdempotentResult {
   reply: InferenceResult
   /** It was not made for this request. */
   isReplay: boolean
 }
 
-interface Kept {
+interface IdempotencyRecord {
   body: string
   /** Absent while it is under way. */
   reply?: InferenceResult
 }
 
-const KEPT_MS = 3_600_000
+const RECORD_TTL_MS = 3_600_000
 /** Thousands of captions, some dozen of the longest answers. */
-const KEPT_CHARACTERS = 8 * 1024 * 1024
+const MAX_RECORD_CHARACTERS = 8 * 1024 * 1024
 /** A process that dies leaves its key under way for so long at most; one that lives renews it three times meanwhile. */
 const LEASE_MS = 10_000
 const LOOK_EVERY_MS = 250
 
 const KEY = /^[\x21-\x7e]{1,200}$/
-const keptSchema = z.object({
+const recordSchema = z.object({
   body: z.string(),
   reply: z.custom<InferenceResult>().optional(),
   /** Milliseconds since 1970: after it the one who works on it is dead. */
@@ -76,18 +76,18 @@ export function keyOf(headers: Headers): string | undefined {
  * Without a store what was answered is known in this process only, and so it is, with a line in the log, while `open`
  * fails. It is called when the first key comes.
  */
-export function openOnce(open?: () => Promise<Store>, now: () => number = Date.now): Once {
+export function openIdempotency(open?: () => Promise<Store>, now: () => number = Date.now): Idempotency {
   const mutex = keyedMutex()
-  const near = new LRUCache<string, Kept>({
-    maxSize: KEPT_CHARACTERS,
-    sizeCalculation: (kept) => JSON.stringify(kept).length,
-    ttl: KEPT_MS,
+  const localCache = new LRUCache<string, IdempotencyRecord>({
+    maxSize: MAX_RECORD_CHARACTERS,
+    sizeCalculation: (record) => JSON.stringify(record).length,
+    ttl: RECORD_TTL_MS,
   })
   let store: Store | undefined
   let sweptAt = 0
   const shared = async () => {
     store ??= await open?.().catch((error: unknown) => void log.warn('keys_not_shared', error))
-    if (store && now() - sweptAt > KEPT_MS) {
+    if (store && now() - sweptAt > RECORD_TTL_MS) {
       sweptAt = now()
       void store.sweep().catch((error: unknown) => log.warn('sweep_failed', error))
     }
@@ -95,7 +95,7 @@ export function openOnce(open?: () => Promise<Store>, now: () => number = Date.n
   }
 
   return {
-    async run(key, body, { signal, deadlineMs = Number.POSITIVE_INFINITY }, work) {
+    async run(key, payloadHash, { signal, deadlineMs = Number.POSITIVE_INFINITY }, work) {
       if (signal.aborted) throw tooLong(signal)
       const begun = performance.now()
       const limit = limitOf(deadlineMs, signal)
@@ -109,13 +109,13 @@ export function openOnce(open?: () => Promise<Store>, now: () => number = Date.n
         return work(performance.now() - begun)
       }
       const mine = mutex.run([key], async () => {
-        const known = near.get(key)
-        if (known?.reply) return replay(known, body)
+        const known = localCache.get(key)
+        if (known?.reply) return replay(known, payloadHash)
         const among = await shared()
         const outcome = among
-          ? await across(among, now, placeOf(key), body, limit, begin)
+          ? await runAcrossProcesses(among, now, storeKeyOf(key), payloadHash, limit, begin)
           : { reply: await begin(), isReplay: false }
-        near.set(key, { body, reply: outcome.reply })
+        localCache.set(key, { body: payloadHash, reply: outcome.reply })
         return outcome
       })
       return await Promise.race([mine, over]).finally(limit.end)
@@ -123,23 +123,23 @@ export function openOnce(open?: () => Promise<Store>, now: () => number = Date.n
   }
 }
 
-async function across(
+async function runAcrossProcesses(
   store: Store,
   now: () => number,
-  place: string,
-  body: string,
+  storeKey: string,
+  payloadHash: string,
   limit: Limit,
   work: () => Promise<InferenceResult>,
-): Promise<Outcome> {
+): Promise<IdempotentResult> {
   const owner = randomUUID()
-  const lease = () => jsonBytes({ body, owner, until: now() + LEASE_MS })
-  let version = await store.create(place, lease(), KEPT_MS)
+  const lease = () => jsonBytes({ body: payloadHash, owner, until: now() + LEASE_MS })
+  let version = await store.create(storeKey, lease(), RECORD_TTL_MS)
   while (version === undefined) {
-    const found = await readJsonOf(store, place, (value) => keptSchema.parse(value))
+    const found = await readJsonOf(store, storeKey, (value) => recordSchema.parse(value))
     const isDead = found && !found.value.reply && found.value.until <= now()
-    if (isDead) version = await store.replace(place, lease(), KEPT_MS, found.version)
-    else if (!found) version = await store.create(place, lease(), KEPT_MS)
-    else if (found.value.reply || found.value.body !== body) return replay(found.value, body)
+    if (isDead) version = await store.replace(storeKey, lease(), RECORD_TTL_MS, found.version)
+    else if (!found) version = await store.create(storeKey, lease(), RECORD_TTL_MS)
+    else if (found.value.reply || found.value.body !== payloadHash) return replay(found.value, payloadHash)
     if (version !== undefined) break
     await limit.wait(LOOK_EVERY_MS)
     limit.check()
@@ -150,7 +150,7 @@ async function across(
   const put = (bytes: () => Uint8Array) => {
     held = held.then(async (mine) => {
       if (mine === undefined) return undefined
-      return await store.replace(place, bytes(), KEPT_MS, mine).catch((error: unknown) => {
+      return await store.replace(storeKey, bytes(), RECORD_TTL_MS, mine).catch((error: unknown) => {
         log.warn('key_not_held', error)
         return mine
       })
@@ -162,19 +162,19 @@ async function across(
     const reply = await work()
     clearInterval(renewing)
     // The answer is there, whether or not it can be kept.
-    await put(() => jsonBytes({ body, reply }))
+    await put(() => jsonBytes({ body: payloadHash, reply }))
     return { reply, isReplay: false }
   } catch (error) {
     clearInterval(renewing)
     // What failed is free for the next one at once; where that cannot be written, when the lease ends.
     if ((await held) !== undefined)
-      await store.remove(place).catch((cause: unknown) => log.warn('key_not_freed', cause))
+      await store.remove(storeKey).catch((cause: unknown) => log.warn('key_not_freed', cause))
     throw error
   }
 }
 
-function replay({ body, reply }: Kept, asked: string): Outcome {
-  if (body === asked && reply) return { reply, isReplay: true }
+function replay({ body, reply }: IdempotencyRecord, payloadHash: string): IdempotentResult {
+  if (body === payloadHash && reply) return { reply, isReplay: true }
   throw new RequestError(
     'key_taken',
     'Expected a new Idempotency-Key for a new ask but this one was sent with another picture, question or setting.',
@@ -182,7 +182,7 @@ function replay({ body, reply }: Kept, asked: string): Outcome {
 }
 
 /** Whatever was sent as a key, its place in the store is a name like any other. */
-function placeOf(key: string): string {
+function storeKeyOf(key: string): string {
   return `idempotency/${createHash('sha256').update(key).digest('hex')}`
 }
 

@@ -11,20 +11,20 @@ import { count, observe } from '../observe/metrics.ts'
 import { stopWith } from '../stop.ts'
 import type { Store } from '../store/store.ts'
 import { createAdmission, type Slot, secondsOf } from './admission.ts'
-import { keyOf, type Outcome, openOnce } from './idempotency.ts'
-import { readAsk, type Task, type Wanted } from './request.ts'
+import { type IdempotentResult, keyOf, openIdempotency } from './idempotency.ts'
+import { type ParsedRequest, readRequest, type Task } from './request.ts'
 import { codeOf } from './request-log.ts'
 import { eventStream } from './sse.ts'
 import type { Uploads } from './uploads.ts'
 
-export interface AsksOptions {
+export interface InferenceHandlerOptions {
   /** The engine, or why there is none. */
   open: () => Engine
   maxQueue: number
-  atOnce: number
+  concurrency: number
   deadlineMs?: number
   /** What still runs when it is aborted ends with BusyError `stopping`. */
-  cutting?: AbortSignal
+  hardStop?: AbortSignal
   /** Where pictures too large for a request went. */
   uploads?: Uploads
   /** Opens where answers are kept for their Idempotency-Key; without it in this process. */
@@ -33,9 +33,9 @@ export interface AsksOptions {
   failed: (error: unknown) => void
 }
 
-export interface Asks {
+export interface InferenceHandler {
   /** @throws whatever the ask ends in before its response begins */
-  take(request: Request, want: Task | 'either', tenant: string): Promise<Response>
+  handle(request: Request, want: Task | 'either', tenant: string): Promise<Response>
   /** When whoever met this error should try again, in whole seconds. */
   retryAfterS(error: unknown): number
   /** Asks that have not reached the engine yet. */
@@ -43,7 +43,7 @@ export interface Asks {
 }
 
 /** What is over by itself in a while, and about when. */
-const OVER_IN_MS: Partial<Record<ErrorCode, number>> = {
+const RETRY_AFTER_MS: Partial<Record<ErrorCode, number>> = {
   loading: 5_000,
   restarting: 5_000,
   // Another process takes the place of this one.
@@ -53,18 +53,18 @@ const OVER_IN_MS: Partial<Record<ErrorCode, number>> = {
   model_down: 60_000,
 }
 
-export function openAsks({
+export function createInferenceHandler({
   open,
   maxQueue,
-  atOnce,
+  concurrency,
   deadlineMs,
-  cutting,
+  hardStop,
   uploads,
   store,
   failed,
-}: AsksOptions): Asks {
-  const admission = createAdmission({ queueCapacity: maxQueue, concurrency: atOnce })
-  const once = openOnce(store)
+}: InferenceHandlerOptions): InferenceHandler {
+  const admission = createAdmission({ queueCapacity: maxQueue, concurrency: concurrency })
+  const idempotency = openIdempotency(store)
   const leftAfter = (waitedMs: number) =>
     deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
 
@@ -75,34 +75,34 @@ export function openAsks({
   const ask = async (
     engine: Engine,
     slot: Slot,
-    wanted: InferenceRequest,
+    request: InferenceRequest,
     hooks: Hooks & { signal: AbortSignal },
     beforeMs = 0,
   ) => {
     const waitedMs = beforeMs + (await slot.acquire(hooks.signal, leftAfter(beforeMs)))
     observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
-    const reply = await engine.answer({ ...wanted, deadlineMs: leftAfter(waitedMs) }, hooks)
+    const reply = await engine.answer({ ...request, deadlineMs: leftAfter(waitedMs) }, hooks)
     return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
   }
 
   const answer = async (
     engine: Engine,
     slot: Slot,
-    { ask: wanted, task }: Wanted,
+    { request, task }: ParsedRequest,
     key: string | undefined,
     { onToken, signal }: Hooks,
-  ): Promise<Outcome> => {
-    const ending = stopWith(signal, cutting)
+  ): Promise<IdempotentResult> => {
+    const ending = stopWith(signal, hardStop)
     const hooks = { onToken, signal: ending.signal }
     try {
-      if (key === undefined) return { reply: await ask(engine, slot, wanted, hooks), isReplay: false }
-      const work = (waitedMs: number) => ask(engine, slot, wanted, hooks, waitedMs)
+      if (key === undefined) return { reply: await ask(engine, slot, request, hooks), isReplay: false }
+      const work = (waitedMs: number) => ask(engine, slot, request, hooks, waitedMs)
       const within = { signal: ending.signal, deadlineMs }
-      const outcome = await once.run(key, fingerprintOf(wanted, task), within, work)
+      const outcome = await idempotency.run(key, fingerprintOf(request, task), within, work)
       if (outcome.isReplay) count('glimpse_http_replays_total', {})
       return outcome
     } catch (error) {
-      throw cutting?.aborted && codeOf(error) === 'cancelled' ? cutShort() : error
+      throw hardStop?.aborted && codeOf(error) === 'cancelled' ? cutShort() : error
     } finally {
       ending.end()
       slot.release()
@@ -110,7 +110,7 @@ export function openAsks({
   }
 
   return {
-    async take(request, want, tenant) {
+    async handle(request, want, tenant) {
       const startedAt = performance.now()
       let task: Task | 'unknown' = want === 'either' ? 'unknown' : want
       const ended = (outcome: string) => count('glimpse_requests_total', { task, outcome })
@@ -122,14 +122,14 @@ export function openAsks({
           throw error
         }
       }
-      const { engine, slot, wanted, key } = await counted(async () => {
+      const { engine, slot, parsed, key } = await counted(async () => {
         const engine = open()
         const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running))
         try {
           const key = keyOf(request.headers)
-          const wanted = await readAsk(request, want, uploads)
-          task = wanted.task
-          return { engine, slot, wanted, key: key && `${tenant} ${key}` }
+          const parsed = await readRequest(request, want, uploads)
+          task = parsed.task
+          return { engine, slot, parsed, key: key && `${tenant} ${key}` }
         } catch (error) {
           slot.release()
           throw error
@@ -137,13 +137,13 @@ export function openAsks({
       })
       const run = (hooks: Hooks) =>
         counted(async () => {
-          const outcome = await answer(engine, slot, wanted, key, hooks)
+          const outcome = await answer(engine, slot, parsed, key, hooks)
           ended('ok')
           // Under a key the same ask may come again, and its upload with it.
-          if (key === undefined) await wanted.used?.()
+          if (key === undefined) await parsed.used?.()
           return outcome
         })
-      if (!wanted.stream) return responseOf(await run({ signal: request.signal }))
+      if (!parsed.stream) return responseOf(await run({ signal: request.signal }))
       const streamed = async (hooks: Hooks) => {
         const { reply } = await run(hooks).finally(() =>
           log.info('stream_ended', { task, ms: Math.round(performance.now() - startedAt) }),
@@ -155,13 +155,13 @@ export function openAsks({
     retryAfterS(error) {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
-      return secondsOf((isGlimpseError(error) ? OVER_IN_MS[error.code] : undefined) ?? admission.waitMs)
+      return secondsOf((isGlimpseError(error) ? RETRY_AFTER_MS[error.code] : undefined) ?? admission.waitMs)
     },
     waiting: () => admission.waiting,
   }
 }
 
-function responseOf({ reply, isReplay }: Outcome): Response {
+function responseOf({ reply, isReplay }: IdempotentResult): Response {
   const headers: Record<string, string> = { 'cache-control': 'no-store' }
   if (isReplay) headers['idempotent-replayed'] = 'true'
   else headers['server-timing'] = serverTiming(reply)

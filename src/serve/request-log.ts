@@ -20,7 +20,7 @@ const ID_HEADERS = ['x-request-id', 'x-amzn-sagemaker-inference-id', 'x-amzn-sag
  * Gives each request its ids and a line in the log, unless its path is one of `quiet` and all is well: platforms ask
  * those every few seconds. Once `stopping` is aborted, connections are not kept.
  */
-export function accounted(quiet: ReadonlySet<string>, stopping?: AbortSignal): MiddlewareHandler {
+export function requestLogger(quiet: ReadonlySet<string>, stopping?: AbortSignal): MiddlewareHandler {
   return (c, next) => {
     const startedAt = performance.now()
     const { method } = c.req
@@ -59,6 +59,6 @@ export function codeOf(error: unknown): string {
 }
 
 /** Who left was not turned away. */
-export function countRefusal(error: unknown): void {
+export function countRejection(error: unknown): void {
   if (statusOf(error) !== 499) count('glimpse_rejected_total', { reason: codeOf(error) })
 }

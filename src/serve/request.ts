@@ -15,7 +15,7 @@ import type { InferenceRequest } from '../engine/request.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 import { generationSettings } from '../run/settings.ts'
-import { checkJson, MAX_WORDS_BYTES } from './body-limits.ts'
+import { checkJson, MAX_TEXT_BYTES } from './body-limits.ts'
 import { readForm } from './form.ts'
 import { readUpload, type Uploads } from './uploads.ts'
 
@@ -58,8 +58,8 @@ const SETTINGS = Object.keys(generationSettings.shape)
 
 export type Task = 'caption' | 'answer'
 
-export interface Wanted {
-  ask: InferenceRequest
+export interface ParsedRequest {
+  request: InferenceRequest
   task: Task
   /** Server-sent events instead of one JSON body. */
   stream: boolean
@@ -71,7 +71,11 @@ export interface Wanted {
  * Reads and checks the whole request.
  * @throws RequestError with words for whoever asks; BusyError `cancelled` when the client leaves halfway.
  */
-export async function readAsk(request: Request, either: Task | 'either', uploads?: Uploads): Promise<Wanted> {
+export async function readRequest(
+  request: Request,
+  either: Task | 'either',
+  uploads?: Uploads,
+): Promise<ParsedRequest> {
   const { fields, flat } = await readFields(request, either)
   const want = either === 'either' ? taskOf(fields) : either
   if (want === 'caption' && ('question' in fields || 'history' in fields)) {
@@ -93,7 +97,7 @@ export async function readAsk(request: Request, either: Task | 'either', uploads
   if (!image || image.length === 0) throw noPicture()
   if (image.length > MAX_PICTURE_BYTES) throw tooLarge()
   return {
-    ask: { ...ask, image },
+    request: { ...ask, image },
     task: want,
     stream: stream ?? request.headers.get('accept')?.includes('text/event-stream') ?? false,
     used: sent?.forget,
@@ -138,11 +142,11 @@ async function readFields(request: Request, want: Task | 'either'): Promise<Fiel
   if (query.length > 0)
     throw new RequestError('bad_field', 'Expected all fields in the body, none in the address.')
   if (/^multipart\/form-data\b/i.test(type)) {
-    const body = bytesOf(request, MAX_PICTURE_BYTES + MAX_WORDS_BYTES)
+    const body = bytesOf(request, MAX_PICTURE_BYTES + MAX_TEXT_BYTES)
     return { fields: fromPairs(await readForm(body, type)), flat: true }
   }
   if (/^application\/json\b/i.test(type)) {
-    const body = await readBytes(request, MAX_PICTURE_BYTES * BASE64_OVERHEAD + MAX_WORDS_BYTES)
+    const body = await readBytes(request, MAX_PICTURE_BYTES * BASE64_OVERHEAD + MAX_TEXT_BYTES)
     return { fields: fromJson(body), flat: false }
   }
   throw new RequestError(
@@ -169,7 +173,7 @@ async function* bytesOf(request: Request, limitBytes: number): AsyncGenerator<Ui
       throw new BusyError('cancelled', 'The client left before its request was complete.', { cause })
     })
     const spentMs = performance.now() - startedAt
-    const { done, value } = await within(read, SLOW_START_MS + size / SLOWEST_BYTES_PER_MS - spentMs)
+    const { done, value } = await withTimeout(read, SLOW_START_MS + size / SLOWEST_BYTES_PER_MS - spentMs)
     if (done) break
     size += value.length
     // Not cancelled: that would close the connection before the refusal is read. The server drains it.
@@ -178,7 +182,7 @@ async function* bytesOf(request: Request, limitBytes: number): AsyncGenerator<Ui
   }
 }
 
-async function within<T>(read: Promise<T>, ms: number): Promise<T> {
+async function withTimeout<T>(read: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

@@ -19,20 +19,20 @@ import { metricsText } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import type { Store } from '../store/store.ts'
 import { HEALTH_PATHS, health } from './health.ts'
-import { guard, securityHeaders } from './host-check.ts'
-import { openAsks } from './inference-handler.ts'
+import { hostAndOriginCheck, securityHeaders } from './host-check.ts'
+import { createInferenceHandler } from './inference-handler.ts'
 import { page } from './page.ts'
 import { problemResponse, statusOf } from './problem.ts'
-import { accounted, countRefusal } from './request-log.ts'
+import { countRejection, requestLogger } from './request-log.ts'
 import { tenantOf } from './tenant.ts'
-import { tokenCheck } from './token.ts'
-import { offerUpload, type Uploads } from './uploads.ts'
+import { bearerAuth } from './token.ts'
+import { handleCreateUpload, type Uploads } from './uploads.ts'
 
 export interface AppOptions {
   /** Asks that may wait besides those the engine has; one more is told to come back. Default 8. */
   maxQueue?: number
   /** Asks the engine gets at the same time: as many as it answers in one go. Default 1. */
-  atOnce?: number
+  concurrency?: number
   /** Names this server is reached by besides localhost and addresses in digits; `*` takes any. */
   hosts?: readonly string[]
   /** What whoever asks has to send (Authorization: Bearer). Absent or empty: nothing. */
@@ -44,7 +44,7 @@ export interface AppOptions {
   /** Once aborted, nothing new is taken and /readyz says so. */
   stopping?: AbortSignal
   /** Once aborted, what still runs ends with BusyError `stopping`. */
-  cutting?: AbortSignal
+  hardStop?: AbortSignal
   /** Opens where answers are kept for their Idempotency-Key, for several processes. Default: in this one. */
   store?: () => Promise<Store>
   /** Where a request came from, out of what the server hands to `fetch` beside it. */
@@ -68,29 +68,29 @@ const PROTECTED = ['/v1/*', '/invocations', '/metrics']
  */
 export function createApp(engine: Engine | Promise<Engine>, options: AppOptions = {}): Hono {
   const { stopping, report = reportAs('request_failed') } = options
-  const door = openDoor(engine)
-  const token = tokenCheck(options.token, options.requireToken)
+  const getEngine = engineGetter(engine)
+  const token = bearerAuth(options.token, options.requireToken)
   const failed = (error: unknown) => {
     if ([500, 502].includes(statusOf(error))) report(error)
-    else countRefusal(error)
+    else countRejection(error)
   }
   const open = () => {
     if (stopping?.aborted) throw new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
-    return door()
+    return getEngine()
   }
-  const asks = openAsks({
+  const inference = createInferenceHandler({
     open,
     maxQueue: options.maxQueue ?? DEFAULT_MAX_QUEUE,
-    atOnce: options.atOnce ?? 1,
+    concurrency: options.concurrency ?? 1,
     deadlineMs: options.deadlineMs,
-    cutting: options.cutting,
+    hardStop: options.hardStop,
     uploads: options.uploads,
     store: options.store,
     failed,
   })
   const refuse = (error: unknown, headers?: HeadersInit) => {
     failed(error)
-    return problemResponse(error, asks.retryAfterS(error), headers)
+    return problemResponse(error, inference.retryAfterS(error), headers)
   }
   const checkToken: MiddlewareHandler = async (c, next) => {
     token.check(c.req.raw.headers)
@@ -101,20 +101,20 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
 
   const app = new Hono()
   app.use(securityHeaders())
-  app.use(accounted(HEALTH_PATHS, stopping))
+  app.use(requestLogger(HEALTH_PATHS, stopping))
   app.onError((error) => refuse(error))
-  app.route('/', health({ open, waiting: asks.waiting }))
+  app.route('/', health({ open, waiting: inference.waiting }))
   for (const [path, handle] of Object.entries(options.handlers ?? {}))
     app.post(path, (c) => handle(c.req.raw))
   for (const path of PROTECTED) app.use(path, checkToken)
   // A foreign page cannot know the token, so with one it does not matter by which name this server is called.
-  if (!token.isSet) app.use(guard(options.hosts ?? []))
+  if (!token.isSet) app.use(hostAndOriginCheck(options.hosts ?? []))
 
-  app.post('/v1/caption', (c) => asks.take(c.req.raw, 'caption', tenant(c)))
-  app.post('/v1/answer', (c) => asks.take(c.req.raw, 'answer', tenant(c)))
-  app.post('/invocations', (c) => asks.take(c.req.raw, 'either', tenant(c)))
-  app.post('/v1/uploads', (c) => offerUpload(c.req.raw, options.uploads))
-  app.get('/v1/model', (c) => c.json(door().model))
+  app.post('/v1/caption', (c) => inference.handle(c.req.raw, 'caption', tenant(c)))
+  app.post('/v1/answer', (c) => inference.handle(c.req.raw, 'answer', tenant(c)))
+  app.post('/invocations', (c) => inference.handle(c.req.raw, 'either', tenant(c)))
+  app.post('/v1/uploads', (c) => handleCreateUpload(c.req.raw, options.uploads))
+  app.get('/v1/model', (c) => c.json(getEngine().model))
   app.get('/metrics', async (c) => {
     const { text, contentType } = await metricsText()
     return c.body(text, 200, { 'content-type': contentType })
@@ -135,7 +135,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
 }
 
 /** The engine once it is there; until then, or when it never came, the error that says so. */
-function openDoor(engine: Engine | Promise<Engine>): () => Engine {
+function engineGetter(engine: Engine | Promise<Engine>): () => Engine {
   let open: Engine | undefined
   let closed: unknown = new BusyError('loading', 'The model is still loading. Try again in a few seconds.')
   if ('then' in engine) {

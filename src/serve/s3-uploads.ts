@@ -24,7 +24,7 @@ export function openUploads(
 ): Uploads {
   const bucket = openBucket(location, PURPOSE, options)
   return {
-    async offer(sizeBytes) {
+    async createUpload(sizeBytes) {
       if (sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
       const given = Math.floor(now() / 1000)
       const upload = given.toString(16).padStart(8, '0') + randomBytes(16).toString('hex')
@@ -36,7 +36,7 @@ export function openUploads(
       const ageMs = ageOf(id, now())
       if (ageMs > OPEN_MS + LATE_MS) throw expired()
       const found = await bucket.read(id, MAX_PICTURE_BYTES)
-      if (!found) throw missing()
+      if (!found) throw notFound()
       if (found.sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
       return found.bytes
     },
@@ -56,7 +56,7 @@ function ageOf(id: string, now: number): number {
   )
 }
 
-function missing(): RequestError {
+function notFound(): RequestError {
   return new RequestError(
     'upload_missing',
     'Expected a picture at the address that POST /v1/uploads gave but none is there: it was not sent yet, or it was used already. Send it (PUT), then ask; each can be asked about once.',

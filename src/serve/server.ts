@@ -9,9 +9,9 @@ import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
 import { problemOf, statusOf } from './problem.ts'
 import { type AppOptions, createApp } from './routes.ts'
-import { createEar } from './webhook-app.ts'
+import { createWebhookApp } from './webhook-app.ts'
 
-export interface ServerOptions extends Omit<AppOptions, 'stopping' | 'cutting' | 'addressOf'> {
+export interface ServerOptions extends Omit<AppOptions, 'stopping' | 'hardStop' | 'addressOf'> {
   /** Default 127.0.0.1; 0.0.0.0 in a container. */
   host?: string
   /** Default 8080; 0 takes a free one. */
@@ -19,7 +19,7 @@ export interface ServerOptions extends Omit<AppOptions, 'stopping' | 'cutting' |
   /** How long `close()` takes at most, all in all. Default 7.5 s: Cloud Run and docker kill after 10 s. */
   graceMs?: number
   /** What else ends while the last asks are answered, and needs the engine for it: the chats. */
-  alongside?: (graceMs: number) => Promise<void>
+  stopAlso?: (graceMs: number) => Promise<void>
   /** By when a request's headers, and all of it, must have come. Defaults 10 s and 60 s. */
   headersMs?: number
   requestMs?: number
@@ -43,7 +43,7 @@ const DEFAULT_GRACE_MS = 7_500
 /** Of the grace, what asks may take; after it they are cancelled, and the engine has the rest to close. */
 const ASKS_SHARE = 0.8
 /** For the answers that say so to get out. */
-const LAST_WORDS_MS = 300
+const FLUSH_MS = 300
 /** A healthy engine closes in less, however little of the grace is left. */
 const ENGINE_MS = 200
 /** Slow senders hold a place in the queue: their headers, and all of their request, must come within these. */
@@ -66,53 +66,58 @@ export async function startServer(
   options: ServerOptions = {},
 ): Promise<RunningServer> {
   const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = DEFAULT_GRACE_MS, ...rest } = options
-  const { headersMs = HEADERS_TIMEOUT_MS, requestMs = REQUEST_TIMEOUT_MS, alongside, ...appOptions } = rest
+  const { headersMs = HEADERS_TIMEOUT_MS, requestMs = REQUEST_TIMEOUT_MS, stopAlso, ...appOptions } = rest
   const stopping = new AbortController()
-  const cutting = new AbortController()
+  const hardStop = new AbortController()
   const app = createApp(engine, {
     ...appOptions,
     hosts: [...(appOptions.hosts ?? []), host],
     stopping: stopping.signal,
-    cutting: cutting.signal,
+    hardStop: hardStop.signal,
     addressOf: (env) => (env as { incoming?: IncomingMessage }).incoming?.socket.remoteAddress,
   })
-  const { server, answering, taken } = await listenWith(app.fetch, { host, port, headersMs, requestMs })
-  if (!isLocal(host) && !appOptions.token) log.warn('no_api_token', openToAll(host))
+  const { server, openResponses, boundPort } = await listenWith(app.fetch, {
+    host,
+    port,
+    headersMs,
+    requestMs,
+  })
+  if (!isLocal(host) && !appOptions.token) log.warn('no_api_token', noTokenWarning(host))
 
   const stop = async () => {
     const endsAt = performance.now() + graceMs
-    log.info('stopping', { asks: answering.size })
+    log.info('stopping', { asks: openResponses.size })
     stopping.abort()
-    const others = alongside?.(graceMs * ASKS_SHARE)
+    const others = stopAlso?.(graceMs * ASKS_SHARE)
     // Still listening: whoever comes now is told to go elsewhere, not cut off.
-    const isDone = () => answering.size === 0
+    const isDone = () => openResponses.size === 0
     await Promise.all([
       until(isDone, graceMs * ASKS_SHARE),
-      before(others, performance.now() + graceMs * ASKS_SHARE),
+      waitAtMost(others, performance.now() + graceMs * ASKS_SHARE),
     ])
     if (!isDone()) {
-      cutting.abort()
-      await until(isDone, LAST_WORDS_MS)
+      hardStop.abort()
+      await until(isDone, FLUSH_MS)
     }
     // Closing the port cuts off who waits in the kernel to be let in: right after a poll, which is when immediates run,
     // hardly anybody does. Whoever was let in at the last moment still hears it.
     await new Promise((resolve) => setImmediate(resolve))
     const isClosed = new Promise<void>((resolve) => server.close(() => resolve()))
-    await before(isClosed, performance.now() + LAST_WORDS_MS)
+    await waitAtMost(isClosed, performance.now() + FLUSH_MS)
     server.closeAllConnections()
     // One that is stuck in a long native call, or still opening, is left to the end of the process.
     const closed = Promise.resolve(engine).then((open) => open.close())
-    await before(closed, Math.max(endsAt, performance.now() + ENGINE_MS))
+    await waitAtMost(closed, Math.max(endsAt, performance.now() + ENGINE_MS))
   }
-  return running(host, taken, stop)
+  return running(host, boundPort, stop)
 }
 
 interface Listening {
   server: Server
   /** Answers that are not out yet. */
-  answering: ReadonlySet<ServerResponse>
+  openResponses: ReadonlySet<ServerResponse>
   /** The port. */
-  taken: number
+  boundPort: number
 }
 
 /** @throws SetupError when the port or host cannot be had. */
@@ -135,15 +140,16 @@ async function listenWith(
     },
   }) as Server
   server.on('clientError', refuse)
-  const answering = new Set<ServerResponse>()
+  const openResponses = new Set<ServerResponse>()
   server.on('request', (_, response) => {
-    answering.add(response)
-    response.once('close', () => answering.delete(response))
+    openResponses.add(response)
+    response.once('close', () => openResponses.delete(response))
   })
-  return { server, answering, taken: await listen(server, host, port) }
+  return { server, openResponses, boundPort: await listen(server, host, port) }
 }
 
-export interface EarOptions extends Pick<ServerOptions, 'host' | 'port' | 'graceMs' | 'alongside' | 'token'> {
+export interface WebhookServerOptions
+  extends Pick<ServerOptions, 'host' | 'port' | 'graceMs' | 'stopAlso' | 'token'> {
   handlers: NonNullable<ServerOptions['handlers']>
   /** Whether what comes is heard. */
   isReady(): boolean
@@ -153,23 +159,23 @@ export interface EarOptions extends Pick<ServerOptions, 'host' | 'port' | 'grace
  * Without a model: health checks, metrics and what chat platforms call.
  * @throws SetupError when the port or host cannot be had.
  */
-export async function startEar(options: EarOptions): Promise<RunningServer> {
-  const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = DEFAULT_GRACE_MS, alongside } = options
+export async function startWebhookServer(options: WebhookServerOptions): Promise<RunningServer> {
+  const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = DEFAULT_GRACE_MS, stopAlso } = options
   let isStopping = false
   const isReady = () => !isStopping && options.isReady()
-  const { fetch } = createEar({ ...options, isReady })
+  const { fetch } = createWebhookApp({ ...options, isReady })
   const times = { headersMs: HEADERS_TIMEOUT_MS, requestMs: REQUEST_TIMEOUT_MS }
-  const { server, answering, taken } = await listenWith(fetch, { host, port, ...times })
+  const { server, openResponses, boundPort } = await listenWith(fetch, { host, port, ...times })
   const stop = async () => {
     log.info('stopping')
     isStopping = true
     const endsAt = performance.now() + graceMs
-    await before(alongside?.(graceMs * ASKS_SHARE), endsAt)
-    await until(() => answering.size === 0, Math.max(0, endsAt - performance.now()))
+    await waitAtMost(stopAlso?.(graceMs * ASKS_SHARE), endsAt)
+    await until(() => openResponses.size === 0, Math.max(0, endsAt - performance.now()))
     server.close()
     server.closeAllConnections()
   }
-  return running(host, taken, stop)
+  return running(host, boundPort, stop)
 }
 
 /** Closes once, however often it is told to. */
@@ -250,7 +256,7 @@ async function until(isSo: () => boolean, ms: number): Promise<void> {
 }
 
 /** What fails while stopping is told where it is made. */
-async function before(work: Promise<void> | undefined, endsAt: number): Promise<void> {
+async function waitAtMost(work: Promise<void> | undefined, endsAt: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, Math.max(0, endsAt - performance.now()))
@@ -264,7 +270,7 @@ export function isLocal(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 
-function openToAll(host: string): SetupError {
+function noTokenWarning(host: string): SetupError {
   return new SetupError(
     'no_api_token',
     `Listening on ${host} without a token: whoever reaches this port may ask. Set GLIMPSE_API_TOKEN, or see that only the platform reaches it.`,

@@ -14,7 +14,7 @@ export async function serverSettings(config: Config) {
       .filter((name) => name !== ''),
     token: config.apiToken,
     maxQueue: config.maxQueue,
-    atOnce: config.maxBatch,
+    concurrency: config.maxBatch,
     deadlineMs: config.deadlineMs,
     // Loaded only here: the SDK takes a while.
     uploads:

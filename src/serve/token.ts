@@ -3,7 +3,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { RequestError, SetupError } from '../errors.ts'
 
-export interface TokenCheck {
+export interface BearerAuth {
   /** Whether there is a token to know. */
   isSet: boolean
   /** @throws RequestError `no_token`, `bad_token`; SetupError `no_api_token` where one is needed and none is set */
@@ -14,7 +14,7 @@ export interface TokenCheck {
 export const CHALLENGE = 'Bearer realm="glimpse"'
 
 /** @param isNeeded nothing is open without a token, so that a forgotten setting lets nobody in. */
-export function tokenCheck(token: string | undefined, isNeeded = false): TokenCheck {
+export function bearerAuth(token: string | undefined, isNeeded = false): BearerAuth {
   if (!token) {
     return {
       isSet: false,

@@ -10,7 +10,7 @@ import { readBody } from '../body.ts'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
 
-export interface Offer {
+export interface PresignedUpload {
   upload: string
   url: string
   method: 'PUT'
@@ -22,7 +22,7 @@ export interface Offer {
 
 export interface Uploads {
   /** Throws RequestError `picture_too_large`, UpstreamError, SetupError. */
-  offer(sizeBytes: number): Promise<Offer>
+  createUpload(sizeBytes: number): Promise<PresignedUpload>
   /** Throws RequestError `bad_upload`, `upload_missing`, `upload_expired`, `picture_too_large`. */
   read(id: string): Promise<Uint8Array>
   /** Never throws: what stays is removed by the bucket's rule. */
@@ -39,10 +39,10 @@ export const ID = /^([0-9a-f]{8})[0-9a-f]{32}$/
 const wanted = z.strictObject({ size_bytes: z.number().int().positive() })
 
 /** What POST /v1/uploads answers. */
-export async function offerUpload(request: Request, uploads: Uploads | undefined): Promise<Response> {
+export async function handleCreateUpload(request: Request, uploads: Uploads | undefined): Promise<Response> {
   if (!uploads) throw notSetUp()
-  const offer = await uploads.offer(await sizeIn(request))
-  return Response.json(offer, { status: 201, headers: { 'cache-control': 'no-store' } })
+  const upload = await uploads.createUpload(await sizeIn(request))
+  return Response.json(upload, { status: 201, headers: { 'cache-control': 'no-store' } })
 }
 
 /** The picture an ask names by `upload`, and how to forget it once it was used. */

@@ -5,10 +5,10 @@ import { metricsText } from '../observe/metrics.ts'
 import { HEALTH_PATHS, LIVE, READY } from './health.ts'
 import { securityHeaders } from './host-check.ts'
 import { problemResponse } from './problem.ts'
-import { accounted } from './request-log.ts'
-import { tokenCheck } from './token.ts'
+import { requestLogger } from './request-log.ts'
+import { bearerAuth } from './token.ts'
 
-export interface EarAppOptions {
+export interface WebhookAppOptions {
   /** By path; each checks a signature. */
   handlers: Readonly<Record<string, (request: Request) => Promise<Response>>>
   /** What whoever reads the metrics has to send. */
@@ -16,11 +16,11 @@ export interface EarAppOptions {
   isReady(): boolean
 }
 
-export function createEar({ handlers, token, isReady }: EarAppOptions): Hono {
-  const { check } = tokenCheck(token)
+export function createWebhookApp({ handlers, token, isReady }: WebhookAppOptions): Hono {
+  const { check } = bearerAuth(token)
   const app = new Hono()
   app.use(securityHeaders())
-  app.use(accounted(HEALTH_PATHS))
+  app.use(requestLogger(HEALTH_PATHS))
   app.onError((error) => problemResponse(error, 1))
   for (const path of LIVE) app.get(path, (c) => c.json({ alive: true }))
   for (const path of READY) app.get(path, (c) => c.json({ ready: isReady() }, isReady() ? 200 : 503))

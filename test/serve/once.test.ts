@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { InferenceResult } from '../../src/engine/request.ts'
 import { log } from '../../src/observe/log.ts'
-import { type Once, openOnce } from '../../src/serve/idempotency.ts'
+import { type Idempotency, openIdempotency } from '../../src/serve/idempotency.ts'
 import type { Store } from '../../src/store/store.ts'
 import { memoryStore } from '../chat/in-memory-store.ts'
 
@@ -11,7 +11,7 @@ const reply = (text: string) => ({ text }) as InferenceResult
 const signal = new AbortController().signal
 let store: Store
 /** Processes, each with what it knows by itself. */
-let [one, two]: Once[] = []
+let [one, two]: Idempotency[] = []
 /** Work that never ends, as that of a process that died. */
 const never = () => new Promise<InferenceResult>(() => {})
 
@@ -21,8 +21,8 @@ beforeEach(() => {
   })
   vi.spyOn(log, 'warn').mockReturnValue()
   store = memoryStore()
-  one = openOnce(async () => store)
-  two = openOnce(async () => store)
+  one = openIdempotency(async () => store)
+  two = openIdempotency(async () => store)
 })
 afterEach(() => {
   vi.useRealTimers()
@@ -30,7 +30,7 @@ afterEach(() => {
 })
 
 /** The record as a process left it that died in its work, some time after it last renewed it. */
-async function dies(once: Once, body = 'body'): Promise<void> {
+async function dies(once: Idempotency, body = 'body'): Promise<void> {
   const beats = vi.spyOn(globalThis, 'setInterval').mockReturnValue(undefined as never)
   void once.run('key', body, { signal }, never)
   await vi.advanceTimersByTimeAsync(0)
@@ -71,7 +71,7 @@ test('what waited counts for the one that takes over', async () => {
 test('two that wait for a dead one: one takes over, the other has its answer', async () => {
   await dies(one!)
   const work = vi.fn(async () => reply('new'))
-  const both = [two!, openOnce(async () => store)].map((once) =>
+  const both = [two!, openIdempotency(async () => store)].map((once) =>
     watched(once.run('key', 'body', { signal }, work)),
   )
   await vi.advanceTimersByTimeAsync(11_000)
@@ -121,7 +121,7 @@ test('one that lost its key while it hung answers, and leaves the answer of the 
     ['one', false],
     ['two', false],
   ])
-  const third = watched(openOnce(async () => store).run('key', 'body', { signal }, never))
+  const third = watched(openIdempotency(async () => store).run('key', 'body', { signal }, never))
   await vi.advanceTimersByTimeAsync(0)
   expect(third.outcome).toEqual(['two', true])
 })
@@ -130,7 +130,7 @@ test.each([
   ['another process', () => [one!, two!]],
   ['this one', () => [one!, one!]],
 ])('nobody waits for %s past their deadline, or after they left', async (_, processes) => {
-  const [first, second] = processes() as [Once, Once]
+  const [first, second] = processes() as [Idempotency, Idempotency]
   void first.run('key', 'body', { signal }, never)
   await vi.advanceTimersByTimeAsync(0)
   const leaving = new AbortController()
@@ -158,7 +158,7 @@ test('while the store cannot be opened keys hold in this process, and the log sa
   const open = vi.fn(async (): Promise<Store> => {
     throw new Error('No folder.')
   })
-  const once = openOnce(open)
+  const once = openIdempotency(open)
   expect((await once.run('key', 'body', { signal }, async () => reply('a'))).isReplay).toBe(false)
   expect((await once.run('key', 'body', { signal }, never)).isReplay).toBe(true)
   expect(log.warn).toHaveBeenCalledWith('keys_not_shared', expect.any(Error))

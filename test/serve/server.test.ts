@@ -131,7 +131,7 @@ test('what ends alongside has the engine for it', async () => {
   const alongside = new Promise<void>((resolve) => {
     end = resolve
   })
-  const { engine, server } = await start({ graceMs: 600_000, alongside: () => alongside })
+  const { engine, server } = await start({ graceMs: 600_000, stopAlso: () => alongside })
   const closed = server.close()
   for (let i = 0; i < 3; i++) expect((await fetch(`${server.url}/ping`)).status).toBe(503)
   expect(engine.closed).toBe(false)

@@ -52,9 +52,9 @@ test.each([
     hosts: expect.arrayContaining(['a.example', 'b.example']),
     token: 'token-of-the-tests',
     maxQueue: 3,
-    atOnce: 5,
+    concurrency: 5,
     deadlineMs: 7_000,
-    uploads: { offer: expect.any(Function) },
+    uploads: { createUpload: expect.any(Function) },
   })
   expect(await options.store!()).toHaveProperty('create')
 })

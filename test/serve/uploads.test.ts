@@ -5,7 +5,7 @@ import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { openUploads } from '../../src/serve/s3-uploads.ts'
-import type { Offer } from '../../src/serve/uploads.ts'
+import type { PresignedUpload } from '../../src/serve/uploads.ts'
 import { credentials } from '../remote/model.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
@@ -38,10 +38,10 @@ function serve(place = 's3://pictures/uploads') {
   return {
     post,
     offer: async (size = PNG.length) =>
-      (await (await post('/v1/uploads', { size_bytes: size })).json()) as Offer,
+      (await (await post('/v1/uploads', { size_bytes: size })).json()) as PresignedUpload,
   }
 }
-const send = (offer: Offer, bytes: Uint8Array = PNG) =>
+const send = (offer: PresignedUpload, bytes: Uint8Array = PNG) =>
   fetch(offer.url, { method: offer.method, body: bytes as BodyInit })
 async function problem(response: Response): Promise<Problem['error'] & { status: number }> {
   return { status: response.status, ...((await response.json()) as Problem).error }

@@ -2,13 +2,13 @@
 
 import { beforeAll, expect, test } from 'vitest'
 import { logAs } from '../../src/observe/log.ts'
-import { startEar } from '../../src/serve/server.ts'
-import { createEar } from '../../src/serve/webhook-app.ts'
+import { startWebhookServer } from '../../src/serve/server.ts'
+import { createWebhookApp } from '../../src/serve/webhook-app.ts'
 
 beforeAll(() => logAs('text', { write: () => {} }))
 
 const ear = (isReady = true, token?: string) =>
-  createEar({
+  createWebhookApp({
     isReady: () => isReady,
     token,
     handlers: { '/slack/events': async (request) => new Response(`heard ${await request.text()}`) },
@@ -39,11 +39,11 @@ test('shows its metrics to whoever knows the token', async () => {
 
 test('while it stops, what is alongside ends first', async () => {
   const order: string[] = []
-  const server = await startEar({
+  const server = await startWebhookServer({
     port: 0,
     handlers: {},
     isReady: () => true,
-    alongside: async () => {
+    stopAlso: async () => {
       order.push((await fetch(`${server.url}/readyz`)).status === 503 ? 'not ready' : 'ready')
     },
   })

@@ -94,7 +94,7 @@ describe('before moto', () => {
 
   test('a picture is uploaded to the address it was given, read and removed', async () => {
     const uploads = openUploads('s3://state/uploads', options)
-    const { upload, url, method } = await uploads.offer(7)
+    const { upload, url, method } = await uploads.createUpload(7)
     await expect(uploads.read(upload)).rejects.toMatchObject({ code: 'upload_missing' })
     expect((await fetch(url, { method, body: 'picture' })).status).toBe(200)
     expect(Buffer.from(await uploads.read(upload)).toString()).toBe('picture')
