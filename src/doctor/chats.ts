@@ -22,7 +22,7 @@ export async function checkSlack(config: Config): Promise<Finding> {
   if (settings instanceof Error)
     return fail(settings.message, `Take it from ${SLACK_APPS}, your app, "Install App".`)
   const { botToken, appToken, signingSecret, apiUrl = SLACK_API } = settings
-  const { slackClient, refusalOf } = await import('../slack/client.ts')
+  const { slackClient, refusalOf } = await import('../slack/api.ts')
   const { slackManifest } = await import('../slack/manifest.ts')
   let answer: z.infer<typeof slackAnswer>
   try {
@@ -69,7 +69,7 @@ export async function checkSlackSocket({
       return skipped('Slack calls here (SLACK_SIGNING_SECRET): only its "Retry" can try that')
     return skipped('SLACK_APP_TOKEN is not set')
   }
-  const { slackClient, refusalOf } = await import('../slack/client.ts')
+  const { slackClient, refusalOf } = await import('../slack/api.ts')
   try {
     await slackClient({ botToken: slackAppToken, apiUrl: slackApiUrl }).apps.connections.open({})
     return ok('Slack would open a connection (Socket Mode)')

@@ -1,9 +1,9 @@
-// What Slack is told the app is: pasted once, it makes an app that can do what app.ts listens for, and no more.
+// What Slack is told the app is: pasted once, it makes an app that can do what events.ts listens for, and no more.
 //
 // Source: docs.slack.dev, "App manifest reference".
 
 import { en } from '../i18n/en.ts'
-import { CAPTION_COMMAND, DESCRIBE_SHORTCUT, SETTINGS_COMMAND } from './windows.ts'
+import { CAPTION_COMMAND, DESCRIBE_SHORTCUT, SETTINGS_COMMAND } from './interactions.ts'
 
 /** Each with the reason it is asked for. */
 const SCOPES = {

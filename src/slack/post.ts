@@ -7,7 +7,7 @@ import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
 import { discard } from '../retry.ts'
-import { type Client, refusalOf, translated } from './client.ts'
+import { type Client, refusalOf, translated } from './api.ts'
 import { conversationName } from './message.ts'
 import { escaped, renderReply, section } from './render.ts'
 

@@ -14,7 +14,7 @@ import { keepSecret, type LogFormat, logAs } from '../../src/observe/log.ts'
 import { measured, metricsText, resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
 import { startServer } from '../../src/serve/server.ts'
-import { requestReceiver } from '../../src/slack/receiver.ts'
+import { requestReceiver } from '../../src/slack/webhook.ts'
 import { memoryStore } from '../chat/in-memory-store.ts'
 import { doubleEngine, PNG } from './double.ts'
 

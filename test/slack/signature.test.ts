@@ -3,8 +3,8 @@
 import { createHmac } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { measured } from '../../src/observe/metrics.ts'
-import { requestReceiver } from '../../src/slack/receiver.ts'
 import { isSignedBySlack } from '../../src/slack/signature.ts'
+import { requestReceiver } from '../../src/slack/webhook.ts'
 
 /** docs.slack.dev, "Verifying requests from Slack". */
 const PUBLISHED = {

@@ -14,9 +14,9 @@ import { openPreferences, type Preferences } from '../../src/chat/preferences.ts
 import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
 import { createRateLimiter, type RateLimiter } from '../../src/chat/rate-limit.ts'
 import type { Engine } from '../../src/engine/engine.ts'
-import { HOLD_MS, slackApp } from '../../src/slack/app.ts'
+import { HOLD_MS, slackApp } from '../../src/slack/events.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
-import { type RequestReceiver, requestReceiver } from '../../src/slack/receiver.ts'
+import { type RequestReceiver, requestReceiver } from '../../src/slack/webhook.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import type { Store } from '../../src/store/store.ts'
 

@@ -5,11 +5,11 @@ import { App, LogLevel, type Receiver, SocketModeReceiver } from '@slack/bolt'
 import { z } from 'zod'
 import type { Question } from '../chat/question.ts'
 import { SetupError } from '../errors.ts'
-import { clientOptions, refusalOf, slackClient, translated } from './client.ts'
+import { clientOptions, refusalOf, slackClient, translated } from './api.ts'
+import { listenToWindows, type WindowsOptions } from './interactions.ts'
 import { messageSchema, questionId, questionOfMessage, type Surroundings, teamOf } from './message.ts'
-import { recordingFirst } from './receiver.ts'
 import type { SlackSettings } from './settings.ts'
-import { listenToWindows, type WindowsOptions } from './windows.ts'
+import { recordingFirst } from './webhook.ts'
 
 export interface SlackApp {
   /** Connects, where it is we who connect. @throws SetupError when Slack does not know the token. */
