@@ -28,7 +28,7 @@ export async function openDiscord(): Promise<Hono> {
   const api = discordApi({ token: '', apiUrl: discordApiUrl || undefined })
   const handle = discordEndpoint({
     publicKey,
-    desk: queueProducer({ queue, store, preferences }),
+    sink: queueProducer({ queue, store, preferences }),
     platform: discordPlatform(api, { answers }),
     preferences,
     messageContent: config.discordMessageContent === 'on',

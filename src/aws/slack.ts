@@ -36,7 +36,7 @@ export async function openSlack(): Promise<Hono> {
   slackApp({
     settings,
     platform: slackPlatform(settings),
-    desk: queueProducer({ queue, store, preferences }),
+    sink: queueProducer({ queue, store, preferences }),
     preferences,
     engine: NO_ENGINE,
     keepMs: config.keepHours * HOUR_MS,

@@ -14,7 +14,7 @@ import { signatureCheck } from './signature.ts'
 export interface EndpointOptions extends Surroundings {
   /** Of the application, in hexadecimal. */
   publicKey: string
-  desk: QuestionSink
+  sink: QuestionSink
   platform: DiscordPlatform
   now?: () => number
   /** Another in tests. */
@@ -30,7 +30,7 @@ const READING_MS = 300
  * @example app.post('/discord/interactions', (c) => answer(c.req.raw))
  */
 export function discordEndpoint(options: EndpointOptions): (request: Request) => Promise<Response> {
-  const { desk, platform, report, now = Date.now, sleep = wait } = options
+  const { sink, platform, report, now = Date.now, sleep = wait } = options
   const isSigned = signatureCheck(options.publicKey)
 
   return countedWebhook('discord', async (request) => {
@@ -51,7 +51,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
     let responded = () => {}
     platform.waitFor(question.id, new Promise<void>((resolve) => (responded = resolve)))
     try {
-      await desk.submit(question)
+      await sink.submit(question)
       return Response.json(await firstAnswer(incoming, options))
     } catch (error) {
       report(error)

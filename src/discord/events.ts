@@ -16,7 +16,7 @@ import { editedName, messageName } from './route.ts'
 export interface EventsOptions extends Surroundings {
   api: DiscordApi
   platform: DiscordPlatform
-  desk: QuestionSink
+  sink: QuestionSink
   now: () => number
   /** What is known of a channel and its server besides. */
   around: (channel: string | undefined, guild: string | undefined) => Around
@@ -42,12 +42,12 @@ const deletedSchema = z.object({ id: z.string().optional(), ids: z.array(z.strin
 const addressSchema = z.object({ id: z.string(), token: z.string() })
 
 export function discordEvents(options: EventsOptions): Hear {
-  const { api, platform, desk, report, now } = options
+  const { api, platform, sink, report, now } = options
   const bare = recentlyBare(now)
 
   const take = async (question: Question): Promise<void> => {
     try {
-      await desk.submit(question)
+      await sink.submit(question)
     } catch (error) {
       report(error)
       if (question.trigger === 'automatic' || question.trigger === 'follow_up') return
@@ -75,7 +75,7 @@ export function discordEvents(options: EventsOptions): Hear {
     const names = (id === undefined ? ids : [id]).flatMap((each) => [messageName(each), editedName(each)])
     const failures: unknown[] = []
     // Discord does not send it again: one that fails must not keep the others.
-    for (const name of names) await desk.retract(name).catch((error: unknown) => failures.push(error))
+    for (const name of names) await sink.retract(name).catch((error: unknown) => failures.push(error))
     if (failures.length > 0) throw failures[0]
   }
 
@@ -89,7 +89,7 @@ export function discordEvents(options: EventsOptions): Hear {
     await take(question)
     await acknowledged.catch(async (error: unknown) => {
       // Nothing can be said to it any more.
-      if (isRefusal(error)) await desk.retract(question.id)
+      if (isRefusal(error)) await sink.retract(question.id)
       throw error
     })
   }

@@ -22,13 +22,13 @@ export async function checkSlack(config: Config): Promise<Finding> {
   if (settings instanceof Error)
     return fail(settings.message, `Take it from ${SLACK_APPS}, your app, "Install App".`)
   const { botToken, appToken, signingSecret, apiUrl = SLACK_API } = settings
-  const { slackClient, refusalOf } = await import('../slack/api.ts')
+  const { slackClient, slackErrorCode } = await import('../slack/api.ts')
   const { slackManifest } = await import('../slack/manifest.ts')
   let answer: z.infer<typeof slackAnswer>
   try {
     answer = slackAnswer.parse(await slackClient({ botToken, apiUrl }).auth.test())
   } catch (error) {
-    const refusal = refusalOf(error)
+    const refusal = slackErrorCode(error)
     if (refusal === undefined) return unreachable('Slack', apiUrl, error)
     return fail(
       `Slack refuses SLACK_BOT_TOKEN: ${refusal}`,
@@ -69,12 +69,12 @@ export async function checkSlackSocket({
       return skipped('Slack calls here (SLACK_SIGNING_SECRET): only its "Retry" can try that')
     return skipped('SLACK_APP_TOKEN is not set')
   }
-  const { slackClient, refusalOf } = await import('../slack/api.ts')
+  const { slackClient, slackErrorCode } = await import('../slack/api.ts')
   try {
     await slackClient({ botToken: slackAppToken, apiUrl: slackApiUrl }).apps.connections.open({})
     return ok('Slack would open a connection (Socket Mode)')
   } catch (error) {
-    const refusal = refusalOf(error)
+    const refusal = slackErrorCode(error)
     if (refusal === undefined) return unreachable('Slack', slackApiUrl, error)
     return fail(
       `Slack refuses SLACK_APP_TOKEN: ${refusal}`,

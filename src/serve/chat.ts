@@ -82,7 +82,7 @@ export async function openChat({ config, engine, receivesEvents, report }: ChatO
 
   const handlers: Record<string, Handler> = {}
   const connections: Lifecycle[] = []
-  const common = { desk: sink, preferences, report }
+  const common = { sink: sink, preferences, report }
   if (receivesEvents && slack && onSlack) {
     const receiver =
       slack.signingSecret && !slack.appToken

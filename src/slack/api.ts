@@ -9,7 +9,7 @@ export type Client = webApi.WebClient
 /** Slack answers in a few hundred milliseconds, or not at all. */
 const TIMEOUT_MS = 10_000
 /** Slack's own faults, by the words it uses for them: the same call may work later. */
-const PASSING = new Set([
+const RETRYABLE = new Set([
   'internal_error',
   'fatal_error',
   'service_unavailable',
@@ -36,19 +36,19 @@ export function clientOptions(apiUrl = SLACK_API, timeoutMs = TIMEOUT_MS): webAp
 }
 
 /** What Slack said no with: `channel_not_found`. */
-export function refusalOf(error: unknown): string | undefined {
+export function slackErrorCode(error: unknown): string | undefined {
   return error instanceof webApi.WebAPIPlatformError ? error.data.error : undefined
 }
 
 /** A failed call as one of our errors: UpstreamError where trying again may help, else RequestError. */
-export function translated(error: unknown): Error {
+export function toGlimpseError(error: unknown): Error {
   if (isGlimpseError(error)) return error
   if (error instanceof webApi.WebAPIRateLimitedError) {
     const retryAfterMs = error.retryAfter * 1000
     return new UpstreamError('slack_busy', `Slack asks to wait ${error.retryAfter} s.`, { retryAfterMs })
   }
-  const refusal = refusalOf(error)
-  if (refusal !== undefined && !PASSING.has(refusal)) {
+  const refusal = slackErrorCode(error)
+  if (refusal !== undefined && !RETRYABLE.has(refusal)) {
     return new RequestError('cannot_reply', `Expected Slack to do it but it refused: ${refusal}.`, {
       cause: error,
     })

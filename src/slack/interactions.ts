@@ -10,19 +10,20 @@ import type { Engine } from '../engine/engine.ts'
 import type { ModelCard } from '../engine/protocol.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { discard } from '../retry.ts'
-import { type Client, translated } from './api.ts'
-import { channelName, fileSchema, messageSchema, personId, pictureOf, picturesOf, teamOf } from './message.ts'
+import { type Client, toGlimpseError } from './api.ts'
+import { fileSchema, messageSchema, teamOf } from './payloads.ts'
+import { pictureOf, picturesOf } from './pictures.ts'
 import type { SlackPlatform } from './platform.ts'
-import type { SlackRoute } from './post.ts'
-import { escaped } from './render.ts'
+import { escapeMrkdwn } from './render.ts'
+import { channelKey, personId, type ReplyTarget } from './target.ts'
 import {
   CAPTION_VIEW,
   captionView,
-  choseAutomatic,
-  enteredIn,
   homeView,
   OPT_IN_ACTION,
   OPT_OUT_ACTION,
+  parseCaptionSubmission,
+  parseSettingsSubmission,
   SETTINGS_VIEW,
   settingsView,
 } from './views.ts'
@@ -31,9 +32,9 @@ export const CAPTION_COMMAND = '/caption'
 export const SETTINGS_COMMAND = '/caption-settings'
 export const DESCRIBE_SHORTCUT = 'describe_image'
 
-export interface WindowsOptions {
+export interface InteractionOptions {
   platform: SlackPlatform
-  desk: QuestionSink
+  sink: QuestionSink
   preferences: Preferences
   engine: Promise<Engine>
   keepMs: number
@@ -43,14 +44,19 @@ export interface WindowsOptions {
 
 const HOUR_MS = 3_600_000
 const LOCALE_WAIT_MS = 700
-const TELL_TIMEOUT_MS = 5_000
+const RESPOND_TIMEOUT_MS = 5_000
 
 /** What a window of ours is given to say where its answer goes. */
-const memorySchema = z.object({ team: z.string(), user: z.string(), channel: z.string(), url: z.string() })
-type ViewMemory = z.infer<typeof memorySchema>
+const modalMetadataSchema = z.object({
+  team: z.string(),
+  user: z.string(),
+  channel: z.string(),
+  url: z.string(),
+})
+type ModalMetadata = z.infer<typeof modalMetadataSchema>
 
-export function listenToWindows(app: App, client: Client, options: WindowsOptions): void {
-  const { platform, desk, preferences, engine, report, now } = options
+export function registerInteractions(app: App, client: Client, options: InteractionOptions): void {
+  const { platform, sink, preferences, engine, report, now } = options
   let model: ModelCard | undefined
   engine.then(
     (open) => {
@@ -73,9 +79,9 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
   ) => ({
     platform: 'slack',
     asker: { id: personId(team, user) },
-    channel: channelName(team, channel),
+    channel: channelKey(team, channel),
     askedAt: now(),
-    route: { kind: 'response', team, url, user, thread_ts: thread_ts ?? undefined } satisfies SlackRoute,
+    route: { kind: 'response', team, url, user, thread_ts: thread_ts ?? undefined } satisfies ReplyTarget,
   })
 
   app.shortcut(
@@ -85,7 +91,7 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
       const team = teamOf(body)
       const { pictures, owner } = picturesOf(message)
       const id = `slack/${team}/shortcut/${shortcut.action_ts}/${shortcut.user.id}`
-      await desk.submit({
+      await sink.submit({
         ...privateQuestion(
           team,
           shortcut.user.id,
@@ -108,18 +114,18 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
     await ack()
     const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
     const messages = messagesFor(await localeInTime(user))
-    const memory: ViewMemory = { team, user, channel, url }
+    const privateMetadata: ModalMetadata = { team, user, channel, url }
     await client.views.open({
       trigger_id: command.trigger_id,
-      view: captionView(messages, JSON.stringify(memory), command.text ?? ''),
+      view: captionView(messages, JSON.stringify(privateMetadata), command.text ?? ''),
     })
   })
 
   app.view(CAPTION_VIEW, async ({ view, ack }) => {
-    const { team, user, channel, url } = memorySchema.parse(JSON.parse(view.private_metadata))
-    const { files, question } = enteredIn(view.state.values)
+    const { team, user, channel, url } = modalMetadataSchema.parse(JSON.parse(view.private_metadata))
+    const { files, question } = parseCaptionSubmission(view.state.values)
     const id = `slack/${team}/view/${view.id}`
-    await desk.submit({
+    await sink.submit({
       ...privateQuestion(team, user, channel, url),
       id,
       trigger: 'command',
@@ -135,37 +141,41 @@ export function listenToWindows(app: App, client: Client, options: WindowsOption
     await ack()
     const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
     const messages = messagesFor(await localeInTime(user))
-    const isAutomatic = await preferences.isAutomatic(channelName(team, channel))
-    const memory: ViewMemory = { team, user, channel, url }
+    const isAutomatic = await preferences.isAutomatic(channelKey(team, channel))
+    const privateMetadata: ModalMetadata = { team, user, channel, url }
     await client.views.open({
       trigger_id: command.trigger_id,
-      view: settingsView(messages, JSON.stringify(memory), isAutomatic),
+      view: settingsView(messages, JSON.stringify(privateMetadata), isAutomatic),
     })
   })
 
   app.view(SETTINGS_VIEW, async ({ view, ack }) => {
     await ack()
-    const { team, user, channel, url } = memorySchema.parse(JSON.parse(view.private_metadata))
-    const on = choseAutomatic(view.state.values)
-    const name = channelName(team, channel)
+    const { team, user, channel, url } = modalMetadataSchema.parse(JSON.parse(view.private_metadata))
+    const on = parseSettingsSubmission(view.state.values)
+    const name = channelKey(team, channel)
     if (on === (await preferences.isAutomatic(name))) return
     const { problem, done } = messagesFor(await localeInTime(user))
-    if ((await platform.profileOf(user))?.isGuest) return await tell(url, problem.not_allowed)
+    if ((await platform.profileOf(user))?.isGuest) return await respondEphemerally(url, problem.not_allowed)
     // Said where it holds, so that whoever posts there knows; where that cannot be said it does not hold.
-    const text = `<@${user}>: ${escaped(on ? done.automaticOn : done.automaticOff)}`
-    const said = await client.chat.postMessage({ channel, text }).catch((error: unknown) => {
-      report(translated(error))
+    const text = `<@${user}>: ${escapeMrkdwn(on ? done.automaticOn : done.automaticOff)}`
+    const posted = await client.chat.postMessage({ channel, text }).catch((error: unknown) => {
+      report(toGlimpseError(error))
       return undefined
     })
-    if (on && !said) return await tell(url, problem.not_here)
+    if (on && !posted) return await respondEphemerally(url, problem.not_here)
     await preferences.setAutomatic(name, on)
   })
 
   /** To the asker alone. */
-  const tell = async (url: string, text: string): Promise<void> => {
-    const body = JSON.stringify({ response_type: 'ephemeral', replace_original: false, text: escaped(text) })
+  const respondEphemerally = async (url: string, text: string): Promise<void> => {
+    const body = JSON.stringify({
+      response_type: 'ephemeral',
+      replace_original: false,
+      text: escapeMrkdwn(text),
+    })
     const headers = { 'content-type': 'application/json' }
-    const signal = AbortSignal.timeout(TELL_TIMEOUT_MS)
+    const signal = AbortSignal.timeout(RESPOND_TIMEOUT_MS)
     await fetch(url, { method: 'POST', headers, body, signal }).then(discard, report)
   }
 

@@ -7,10 +7,12 @@ import type { PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { MAX_PICTURE_BYTES } from '../image/limits.ts'
-import { type Client, refusalOf, slackClient, translated } from './api.ts'
-import { fileSchema, messageSchema, personId, pictureOf, picturesOf } from './message.ts'
-import { findReply, postReply, removeReply, routeOf } from './post.ts'
+import { type Client, slackClient, slackErrorCode, toGlimpseError } from './api.ts'
+import { fileSchema, messageSchema } from './payloads.ts'
+import { pictureOf, picturesOf } from './pictures.ts'
+import { findReply, postReply, removeReply } from './post.ts'
 import { SLACK_API, type SlackSettings } from './settings.ts'
+import { personId, replyTargetOf } from './target.ts'
 
 export interface SlackPlatform extends Platform {
   /** Undefined when Slack does not say in time. */
@@ -34,9 +36,9 @@ const HOSTS = [
   '.slack-gov.com',
 ]
 /** What phones post and we do not read: Slack's smaller version of it is a JPEG or PNG. */
-const UNREAD = /\.hei[cf]s?($|\?)/i
+const UNSUPPORTED = /\.hei[cf]s?($|\?)/i
 /** Signs and languages are not worth waiting for. */
-const ASIDE_TIMEOUT_MS = 3_000
+const QUICK_TIMEOUT_MS = 3_000
 const PROFILE_KEPT_MS = 3_600_000
 const REACTION = 'eyes'
 /** Messages of a thread that are looked through for its picture; as many as Slack gives at once. */
@@ -47,7 +49,7 @@ const FETCH_TIMEOUT_MS = 15_000
 
 export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const client = slackClient(settings)
-  const aside = slackClient(settings, ASIDE_TIMEOUT_MS)
+  const quickClient = slackClient(settings, QUICK_TIMEOUT_MS)
   const policy = sourceOf(settings)
   const profiles = new LRUCache<string, Profile>({ max: 10_000, ttl: PROFILE_KEPT_MS })
   /** Apps without an assistant's view have no status: a reaction says it there. */
@@ -56,7 +58,7 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const profileOf = async (user: string): Promise<Profile | undefined> => {
     const known = profiles.get(user)
     if (known) return known
-    const answer = await aside.users.info({ user, include_locale: true }).catch(() => undefined)
+    const answer = await quickClient.users.info({ user, include_locale: true }).catch(() => undefined)
     if (!answer?.user) return undefined
     const { locale, is_restricted, is_ultra_restricted, is_stranger } = answer.user
     const profile = { locale, isGuest: !!(is_restricted || is_ultra_restricted || is_stranger) }
@@ -68,34 +70,37 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
   /** An empty status ends it. False when there is no such thing here. */
   const setStatus = async (channel: string, thread_ts: string, status: string): Promise<boolean> => {
     if (!hasStatus) return false
-    return await aside.assistant.threads.setStatus({ channel_id: channel, thread_ts, status }).then(
+    return await quickClient.assistant.threads.setStatus({ channel_id: channel, thread_ts, status }).then(
       () => true,
       (error: unknown) => {
-        hasStatus = !NO_STATUS.has(refusalOf(error) ?? '') && !isUnknownMethod(error)
+        hasStatus = !NO_STATUS.has(slackErrorCode(error) ?? '') && !isUnknownMethod(error)
         return false
       },
     )
   }
 
-  const showSign = async (question: Question, status: string): Promise<void> => {
-    const route = routeOf(question)
+  const showStatus = async (question: Question, status: string): Promise<void> => {
+    const target = replyTargetOf(question)
     const { source: timestamp } = question
-    if (route.kind !== 'message' || !timestamp) return
-    const { channel } = route
-    if (await setStatus(channel, route.thread_ts ?? timestamp, status)) return
+    if (target.kind !== 'message' || !timestamp) return
+    const { channel } = target
+    if (await setStatus(channel, target.thread_ts ?? timestamp, status)) return
     const reaction = { channel, timestamp, name: REACTION }
-    await (status === '' ? aside.reactions.remove(reaction) : aside.reactions.add(reaction)).catch(() => {})
+    await (status === ''
+      ? quickClient.reactions.remove(reaction)
+      : quickClient.reactions.add(reaction)
+    ).catch(() => {})
   }
 
   return {
     name: 'slack',
     profileOf,
-    localeOf: async (question) => question.asker.locale ?? (await localeOfUser(routeOf(question).user)),
+    localeOf: async (question) => question.asker.locale ?? (await localeOfUser(replyTargetOf(question).user)),
 
     async parentPictures(question) {
-      const route = routeOf(question)
-      if (route.kind !== 'message' || !route.thread_ts) return { pictures: [] }
-      const { channel, thread_ts } = route
+      const target = replyTargetOf(question)
+      if (target.kind !== 'message' || !target.thread_ts) return { pictures: [] }
+      const { channel, thread_ts } = target
       const latest = question.source
       const answer = await client.conversations
         .replies({ channel, ts: thread_ts, latest, inclusive: true, limit: LOOK_THROUGH })
@@ -106,27 +111,27 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
         if (!message.success || message.data.bot_id) continue
         const { pictures, owner } = picturesOf(message.data)
         if (pictures.length === 0) continue
-        return { pictures, owner: owner === undefined ? undefined : personId(route.team, owner) }
+        return { pictures, owner: owner === undefined ? undefined : personId(target.team, owner) }
       }
       return { pictures: [] }
     },
 
     async fetchPicture(picture, withinMs) {
-      const known = picture.url || picture.unavailable ? picture : await askAbout(client, picture)
+      const known = picture.url || picture.unavailable ? picture : await fileInfo(client, picture)
       if (known.unavailable || !known.url) {
         throw new RequestError('picture_gone', 'Expected a picture but Slack no longer has it.')
       }
-      const isTooMuch = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNREAD.test(known.url)
+      const isTooMuch = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNSUPPORTED.test(known.url)
       const url = isTooMuch && known.smallerUrl ? known.smallerUrl : known.url
       return await download(url, { ...policy, timeoutMs: Math.min(FETCH_TIMEOUT_MS, withinMs) })
     },
 
     async startTyping(question, ahead) {
-      const messages = messagesFor(await localeOfUser(routeOf(question).user))
-      await showSign(question, ahead > 0 ? messages.waiting(ahead) : messages.looking)
+      const messages = messagesFor(await localeOfUser(replyTargetOf(question).user))
+      await showStatus(question, ahead > 0 ? messages.waiting(ahead) : messages.looking)
     },
     async stopTyping(question) {
-      await showSign(question, '')
+      await showStatus(question, '')
     },
 
     post: (question, reply) => postReply(client, question, reply),
@@ -143,16 +148,16 @@ function sourceOf({ botToken, apiUrl }: SlackSettings): DownloadPolicy {
 }
 
 /** A file shared from another workspace comes as a stub: what it is only files.info tells. */
-async function askAbout(client: Client, picture: PictureRef): Promise<PictureRef> {
+async function fileInfo(client: Client, picture: PictureRef): Promise<PictureRef> {
   const answer = await client.files.info({ file: picture.id }).catch((error: unknown) => {
-    switch (refusalOf(error)) {
+    switch (slackErrorCode(error)) {
       case 'file_not_found':
       case 'file_deleted':
         throw new RequestError('picture_gone', 'Expected a picture but Slack no longer has it.', {
           cause: error,
         })
       case undefined:
-        throw translated(error)
+        throw toGlimpseError(error)
       default:
         throw new RequestError('picture_forbidden', 'Expected a picture but Slack does not show it to us.', {
           cause: error,

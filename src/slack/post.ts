@@ -1,61 +1,33 @@
 // A reply -> visible in Slack, found again, and taken back.
 
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
 import { discard } from '../retry.ts'
-import { type Client, refusalOf, translated } from './api.ts'
-import { conversationName } from './message.ts'
-import { escaped, renderReply, section } from './render.ts'
-
-/** How a question is to be answered: kept with it. */
-const routeSchema = z.discriminatedUnion('kind', [
-  z.object({
-    kind: z.literal('message'),
-    team: z.string(),
-    channel: z.string(),
-    user: z.string(),
-    isDirect: z.boolean(),
-    /** Absent: beside the question, not in a thread. */
-    thread_ts: z.string().optional(),
-  }),
-  /** A shortcut's or command's own address: what is said there only the asker sees. */
-  z.object({
-    kind: z.literal('response'),
-    team: z.string(),
-    url: z.string(),
-    user: z.string(),
-    thread_ts: z.string().optional(),
-  }),
-])
-export type SlackRoute = z.infer<typeof routeSchema>
-type MessageRoute = Extract<SlackRoute, { kind: 'message' }>
+import { type Client, slackErrorCode, toGlimpseError } from './api.ts'
+import { escapeMrkdwn, renderReply, section } from './render.ts'
+import { conversationKey, type MessageTarget, type ReplyTarget, replyTargetOf } from './target.ts'
 
 /** Names our replies among all messages, and which question each answers. */
 const METADATA = 'glimpse_reply'
 const RESPOND_TIMEOUT_MS = 10_000
 
-export function routeOf({ route }: Question): SlackRoute {
-  return routeSchema.parse(route)
-}
-
 /** @throws UpstreamError when trying again may help; RequestError when Slack refuses it everywhere. */
 export async function postReply(client: Client, question: Question, reply: ChatReply): Promise<Posted[]> {
-  const route = routeOf(question)
-  if (route.kind === 'response') return await respond(route, reply)
+  const target = replyTargetOf(question)
+  if (target.kind === 'response') return await respond(target, reply)
   try {
-    if (!reply.ephemeral || route.isDirect) return await postOpenly(client, question, route, reply)
-    const { channel, user, thread_ts } = route
+    if (!reply.ephemeral || target.isDirect) return await postOpenly(client, question, target, reply)
+    const { channel, user, thread_ts } = target
     await client.chat.postEphemeral({ channel, user, thread_ts, ...renderReply(reply) })
     return []
   } catch (error) {
-    const failure = translated(error)
+    const failure = toGlimpseError(error)
     if (!(failure instanceof RequestError) || question.trigger === 'automatic') throw failure
-    return await postToAsker(client, route, reply).catch((second: unknown) => {
-      throw translated(second)
+    return await postToAsker(client, target, reply).catch((second: unknown) => {
+      throw toGlimpseError(second)
     })
   }
 }
@@ -64,10 +36,10 @@ export async function postReply(client: Client, question: Question, reply: ChatR
 async function postOpenly(
   client: Client,
   question: Question,
-  route: MessageRoute,
+  target: MessageTarget,
   reply: ChatReply,
 ): Promise<Posted[]> {
-  const { channel, thread_ts } = route
+  const { channel, thread_ts } = target
   const { ts } = await client.chat.postMessage({
     channel,
     thread_ts,
@@ -76,11 +48,11 @@ async function postOpenly(
     unfurl_media: false,
     metadata: { event_type: METADATA, event_payload: { question: markOf(question) } },
   })
-  return [postedAs(route, ts!)]
+  return [postedAs(target, ts!)]
 }
 
 /** Where we may not speak, the asker is told in a message of their own. */
-async function postToAsker(client: Client, { user }: MessageRoute, reply: ChatReply): Promise<Posted[]> {
+async function postToAsker(client: Client, { user }: MessageTarget, reply: ChatReply): Promise<Posted[]> {
   const opened = await client.conversations.open({ users: user })
   const channel = opened.channel?.id
   if (!channel) throw new RequestError('cannot_reply', 'Expected a direct message to the asker but got none.')
@@ -88,7 +60,7 @@ async function postToAsker(client: Client, { user }: MessageRoute, reply: ChatRe
   const why = reply.messages.problem.cannot_reply
   const { ts } = await client.chat.postMessage({
     channel,
-    text: `${escaped(why)}\n${text}`,
+    text: `${escapeMrkdwn(why)}\n${text}`,
     blocks: [section(why), ...blocks],
   })
   return [{ channel, ts: ts! }]
@@ -96,14 +68,14 @@ async function postToAsker(client: Client, { user }: MessageRoute, reply: ChatRe
 
 /** Slack takes five of these within 30 minutes (docs.slack.dev, "Handling user interaction"). */
 async function respond(
-  { url, thread_ts }: Extract<SlackRoute, { kind: 'response' }>,
+  { url, thread_ts }: Extract<ReplyTarget, { kind: 'response' }>,
   reply: ChatReply,
 ): Promise<Posted[]> {
-  const place = { response_type: 'ephemeral', replace_original: false, thread_ts }
+  const options = { response_type: 'ephemeral', replace_original: false, thread_ts }
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ ...place, ...renderReply(reply) }),
+    body: JSON.stringify({ ...options, ...renderReply(reply) }),
     signal: AbortSignal.timeout(RESPOND_TIMEOUT_MS),
   }).catch((cause: unknown) => {
     throw new UpstreamError('slack_failed', 'Expected Slack to take a reply but the connection failed.', {
@@ -120,9 +92,9 @@ async function respond(
 
 /** Undefined when there is none, or when this app may not look. @throws UpstreamError */
 export async function findReply(client: Client, question: Question): Promise<Posted[] | undefined> {
-  const route = routeOf(question)
-  if (route.kind !== 'message') return undefined
-  const { channel, thread_ts } = route
+  const target = replyTargetOf(question)
+  if (target.kind !== 'message') return undefined
+  const { channel, thread_ts } = target
   const since = { channel, oldest: question.source, include_all_metadata: true, limit: 100 }
   try {
     const { messages } = thread_ts
@@ -132,9 +104,9 @@ export async function findReply(client: Client, question: Question): Promise<Pos
       const payload = metadata?.event_payload as { question?: unknown } | undefined
       return metadata?.event_type === METADATA && payload?.question === markOf(question)
     })
-    return ours?.ts ? [postedAs(route, ours.ts)] : undefined
+    return ours?.ts ? [postedAs(target, ours.ts)] : undefined
   } catch (error) {
-    const failure = translated(error)
+    const failure = toGlimpseError(error)
     if (failure instanceof UpstreamError) throw failure
     return undefined
   }
@@ -144,13 +116,13 @@ export async function findReply(client: Client, question: Question): Promise<Pos
 export async function removeReply(client: Client, { channel, ts }: Posted): Promise<void> {
   if (!channel || !ts) return
   await client.chat.delete({ channel, ts }).catch((error: unknown) => {
-    if (refusalOf(error) !== 'message_not_found') throw translated(error)
+    if (slackErrorCode(error) !== 'message_not_found') throw toGlimpseError(error)
   })
 }
 
 /** Who answers below the reply itself goes on about the same picture. */
-function postedAs({ team, channel }: MessageRoute, ts: string): Posted {
-  return { channel, ts, conversation: conversationName({ team, channel }, ts) }
+function postedAs({ team, channel }: MessageTarget, ts: string): Posted {
+  return { channel, ts, conversation: conversationKey({ team, channel }, ts) }
 }
 
 /** Tells which question a reply is to, and nothing else about it. */

@@ -15,11 +15,11 @@ const MAX_BLOCKS = 50
 
 export function renderReply({ parts, notes, messages }: ChatReply): SlackBody {
   const blocks: types.KnownBlock[] = []
-  if (parts.some(({ kind }) => kind === 'alt')) blocks.push(small(messages.altText))
+  if (parts.some(({ kind }) => kind === 'alt')) blocks.push(contextBlock(messages.altText))
   for (const each of parts) blocks.push(...blocksOf(each))
-  if (notes.length > 0) blocks.push(small(notes.join(' ')))
+  if (notes.length > 0) blocks.push(contextBlock(notes.join(' ')))
   const lines = parts.map(({ number, text }) => (number === undefined ? text : `${number}. ${text}`))
-  return { text: escaped(lines.join('\n')), blocks: blocks.slice(0, MAX_BLOCKS) }
+  return { text: escapeMrkdwn(lines.join('\n')), blocks: blocks.slice(0, MAX_BLOCKS) }
 }
 
 /** A caption stands in a box of its own, which Slack lets one copy with a click. */
@@ -37,11 +37,11 @@ export function section(text: string): types.SectionBlock {
   return { type: 'section', text: { type: 'plain_text', text: truncateAt(text, MAX_SECTION), emoji: false } }
 }
 
-export function small(text: string): types.ContextBlock {
+export function contextBlock(text: string): types.ContextBlock {
   return { type: 'context', elements: [{ type: 'plain_text', text, emoji: false }] }
 }
 
 /** A message's `text` is always markup: `<!channel>` in it must call nobody. */
-export function escaped(text: string): string {
+export function escapeMrkdwn(text: string): string {
   return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;')
 }

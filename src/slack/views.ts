@@ -19,13 +19,13 @@ const MAX_FILES = 10
 const MAX_QUESTION = 500
 const FILE_TYPES = ['jpg', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff', 'tif', 'heic']
 
-/** `memory` comes back with what was entered: where the answer goes. `question` stands in the field already. */
-export function captionView(messages: Messages, memory: string, question: string): types.ModalView {
+/** `privateMetadata` comes back with what was entered: where the answer goes. `question` stands in the field already. */
+export function captionView(messages: Messages, privateMetadata: string, question: string): types.ModalView {
   const { modal } = messages
   return {
     type: 'modal',
     callback_id: CAPTION_VIEW,
-    private_metadata: memory,
+    private_metadata: privateMetadata,
     title: plain(modal.title),
     submit: plain(modal.submit),
     close: plain(modal.cancel),
@@ -59,7 +59,7 @@ const enteredSchema = z.object({
 })
 
 /** What was entered there; files are checked by whoever reads them. */
-export function enteredIn(values: unknown): { files: unknown[]; question: string } {
+export function parseCaptionSubmission(values: unknown): { files: unknown[]; question: string } {
   const entered = enteredSchema.parse(values)
   return {
     files: entered[PICTURE][PICTURE].files ?? [],
@@ -67,7 +67,11 @@ export function enteredIn(values: unknown): { files: unknown[]; question: string
   }
 }
 
-export function settingsView(messages: Messages, memory: string, isAutomatic: boolean): types.ModalView {
+export function settingsView(
+  messages: Messages,
+  privateMetadata: string,
+  isAutomatic: boolean,
+): types.ModalView {
   const { modal } = messages
   const option: types.PlainTextOption = {
     text: plain(modal.automatic),
@@ -77,7 +81,7 @@ export function settingsView(messages: Messages, memory: string, isAutomatic: bo
   return {
     type: 'modal',
     callback_id: SETTINGS_VIEW,
-    private_metadata: memory,
+    private_metadata: privateMetadata,
     title: plain(modal.settingsTitle),
     submit: plain(modal.save),
     close: plain(modal.cancel),
@@ -103,7 +107,7 @@ const chosenSchema = z.object({
   [AUTOMATIC]: z.object({ [AUTOMATIC]: z.looseObject({ selected_options: z.array(z.unknown()).nullish() }) }),
 })
 
-export function choseAutomatic(values: unknown): boolean {
+export function parseSettingsSubmission(values: unknown): boolean {
   return (chosenSchema.parse(values)[AUTOMATIC][AUTOMATIC].selected_options ?? []).length > 0
 }
 

@@ -24,9 +24,9 @@ export interface ReceiverOptions {
   sleep?: (ms: number) => Promise<void>
 }
 
-const GRACE_MS = 250
+export const GRACE_MS = 250
 /** Slack gives up after 3 s and sends it again. */
-const GIVE_UP_MS = 2_800
+const ACK_DEADLINE_MS = 2_800
 
 export function requestReceiver(options: ReceiverOptions): RequestReceiver {
   const { signingSecret, graceMs = GRACE_MS, report, now = Date.now, sleep = wait } = options
@@ -56,7 +56,7 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
         retryNum: Number(sent.get('x-slack-retry-num')) || undefined,
         retryReason: sent.get('x-slack-retry-reason') ?? undefined,
       }
-      const outcome = await recorded(app!, event, graceMs, report, sleep)
+      const outcome = await runListeners(app!, event, graceMs, report, sleep)
       return outcome.kind === 'acknowledged'
         ? responseOf(outcome.answer)
         : new Response(null, STATUS[outcome.kind])
@@ -80,7 +80,7 @@ function objectOf(value: unknown): Record<string, unknown> | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined
 }
 
-type Outcome = { kind: 'acknowledged'; answer: unknown } | { kind: 'unheard' | 'failed' | 'late' }
+type AckResult = { kind: 'acknowledged'; answer: unknown } | { kind: 'unheard' | 'failed' | 'late' }
 
 const STATUS = { unheard: { status: 404 }, failed: { status: 500 }, late: { status: 503 } }
 
@@ -88,21 +88,21 @@ const STATUS = { unheard: { status: 404 }, failed: { status: 500 }, late: { stat
  * Runs the listeners; the first of these is the outcome: all ended, acknowledged a while ago, out of time. So what came is
  * recorded before Slack hears that it did, although Bolt acknowledges an event before any listener.
  */
-function recorded(
+export function runListeners(
   app: App,
   event: Omit<ReceiverEvent, 'ack'>,
   graceMs: number,
   report: (error: unknown) => void,
   sleep: (ms: number) => Promise<void>,
-): Promise<Outcome> {
+): Promise<AckResult> {
   return new Promise((resolve) => {
-    let acknowledged: Outcome | undefined
+    let acknowledged: AckResult | undefined
     const ack = async (answer?: unknown) => {
-      const outcome: Outcome = { kind: 'acknowledged', answer }
+      const outcome: AckResult = { kind: 'acknowledged', answer }
       acknowledged = outcome
       void sleep(graceMs).then(() => resolve(outcome))
     }
-    void sleep(GIVE_UP_MS).then(() => resolve({ kind: 'late' }))
+    void sleep(ACK_DEADLINE_MS).then(() => resolve({ kind: 'late' }))
     app.processEvent({ ...event, ack }).then(
       () => resolve(acknowledged ?? { kind: 'unheard' }),
       (error: unknown) => {
@@ -114,28 +114,11 @@ function recorded(
   })
 }
 
-/** The same over a connection from here: what is not acknowledged Slack sends again. */
-export function recordingFirst(socket: Receiver, report: (error: unknown) => void): Receiver {
-  return {
-    init(app) {
-      const recording: Pick<App, 'processEvent'> = {
-        async processEvent(event) {
-          const outcome = await recorded(app, event, GRACE_MS, report, wait)
-          if (outcome.kind === 'acknowledged') await event.ack(outcome.answer)
-        },
-      }
-      socket.init(Object.assign(Object.create(app), recording))
-    },
-    start: () => socket.start(),
-    stop: () => socket.stop(),
-  }
-}
-
 function responseOf(response: unknown): Response {
   if (response === undefined || response === null || response === '') return new Response(null)
   return typeof response === 'string' ? new Response(response) : Response.json(response)
 }
 
-function wait(ms: number): Promise<void> {
+export function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }

@@ -86,7 +86,7 @@ describe('the endpoint', () => {
     const { publicKey } = stage.discord
     return discordEndpoint({
       publicKey,
-      desk: processor,
+      sink: processor,
       platform,
       preferences,
       messageContent: true,

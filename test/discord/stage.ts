@@ -90,7 +90,7 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
   await processor.recoverAbandoned()
   const gateway = options.isOffline
     ? undefined
-    : await startGateway({ settings, api, platform, desk: processor, preferences, report, now })
+    : await startGateway({ settings, api, platform, sink: processor, preferences, report, now })
   return {
     desk: processor,
     platform,
@@ -181,7 +181,7 @@ export async function openStage(
     const report = (error: unknown) => reported.push(error)
     const answer = discordEndpoint({
       publicKey,
-      desk: processor,
+      sink: processor,
       platform,
       preferences,
       messageContent: options.messageContent ?? true,

@@ -60,7 +60,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   const { publicKey } = generateKeyPairSync('ed25519')
   const discord = discordEndpoint({
     publicKey: Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url').toString('hex'),
-    desk: {} as never,
+    sink: {} as never,
     platform: {} as never,
     preferences: {} as never,
     messageContent: false,

@@ -29,7 +29,7 @@ beforeAll(async () => {
   }
   const rateLimiter = createRateLimiter({ perMinute: 4, perHour: 20 })
   processor = openProcessor({ ...common, store, platforms: [platform], rateLimiter, maxQueue: 8 })
-  app = slackApp({ ...common, settings, platform, desk: processor })
+  app = slackApp({ ...common, settings, platform, sink: processor })
   await app.start()
 })
 afterAll(async () => {

@@ -1,9 +1,10 @@
 // Slack's messages as they come, and the question that each of them is, or is not.
 
 import { describe, expect, test } from 'vitest'
-import { messageSchema, plainText, questionOfMessage, type Surroundings } from '../../src/slack/message.ts'
+import { type MessageContext, plainText, questionOfMessage } from '../../src/slack/message.ts'
+import { messageSchema } from '../../src/slack/payloads.ts'
 
-const HERE: Surroundings = { team: 'T1', channel: 'C1', isDirect: false, me: 'UBOT', now: 1_000 }
+const HERE: MessageContext = { team: 'T1', channel: 'C1', isDirect: false, me: 'UBOT', now: 1_000 }
 const FILE = {
   id: 'F1',
   name: 'a.png',
@@ -17,7 +18,7 @@ const FILE = {
 }
 const message = (more: object = {}) =>
   messageSchema.parse({ type: 'message', user: 'U1', ts: '5.0', text: '', team: 'T1', ...more })
-const ask = (more: object, here: Partial<Surroundings> = {}) =>
+const ask = (more: object, here: Partial<MessageContext> = {}) =>
   questionOfMessage(message(more), { ...HERE, ...here })
 
 describe('is a question', () => {

@@ -14,7 +14,7 @@ import { openPreferences, type Preferences } from '../../src/chat/preferences.ts
 import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
 import { createRateLimiter, type RateLimiter } from '../../src/chat/rate-limit.ts'
 import type { Engine } from '../../src/engine/engine.ts'
-import { HOLD_MS, slackApp } from '../../src/slack/events.ts'
+import { MENTION_DELAY_MS, slackApp } from '../../src/slack/events.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
 import { type RequestReceiver, requestReceiver } from '../../src/slack/webhook.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
@@ -109,7 +109,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
   const sleep = (ms: number) => {
     slept.push(ms)
     return new Promise<void>((resolve) => {
-      if (ms === HOLD_MS && waiting === 0) held.push(resolve)
+      if (ms === MENTION_DELAY_MS && waiting === 0) held.push(resolve)
       else setImmediate(resolve)
     })
   }
@@ -179,7 +179,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     const app = slackApp({
       settings,
       platform,
-      desk: processor,
+      sink: processor,
       preferences,
       engine,
       keepMs: HOUR_MS,
