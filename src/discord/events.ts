@@ -6,12 +6,12 @@ import { z } from 'zod'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
 import { CODES, type DiscordApi, isRefusal } from './api.ts'
-import { type FirstAnswer, firstAnswer, problemReply, type Surroundings } from './first.ts'
-import { readInteraction } from './interaction.ts'
+import { type FirstAnswer, firstAnswer, problemReply, type Surroundings } from './initial-response.ts'
+import { readInteraction } from './interactions.ts'
 import { type Around, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
+import { recentlyBare } from './pictureless.ts'
 import type { DiscordPlatform } from './platform.ts'
-import { recentlyBare } from './recent.ts'
-import { editedName, messageName } from './route.ts'
+import { editedName, messageName } from './target.ts'
 
 export interface EventsOptions extends Surroundings {
   api: DiscordApi

@@ -13,7 +13,7 @@ import {
   type MessageRoute,
   messageName,
   type Place,
-} from './route.ts'
+} from './target.ts'
 
 /** What a message does not say itself. */
 export interface Around {

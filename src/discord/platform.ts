@@ -10,9 +10,9 @@ import { CODES, type DiscordApi, isRefusal } from './api.ts'
 import { messageSchema, parsePayload } from './payloads.ts'
 import { isExpired, type Nearest, nearestIn, picturesIn } from './pictures.ts'
 import { findReply, type Progress, postToMessage } from './post.ts'
-import { findResponse, postToInteraction, removeResponse } from './respond.ts'
-import { routeOf } from './route.ts'
+import { findResponse, postToInteraction, removeResponse } from './post-interaction.ts'
 import type { DiscordSettings } from './settings.ts'
+import { routeOf } from './target.ts'
 
 export interface DiscordPlatform extends Platform {
   /** A reply to this question waits until Discord has our first answer; where that fails, so does the reply. */

@@ -13,8 +13,8 @@ import { RequestError } from '../errors.ts'
 import { CODES, type DiscordApi, isRefusal } from './api.ts'
 import { parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
-import { type MessageRoute, messageName } from './route.ts'
 import type { DiscordSettings } from './settings.ts'
+import { type MessageRoute, messageName } from './target.ts'
 
 /** Its fields are checked where they are needed. */
 const channelSchema = z.object({ id: z.string() })

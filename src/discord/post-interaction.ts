@@ -14,7 +14,7 @@ import { CODES, type DiscordApi, isRefusal } from './api.ts'
 import { parsePayload } from './payloads.ts'
 import { type Progress, postedAs, readPosted } from './post.ts'
 import { bodyOf, EPHEMERAL, renderReply } from './render.ts'
-import type { InteractionRoute } from './route.ts'
+import type { InteractionRoute } from './target.ts'
 
 const ORIGINAL = '@original'
 /** `LOADING` ("Message flags"): still "is thinking...". */

@@ -7,7 +7,7 @@ import { problemText } from '../chat/problems.ts'
 import type { Question } from '../chat/question.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
-import type { Incoming } from './interaction.ts'
+import type { Incoming } from './interactions.ts'
 import { bodyOf, EPHEMERAL } from './render.ts'
 
 /** Body of an interaction's response. */

@@ -8,8 +8,8 @@ import { z } from 'zod'
 import { type SetupError, UpstreamError } from '../errors.ts'
 import { registerCommands } from './commands.ts'
 import { discordEvents, type EventsOptions } from './events.ts'
+import { closedFor, notStarted } from './gateway-errors.ts'
 import type { DiscordSettings } from './settings.ts'
-import { closedFor, notStarted } from './trouble.ts'
 
 export interface GatewayOptions extends Omit<EventsOptions, 'around' | 'now' | 'messageContent'> {
   settings: DiscordSettings

@@ -1,7 +1,7 @@
 // Recorded interactions replayed at the translation.
 
 import { describe, expect, test } from 'vitest'
-import { questionOfInteraction, readInteraction } from '../../src/discord/interaction.ts'
+import { questionOfInteraction, readInteraction } from '../../src/discord/interactions.ts'
 import { ANN, attachment, BEN, CHANNEL, interaction, ME, message, person } from './payloads.ts'
 
 const FILE = '900000000000000400'

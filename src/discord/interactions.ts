@@ -19,7 +19,7 @@ import {
   isDirectType,
   isThreadType,
   messageName,
-} from './route.ts'
+} from './target.ts'
 
 export type Incoming =
   | { kind: 'ping' }
