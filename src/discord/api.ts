@@ -8,9 +8,9 @@ export interface Call {
   body?: unknown
   query?: Record<string, string>
   /** False where the address itself holds a token (interactions, webhooks). */
-  isBots?: boolean
+  useBotToken?: boolean
   /** Set where a second try is not worth it. */
-  isOnce?: boolean
+  noRetry?: boolean
   /** Default 20 s, for all tries. */
   timeoutMs?: number
 }
@@ -18,7 +18,7 @@ export interface Call {
 export interface DiscordApi {
   /**
    * What Discord answered, unchecked.
-   * @throws UpstreamError when trying again may help; RequestError, of which `isRefusal` tells the reason; SetupError
+   * @throws UpstreamError when trying again may help; RequestError, of which `isDiscordError` tells the reason; SetupError
    */
   call(method: `${RequestMethod}`, route: `/${string}`, call?: Call): Promise<unknown>
 }
@@ -50,12 +50,12 @@ export function discordApi({ token, apiUrl }: Pick<DiscordSettings, 'token' | 'a
     rejectOnRateLimit: ({ retryAfter, timeToReset }: { retryAfter: number; timeToReset: number }) =>
       Math.max(retryAfter, timeToReset) > LONGEST_WAIT_MS,
   }
-  const patient = new REST({ ...options, retries: RETRIES })
+  const retrying = new REST({ ...options, retries: RETRIES })
   const once = new REST({ ...options, retries: 0 })
 
   return {
-    async call(method, route, { body, query, isBots = true, isOnce, timeoutMs = TIMEOUT_MS } = {}) {
-      const rest = isOnce ? once : patient
+    async call(method, route, { body, query, useBotToken = true, noRetry, timeoutMs = TIMEOUT_MS } = {}) {
+      const rest = noRetry ? once : retrying
       // Set each time: after one 401 discord.js forgets it, though that may have been a passing fault.
       rest.setToken(token)
       try {
@@ -64,11 +64,11 @@ export function discordApi({ token, apiUrl }: Pick<DiscordSettings, 'token' | 'a
           fullRoute: route,
           body,
           query: query && new URLSearchParams(query),
-          auth: isBots,
+          auth: useBotToken,
           signal: AbortSignal.timeout(timeoutMs),
         })
       } catch (error) {
-        throw translated(error)
+        throw toGlimpseError(error)
       }
     },
   }
@@ -86,12 +86,12 @@ class Refusal extends RequestError {
 }
 
 /** Whether Discord understood and said no, for one of these reasons if any are named. */
-export function isRefusal(error: unknown, ...reasons: readonly number[]): error is RequestError {
+export function isDiscordError(error: unknown, ...reasons: readonly number[]): error is RequestError {
   return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason))
 }
 
 /** Causes are told in their own words only: discord.js' errors hold what was sent and addresses with tokens. */
-function translated(error: unknown): Error {
+function toGlimpseError(error: unknown): Error {
   if (isGlimpseError(error)) return error
   const why = error instanceof Error ? error.message || error.name : String(error)
   if (error instanceof RateLimitError) {

@@ -40,27 +40,27 @@ const LOCALES = ['de', 'es-ES', 'es-419', 'fr', 'ja']
 
 const ENGLISH = messagesFor('en').command
 
-type Said = (messages: Messages['command']) => string
+type TextPicker = (messages: Messages['command']) => string
 
-const described = (says: Said) => ({
-  description: says(ENGLISH),
+const described = (pick: TextPicker) => ({
+  description: pick(ENGLISH),
   description_localizations: Object.fromEntries(
-    LOCALES.map((locale) => [locale, says(messagesFor(locale).command)]),
+    LOCALES.map((locale) => [locale, pick(messagesFor(locale).command)]),
   ),
 })
 const anywhere = { contexts: [GUILD, BOT_DM], integration_types: [GUILD_INSTALL] }
 
-const image = (says: Said, required: boolean) => ({
+const image = (pick: TextPicker, required: boolean) => ({
   type: ATTACHMENT,
   name: OPTIONS.image,
-  ...described(says),
+  ...described(pick),
   required,
   file_types: ['image'],
 })
-const question = (says: Said, required: boolean) => ({
+const question = (pick: TextPicker, required: boolean) => ({
   type: STRING,
   name: OPTIONS.question,
-  ...described(says),
+  ...described(pick),
   required,
 })
 

@@ -8,10 +8,10 @@ import { z } from 'zod'
 import { type SetupError, UpstreamError } from '../errors.ts'
 import { registerCommands } from './commands.ts'
 import { discordEvents, type EventsOptions } from './events.ts'
-import { closedFor, notStarted } from './gateway-errors.ts'
+import { closeCodeError, loginError } from './gateway-errors.ts'
 import type { DiscordSettings } from './settings.ts'
 
-export interface GatewayOptions extends Omit<EventsOptions, 'around' | 'now' | 'messageContent'> {
+export interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' | 'messageContent'> {
   settings: DiscordSettings
   now?: () => number
 }
@@ -52,11 +52,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   let me = ''
-  const hear = discordEvents({
+  const handle = discordEvents({
     ...options,
     messageContent,
     now,
-    around: (channel = '', guild = '') => ({
+    contextOf: (channel = '', guild = '') => ({
       me,
       now: now(),
       messageContent,
@@ -74,14 +74,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       const { user, application } = readySchema.parse(d)
       me = user.id
       onReady(application?.id ?? user.id)
-    } else if (t) await hear(t, d)
+    } else if (t) await handle(t, d)
   }
   client.on(Events.Raw, (packet: unknown) => track(dispatch(packet)))
 
   let refused: SetupError | undefined
   let isStarted = false
   client.on(Events.ShardDisconnect, ({ code }) => {
-    refused = closedFor(code)
+    refused = closeCodeError(code)
     if (isStarted) report(refused)
   })
   client.on(Events.ShardError, ({ message }) => {
@@ -90,7 +90,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
   client.on(Events.Error, report)
   await client.login(settings.token).catch((error: unknown) => {
-    throw refused ?? notStarted(error)
+    throw refused ?? loginError(error)
   })
   const applicationId = await ready
   isStarted = true

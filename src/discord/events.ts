@@ -5,25 +5,30 @@ import { Routes } from 'discord.js'
 import { z } from 'zod'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
-import { CODES, type DiscordApi, isRefusal } from './api.ts'
-import { type FirstAnswer, firstAnswer, problemReply, type Surroundings } from './initial-response.ts'
+import { CODES, type DiscordApi, isDiscordError } from './api.ts'
+import {
+  type InitialResponse,
+  type InteractionDeps,
+  initialResponse,
+  problemReply,
+} from './initial-response.ts'
 import { readInteraction } from './interactions.ts'
-import { type Around, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
-import { recentlyBare } from './pictureless.ts'
+import { type MessageContext, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
+import { recentPictureless } from './pictureless.ts'
 import type { DiscordPlatform } from './platform.ts'
-import { editedName, messageName } from './target.ts'
+import { editedKey, messageKey } from './target.ts'
 
-export interface EventsOptions extends Surroundings {
+export interface EventsOptions extends InteractionDeps {
   api: DiscordApi
   platform: DiscordPlatform
   sink: QuestionSink
   now: () => number
   /** What is known of a channel and its server besides. */
-  around: (channel: string | undefined, guild: string | undefined) => Around
+  contextOf: (channel: string | undefined, guild: string | undefined) => MessageContext
 }
 
 /** Deals with one event: its name, and what it holds. Those that are none of ours do nothing. */
-export type Hear = (type: string, data: unknown) => Promise<void>
+export type EventHandler = (type: string, data: unknown) => Promise<void>
 
 /** Discord shows "did not respond" after 3 s. */
 const ACKNOWLEDGE_MS = 2_800
@@ -41,11 +46,11 @@ const placeSchema = z.object({
 const deletedSchema = z.object({ id: z.string().optional(), ids: z.array(z.string()).optional() })
 const addressSchema = z.object({ id: z.string(), token: z.string() })
 
-export function discordEvents(options: EventsOptions): Hear {
+export function discordEvents(options: EventsOptions): EventHandler {
   const { api, platform, sink, report, now } = options
-  const bare = recentlyBare(now)
+  const pictureless = recentPictureless(now)
 
-  const take = async (question: Question): Promise<void> => {
+  const submit = async (question: Question): Promise<void> => {
     try {
       await sink.submit(question)
     } catch (error) {
@@ -57,22 +62,22 @@ export function discordEvents(options: EventsOptions): Hear {
 
   const onMessage = async (data: unknown): Promise<void> => {
     const { id, channel_id, guild_id, attachments } = placeSchema.parse(data)
-    if (!attachments?.length) bare.add(id)
-    const around = options.around(channel_id, guild_id)
-    const question = questionOfMessage(await withReference(api, data, around), around)
-    if (question) await take(question)
+    if (!attachments?.length) pictureless.add(id)
+    const context = options.contextOf(channel_id, guild_id)
+    const question = questionOfMessage(await withReference(api, data, context), context)
+    if (question) await submit(question)
   }
 
   const onEdit = async (data: unknown): Promise<void> => {
     const { id, channel_id, guild_id, attachments } = placeSchema.parse(data)
-    if (!attachments?.length || !bare.take(id)) return
-    const question = questionOfEdit(data, options.around(channel_id, guild_id))
-    if (question) await take(question)
+    if (!attachments?.length || !pictureless.delete(id)) return
+    const question = questionOfEdit(data, options.contextOf(channel_id, guild_id))
+    if (question) await submit(question)
   }
 
   const onDelete = async (data: unknown): Promise<void> => {
     const { id, ids = [] } = deletedSchema.parse(data)
-    const names = (id === undefined ? ids : [id]).flatMap((each) => [messageName(each), editedName(each)])
+    const names = (id === undefined ? ids : [id]).flatMap((each) => [messageKey(each), editedKey(each)])
     const failures: unknown[] = []
     // Discord does not send it again: one that fails must not keep the others.
     for (const name of names) await sink.retract(name).catch((error: unknown) => failures.push(error))
@@ -81,15 +86,15 @@ export function discordEvents(options: EventsOptions): Hear {
 
   const onInteraction = async (data: unknown): Promise<void> => {
     const incoming = readInteraction(data, now())
-    const answer = await firstAnswer(incoming, options)
+    const answer = await initialResponse(incoming, options)
     const acknowledged = acknowledge(api, addressSchema.parse(data), answer)
     if (incoming.kind !== 'question') return await acknowledged
     const { question } = incoming
     platform.waitFor(question.id, acknowledged)
-    await take(question)
+    await submit(question)
     await acknowledged.catch(async (error: unknown) => {
       // Nothing can be said to it any more.
-      if (isRefusal(error)) await sink.retract(question.id)
+      if (isDiscordError(error)) await sink.retract(question.id)
       throw error
     })
   }
@@ -110,8 +115,8 @@ export function discordEvents(options: EventsOptions): Hear {
 }
 
 /** The message with what it replies to, fetched where Discord left it out. */
-async function withReference(api: DiscordApi, message: unknown, around: Around): Promise<unknown> {
-  const missing = missingReference(message, around)
+async function withReference(api: DiscordApi, message: unknown, context: MessageContext): Promise<unknown> {
+  const missing = missingReference(message, context)
   if (!missing) return message
   const route = Routes.channelMessage(missing.channel, missing.message)
   // Without it the question is about what is known of the thread.
@@ -122,11 +127,11 @@ async function withReference(api: DiscordApi, message: unknown, around: Around):
 async function acknowledge(
   api: DiscordApi,
   { id, token }: z.infer<typeof addressSchema>,
-  body: FirstAnswer,
+  body: InitialResponse,
 ): Promise<void> {
   const call = { body, isBots: false, timeoutMs: ACKNOWLEDGE_MS }
   await api.call('POST', Routes.interactionCallback(id, token), call).catch((error: unknown) => {
     // The same interaction came twice, or an answer of Discord's was lost.
-    if (!isRefusal(error, CODES.alreadyAcknowledged)) throw error
+    if (!isDiscordError(error, CODES.alreadyAcknowledged)) throw error
   })
 }

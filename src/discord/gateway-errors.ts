@@ -7,7 +7,7 @@ import { invalidToken } from './api.ts'
 const AUTHENTICATION_FAILED = 4_004
 const DISALLOWED_INTENTS = 4_014
 
-export function closedFor(code: number): SetupError {
+export function closeCodeError(code: number): SetupError {
   switch (code) {
     case AUTHENTICATION_FAILED:
       return invalidToken()
@@ -27,7 +27,7 @@ export function closedFor(code: number): SetupError {
 }
 
 /** A failed login as one of our errors. */
-export function notStarted(error: unknown): Error {
+export function loginError(error: unknown): Error {
   const { code, message } = error as { code?: unknown; message?: unknown }
   if (code === 'TokenInvalid') return invalidToken()
   return new UpstreamError('discord_unreachable', `Expected to reach Discord but: ${message}.`, {

@@ -11,9 +11,9 @@ import type { Incoming } from './interactions.ts'
 import { bodyOf, EPHEMERAL } from './render.ts'
 
 /** Body of an interaction's response. */
-export type FirstAnswer = Record<string, unknown>
+export type InitialResponse = Record<string, unknown>
 
-export interface Surroundings {
+export interface InteractionDeps {
   preferences: Preferences
   /** Whether contents come that are not addressed to the bot. */
   messageContent: boolean
@@ -26,10 +26,10 @@ const MESSAGE_WITH_SOURCE = 4
 const DEFERRED_MESSAGE_WITH_SOURCE = 5
 
 /** Makes the choice, if it is one, and confirms it. What fails is told to whoever asked, and to `report`. */
-export async function firstAnswer(
+export async function initialResponse(
   incoming: Incoming,
-  { preferences, messageContent, report }: Surroundings,
-): Promise<FirstAnswer> {
+  { preferences, messageContent, report }: InteractionDeps,
+): Promise<InitialResponse> {
   if (incoming.kind === 'ping') return PONG
   // Whether all may read the answer is fixed here.
   if (incoming.kind === 'question') {
@@ -40,23 +40,23 @@ export async function firstAnswer(
     switch (incoming.kind) {
       case 'automatic':
         // Without the intent no picture would ever be seen: better no promise.
-        if (incoming.on && !messageContent) return said(messages.problem.needs_intent, EPHEMERAL)
+        if (incoming.on && !messageContent) return messageResponse(messages.problem.needs_intent, EPHEMERAL)
         await preferences.setAutomatic(incoming.channel, incoming.on)
-        return said(incoming.on ? messages.done.automaticOn : messages.done.automaticOff)
+        return messageResponse(incoming.on ? messages.done.automaticOn : messages.done.automaticOff)
       case 'opt_out':
         await preferences.setOptedOut(incoming.person, incoming.out)
-        return said(incoming.out ? messages.done.optedOut : messages.done.optedIn, EPHEMERAL)
+        return messageResponse(incoming.out ? messages.done.optedOut : messages.done.optedIn, EPHEMERAL)
       case 'unknown':
-        return said(messages.problem.internal, EPHEMERAL)
+        return messageResponse(messages.problem.internal, EPHEMERAL)
     }
   } catch (error) {
     report(error)
-    return toldProblem(error, messages)
+    return ephemeralProblem(error, messages)
   }
 }
 
-export function toldProblem(error: unknown, messages: Messages): FirstAnswer {
-  return said(problemText(error, messages), EPHEMERAL)
+export function ephemeralProblem(error: unknown, messages: Messages): InitialResponse {
+  return messageResponse(problemText(error, messages), EPHEMERAL)
 }
 
 /** For a question that could not even be taken. */
@@ -66,6 +66,6 @@ export function problemReply(error: unknown, { asker }: Question): ChatReply {
   return { parts: [{ text, kind: 'problem', spoiler: false }], notes: [], ephemeral: true, messages }
 }
 
-function said(text: string, flags = 0): FirstAnswer {
+function messageResponse(text: string, flags = 0): InitialResponse {
   return { type: MESSAGE_WITH_SOURCE, data: bodyOf(text, flags) }
 }

@@ -9,16 +9,16 @@ import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
 import { ASK, CAPTION, CHAT_INPUT, DESCRIBE, MESSAGE, OPTIONS, PRIVACY, SETTINGS } from './commands.ts'
 import { type Interaction, interactionSchema, parsePayload, type ShownMessage } from './payloads.ts'
-import { type Nearest, nearestIn, pictureOf } from './pictures.ts'
+import { type NearestPictures, nearestIn, pictureOf } from './pictures.ts'
 import {
-  askerName,
-  channelSetting,
-  directName,
-  type InteractionRoute,
-  interactionName,
+  channelKey,
+  directKey,
+  type InteractionTarget,
+  interactionKey,
   isDirectType,
   isThreadType,
-  messageName,
+  lastAskedKey,
+  messageKey,
 } from './target.ts'
 
 export type Incoming =
@@ -57,7 +57,7 @@ export function readInteraction(payload: unknown, now: number): Incoming {
       const on = option(OPTIONS.automatic) === true
       // The channel reads it, in the language of its server.
       const theirs = messagesFor(interaction.guild_locale ?? interaction.locale)
-      return { kind: 'automatic', channel: channelSetting(channel), on, messages: theirs }
+      return { kind: 'automatic', channel: channelKey(channel), on, messages: theirs }
     }
     case `${CHAT_INPUT} ${PRIVACY}`: {
       const out = option(OPTIONS.optOut) === true
@@ -86,9 +86,9 @@ function ofCommand(sender: Sender, image: unknown, text: unknown): Incoming {
   const file = typeof image === 'string' ? interaction.data?.resolved?.attachments?.[image] : undefined
   const type = interaction.channel?.type
   // In a thread or in direct messages its picture; in a channel, where many talk, what this person asked about.
-  const names = [askerName(channel, user)]
-  if (isThreadType(type)) names.unshift(messageName(channel))
-  if (isDirectType(type)) names.unshift(directName(channel))
+  const names = [lastAskedKey(channel, user)]
+  if (isThreadType(type)) names.unshift(messageKey(channel))
+  if (isDirectType(type)) names.unshift(directKey(channel))
   const question = questionOf(sender, {
     trigger: 'command',
     text: typeof text === 'string' ? text.trim() : '',
@@ -102,10 +102,10 @@ function ofCommand(sender: Sender, image: unknown, text: unknown): Incoming {
 
 function ofMessage(sender: Sender, target: ShownMessage | undefined): Incoming {
   const { interaction, user, channel } = sender
-  const { pictures, owner }: Nearest = target ? nearestIn(target, channel) : { pictures: [] }
-  const names = [messageName(target?.id ?? interaction.data?.target_id ?? interaction.id)]
+  const { pictures, owner }: NearestPictures = target ? nearestIn(target, channel) : { pictures: [] }
+  const names = [messageKey(target?.id ?? interaction.data?.target_id ?? interaction.id)]
   // A message without one is told so, whatever was asked about before.
-  if (pictures.length > 0) names.push(askerName(channel, user))
+  if (pictures.length > 0) names.push(lastAskedKey(channel, user))
   const question = questionOf(sender, {
     trigger: 'shortcut',
     text: '',
@@ -123,17 +123,17 @@ type Own = Pick<Question, 'trigger' | 'text' | 'pictures' | 'owner' | 'conversat
 
 function questionOf({ interaction, user, channel, now }: Sender, { isEphemeral, ...own }: Own): Question {
   return {
-    id: interactionName(interaction.id),
+    id: interactionKey(interaction.id),
     platform: 'discord',
     asker: { id: user, locale: interaction.locale },
-    channel: channelSetting(channel),
+    channel: channelKey(channel),
     askedAt: now,
     route: {
       kind: 'interaction',
       application: interaction.application_id,
       token: interaction.token,
       isEphemeral,
-    } satisfies InteractionRoute,
+    } satisfies InteractionTarget,
     ...own,
   }
 }

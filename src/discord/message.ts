@@ -3,20 +3,20 @@
 import { isSmallTalk, looksLikeQuestion } from '../chat/intent.ts'
 import type { PictureRef, Question, Trigger } from '../chat/question.ts'
 import { type Message, messageSchema, parsePayload } from './payloads.ts'
-import { isPicture, type Nearest, nearestIn, ownPictures, pictureOf } from './pictures.ts'
+import { isPicture, type NearestPictures, nearestIn, ownPictures, pictureOf } from './pictures.ts'
 import {
-  askerName,
-  channelSetting,
-  directName,
-  editedName,
+  channelKey,
+  directKey,
+  editedKey,
   isThreadType,
-  type MessageRoute,
-  messageName,
+  lastAskedKey,
+  type MessageTarget,
+  messageKey,
   type Place,
 } from './target.ts'
 
 /** What a message does not say itself. */
-export interface Around {
+export interface MessageContext {
   /** The bot's own user id. */
   me: string
   /** Milliseconds since 1970. */
@@ -37,83 +37,88 @@ const REPLY = 19
  * @throws UpstreamError `discord_payload` for what is no message at all
  * @example questionOfMessage(dispatch.d, { me: '…', now: Date.now(), messageContent: false })
  */
-export function questionOfMessage(payload: unknown, around: Around): Question | undefined {
+export function questionOfMessage(payload: unknown, context: MessageContext): Question | undefined {
   const message = parsePayload(messageSchema, payload, 'a message')
-  const asker = askerOf(message, around)
+  const asker = askerOf(message, context)
   if (asker === undefined) return undefined
-  const place = placeOf(message, around)
-  const text = textOf(message.content, around.me)
-  const trigger = triggerOf(message, place, text, around)
+  const place = placeOf(message, context)
+  const text = textOf(message.content, context.me)
+  const trigger = triggerOf(message, place, text, context)
   if (trigger === undefined) return undefined
 
   const { pictures, owner } = picturesFor(message, trigger)
   return {
-    id: messageName(message.id),
+    id: messageKey(message.id),
     platform: 'discord',
     trigger,
-    asker: { id: asker, locale: around.locale },
-    isToUs: message.referenced_message?.author?.id === around.me || undefined,
+    asker: { id: asker, locale: context.locale },
+    isToUs: message.referenced_message?.author?.id === context.me || undefined,
     // Nobody asked: what they wrote is not for us.
     text: trigger === 'automatic' ? '' : text,
     pictures,
     owner,
-    conversations: conversationsOf(message, place, trigger, pictures, asker, around.me),
-    channel: channelSetting(message.channel_id),
+    conversations: conversationsOf(message, place, trigger, pictures, asker, context.me),
+    channel: channelKey(message.channel_id),
     source: message.id,
-    askedAt: around.now,
+    askedAt: context.now,
     route: {
       kind: 'message',
       channel: message.channel_id,
       message: message.id,
       asker,
       place,
-      above: aboveOf(message, around),
-      isBlind: (pictures.length === 0 && isBlind(message, around)) || undefined,
-    } satisfies MessageRoute,
+      above: repliedToPicture(message, context),
+      isBlind: (pictures.length === 0 && isContentHidden(message, context)) || undefined,
+    } satisfies MessageTarget,
   }
 }
 
 /** A message that got a picture after it was posted is a question of its own; other edits are none. */
-export function questionOfEdit(payload: unknown, around: Around): Question | undefined {
+export function questionOfEdit(payload: unknown, context: MessageContext): Question | undefined {
   const message = parsePayload(messageSchema, payload, 'a message')
   if (!message.attachments.some(isPicture)) return undefined
-  const question = questionOfMessage(payload, around)
-  return question && { ...question, id: editedName(message.id) }
+  const question = questionOfMessage(payload, context)
+  return question && { ...question, id: editedKey(message.id) }
 }
 
 /** The message that this one replies to, where Discord did not send it along and its picture may be meant. */
 export function missingReference(
   payload: unknown,
-  around: Around,
+  context: MessageContext,
 ): { channel: string; message: string } | undefined {
   const message = parsePayload(messageSchema, payload, 'a message')
   const replied = repliedId(message)
   if (replied === undefined || message.referenced_message !== undefined) return undefined
-  if (askerOf(message, around) === undefined || message.attachments.some(isPicture)) return undefined
-  if (message.guild_id !== undefined && !isMentioned(message, around.me)) return undefined
+  if (askerOf(message, context) === undefined || message.attachments.some(isPicture)) return undefined
+  if (message.guild_id !== undefined && !isMentioned(message, context.me)) return undefined
   return { channel: message.message_reference?.channel_id ?? message.channel_id, message: replied }
 }
 
 /** Bots, webhooks and what Discord writes itself are never answered. */
-function askerOf({ author, type, webhook_id }: Message, { me }: Around): string | undefined {
+function askerOf({ author, type, webhook_id }: Message, { me }: MessageContext): string | undefined {
   const isPerson = author && !author.bot && author.id !== me && webhook_id === undefined
   return isPerson && (type === DEFAULT || type === REPLY) ? author.id : undefined
 }
 
-function placeOf(message: Message, { isThread }: Around): Place {
+function placeOf(message: Message, { isThread }: MessageContext): Place {
   if (message.guild_id === undefined) return 'direct'
   const isInThread = message.channel_type === undefined ? isThread : isThreadType(message.channel_type)
   return isInThread ? 'thread' : 'channel'
 }
 
-function triggerOf(message: Message, place: Place, text: string, around: Around): Trigger | undefined {
-  const { me, messageContent } = around
+function triggerOf(
+  message: Message,
+  place: Place,
+  text: string,
+  context: MessageContext,
+): Trigger | undefined {
+  const { me, messageContent } = context
   const hasPictures = message.attachments.some(isPicture)
   const replied = repliedId(message)
   if (place === 'direct') return 'direct'
   if (isMentioned(message, me)) {
     // A reply mentions whom it replies to by itself: "thanks" to an answer of ours asks for nothing.
-    if (isNamed(message, me) || hasPictures || replied === undefined) return 'mention'
+    if (isMentionedInText(message, me) || hasPictures || replied === undefined) return 'mention'
     return text === '' || isSmallTalk(text) ? undefined : 'follow_up'
   }
   if (replied !== undefined && message.referenced_message?.author?.id === me) {
@@ -129,7 +134,7 @@ function isMentioned({ mentions }: Message, me: string): boolean {
   return mentions.some(({ id }) => id === me)
 }
 
-function isNamed({ content }: Message, me: string): boolean {
+function isMentionedInText({ content }: Message, me: string): boolean {
   return content.includes(`<@${me}>`) || content.includes(`<@!${me}>`)
 }
 
@@ -150,7 +155,7 @@ function textOf(content: string, me: string): string {
 }
 
 /** Its own, what it forwards, what it replies to; else, for whoever addressed us, a file that is told to be no picture. */
-function picturesFor(message: Message, trigger: Trigger): Nearest {
+function picturesFor(message: Message, trigger: Trigger): NearestPictures {
   const channel = message.channel_id
   // What a forward shows may be of somebody who wants it left alone: only when asked.
   if (trigger === 'automatic') {
@@ -177,28 +182,28 @@ function conversationsOf(
 ): string[] {
   const replied = repliedId(message)
   const names: string[] = []
-  if (replied !== undefined) names.push(messageName(replied))
-  if (place === 'thread') names.push(messageName(message.channel_id))
-  if (place === 'direct') names.push(directName(message.channel_id))
-  names.push(messageName(message.id))
+  if (replied !== undefined) names.push(messageKey(replied))
+  if (place === 'thread') names.push(messageKey(message.channel_id))
+  if (place === 'direct') names.push(directKey(message.channel_id))
+  names.push(messageKey(message.id))
   // Who replies to something else does not mean what they asked about before.
   const isElsewhere = replied !== undefined && message.referenced_message?.author?.id !== me
   const mayGoOn = trigger === 'mention' && (pictures.length > 0 || !isElsewhere)
-  if (mayGoOn) names.push(askerName(message.channel_id, asker))
+  if (mayGoOn) names.push(lastAskedKey(message.channel_id, asker))
   return names
 }
 
 /** An answer of ours replies to the message that it is about. */
-function aboveOf(
+function repliedToPicture(
   { referenced_message: replied, channel_id }: Message,
-  { me }: Around,
-): MessageRoute['above'] {
+  { me }: MessageContext,
+): MessageTarget['above'] {
   const { message_id, channel_id: channel = channel_id } = replied?.message_reference ?? {}
   return replied?.author?.id === me && message_id !== undefined ? { channel, message: message_id } : undefined
 }
 
 /** It replies to somebody's message, of which Discord shows us nothing without the Message Content intent. */
-function isBlind(message: Message, { me, messageContent }: Around): boolean {
+function isContentHidden(message: Message, { me, messageContent }: MessageContext): boolean {
   const { referenced_message: replied, guild_id } = message
   if (!replied || messageContent || guild_id === undefined || replied.author?.id === me) return false
   const { content, attachments, embeds, message_snapshots } = replied

@@ -1,16 +1,16 @@
 // Messages that came without a picture a short while ago: one that is added to them by an edit is news.
 
-export interface Bare {
+export interface PicturelessMessages {
   add(id: string): void
   /** Whether it is one of them, and forgets it. */
-  take(id: string): boolean
+  delete(id: string): boolean
 }
 
 /** Later nobody waits for an answer. */
 const NEW_MS = 15 * 60_000
 const MOST = 10_000
 
-export function recentlyBare(now: () => number): Bare {
+export function recentPictureless(now: () => number): PicturelessMessages {
   /** The oldest first. */
   const seen = new Map<string, number>()
   return {
@@ -21,7 +21,7 @@ export function recentlyBare(now: () => number): Bare {
         seen.delete(oldest)
       }
     },
-    take(id) {
+    delete(id) {
       const at = seen.get(id)
       seen.delete(id)
       return at !== undefined && now() - at < NEW_MS

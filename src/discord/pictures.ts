@@ -7,15 +7,15 @@ import type { Attachment, ShownMessage } from './payloads.ts'
 /** Only a guess which attachments are worth fetching: the bytes decide. */
 const PICTURE_NAME = /\.(jpe?g|jfif|png|webp|gif|avif|tiff?|hei[cf]s?|bmp)$/i
 /** What phones post and we do not read: the media proxy makes a JPEG of it. */
-const UNREAD_NAME = /\.hei[cf]s?$/i
-const UNREAD_TYPE = /^image\/hei[cf]/i
+const UNSUPPORTED_NAME = /\.hei[cf]s?$/i
+const UNSUPPORTED_TYPE = /^image\/hei[cf]/i
 /** Large enough to see what is there: a model looks at far fewer pixels. */
 const SMALLER_SIDE = 2_048
 /** `IS_SPOILER` (resource "Message", "Attachment flags"); older clients only name the file so. */
 const SPOILER_FLAG = 8
 const SPOILER_NAME = 'SPOILER_'
 
-export interface Nearest {
+export interface NearestPictures {
   pictures: PictureRef[]
   owner?: string
 }
@@ -45,7 +45,7 @@ export function picturesIn(message: ShownMessage, channel: string): PictureRef[]
 }
 
 /** What the message carries itself, else what it forwards: whose pictures a forward shows is not told. */
-export function nearestIn(message: ShownMessage, channel: string): Nearest {
+export function nearestIn(message: ShownMessage, channel: string): NearestPictures {
   const own = ownPictures(message, channel)
   if (own.length > 0) return { pictures: own, owner: message.author?.id }
   return { pictures: forwardedPictures(message, channel) }
@@ -72,8 +72,8 @@ export function isExpired(url: string, now: number): boolean {
 
 function smallerUrlOf(attachment: Attachment): string | undefined {
   const { proxy_url, size, filename, content_type, width, height } = attachment
-  const isUnread = UNREAD_NAME.test(filename) || UNREAD_TYPE.test(content_type ?? '')
-  if (!isUnread && (size ?? 0) <= MAX_PICTURE_BYTES) return undefined
+  const isUnsupported = UNSUPPORTED_NAME.test(filename) || UNSUPPORTED_TYPE.test(content_type ?? '')
+  if (!isUnsupported && (size ?? 0) <= MAX_PICTURE_BYTES) return undefined
   if (proxy_url === undefined || !URL.canParse(proxy_url)) return undefined
   const url = new URL(proxy_url)
   url.searchParams.set('format', 'jpeg')

@@ -6,13 +6,13 @@ import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
-import { CODES, type DiscordApi, isRefusal } from './api.ts'
+import { CODES, type DiscordApi, isDiscordError } from './api.ts'
 import { messageSchema, parsePayload } from './payloads.ts'
-import { isExpired, type Nearest, nearestIn, picturesIn } from './pictures.ts'
+import { isExpired, type NearestPictures, nearestIn, picturesIn } from './pictures.ts'
 import { findReply, type Progress, postToMessage } from './post.ts'
 import { findResponse, postToInteraction, removeResponse } from './post-interaction.ts'
 import type { DiscordSettings } from './settings.ts'
-import { routeOf } from './target.ts'
+import { replyTargetOf } from './target.ts'
 
 export interface DiscordPlatform extends Platform {
   /** A reply to this question waits until Discord has our first answer; where that fails, so does the reply. */
@@ -22,7 +22,7 @@ export interface DiscordPlatform extends Platform {
 /** Where attachments are, and their smaller versions (reference "CDN data"). Nobody gets a token. */
 const HOSTS = ['cdn.discordapp.com', 'media.discordapp.net']
 /** A typing sign is not worth waiting for. */
-const SIGN_TIMEOUT_MS = 3_000
+const TYPING_TIMEOUT_MS = 3_000
 const FETCH_TIMEOUT_MS = 15_000
 
 export function discordPlatform(
@@ -59,11 +59,11 @@ export function discordPlatform(
     localeOf: async ({ asker }) => asker.locale,
 
     async parentPictures(question) {
-      const route = routeOf(question)
-      if (route.kind !== 'message') return { pictures: [] }
-      const { above, place, channel } = route
+      const target = replyTargetOf(question)
+      if (target.kind !== 'message') return { pictures: [] }
+      const { above, place, channel } = target
       if (above) return await picturesOf(api, above.channel, above.message)
-      return place === 'thread' ? await picturesAboveThread(api, channel) : { pictures: [] }
+      return place === 'thread' ? await parentPicturesOfThread(api, channel) : { pictures: [] }
     },
 
     async fetchPicture(picture, withinMs) {
@@ -80,34 +80,35 @@ export function discordPlatform(
     },
 
     async startTyping(question) {
-      const route = routeOf(question)
+      const target = replyTargetOf(question)
       // An interaction says "is thinking..." by itself.
-      if (route.kind !== 'message') return
+      if (target.kind !== 'message') return
       await api
-        .call('POST', Routes.channelTyping(route.channel), { isOnce: true, timeoutMs: SIGN_TIMEOUT_MS })
+        .call('POST', Routes.channelTyping(target.channel), { noRetry: true, timeoutMs: TYPING_TIMEOUT_MS })
         .catch(() => {})
     },
     // Ends with the reply, or by itself after 10 s.
     stopTyping: async () => {},
 
     async post(question, reply) {
-      const route = routeOf(question)
+      const target = replyTargetOf(question)
       const progress = begun.get(question) ?? { posted: [] }
-      if (route.kind === 'message') return await postToMessage(api, question, route, reply, answers, progress)
+      if (target.kind === 'message')
+        return await postToMessage(api, question, target, reply, answers, progress)
       begun.set(question, progress)
       await acknowledgements.get(question.id)
-      return await postToInteraction(api, question, route, reply, progress, now())
+      return await postToInteraction(api, question, target, reply, progress, now())
     },
 
     async findPosted(question) {
-      const route = routeOf(question)
-      if (route.kind === 'message') {
-        const { posted, isWhole } = await findReply(api, route, await ownId(), answers)
+      const target = replyTargetOf(question)
+      if (target.kind === 'message') {
+        const { posted, isWhole } = await findReply(api, target, await ownId(), answers)
         begun.set(question, { posted })
         return isWhole ? posted : undefined
       }
       // What this process began it goes on with.
-      return begun.has(question) ? undefined : await findResponse(api, route)
+      return begun.has(question) ? undefined : await findResponse(api, target)
     },
 
     async deleteReply(posted) {
@@ -116,14 +117,14 @@ export function discordPlatform(
         ? removeResponse(api, posted)
         : api.call('DELETE', Routes.channelMessage(channel!, message!))
       await removing.catch((error: unknown) => {
-        if (!isRefusal(error, CODES.unknownMessage, CODES.unknownChannel)) throw error
+        if (!isDiscordError(error, CODES.unknownMessage, CODES.unknownChannel)) throw error
       })
     },
   }
 }
 
 /** The message that a thread hangs on has its id, and is in the channel above; in a forum it is in the thread. */
-async function picturesAboveThread(api: DiscordApi, thread: string): Promise<Nearest> {
+async function parentPicturesOfThread(api: DiscordApi, thread: string): Promise<NearestPictures> {
   const answer = await api.call('GET', Routes.channel(thread)).catch(() => undefined)
   const parent = z.object({ parent_id: z.string() }).safeParse(answer).data?.parent_id
   const above = parent === undefined ? { pictures: [] } : await picturesOf(api, parent, thread)
@@ -131,7 +132,7 @@ async function picturesAboveThread(api: DiscordApi, thread: string): Promise<Nea
 }
 
 /** Those of a message, else of what it replies to; none where Discord does not show it. Never throws. */
-async function picturesOf(api: DiscordApi, channel: string, id: string): Promise<Nearest> {
+async function picturesOf(api: DiscordApi, channel: string, id: string): Promise<NearestPictures> {
   const answer = await api.call('GET', Routes.channelMessage(channel, id)).catch(() => undefined)
   const message = messageSchema.safeParse(answer).data
   if (!message) return { pictures: [] }
@@ -154,8 +155,8 @@ async function fetchOnce({ url, smallerUrl }: PictureRef, policy: DownloadPolicy
 async function refreshed(api: DiscordApi, picture: PictureRef): Promise<PictureRef> {
   const { channel, id } = picture.message!
   const answer = await api.call('GET', Routes.channelMessage(channel, id)).catch((error: unknown) => {
-    if (!isRefusal(error)) throw error
-    if (isRefusal(error, CODES.noAccess, CODES.noPermission)) {
+    if (!isDiscordError(error)) throw error
+    if (isDiscordError(error, CODES.noAccess, CODES.noPermission)) {
       throw new RequestError('picture_forbidden', 'Expected a picture but Discord does not show it to us.', {
         cause: error,
       })

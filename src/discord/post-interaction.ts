@@ -10,11 +10,11 @@ import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { UpstreamError } from '../errors.ts'
-import { CODES, type DiscordApi, isRefusal } from './api.ts'
+import { CODES, type DiscordApi, isDiscordError } from './api.ts'
 import { parsePayload } from './payloads.ts'
 import { type Progress, postedAs, readPosted } from './post.ts'
 import { bodyOf, EPHEMERAL, renderReply } from './render.ts'
-import type { InteractionRoute } from './target.ts'
+import type { InteractionTarget } from './target.ts'
 
 const ORIGINAL = '@original'
 /** `LOADING` ("Message flags"): still "is thinking...". */
@@ -29,30 +29,30 @@ const ON_ITS_WAY_MS = 10_000
 export async function postToInteraction(
   api: DiscordApi,
   question: Question,
-  route: InteractionRoute,
+  target: InteractionTarget,
   reply: ChatReply,
   { posted }: Progress,
   now: number,
 ): Promise<Posted[]> {
   const contents = renderReply(reply)
   // "Is thinking..." was said to all, and cannot become the asker's alone: it goes, and they are told beside it.
-  const isAside = reply.ephemeral && !route.isEphemeral
+  const isAside = reply.ephemeral && !target.isEphemeral
   const flags = reply.ephemeral ? EPHEMERAL : 0
-  if (isAside && posted.length === 0) await removeOriginal(api, question, route, now)
+  if (isAside && posted.length === 0) await removeOriginal(api, question, target, now)
   for (const [index, content] of contents.entries()) {
     if (index < posted.length) continue
     const isFirst = index === 0 && !isAside
     const answer = isFirst
-      ? api.call('PATCH', originalOf(route), { body: bodyOf(content), isBots: false })
-      : api.call('POST', Routes.webhook(route.application, route.token), {
+      ? api.call('PATCH', originalOf(target), { body: bodyOf(content), useBotToken: false })
+      : api.call('POST', Routes.webhook(target.application, target.token), {
           body: bodyOf(content, flags),
           query: { wait: 'true' },
-          isBots: false,
+          useBotToken: false,
         })
     const message = await readPosted(answer).catch((error: unknown) => {
       throw isFirst ? tooEarly(error, question, now) : error
     })
-    posted.push({ ...postedAs(message), ...addressOf(route), part: isFirst ? ORIGINAL : message.id })
+    posted.push({ ...postedAs(message), ...addressOf(target), part: isFirst ? ORIGINAL : message.id })
   }
   return posted
 }
@@ -60,11 +60,11 @@ export async function postToInteraction(
 async function removeOriginal(
   api: DiscordApi,
   question: Question,
-  route: InteractionRoute,
+  target: InteractionTarget,
   now: number,
 ): Promise<void> {
-  await api.call('DELETE', originalOf(route), { isBots: false }).catch((error: unknown) => {
-    if (!isRefusal(error, CODES.unknownMessage)) throw tooEarly(error, question, now)
+  await api.call('DELETE', originalOf(target), { useBotToken: false }).catch((error: unknown) => {
+    if (!isDiscordError(error, CODES.unknownMessage)) throw tooEarly(error, question, now)
   })
 }
 
@@ -73,34 +73,37 @@ async function removeOriginal(
  * looked up, and rather comes twice than never.
  * @throws UpstreamError
  */
-export async function findResponse(api: DiscordApi, route: InteractionRoute): Promise<Posted[] | undefined> {
+export async function findResponse(
+  api: DiscordApi,
+  target: InteractionTarget,
+): Promise<Posted[] | undefined> {
   try {
-    const answer = await api.call('GET', originalOf(route), { isBots: false })
+    const answer = await api.call('GET', originalOf(target), { useBotToken: false })
     const { flags } = parsePayload(z.object({ flags: z.number().default(0) }), answer, 'our message')
     if ((flags & LOADING) !== 0) return undefined
     const message = await readPosted(Promise.resolve(answer))
-    return [{ ...postedAs(message), ...addressOf(route), part: ORIGINAL }]
+    return [{ ...postedAs(message), ...addressOf(target), part: ORIGINAL }]
   } catch (error) {
-    if (isRefusal(error)) return undefined
+    if (isDiscordError(error)) return undefined
     throw error
   }
 }
 
 /** @throws UpstreamError; RequestError once the address has expired */
 export async function removeResponse(api: DiscordApi, { application, token, part }: Posted): Promise<void> {
-  await api.call('DELETE', Routes.webhookMessage(application!, token!, part), { isBots: false })
+  await api.call('DELETE', Routes.webhookMessage(application!, token!, part), { useBotToken: false })
 }
 
-function originalOf({ application, token }: InteractionRoute): `/${string}` {
+function originalOf({ application, token }: InteractionTarget): `/${string}` {
   return Routes.webhookMessage(application, token, ORIGINAL)
 }
 
-function addressOf({ application, token }: InteractionRoute): Posted {
+function addressOf({ application, token }: InteractionTarget): Posted {
   return { application, token }
 }
 
 function tooEarly(error: unknown, question: Question, now: number): unknown {
-  const isUnknown = isRefusal(error, CODES.unknownWebhook, CODES.unknownMessage)
+  const isUnknown = isDiscordError(error, CODES.unknownWebhook, CODES.unknownMessage)
   if (!isUnknown || now - question.askedAt > ON_ITS_WAY_MS) return error
   return new UpstreamError('discord_early', 'Expected Discord to know our first answer but not yet.', {
     cause: error,

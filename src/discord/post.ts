@@ -10,11 +10,11 @@ import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
-import { CODES, type DiscordApi, isRefusal } from './api.ts'
+import { CODES, type DiscordApi, isDiscordError } from './api.ts'
 import { parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
 import type { DiscordSettings } from './settings.ts'
-import { type MessageRoute, messageName } from './target.ts'
+import { type MessageTarget, messageKey } from './target.ts'
 
 /** Its fields are checked where they are needed. */
 const channelSchema = z.object({ id: z.string() })
@@ -41,7 +41,7 @@ const LOOK_THROUGH = 100
 export async function postToMessage(
   api: DiscordApi,
   question: Question,
-  route: MessageRoute,
+  target: MessageTarget,
   reply: ChatReply,
   answers: DiscordSettings['answers'],
   { posted }: Progress,
@@ -49,24 +49,24 @@ export async function postToMessage(
   const { messages } = reply
   const isProblem = reply.parts.every(({ kind }) => kind === 'problem')
   // The menu of a message shows us what Discord does not show us in a reply to it.
-  const after = route.isBlind && isProblem ? messages.home.how.slice(2, 3) : []
+  const after = target.isBlind && isProblem ? messages.home.how.slice(2, 3) : []
   const contents = renderReply(reply, [], after)
   const reference = {
-    message_reference: { message_id: route.message, channel_id: route.channel, fail_if_not_exists: false },
+    message_reference: { message_id: target.message, channel_id: target.channel, fail_if_not_exists: false },
   }
   const send = (channel: string, texts: readonly string[], more = {}) =>
     postPieces(api, question, channel, texts, more, posted)
 
   const places: (() => Promise<Posted[]>)[] = []
-  if (answers === 'thread' && route.place === 'channel' && !isProblem) {
-    places.push(async () => await send(await openThread(api, route, threadName(reply, question)), contents))
+  if (answers === 'thread' && target.place === 'channel' && !isProblem) {
+    places.push(async () => await send(await openThread(api, target, threadName(reply, question)), contents))
   }
-  places.push(() => send(route.channel, contents, reference))
+  places.push(() => send(target.channel, contents, reference))
   // Replying needs a permission more than speaking does: to read the history.
-  places.push(() => send(route.channel, contents))
-  if (route.place !== 'direct' && question.trigger !== 'automatic') {
+  places.push(() => send(target.channel, contents))
+  if (target.place !== 'direct' && question.trigger !== 'automatic') {
     const texts = renderReply(reply, [messages.problem.cannot_reply], after)
-    places.push(async () => await send(await openDirect(api, route.asker), texts))
+    places.push(async () => await send(await openDirect(api, target.asker), texts))
   }
   return await inFirstPlace(places)
 }
@@ -77,7 +77,7 @@ async function inFirstPlace<T>(places: readonly (() => Promise<T>)[]): Promise<T
     try {
       return await place()
     } catch (error) {
-      if (!isRefusal(error)) throw error
+      if (!isDiscordError(error)) throw error
       cause = error
     }
   }
@@ -110,12 +110,12 @@ export async function readPosted(answer: Promise<unknown>): Promise<PostedMessag
 
 /** Whoever replies to it goes on about the same picture. */
 export function postedAs({ id, channel_id }: PostedMessage): Posted {
-  return { channel: channel_id, message: id, conversation: messageName(id) }
+  return { channel: channel_id, message: id, conversation: messageKey(id) }
 }
 
 async function openThread(
   api: DiscordApi,
-  { channel, message }: MessageRoute,
+  { channel, message }: MessageTarget,
   name: string,
 ): Promise<string> {
   const body = { name, auto_archive_duration: ARCHIVE_AFTER_MINUTES }
@@ -124,7 +124,7 @@ async function openThread(
     return parsePayload(channelSchema, answer, 'the new thread').id
   } catch (error) {
     // A thread has the id of its message.
-    if (isRefusal(error, CODES.threadExists)) return message
+    if (isDiscordError(error, CODES.threadExists)) return message
     throw error
   }
 }
@@ -137,7 +137,7 @@ async function openDirect(api: DiscordApi, user: string): Promise<string> {
 /** The pieces of the reply that are there, in order; none where we may not look. @throws UpstreamError */
 export async function findReply(
   api: DiscordApi,
-  { channel, message, place }: MessageRoute,
+  { channel, message, place }: MessageTarget,
   me: string,
   answers: DiscordSettings['answers'],
 ): Promise<{ posted: Posted[]; isWhole: boolean }> {
@@ -163,7 +163,7 @@ async function messagesAfter(api: DiscordApi, channel: string, after: string): P
     const answer = await api.call('GET', Routes.channelMessages(channel), { query })
     return parsePayload(z.array(postedSchema), answer, 'a list of messages').reverse()
   } catch (error) {
-    if (isRefusal(error)) return []
+    if (isDiscordError(error)) return []
     throw error
   }
 }

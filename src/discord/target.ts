@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Question } from '../chat/question.ts'
 
 /** Kept with the question, so that any process can answer it. */
-const routeSchema = z.discriminatedUnion('kind', [
+const replyTargetSchema = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('message'),
     channel: z.string(),
@@ -24,17 +24,17 @@ const routeSchema = z.discriminatedUnion('kind', [
     isEphemeral: z.boolean(),
   }),
 ])
-export type Route = z.infer<typeof routeSchema>
-export type MessageRoute = Extract<Route, { kind: 'message' }>
-export type InteractionRoute = Extract<Route, { kind: 'interaction' }>
-export type Place = MessageRoute['place']
+export type ReplyTarget = z.infer<typeof replyTargetSchema>
+export type MessageTarget = Extract<ReplyTarget, { kind: 'message' }>
+export type InteractionTarget = Extract<ReplyTarget, { kind: 'interaction' }>
+export type Place = MessageTarget['place']
 
 /** `PUBLIC_THREAD` and its kin (resource "Channel", "Channel types"). */
 const THREAD_TYPES = new Set([10, 11, 12])
 const DIRECT_TYPES = new Set([1, 3])
 
-export function routeOf({ route }: Question): Route {
-  return routeSchema.parse(route)
+export function replyTargetOf({ route }: Question): ReplyTarget {
+  return replyTargetSchema.parse(route)
 }
 
 export function isThreadType(type: number | undefined): boolean {
@@ -46,29 +46,29 @@ export function isDirectType(type: number | undefined): boolean {
 }
 
 /** A thread has the id of the message it hangs on, so this names the thread's conversation too. */
-export function messageName(id: string): string {
+export function messageKey(id: string): string {
   return `discord/message/${id}`
 }
 
-export function directName(channel: string): string {
+export function directKey(channel: string): string {
   return `discord/channel/${channel}`
 }
 
 /** What one person asked about last in a channel. */
-export function askerName(channel: string, user: string): string {
+export function lastAskedKey(channel: string, user: string): string {
   return `discord/asker/${channel}/${user}`
 }
 
-export function interactionName(id: string): string {
+export function interactionKey(id: string): string {
   return `discord/interaction/${id}`
 }
 
 /** The same message, once somebody added a picture to it. */
-export function editedName(id: string): string {
-  return `${messageName(id)}/edited`
+export function editedKey(id: string): string {
+  return `${messageKey(id)}/edited`
 }
 
 /** Where automatic captions are switched on. */
-export function channelSetting(channel: string): string {
+export function channelKey(channel: string): string {
   return `discord/${channel}`
 }

@@ -6,12 +6,12 @@ import { readBody } from '../body.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import { countedWebhook } from '../chat/webhook.ts'
 import { messagesFor } from '../i18n/languages.ts'
-import { firstAnswer, type Surroundings, toldProblem } from './initial-response.ts'
+import { ephemeralProblem, type InteractionDeps, initialResponse } from './initial-response.ts'
 import { type Incoming, readInteraction } from './interactions.ts'
 import type { DiscordPlatform } from './platform.ts'
 import { signatureCheck } from './signature.ts'
 
-export interface EndpointOptions extends Surroundings {
+export interface EndpointOptions extends InteractionDeps {
   /** Of the application, in hexadecimal. */
   publicKey: string
   sink: QuestionSink
@@ -45,17 +45,17 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
       report(error)
       return new Response(null, { status: 400 })
     }
-    if (incoming.kind !== 'question') return Response.json(await firstAnswer(incoming, options))
+    if (incoming.kind !== 'question') return Response.json(await initialResponse(incoming, options))
 
     const { question } = incoming
     let responded = () => {}
     platform.waitFor(question.id, new Promise<void>((resolve) => (responded = resolve)))
     try {
       await sink.submit(question)
-      return Response.json(await firstAnswer(incoming, options))
+      return Response.json(await initialResponse(incoming, options))
     } catch (error) {
       report(error)
-      return Response.json(toldProblem(error, messagesFor(question.asker.locale)))
+      return Response.json(ephemeralProblem(error, messagesFor(question.asker.locale)))
     } finally {
       void sleep(READING_MS).then(responded)
     }

@@ -105,7 +105,7 @@ export async function checkDiscord(config: Config): Promise<Finding> {
   let application: z.infer<typeof discordApplication>
   try {
     application = discordApplication.parse(
-      await discordApi(settings).call('GET', '/applications/@me', { isOnce: true }),
+      await discordApi(settings).call('GET', '/applications/@me', { noRetry: true }),
     )
   } catch (error) {
     if (isGlimpseError(error) && error.kind === 'setup')

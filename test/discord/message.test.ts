@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import {
-  type Around,
+  type MessageContext,
   missingReference,
   questionOfEdit,
   questionOfMessage,
@@ -21,8 +21,8 @@ import {
   THREAD,
 } from './payloads.ts'
 
-const around: Around = { me: ME, now: 1_000, messageContent: false }
-const withContent: Around = { ...around, messageContent: true }
+const context: MessageContext = { me: ME, now: 1_000, messageContent: false }
+const withContent: MessageContext = { ...context, messageContent: true }
 const picture = attachment('900000000000000400')
 const direct = { guild_id: undefined, channel_type: 1, member: undefined }
 const inThread = { channel_id: THREAD, channel_type: 11 }
@@ -33,12 +33,13 @@ const answerOfOurs = message({
 })
 const hers = message({ id: '900000000000000091', author: person(BEN), attachments: [picture] })
 
-const triggerOf = (payload: unknown, where: Around = around) => questionOfMessage(payload, where)?.trigger
+const triggerOf = (payload: unknown, where: MessageContext = context) =>
+  questionOfMessage(payload, where)?.trigger
 
 describe('which messages are questions', () => {
   test('a mention by id in either spelling is one, with the words around it', () => {
     const spellings = [`<@${ME}> how many?`, `<@!${ME}>   how many?`, `how <@${ME}>\nmany?`]
-    const questions = spellings.map((content) => questionOfMessage(mentioning(content), around))
+    const questions = spellings.map((content) => questionOfMessage(mentioning(content), context))
     expect(questions.map((question) => [question?.trigger, question?.text])).toEqual([
       ['mention', 'how many?'],
       ['mention', 'how many?'],
@@ -68,7 +69,7 @@ describe('which messages are questions', () => {
     expect(triggerOf(message({ ...direct, attachments: [picture] }))).toBe('direct')
   })
   test('a reply to an answer of ours goes on with it, whether it pings or not', () => {
-    const question = questionOfMessage(mentioning('and the cat?', replying(answerOfOurs)), around)
+    const question = questionOfMessage(mentioning('and the cat?', replying(answerOfOurs)), context)
     expect(question).toMatchObject({ trigger: 'follow_up', text: 'and the cat?' })
     expect(triggerOf(message({ content: 'and the cat?', ...replying(answerOfOurs) }))).toBe('follow_up')
     // Without the intent its words do not come: nothing is asked that we know of.
@@ -81,7 +82,7 @@ describe('which messages are questions', () => {
   test('in a thread a question needs no mention where contents come, and talk is left alone', () => {
     const asked = message({ ...inThread, content: 'What colour is it?' })
     expect(triggerOf(asked, withContent)).toBe('follow_up')
-    expect(triggerOf(asked, around)).toBeUndefined()
+    expect(triggerOf(asked, context)).toBeUndefined()
     expect(triggerOf({ ...asked, channel_type: undefined }, { ...withContent, isThread: true })).toBe(
       'follow_up',
     )
@@ -108,7 +109,7 @@ describe('which messages are questions', () => {
 })
 
 describe('which pictures are meant', () => {
-  const ask = (more: Record<string, unknown>) => questionOfMessage(mentioning(`<@${ME}>`, more), around)
+  const ask = (more: Record<string, unknown>) => questionOfMessage(mentioning(`<@${ME}>`, more), context)
   const idsOf = (more: Record<string, unknown>) => ask(more)?.pictures.map(({ id }) => id)
   const snapshots = (id: string) => [{ message: { content: '', attachments: [attachment(id)], type: 0 } }]
 
@@ -175,7 +176,7 @@ describe('which pictures are meant', () => {
 })
 
 describe('what it belongs to', () => {
-  const namesOf = (payload: unknown, where = around) => questionOfMessage(payload, where)?.conversations
+  const namesOf = (payload: unknown, where = context) => questionOfMessage(payload, where)?.conversations
   const own = 'discord/message/900000000000000100'
   const hersToo = `discord/asker/${CHANNEL}/${ANN}`
 
@@ -198,20 +199,20 @@ describe('what it belongs to', () => {
     const left = replying(hers)
     const { referenced_message: _, ...without } = left
     const wanted = { channel: CHANNEL, message: hers['id'] }
-    expect(missingReference(mentioning(`<@${ME}>`, without), around)).toEqual(wanted)
-    expect(missingReference(mentioning(`<@${ME}>`, left), around)).toBeUndefined()
-    expect(missingReference(mentioning(`<@${ME}>`, replying(null)), around)).toBeUndefined()
+    expect(missingReference(mentioning(`<@${ME}>`, without), context)).toEqual(wanted)
+    expect(missingReference(mentioning(`<@${ME}>`, left), context)).toBeUndefined()
+    expect(missingReference(mentioning(`<@${ME}>`, replying(null)), context)).toBeUndefined()
     expect(
-      missingReference(mentioning(`<@${ME}>`, { ...without, attachments: [picture] }), around),
+      missingReference(mentioning(`<@${ME}>`, { ...without, attachments: [picture] }), context),
     ).toBeUndefined()
-    expect(missingReference(message(without), around)).toBeUndefined()
+    expect(missingReference(message(without), context)).toBeUndefined()
   })
 })
 
 describe('what comes in', () => {
   test('fields we do not know and fields that are missing do no harm', () => {
     const bare = { id: '1', channel_id: '2', author: { id: ANN }, content: 'hello' }
-    expect(questionOfMessage({ ...bare, shiny_new_field: { deep: [1] } }, around)).toMatchObject({
+    expect(questionOfMessage({ ...bare, shiny_new_field: { deep: [1] } }, context)).toMatchObject({
       id: 'discord/message/1',
       trigger: 'direct',
     })
@@ -221,17 +222,17 @@ describe('what comes in', () => {
   })
   test('what is no message is refused without a word of what it holds', () => {
     const secret = { id: '1', channel_id: 2, author: { id: ANN }, content: 'a secret' }
-    expect(() => questionOfMessage(secret, around)).toThrow(/channel_id/)
-    expect(() => questionOfMessage(secret, around)).not.toThrow(/secret/)
-    expect(() => questionOfMessage(null, around)).toThrow(/Expected a message from Discord/)
+    expect(() => questionOfMessage(secret, context)).toThrow(/channel_id/)
+    expect(() => questionOfMessage(secret, context)).not.toThrow(/secret/)
+    expect(() => questionOfMessage(null, context)).toThrow(/Expected a message from Discord/)
   })
   test('a message that got a picture by an edit is a question of its own', () => {
     const edited = mentioning(`<@${ME}>`, { attachments: [picture] })
-    expect(questionOfEdit(edited, around)?.id).toBe('discord/message/900000000000000100/edited')
-    expect(questionOfEdit(mentioning(`<@${ME}> other words`), around)).toBeUndefined()
+    expect(questionOfEdit(edited, context)?.id).toBe('discord/message/900000000000000100/edited')
+    expect(questionOfEdit(mentioning(`<@${ME}> other words`), context)).toBeUndefined()
   })
   test('mentions of others and emoji of a server are no words of a question', () => {
     const content = `<@${ME}> does <@${BEN}> in <#5> like <:apple:77>?`
-    expect(questionOfMessage(mentioning(content), around)?.text).toBe('does in like :apple:?')
+    expect(questionOfMessage(mentioning(content), context)?.text).toBe('does in like :apple:?')
   })
 })
