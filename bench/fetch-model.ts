@@ -8,9 +8,9 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fetchArtifact } from '../src/remote/fetch.ts'
-import { credentials, makeModel, PIECE_BYTES, upload } from '../test/remote/model.ts'
+import { fetchArtifact } from '../src/transfer/fetch.ts'
 import { type S3Double, startS3Double } from '../test/store/s3-double.ts'
+import { credentials, makeModel, PIECE_BYTES, upload } from '../test/transfer/model.ts'
 
 const MEGABYTES = Number(process.argv[2] ?? 256)
 const RATE_MB = Number(process.argv[3] ?? 55)

@@ -4,7 +4,7 @@
 // load gives the model that was pushed or an error that says who has to act; at most 5 tries more for a piece of a
 // file, of which a file with a wrong checksum is fetched 3 times at most; nothing left that looks whole.
 
-import { type Day, FAULTS, type FaultName, loadOnce, TYPED } from '../test/remote/bad-days.ts'
+import { type Day, FAULTS, type FaultName, loadOnce, TYPED } from '../test/transfer/fault-injection.ts'
 
 const LOADS = Number(process.argv[2] ?? 300)
 const SEED = Number(process.argv[3] ?? 1)

@@ -76,7 +76,7 @@ async function artifactAt(location: string, cacheFolder: string): Promise<string
   if (location === '') return await embeddedArtifact(cacheFolder)
   if (!location.startsWith('s3://')) return location
   // Only here: the SDK takes a while to load.
-  const { fetchArtifact } = await import('../remote/fetch.ts')
+  const { fetchArtifact } = await import('../transfer/fetch.ts')
   const bar = transferBar('model_fetching')
   const stop = new AbortController()
   const interrupt = () => stop.abort()

@@ -34,7 +34,7 @@ export function pushCommand(): Command {
     .addHelpText('after', HELP)
     .action(async (artifact: string, location: string, flags: { replace?: boolean }) => {
       // Only here: other commands need not wait for the SDK.
-      const { pushArtifact } = await import('../remote/push.ts')
+      const { pushArtifact } = await import('../transfer/push.ts')
       const stop = new AbortController()
       const interrupt = () => stop.abort()
       process.once('SIGINT', interrupt)

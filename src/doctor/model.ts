@@ -83,7 +83,7 @@ async function checkEmbedded(): Promise<ModelFound> {
 /** Its manifest, as `glimpse push` left it: the weights are compared when they are fetched. */
 async function checkBucketModel(model: string): Promise<ModelFound> {
   // Only here: the SDK takes a while to load.
-  const { modelBucket, readManifest } = await import('../remote/fetch.ts')
+  const { modelBucket, readManifest } = await import('../transfer/fetch.ts')
   const { manifest } = await readManifest(modelBucket(model))
   return foundIn(manifest, `from ${model}`)
 }

@@ -2,7 +2,7 @@
 
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
-import { type Limit, limitOf } from './time.ts'
+import { type Limit, limitOf } from './deadline.ts'
 
 /**
  * @param deadlineMs for asks that bring none, and as long as people are kept waiting where the other sleeps

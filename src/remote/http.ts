@@ -5,9 +5,9 @@
 
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
+import { bodyOf, engineFailed, errorOf, isCaption, parseReply } from './codec.ts'
+import type { Limit } from './deadline.ts'
 import { engineElsewhere } from './engine.ts'
-import type { Limit } from './time.ts'
-import { bodyOf, engineFailed, errorOf, isCaption, parseReply } from './wire.ts'
 
 export interface HttpEngineOptions {
   /** `https://host`, with a path before /v1 if there is one. */

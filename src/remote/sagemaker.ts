@@ -15,10 +15,10 @@ import {
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
+import { bodyOf, engineFailed, errorOf, parseReply } from './codec.ts'
+import type { Limit } from './deadline.ts'
 import { engineElsewhere } from './engine.ts'
-import { type Objects, openObjects } from './objects.ts'
-import type { Limit } from './time.ts'
-import { bodyOf, engineFailed, errorOf, parseReply } from './wire.ts'
+import { type Objects, openObjects } from './s3-objects.ts'
 
 export interface Endpoint {
   name: string

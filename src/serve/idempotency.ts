@@ -11,7 +11,7 @@ import { keyedMutex } from '../concurrency.ts'
 import type { InferenceResult } from '../engine/request.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { log } from '../observe/log.ts'
-import { type Limit, limitOf } from '../remote/time.ts'
+import { type Limit, limitOf } from '../remote/deadline.ts'
 import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
 
 export interface Idempotency {

@@ -9,8 +9,8 @@ import { readConfig } from '../../src/config.ts'
 import { checkModel, checkProvider, checkRuntime } from '../../src/doctor/model.ts'
 import { checkCache, checkState, checkUploads } from '../../src/doctor/places.ts'
 import type { Store } from '../../src/store/store.ts'
-import { makeModel, upload } from '../remote/model.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { makeModel, upload } from '../transfer/model.ts'
 
 let folder: string
 beforeAll(async () => {

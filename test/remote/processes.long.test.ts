@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { isSame } from '../transfer/fault-injection.ts'
+import { credentials, makeModel, PIECE_BYTES, upload } from '../transfer/model.ts'
 import { until } from '../until.ts'
-import { isSame } from './bad-days.ts'
-import { credentials, makeModel, PIECE_BYTES, upload } from './model.ts'
 
 /** 20 pieces. */
 const model = makeModel(1, { 'language.data': 20, 'tokenizer.json': 0.1 })
@@ -33,7 +33,7 @@ function fetching(): ChildProcess {
     client: credentials(s3),
     streams: { count: 1, pieceBytes: PIECE_BYTES },
   }
-  const code = `const { fetchArtifact } = await import('./dist/remote/fetch.js')
+  const code = `const { fetchArtifact } = await import('./dist/transfer/fetch.js')
     process.stdout.write(await fetchArtifact('s3://models/model', ${JSON.stringify(options)}))`
   return spawn(process.execPath, ['--input-type=module', '-e', code], {
     stdio: ['ignore', 'pipe', 'inherit'],

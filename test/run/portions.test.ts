@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import type { Manifest } from '../../src/artifact/contract.ts'
 import type { Format } from '../../src/quantize/recipes.ts'
 import { imagesPerRun } from '../../src/run/micro-batch.ts'
-import { manifestOf } from '../remote/model.ts'
+import { manifestOf } from '../transfer/model.ts'
 
 const stored = (format: Format): Manifest => ({
   ...manifestOf(new Map(), 'small'),

@@ -6,8 +6,8 @@ import type { Problem } from '../../src/serve/problem.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { openUploads } from '../../src/serve/s3-uploads.ts'
 import type { PresignedUpload } from '../../src/serve/uploads.ts'
-import { credentials } from '../remote/model.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { credentials } from '../transfer/model.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
 
 const MINUTE_MS = 60_000

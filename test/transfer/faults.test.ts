@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
-import { FAULTS, type FaultName, loadOnce, TYPED } from './bad-days.ts'
+import { FAULTS, type FaultName, loadOnce, TYPED } from './fault-injection.ts'
 
 /** The first try and five more, of each of the three times a file with a wrong checksum is fetched. */
 const MOST_TRIES = 6 * 3

@@ -3,7 +3,7 @@
 //   manifest -> sizes and versions -> pieces of files, many at once -> folder
 //
 // The folder is named after the manifest's own hash: another model is another folder, and going back to one that was
-// fetched before costs nothing. What is unfinished lies beside it (partial.ts) until it is moved into its place.
+// fetched before costs nothing. What is unfinished lies beside it (partial-download.ts) until it is moved into its place.
 
 import { createHash, randomUUID } from 'node:crypto'
 import { readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises'
@@ -16,8 +16,8 @@ import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../err
 import { count, setTo } from '../observe/metrics.ts'
 import type { RetryOptions, TransientError } from '../retry.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
-import { openPartial, type Partial, removeAbandoned } from './partial.ts'
-import { fetchPieces, missing, type RemoteFile, type Streams } from './pieces.ts'
+import { openPartial, type Partial, removeAbandoned } from './partial-download.ts'
+import { fetchPieces, missing, type RemoteFile, type Streams } from './ranges.ts'
 
 export interface FetchOptions {
   /** Folder of what can be made again: models stand in `models` below it. */

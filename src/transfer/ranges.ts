@@ -14,7 +14,7 @@ import { type RetryOptions, retry, TransientError } from '../retry.ts'
 import { stopWith } from '../stop.ts'
 import { S3Error } from '../store/answers.ts'
 import type { Bucket } from '../store/bucket.ts'
-import type { Partial } from './partial.ts'
+import type { Partial } from './partial-download.ts'
 
 export interface RemoteFile {
   path: string

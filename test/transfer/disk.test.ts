@@ -4,9 +4,9 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { fetchArtifact } from '../../src/remote/fetch.ts'
+import { fetchArtifact } from '../../src/transfer/fetch.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
-import { isSame } from './bad-days.ts'
+import { isSame } from './fault-injection.ts'
 import { credentials, makeModel, PIECE_BYTES, upload } from './model.ts'
 
 const disk = vi.hoisted(() => ({

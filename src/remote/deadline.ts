@@ -2,7 +2,7 @@
 
 import { isGlimpseError } from '../errors.ts'
 import { stopWith } from '../stop.ts'
-import { cancelledError, deadlineError } from './wire.ts'
+import { cancelledError, deadlineError } from './codec.ts'
 
 export interface Limit {
   leftMs(): number
