@@ -4,7 +4,7 @@
 // load gives the model that was pushed or an error that says who has to act; at most 5 tries more for a piece of a
 // file, of which a file with a wrong checksum is fetched 3 times at most; nothing left that looks whole.
 
-import { type Day, FAULTS, type FaultName, loadOnce, TYPED } from '../test/transfer/fault-injection.ts'
+import { FAULTS, type FaultName, type FaultRun, fetchOnce, TYPED } from '../test/transfer/fault-injection.ts'
 
 const LOADS = Number(process.argv[2] ?? 300)
 const SEED = Number(process.argv[3] ?? 1)
@@ -19,11 +19,11 @@ const groups: [string, FaultName[]][] = [
 const share = Math.ceil(LOADS / groups.length)
 const columns = ['loads', 'right', 'typed', 'wrong', 'untyped', 'looks whole', 'most tries', 'requests']
 console.log(`${'fault, p = 0.2'.padEnd(18)}${columns.map((name) => name.padStart(12)).join('')}`)
-const days: Day[] = []
+const days: FaultRun[] = []
 for (const [g, [name, kinds]] of groups.entries()) {
-  const mine: Day[] = []
+  const mine: FaultRun[] = []
   for (let i = 0; i < share; i++)
-    mine.push(await loadOnce(kinds, PROBABILITY, SEED * 1_000_000 + g * 10_000 + i))
+    mine.push(await fetchOnce(kinds, PROBABILITY, SEED * 1_000_000 + g * 10_000 + i))
   row(name, mine)
   days.push(...mine)
 }
@@ -40,8 +40,8 @@ console.log(
 )
 process.exit(holds ? 0 : 1)
 
-function row(name: string, some: readonly Day[]): void {
-  const number = (fits: (day: Day) => boolean) => some.filter(fits).length
+function row(name: string, some: readonly FaultRun[]): void {
+  const number = (fits: (day: FaultRun) => boolean) => some.filter(fits).length
   const cells = [
     some.length,
     number(({ outcome }) => outcome === 'right'),

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { sqsQueue } from '../src/queue/sqs.ts'
-import { engineElsewhere } from '../src/remote/engine.ts'
+import { remoteEngine } from '../src/remote/engine.ts'
 import { createApp } from '../src/serve/routes.ts'
 import { stopWith } from '../src/stop.ts'
 import { fetchArtifact } from '../src/transfer/fetch.ts'
@@ -53,7 +53,7 @@ test('a stop follows each of the others with its reason until it ends, and then 
 })
 
 test('asks to an engine elsewhere leave nothing with it or with their asker', async () => {
-  const engine = engineElsewhere('elsewhere', 60_000, async () => ({ text: 'a cat' }) as never)
+  const engine = remoteEngine('elsewhere', 60_000, async () => ({ text: 'a cat' }) as never)
   const asker = new AbortController()
   await Promise.all(Array.from({ length: CALLS }, () => engine.answer({}, { signal: asker.signal })))
   // Of the engine's own signal and the asker's.

@@ -3,7 +3,7 @@
 import type { Config } from '../config.ts'
 import { type Engine, startEngine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
-import { openElsewhere } from '../remote/open.ts'
+import { openRemoteEngine } from '../remote/open.ts'
 import { engineSettings } from '../serve/settings.ts'
 import { childLocation } from '../store/open.ts'
 
@@ -11,8 +11,8 @@ const HOUR_MS = 3_600_000
 
 /** @param remembers whether what the model saw is kept for the next function. @throws SetupError, ArtifactError */
 export async function openEngine(config: Config, remembers: boolean): Promise<Engine> {
-  const elsewhere = await openElsewhere(config)
-  if (elsewhere) return elsewhere
+  const remote = await openRemoteEngine(config)
+  if (remote) return remote
   if (config.model === '') {
     throw new SetupError(
       'no_model',

@@ -3,7 +3,7 @@
 import type { Config } from '../config.ts'
 import { type Engine, startEngine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
-import { openElsewhere } from '../remote/open.ts'
+import { openRemoteEngine } from '../remote/open.ts'
 import type { Chat, ChatOptions } from '../serve/chat.ts'
 import { wantsChat } from '../serve/settings.ts'
 import { childLocation } from '../store/open.ts'
@@ -13,8 +13,8 @@ const HOUR_MS = 3_600_000
 
 /** With chats, what the model saw is remembered over a restart, so that their threads go on. */
 export async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {
-  const elsewhere = await openElsewhere(config)
-  if (elsewhere) return elsewhere
+  const remote = await openRemoteEngine(config)
+  if (remote) return remote
   const location = childLocation(config.state, 'seen')
   const encoderCache = wantsChat(config) ? { location, ttlMs: config.keepHours * HOUR_MS } : undefined
   return await startEngine({ ...(await modelFor(options, config)), encoderCache, warmUp: true })

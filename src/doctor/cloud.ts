@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { type readSecrets, secretsBelow } from '../aws/secrets.ts'
 import type { Config } from '../config.ts'
-import { openElsewhere } from '../remote/open.ts'
+import { openRemoteEngine } from '../remote/open.ts'
 import { type Finding, fail, ok, skipped, unexpected, warn } from './check.ts'
 
 export interface SecretsFound {
@@ -102,7 +102,7 @@ export async function checkEngine(
 ): Promise<Finding> {
   const { engine, apiToken } = config
   // Calls nothing yet; what it throws says what to set.
-  if (!(await openElsewhere(config))) return skipped('GLIMPSE_ENGINE is not set: the model runs here')
+  if (!(await openRemoteEngine(config))) return skipped('GLIMPSE_ENGINE is not set: the model runs here')
   if (engine.startsWith('sagemaker://'))
     return skipped('a SageMaker endpoint is asked by a question only, which costs')
   const address = new URL(`${engine.replace(/\/+$/, '')}/readyz`)

@@ -6,7 +6,7 @@ import { BusyError, type GlimpseError, isCode, RequestError, SetupError, Upstrea
 import { log } from '../observe/log.ts'
 
 /** What errors.ts sends back with a status that says the ask itself is at fault. */
-const OF_THE_ASK = new Set([400, 404, 405, 413, 415, 422])
+const CLIENT_ERRORS = new Set([400, 404, 405, 413, 415, 422])
 /** A remote's own words are told on, but not a page of them. */
 const MAX_WORDS = 300
 
@@ -31,7 +31,7 @@ const replySchema: z.ZodType<InferenceResult> = z.object({
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
 
 /** The body of the request; the deadline is kept on this side. */
-export function bodyOf(request: InferenceRequest): string {
+export function encodeRequest(request: InferenceRequest): string {
   const { image, deadlineMs: _, question, history, ...rest } = request
   const asked = isCaption(request) ? {} : { question, history }
   return JSON.stringify({ ...rest, ...asked, image: image && Buffer.from(image).toString('base64') })
@@ -43,16 +43,20 @@ export function isCaption({ question = '', prompt }: InferenceRequest): boolean 
 }
 
 /** @throws UpstreamError `engine_failed` */
-export function parseReply(text: string): InferenceResult {
+export function decodeReply(text: string): InferenceResult {
   const parsed = replySchema.safeParse(jsonOf(text))
   if (parsed.success) return parsed.data
   throw engineFailed('it answered with something that is no reply of Glimpse')
 }
 
 /** A refusal as an error of ours. `picture_forgotten` also where the other does not know pictures by name. */
-export function errorOf(status: number, text: string, { image, picture }: InferenceRequest): GlimpseError {
+export function decodeError(
+  status: number,
+  text: string,
+  { image, picture }: InferenceRequest,
+): GlimpseError {
   const { code, message } = problemOf(text) ?? { code: undefined, message: '' }
-  if (code === 'picture_forgotten' || (OF_THE_ASK.has(status) && picture !== undefined && !image)) {
+  if (code === 'picture_forgotten' || (CLIENT_ERRORS.has(status) && picture !== undefined && !image)) {
     return new RequestError(
       'picture_forgotten',
       'Expected a picture seen before but it is no longer remembered.',
@@ -64,7 +68,7 @@ export function errorOf(status: number, text: string, { image, picture }: Infere
       `Expected the engine elsewhere to let us in but it said ${status}. Give both the same GLIMPSE_API_TOKEN.`,
     )
   }
-  if (OF_THE_ASK.has(status) && code !== undefined) {
+  if (CLIENT_ERRORS.has(status) && code !== undefined) {
     return isCode('request', code)
       ? new RequestError(code, message)
       : unknownCode(code, new RequestError('refused_elsewhere', message))

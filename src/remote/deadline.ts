@@ -4,12 +4,12 @@ import { isGlimpseError } from '../errors.ts'
 import { stopWith } from '../stop.ts'
 import { cancelledError, deadlineError } from './codec.ts'
 
-export interface Limit {
-  leftMs(): number
+export interface Deadline {
+  remainingMs(): number
   /** Aborted by the deadline or by whoever asked. */
   signal: AbortSignal
   /** @throws BusyError `deadline`, `cancelled` once either has come */
-  check(): void
+  throwIfEnded(): void
   /** Resolves later, or at once when the time is over. */
   wait(ms: number): Promise<void>
   end(): void
@@ -19,14 +19,14 @@ export interface Limit {
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** @param askers any of them ends it */
-export function limitOf(deadlineMs: number, ...askers: readonly (AbortSignal | undefined)[]): Limit {
+export function startDeadline(deadlineMs: number, ...askers: readonly (AbortSignal | undefined)[]): Deadline {
   const endsAt = performance.now() + deadlineMs
   const { signal, abort, end } = stopWith(...askers)
   const timer = setTimeout(() => abort(deadlineError()), Math.min(deadlineMs, MAX_TIMER_MS))
   return {
-    leftMs: () => Math.max(0, endsAt - performance.now()),
+    remainingMs: () => Math.max(0, endsAt - performance.now()),
     signal,
-    check() {
+    throwIfEnded() {
       if (signal.aborted) throw isGlimpseError(signal.reason) ? signal.reason : cancelledError()
     },
     wait: (ms) =>

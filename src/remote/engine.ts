@@ -2,16 +2,16 @@
 
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
-import { type Limit, limitOf } from './deadline.ts'
+import { type Deadline, startDeadline } from './deadline.ts'
 
 /**
  * @param deadlineMs for asks that bring none, and as long as people are kept waiting where the other sleeps
  * @param ask one ask, within its limit
  */
-export function engineElsewhere(
+export function remoteEngine(
   name: string,
   deadlineMs: number,
-  ask: (given: InferenceRequest, limit: Limit) => Promise<InferenceResult>,
+  ask: (request: InferenceRequest, deadline: Deadline) => Promise<InferenceResult>,
 ): Engine {
   const closed = new AbortController()
   let load = 0
@@ -22,18 +22,18 @@ export function engineElsewhere(
       return load
     },
     ready: true,
-    async answer(given, { signal, onToken } = {}) {
-      const limit = limitOf(given.deadlineMs ?? deadlineMs, signal, closed.signal)
+    async answer(request, { signal, onToken } = {}) {
+      const deadline = startDeadline(request.deadlineMs ?? deadlineMs, signal, closed.signal)
       load++
       try {
-        limit.check()
-        const reply = await ask(given, limit)
+        deadline.throwIfEnded()
+        const reply = await ask(request, deadline)
         // It comes as a whole: then so are its pieces.
         onToken?.(reply.text)
         return reply
       } finally {
         load--
-        limit.end()
+        deadline.end()
       }
     },
     async close() {

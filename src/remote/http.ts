@@ -5,9 +5,9 @@
 
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
-import { bodyOf, engineFailed, errorOf, isCaption, parseReply } from './codec.ts'
-import type { Limit } from './deadline.ts'
-import { engineElsewhere } from './engine.ts'
+import { decodeError, decodeReply, encodeRequest, engineFailed, isCaption } from './codec.ts'
+import type { Deadline } from './deadline.ts'
+import { remoteEngine } from './engine.ts'
 
 export interface HttpEngineOptions {
   /** `https://host`, with a path before /v1 if there is one. */
@@ -21,7 +21,7 @@ export interface HttpEngineOptions {
 }
 
 /** Busy, loading, or something on the way that could not reach it. */
-const AGAIN = new Set([429, 502, 503])
+const RETRYABLE = new Set([429, 502, 503])
 const FIRST_WAIT_MS = 500
 const LONGEST_WAIT_MS = 15_000
 
@@ -33,7 +33,7 @@ export function openHttpEngine({
 }: HttpEngineOptions): Engine {
   const base = url.replace(/\/+$/, '')
 
-  const post = async (path: string, body: string, { signal }: Limit) =>
+  const post = async (path: string, body: string, { signal }: Deadline) =>
     await fetch(`${base}${path}`, {
       method: 'POST',
       body,
@@ -46,27 +46,27 @@ export function openHttpEngine({
       signal,
     }).then(async (response) => ({ response, text: await response.text() }))
 
-  const ask = async (request: InferenceRequest, limit: Limit): Promise<InferenceResult> => {
+  const ask = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
     const path = isCaption(request) ? '/v1/caption' : '/v1/answer'
-    const body = bodyOf(request)
+    const body = encodeRequest(request)
     for (let waitMs = firstWaitMs; ; waitMs *= 2) {
-      limit.check()
-      const answered = await post(path, body, limit).catch((cause: unknown) => {
-        limit.check()
+      deadline.throwIfEnded()
+      const answered = await post(path, body, deadline).catch((cause: unknown) => {
+        deadline.throwIfEnded()
         return engineFailed('it could not be reached', cause)
       })
-      if (!(answered instanceof Error) && answered.response.ok) return parseReply(answered.text)
+      if (!(answered instanceof Error) && answered.response.ok) return decodeReply(answered.text)
       const error =
-        answered instanceof Error ? answered : errorOf(answered.response.status, answered.text, request)
-      if (!(answered instanceof Error) && !AGAIN.has(answered.response.status)) throw error
+        answered instanceof Error ? answered : decodeError(answered.response.status, answered.text, request)
+      if (!(answered instanceof Error) && !RETRYABLE.has(answered.response.status)) throw error
       const asked =
         answered instanceof Error ? 0 : 1_000 * Number(answered.response.headers.get('retry-after'))
       const pauseMs = Math.min(LONGEST_WAIT_MS, asked > 0 ? asked : waitMs)
       // Its own reason says more than that time is over.
-      if (pauseMs >= limit.leftMs()) throw error
-      await limit.wait(pauseMs)
+      if (pauseMs >= deadline.remainingMs()) throw error
+      await deadline.wait(pauseMs)
     }
   }
 
-  return engineElsewhere(`Glimpse at ${new URL(base).host}`, deadlineMs, ask)
+  return remoteEngine(`Glimpse at ${new URL(base).host}`, deadlineMs, ask)
 }

@@ -3,7 +3,7 @@
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 
-export interface Elsewhere {
+export interface RemoteEngineConfig {
   /** Of GLIMPSE_ENGINE. */
   engine: string
   apiToken: string
@@ -11,11 +11,11 @@ export interface Elsewhere {
 }
 
 /** Undefined when the model runs here. Nothing is called yet. @throws SetupError `bad_engine` */
-export async function openElsewhere({
+export async function openRemoteEngine({
   engine,
   apiToken,
   deadlineMs,
-}: Elsewhere): Promise<Engine | undefined> {
+}: RemoteEngineConfig): Promise<Engine | undefined> {
   if (engine === '') return undefined
   if (/^https?:\/\//.test(engine) && URL.canParse(engine)) {
     const { openHttpEngine } = await import('./http.ts')

@@ -15,9 +15,9 @@ import {
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
-import { bodyOf, engineFailed, errorOf, parseReply } from './codec.ts'
-import type { Limit } from './deadline.ts'
-import { engineElsewhere } from './engine.ts'
+import { decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
+import type { Deadline } from './deadline.ts'
+import { remoteEngine } from './engine.ts'
 import { type Objects, openObjects } from './s3-objects.ts'
 
 export interface Endpoint {
@@ -62,8 +62,8 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
   const objects = options.objects ?? openObjects()
   const client = new SageMakerRuntimeClient(options.client ?? {})
 
-  const invoke = async (input: string, id: string, limit: Limit) => {
-    const seconds = Math.ceil(limit.leftMs() / 1_000)
+  const invoke = async (input: string, id: string, deadline: Deadline) => {
+    const seconds = Math.ceil(deadline.remainingMs() / 1_000)
     const command = new InvokeEndpointAsyncCommand({
       EndpointName: endpoint.name,
       InputLocation: input,
@@ -71,17 +71,17 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
       Accept: 'application/json',
       InferenceId: id,
       // Nobody waits for it after that.
-      RequestTTLSeconds: within(seconds, TTL_S),
-      InvocationTimeoutSeconds: within(seconds, TAKES_S),
+      RequestTTLSeconds: clamp(seconds, TTL_S),
+      InvocationTimeoutSeconds: clamp(seconds, TAKES_S),
     })
-    const { OutputLocation, FailureLocation } = await client.send(command, { abortSignal: limit.signal })
+    const { OutputLocation, FailureLocation } = await client.send(command, { abortSignal: deadline.signal })
     if (!OutputLocation) throw engineFailed('SageMaker named no place for the reply')
     return { output: OutputLocation, failure: FailureLocation }
   }
 
-  const ask = async (given: InferenceRequest, limit: Limit): Promise<InferenceResult> => {
+  const ask = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
     // To ask for a picture by its name would cost a turn in the queue, and another instance may be the one that saw it.
-    if (!given.image) {
+    if (!request.image) {
       throw new RequestError(
         'picture_forgotten',
         'Expected the bytes of a picture: none is remembered here. Send them.',
@@ -91,16 +91,16 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     const input = `s3://${endpoint.bucket}/${endpoint.prefix}/in/${id}.json`
     const places = [input]
     try {
-      await objects.put(input, bodyOf(given), limit.signal)
-      const { output, failure } = await invoke(input, id, limit)
+      await objects.put(input, encodeRequest(request), deadline.signal)
+      const { output, failure } = await invoke(input, id, deadline)
       places.push(output, ...(failure === undefined ? [] : [failure]))
       for (let waitMs = firstWaitMs; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * SLOWER)) {
-        limit.check()
-        const reply = await objects.get(output, limit.signal)
-        if (reply !== undefined) return parseReply(reply)
-        const failed = failure === undefined ? undefined : await objects.get(failure, limit.signal)
-        if (failed !== undefined) throw errorOf(statusIn(failed), failed, given)
-        await limit.wait(waitMs)
+        deadline.throwIfEnded()
+        const reply = await objects.get(output, deadline.signal)
+        if (reply !== undefined) return decodeReply(reply)
+        const failed = failure === undefined ? undefined : await objects.get(failure, deadline.signal)
+        if (failed !== undefined) throw decodeError(statusIn(failed), failed, request)
+        await deadline.wait(waitMs)
       }
     } finally {
       // Best effort: one that is not there yet, or cannot be removed now, goes with the lifecycle rule.
@@ -108,10 +108,10 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     }
   }
 
-  return engineElsewhere(`SageMaker endpoint ${endpoint.name}`, deadlineMs, (given, limit) =>
-    ask(given, limit).catch((error: unknown) => {
-      limit.check()
-      throw isGlimpseError(error) ? error : translated(error)
+  return remoteEngine(`SageMaker endpoint ${endpoint.name}`, deadlineMs, (request, deadline) =>
+    ask(request, deadline).catch((error: unknown) => {
+      deadline.throwIfEnded()
+      throw isGlimpseError(error) ? error : toGlimpseError(error)
     }),
   )
 }
@@ -122,7 +122,7 @@ function statusIn(failure: string): number {
 }
 
 /** Of the SDK: a role that may not, an endpoint that is not there, a service that failed. */
-function translated(error: unknown): Error {
+function toGlimpseError(error: unknown): Error {
   const name = error instanceof Error ? error.name : ''
   if (/AccessDenied|ValidationError|NoSuchBucket|NotFound/.test(name)) {
     return new SetupError(
@@ -134,6 +134,6 @@ function translated(error: unknown): Error {
   return engineFailed(`AWS said ${name || 'nothing'}`, error)
 }
 
-function within(value: number, { min, max }: { min: number; max: number }): number {
+function clamp(value: number, { min, max }: { min: number; max: number }): number {
   return Math.min(max, Math.max(min, value))
 }

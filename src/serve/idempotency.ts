@@ -11,7 +11,7 @@ import { keyedMutex } from '../concurrency.ts'
 import type { InferenceResult } from '../engine/request.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { log } from '../observe/log.ts'
-import { type Limit, limitOf } from '../remote/deadline.ts'
+import { type Deadline, startDeadline } from '../remote/deadline.ts'
 import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
 
 export interface Idempotency {
@@ -98,7 +98,7 @@ export function openIdempotency(open?: () => Promise<Store>, now: () => number =
     async run(key, payloadHash, { signal, deadlineMs = Number.POSITIVE_INFINITY }, work) {
       if (signal.aborted) throw tooLong(signal)
       const begun = performance.now()
-      const limit = limitOf(deadlineMs, signal)
+      const limit = startDeadline(deadlineMs, signal)
       const over = new Promise<never>((_, reject) => {
         limit.signal.addEventListener('abort', () => reject(tooLong(signal)))
       })
@@ -128,7 +128,7 @@ async function runAcrossProcesses(
   now: () => number,
   storeKey: string,
   payloadHash: string,
-  limit: Limit,
+  limit: Deadline,
   work: () => Promise<InferenceResult>,
 ): Promise<IdempotentResult> {
   const owner = randomUUID()
@@ -142,7 +142,7 @@ async function runAcrossProcesses(
     else if (found.value.reply || found.value.body !== payloadHash) return replay(found.value, payloadHash)
     if (version !== undefined) break
     await limit.wait(LOOK_EVERY_MS)
-    limit.check()
+    limit.throwIfEnded()
   }
 
   /** One after another; undefined once another process took over. */

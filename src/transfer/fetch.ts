@@ -16,8 +16,8 @@ import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../err
 import { count, setTo } from '../observe/metrics.ts'
 import type { RetryOptions, TransientError } from '../retry.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
-import { openPartial, type Partial, removeAbandoned } from './partial-download.ts'
-import { fetchPieces, missing, type RemoteFile, type Streams } from './ranges.ts'
+import { openPartial, type PartialDownload, removeAbandoned } from './partial-download.ts'
+import { downloadRanges, missing, type RemoteFile, type Streams } from './ranges.ts'
 
 export interface FetchOptions {
   /** Folder of what can be made again: models stand in `models` below it. */
@@ -28,14 +28,13 @@ export interface FetchOptions {
   onWait?: () => void
   signal?: AbortSignal
   /** Requests at once, and bytes each asks for. */
-  streams?: Partially<Streams>
+  streams?: Partial<Streams>
   /** Milliseconds without a byte until a connection is given up; first wait before another try. */
   stallMs?: number
   retryMs?: number
   /** For the SDK, besides what it finds itself. */
   client?: BucketOptions
 }
-type Partially<T> = { [K in keyof T]?: T[K] }
 
 const MIB = 1024 * 1024
 /** One stream from S3 brings about 55 MB/s, so twelve fill what a machine of this kind has. */
@@ -44,13 +43,13 @@ const STALL_MS = 10_000
 const RETRY_MS = 200
 const MAX_MANIFEST_BYTES = 4 * MIB
 /** A file that is wrong is fetched so often; a model that is replaced meanwhile, too. */
-const TIMES = 3
+const MAX_ATTEMPTS = 3
 const DAY_MS = 24 * 3_600_000
 /** Models nobody opened for so long are removed when another is fetched. */
 const UNUSED_MS = 30 * DAY_MS
 const ABANDONED_MS = DAY_MS
 /** Notes which files were hashed, as they were then. */
-const CHECKED = '.checked'
+const VERIFIED = '.checked'
 const CACHE_SETTING = 'GLIMPSE_CACHE'
 
 /**
@@ -65,21 +64,21 @@ export async function fetchArtifact(location: string, options: FetchOptions): Pr
     signal: options.signal,
     stallMs: options.stallMs ?? STALL_MS,
     retryMs: options.retryMs ?? RETRY_MS,
-    onRetry: ({ reason }: TransientError) => again(reason),
+    onRetry: ({ reason }: TransientError) => countRetry(reason),
   }
   const bucket = modelBucket(location, options.client, tries)
   const models = join(options.cacheFolder, 'models')
-  for (let time = 1; ; time++) {
+  for (let attempt = 1; ; attempt++) {
     try {
       const folder = await fetchOnce(bucket, models, { ...tries, endpoint: bucket.name }, options)
       setTo('glimpse_model_load_seconds', { step: 'fetch' }, (performance.now() - began) / 1000)
-      await keepUsed(folder)
+      await touchDaily(folder)
       return folder
     } catch (error) {
       const known = isFileSystemError(error) ? diskError(models, error, CACHE_SETTING) : error
       if (isGlimpseError(known)) count('glimpse_faults_total', { code: known.code })
-      if (!isGlimpseError(known) || known.code !== 'model_replaced' || time === TIMES) throw known
-      again('replaced')
+      if (!isGlimpseError(known) || known.code !== 'model_replaced' || attempt === MAX_ATTEMPTS) throw known
+      countRetry('replaced')
     }
   }
 }
@@ -102,9 +101,9 @@ async function fetchOnce(
 ): Promise<string> {
   const { text, manifest } = await readManifest(bucket)
   const folder = join(models, createHash('sha256').update(text).digest('hex').slice(0, 24))
-  if (await isWhole(folder)) return folder
+  if (await isComplete(folder)) return folder
   const streams = { ...STREAMS, ...options.streams }
-  const partial = await openPartial(folder, streams.pieceBytes, () => isWhole(folder), options)
+  const partial = await openPartial(folder, streams.pieceBytes, () => isComplete(folder), options)
   if (!partial) return folder
   try {
     await removeUnused(models)
@@ -112,15 +111,15 @@ async function fetchOnce(
     await checkRoom(partial, files, bucket)
     await fetchFiles(bucket, files, partial, streams, retryOptions, options.onProgress)
     await writeFile(join(partial.folder, MANIFEST), text)
-    await noteChecked(partial.folder, manifest)
+    await recordVerified(partial.folder, manifest)
   } catch (error) {
     // A break is gone on from. What is wrong, or has no room, shall not lie there.
     const isBreak = isGlimpseError(error) && (error.kind === 'upstream' || error.kind === 'busy')
-    await (isBreak ? partial.leave() : partial.remove())
+    await (isBreak ? partial.suspend() : partial.remove())
     throw error
   }
   // Another may have been faster, or what stood there was damaged: whole it is in either case.
-  if (!(await partial.moveTo(folder)) && !(await isWhole(folder))) throw replaced(bucket)
+  if (!(await partial.commit(folder)) && !(await isComplete(folder))) throw replaced(bucket)
   return folder
 }
 
@@ -157,7 +156,7 @@ async function describeFiles(bucket: Bucket, manifest: Manifest, streams: Stream
 async function fetchFiles(
   bucket: Bucket,
   files: readonly RemoteFile[],
-  partial: Partial,
+  partial: PartialDownload,
   streams: Streams,
   retryOptions: RetryOptions,
   onProgress: FetchOptions['onProgress'],
@@ -169,22 +168,30 @@ async function fetchFiles(
     onProgress?.({ doneBytes, totalBytes })
   }
   let wrong = files
-  for (let time = 1; wrong.length > 0; time++) {
-    wrong = await fetchPieces(bucket, wrong, partial, streams, retryOptions, onBytes)
-    if (wrong.length > 0 && time === TIMES) {
+  for (let attempt = 1; wrong.length > 0; attempt++) {
+    wrong = await downloadRanges(bucket, wrong, partial, streams, retryOptions, onBytes)
+    if (wrong.length > 0 && attempt === MAX_ATTEMPTS) {
       const { path, sha256 } = wrong[0]!
-      throw damaged(bucket, `${path} with the sha256 ${sha256}`, `${TIMES} times something else arrived`)
+      throw damaged(
+        bucket,
+        `${path} with the sha256 ${sha256}`,
+        `${MAX_ATTEMPTS} times something else arrived`,
+      )
     }
     for (const { path, sizeBytes } of wrong) {
-      again('checksum')
+      countRetry('checksum')
       onBytes(-sizeBytes)
-      await partial.forget(path)
+      await partial.dropFile(path)
     }
   }
 }
 
 /** Throws SetupError `disk_full`. */
-async function checkRoom(partial: Partial, files: readonly RemoteFile[], bucket: Bucket): Promise<void> {
+async function checkRoom(
+  partial: PartialDownload,
+  files: readonly RemoteFile[],
+  bucket: Bucket,
+): Promise<void> {
   const sizes = await Promise.all(
     files.map(async ({ path, sizeBytes }) => {
       // Of a file that an earlier run began, what it takes up is not needed again.
@@ -206,13 +213,13 @@ async function checkRoom(partial: Partial, files: readonly RemoteFile[], bucket:
  * Whether the artifact stands there and is what was fetched. Files that changed since they were hashed, or that a
  * machine which went down may not have written out, are hashed anew. A folder that is damaged is removed.
  */
-async function isWhole(folder: string): Promise<boolean> {
+async function isComplete(folder: string): Promise<boolean> {
   if (!(await stat(folder).catch(() => undefined))) return false
   try {
     const manifest = await openArtifact(folder)
-    if ((await readChecked(folder)) !== (await stateOf(folder, manifest))) {
+    if ((await readVerified(folder)) !== (await stateOf(folder, manifest))) {
       await verifyFiles(folder, manifest)
-      await noteChecked(folder, manifest).catch(() => {}) // a read-only cache serves as well
+      await recordVerified(folder, manifest).catch(() => {}) // a read-only cache serves as well
     }
     return true
   } catch (error) {
@@ -230,12 +237,12 @@ async function isWhole(folder: string): Promise<boolean> {
   }
 }
 
-async function noteChecked(folder: string, manifest: Manifest): Promise<void> {
-  await writeFile(join(folder, CHECKED), await stateOf(folder, manifest))
+async function recordVerified(folder: string, manifest: Manifest): Promise<void> {
+  await writeFile(join(folder, VERIFIED), await stateOf(folder, manifest))
 }
 
-async function readChecked(folder: string): Promise<string> {
-  return await readFile(join(folder, CHECKED), 'utf8').catch(() => '')
+async function readVerified(folder: string): Promise<string> {
+  return await readFile(join(folder, VERIFIED), 'utf8').catch(() => '')
 }
 
 /** When each file was last written, and in which run of the machine: what is not on disk yet a crash of it takes away. */
@@ -258,7 +265,7 @@ async function removeUnused(models: string): Promise<void> {
 }
 
 /** A model that a process has opened is not one that nobody uses. */
-async function keepUsed(folder: string): Promise<void> {
+async function touchDaily(folder: string): Promise<void> {
   const touch = async () => {
     const now = new Date()
     await utimes(folder, now, now).catch(() => {})
@@ -267,7 +274,7 @@ async function keepUsed(folder: string): Promise<void> {
   await touch()
 }
 
-function again(reason: string): void {
+function countRetry(reason: string): void {
   count('glimpse_model_retries_total', { reason })
 }
 

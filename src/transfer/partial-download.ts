@@ -14,18 +14,18 @@ import { z } from 'zod'
 import { isFileSystemError, makeFolder } from '../builder/destination.ts'
 import { cancelledError } from '../retry.ts'
 
-export interface Partial {
+export interface PartialDownload {
   readonly folder: string
   /** The CRC-32 of a piece that was written, as far as anybody knows. */
   crcOf(path: string, piece: number): number | undefined
   add(path: string, piece: number, crc: number): Promise<void>
   /** Pieces of another version of the file count for nothing from now on. */
-  begin(path: string, version: string): Promise<void>
-  forget(path: string): Promise<void>
+  startFile(path: string, version: string): Promise<void>
+  dropFile(path: string): Promise<void>
   /** Puts it in its place without the journal. False: another process was faster, or took this folder over. */
-  moveTo(target: string): Promise<boolean>
+  commit(target: string): Promise<boolean>
   /** Left for a later run to go on with. */
-  leave(): Promise<void>
+  suspend(): Promise<void>
   remove(): Promise<void>
 }
 
@@ -45,7 +45,7 @@ const line = z.union([
 type Line = z.infer<typeof line>
 
 /** Those this process fills now: its own id says nothing about them. */
-const mine = new Set<string>()
+const ownFolders = new Set<string>()
 
 /**
  * A folder to fill for `target`, an abandoned one if there is one. Undefined: another process put `target` there
@@ -56,7 +56,7 @@ export async function openPartial(
   pieceBytes: number,
   isDone: () => Promise<boolean>,
   { onWait, signal }: { onWait?: () => void; signal?: AbortSignal } = {},
-): Promise<Partial | undefined> {
+): Promise<PartialDownload | undefined> {
   const folder = `${target}.partial-${randomUUID()}`
   if (!(await stat(dirname(target)).catch(() => undefined))) await makeParent(dirname(target))
   while (!(await isDone())) {
@@ -86,7 +86,7 @@ export async function removeAbandoned(parent: string, olderMs: number): Promise<
   }
 }
 
-async function fill(folder: string, pieceBytes: number): Promise<Partial> {
+async function fill(folder: string, pieceBytes: number): Promise<PartialDownload> {
   const journal = join(folder, JOURNAL)
   const pieces = new Map<string, Map<number, number>>()
   const versions = new Map<string, string>()
@@ -113,10 +113,10 @@ async function fill(folder: string, pieceBytes: number): Promise<Partial> {
     written = written.catch(() => {}).then(() => appendFile(journal, `${JSON.stringify(each)}\n`))
     await written
   }
-  mine.add(basename(folder))
+  ownFolders.add(basename(folder))
   const end = () => {
     clearInterval(beating)
-    mine.delete(basename(folder))
+    ownFolders.delete(basename(folder))
   }
   const beating = setInterval(() => {
     const now = new Date()
@@ -138,12 +138,12 @@ async function fill(folder: string, pieceBytes: number): Promise<Partial> {
       note(each)
       await write(each)
     },
-    async begin(path, version) {
+    async startFile(path, version) {
       const each = { path, version }
       note(each)
       await write(each)
     },
-    async forget(path) {
+    async dropFile(path) {
       const version = versions.get(path) ?? ''
       for (const each of [
         { path, version: '' },
@@ -153,7 +153,7 @@ async function fill(folder: string, pieceBytes: number): Promise<Partial> {
         await write(each)
       }
     },
-    async moveTo(target) {
+    async commit(target) {
       await written
       end()
       await rm(journal, { force: true })
@@ -161,7 +161,7 @@ async function fill(folder: string, pieceBytes: number): Promise<Partial> {
       await rm(folder, { recursive: true, force: true })
       return false
     },
-    async leave() {
+    async suspend() {
       await written.catch(() => {})
       end()
       // Whoever comes next need not wait for a heart that will not beat.
@@ -188,7 +188,7 @@ async function partialsOf(target: string): Promise<{ folder: string; isAlive: bo
 }
 
 async function isAlive(folder: string): Promise<boolean> {
-  if (mine.has(basename(folder))) return true
+  if (ownFolders.has(basename(folder))) return true
   const journal = join(folder, JOURNAL)
   // One that has no journal yet was made just now, or its maker died there.
   const info = await stat(journal).catch(() => stat(folder).catch(() => undefined))
@@ -196,11 +196,11 @@ async function isAlive(folder: string): Promise<boolean> {
   const silentMs = Date.now() - info.mtimeMs
   if (silentMs > SILENT_MS) return false
   const owner = (await linesOf(journal)).findLast((each) => 'pieceBytes' in each)
-  return !(owner && owner.host === hostname() && !runs(owner.pid) && silentMs > GONE_MS)
+  return !(owner && owner.host === hostname() && !isProcessAlive(owner.pid) && silentMs > GONE_MS)
 }
 
 /** Whether a process of this machine has that id; our own id is another's that is gone, such as a container's before. */
-function runs(pid: number): boolean {
+function isProcessAlive(pid: number): boolean {
   if (pid === process.pid) return false
   try {
     process.kill(pid, 0)

@@ -14,7 +14,7 @@ import { type RetryOptions, retry, TransientError } from '../retry.ts'
 import { stopWith } from '../stop.ts'
 import { S3Error } from '../store/answers.ts'
 import type { Bucket } from '../store/bucket.ts'
-import type { Partial } from './partial-download.ts'
+import type { PartialDownload } from './partial-download.ts'
 
 export interface RemoteFile {
   path: string
@@ -30,21 +30,21 @@ export interface Streams {
 }
 
 /** So many pieces for each stream may wait for their turn to be hashed. */
-const AHEAD = 2
+const READ_AHEAD = 2
 
 interface Piece {
-  file: Filling
+  file: OpenFile
   number: number
   from: number
   to: number
 }
 
-interface Filling extends RemoteFile {
+interface OpenFile extends RemoteFile {
   handle: FileHandle
   hash: Hash
   /** Pieces that arrived before their turn; the piece whose turn it is. */
-  early: Map<number, Uint8Array>
-  turn: number
+  outOfOrder: Map<number, Uint8Array>
+  nextPiece: number
 }
 
 /**
@@ -52,48 +52,48 @@ interface Filling extends RemoteFile {
  * `onBytes` is told how many more bytes are here. Throws what the disk refuses, UpstreamError `model_unreachable`
  * (another run goes on from here) or `model_replaced`, SetupError, BusyError `cancelled`.
  */
-export async function fetchPieces(
+export async function downloadRanges(
   bucket: Bucket,
   files: readonly RemoteFile[],
-  partial: Partial,
+  partial: PartialDownload,
   streams: Streams,
   retryOptions: RetryOptions,
   onBytes: (count: number) => void,
 ): Promise<RemoteFile[]> {
-  const filling: Filling[] = []
+  const openFiles: OpenFile[] = []
   try {
     for (const file of files) {
-      await partial.begin(file.path, file.etag)
+      await partial.startFile(file.path, file.etag)
       const handle = await open(join(partial.folder, file.path), constants.O_RDWR | constants.O_CREAT)
-      filling.push({ ...file, handle, hash: createHash('sha256'), early: new Map(), turn: 0 })
+      openFiles.push({ ...file, handle, hash: createHash('sha256'), outOfOrder: new Map(), nextPiece: 0 })
       await handle.truncate(file.sizeBytes)
     }
-    const pieces = filling.flatMap((file) => piecesOf(file, streams.pieceBytes))
-    const inTime = window(pieces.length, streams.count * AHEAD)
-    const memory = buffersOf(streams.pieceBytes)
+    const pieces = openFiles.flatMap((file) => piecesOf(file, streams.pieceBytes))
+    const slidingWindow = createWindow(pieces.length, streams.count * READ_AHEAD)
+    const bufferPool = createBufferPool(streams.pieceBytes)
     await forEachLimit([...pieces.entries()], streams.count, async ([i, piece], stop) => {
-      await inTime.wait(i)
+      await slidingWindow.wait(i)
       const { signal, end } = stopWith(retryOptions.signal, stop)
       try {
         const bytes =
-          (await readBack(partial, piece, memory, onBytes)) ??
-          (await fetchPiece(bucket, partial, piece, memory, { ...retryOptions, signal }, onBytes))
-        hashInTurn(piece, bytes, memory)
-        inTime.done(i)
+          (await readBack(partial, piece, bufferPool, onBytes)) ??
+          (await fetchPiece(bucket, partial, piece, bufferPool, { ...retryOptions, signal }, onBytes))
+        hashInOrder(piece, bytes, bufferPool)
+        slidingWindow.done(i)
       } catch (error) {
-        inTime.open()
+        slidingWindow.open()
         throw error
       } finally {
         end()
       }
     })
   } finally {
-    await Promise.all(filling.map(({ handle }) => handle.close()))
+    await Promise.all(openFiles.map(({ handle }) => handle.close()))
   }
-  return filling.filter(({ hash, sha256 }) => hash.digest('hex') !== sha256)
+  return openFiles.filter(({ hash, sha256 }) => hash.digest('hex') !== sha256)
 }
 
-function piecesOf(file: Filling, pieceBytes: number): Piece[] {
+function piecesOf(file: OpenFile, pieceBytes: number): Piece[] {
   return Array.from({ length: Math.ceil(file.sizeBytes / pieceBytes) }, (_, number) => ({
     file,
     number,
@@ -104,14 +104,14 @@ function piecesOf(file: Filling, pieceBytes: number): Piece[] {
 
 /** A piece that an earlier run has written, if it is as it was written. */
 async function readBack(
-  partial: Partial,
+  partial: PartialDownload,
   { file, number, from, to }: Piece,
-  memory: Buffers,
+  bufferPool: BufferPool,
   onBytes: (count: number) => void,
 ): Promise<Uint8Array | undefined> {
   const crc = partial.crcOf(file.path, number)
   if (crc === undefined) return undefined
-  const bytes = memory.take(to - from)
+  const bytes = bufferPool.acquire(to - from)
   const { bytesRead } = await file.handle.read(bytes, 0, bytes.length, from)
   if (bytesRead !== bytes.length || crc32(bytes) !== crc) return undefined
   onBytes(bytes.length)
@@ -120,13 +120,13 @@ async function readBack(
 
 async function fetchPiece(
   bucket: Bucket,
-  partial: Partial,
+  partial: PartialDownload,
   { file, number, from, to }: Piece,
-  memory: Buffers,
+  bufferPool: BufferPool,
   retryOptions: RetryOptions,
   onBytes: (count: number) => void,
 ): Promise<Uint8Array> {
-  const bytes = memory.take(to - from)
+  const bytes = bufferPool.acquire(to - from)
   let have = 0
   // What has arrived of a piece stays: another try goes on behind it.
   await retry(retryOptions, file.path, async () => {
@@ -178,13 +178,13 @@ function tooMuch(bucket: Bucket, path: string): UpstreamError {
 }
 
 /** Updates the file's hash with this piece and those after it that are here already. */
-function hashInTurn({ file, number }: Piece, bytes: Uint8Array, memory: Buffers): void {
-  file.early.set(number, bytes)
-  for (let next = file.early.get(file.turn); next; next = file.early.get(file.turn)) {
+function hashInOrder({ file, number }: Piece, bytes: Uint8Array, bufferPool: BufferPool): void {
+  file.outOfOrder.set(number, bytes)
+  for (let next = file.outOfOrder.get(file.nextPiece); next; next = file.outOfOrder.get(file.nextPiece)) {
     file.hash.update(next)
-    file.early.delete(file.turn)
-    file.turn++
-    memory.giveBack(next)
+    file.outOfOrder.delete(file.nextPiece)
+    file.nextPiece++
+    bufferPool.release(next)
   }
 }
 
@@ -195,22 +195,22 @@ async function write(handle: FileHandle, bytes: Uint8Array, position: number): P
   }
 }
 
-interface Buffers {
-  take(size: number): Uint8Array
-  giveBack(bytes: Uint8Array): void
+interface BufferPool {
+  acquire(size: number): Uint8Array
+  release(bytes: Uint8Array): void
 }
 
 /** Memory for pieces, used again: the system clears each page that it hands out, which takes as long as copying. */
-function buffersOf(pieceBytes: number): Buffers {
+function createBufferPool(pieceBytes: number): BufferPool {
   const free: ArrayBufferLike[] = []
   return {
-    take: (size) => new Uint8Array(free.pop() ?? Buffer.allocUnsafeSlow(pieceBytes).buffer, 0, size),
-    giveBack: (bytes) => void free.push(bytes.buffer),
+    acquire: (size) => new Uint8Array(free.pop() ?? Buffer.allocUnsafeSlow(pieceBytes).buffer, 0, size),
+    release: (bytes) => void free.push(bytes.buffer),
   }
 }
 
 /** Lets nobody begin more than `size` beyond the first that is not done, until it is opened for all. */
-function window(count: number, size: number) {
+function createWindow(count: number, size: number) {
   const isDone = new Uint8Array(count)
   let first = 0
   let waiting: (() => void)[] = []

@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
-import { openElsewhere } from '../../src/remote/open.ts'
+import { openRemoteEngine } from '../../src/remote/open.ts'
 import { openObjects } from '../../src/remote/s3-objects.ts'
 import { openSageMakerEngine, parseEndpoint } from '../../src/remote/sagemaker.ts'
 import { createApp } from '../../src/serve/routes.ts'
@@ -229,7 +229,7 @@ test('reads the address of an endpoint', () => {
 test.each(['sagemaker://x', 'sagemaker:x?bucket=b', 'ftp://x', 'https://'])(
   'refuses the address %s',
   async (engine) => {
-    await expect(openElsewhere({ engine, apiToken: '', deadlineMs: 1 })).rejects.toMatchObject({
+    await expect(openRemoteEngine({ engine, apiToken: '', deadlineMs: 1 })).rejects.toMatchObject({
       code: 'bad_engine',
     })
   },

@@ -22,7 +22,7 @@ export type FaultName = keyof typeof FAULTS
 /** What a load may end with besides the model: each says who has to act. */
 export const TYPED = ['model_unreachable', 'bucket_refused', 'damaged_artifact']
 
-export interface Day {
+export interface FaultRun {
   outcome: 'right' | 'wrong' | string
   requests: number
   /** Requests for the piece that was asked for most often. */
@@ -32,12 +32,12 @@ export interface Day {
 }
 
 /** One load, with a cache of its own. `stallMs` stands for the 10 s of a real one. */
-export async function loadOnce(
+export async function fetchOnce(
   kinds: readonly FaultName[],
   probability: number,
   seed: number,
   stallMs = 150,
-): Promise<Day> {
+): Promise<FaultRun> {
   const random = createRng(seed)
   const model = makeModel(seed)
   const s3 = await startS3Double('models')

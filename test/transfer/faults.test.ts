@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
-import { FAULTS, type FaultName, loadOnce, TYPED } from './fault-injection.ts'
+import { FAULTS, type FaultName, fetchOnce, TYPED } from './fault-injection.ts'
 
 /** The first try and five more, of each of the three times a file with a wrong checksum is fetched. */
 const MOST_TRIES = 6 * 3
@@ -14,7 +14,7 @@ test.each<[string, FaultName[]]>([...all.map((kind): [string, FaultName[]] => [k
   async (_, kinds) => {
     resetMetrics()
     for (let seed = 1; seed <= 5; seed++) {
-      const day = await loadOnce(kinds, 0.2, seed)
+      const day = await fetchOnce(kinds, 0.2, seed)
       expect(['right', ...TYPED], `seed ${seed}`).toContain(day.outcome)
       expect(day.looksWhole, `seed ${seed}`).toBe(false)
       expect(day.mostTries, `seed ${seed}`).toBeLessThanOrEqual(MOST_TRIES)
@@ -35,7 +35,7 @@ test.each<[FaultName, string]>([
 ])('%s at every request ends as %s, soon', async (kind, code) => {
   resetMetrics()
   // Only a stall is told by time: a busy machine must not look like one elsewhere.
-  const day = await loadOnce([kind], 1, 1, kind === 'stall' ? 20 : 60_000)
+  const day = await fetchOnce([kind], 1, 1, kind === 'stall' ? 20 : 60_000)
   expect(day.outcome).toBe(code)
   expect(await measured('glimpse_faults_total', { code })).toBe(1)
   expect(day.requests).toBeLessThanOrEqual(6)
