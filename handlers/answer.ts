@@ -2,7 +2,7 @@
 
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda'
 import { openAnswer } from '../src/aws/answer.ts'
-import { invoked, opened } from '../src/aws/start.ts'
+import { invoked, opened } from '../src/aws/lifecycle.ts'
 import { processPartialResponse } from '../src/queue/lambda-batch.ts'
 
 const answering = opened(openAnswer)

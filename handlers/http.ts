@@ -2,7 +2,7 @@
 
 import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
 import { openHttp } from '../src/aws/http.ts'
-import { invoked, opened } from '../src/aws/start.ts'
+import { invoked, opened } from '../src/aws/lifecycle.ts'
 
 const app = opened(openHttp)
 

@@ -68,7 +68,7 @@ test.each([
   // What S3 is asked, and what it answers.
   ['@aws-sdk/client-s3', ['src/store/answers.ts', 'src/store/bucket.ts']],
   // The queue; what a function gives back to it; whether it answers.
-  ['@aws-sdk/client-sqs', ['src/aws/again.ts', 'src/doctor/cloud.ts', 'src/queue/sqs.ts']],
+  ['@aws-sdk/client-sqs', ['src/aws/visibility.ts', 'src/doctor/cloud.ts', 'src/queue/sqs.ts']],
 ])('%s is imported only in %s', (library, homes) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => from)
   expect([...new Set(users)].sort()).toEqual(homes)

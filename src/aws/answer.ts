@@ -11,9 +11,9 @@ import type { MessageHandler } from '../queue/queue.ts'
 import { slackPlatform } from '../slack/platform.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
-import { type Hasten, openHasten } from './again.ts'
 import { openEngine } from './engine.ts'
-import { openConfig, report } from './start.ts'
+import { openConfig, report } from './lifecycle.ts'
+import { type Hasten, openHasten } from './visibility.ts'
 
 const HOUR_MS = 3_600_000
 

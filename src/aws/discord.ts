@@ -10,7 +10,7 @@ import { openQueue } from '../queue/open.ts'
 import { queueProducer } from '../queue/producer.ts'
 import { DISCORD_PATH } from '../serve/paths.ts'
 import { openStore } from '../store/open.ts'
-import { openConfig, report } from './start.ts'
+import { openConfig, report } from './lifecycle.ts'
 
 /** @throws SetupError */
 export async function openDiscord(): Promise<Hono> {

@@ -5,7 +5,7 @@ import type { Hono } from 'hono'
 import { createApp } from '../serve/routes.ts'
 import { serverSettings } from '../serve/settings.ts'
 import { openEngine } from './engine.ts'
-import { openConfig, report } from './start.ts'
+import { openConfig, report } from './lifecycle.ts'
 
 /** Lambda gives a start 10 s; what takes longer is opened while the first asks are told to come back. */
 const STARTS_WITHIN_MS = 8_000

@@ -12,7 +12,7 @@ import { slackPlatform } from '../slack/platform.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { requestReceiver } from '../slack/webhook.ts'
 import { openStore } from '../store/open.ts'
-import { openConfig, report } from './start.ts'
+import { openConfig, report } from './lifecycle.ts'
 
 const HOUR_MS = 3_600_000
 /** Lambda freezes after the answer: what is recorded by then is recorded. Slack waits 3 s. */

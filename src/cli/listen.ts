@@ -1,7 +1,7 @@
 // glimpse listen: hears Slack and Discord, without a model. Questions go into the queue.
 
 import { Command } from 'commander'
-import { openConfig } from '../aws/start.ts'
+import { openConfig } from '../aws/lifecycle.ts'
 import { SETTINGS } from '../config.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'

@@ -3,7 +3,7 @@
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Argument, Command } from 'commander'
-import { openConfig } from '../aws/start.ts'
+import { openConfig } from '../aws/lifecycle.ts'
 import { SETTINGS } from '../config.ts'
 import type { Engine } from '../engine/engine.ts'
 import { log } from '../observe/log.ts'

@@ -1,7 +1,7 @@
 // glimpse work: the model here answers what the queue holds. Nobody needs to reach this machine.
 
 import { Command } from 'commander'
-import { openConfig } from '../aws/start.ts'
+import { openConfig } from '../aws/lifecycle.ts'
 import { SETTINGS } from '../config.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'

@@ -34,7 +34,7 @@ test('rules for Prometheus ask for metrics there are, and each has its row', asy
 })
 
 /** Where CloudWatch's alarms are. */
-const TEMPLATES = ['deploy/watch.yml', 'deploy/gpu-sagemaker.yml']
+const TEMPLATES = ['deploy/alarms.yml', 'deploy/gpu-sagemaker.yml']
 test.skipIf(TEMPLATES.some((path) => !existsSync(join(ROOT, path))))('every alarm on AWS has its row', () => {
   const alarms = TEMPLATES.flatMap((path) => [
     ...read(path).matchAll(/^ {2,4}(\w+):\n +Type: AWS::CloudWatch::Alarm/gm),

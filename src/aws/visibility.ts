@@ -3,7 +3,7 @@
 
 import { ChangeMessageVisibilityCommand, SQSClient, type SQSClientConfig } from '@aws-sdk/client-sqs'
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda'
-import { report } from './start.ts'
+import { report } from './lifecycle.ts'
 
 /** By then the claim of a process that died is over (chat/processor.ts), and five tries are within a question's time. */
 const AGAIN_S = 35
