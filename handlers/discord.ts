@@ -2,10 +2,10 @@
 
 import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
 import { openDiscord } from '../src/aws/discord.ts'
-import { invoked, opened } from '../src/aws/lifecycle.ts'
+import { lazyWithRetry, withInvocation } from '../src/aws/lifecycle.ts'
 
-const app = opened(openDiscord)
+const app = lazyWithRetry(openDiscord)
 
 export async function handler(event: LambdaEvent, context: LambdaContext) {
-  return await invoked(context, async () => await handle(await app())(event, context))
+  return await withInvocation(context, async () => await handle(await app())(event, context))
 }

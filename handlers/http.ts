@@ -2,10 +2,10 @@
 
 import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
 import { openHttp } from '../src/aws/http.ts'
-import { invoked, opened } from '../src/aws/lifecycle.ts'
+import { lazyWithRetry, withInvocation } from '../src/aws/lifecycle.ts'
 
-const app = opened(openHttp)
+const app = lazyWithRetry(openHttp)
 
 export async function handler(event: LambdaEvent, context: LambdaContext) {
-  return await invoked(context, async () => await handle(await app())(event, context))
+  return await withInvocation(context, async () => await handle(await app())(event, context))
 }

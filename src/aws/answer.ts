@@ -12,19 +12,19 @@ import { slackPlatform } from '../slack/platform.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
 import { openEngine } from './engine.ts'
-import { openConfig, report } from './lifecycle.ts'
-import { type Hasten, openHasten } from './visibility.ts'
+import { loadConfig, report } from './lifecycle.ts'
+import { openShortenVisibility, type ShortenVisibility } from './visibility.ts'
 
 const HOUR_MS = 3_600_000
 
 export interface Answering {
-  work: MessageHandler
-  hasten: Hasten
+  handleMessage: MessageHandler
+  shortenVisibility: ShortenVisibility
 }
 
 /** @throws SetupError */
 export async function openAnswer(): Promise<Answering> {
-  const config = await openConfig(['SLACK_BOT_TOKEN', 'DISCORD_TOKEN', 'GLIMPSE_API_TOKEN'])
+  const config = await loadConfig(['SLACK_BOT_TOKEN', 'DISCORD_TOKEN', 'GLIMPSE_API_TOKEN'])
   const slack = slackSettings(config)
   const discord = discordSettings(config)
   const store = await openStore(config.state)
@@ -44,5 +44,5 @@ export async function openAnswer(): Promise<Answering> {
     keepMs: config.keepHours * HOUR_MS,
     report,
   })
-  return { work: questionHandler(processor), hasten: openHasten(config.queue) }
+  return { handleMessage: questionHandler(processor), shortenVisibility: openShortenVisibility(config.queue) }
 }

@@ -10,11 +10,11 @@ import { openQueue } from '../queue/open.ts'
 import { queueProducer } from '../queue/producer.ts'
 import { DISCORD_PATH } from '../serve/paths.ts'
 import { openStore } from '../store/open.ts'
-import { openConfig, report } from './lifecycle.ts'
+import { loadConfig, report } from './lifecycle.ts'
 
 /** @throws SetupError */
 export async function openDiscord(): Promise<Hono> {
-  const config = await openConfig(['DISCORD_PUBLIC_KEY'])
+  const config = await loadConfig(['DISCORD_PUBLIC_KEY'])
   const { discordPublicKey: publicKey, discordAnswers: answers, discordApiUrl } = config
   if (publicKey === '') {
     throw new SetupError(

@@ -9,8 +9,8 @@ import { childLocation } from '../store/open.ts'
 
 const HOUR_MS = 3_600_000
 
-/** @param remembers whether what the model saw is kept for the next function. @throws SetupError, ArtifactError */
-export async function openEngine(config: Config, remembers: boolean): Promise<Engine> {
+/** @param persistEncoderCache whether what the model saw is kept for the next function. @throws SetupError, ArtifactError */
+export async function openEngine(config: Config, persistEncoderCache: boolean): Promise<Engine> {
   const remote = await openRemoteEngine(config)
   if (remote) return remote
   if (config.model === '') {
@@ -19,7 +19,7 @@ export async function openEngine(config: Config, remembers: boolean): Promise<En
       'Expected GLIMPSE_MODEL to name the model in the layers, or GLIMPSE_ENGINE one elsewhere, but got neither.',
     )
   }
-  const encoderCache = remembers
+  const encoderCache = persistEncoderCache
     ? { location: childLocation(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
     : undefined
   return await startEngine({ ...engineSettings(config), artifact: config.model, encoderCache })

@@ -5,14 +5,14 @@ import type { Hono } from 'hono'
 import { createApp } from '../serve/routes.ts'
 import { serverSettings } from '../serve/settings.ts'
 import { openEngine } from './engine.ts'
-import { openConfig, report } from './lifecycle.ts'
+import { loadConfig, report } from './lifecycle.ts'
 
 /** Lambda gives a start 10 s; what takes longer is opened while the first asks are told to come back. */
 const STARTS_WITHIN_MS = 8_000
 
 /** @throws SetupError */
 export async function openHttp(): Promise<Hono> {
-  const config = await openConfig(['GLIMPSE_API_TOKEN'])
+  const config = await loadConfig(['GLIMPSE_API_TOKEN'])
   const engine = openEngine(config, false)
   // Whoever asks is told why it did not open.
   engine.catch(report)

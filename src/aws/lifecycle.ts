@@ -18,7 +18,7 @@ export interface Invocation {
  * one that is forbidden forbids all that are asked for with it
  * @throws SetupError
  */
-export async function openConfig(names?: readonly string[]): Promise<Config> {
+export async function loadConfig(names?: readonly string[]): Promise<Config> {
   const { secrets: path } = readConfig()
   // Only here: the SDK takes a while to load.
   const stored = path === '' ? {} : await (await import('./secrets.ts')).secretsBelow(path, names)
@@ -30,7 +30,7 @@ export async function openConfig(names?: readonly string[]): Promise<Config> {
 }
 
 /** Opens now, while Lambda gives a start a whole processor; what failed is opened again by the next one who asks. */
-export function opened<T>(open: () => Promise<T>): () => Promise<T> {
+export function lazyWithRetry<T>(open: () => Promise<T>): () => Promise<T> {
   let opening: Promise<T> | undefined
   const get = () => {
     opening ??= open().catch((error: unknown) => {
@@ -48,7 +48,7 @@ let emf: Emf | undefined
 let writesMetrics = false
 
 /** One invocation. What it throws is in the log with its reason, and Lambda's to deal with. */
-export async function invoked<T>(
+export async function withInvocation<T>(
   { awsRequestId, functionName }: Invocation,
   work: () => Promise<T>,
 ): Promise<T> {

@@ -12,7 +12,7 @@ import { slackPlatform } from '../slack/platform.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { requestReceiver } from '../slack/webhook.ts'
 import { openStore } from '../store/open.ts'
-import { openConfig, report } from './lifecycle.ts'
+import { loadConfig, report } from './lifecycle.ts'
 
 const HOUR_MS = 3_600_000
 /** Lambda freezes after the answer: what is recorded by then is recorded. Slack waits 3 s. */
@@ -22,7 +22,7 @@ const NO_ENGINE = new Promise<Engine>(() => {})
 
 /** @throws SetupError */
 export async function openSlack(): Promise<Hono> {
-  const config = await openConfig(['SLACK_BOT_TOKEN', 'SLACK_SIGNING_SECRET'])
+  const config = await loadConfig(['SLACK_BOT_TOKEN', 'SLACK_SIGNING_SECRET'])
   const settings = slackSettings(config)
   if (!settings?.signingSecret) {
     throw new SetupError(

@@ -6,13 +6,13 @@ import type { SQSBatchResponse, SQSEvent } from 'aws-lambda'
 import { report } from './lifecycle.ts'
 
 /** By then the claim of a process that died is over (chat/processor.ts), and five tries are within a question's time. */
-const AGAIN_S = 35
+const RETRY_VISIBILITY_S = 35
 
 /** For what `response` names. Never throws: at worst it comes again later. */
-export type Hasten = (event: SQSEvent, response: SQSBatchResponse) => Promise<void>
+export type ShortenVisibility = (event: SQSEvent, response: SQSBatchResponse) => Promise<void>
 
 /** @param url of the queue that the events come from; '' where nobody said: then nothing is hastened. */
-export function openHasten(url: string, options: SQSClientConfig = {}): Hasten {
+export function openShortenVisibility(url: string, options: SQSClientConfig = {}): ShortenVisibility {
   if (url === '') return async () => {}
   const client = new SQSClient(options)
   return async ({ Records }, { batchItemFailures }) => {
@@ -22,7 +22,11 @@ export function openHasten(url: string, options: SQSClientConfig = {}): Hasten {
     )
     const commands = handles.map(
       (ReceiptHandle) =>
-        new ChangeMessageVisibilityCommand({ QueueUrl: url, ReceiptHandle, VisibilityTimeout: AGAIN_S }),
+        new ChangeMessageVisibilityCommand({
+          QueueUrl: url,
+          ReceiptHandle,
+          VisibilityTimeout: RETRY_VISIBILITY_S,
+        }),
     )
     await Promise.all(commands.map((command) => client.send(command).catch(report)))
   }

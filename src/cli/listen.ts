@@ -1,7 +1,7 @@
 // glimpse listen: hears Slack and Discord, without a model. Questions go into the queue.
 
 import { Command } from 'commander'
-import { openConfig } from '../aws/lifecycle.ts'
+import { loadConfig } from '../aws/lifecycle.ts'
 import { SETTINGS } from '../config.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
@@ -39,7 +39,7 @@ export function listenCommand(): Command {
     )
     .addHelpText('after', HELP)
     .action(async (options: { host?: string; port?: number }) => {
-      const config = await openConfig()
+      const config = await loadConfig()
       checkQueued(config, 'listen')
       const chat = await openChat({ config, receivesEvents: true, report: reportAs('chat_failed') })
       let isStarted = false

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import { Command, Option } from 'commander'
-import { openConfig } from '../aws/lifecycle.ts'
+import { loadConfig } from '../aws/lifecycle.ts'
 import { pull } from '../hub/pull.ts'
 import { PRECISIONS, type Precision, TARGETS, type Target } from '../quantize/recipes.ts'
 import { shellWord } from '../shell.ts'
@@ -49,7 +49,7 @@ export function pullCommand(): Command {
     .option('--no-trial', 'do not, and take it even if it answers with nothing')
     .addHelpText('after', HELP)
     .action(async (name: string, flags: Flags) => {
-      const config = await openConfig()
+      const config = await loadConfig()
       const stop = new AbortController()
       const interrupt = () => stop.abort()
       process.once('SIGINT', interrupt)

@@ -3,7 +3,7 @@
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Argument, Command } from 'commander'
-import { openConfig } from '../aws/lifecycle.ts'
+import { loadConfig } from '../aws/lifecycle.ts'
 import { SETTINGS } from '../config.ts'
 import type { Engine } from '../engine/engine.ts'
 import { log } from '../observe/log.ts'
@@ -46,7 +46,7 @@ export function serveCommand(): Command {
   addModelFlags(command)
   return command.action(
     async (_: string | undefined, options: ModelFlags & { host?: string; port?: number }) => {
-      const config = await openConfig()
+      const config = await loadConfig()
       const settings = await serverSettings(config)
       // Opened while the server already answers /healthz; a failure is told where it is awaited.
       const engine = engineFor(options, config)

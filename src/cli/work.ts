@@ -1,7 +1,7 @@
 // glimpse work: the model here answers what the queue holds. Nobody needs to reach this machine.
 
 import { Command } from 'commander'
-import { openConfig } from '../aws/lifecycle.ts'
+import { loadConfig } from '../aws/lifecycle.ts'
 import { SETTINGS } from '../config.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
@@ -41,7 +41,7 @@ export function workCommand(): Command {
     .addHelpText('after', HELP)
   addModelFlags(command)
   return command.action(async (options: ModelFlags & { host?: string; port?: number }) => {
-    const config = await openConfig()
+    const config = await loadConfig()
     checkQueued(config, 'work')
     const engine = engineFor(options, config)
     engine.catch(() => {})

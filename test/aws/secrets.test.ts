@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { openConfig } from '../../src/aws/lifecycle.ts'
+import { loadConfig } from '../../src/aws/lifecycle.ts'
 import { readSecrets } from '../../src/aws/secrets.ts'
 import { SECRET_NAMES } from '../../src/config.ts'
 
@@ -64,10 +64,10 @@ test('a process that is told no names gets all that its role may read, and fails
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'b')
   for (const name of SECRET_NAMES) stored.set(`/p/${name}`, `${name} of the tests`)
   for (const name of SECRET_NAMES.filter((each) => each !== 'GLIMPSE_API_TOKEN')) forbidden.add(`/p/${name}`)
-  const { apiToken, slackBotToken } = await openConfig()
+  const { apiToken, slackBotToken } = await loadConfig()
   expect([apiToken, slackBotToken]).toEqual(['GLIMPSE_API_TOKEN of the tests', ''])
   forbidden.add('/p/GLIMPSE_API_TOKEN')
-  await expect(openConfig()).rejects.toMatchObject({ code: 'no_secrets' })
+  await expect(loadConfig()).rejects.toMatchObject({ code: 'no_secrets' })
   vi.unstubAllEnvs()
 })
 

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { openConfig } from '../../src/aws/lifecycle.ts'
+import { loadConfig } from '../../src/aws/lifecycle.ts'
 import { runChecks } from '../../src/doctor/check.ts'
 import { examine } from '../../src/doctor/examine.ts'
 import { answering } from './answering.ts'
@@ -90,7 +90,7 @@ test('secrets are those of the run: the same names, and they stand over the envi
   onTestFinished(() => void vi.unstubAllEnvs())
   await examine(env)
   const names = [...asked.splice(0)].sort()
-  expect([token, (await openConfig()).apiToken]).toEqual(['Bearer of-the-store', 'of-the-store'])
+  expect([token, (await loadConfig()).apiToken]).toEqual(['Bearer of-the-store', 'of-the-store'])
   expect(names).toEqual(asked.sort())
 })
 
