@@ -14,7 +14,7 @@ import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
 import { startEngine } from '../src/engine/engine.ts'
 import { isGlimpseError } from '../src/errors.ts'
-import { logAs } from '../src/observe/log.ts'
+import { configureLog } from '../src/observe/log.ts'
 import { metricsText } from '../src/observe/metrics.ts'
 
 const KILLS = Number(process.argv[2] ?? 100)
@@ -25,7 +25,7 @@ const OVER_LOAD_MS = 1_000
 const picture = await readFile(join(import.meta.dirname, '../models/demo/crab-and-helicopter.png'))
 const { cacheFolder, prepackFromMb } = readConfig()
 const artifact = process.argv[3] ?? (await embeddedArtifact(cacheFolder))
-logAs('json', { write() {} })
+configureLog('json', { write() {} })
 
 const start = {
   artifact,

@@ -4,12 +4,12 @@
 //   npx tsx bench/queue-faults.ts          1,000 runs, some minutes
 //   npx tsx bench/queue-faults.ts 100      fewer
 
-import { logAs } from '../src/observe/log.ts'
+import { configureLog } from '../src/observe/log.ts'
 import { playAll, type Totals } from '../test/queue/faults.ts'
 
 const runs = Number(process.argv[2] ?? 1_000)
 // Thousands of lines about what was made to fail.
-logAs('text', { write: () => {} })
+configureLog('text', { write: () => {} })
 
 const startedAt = performance.now()
 const asked = await playAll(runs)

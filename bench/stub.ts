@@ -5,7 +5,7 @@ import diagnostics from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import type { Engine } from '../src/engine/engine.ts'
 import { BusyError } from '../src/errors.ts'
-import { logAs } from '../src/observe/log.ts'
+import { configureLog } from '../src/observe/log.ts'
 import { startServer } from '../src/serve/server.ts'
 import { stopOnSignals } from '../src/serve/signals.ts'
 
@@ -79,7 +79,7 @@ function cancelled(): BusyError {
   return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
 }
 
-logAs('json', { write: () => {} })
+configureLog('json', { write: () => {} })
 const { maxQueue, batch, token } = options
 const server = await startServer(stub(options), { port: 0, maxQueue, concurrency: batch, token })
 stopOnSignals(async () => {

@@ -4,7 +4,7 @@
 import { type Config, readConfig, secretsOf } from '../config.ts'
 import { withIds } from '../observe/context.ts'
 import { type Emf, openEmf } from '../observe/emf.ts'
-import { keepSecret, log, logAs } from '../observe/log.ts'
+import { configureLog, log, redactValues } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 
 /** Of Lambda's context, what is used. */
@@ -23,9 +23,9 @@ export async function loadConfig(names?: readonly string[]): Promise<Config> {
   // Only here: the SDK takes a while to load.
   const stored = path === '' ? {} : await (await import('./secrets.ts')).secretsBelow(path, names)
   const config = readConfig(undefined, stored)
-  keepSecret(secretsOf(config))
+  redactValues(secretsOf(config))
   writesMetrics = config.metrics === 'emf'
-  logAs(config.logFormat)
+  configureLog(config.logFormat)
   return config
 }
 

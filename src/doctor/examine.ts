@@ -1,7 +1,7 @@
 // Settings -> everything that is looked at, each check knowing what it needs and nothing of the others.
 
 import { type Config, parseConfig, secretsOf } from '../config.ts'
-import { keepSecret } from '../observe/log.ts'
+import { redactValues } from '../observe/log.ts'
 import { wantsChat } from '../serve/settings.ts'
 import { checkDiscord, checkSlack, checkSlackSocket } from './chats.ts'
 import { type Check, type Finding, fail, ok, type Result, runChecks, skipped, warn } from './check.ts'
@@ -38,7 +38,7 @@ const DEEP_TIMEOUT_MS = 600_000
 export async function examine(env: Environment, options: ExamineOptions = {}): Promise<Result[]> {
   const { deep = false, timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS } = options
   const { config: own } = parseConfig(env)
-  keepSecret(secretsOf(own))
+  redactValues(secretsOf(own))
   // Everything else may depend on what stands there, so it is looked at first, within the same bound.
   let stored: Record<string, string> = {}
   const secrets = await runChecks(
@@ -56,7 +56,7 @@ export async function examine(env: Environment, options: ExamineOptions = {}): P
   )
   const parsed = parseConfig(env, stored)
   const { config } = parsed
-  keepSecret(secretsOf(config))
+  redactValues(secretsOf(config))
 
   const model = once(() => checkModel(config, deep))
   const modelBytes = async () => (await model().catch((): ModelFound => skipped(''))).bytes

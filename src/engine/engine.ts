@@ -3,7 +3,7 @@
 
 import { type BusyError, deserializeError, serializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
-import { count, observe, setTo } from '../observe/metrics.ts'
+import { count, observe, setGauge } from '../observe/metrics.ts'
 import { type BatchShape, batchShapeOf, takeBatch } from './batch.ts'
 import { type BreakerLimits, createBreaker } from './breaker.ts'
 import * as errors from './engine-errors.ts'
@@ -316,11 +316,11 @@ export async function startEngine(
       signal?.addEventListener('abort', onAbort)
       waiting.push(pending)
       startNext()
-      setTo('glimpse_queue_size', {}, pendingCount())
+      setGauge('glimpse_queue_size', {}, pendingCount())
       return promise.finally(() => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
-        setTo('glimpse_queue_size', {}, pendingCount())
+        setGauge('glimpse_queue_size', {}, pendingCount())
       })
     },
     close(withinMs = timeouts.closingMs) {
@@ -334,9 +334,9 @@ const STAGES = ['image', 'pixels', 'vision', 'queries', 'tokens'] as const
 
 /** What a process that is ready says of itself, as metrics. */
 function recordStartup({ model: { provider = 'cpu', fallback }, loadMs }: ModelProcess): void {
-  setTo('glimpse_provider', { provider, fallback: String(fallback !== undefined) }, 1)
+  setGauge('glimpse_provider', { provider, fallback: String(fallback !== undefined) }, 1)
   if (fallback !== undefined) log.warn('provider_missing', errors.cpuFallback(fallback))
-  for (const [step, ms] of Object.entries(loadMs)) setTo('glimpse_model_load_seconds', { step }, ms / 1000)
+  for (const [step, ms] of Object.entries(loadMs)) setGauge('glimpse_model_load_seconds', { step }, ms / 1000)
 }
 
 function startTimer(ms: number | undefined, then: () => void): NodeJS.Timeout | undefined {

@@ -24,13 +24,13 @@ export function openEmf(
   write: (line: string) => void = (line) => process.stdout.write(line),
   now: () => number = Date.now,
 ): Emf {
-  const told = new Map<string, Reading>()
+  const lastReadings = new Map<string, Reading>()
   return {
     async flush() {
       for (const reading of await readings()) {
         const key = `${reading.name} ${JSON.stringify(reading.labels)}`
-        const values = changeOf(reading, told.get(key))
-        told.set(key, reading)
+        const values = changeOf(reading, lastReadings.get(key))
+        lastReadings.set(key, reading)
         if (values.length > 0) write(`${lineOf(reading, values, base, now())}\n`)
       }
     },

@@ -27,22 +27,25 @@ const SHORTEST_SECRET = 6
 let logger = open('text', pino.destination({ dest: 2, sync: true }))
 
 /** Chooses how lines look, and where they go: standard error, or a stream of a test. */
-export function logAs(format: LogFormat, to: DestinationStream = pino.destination({ dest: 2, sync: true })) {
+export function configureLog(
+  format: LogFormat,
+  to: DestinationStream = pino.destination({ dest: 2, sync: true }),
+) {
   logger = open(format, to)
 }
 
-export function keepSecret(values: readonly string[]): void {
+export function redactValues(values: readonly string[]): void {
   for (const value of values) if (value.length >= SHORTEST_SECRET) secrets.add(value)
 }
 
 export const log: Log = {
   info: (event, fields = {}) => logger.info(fields, event),
-  warn: (event, error, fields = {}) => logger.warn({ ...fields, ...told(error) }, event),
-  error: (event, error, fields = {}) => logger.error({ ...fields, ...told(error) }, event),
+  warn: (event, error, fields = {}) => logger.warn({ ...fields, ...logFields(error) }, event),
+  error: (event, error, fields = {}) => logger.error({ ...fields, ...logFields(error) }, event),
 }
 
 /** An error as a line tells it; the stack only of what is a bug. */
-function told(error: unknown): Fields {
+function logFields(error: unknown): Fields {
   const { message, stack, cause } = error instanceof Error ? error : new Error(String(error))
   const why = cause instanceof Error ? { cause: scrub(cause.message) } : {}
   if (isGlimpseError(error)) return { code: error.code, error: scrub(message), ...why }

@@ -132,7 +132,7 @@ export function observe<N extends Name>(name: N, labels: Labels<N>, value: numbe
   instrument<Histogram>(name).observe(labels, value)
 }
 
-export function setTo<N extends Name>(name: N, labels: Labels<N>, value: number): void {
+export function setGauge<N extends Name>(name: N, labels: Labels<N>, value: number): void {
   instrument<Gauge>(name).set(labels, value)
 }
 

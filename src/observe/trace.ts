@@ -8,14 +8,14 @@ import { context, propagation, type Span, SpanKind, SpanStatusCode, trace } from
 export type Carrier = Readonly<Record<string, string | undefined>>
 
 /** What to send along, so that the trace goes on there. */
-export function carrierOut(): Record<string, string> {
+export function injectTrace(): Record<string, string> {
   const carrier: Record<string, string> = {}
   propagation.inject(context.active(), carrier)
   return carrier
 }
 
 /** Runs `work` in a span of its own; what it throws marks the span as failed. */
-export async function traced<T>(
+export async function withSpan<T>(
   name: string,
   carrier: Carrier,
   work: (span: Span) => Promise<T>,

@@ -3,7 +3,7 @@
 import { isGlimpseError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { count } from '../observe/metrics.ts'
-import { type Carrier, traced } from '../observe/trace.ts'
+import { type Carrier, withSpan } from '../observe/trace.ts'
 import { MAX_RECEIVES, type Message, type MessageHandler, messageName, parseBody } from './queue.ts'
 
 export interface Delivery {
@@ -32,7 +32,7 @@ export async function handleDelivery(
     const ids = { job_id: messageName(message) }
     return await withIds(ids, async () => {
       try {
-        await traced('answer', carrier, () => handler(message), 'CONSUMER')
+        await withSpan('answer', carrier, () => handler(message), 'CONSUMER')
         return 'done'
       } catch (error) {
         return failed(error)

@@ -3,7 +3,7 @@
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
-import { carrierOut } from '../observe/trace.ts'
+import { injectTrace } from '../observe/trace.ts'
 import { type Delivery, handleDelivery } from './handler.ts'
 import { DEDUPE_MS, type Message, type Queue, RETRY_MS, retryDelayMs, type SendOptions } from './queue.ts'
 
@@ -67,7 +67,7 @@ export function inMemoryQueue({ retryMs = RETRY_MS, now = Date.now }: InMemoryOp
       // As it would be after a wire: nobody changes it meanwhile.
       const waiting = {
         body: JSON.stringify(message),
-        carrier: carrierOut(),
+        carrier: injectTrace(),
         receives: 0,
         isBackingOff: false,
       }

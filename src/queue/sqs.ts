@@ -20,7 +20,7 @@ import { hashed } from '../chat/jobs.ts'
 import { isGlimpseError, RequestError, SetupError, UpstreamError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
-import { carrierOut } from '../observe/trace.ts'
+import { injectTrace } from '../observe/trace.ts'
 import { stopWith } from '../stop.ts'
 import { handleDelivery } from './handler.ts'
 import {
@@ -89,7 +89,7 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
         // SQS takes 128 characters of few kinds as names.
         MessageGroupId: hashed(groupId),
         MessageDeduplicationId: hashed(deduplicationId),
-        MessageAttributes: attributesOf(carrierOut()),
+        MessageAttributes: attributesOf(injectTrace()),
       })
       await client.send(command, requestTimeout()).catch(toGlimpseError('send'))
       count('glimpse_queue_messages_total', { outcome: 'sent' })

@@ -10,7 +10,7 @@
 // batch of a single request, and delay everybody else by it.
 
 import { BusyError } from '../errors.ts'
-import { setTo } from '../observe/metrics.ts'
+import { setGauge } from '../observe/metrics.ts'
 
 export interface AdmissionOptions {
   /** Requests that may wait besides those at the engine. */
@@ -79,7 +79,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
       next.servedAt = next.waitsFor = ++served
       next.queue.shift()!()
     }
-    setTo('glimpse_http_waiting', {}, waiting)
+    setGauge('glimpse_http_waiting', {}, waiting)
   }
 
   /** Counted from the end of the answer before, if that is later than its own start: what one more request costs. */
@@ -112,7 +112,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
       tenants.set(name, tenant)
       tenant.slots++
       waiting++
-      setTo('glimpse_http_waiting', {}, waiting)
+      setGauge('glimpse_http_waiting', {}, waiting)
       let number = 0
       let startedAt = 0
       let isReleased = false

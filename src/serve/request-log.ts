@@ -8,7 +8,7 @@ import { isGlimpseError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
-import { traced } from '../observe/trace.ts'
+import { withSpan } from '../observe/trace.ts'
 import { statusOf } from './problem.ts'
 
 /** Of what platforms and their proxies send; another is replaced by one of ours. */
@@ -31,7 +31,7 @@ export function requestLogger(quiet: ReadonlySet<string>, stopping?: AbortSignal
       ['traceparent', 'tracestate'].map((name) => [name, c.req.header(name)]),
     )
     return withIds({ request_id }, () =>
-      traced(`${method} ${route}`, carrier, async (span) => {
+      withSpan(`${method} ${route}`, carrier, async (span) => {
         await next()
         c.res.headers.set('x-request-id', request_id)
         if (stopping?.aborted) c.res.headers.set('connection', 'close')

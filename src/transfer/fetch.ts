@@ -13,7 +13,7 @@ import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
 import { diskError, isFileSystemError } from '../builder/destination.ts'
 import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
-import { count, setTo } from '../observe/metrics.ts'
+import { count, setGauge } from '../observe/metrics.ts'
 import type { RetryOptions, TransientError } from '../retry.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 import { openPartial, type PartialDownload, removeAbandoned } from './partial-download.ts'
@@ -71,7 +71,7 @@ export async function fetchArtifact(location: string, options: FetchOptions): Pr
   for (let attempt = 1; ; attempt++) {
     try {
       const folder = await fetchOnce(bucket, models, { ...tries, endpoint: bucket.name }, options)
-      setTo('glimpse_model_load_seconds', { step: 'fetch' }, (performance.now() - began) / 1000)
+      setGauge('glimpse_model_load_seconds', { step: 'fetch' }, (performance.now() - began) / 1000)
       await touchDaily(folder)
       return folder
     } catch (error) {

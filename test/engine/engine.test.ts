@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type Engine, type EngineTimeouts, startEngine } from '../../src/engine/engine.ts'
-import { log, logAs } from '../../src/observe/log.ts'
+import { configureLog, log } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 
 const FAKE = new URL('./fake-model-process.mjs', import.meta.url)
 // Processes end here by the dozen, and the log says so each time.
-logAs('json', { write() {} })
+configureLog('json', { write() {} })
 const image = new Uint8Array()
 let engine: Engine
 

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { startEngine } from '../../src/engine/engine.ts'
 import { startModelProcess } from '../../src/engine/process-handle.ts'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -92,7 +92,7 @@ test('leaves it to its parent what Ctrl-C and SIGTERM mean', async () => {
 })
 
 test('killed amid real asks it answers the next ones, and a crash in native code is no different', async () => {
-  logAs('json', { write() {} })
+  configureLog('json', { write() {} })
   const engine = await startEngine({ artifact, threads: 1, maxBatch: 4 })
   for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGABRT'] as const) {
     const pid = engine.pid!
@@ -123,7 +123,7 @@ test('warms up when told to, which is measured, and shows in nothing that is ans
 
 test('why a model was not laid out is in the log, and it answers all the same', async () => {
   const lines: string[] = []
-  logAs('json', { write: (line) => void lines.push(line) })
+  configureLog('json', { write: (line) => void lines.push(line) })
   const blocked = join(folder, 'a file')
   await writeFile(blocked, '')
   const engine = await startEngine({ artifact, threads: 1, prepack: { folder: blocked, fromBytes: 0 } })

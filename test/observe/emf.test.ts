@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
 import { openEmf } from '../../src/observe/emf.ts'
-import { count, observe, resetMetrics, setTo } from '../../src/observe/metrics.ts'
+import { count, observe, resetMetrics, setGauge } from '../../src/observe/metrics.ts'
 
 beforeEach(resetMetrics)
 
@@ -70,10 +70,10 @@ test('a histogram keeps its count and its sum', async () => {
 
 test('a gauge is told when it has changed', async () => {
   const { flushed } = collect()
-  setTo('glimpse_queue_size', {}, 3)
+  setGauge('glimpse_queue_size', {}, 3)
   expect(await flushed()).toMatchObject([{ glimpse_queue_size: 3 }])
   expect(await flushed()).toEqual([])
-  setTo('glimpse_queue_size', {}, 0)
+  setGauge('glimpse_queue_size', {}, 0)
   expect(await flushed()).toMatchObject([
     { glimpse_queue_size: 0, _aws: { CloudWatchMetrics: [{ Dimensions: [['function']] }] } },
   ])

@@ -3,13 +3,13 @@
 import { afterEach, expect, test } from 'vitest'
 import { UpstreamError } from '../../src/errors.ts'
 import { withIds } from '../../src/observe/context.ts'
-import { keepSecret, log, logAs, scrub } from '../../src/observe/log.ts'
+import { configureLog, log, redactValues, scrub } from '../../src/observe/log.ts'
 
-afterEach(() => logAs('text'))
+afterEach(() => configureLog('text'))
 
 function capture(format: 'text' | 'json') {
   const lines: string[] = []
-  logAs(format, { write: (line) => void lines.push(line) })
+  configureLog(format, { write: (line) => void lines.push(line) })
   return lines
 }
 
@@ -51,7 +51,7 @@ test.each([
 
 test('secrets of the settings are kept, in causes and stacks too', () => {
   const lines = capture('json')
-  keepSecret(['s3cr3t-value', ''])
+  redactValues(['s3cr3t-value', ''])
   log.error('broken', new Error('with s3cr3t-value', { cause: new Error('s3cr3t-value') }))
   expect(lines[0]).not.toContain('s3cr3t-value')
   expect(lines[0]).toContain('[secret]')

@@ -1,7 +1,7 @@
 // Counted and measured: what /metrics shows.
 
 import { beforeEach, expect, test } from 'vitest'
-import { count, measured, metricsText, observe, resetMetrics, setTo } from '../../src/observe/metrics.ts'
+import { count, measured, metricsText, observe, resetMetrics, setGauge } from '../../src/observe/metrics.ts'
 
 beforeEach(resetMetrics)
 
@@ -17,7 +17,7 @@ test('what happened is counted by its labels', async () => {
   count('glimpse_rejected_total', { reason: 'busy' }, 2)
   count('glimpse_rejected_total', { reason: 'loading' })
   observe('glimpse_stage_seconds', { stage: 'vision' }, 0.2)
-  setTo('glimpse_queue_size', {}, 3)
+  setGauge('glimpse_queue_size', {}, 3)
   expect(await measured('glimpse_rejected_total', { reason: 'busy' })).toBe(3)
   expect(await measured('glimpse_rejected_total')).toBe(4)
   expect(await measured('glimpse_stage_seconds', { stage: 'vision' })).toBe(1)

@@ -2,12 +2,12 @@
 // figures: npx tsx bench/queue-faults.ts
 
 import { beforeAll, expect, test } from 'vitest'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { playAll } from './faults.ts'
 
 const RUNS = 15
 
-beforeAll(() => logAs('text', { write: () => {} }))
+beforeAll(() => configureLog('text', { write: () => {} }))
 
 test(`in ${RUNS} runs each question has exactly one reply, and only poison dies`, async () => {
   const sums = await playAll(RUNS)

@@ -7,7 +7,7 @@ import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
 import type { SQSEvent } from 'aws-lambda'
 import { beforeEach, expect, test } from 'vitest'
 import { BusyError, UpstreamError } from '../../src/errors.ts'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
 import { type Delivery, handleDelivery } from '../../src/queue/handler.ts'
@@ -17,7 +17,7 @@ import { MAX_RECEIVES, type Message, messageName, retryDelayMs } from '../../src
 const lines: string[] = []
 beforeEach(() => {
   lines.length = 0
-  logAs('json', { write: (line) => void lines.push(line) })
+  configureLog('json', { write: (line) => void lines.push(line) })
   resetMetrics()
 })
 

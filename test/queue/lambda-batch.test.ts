@@ -2,7 +2,7 @@
 
 import type { SQSEvent } from 'aws-lambda'
 import { beforeEach, expect, test } from 'vitest'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { processPartialResponse } from '../../src/queue/lambda-batch.ts'
 import type { MessageHandler } from '../../src/queue/queue.ts'
@@ -10,7 +10,7 @@ import type { MessageHandler } from '../../src/queue/queue.ts'
 const lines: string[] = []
 beforeEach(() => {
   lines.length = 0
-  logAs('json', { write: (line) => void lines.push(line) })
+  configureLog('json', { write: (line) => void lines.push(line) })
   resetMetrics()
 })
 

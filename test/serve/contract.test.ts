@@ -10,7 +10,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { BusyError, UpstreamError } from '../../src/errors.ts'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
@@ -24,7 +24,7 @@ let lines: Record<string, unknown>[]
 
 beforeEach(() => {
   lines = []
-  logAs('json', { write: (line) => void lines.push(JSON.parse(line)) })
+  configureLog('json', { write: (line) => void lines.push(JSON.parse(line)) })
   resetMetrics()
 })
 

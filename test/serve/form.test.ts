@@ -4,7 +4,7 @@ import { handle, type LambdaEvent } from 'hono/aws-lambda'
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { readForm } from '../../src/serve/form.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { createApp } from '../../src/serve/routes.ts'
@@ -12,7 +12,7 @@ import { apiEvent } from '../aws/lambda.ts'
 import { doubleEngine, PNG } from './double.ts'
 import { FORMS, type Form, QUESTION } from './forms.ts'
 
-beforeAll(() => logAs('json', { write: () => {} }))
+beforeAll(() => configureLog('json', { write: () => {} }))
 
 const TYPE = 'multipart/form-data; boundary=abc'
 const END = '--abc--\r\n'

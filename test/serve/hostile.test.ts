@@ -2,7 +2,7 @@
 
 import { connect } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import { type RunningServer, startServer } from '../../src/serve/server.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
@@ -15,7 +15,7 @@ let impatient: RunningServer
 let engine: Double
 
 beforeAll(async () => {
-  logAs('json', { write: () => {} })
+  configureLog('json', { write: () => {} })
   resetMetrics()
   engine = doubleEngine()
   server = await startServer(engine, { port: 0, headersMs: PATIENT_MS, requestMs: PATIENT_MS })

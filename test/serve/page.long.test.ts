@@ -3,7 +3,7 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BusyError } from '../../src/errors.ts'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { type RunningServer, startServer } from '../../src/serve/server.ts'
 import { openBrowser } from '../browser.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
@@ -16,7 +16,7 @@ describe('the page', () => {
   let complaints: string[]
 
   beforeAll(async () => {
-    logAs('json', { write: () => {} })
+    configureLog('json', { write: () => {} })
     browser = await openBrowser()
   })
   afterAll(() => browser.close())

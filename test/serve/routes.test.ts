@@ -2,12 +2,12 @@ import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { InferenceResult } from '../../src/engine/request.ts'
 import { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 
-beforeAll(() => logAs('json', { write: () => {} }))
+beforeAll(() => configureLog('json', { write: () => {} }))
 
 const MIB = 1024 * 1024
 const base64 = Buffer.from(PNG).toString('base64')

@@ -10,7 +10,7 @@ import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { readConfig, secretsOf } from '../../src/config.ts'
 import { discordEndpoint } from '../../src/discord/webhook.ts'
 import { BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
-import { keepSecret, type LogFormat, logAs } from '../../src/observe/log.ts'
+import { configureLog, type LogFormat, redactValues } from '../../src/observe/log.ts'
 import { measured, metricsText, resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
 import { startServer } from '../../src/serve/server.ts'
@@ -44,7 +44,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   const write = (line: string) => {
     log += line
   }
-  logAs(format, { write })
+  configureLog(format, { write })
   resetMetrics()
   const env = {
     GLIMPSE_API_TOKEN: SECRETS.apiToken,
@@ -52,7 +52,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
     SLACK_SIGNING_SECRET: SECRETS.signingSecret,
   }
   const config = readConfig(env)
-  keepSecret(secretsOf(config))
+  redactValues(secretsOf(config))
 
   const engine = doubleEngine()
   const report = reportAs('chat_failed')

@@ -4,11 +4,11 @@ import { request } from 'node:http'
 import { afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { SetupError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { type RunningServer, type ServerOptions, startServer } from '../../src/serve/server.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 
-beforeAll(() => logAs('json', { write: () => {} }))
+beforeAll(() => configureLog('json', { write: () => {} }))
 
 const running: RunningServer[] = []
 afterEach(async () => {
@@ -142,7 +142,7 @@ test('what ends alongside has the engine for it', async () => {
 
 test('the operator is told once when others may ask without a token', async () => {
   const lines: string[] = []
-  logAs('json', { write: (line) => void lines.push(line) })
+  configureLog('json', { write: (line) => void lines.push(line) })
   const warnings = () => lines.filter((line) => line.includes('GLIMPSE_API_TOKEN')).length
   await start()
   await start({ host: '0.0.0.0', token: 'token-of-this-test' })

@@ -1,11 +1,11 @@
 // HTTP where no model is: health, metrics, and what platforms call.
 
 import { beforeAll, expect, test } from 'vitest'
-import { logAs } from '../../src/observe/log.ts'
+import { configureLog } from '../../src/observe/log.ts'
 import { startWebhookServer } from '../../src/serve/server.ts'
 import { createWebhookApp } from '../../src/serve/webhook-app.ts'
 
-beforeAll(() => logAs('text', { write: () => {} }))
+beforeAll(() => configureLog('text', { write: () => {} }))
 
 const ear = (isReady = true, token?: string) =>
   createWebhookApp({
