@@ -89,7 +89,7 @@ export function buildCommand(): Command {
           const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
           process.stdout.write(
             `${manifest.name} at ${manifest.precision}: ${megabytes(bytes)} MB in ${options.out}, from ${megabytes(manifest.source.weight_bytes)} MB of weights\n` +
-              saidIn(manifest) +
+              trialNote(manifest) +
               `Try it: npx glimpse caption --model ${shellWord(options.out)} <picture>\n`,
           )
         } finally {
@@ -99,7 +99,7 @@ export function buildCommand(): Command {
     )
 }
 
-export function saidIn({ trial }: Manifest): string {
+export function trialNote({ trial }: Manifest): string {
   if (!trial)
     return 'Not tried whether it says anything, for the memory that takes: ask it something, or build with --trial.\n'
   if (trial.texts.some((text) => text !== '')) return ''

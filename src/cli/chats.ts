@@ -24,7 +24,7 @@ export async function engineFor(options: ModelFlags, config: Config): Promise<En
  * Before anything is loaded.
  * @throws SetupError `no_chat`, `no_queue`
  */
-export function checkQueued(config: Config, command: 'listen' | 'work'): void {
+export function requireQueue(config: Config, command: 'listen' | 'work'): void {
   const help = `See: npx glimpse ${command} --help`
   if (!wantsChat(config)) {
     throw new SetupError('no_chat', `Expected tokens of Slack or Discord but got none. ${help}`)

@@ -7,7 +7,7 @@ import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 import { startWebhookServer } from '../serve/server.ts'
 import { stopOnSignals } from '../serve/signals.ts'
-import { checkQueued, openChat } from './chats.ts'
+import { openChat, requireQueue } from './chats.ts'
 import { parserOf } from './flags.ts'
 
 const HELP = `
@@ -40,7 +40,7 @@ export function listenCommand(): Command {
     .addHelpText('after', HELP)
     .action(async (options: { host?: string; port?: number }) => {
       const config = await loadConfig()
-      checkQueued(config, 'listen')
+      requireQueue(config, 'listen')
       const chat = await openChat({ config, receivesEvents: true, report: reportAs('chat_failed') })
       let isStarted = false
       const server = await startWebhookServer({

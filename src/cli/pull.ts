@@ -8,7 +8,7 @@ import { loadConfig } from '../aws/lifecycle.ts'
 import { pull } from '../hub/pull.ts'
 import { PRECISIONS, type Precision, TARGETS, type Target } from '../quantize/recipes.ts'
 import { shellWord } from '../shell.ts'
-import { megabytes, saidIn } from './build.ts'
+import { megabytes, trialNote } from './build.ts'
 
 const HELP = `
 Fetches a checkpoint from a Hugging Face hub and builds it file by file as the weights arrive; the full-precision
@@ -67,7 +67,7 @@ export function pullCommand(): Command {
         const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
         process.stdout.write(
           `${name} (${manifest.source.commit?.slice(0, 7)}) at ${manifest.precision}: ${megabytes(bytes)} MB in ${flags.out}, from ${megabytes(manifest.source.weight_bytes)} MB of weights\n` +
-            saidIn(manifest) +
+            trialNote(manifest) +
             `Try it: npx glimpse caption --model ${shellWord(flags.out)} <picture>\n`,
         )
       } finally {

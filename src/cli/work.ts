@@ -8,7 +8,7 @@ import { reportAs } from '../observe/report.ts'
 import { startServer } from '../serve/server.ts'
 import { serverSettings } from '../serve/settings.ts'
 import { stopOnSignals } from '../serve/signals.ts'
-import { checkQueued, engineFor, openChat } from './chats.ts'
+import { engineFor, openChat, requireQueue } from './chats.ts'
 import { addModelFlags, type ModelFlags, parserOf } from './flags.ts'
 
 const HELP = `
@@ -42,7 +42,7 @@ export function workCommand(): Command {
   addModelFlags(command)
   return command.action(async (options: ModelFlags & { host?: string; port?: number }) => {
     const config = await loadConfig()
-    checkQueued(config, 'work')
+    requireQueue(config, 'work')
     const engine = engineFor(options, config)
     engine.catch(() => {})
     const closeEngine = async () => await (await engine.catch(() => undefined))?.close()
