@@ -16,7 +16,7 @@ import {
   memoryLimit,
 } from './machine.ts'
 import { checkModel, checkProvider, checkRuntime, type ModelFound } from './model.ts'
-import { checkCache, checkState, checkUploads } from './places.ts'
+import { checkCache, checkState, checkUploads } from './storage.ts'
 
 export interface ExamineOptions {
   /** Reads the whole model and compares its checksums. */

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { readConfig } from '../../src/config.ts'
 import { checkModel, checkProvider, checkRuntime } from '../../src/doctor/model.ts'
-import { checkCache, checkState, checkUploads } from '../../src/doctor/places.ts'
+import { checkCache, checkState, checkUploads } from '../../src/doctor/storage.ts'
 import type { Store } from '../../src/store/store.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
 import { makeModel, upload } from '../transfer/model.ts'
