@@ -36,14 +36,14 @@ export async function runChecks(checks: readonly Check[], timeoutMs: number): Pr
   return await Promise.all(
     checks.map(async ({ name, look }) => {
       const begun = performance.now()
-      const { status, found, todo } = await within(look, timeoutMs).catch(unexpected)
+      const { status, found, todo } = await withTimeout(look, timeoutMs).catch(unexpected)
       const ms = Math.round(performance.now() - begun)
       return { name, status, found: scrub(found), ...(todo === undefined ? {} : { todo: scrub(todo) }), ms }
     }),
   )
 }
 
-async function within(look: () => Promise<Finding>, timeoutMs: number): Promise<Finding> {
+async function withTimeout(look: () => Promise<Finding>, timeoutMs: number): Promise<Finding> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<Finding>((resolve) => {
     timer = setTimeout(
