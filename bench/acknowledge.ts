@@ -3,7 +3,7 @@
 // Each event is recorded on disk before it is acknowledged. Target: p99 <= 300 ms, never 3 s (Slack then sends again).
 
 import { doubleEngine, PNG } from '../test/serve/double.ts'
-import { envelope, startSlackStage } from '../test/slack/stage.ts'
+import { envelope, startSlackStage } from '../test/slack/harness.ts'
 
 const COUNT = Number(process.argv[2] ?? 200)
 const AT_ONCE = 10

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
 import { type Engine, startEngine } from '../src/engine/engine.ts'
-import { openStage, quiet } from '../test/discord/stage.ts'
-import { startSlackStage } from '../test/slack/stage.ts'
+import { openStage, quiet } from '../test/discord/harness.ts'
+import { startSlackStage } from '../test/slack/harness.ts'
 
 const DEMO = join(import.meta.dirname, '../models/demo')
 const picture = (name: string) => readFile(join(DEMO, name))

@@ -9,7 +9,7 @@ import type { SQSBatchResponse } from 'aws-lambda'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { pollInto, type SqsDouble, startSqsDouble } from '../queue/sqs-double.ts'
 import { doubleEngine } from '../serve/double.ts'
-import { BOT_TOKEN, envelope, SECRET, type SlackStage, startSlackStage } from '../slack/stage.ts'
+import { BOT_TOKEN, envelope, SECRET, type SlackStage, startSlackStage } from '../slack/harness.ts'
 import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
 import { ROOT } from './packaged.ts'
 

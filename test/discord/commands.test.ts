@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { discordApi } from '../../src/discord/api.ts'
 import { COMMANDS, registerCommands } from '../../src/discord/commands.ts'
-import { type DiscordDouble, startDiscordDouble } from './double.ts'
+import { type DiscordDouble, startDiscordDouble } from './double/index.ts'
 
 let discord: DiscordDouble
 beforeEach(async () => {

@@ -3,8 +3,8 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { CAPTION } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { startDiscordDouble } from './double.ts'
-import { openStage, png, quiet, repliesIn, reply, type Stage, startBot } from './stage.ts'
+import { startDiscordDouble } from './double/index.ts'
+import { openStage, png, quiet, repliesIn, reply, type Stage, startBot } from './harness.ts'
 
 let stage: Stage
 afterEach(() => stage.close())

@@ -8,7 +8,7 @@ import { questionOfInteraction } from '../../src/discord/interactions.ts'
 import { questionOfMessage } from '../../src/discord/message.ts'
 import { CAPTION, doubleEngine } from '../serve/double.ts'
 import { until } from '../until.ts'
-import type { Fault } from './double.ts'
+import type { Fault } from './double/index.ts'
 import {
   lifeUntil,
   type Moment,
@@ -19,7 +19,7 @@ import {
   reply,
   type Stage,
   startBot,
-} from './stage.ts'
+} from './harness.ts'
 
 /** When a process dies, if it does. */
 const MOMENTS: (Moment | undefined)[] = [

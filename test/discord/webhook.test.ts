@@ -8,8 +8,8 @@ import { discordEndpoint } from '../../src/discord/webhook.ts'
 import { measured } from '../../src/observe/metrics.ts'
 import { CAPTION } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { signedRequest } from './double.ts'
-import { openStage, png, repliesIn, reply, type Stage } from './stage.ts'
+import { signedRequest } from './double/index.ts'
+import { openStage, png, repliesIn, reply, type Stage } from './harness.ts'
 
 const NOW_S = 1_800_000_000
 const NOW = NOW_S * 1000

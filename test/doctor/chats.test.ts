@@ -4,8 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { checkDiscord, checkSlack, checkSlackSocket } from '../../src/doctor/chats.ts'
 import { slackManifest } from '../../src/slack/manifest.ts'
-import { startPeer } from '../slack/stage.ts'
-import { type Answer, answering } from './answering.ts'
+import { startPeer } from '../slack/harness.ts'
+import { type Answer, answering } from './http-stub.ts'
 
 const { bot: SCOPES } = (slackManifest() as { oauth_config: { scopes: { bot: string[] } } }).oauth_config
   .scopes

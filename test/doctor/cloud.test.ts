@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { checkEngine, checkQueue, lookAtSecrets } from '../../src/doctor/cloud.ts'
 import { SetupError } from '../../src/errors.ts'
-import { type Answer, answering } from './answering.ts'
+import { type Answer, answering } from './http-stub.ts'
 
 beforeEach(() => {
   vi.stubEnv('AWS_REGION', 'eu-west-1')

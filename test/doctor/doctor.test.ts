@@ -8,7 +8,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { loadConfig } from '../../src/aws/lifecycle.ts'
 import { runChecks } from '../../src/doctor/check.ts'
 import { examine } from '../../src/doctor/examine.ts'
-import { answering } from './answering.ts'
+import { answering } from './http-stub.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const DEAD = 'http://127.0.0.1:1'

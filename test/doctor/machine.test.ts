@@ -12,7 +12,7 @@ import {
   checkThisProcessor,
   memoryLimit,
 } from '../../src/doctor/machine.ts'
-import { answering } from './answering.ts'
+import { answering } from './http-stub.ts'
 
 test.each([
   ['18.20.0', 'fail'],

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ROOT, type Running, startGlimpse } from '../cli/glimpse.ts'
-import { mentionWith, type SocketDouble, startSocketDouble } from '../slack/socket.ts'
+import { mentionWith, type SocketDouble, startSocketDouble } from '../slack/socket-mode-double.ts'
 
 let slack: SocketDouble
 let state: string

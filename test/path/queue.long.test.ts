@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ROOT, type Running, startGlimpse } from '../cli/glimpse.ts'
 import { type SqsDouble, startSqsDouble } from '../queue/sqs-double.ts'
-import { mentionWith, type SocketDouble, startSocketDouble } from '../slack/socket.ts'
+import { mentionWith, type SocketDouble, startSocketDouble } from '../slack/socket-mode-double.ts'
 import { until } from '../until.ts'
 
 let slack: SocketDouble

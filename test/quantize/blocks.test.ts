@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { largestBlockThatDivides, toBlocks } from '../../src/quantize/blocks.ts'
 import type { Matrix } from '../../src/quantize/matrix.ts'
 import { createRng } from '../../src/run/sampling.ts'
-import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
+import { bytesOf, floatsOf, matrixOf } from '../tensors.ts'
 
 interface Packed {
   packed: number[]

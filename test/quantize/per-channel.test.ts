@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import { toPerChannel } from '../../src/quantize/per-channel.ts'
 import { createRng } from '../../src/run/sampling.ts'
-import { bytesOf, floatsOf, matrixOf } from '../stored.ts'
+import { bytesOf, floatsOf, matrixOf } from '../tensors.ts'
 
 test('[out, in] becomes [in, out], by hand', async () => {
   const { values, scales } = toPerChannel(

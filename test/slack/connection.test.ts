@@ -9,7 +9,7 @@ import { slackPlatform } from '../../src/slack/platform.ts'
 import { memoryStore } from '../chat/in-memory-store.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { mentionWith, type SocketDouble, startSocketDouble } from './socket.ts'
+import { mentionWith, type SocketDouble, startSocketDouble } from './socket-mode-double.ts'
 
 const HOUR_MS = 3_600_000
 let slack: SocketDouble

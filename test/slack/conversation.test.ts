@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
-import { envelope, type SlackStage, startSlackStage } from './stage.ts'
+import { envelope, type SlackStage, startSlackStage } from './harness.ts'
 
 let engine: Double
 let slack: SlackStage

@@ -5,7 +5,7 @@ import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
-import { envelope, type SlackStage, startSlackStage } from './stage.ts'
+import { envelope, type SlackStage, startSlackStage } from './harness.ts'
 
 let engine: Double
 let slack: SlackStage

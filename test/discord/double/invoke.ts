@@ -10,7 +10,7 @@ import {
   fresh,
   type StoredInteraction,
   type World,
-} from './world.ts'
+} from './state.ts'
 
 export interface Invocation {
   /** A command's name, or with `target` that of an entry in a message's menu. */

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { until } from '../until.ts'
-import { envelope } from './stage.ts'
+import { envelope } from './harness.ts'
 
 export interface SocketDouble {
   apiUrl: string

@@ -1,4 +1,4 @@
-// Slack on this machine with the app connected to it: the peer we did not write (peer.mjs), in front of it a relay that
+// Slack on this machine with the app connected to it: the peer we did not write (emulate-server.mjs), in front of it a relay that
 // can break things, and our app behind an HTTP address, which the peer's signed events reach.
 
 import { type ChildProcess, fork } from 'node:child_process'
@@ -338,7 +338,7 @@ export function startPeer(publicUrl: string): Promise<{ url: string; process: Ch
     ],
   }
   const given = JSON.stringify({ baseUrl: publicUrl, seed, signingSecret: SECRET })
-  const child = fork(join(import.meta.dirname, 'peer.mjs'), [given], {
+  const child = fork(join(import.meta.dirname, 'emulate-server.mjs'), [given], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     execArgv: [],
   })

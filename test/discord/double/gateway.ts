@@ -3,7 +3,7 @@
 import type { Server } from 'node:http'
 import { type APIMessage, GatewayCloseCodes, GatewayIntentBits, GatewayOpcodes } from 'discord.js'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { type Channel, isThread, type World, withoutContent } from './world.ts'
+import { type Channel, isThread, type World, withoutContent } from './state.ts'
 
 interface Session {
   id: string

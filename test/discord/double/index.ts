@@ -5,10 +5,10 @@ import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type APIMessage, type APIUser, ChannelType, MessageReferenceType, MessageType } from 'discord.js'
+import { openSocket } from './gateway.ts'
+import { takeCallback } from './interactions.ts'
 import { type Invocation, interactionPayload } from './invoke.ts'
 import { directOf, forget, openThread, Refused, route, serveFile } from './rest.ts'
-import { openSocket } from './socket.ts'
-import { takeCallback } from './webhooks.ts'
 import {
   attach,
   type Channel,
@@ -23,7 +23,7 @@ import {
   snowflakes,
   userOf,
   type World,
-} from './world.ts'
+} from './state.ts'
 
 export interface DoubleOptions {
   /** The switch in the developer portal. Default: on. */

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type APIMessage, ChannelType, MessageFlags, MessageReferenceType, MessageType } from 'discord.js'
-import { answerOriginal, answerWebhook, takeCallback } from './webhooks.ts'
+import { answerOriginal, answerWebhook, takeCallback } from './interactions.ts'
 import {
   type Channel,
   findMessage,
@@ -14,7 +14,7 @@ import {
   signatureOf,
   type World,
   withoutContent,
-} from './world.ts'
+} from './state.ts'
 
 /** An answer that is an error of Discord's. */
 export class Refused extends Error {

@@ -20,7 +20,7 @@ import {
   type Stored,
   type StoredInteraction,
   type World,
-} from './world.ts'
+} from './state.ts'
 
 const ANSWER_WITHIN_MS = 3_000
 const LIVES_MS = 15 * 60_000

@@ -15,8 +15,13 @@ import { isGlimpseError } from '../../src/errors.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import { type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { type DiscordDouble, type DoubleOptions, type ReadMessage, startDiscordDouble } from './double.ts'
-import type { File } from './world.ts'
+import {
+  type DiscordDouble,
+  type DoubleOptions,
+  type ReadMessage,
+  startDiscordDouble,
+} from './double/index.ts'
+import type { File } from './double/state.ts'
 
 export interface Bot {
   desk: QuestionProcessor
