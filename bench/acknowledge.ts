@@ -3,13 +3,13 @@
 // Each event is recorded on disk before it is acknowledged. Target: p99 <= 300 ms, never 3 s (Slack then sends again).
 
 import { doubleEngine, PNG } from '../test/serve/double.ts'
-import { envelope, startSlackStage } from '../test/slack/harness.ts'
+import { envelope, startSlackHarness } from '../test/slack/harness.ts'
 
 const COUNT = Number(process.argv[2] ?? 200)
 const AT_ONCE = 10
 
 const engine = doubleEngine()
-const slack = await startSlackStage({ engine, maxQueue: COUNT })
+const slack = await startSlackHarness({ engine, maxQueue: COUNT })
 const picture = await slack.upload(slack.ann, [PNG])
 const { messages } = await slack.ann.conversations.history({
   channel: slack.channel,

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
 import { type Engine, startEngine } from '../src/engine/engine.ts'
-import { openStage, quiet } from '../test/discord/harness.ts'
-import { startSlackStage } from '../test/slack/harness.ts'
+import { openHarness, quiet } from '../test/discord/harness.ts'
+import { startSlackHarness } from '../test/slack/harness.ts'
 
 const DEMO = join(import.meta.dirname, '../models/demo')
 const picture = (name: string) => readFile(join(DEMO, name))
@@ -28,14 +28,14 @@ await engine.close()
 process.exit()
 
 async function inSlack(engine: Engine): Promise<void> {
-  const slack = await startSlackStage({ engine })
+  const slack = await startSlackHarness({ engine })
   const { ann, ben, annId, benId, botId, channel } = slack
   const names: Record<string, string> = { [annId]: 'ann', [benId]: 'ben', [botId]: 'Glimpse' }
   const mention = (text: string) => `<@${botId}> ${text}`
   const shown = (text: string) => text.replace(`<@${botId}>`, '@Glimpse').trim()
 
   const printThread = async (ts: string, first: string) => {
-    await slack.desk.drained()
+    await slack.processor.drained()
     const { messages } = await ann.conversations.replies({ channel, ts })
     const [root, ...replies] = messages ?? []
     line(names[root!.user!] ?? '?', `${shown(root!.text ?? '')} ${first}`.trim())
@@ -49,9 +49,9 @@ async function inSlack(engine: Engine): Promise<void> {
 
   heading('Slack, #pictures')
   const first = await slack.upload(ann, [await picture('crab-and-helicopter.png')], mention(''))
-  await slack.desk.drained()
+  await slack.processor.drained()
   await ben.chat.postMessage({ channel, thread_ts: first, text: 'what is on the right?' })
-  await slack.desk.drained()
+  await slack.processor.drained()
   await ben.chat.postMessage({ channel, thread_ts: first, text: 'ha, lovely' })
   await ann.chat.postMessage({ channel, thread_ts: first, text: mention('what color is the background?') })
   await printThread(first, '[crab-and-helicopter.png]')
@@ -63,7 +63,7 @@ async function inSlack(engine: Engine): Promise<void> {
 
   heading('Slack, no picture: only ben sees the answer')
   await ben.chat.postMessage({ channel, text: mention('what is this?') })
-  await slack.desk.drained()
+  await slack.processor.drained()
   line('ben', '@Glimpse what is this?')
   const told = slack.calls.filter(({ method }) => method === 'chat.postEphemeral').at(-1)
   line('Glimpse', told?.body.text ?? '', 1)
@@ -72,8 +72,8 @@ async function inSlack(engine: Engine): Promise<void> {
 
 async function onDiscord(engine: Engine): Promise<void> {
   // The stage's engine is a double unless given; it only ever asks it.
-  const stage = await openStage({ engine: engine as never, answers: 'reply' })
-  const { discord, bot, ann, channel } = stage
+  const harness = await openHarness({ engine: engine as never, answers: 'reply' })
+  const { discord, bot, ann, channel } = harness
   const file = async (filename: string) => ({
     filename,
     bytes: await picture(filename),
@@ -104,7 +104,7 @@ async function onDiscord(engine: Engine): Promise<void> {
   await discord.invoke(ann, channel, { command: 'Describe this image', target: crab })
   await quiet(bot)
   print(ann)
-  await stage.close()
+  await harness.close()
 }
 
 /** The words in a block, wherever they stand in it. */

@@ -34,12 +34,12 @@ export function parseDockerfile(text: string, given: Readonly<Record<string, str
   const args: Record<string, string> = {}
   const stages: Stage[] = []
   for (const instruction of instructionsOf(text)) {
-    const stage = stages.at(-1)
+    const harness = stages.at(-1)
     if (instruction.name === 'FROM') {
       const [, base, name] = /^(\S+)(?: AS (\S+))?$/i.exec(expand(instruction.text, args)) ?? []
       if (base === undefined) throw new Error(`Line ${instruction.line}: expected FROM <image> AS <name>.`)
       stages.push({ name: name ?? String(stages.length), base, instructions: [] })
-    } else if (stage) stage.instructions.push(instruction)
+    } else if (harness) harness.instructions.push(instruction)
     else if (instruction.name === 'ARG') {
       const [name, value] = pairOf(instruction.text)
       args[name] = given[name] ?? expand(value, args)
@@ -108,11 +108,11 @@ export function expand(text: string, values: Readonly<Record<string, string>>): 
 export function stagesFor({ stages }: Dockerfile, target = stages.at(-1)!.name): Stage[] {
   const needed: Stage[] = []
   const visit = (name: string) => {
-    const stage = stages.find((each) => each.name === name)
-    if (!stage || needed.includes(stage)) return
-    visit(stage.base)
-    for (const { flags } of stage.instructions) if (flags.from !== undefined) visit(flags.from)
-    needed.push(stage)
+    const harness = stages.find((each) => each.name === name)
+    if (!harness || needed.includes(harness)) return
+    visit(harness.base)
+    for (const { flags } of harness.instructions) if (flags.from !== undefined) visit(flags.from)
+    needed.push(harness)
   }
   visit(target)
   return needed

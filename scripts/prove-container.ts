@@ -98,23 +98,23 @@ async function main(): Promise<void> {
   const file = parseDockerfile(readFileSync(join(ROOT, 'Dockerfile'), 'utf8'))
   const base = nodeImage(file.args.NODE_IMAGE!)
   const images = new Map<string, Image>()
-  for (const stage of stagesFor(file)) {
-    process.stdout.write(`\n--- stage ${stage.name}, from ${stage.base}\n`)
+  for (const harness of stagesFor(file)) {
+    process.stdout.write(`\n--- stage ${harness.name}, from ${harness.base}\n`)
     const from =
-      stage.base === file.args.NODE_IMAGE
+      harness.base === file.args.NODE_IMAGE
         ? base
-        : stage.base === file.args.ADAPTER_IMAGE && options.adapter
+        : harness.base === file.args.ADAPTER_IMAGE && options.adapter
           ? adapterImage(options.adapter)
-          : images.get(stage.base)
-    if (!from && stage.base !== 'scratch') {
+          : images.get(harness.base)
+    if (!from && harness.base !== 'scratch') {
       check(
-        `stage ${stage.name}`,
+        `stage ${harness.name}`,
         'skipped',
-        `${stage.base} is in a registry of images, which was not reached`,
+        `${harness.base} is in a registry of images, which was not reached`,
       )
       continue
     }
-    images.set(stage.name, build(stage, from ?? empty(), images, file.args))
+    images.set(harness.name, build(harness, from ?? empty(), images, file.args))
   }
   const image = images.get(file.stages.at(-1)!.name)!
   const size = sizes(image)
@@ -186,11 +186,11 @@ function adapterImage(path: string): Image {
   return layered(empty(), 'the adapter built here', (root) => cpSync(path, join(root, 'lambda-adapter')))
 }
 
-function build(stage: Stage, from: Image, images: Map<string, Image>, args: Record<string, string>): Image {
+function build(harness: Stage, from: Image, images: Map<string, Image>, args: Record<string, string>): Image {
   let image = { ...from }
   const values: Record<string, string> = {}
   const scope = () => ({ ...values, ...image.env })
-  for (const instruction of stage.instructions) {
+  for (const instruction of harness.instructions) {
     const { name, text } = instruction
     const what = `${name} ${text.replace(/\s+/g, ' ').slice(0, 100)}`
     if (name !== 'LABEL') process.stdout.write(`${what}\n`)

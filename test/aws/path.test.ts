@@ -9,11 +9,11 @@ import type { SQSBatchResponse } from 'aws-lambda'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { pollInto, type SqsDouble, startSqsDouble } from '../queue/sqs-double.ts'
 import { doubleEngine } from '../serve/double.ts'
-import { BOT_TOKEN, envelope, SECRET, type SlackStage, startSlackStage } from '../slack/harness.ts'
+import { BOT_TOKEN, envelope, SECRET, type SlackHarness, startSlackHarness } from '../slack/harness.ts'
 import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
 import { ROOT } from './packaged.ts'
 
-let slack: SlackStage
+let slack: SlackHarness
 let sqs: SqsDouble
 let installed: Installed
 let state: string
@@ -24,7 +24,7 @@ const batches: (SQSBatchResponse | undefined)[] = []
 
 beforeAll(async () => {
   // Its own app is sent no event; only the peer is used.
-  slack = await startSlackStage({ engine: doubleEngine() })
+  slack = await startSlackHarness({ engine: doubleEngine() })
   sqs = await startSqsDouble()
   state = await mkdtemp(join(tmpdir(), 'glimpse-state-'))
   installed = await installFunctions()

@@ -5,7 +5,7 @@ import { deleteTurn, loadConversation, recordExchange } from '../../src/chat/con
 import { openJobs } from '../../src/chat/jobs.ts'
 import type { Question } from '../../src/chat/question.ts'
 import type { Store } from '../../src/store/store.ts'
-import { memoryStore } from './in-memory-store.ts'
+import { inMemoryStore } from './in-memory-store.ts'
 
 const DAY_MS = 86_400_000
 const PICTURE = { id: 'p', url: 'https://x/' }
@@ -22,7 +22,7 @@ let store: Store
 beforeEach(() => {
   clock.now = 0
   waits = []
-  store = memoryStore(() => 0)
+  store = inMemoryStore(() => 0)
 })
 
 const question = (id: string): Question => ({

@@ -2,7 +2,7 @@
 
 import type { Store } from '../../src/store/store.ts'
 
-export function memoryStore(now: () => number = Date.now): Store {
+export function inMemoryStore(now: () => number = Date.now): Store {
   const values = new Map<string, { bytes: Uint8Array; endsAt: number; version: string }>()
   let writes = 0
   const current = (key: string) => {

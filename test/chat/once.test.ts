@@ -12,7 +12,7 @@ import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.
 import type { Question } from '../../src/chat/question.ts'
 import { UpstreamError } from '../../src/errors.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
-import { memoryStore } from './in-memory-store.ts'
+import { inMemoryStore } from './in-memory-store.ts'
 
 const RUNS = 1_000
 const HOUR_MS = 3_600_000
@@ -46,7 +46,7 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
   const source = xoroshiro128plus(seed)
   const draw = (below: number) => uniformInt(source, 0, below - 1)
   const clock = { now: 1_000_000 }
-  const shared = memoryStore(() => clock.now)
+  const shared = inMemoryStore(() => clock.now)
   const visible: string[] = []
   let deaths = 0
   let faults = 0
@@ -158,7 +158,7 @@ async function settle(): Promise<void> {
   for (let i = 0; i < 12; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-async function isAllDone(store: ReturnType<typeof memoryStore>): Promise<boolean> {
+async function isAllDone(store: ReturnType<typeof inMemoryStore>): Promise<boolean> {
   const jobs = await store.list('jobs/')
   const states = await Promise.all(
     jobs.map(async (key) => JSON.parse(new TextDecoder().decode((await store.read(key))!.bytes)).state),

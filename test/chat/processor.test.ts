@@ -12,7 +12,7 @@ import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { memoryStore } from './in-memory-store.ts'
+import { inMemoryStore } from './in-memory-store.ts'
 
 const DAY_MS = 86_400_000
 const clock = { now: 1_000_000 }
@@ -81,7 +81,7 @@ const kept = async () => (await store.list('conversations/')).length
 beforeEach(() => {
   clock.now = 1_000_000
   engine = doubleEngine()
-  store = memoryStore(() => clock.now)
+  store = inMemoryStore(() => clock.now)
   posted = []
   removed = []
   reported = []

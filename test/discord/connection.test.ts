@@ -4,17 +4,17 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { CAPTION } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { startDiscordDouble } from './double/index.ts'
-import { openStage, png, quiet, repliesIn, reply, type Stage, startBot } from './harness.ts'
+import { type Harness, openHarness, png, quiet, repliesIn, reply, startBot } from './harness.ts'
 
-let stage: Stage
-afterEach(() => stage.close())
+let harness: Harness
+afterEach(() => harness.close())
 
 /** A stage, and the words that mention the bot. */
-async function open(options: Parameters<typeof openStage>[0] = {}) {
-  stage = await openStage(options)
-  const { discord, bot } = stage
+async function open(options: Parameters<typeof openHarness>[0] = {}) {
+  harness = await openHarness(options)
+  const { discord, bot } = harness
   await until(() => discord.world.commandPuts > 0)
-  return { ...stage, bot, at: `<@${discord.botId}>` }
+  return { ...harness, bot, at: `<@${discord.botId}>` }
 }
 
 describe('without the privileged intent', () => {
@@ -26,7 +26,7 @@ describe('without the privileged intent', () => {
       `-# Alt text, ready to copy:\n\`\`\`\n${CAPTION}\n\`\`\`\n-# Described by a machine; it can be wrong.`,
     )
     expect({ pinged, isEphemeral }).toEqual({ pinged: [], isEphemeral: false })
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(discord.world.typing).toEqual([channel])
     expect(bot.reported).toEqual([])
   })
@@ -34,11 +34,11 @@ describe('without the privileged intent', () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = discord.say(ann, channel, { content: `${at} how many?`, files: [png()] })
     const first = await reply(discord, channel, { to: asked })
-    await bot.desk.drained()
+    await bot.processor.drained()
     const second = discord.say(ann, channel, { content: 'and what colour?', replyTo: first.id })
     const secondReply = await reply(discord, channel, { to: second })
     expect(secondReply.content).toContain('answer 2 to and what colour?')
-    await bot.desk.drained()
+    await bot.processor.drained()
     const third = discord.say(ann, channel, { content: 'why?', replyTo: secondReply.id })
     expect((await reply(discord, channel, { to: third })).content).toContain('answer 3 to why?')
     expect(discord.world.served).toHaveLength(1)
@@ -70,7 +70,7 @@ describe('without the privileged intent', () => {
     const direct = discord.direct(ann)
     discord.say(ann, direct, { files: [png()] })
     expect((await reply(discord, direct)).content).toContain(CAPTION)
-    await bot.desk.drained()
+    await bot.processor.drained()
     discord.say(ann, direct, { content: 'how many?' })
     expect((await reply(discord, direct, { count: 2 })).content).toContain('answer 1 to how many?')
   })
@@ -136,7 +136,7 @@ describe('threads', () => {
     const { discord, channel, ann, at, bot } = await open({ answers: 'thread', messageContent: true })
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
     expect((await reply(discord, asked)).content).toContain(CAPTION)
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(discord.world.channels.get(asked)).toMatchObject({ name: CAPTION, parent_id: channel })
     const next = discord.say(ann, asked, { content: 'How many are there?' })
     expect((await reply(discord, asked, { to: next })).content).toContain('answer 1 to How many are there?')
@@ -212,7 +212,7 @@ describe('where the bot may not', () => {
     discord.world.closedDirectMessages.add(ann)
     discord.say(ann, channel, { content: at, files: [png()] })
     await until(() => bot.reported.length > 0)
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(bot.reported).toEqual(['cannot_reply'])
   })
 })
@@ -222,7 +222,7 @@ describe('what goes away', () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = [1, 2, 3].map(() => discord.say(ann, channel, { content: at, files: [png()] }))
     for (const each of asked) await reply(discord, channel, { to: each })
-    await bot.desk.drained()
+    await bot.processor.drained()
     discord.deleteMessage(channel, asked[0]!)
     await until(() => repliesIn(discord, channel).length === 2)
     discord.deleteMessage(channel, asked[1]!, asked[2]!)
@@ -234,18 +234,18 @@ describe('what goes away', () => {
     bot.engine.hold()
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
     await until(() => bot.engine.asks.length > 0)
-    const withdraw = vi.spyOn(bot.desk, 'retract')
+    const withdraw = vi.spyOn(bot.processor, 'retract')
     discord.deleteMessage(channel, asked)
     await until(() => withdraw.mock.settledResults[0]?.type === 'fulfilled')
     bot.engine.release()
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(repliesIn(discord, channel)).toEqual([])
   })
 })
 
 test('a question that cannot be taken is told so', async () => {
   const { discord, channel, ann, at, bot } = await open()
-  await bot.desk.shutdown()
+  await bot.processor.shutdown()
   const asked = discord.say(ann, channel, { content: at, files: [png()] })
   expect((await reply(discord, channel, { to: asked })).content).toMatch(/^I am just starting again/)
   await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
@@ -295,10 +295,10 @@ describe('commands', () => {
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     const first = await reply(discord, channel)
     expect(first.content).toContain(CAPTION)
-    await bot.desk.drained()
+    await bot.processor.drained()
     await discord.invoke(ann, channel, { command: 'ask', options: { question: 'how many?' } })
     expect((await reply(discord, channel, { count: 2 })).content).toContain('answer 1 to how many?')
-    await bot.desk.drained()
+    await bot.processor.drained()
     const asked = discord.say(ann, channel, { content: `why?`, replyTo: first.id })
     expect((await reply(discord, channel, { to: asked })).content).toContain('to why?')
     expect(bot.reported).toEqual([])
@@ -347,16 +347,16 @@ describe('commands', () => {
 
 describe('a start that cannot succeed says what to do', () => {
   test('about the intent', async () => {
-    stage = await openStage({ isOffline: true })
+    harness = await openHarness({ isOffline: true })
     const other = await startDiscordDouble({ allowsMessageContent: false })
-    await expect(startBot(other, { folder: stage.folder, messageContent: true })).rejects.toThrow(
+    await expect(startBot(other, { folder: harness.folder, messageContent: true })).rejects.toThrow(
       /Message Content intent.*developers\/applications.*Privileged Gateway Intents/,
     )
     await other.close()
   })
   test('about the token', async () => {
-    stage = await openStage({ isOffline: true })
-    const started = startBot(stage.discord, { folder: stage.folder, token: 'an.old.token' })
+    harness = await openHarness({ isOffline: true })
+    const started = startBot(harness.discord, { folder: harness.folder, token: 'an.old.token' })
     await expect(started).rejects.toMatchObject({ kind: 'setup', code: 'discord_token' })
     await expect(started).rejects.not.toThrow(/an\.old\.token/)
   })

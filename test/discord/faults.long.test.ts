@@ -10,33 +10,33 @@ import { CAPTION, doubleEngine } from '../serve/double.ts'
 import { until } from '../until.ts'
 import type { Fault } from './double/index.ts'
 import {
-  lifeUntil,
-  type Moment,
-  openStage,
+  type CrashPoint,
+  crashAt,
+  type Harness,
+  openHarness,
   png,
   quiet,
   repliesIn,
   reply,
-  type Stage,
   startBot,
 } from './harness.ts'
 
 /** When a process dies, if it does. */
-const MOMENTS: (Moment | undefined)[] = [
+const MOMENTS: (CrashPoint | undefined)[] = [
   undefined,
   'before the reply',
   'after the reply',
   'when the reply fails',
 ]
 
-let stage: Stage
-afterEach(() => stage.close())
+let harness: Harness
+afterEach(() => harness.close())
 
-async function open(options: Parameters<typeof openStage>[0] = {}) {
-  stage = await openStage(options)
-  const { discord, bot } = stage
+async function open(options: Parameters<typeof openHarness>[0] = {}) {
+  harness = await openHarness(options)
+  const { discord, bot } = harness
   if (bot.gateway) await until(() => discord.world.commandPuts > 0)
-  return { ...stage, at: `<@${discord.botId}>` }
+  return { ...harness, at: `<@${discord.botId}>` }
 }
 
 const POSTS = /^POST \/channels\/\d+\/messages$/
@@ -58,7 +58,7 @@ describe('the gateway', () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = discord.say(ann, channel, { content: at, files: [png()], isSilent: true })
     const event = discord.eventOf(channel, asked)
-    const withdraw = vi.spyOn(bot.desk, 'retract')
+    const withdraw = vi.spyOn(bot.processor, 'retract')
     discord.deleteMessage(channel, asked)
     await until(() => withdraw.mock.settledResults[0]?.type === 'fulfilled')
     discord.dispatch('MESSAGE_CREATE', event)
@@ -101,7 +101,7 @@ describe('REST', () => {
     discord.fault(fault)
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
     await reply(discord, channel, { to: asked })
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
   test('where it may not look either, an answer that is lost is posted once by its nonce', async () => {
@@ -110,7 +110,7 @@ describe('REST', () => {
     discord.fault({ on: POSTS, skip: 1, isLost: true })
     discord.say(ann, channel, { content: at, files: [png()] })
     await reply(discord, channel)
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(bot.reported).toEqual(['discord_failed'])
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
@@ -119,7 +119,7 @@ describe('REST', () => {
     discord.fault({ on: POSTS, skip: 1, isLost: true })
     const asked = discord.say(ann, channel, { content: `${at} tell me`, files: [png()] })
     await until(() => repliesIn(discord, channel).length === 3)
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
     expect(repliesIn(discord, channel).map(({ replyTo }) => replyTo)).toEqual([asked, asked, asked])
   })
@@ -157,7 +157,7 @@ describe('interactions', () => {
     discord.dispatch('INTERACTION_CREATE', payload)
     await until(() => bot.reported.includes('discord_refused'))
     bot.engine.release()
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(interaction.failed).toBe(true)
     expect(discord.read(channel, ann)).toEqual([])
     expect(discord.calls.filter((call) => call.includes('/webhooks/'))).toEqual([])
@@ -169,7 +169,7 @@ describe('interactions', () => {
     await until(() => bot.engine.asks.length > 0)
     interaction.ageMs = 16 * 60_000
     bot.engine.release()
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(bot.reported).toEqual(['discord_refused'])
   })
   test('a long reply whose second part fails once is whole', async () => {
@@ -177,20 +177,20 @@ describe('interactions', () => {
     discord.fault({ on: /^POST \/webhooks/, skip: 1, status: 500, times: 3 })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png(), question: 'tell me' } })
     await until(() => repliesIn(discord, channel).length === 3)
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
   })
 })
 
 describe('a process that dies', () => {
-  const cases: [Moment, 'reply' | 'thread'][] = [
+  const cases: [CrashPoint, 'reply' | 'thread'][] = [
     ['before the reply', 'reply'],
     ['after the reply', 'reply'],
     ['before the reply', 'thread'],
     ['after the reply', 'thread'],
   ]
   test.each(cases)('%s leaves one, as a %s', async (moment, answers) => {
-    const { discord, channel, ann, at, folder, bot } = await open({ answers, life: lifeUntil(moment) })
+    const { discord, channel, ann, at, folder, bot } = await open({ answers, crash: crashAt(moment) })
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
     await until(() => bot.reported.length > 0)
     await bot.close()
@@ -198,7 +198,7 @@ describe('a process that dies', () => {
     const next = await startBot(discord, { folder, answers, laterMs: LONG_AFTER_MS })
     const place = answers === 'thread' ? asked : channel
     await reply(discord, place)
-    await next.desk.drained()
+    await next.processor.drained()
     expect(repliesIn(discord, place)).toHaveLength(1)
     // What it was about is known to the next process.
     const { id } = repliesIn(discord, place)[0]!
@@ -208,8 +208,8 @@ describe('a process that dies', () => {
   })
   test('in the middle of a long reply leaves all its parts once', async () => {
     const engine = talker()
-    const life = lifeUntil('when the reply fails')
-    const { discord, channel, ann, at, folder, bot } = await open({ engine, life })
+    const crash = crashAt('when the reply fails')
+    const { discord, channel, ann, at, folder, bot } = await open({ engine, crash })
     const fault: Fault = { on: POSTS, skip: 1, status: 500, times: 9 }
     discord.fault(fault)
     discord.say(ann, channel, { content: `${at} tell me`, files: [png()] })
@@ -219,29 +219,29 @@ describe('a process that dies', () => {
     fault.times = 0
     discord.world.nonces.clear()
     const next = await startBot(discord, { folder, engine, laterMs: LONG_AFTER_MS })
-    await next.desk.drained()
+    await next.processor.drained()
     await next.close()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
   })
   test('right after it told an asker alone what went wrong tells it twice, the one window there is', async () => {
-    const { discord, channel, ann, folder, bot } = await open({ life: lifeUntil('after the reply') })
+    const { discord, channel, ann, folder, bot } = await open({ crash: crashAt('after the reply') })
     await discord.invoke(ann, channel, { command: 'ask', options: { question: 'how many?' } })
     await until(() => bot.reported.length > 0)
     await bot.close()
     const next = await startBot(discord, { folder, laterMs: LONG_AFTER_MS })
-    await next.desk.drained()
+    await next.processor.drained()
     await next.close()
     expect(repliesIn(discord, channel)).toEqual([])
     const told = repliesIn(discord, channel, ann).map(({ content }) => content)
     expect(told).toEqual(Array(2).fill(expect.stringMatching(/^I found no picture/)))
   })
   test('with an interaction leaves one', async () => {
-    const { discord, channel, ann, folder, bot } = await open({ life: lifeUntil('after the reply') })
+    const { discord, channel, ann, folder, bot } = await open({ crash: crashAt('after the reply') })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     await until(() => bot.reported.length > 0)
     await bot.close()
     const next = await startBot(discord, { folder, laterMs: LONG_AFTER_MS })
-    await next.desk.drained()
+    await next.processor.drained()
     await next.close()
     expect(repliesIn(discord, channel)).toHaveLength(1)
     expect(discord.calls.filter((call) => call.startsWith('PATCH'))).toHaveLength(1)
@@ -261,7 +261,7 @@ test('no error that is reported holds a token, a question or an address with one
   await until(() => bot.errors.length >= 3)
   // Long enough for an answer of ours that Discord does not know.
   bot.pass(11_000)
-  await bot.desk.drained()
+  await bot.processor.drained()
   const told = inspect(bot.errors, { depth: 20, showHidden: true })
   for (const secret of [discord.token, token, 'a secret']) expect(told).not.toContain(secret)
 })
@@ -290,10 +290,10 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
       folder: `${folder}/${seed}`,
       isOffline: true,
       engine,
-      life: moment && lifeUntil(moment),
+      crash: moment && crashAt(moment),
     })
-    await first.desk.submit(question)
-    await first.desk.drained()
+    await first.processor.submit(question)
+    await first.processor.drained()
     await first.close()
     for (const fault of faults) fault.times = 0
     discord.world.nonces.clear()
@@ -303,7 +303,7 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
       engine,
       laterMs: LONG_AFTER_MS,
     })
-    await second.desk.drained()
+    await second.processor.drained()
     await second.close()
     const replies = repliesIn(discord, channel).filter(({ replyTo }) => replyTo === asked)
     expect({ seed, parts: partsOf(replies) }).toEqual({
@@ -335,11 +335,11 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
     const first = await startBot(discord, {
       folder: `${folder}/${seed}`,
       isOffline: true,
-      life: moment && lifeUntil(moment),
+      crash: moment && crashAt(moment),
     })
     discord.acknowledge(interaction)
-    await first.desk.submit(question)
-    await first.desk.drained()
+    await first.processor.submit(question)
+    await first.processor.drained()
     await first.close()
     for (const fault of faults) fault.times = 0
     const second = await startBot(discord, {
@@ -347,7 +347,7 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
       isOffline: true,
       laterMs: LONG_AFTER_MS,
     })
-    await second.desk.drained()
+    await second.processor.drained()
     await second.close()
     const seen = discord.read(channel, ann)
     expect({ seed, seen: seen.length, isThinking: seen.some(({ isThinking }) => isThinking) }).toEqual({

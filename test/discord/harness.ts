@@ -24,7 +24,7 @@ import {
 import type { File } from './double/state.ts'
 
 export interface Bot {
-  desk: QuestionProcessor
+  processor: QuestionProcessor
   platform: DiscordPlatform
   preferences: Preferences
   engine: Double
@@ -46,7 +46,7 @@ export interface BotOptions extends Partial<DiscordSettings> {
   /** Default: connects to the gateway. */
   isOffline?: boolean
   /** Dies on the way. */
-  life?: Life
+  crash?: Crash
   /** The clock, in milliseconds from now: abandoned questions are taken up after half a minute. */
   laterMs?: number
 }
@@ -75,11 +75,11 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     picturesUrl: discord.picturesUrl,
   }
   const disk = await openDiskStore(options.folder)
-  const store = options.life ? options.life.of(disk) : disk
+  const store = options.crash ? options.crash.of(disk) : disk
   const preferences = openPreferences(store)
   const api = discordApi(settings)
   const real = discordPlatform(api, settings, now)
-  const platform = options.life ? options.life.dying(real) : real
+  const platform = options.crash ? options.crash.dying(real) : real
   const processor = openProcessor({
     platforms: [platform],
     engine: Promise.resolve(engine),
@@ -97,7 +97,7 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     ? undefined
     : await startGateway({ settings, api, platform, sink: processor, preferences, report, now })
   return {
-    desk: processor,
+    processor: processor,
     platform,
     preferences,
     engine,
@@ -116,14 +116,14 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
 }
 
 /** A process that dies: from a moment on nothing it does has an effect. */
-export interface Life {
+export interface Crash {
   of<T extends object>(part: T): T
   dying(platform: DiscordPlatform): DiscordPlatform
 }
 
-export type Moment = 'before the reply' | 'after the reply' | 'when the reply fails'
+export type CrashPoint = 'before the reply' | 'after the reply' | 'when the reply fails'
 
-export function lifeUntil(moment: Moment): Life {
+export function crashAt(point: CrashPoint): Crash {
   let isOver = false
   const end = (): never => {
     isOver = true
@@ -142,19 +142,19 @@ export function lifeUntil(moment: Moment): Life {
     of,
     dying(platform) {
       const post: DiscordPlatform['post'] = async (...given) => {
-        if (moment === 'before the reply') return end()
+        if (point === 'before the reply') return end()
         const posted = await platform.post(...given).catch((error: unknown) => {
-          if (moment === 'when the reply fails') return end()
+          if (point === 'when the reply fails') return end()
           throw error
         })
-        return moment === 'after the reply' ? end() : posted
+        return point === 'after the reply' ? end() : posted
       }
       return of({ ...platform, post })
     },
   }
 }
 
-export interface Stage {
+export interface Harness {
   discord: DiscordDouble
   bot: Bot
   folder: string
@@ -164,13 +164,13 @@ export interface Stage {
   close(): Promise<void>
 }
 
-export async function openStage(
+export async function openHarness(
   options: Omit<BotOptions, 'folder'> &
     Omit<DoubleOptions, 'endpoint'> & {
       /** Interactions come over HTTP, each so often. */
       deliveries?: number
     } = {},
-): Promise<Stage> {
+): Promise<Harness> {
   const folder = await mkdtemp(join(tmpdir(), 'glimpse-discord-'))
   let endpoint = async (_: Request): Promise<Response> => new Response(null, { status: 503 })
   const discord = await startDiscordDouble({
@@ -181,7 +181,7 @@ export async function openStage(
   const channel = discord.addChannel('pictures')
   const bot = await startBot(discord, { ...options, folder })
   if (options.deliveries) {
-    const { desk: processor, platform, preferences, reported } = bot
+    const { processor, platform, preferences, reported } = bot
     const { publicKey } = discord
     const report = (error: unknown) => reported.push(error)
     const answer = discordEndpoint({
@@ -243,5 +243,5 @@ export async function reply(
 export async function quiet(bot: Bot): Promise<void> {
   await bot.discord.eventsRead()
   await bot.gateway?.idle()
-  await bot.desk.drained()
+  await bot.processor.drained()
 }

@@ -9,7 +9,7 @@ import { measured } from '../../src/observe/metrics.ts'
 import { CAPTION } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { signedRequest } from './double/index.ts'
-import { openStage, png, repliesIn, reply, type Stage } from './harness.ts'
+import { type Harness, openHarness, png, repliesIn, reply } from './harness.ts'
 
 const NOW_S = 1_800_000_000
 const NOW = NOW_S * 1000
@@ -74,16 +74,16 @@ describe('signatures', () => {
 })
 
 describe('the endpoint', () => {
-  let stage: Stage
+  let harness: Harness
   beforeEach(async () => {
-    stage = await openStage({ deliveries: 1 })
-    await until(() => stage.discord.world.commandPuts > 0)
+    harness = await openHarness({ deliveries: 1 })
+    await until(() => harness.discord.world.commandPuts > 0)
   })
-  afterEach(() => stage.close())
+  afterEach(() => harness.close())
 
   const answerOf = (sleep?: () => Promise<void>) => {
-    const { desk: processor, platform, preferences } = stage.bot
-    const { publicKey } = stage.discord
+    const { processor, platform, preferences } = harness.bot
+    const { publicKey } = harness.discord
     return discordEndpoint({
       publicKey,
       sink: processor,
@@ -97,14 +97,14 @@ describe('the endpoint', () => {
 
   test('a ping gets its pong as JSON', async () => {
     const response = await answerOf()(
-      signedRequest(stage.discord.privateKey, { id: '1', application_id: '2', type: 1 }),
+      signedRequest(harness.discord.privateKey, { id: '1', application_id: '2', type: 1 }),
     )
     expect(response.headers.get('content-type')).toContain('application/json')
     expect(await response.json()).toEqual({ type: 1 })
   })
   test('unsigned is 401, too large 413, and signed nonsense 400', async () => {
     const answer = answerOf()
-    const { privateKey } = stage.discord
+    const { privateKey } = harness.discord
     const unsigned = new Request('http://glimpse.test/', {
       method: 'POST',
       body: JSON.stringify({ type: 1 }),
@@ -119,7 +119,7 @@ describe('the endpoint', () => {
     expect((await answer(signedRequest(privateKey, { type: 2 }))).status).toBe(400)
   })
   test('a command is promised an answer at once and gets it, however long the model takes', async () => {
-    const { discord, channel, ann, bot } = stage
+    const { discord, channel, ann, bot } = harness
     bot.engine.hold()
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     expect(discord.read(channel).map(({ isThinking }) => isThinking)).toEqual([true])
@@ -127,7 +127,7 @@ describe('the endpoint', () => {
     expect((await reply(discord, channel)).content).toContain(CAPTION)
   })
   test('an answer that is ready before Discord read the promise waits for it', async () => {
-    const { discord, channel, ann, bot } = stage
+    const { discord, channel, ann, bot } = harness
     const invocation = { command: 'caption', options: { image: png() } }
     const { interaction, payload } = discord.prepare(ann, channel, invocation)
     let read = () => {}
@@ -141,7 +141,7 @@ describe('the endpoint', () => {
     expect(bot.reported).toEqual([])
   })
   test('when Discord takes long to read the promise, the answer is tried again', async () => {
-    const { discord, channel, ann, bot } = stage
+    const { discord, channel, ann, bot } = harness
     const invocation = { command: 'caption', options: { image: png() } }
     const { interaction, payload } = discord.prepare(ann, channel, invocation)
     const response = await answerOf()(signedRequest(discord.privateKey, payload))
@@ -151,19 +151,19 @@ describe('the endpoint', () => {
     expect((await reply(discord, channel)).content).toContain(CAPTION)
   })
   test('the same interaction three times is answered once', async () => {
-    await stage.close()
-    stage = await openStage({ deliveries: 3 })
-    const { discord, channel, ann, bot } = stage
+    await harness.close()
+    harness = await openHarness({ deliveries: 3 })
+    const { discord, channel, ann, bot } = harness
     await until(() => discord.world.commandPuts > 0)
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     await reply(discord, channel)
-    await bot.desk.drained()
+    await bot.processor.drained()
     expect(bot.engine.asks).toHaveLength(1)
     expect(discord.calls.filter((call) => call.startsWith('PATCH'))).toHaveLength(1)
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
   test('settings are confirmed in the response', async () => {
-    const { discord, channel, ann, bot } = stage
+    const { discord, channel, ann, bot } = harness
     await discord.invoke(ann, channel, {
       command: 'caption-privacy',
       options: { 'opt-out': true },
@@ -175,8 +175,8 @@ describe('the endpoint', () => {
     expect(await bot.preferences.hasOptedOut(`discord/${ann}`)).toBe(true)
   })
   test('when nothing can be taken the asker is told so in the response', async () => {
-    const { discord, channel, ann, bot } = stage
-    await bot.desk.shutdown()
+    const { discord, channel, ann, bot } = harness
+    await bot.processor.shutdown()
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     expect(repliesIn(discord, channel, ann)).toMatchObject([
       { content: 'I am just starting again. Please try once more in a minute.', isEphemeral: true },

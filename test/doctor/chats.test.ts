@@ -5,13 +5,13 @@ import { readConfig } from '../../src/config.ts'
 import { checkDiscord, checkSlack, checkSlackSocket } from '../../src/doctor/chats.ts'
 import { slackManifest } from '../../src/slack/manifest.ts'
 import { startPeer } from '../slack/harness.ts'
-import { type Answer, answering } from './http-stub.ts'
+import { type Answer, httpStub } from './http-stub.ts'
 
 const { bot: SCOPES } = (slackManifest() as { oauth_config: { scopes: { bot: string[] } } }).oauth_config
   .scopes
 
 async function slack(answer: Answer, env: Record<string, string> = {}) {
-  const url = await answering(() => answer)
+  const url = await httpStub(() => answer)
   return readConfig({
     SLACK_BOT_TOKEN: 'xoxb-1-abcdef',
     SLACK_SIGNING_SECRET: 'secret',
@@ -91,7 +91,7 @@ describe('Discord', () => {
     body: { id: '1', name: 'Glimpse', verify_key: KEY, flags: 0, ...more },
   })
   const discord = async (answer: Answer, env: Record<string, string> = {}) =>
-    readConfig({ DISCORD_TOKEN: 'abcdef', DISCORD_API_URL: await answering(() => answer), ...env })
+    readConfig({ DISCORD_TOKEN: 'abcdef', DISCORD_API_URL: await httpStub(() => answer), ...env })
 
   test('that knows the token tells the application', async () => {
     const { status, found } = await checkDiscord(await discord(application()))

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { checkEngine, checkQueue, lookAtSecrets } from '../../src/doctor/cloud.ts'
 import { SetupError } from '../../src/errors.ts'
-import { type Answer, answering } from './http-stub.ts'
+import { type Answer, httpStub } from './http-stub.ts'
 
 beforeEach(() => {
   vi.stubEnv('AWS_REGION', 'eu-west-1')
@@ -52,7 +52,7 @@ describe('the queue', () => {
     }),
   }
   const queue = async (answer: Answer) => {
-    const url = await answering((request) =>
+    const url = await httpStub((request) =>
       request.headers['x-amz-target'] === 'AmazonSQS.GetQueueAttributes' ? answer : { status: 400 },
     )
     vi.stubEnv('AWS_ENDPOINT_URL_SQS', url)
@@ -115,7 +115,7 @@ describe('a model elsewhere', () => {
     [401, 'fail'],
   ])('that answers %i: %s', async (status, said) => {
     let authorization: string | undefined
-    const url = await answering((request) => {
+    const url = await httpStub((request) => {
       authorization = request.headers.authorization
       return { status: request.url === '/readyz' ? status : 404, body: {} }
     })
@@ -136,7 +136,7 @@ describe('a model elsewhere', () => {
   })
 
   test('below a path is asked there', async () => {
-    const url = await answering((request) => ({ status: request.url === '/a/readyz' ? 200 : 404, body: {} }))
+    const url = await httpStub((request) => ({ status: request.url === '/a/readyz' ? 200 : 404, body: {} }))
     expect((await engine(`${url}/a/`)).status).toBe('ok')
   })
 })

@@ -8,7 +8,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { loadConfig } from '../../src/aws/lifecycle.ts'
 import { runChecks } from '../../src/doctor/check.ts'
 import { examine } from '../../src/doctor/examine.ts'
-import { answering } from './http-stub.ts'
+import { httpStub } from './http-stub.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const DEAD = 'http://127.0.0.1:1'
@@ -65,14 +65,14 @@ test('with nothing set up nothing fails and nobody is asked', async () => {
 
 test('secrets are those of the run: the same names, and they stand over the environment', async () => {
   const asked: string[] = []
-  const ssm = await answering((_, body) => {
+  const ssm = await httpStub((_, body) => {
     const { Names } = JSON.parse(body) as { Names: string[] }
     asked.push(...Names)
     const Parameters = Names.filter((name) => name === '/p/GLIMPSE_API_TOKEN')
     return { body: { Parameters: Parameters.map((Name) => ({ Name, Value: 'of-the-store' })) } }
   })
   let token: string | undefined
-  const engine = await answering(({ headers }) => {
+  const engine = await httpStub(({ headers }) => {
     token = headers.authorization
     return { body: {} }
   })

@@ -12,7 +12,7 @@ export interface Answer {
 }
 
 /** Its address, without a slash at the end. Undefined never answers. */
-export async function answering(
+export async function httpStub(
   answer: (request: IncomingMessage, body: string) => Answer | undefined,
 ): Promise<string> {
   const server = createServer(async (request, response) => {

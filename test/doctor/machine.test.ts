@@ -12,7 +12,7 @@ import {
   checkThisProcessor,
   memoryLimit,
 } from '../../src/doctor/machine.ts'
-import { answering } from './http-stub.ts'
+import { httpStub } from './http-stub.ts'
 
 test.each([
   ['18.20.0', 'fail'],
@@ -79,7 +79,7 @@ describe('the port', () => {
   })
 
   test('that Glimpse itself has is well taken', async () => {
-    const url = await answering(({ url }) => ({
+    const url = await httpStub(({ url }) => ({
       status: url === '/healthz' ? 200 : 404,
       body: { alive: true },
     }))
@@ -99,7 +99,7 @@ test('whoever reaches an open address without a token is named', () => {
 
 describe('the clock', () => {
   const at = Date.parse('2026-11-25T12:00:00Z')
-  const service = () => answering(() => ({ headers: { date: new Date(at).toUTCString() } }))
+  const service = () => httpStub(() => ({ headers: { date: new Date(at).toUTCString() } }))
 
   test.each([
     [0, 'ok'],

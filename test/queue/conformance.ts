@@ -15,7 +15,7 @@ export interface Opened {
 }
 
 /** `open` gives an empty queue in which what failed comes again soon. */
-export function keepsItsPromises(open: () => Promise<Opened>): void {
+export function conformsToQueue(open: () => Promise<Opened>): void {
   const message = (id: string): Message => ({ kind: 'withdraw', id })
   const send = (queue: Queue, deduplicationId: string, groupId = 'g') =>
     queue.send(message(deduplicationId), { deduplicationId, groupId })

@@ -16,7 +16,7 @@ import { processPartialResponse } from '../../src/queue/lambda-batch.ts'
 import { queueProducer } from '../../src/queue/producer.ts'
 import type { MessageHandler } from '../../src/queue/queue.ts'
 import { sqsQueue } from '../../src/queue/sqs.ts'
-import { memoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
 import { askSqs, eventOf, type SqsDouble, startSqsDouble } from './sqs-double.ts'
 
@@ -72,7 +72,7 @@ export async function play(seed: number, { canFind = true }: RunOptions = {}): P
 
 async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: boolean): Promise<Run> {
   const clock = { now: 1_000_000 }
-  const store = memoryStore(() => clock.now)
+  const store = inMemoryStore(() => clock.now)
   const preferences = openPreferences(store)
   const visible: string[] = []
   const run: Omit<Run, 'visible' | 'poisonDead' | 'othersDead'> = {

@@ -3,10 +3,10 @@
 import { describe, test } from 'vitest'
 import { inMemoryQueue } from '../../src/queue/in-memory.ts'
 import { until } from '../until.ts'
-import { keepsItsPromises } from './conformance.ts'
+import { conformsToQueue } from './conformance.ts'
 
 describe('within this process', () => {
-  keepsItsPromises(async () => {
+  conformsToQueue(async () => {
     const queue = inMemoryQueue({ retryMs: 0 })
     return { queue, dead: async () => queue.deadLetters.length }
   })

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MAX_RECEIVES } from '../../src/queue/queue.ts'
 import { sqsQueue } from '../../src/queue/sqs.ts'
 import { type Moto, startMoto } from '../moto.ts'
-import { keepsItsPromises } from './conformance.ts'
+import { conformsToQueue } from './conformance.ts'
 
 describe('before moto', () => {
   let moto: Moto
@@ -50,7 +50,7 @@ describe('before moto', () => {
     }
   }
 
-  keepsItsPromises(open)
+  conformsToQueue(open)
 
   test('a queue with dead letters is found good, one without or none at all is not', async () => {
     await expect((await open()).queue.check()).resolves.toBeUndefined()

@@ -7,7 +7,7 @@ import { inMemoryQueue } from '../../src/queue/in-memory.ts'
 import { queueProducer } from '../../src/queue/producer.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import type { Store } from '../../src/store/store.ts'
-import { memoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 
@@ -27,7 +27,7 @@ const front = () =>
 
 beforeEach(() => {
   queue = inMemoryQueue()
-  store = memoryStore()
+  store = inMemoryStore()
   preferences = openPreferences(store)
   sleeping = []
 })

@@ -13,10 +13,10 @@ import { questionHandler } from '../../src/queue/answer.ts'
 import { openQueue } from '../../src/queue/open.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import { type SqsOptions, sqsQueue } from '../../src/queue/sqs.ts'
-import { memoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { keepsItsPromises } from './conformance.ts'
+import { conformsToQueue } from './conformance.ts'
 import { askSqs, type SqsDouble, startSqsDouble } from './sqs-double.ts'
 
 let sqs: SqsDouble
@@ -37,7 +37,7 @@ const open = (more: SqsOptions = {}): Queue =>
 const message = (id: string): Message => ({ kind: 'withdraw', id })
 
 describe('in SQS', () => {
-  keepsItsPromises(async () => ({ queue: open(), dead: async () => sqs.dead.length }))
+  conformsToQueue(async () => ({ queue: open(), dead: async () => sqs.dead.length }))
 })
 
 test('names of any length and script become names that SQS takes', async () => {
@@ -167,7 +167,7 @@ test('one that fails is left alone for a while, longer each time', async () => {
 })
 
 test('what a stop interrupts is answered by another process at once', async () => {
-  const store = memoryStore()
+  const store = inMemoryStore()
   const held = doubleEngine()
   held.hold()
   const posted: string[] = []

@@ -15,7 +15,7 @@ import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
 import { serverSettings } from '../../src/serve/settings.ts'
-import { memoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 
 const base64 = Buffer.from(PNG).toString('base64')
@@ -307,7 +307,7 @@ describe('Idempotency-Key', () => {
   })
 
   test('holds between processes that share a store', async () => {
-    const store = memoryStore()
+    const store = inMemoryStore()
     const shared = { store: async () => store }
     const [one, two, three] = [serve(shared), serve(shared), serve(shared)]
     one.engine.hold()
@@ -335,7 +335,7 @@ describe('Idempotency-Key', () => {
 
   test('of one that waited for another process is over at its own deadline', async () => {
     const store = async () => memory
-    const memory = memoryStore()
+    const memory = inMemoryStore()
     const [one, two] = [serve({ store }), serve({ store, deadlineMs: 50 })]
     one.engine.hold()
     const first = one.ask('/v1/caption', undefined, key)

@@ -5,7 +5,7 @@ import type { InferenceResult } from '../../src/engine/request.ts'
 import { log } from '../../src/observe/log.ts'
 import { type Idempotency, openIdempotency } from '../../src/serve/idempotency.ts'
 import type { Store } from '../../src/store/store.ts'
-import { memoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore } from '../chat/in-memory-store.ts'
 
 const reply = (text: string) => ({ text }) as InferenceResult
 const signal = new AbortController().signal
@@ -20,7 +20,7 @@ beforeEach(() => {
     toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date'],
   })
   vi.spyOn(log, 'warn').mockReturnValue()
-  store = memoryStore()
+  store = inMemoryStore()
   one = openIdempotency(async () => store)
   two = openIdempotency(async () => store)
 })

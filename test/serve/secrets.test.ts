@@ -15,7 +15,7 @@ import { measured, metricsText, resetMetrics } from '../../src/observe/metrics.t
 import { reportAs } from '../../src/observe/report.ts'
 import { startServer } from '../../src/serve/server.ts'
 import { requestReceiver } from '../../src/slack/webhook.ts'
-import { memoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { doubleEngine, PNG } from './double.ts'
 
 const SECRETS = {
@@ -140,7 +140,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
 
 /** A picture that cannot be fetched, because of an address with a signature in it. */
 async function chatThatFails(report: (error: unknown) => void): Promise<void> {
-  const store = memoryStore()
+  const store = inMemoryStore()
   const failing = async () => {
     throw new UpstreamError('picture_unreachable', 'Expected a picture but none came.', { cause: foreign() })
   }

@@ -6,7 +6,7 @@ import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.
 import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { type SlackApp, slackApp } from '../../src/slack/events.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
-import { memoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { mentionWith, type SocketDouble, startSocketDouble } from './socket-mode-double.ts'
@@ -19,7 +19,7 @@ let processor: QuestionProcessor
 beforeAll(async () => {
   slack = await startSocketDouble(PNG)
   const settings = { botToken: 'xoxb-socket', appToken: 'xapp-socket', apiUrl: slack.apiUrl }
-  const store = memoryStore()
+  const store = inMemoryStore()
   const platform = slackPlatform(settings)
   const common = {
     engine: Promise.resolve(doubleEngine()),

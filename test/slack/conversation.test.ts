@@ -2,15 +2,15 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
-import { envelope, type SlackStage, startSlackStage } from './harness.ts'
+import { envelope, type SlackHarness, startSlackHarness } from './harness.ts'
 
 let engine: Double
-let slack: SlackStage
+let slack: SlackHarness
 const mention = (text: string) => `<@${slack.botId}> ${text}`
 
 beforeAll(async () => {
   engine = doubleEngine()
-  slack = await startSlackStage({ engine })
+  slack = await startSlackHarness({ engine })
 })
 afterAll(() => slack.close())
 beforeEach(() => {
@@ -19,14 +19,14 @@ beforeEach(() => {
   engine.asks.length = 0
 })
 
-const post = async (who: SlackStage['ann'], text: string, thread_ts?: string, channel = slack.channel) => {
+const post = async (who: SlackHarness['ann'], text: string, thread_ts?: string, channel = slack.channel) => {
   const { ts } = await who.chat.postMessage({ channel, text, thread_ts })
-  await slack.desk.drained()
+  await slack.processor.drained()
   return ts!
 }
 const uploaded = async (text: string | undefined, pictures = [PNG], who = slack.ann) => {
   const ts = await slack.upload(who, pictures, text)
-  await slack.desk.drained()
+  await slack.processor.drained()
   return ts
 }
 const textsOf = async (ts: string, channel?: string) =>
@@ -149,7 +149,7 @@ describe('in a channel', () => {
     expect(await textsOf(ts)).toHaveLength(1)
     slack.calls.length = 0
     await slack.ann.chat.delete({ channel: slack.channel, ts })
-    await slack.desk.drained()
+    await slack.processor.drained()
     expect(slack.calls.map(({ method }) => method)).toContain('chat.delete')
   })
 
@@ -166,7 +166,7 @@ describe('in a direct message', () => {
     const opened = await slack.ann.conversations.open({ users: slack.botId })
     const channel = opened.channel!.id!
     await slack.ann.filesUploadV2({ channel_id: channel, file: Buffer.from(PNG), filename: 'a.png' })
-    await slack.desk.drained()
+    await slack.processor.drained()
     const { messages } = await slack.ann.conversations.history({ channel })
     const picture = messages!.find(({ files }) => files)!
     expect(await textsOf(picture.ts!, channel)).toEqual([CAPTION])
@@ -221,7 +221,7 @@ describe('by command, shortcut and home', () => {
       }),
     )
     expect(submitted).toMatchObject({ status: 200, text: '' })
-    await slack.desk.drained()
+    await slack.processor.drained()
     expect(slack.responses).toMatchObject([{ response_type: 'ephemeral', text: 'answer 1 to how many?' }])
   })
 
@@ -249,7 +249,7 @@ describe('by command, shortcut and home', () => {
       }),
     )
     expect(answer.status).toBe(200)
-    await slack.desk.drained()
+    await slack.processor.drained()
     expect(slack.responses).toMatchObject([{ response_type: 'ephemeral', text: CAPTION }])
     expect(await textsOf(ts)).toEqual([])
   })

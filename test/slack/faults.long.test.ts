@@ -5,13 +5,13 @@ import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
-import { envelope, type SlackStage, startSlackStage } from './harness.ts'
+import { envelope, type SlackHarness, startSlackHarness } from './harness.ts'
 
 let engine: Double
-let slack: SlackStage
+let slack: SlackHarness
 beforeAll(async () => {
   engine = doubleEngine()
-  slack = await startSlackStage({ engine })
+  slack = await startSlackHarness({ engine })
 })
 afterAll(() => slack.close())
 beforeEach(() => {
@@ -23,13 +23,13 @@ beforeEach(() => {
 
 const mention = (text = '') => `<@${slack.botId}> ${text}`
 const repliesTo = async (ts: string) => {
-  await slack.desk.drained()
+  await slack.processor.drained()
   return (await slack.thread(ts)).filter(({ user }) => user === slack.botId).map(({ text }) => text)
 }
 /** A message with a picture in the channel, nobody having been asked. */
 const quietPicture = async () => {
   const ts = await slack.upload(slack.ann, [PNG])
-  await slack.desk.drained()
+  await slack.processor.drained()
   const { messages } = await slack.ann.conversations.history({
     channel: slack.channel,
     latest: ts,
@@ -209,7 +209,7 @@ describe('one clear sentence', () => {
     const message = await quietPicture()
     engine.fail(new Error('secret detail'))
     await slack.send(asked(message))
-    await slack.desk.drained()
+    await slack.processor.drained()
     expect(told()).toContain('Something went wrong')
     expect(told()).not.toContain('secret')
   })
@@ -221,7 +221,7 @@ test('where it may not speak, the asker is told in a direct message', async () =
     method === 'chat.postMessage' && body.channel === slack.channel ? { status: 200 } : undefined,
   )
   await slack.send(asked(message))
-  await slack.desk.drained()
+  await slack.processor.drained()
   const direct = slack.calls.filter(
     ({ method, body }) => method === 'chat.postMessage' && body.channel !== slack.channel,
   )
@@ -244,12 +244,12 @@ test('is acknowledged in time while the model is busy with others, and answered 
 })
 
 test('a person who asks too often is told when they may again', async () => {
-  const strict = await startSlackStage({ engine, limits: createRateLimiter({ perMinute: 1, perHour: 20 }) })
+  const strict = await startSlackHarness({ engine, limits: createRateLimiter({ perMinute: 1, perHour: 20 }) })
   try {
     const first = await strict.upload(strict.ann, [PNG], `<@${strict.botId}>`)
-    await strict.desk.drained()
+    await strict.processor.drained()
     await strict.ann.chat.postMessage({ channel: strict.channel, thread_ts: first, text: 'what is it?' })
-    await strict.desk.drained()
+    await strict.processor.drained()
     const refusal = strict.calls.find(({ method }) => method === 'chat.postEphemeral')
     expect(refusal?.body.text).toMatch(/limit.*in \d+ seconds|limit.*in 1 minute/)
   } finally {
@@ -261,7 +261,7 @@ test('nothing that was asked or shown is in what is reported', async () => {
   const message = await quietPicture()
   slack.fault(({ method }) => (method === 'chat.postMessage' ? { status: 200 } : undefined))
   await slack.send(asked(message, { text: mention('is this my private question?') }))
-  await slack.desk.drained()
+  await slack.processor.drained()
   const text = slack.reported
     .map((error) => `${error} ${(error as Error).stack} ${JSON.stringify(error)}`)
     .join('\n')

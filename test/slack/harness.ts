@@ -36,7 +36,7 @@ export interface Call {
   body: Record<string, string>
 }
 
-export interface SlackStage {
+export interface SlackHarness {
   /** A person's own client of the peer. */
   ann: webApi.WebClient
   ben: webApi.WebClient
@@ -46,7 +46,7 @@ export interface SlackStage {
   team: string
   /** A public channel with everybody in it. */
   channel: string
-  desk: QuestionProcessor
+  processor: QuestionProcessor
   preferences: Preferences
   /** What the app called, in order. */
   calls: Call[]
@@ -90,7 +90,7 @@ export interface StageOptions {
   maxQueue?: number
 }
 
-export async function startSlackStage(options: StageOptions): Promise<SlackStage> {
+export async function startSlackHarness(options: StageOptions): Promise<SlackHarness> {
   const calls: Call[] = []
   const responses: { text: string }[] = []
   const reported: unknown[] = []
@@ -211,7 +211,7 @@ export async function startSlackStage(options: StageOptions): Promise<SlackStage
     botId: botTest.user_id!,
     team: annTest.team_id!,
     channel: channel!.id!,
-    get desk() {
+    get processor() {
       return processor
     },
     get preferences() {

@@ -11,7 +11,7 @@ const bytes = (text: string) => new TextEncoder().encode(text)
  * to the next write that is done gets lost. `decidesAtOnce`: whether what stands behind the store decides a conditional
  * write in one step, as S3 does.
  */
-export function keepsItsPromises(
+export function conformsToStore(
   open: () => Promise<Store>,
   pass: (ms: number) => void,
   lose: () => void,

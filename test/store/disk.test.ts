@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { openDiskStore } from '../../src/store/disk.ts'
-import { keepsItsPromises } from './conformance.ts'
+import { conformsToStore } from './conformance.ts'
 
 let isLost = false
 vi.mock('node:fs/promises', async (original) => {
@@ -35,7 +35,7 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-keepsItsPromises(
+conformsToStore(
   open,
   (ms) => {
     passedMs += ms

@@ -13,8 +13,8 @@ import { pushArtifact } from '../../src/transfer/push.ts'
 import { type Moto, startMoto } from '../moto.ts'
 import { isSame } from '../transfer/fault-injection.ts'
 import { makeModel, writeModel } from '../transfer/model.ts'
-import { keepsItsPromises } from './conformance.ts'
-import { behavesLikeS3 } from './s3-conformance.ts'
+import { conformsToStore } from './conformance.ts'
+import { conformsToS3 } from './s3-conformance.ts'
 
 describe('before moto', () => {
   let moto: Moto
@@ -44,7 +44,7 @@ describe('before moto', () => {
     passedMs = 0
   })
 
-  keepsItsPromises(
+  conformsToStore(
     () => openS3Store(`s3://state/run-${number}`, options, () => Date.now() + passedMs),
     (ms) => {
       passedMs += ms
@@ -55,7 +55,7 @@ describe('before moto', () => {
     false,
   )
 
-  behavesLikeS3(() => options, 'state', false)
+  conformsToS3(() => options, 'state', false)
 
   test('a model is pushed in parts, and fetched as it was', async () => {
     const room = await mkdtemp(join(tmpdir(), 'glimpse-moto-'))

@@ -23,7 +23,7 @@ const MIB = 1024 * 1024
 const PART = 5 * MIB
 
 /** `strict`: checksums and signatures are looked at, which moto does not. */
-export function behavesLikeS3(options: () => S3ClientConfig, Bucket: string, strict: boolean): void {
+export function conformsToS3(options: () => S3ClientConfig, Bucket: string, strict: boolean): void {
   const client = () => new S3Client({ ...options(), maxAttempts: 1 })
   const at = (Key = `conformance/${randomUUID()}`) => ({ Bucket, Key })
   const refusal = async (work: Promise<unknown>): Promise<number | undefined> =>

@@ -2,8 +2,8 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openS3Store } from '../../src/store/s3.ts'
-import { keepsItsPromises } from './conformance.ts'
-import { behavesLikeS3 } from './s3-conformance.ts'
+import { conformsToStore } from './conformance.ts'
+import { conformsToS3 } from './s3-conformance.ts'
 import { type Fault, type S3Double, startS3Double } from './s3-double.ts'
 
 let s3: S3Double
@@ -26,7 +26,7 @@ beforeEach(async () => {
 })
 afterEach(() => s3.close())
 
-keepsItsPromises(
+conformsToStore(
   open,
   (ms) => {
     passedMs += ms
@@ -115,4 +115,4 @@ test('no such bucket is the operator’s to mend', async () => {
   await expect(missing).rejects.toMatchObject({ kind: 'setup', code: 'no_bucket' })
 })
 
-describe('the double', () => behavesLikeS3(options, 'state', true))
+describe('the double', () => conformsToS3(options, 'state', true))
