@@ -1,4 +1,4 @@
-// Row L4: eight asks at once, answered together against one by one.
+// Eight asks at once, answered together against one by one.
 //
 //   npx tsx bench/batching.ts [artifact ...]      the embedded model, unless told
 //

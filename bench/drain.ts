@@ -6,7 +6,7 @@
 // was never taken: it is reset, and counted apart.
 
 import { parseArgs } from 'node:util'
-import { ask, at, type Outcome, row, startStub, summary } from './traffic.ts'
+import { ask, printRow, quantile, type RequestOutcome, startStub, summary } from './traffic.ts'
 
 const { values } = parseArgs({ options: { runs: { type: 'string', default: '50' } } })
 const RUNS = Number(values.runs)
@@ -16,11 +16,11 @@ const EXIT_MS = 8_000
 const exits: number[] = []
 let lost = 0
 let unclean = 0
-const all: Outcome[] = []
+const all: RequestOutcome[] = []
 
 for (let run = 0; run < RUNS; run++) {
   const stub = await startStub({ serviceMs: run % 2 === 0 ? 20 : 2_000, maxQueue: 8, batch: 1 })
-  const outcomes: Outcome[] = []
+  const outcomes: RequestOutcome[] = []
   let isOver = false
   const client = async () => {
     while (!isOver) {
@@ -42,9 +42,9 @@ for (let run = 0; run < RUNS; run++) {
   lost += outcomes.filter(({ status, id }) => status === 0 && seenIds.has(id)).length
   all.push(...outcomes)
 }
-console.log(`F1 ${RUNS} runs, ${CLIENTS} clients, ${summary(all)}`)
-row('F1 lost', lost, 0, '')
-row('F1 exit codes other than 0', unclean, 0, '')
-row('F1 from SIGTERM to exit, p50', at(0.5, exits), EXIT_MS, 'ms')
-row('F1 from SIGTERM to exit, max', at(1, exits), EXIT_MS, 'ms')
+console.log(`drain ${RUNS} runs, ${CLIENTS} clients, ${summary(all)}`)
+printRow('drain lost', lost, 0, '')
+printRow('drain exit codes other than 0', unclean, 0, '')
+printRow('drain from SIGTERM to exit, p50', quantile(0.5, exits), EXIT_MS, 'ms')
+printRow('drain from SIGTERM to exit, max', quantile(1, exits), EXIT_MS, 'ms')
 process.exit()

@@ -1,4 +1,4 @@
-// Row F2: the model's process is killed under load, again and again.
+// The model's process is killed under load, again and again.
 //
 //   npx tsx bench/kills.ts [kills] [artifact]      100, the embedded model
 //

@@ -1,8 +1,8 @@
-// Serving under load, the engine a stub but for L3: npx tsx bench/load.ts [--rows L1,L2,L3,L5,B6] [--seconds 60]
+// Serving under load, the engine a stub but for ping: npx tsx bench/load.ts [--rows steady,overload,ping,fairness,attack] [--seconds 60]
 // [--model folder]
 //
-// L1 steady at 80 % of what the engine can do, L2 ten times as much as that, L3 /ping while a real model runs (compiled:
-// npm run compile), L5 one tenant floods and another asks once a second, B6 as L1 with attackers beside it. Each figure is
+// steady: 80 % of what the engine can do, overload: ten times as much as that, ping: /ping while a real model runs (compiled:
+// npm run compile), fairness: one tenant floods and another asks once a second, attack: as steady with attackers beside it. Each figure is
 // printed beside its target. The load comes from this process, the server is another.
 
 import { spawn } from 'node:child_process'
@@ -10,18 +10,27 @@ import { readFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { ask, at, type Outcome, offer, row, send, startStub, summary } from './traffic.ts'
+import {
+  ask,
+  constantRate,
+  printRow,
+  quantile,
+  type RequestOutcome,
+  send,
+  startStub,
+  summary,
+} from './traffic.ts'
 
 const { values } = parseArgs({
   options: {
-    rows: { type: 'string', default: 'L1,L2,L3,L5,B6' },
+    rows: { type: 'string', default: 'steady,overload,ping,fairness,attack' },
     seconds: { type: 'string', default: '60' },
     model: { type: 'string' },
   },
 })
 const SECONDS = Number(values.seconds)
 const SERVICE_MS = 20
-/** Of L5: longer, so that what is measured is turns, not how busy this machine is. */
+/** Of fairness: longer, so that what is measured is turns, not how busy this machine is. */
 const FAIR_SERVICE_MS = 100
 const MAX_QUEUE = 8
 const CAPACITY_PER_S = 1000 / SERVICE_MS
@@ -31,43 +40,43 @@ const tenant = (name: string) => ({ authorization: `Bearer ${TOKEN}`, 'x-glimpse
 
 const stubWith = (batch: number, token?: string, serviceMs = SERVICE_MS) =>
   startStub({ serviceMs, maxQueue: MAX_QUEUE, batch, token })
-const msOf = (outcomes: readonly Outcome[]) => outcomes.map(({ ms }) => ms)
-const withStatus = (outcomes: readonly Outcome[], ...statuses: number[]) =>
+const msOf = (outcomes: readonly RequestOutcome[]) => outcomes.map(({ ms }) => ms)
+const withStatus = (outcomes: readonly RequestOutcome[], ...statuses: number[]) =>
   outcomes.filter(({ status }) => statuses.includes(status))
 
 const rows: Record<string, () => Promise<void>> = {
-  async L1() {
+  async steady() {
     const stub = await stubWith(1)
-    await offer(CAPACITY_PER_S * 0.5, 2, () => ask(stub.port))
-    const outcomes = await offer(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
+    await constantRate(CAPACITY_PER_S * 0.5, 2, () => ask(stub.port))
+    const outcomes = await constantRate(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
     await stub.stop()
-    console.log(`L1 ${summary(outcomes)}`)
-    row('L1 errors', outcomes.length - withStatus(outcomes, 200).length, 0, '')
-    row('L1 added to the engine’s 20 ms, p99', at(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
+    console.log(`steady ${summary(outcomes)}`)
+    printRow('steady errors', outcomes.length - withStatus(outcomes, 200).length, 0, '')
+    printRow('steady added to the engine’s 20 ms, p99', quantile(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
   },
 
-  async L2() {
+  async overload() {
     const stub = await stubWith(1)
-    const alone = await offer(CAPACITY_PER_S * 0.5, 4, () => ask(stub.port))
-    const serviceMs = at(0.5, msOf(alone))
+    const alone = await constantRate(CAPACITY_PER_S * 0.5, 4, () => ask(stub.port))
+    const serviceMs = quantile(0.5, msOf(alone))
     // Once before, so that code is compiled and buffers are there.
-    await offer(CAPACITY_PER_S * 10, 3, () => ask(stub.port))
+    await constantRate(CAPACITY_PER_S * 10, 3, () => ask(stub.port))
     const before = await stub.memory()
-    const outcomes = await offer(CAPACITY_PER_S * 10, SECONDS, () => ask(stub.port))
+    const outcomes = await constantRate(CAPACITY_PER_S * 10, SECONDS, () => ask(stub.port))
     await new Promise((resolve) => setTimeout(resolve, 2000))
     const after = await stub.memory()
     await stub.stop()
     const accepted = withStatus(outcomes, 200)
     const refused = withStatus(outcomes, 429)
-    console.log(`L2 ${summary(outcomes)}`)
-    row('L2 accepted, p95', at(0.95, msOf(accepted)), (MAX_QUEUE + 1.2) * serviceMs, 'ms')
-    row('L2 refused, p99', at(0.99, msOf(refused)), 20, 'ms')
-    row('L2 refused without Retry-After', refused.filter((each) => !each.retryAfter).length, 0, '')
-    row('L2 other errors', outcomes.length - accepted.length - refused.length, 0, '')
-    row('L2 resident memory afterwards against before', (after / before - 1) * 100, 10, '%')
+    console.log(`overload ${summary(outcomes)}`)
+    printRow('overload accepted, p95', quantile(0.95, msOf(accepted)), (MAX_QUEUE + 1.2) * serviceMs, 'ms')
+    printRow('overload refused, p99', quantile(0.99, msOf(refused)), 20, 'ms')
+    printRow('overload refused without Retry-After', refused.filter((each) => !each.retryAfter).length, 0, '')
+    printRow('overload other errors', outcomes.length - accepted.length - refused.length, 0, '')
+    printRow('overload resident memory afterwards against before', (after / before - 1) * 100, 10, '%')
   },
 
-  async L3() {
+  async ping() {
     const model = values.model ? ['--model', values.model] : []
     const server = spawn(process.execPath, ['dist/cli/main.js', 'serve', '--port', '0', ...model], {
       cwd: ROOT,
@@ -101,48 +110,55 @@ const rows: Record<string, () => Promise<void>> = {
       }
     }
     const running = Promise.all([busy(), busy()])
-    const pings = await offer(100, SECONDS, () => send(port, 'GET', '/ping'))
+    const pings = await constantRate(100, SECONDS, () => send(port, 'GET', '/ping'))
     isOver = true
     await running
     server.kill('SIGTERM')
-    console.log(`L3 ${captions} captions meanwhile, pings ${summary(pings)}`)
-    row('L3 pings that failed', pings.length - withStatus(pings, 200).length, 0, '')
-    row('L3 /ping, p99', at(0.99, msOf(pings)), 50, 'ms')
-    row('L3 /ping, max', at(1, msOf(pings)), 250, 'ms')
+    console.log(`ping ${captions} captions meanwhile, pings ${summary(pings)}`)
+    printRow('ping pings that failed', pings.length - withStatus(pings, 200).length, 0, '')
+    printRow('ping /ping, p99', quantile(0.99, msOf(pings)), 50, 'ms')
+    printRow('ping /ping, max', quantile(1, msOf(pings)), 250, 'ms')
   },
 
-  async L5() {
+  async fairness() {
     for (const batch of [1, 8]) {
       const stub = await stubWith(batch, TOKEN, FAIR_SERVICE_MS)
-      const quiet = () => offer(1, SECONDS, () => ask(stub.port, tenant('quiet')))
+      const quiet = () => constantRate(1, SECONDS, () => ask(stub.port, tenant('quiet')))
       await quietly(stub.port)
-      const alone = at(0.95, msOf(await quiet()))
-      const flood = offer(10_000 / FAIR_SERVICE_MS, SECONDS, () => ask(stub.port, tenant('flood')))
+      const alone = quantile(0.95, msOf(await quiet()))
+      const flood = constantRate(10_000 / FAIR_SERVICE_MS, SECONDS, () => ask(stub.port, tenant('flood')))
       const outcomes = await quiet()
       await flood
       await stub.stop()
-      const loaded = at(0.95, msOf(outcomes))
+      const loaded = quantile(0.95, msOf(outcomes))
       const queues = outcomes.map(({ queueMs }) => queueMs)
-      const beside = [at(0.5, msOf(outcomes)), loaded, at(0.95, queues)].map((ms) => ms.toFixed(1))
-      console.log(
-        `L5 batch ${batch}: alone p95 ${alone.toFixed(1)} ms; beside a flood p50 ${beside[0]}, p95 ${beside[1]} ms, of it waiting for its turn p95 ${beside[2]} ms`,
+      const beside = [quantile(0.5, msOf(outcomes)), loaded, quantile(0.95, queues)].map((ms) =>
+        ms.toFixed(1),
       )
-      console.log(`L5 batch ${batch}: quiet tenant ${summary(outcomes)}`)
-      row(`L5 batch ${batch}: refused or failed`, outcomes.length - withStatus(outcomes, 200).length, 0, '')
-      row(`L5 batch ${batch}: p95 against alone`, loaded / alone, 2, 'x')
+      console.log(
+        `fairness batch ${batch}: alone p95 ${alone.toFixed(1)} ms; beside a flood p50 ${beside[0]}, p95 ${beside[1]} ms, of it waiting for its turn p95 ${beside[2]} ms`,
+      )
+      console.log(`fairness batch ${batch}: quiet tenant ${summary(outcomes)}`)
+      printRow(
+        `fairness batch ${batch}: refused or failed`,
+        outcomes.length - withStatus(outcomes, 200).length,
+        0,
+        '',
+      )
+      printRow(`fairness batch ${batch}: p95 against alone`, loaded / alone, 2, 'x')
     }
   },
 
-  async B6() {
+  async attack() {
     const stub = await stubWith(1)
-    await offer(CAPACITY_PER_S * 0.5, 2, () => ask(stub.port))
+    await constantRate(CAPACITY_PER_S * 0.5, 2, () => ask(stub.port))
     const attack = attackers(stub.port)
-    const outcomes = await offer(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
+    const outcomes = await constantRate(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
     const attacks = attack.stop()
     await stub.stop()
-    console.log(`B6 ${attacks} attacks meanwhile, honest clients ${summary(outcomes)}`)
-    row('B6 errors of honest clients', outcomes.length - withStatus(outcomes, 200).length, 0, '')
-    row('B6 added to the engine’s 20 ms, p99', at(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
+    console.log(`attack ${attacks} attacks meanwhile, honest clients ${summary(outcomes)}`)
+    printRow('attack errors of honest clients', outcomes.length - withStatus(outcomes, 200).length, 0, '')
+    printRow('attack added to the engine’s 20 ms, p99', quantile(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
   },
 }
 

@@ -1,6 +1,6 @@
 // Models fetched from an S3 that has bad days: npx tsx bench/model-faults.ts [loads] [seed]
 //
-// Each request meets a fault with probability 0.2: of one kind, then of any. Targets (serving-and-deploy, F5): every
+// Each request meets a fault with probability 0.2: of one kind, then of any. Targets: every
 // load gives the model that was pushed or an error that says who has to act; at most 5 tries more for a piece of a
 // file, of which a file with a wrong checksum is fetched 3 times at most; nothing left that looks whole.
 

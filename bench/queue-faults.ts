@@ -1,4 +1,4 @@
-// Row F6, a thousand runs: duplicates three times over, any order, crashes between the model's answer and the reply, poison.
+// A thousand runs: duplicates three times over, any order, crashes between the model's answer and the reply, poison.
 // test/queue/faults.ts says what a run is; its faults are drawn from its seed.
 //
 //   npx tsx bench/queue-faults.ts          1,000 runs, some minutes

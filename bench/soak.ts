@@ -1,4 +1,4 @@
-// Row L6: does the engine grow? Asks of many kinds, one after another; memory and handles every thousand.
+// Does the engine grow? Asks of many kinds, one after another; memory and handles every thousand.
 //
 //   npx tsx bench/soak.ts [inferences] [artifact]      10,000, the embedded model
 //

@@ -18,7 +18,7 @@ export interface StubOptions {
   token?: string
 }
 
-/** Eight at once take 5.3 times as long as one: the 1.5-fold throughput that row L4 asks of a CPU. */
+/** Eight at once take 5.3 times as long as one: the 1.5-fold throughput that bench/batching.ts asks of a CPU. */
 const MARGINAL = 0.62
 
 const options = JSON.parse(process.argv[2]!) as StubOptions

@@ -6,7 +6,7 @@ import { availableParallelism, loadavg } from 'node:os'
 import { PNG } from '../test/serve/double.ts'
 import type { StubOptions } from './stub.ts'
 
-export interface Outcome {
+export interface RequestOutcome {
   /** 0: the connection broke. */
   status: number
   ms: number
@@ -62,7 +62,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY 
 let count = 0
 
 /** One ask about the smallest picture; never throws. */
-export function ask(port: number, headers: Record<string, string> = {}): Promise<Outcome> {
+export function ask(port: number, headers: Record<string, string> = {}): Promise<RequestOutcome> {
   const body = JSON.stringify({ image: Buffer.from(PNG).toString('base64'), question: 'What is it?' })
   return send(port, 'POST', '/v1/answer', { 'content-type': 'application/json', ...headers }, body)
 }
@@ -73,7 +73,7 @@ export function send(
   path: string,
   headers: Record<string, string> = {},
   body = '',
-): Promise<Outcome> {
+): Promise<RequestOutcome> {
   const begun = performance.now()
   const id = `bench-${++count}`
   return new Promise((resolve) => {
@@ -106,7 +106,7 @@ export function send(
 }
 
 /** Sends evenly, whatever comes back: an overload stays one. */
-export async function offer<T>(perS: number, seconds: number, work: () => Promise<T>): Promise<T[]> {
+export async function constantRate<T>(perS: number, seconds: number, work: () => Promise<T>): Promise<T[]> {
   const begun = performance.now()
   const all: Promise<T>[] = []
   const total = Math.round(perS * seconds)
@@ -119,7 +119,7 @@ export async function offer<T>(perS: number, seconds: number, work: () => Promis
 }
 
 /** `200: 479, 429: 4521, ECONNRESET: 1`, and how busy the machine is, which figures of time depend on. */
-export function summary(outcomes: readonly Outcome[]): string {
+export function summary(outcomes: readonly RequestOutcome[]): string {
   const counts = new Map<string, number>()
   for (const { status, code } of outcomes) {
     const name = status === 0 ? (code ?? 'broken') : String(status)
@@ -130,13 +130,13 @@ export function summary(outcomes: readonly Outcome[]): string {
 }
 
 /** The value below which `share` of them lie. */
-export function at(share: number, values: readonly number[]): number {
+export function quantile(share: number, values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
 }
 
 /** One line: the figure beside its target, and whether it is met. */
-export function row(name: string, figure: number, target: number, unit: string): void {
+export function printRow(name: string, figure: number, target: number, unit: string): void {
   const met = figure <= target ? 'met' : 'MISSED'
   console.log(
     `${name.padEnd(56)} ${figure.toFixed(Math.abs(figure) < 10 ? 2 : 1).padStart(9)} ${unit.padEnd(3)} target ${target.toFixed(0)} ${unit}  ${met}`,
