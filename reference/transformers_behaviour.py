@@ -5,7 +5,7 @@ In:  nothing; makes a few checkpoints in a temporary folder.
 Out: one line per check; each asserts a finding of README.md. An assertion that fails means: the pinned release changed,
      and the findings, record.py and the TypeScript side need another look.
 
-    python behaviour.py
+    python transformers_behaviour.py
 """
 
 import tempfile

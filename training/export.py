@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, processors
 
 import language
 from model import SIZES, Blip2, Size, greedy, pack_mask
-from scenes import BACKGROUNDS, CATEGORY, NOUNS, SHAPES, Atlas, Stage, draw, to_image
+from scenes import BACKGROUNDS, CATEGORY, NOUNS, SHAPES, Atlas, SceneSampler, draw, to_image
 from train import BOS, MEAN, PIECES, STD
 
 TOLERANCE = 1e-4  # float32 on both sides, sums in another order
@@ -114,7 +114,7 @@ def prove(model: Blip2, out: Path, work: Path, newline: int, count=24):
     rounded = {name: weight.half().float() for name, weight in model.state_dict().items()}
     model.load_state_dict(rounded)
 
-    generator, stage = random.Random(77), Stage(Atlas(work), "seen")
+    generator, stage = random.Random(77), SceneSampler(Atlas(work), "seen")
     scenes = [stage.scene(generator) for _ in range(count)]
     pixels = images([to_image(picture) for picture in draw(stage.atlas, scenes, 256)[0]], return_tensors="pt").pixel_values
     prefix = model.language_projection(model.see(pixels)[1])

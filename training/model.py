@@ -190,7 +190,7 @@ class OptDecoder(nn.Module):
 # ---- Together --------------------------------------------------------------------------------------
 
 
-class Eyes(nn.Module):
+class PatchHead(nn.Module):
     """Training only. What each patch shows, and whether a thing has its centre there."""
 
     def __init__(self, size):
@@ -199,7 +199,7 @@ class Eyes(nn.Module):
         self.center = nn.Linear(size.width, 1)
 
 
-class Facts(nn.Module):
+class SceneHead(nn.Module):
     """Training only. The first four queries tell the facts of the scene; and facts as a prefix, to teach the language model before it has eyes."""
 
     def __init__(self, size):
@@ -234,8 +234,8 @@ class Blip2(nn.Module):
         self.qformer = Qformer(size)
         self.language_projection = nn.Linear(size.width, size.width)
         self.language_model = Named(model=Named(decoder=OptDecoder(size)))
-        self.eyes = Eyes(size)
-        self.facts = Facts(size)
+        self.eyes = PatchHead(size)
+        self.facts = SceneHead(size)
         for name, part in self.named_modules():
             if isinstance(part, nn.Linear):
                 nn.init.normal_(part.weight, std=part.in_features**-0.5 * (0.5 if name.endswith(("projection", "fc2", "out_proj", "dense")) else 1.0))

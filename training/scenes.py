@@ -198,19 +198,19 @@ class Atlas:
         self.mips: dict[int, torch.Tensor] = saved["mips"]  # side -> uint8 [N, 4, side, side]
 
     def index(self, designs: str):
-        """(noun, painted colour or None) -> sprite ids, and the ids of strangers."""
+        """(noun, painted colour or None) -> sprite ids, and the ids of unknown_sprites."""
         by_word: dict[str, dict[str | None, list[int]]] = {noun: {} for noun in NOUNS}
-        strangers = []
+        unknown_sprites = []
         for i, entry in enumerate(self.entries):
             if entry.designs not in (designs, "all"):
                 continue
             if entry.noun is None:
                 # every fifth stranger is kept for evaluation
                 if entry.stranger == "text" or (int.from_bytes(entry.stranger.encode()[-4:], "big") % 5 == 0) == (designs != "seen"):
-                    strangers.append(i)
+                    unknown_sprites.append(i)
             elif entry.noun in by_word:  # nouns.json may have lost nouns since the sprites were drawn
                 by_word[entry.noun].setdefault(entry.color, []).append(i)
-        return {noun: colors for noun, colors in by_word.items() if colors}, strangers
+        return {noun: colors for noun, colors in by_word.items() if colors}, unknown_sprites
 
 
 def build_atlas(work: Path):
@@ -282,11 +282,11 @@ class Scene:
     fill: tuple  # two corner colours and an angle: a flat colour when both are equal
     texture: float
     chaos: int  # seed of a procedural texture, 0 for none
-    strangers: list[Thing] = field(default_factory=list)
+    unknown_sprites: list[Thing] = field(default_factory=list)
 
     @property
     def things(self):
-        return [thing for group in self.groups for thing in group.things] + self.strangers
+        return [thing for group in self.groups for thing in group.things] + self.unknown_sprites
 
 
 def sample_color(generator, name):
@@ -365,13 +365,13 @@ def recolor(generator, hue):
     return torch.diag(torch.tensor([generator.uniform(0.88, 1.1) for _ in range(3)])) @ fade @ turn
 
 
-class Stage:
+class SceneSampler:
     """Makes scenes from the sprites of one split; with `vary`, for training, sprites are also mirrored and recoloured."""
 
     def __init__(self, atlas: Atlas, designs: str, vary=False):
         self.atlas = atlas
         self.vary = vary
-        self.by_word, self.strangers = atlas.index(designs)
+        self.by_word, self.unknown_sprites = atlas.index(designs)
         self.nouns = [noun for noun in self.by_word if noun not in SHAPES]
 
     def choose(self, generator, used):
@@ -413,7 +413,7 @@ class Stage:
 
     def scene(self, generator, kinds=KINDS) -> Scene:
         kind = generator.choices(list(kinds), [KINDS[kind] for kind in kinds])[0]
-        layout, groups, strangers, chaos = "empty", [], [], 0
+        layout, groups, unknown_sprites, chaos = "empty", [], [], 0
         if kind == "one":
             layout = "one"
             side = generator.uniform(0.18, 0.6) if generator.random() < 0.5 else generator.uniform(0.6, 1.0)
@@ -454,12 +454,12 @@ class Stage:
                 chaos = generator.randrange(1, 1 << 30)
             else:
                 places, side = cells(generator, (0, 0, 1, 1), generator.choice([1, 1, 1, 2, 3]))
-                sprite = generator.choice(self.strangers)
+                sprite = generator.choice(self.unknown_sprites)
                 matrix, flip = self.variation(generator, free=True)
-                strangers = [self.thing(generator, sprite, x, y, side, matrix, flip, None) for x, y in places]
-        things = [thing for group in groups for thing in group.things] + strangers
+                unknown_sprites = [self.thing(generator, sprite, x, y, side, matrix, flip, None) for x, y in places]
+        things = [thing for group in groups for thing in group.things] + unknown_sprites
         background, fill, texture = self.background(generator, groups, things)
-        return Scene(background, layout, groups, layout == "unknown", fill, texture, chaos, strangers)
+        return Scene(background, layout, groups, layout == "unknown", fill, texture, chaos, unknown_sprites)
 
     def split(self, generator, layout, counts, loose=False):
         """Groups side by side or one above the other, each within its own band of the picture; `loose` ones are scattered there."""
@@ -608,7 +608,7 @@ def jpeg(picture, quality):
     return torch.from_numpy(np.asarray(Image.open(buffer), np.float32) / 255).permute(2, 0, 1)
 
 
-def weather(generator, pictures):
+def augment(generator, pictures):
     """What chats do to pictures: rescaling, noise, brightness, JPEG. On a batch, in place of per-picture work."""
     count, _, size, _ = pictures.shape
     few = lambda share: [i for i in range(count) if generator.random() < share]
@@ -634,7 +634,7 @@ def training_pictures(generator, atlas, scenes, size):
     if scale > 1:
         pictures = F.interpolate(pictures, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
         coverage = F.avg_pool2d(coverage[None], scale)[0]
-    return weather(generator, pictures), coverage, owner
+    return augment(generator, pictures), coverage, owner
 
 
 # ---- Packs ---------------------------------------------------------------------------------------
@@ -693,7 +693,7 @@ def main():
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    write_pack(Stage(Atlas(options.work), options.designs), options.count, options.seed, options.out, options.size, options.kinds)
+    write_pack(SceneSampler(Atlas(options.work), options.designs), options.count, options.seed, options.out, options.size, options.kinds)
 
 
 if __name__ == "__main__":

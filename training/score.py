@@ -43,7 +43,7 @@ def load_model(folder: Path) -> Blip2:
     return model
 
 
-class Speaker:
+class Captioner:
     """Pictures and texts in, words out."""
 
     def __init__(self, folder: Path):
@@ -69,12 +69,12 @@ class Speaker:
         return out
 
 
-def score(speaker: Speaker, pack: Path):
+def score(captioner: Captioner, pack: Path):
     rows = [json.loads(line) for line in (pack / "scenes.jsonl").read_text().splitlines()]
-    prefix = speaker.look([Image.open(pack / row["file"]) for row in rows])
-    captions = speaker.say(prefix, [""] * len(rows))
+    prefix = captioner.look([Image.open(pack / row["file"]) for row in rows])
+    captions = captioner.say(prefix, [""] * len(rows))
     asked = [(i, question) for i, row in enumerate(rows) for question in row["questions"]]
-    answers = speaker.say(prefix[[i for i, _ in asked]], [f"Question: {q['question']} Answer:" for _, q in asked])
+    answers = captioner.say(prefix[[i for i, _ in asked]], [f"Question: {q['question']} Answer:" for _, q in asked])
 
     known = [i for i, row in enumerate(rows) if not row["out_of_domain"]]
     unknown = [i for i, row in enumerate(rows) if row["out_of_domain"]]
@@ -120,9 +120,9 @@ def main():
     parser.add_argument("--model", type=Path, default=Path(__file__).parent.parent / "models" / "pico")
     parser.add_argument("--mistakes", type=int, default=0, help="print this many wrong captions of each pack")
     options = parser.parse_args()
-    speaker = Speaker(options.model)
+    captioner = Captioner(options.model)
     for pack in options.packs:
-        for file, wanted, got in score(speaker, pack)[: options.mistakes]:
+        for file, wanted, got in score(captioner, pack)[: options.mistakes]:
             print(f"    {file}  wanted: {wanted}\n              got:    {got}")
 
 

@@ -5,7 +5,7 @@ Out: WORK/RUN/last.pt, written every few minutes: run the same command again to 
      lines with losses and scores on standard output and in WORK/RUN/status.txt.
 
     python train.py --work DIR --run NAME --size pico --minutes 95 [--device cuda]
-    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (on from a checkpoint folder: "speak" only)
+    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (on from a checkpoint folder: "joint" only)
 
 read   the language model learns captions and answers from the facts of scenes, with no picture (8 %)
 see    vision and Q-Former learn to tell those facts from pictures; every patch also says what it shows (52 %)
@@ -28,15 +28,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import language
 from model import SIZES, Blip2, greedy, pack_mask
-from scenes import NOUNS, Atlas, Stage, draw, to_image, training_pictures
+from scenes import NOUNS, Atlas, SceneSampler, draw, to_image, training_pictures
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
 BOS, PAD = 2, 1  # as in OPT, where <s> 0 <pad> 1 </s> 2 <unk> 3 and texts begin with </s>
 PIECES = 768
-STAGES = [("read", 0.08), ("see", 0.52), ("speak", 0.40)]
+STAGES = [("lm-warmup", 0.08), ("vision", 0.52), ("joint", 0.40)]
 LEARNING_RATE = 2e-3
-FURTHER = 0.6  # of the learning rate of "speak", when going on from a checkpoint folder
+FURTHER = 0.6  # of the learning rate of "joint", when going on from a checkpoint folder
 HEADS_STEPS, HEADS_RATE = 150, 4e-3  # which has no heads for facts and patches: they are fitted first
 QUESTIONS = 3  # a scene
 FACTS_WEIGHT, EYES_WEIGHT = 0.3, 0.3  # beside the loss on words, in the last stage
@@ -47,7 +47,7 @@ EVALUATION_SEED, EVALUATION_SCENES = 1_000_003, 80
 # ---- Text ----------------------------------------------------------------------------------------
 
 
-def train_tokenizer(stage: Stage) -> Tokenizer:
+def train_tokenizer(stage: SceneSampler) -> Tokenizer:
     """Byte-level BPE as in GPT-2, trained on what is said about scenes."""
     generator = random.Random(0)
     texts = []
@@ -142,7 +142,7 @@ def eyes_targets(scenes, coverage, owner, patch):
     for i, scene in enumerate(scenes):
         if scene.chaos:
             nouns[i] = len(NOUNS) + 1
-        labels = [NOUNS.index(group.noun) + 1 for group in scene.groups for _ in group.things] + [len(NOUNS) + 1] * len(scene.strangers)
+        labels = [NOUNS.index(group.noun) + 1 for group in scene.groups for _ in group.things] + [len(NOUNS) + 1] * len(scene.unknown_sprites)
         for thing, label in zip(scene.things, labels):
             better = share[t] > best[i]
             nouns[i][better] = torch.where(share[t][better] > 0.3, label, -100)
@@ -233,12 +233,12 @@ def fit_heads(model, atlas, stage, generator, batch, device):
 # ---- Evaluation ----------------------------------------------------------------------------------------
 
 
-class Exam:
+class Evaluation:
     """Fresh scenes, drawn at 192 px and resized with Pillow as a user's picture would be."""
 
     def __init__(self, atlas, designs, tokenizer, size, count=EVALUATION_SCENES):
         generator = random.Random(EVALUATION_SEED)
-        stage = Stage(atlas, designs)
+        stage = SceneSampler(atlas, designs)
         self.scenes = [stage.scene(generator) for _ in range(count)]
         pictures = draw(atlas, self.scenes, 192)[0]
         resized = [to_image(picture).resize((size.image, size.image), Image.Resampling.BICUBIC) for picture in pictures]
@@ -276,9 +276,9 @@ class Exam:
 def pace(name, progress):
     """Share of the full learning rate at a point 0..1 of a stage."""
     warm = min(1.0, progress / 0.03)
-    if name == "see":
+    if name == "vision":
         return warm * (1 - 0.3 * progress)
-    return warm * (1 - progress) * (1.0 if name == "read" else 0.8)
+    return warm * (1 - progress) * (1.0 if name == "lm-warmup" else 0.8)
 
 
 def main():
@@ -297,11 +297,11 @@ def main():
     size, device = SIZES[options.size], options.device
 
     atlas = Atlas(options.work)
-    stage = Stage(atlas, "seen", vary=True)
+    stage = SceneSampler(atlas, "seen", vary=True)
     if not (options.work / "tokenizer.json").exists():
         (tokenizer_of(options.further) if options.further else train_tokenizer(stage)).save(str(options.work / "tokenizer.json"))
     tokenizer = Tokenizer.from_file(str(options.work / "tokenizer.json"))
-    exams = {designs: Exam(atlas, designs, tokenizer, size) for designs in ("seen", "validation")}
+    evaluations = {designs: Evaluation(atlas, designs, tokenizer, size) for designs in ("seen", "validation")}
 
     torch.manual_seed(options.seed)
     model = Blip2(size).to(device)
@@ -337,11 +337,11 @@ def main():
 
     say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, batch {options.batch}, {options.minutes} minutes, from minute {spent / 60:.1f}")
     total = options.minutes * 60
-    next_exam, losses, first_step, mark, data_time = spent + 280, {}, step, time.time(), 0.0
+    next_evaluation, losses, first_step, mark, data_time = spent + 280, {}, step, time.time(), 0.0
     while spent < total:
         began = time.time()
         start = 0.0
-        for name, share in [("speak", 1.0)] if options.further else STAGES:
+        for name, share in [("joint", 1.0)] if options.further else STAGES:
             if spent / total < start + share or name == STAGES[-1][0]:
                 progress = min(1.0, (spent / total - start) / share)
                 break
@@ -353,22 +353,22 @@ def main():
         scenes = [stage.scene(generator) for _ in range(options.batch)]
         facts = torch.tensor([language.facts(scene) for scene in scenes]).to(device)
         parts = {}
-        if name != "see":
+        if name != "vision":
             packed = [part.to(device) for part in pack(tokenizer, [texts_about(generator, scene) for scene in scenes])]
-        if name != "read":
+        if name != "lm-warmup":
             pictures, coverage, owner = training_pictures(generator, atlas, scenes, size.image)
             targets = [part.to(device) for part in eyes_targets(scenes, coverage, owner, size.patch)]
             pixels = ((pictures - MEAN) / STD).to(device)
         data_time += time.time() - began
         with torch.autocast(device, torch.bfloat16):
-            if name == "read":
+            if name == "lm-warmup":
                 parts["words"] = words_loss(model, model.facts.prefix(facts), packed)
                 loss = parts["words"]
             else:
                 image, queries = model.see(pixels)
                 parts["facts"] = facts_loss(model, queries, facts)
                 parts["eyes"] = eyes_loss(model, image, targets)
-                if name == "see":
+                if name == "vision":
                     loss = parts["facts"] * 0.5 + parts["eyes"]
                 else:
                     parts["words"] = words_loss(model, model.language_projection(queries), packed)
@@ -387,16 +387,16 @@ def main():
 
         if step % 50 == 0:
             seconds = time.time() - mark
-            say(f"{spent / 60:6.1f} min  {name:5s} {progress:4.0%}  step {step}  " + "  ".join(f"{k} {np.mean(v):.3f}" for k, v in losses.items()) + f"  {50 * options.batch / seconds:.0f} scenes/s, data {data_time / seconds:.0%}")
+            say(f"{spent / 60:6.1f} min  {name:9s} {progress:4.0%}  step {step}  " + "  ".join(f"{k} {np.mean(v):.3f}" for k, v in losses.items()) + f"  {50 * options.batch / seconds:.0f} scenes/s, data {data_time / seconds:.0%}")
             losses, mark, data_time = {}, time.time(), 0.0
-        if spent >= next_exam or spent >= total:
-            next_exam = spent + 280
+        if spent >= next_evaluation or spent >= total:
+            next_evaluation = spent + 280
             began = time.time()
             save()
-            for designs, exam in exams.items():
-                scores = {} if name == "read" else exam.perceive(average, device)
-                if name != "see":
-                    scores |= exam.words(average, device, blind=name == "read")
+            for designs, evaluation in evaluations.items():
+                scores = {} if name == "lm-warmup" else evaluation.perceive(average, device)
+                if name != "vision":
+                    scores |= evaluation.words(average, device, blind=name == "lm-warmup")
                 say(f"        {time.strftime('%H:%M')} {designs:10s} " + "  ".join(f"{k} {v:.1%}" for k, v in scores.items()))
             spent += time.time() - began
             mark = time.time()
