@@ -1,9 +1,11 @@
 // Asks in, replies out: a queue in front of the model's process. This process goes on answering while the model runs,
 // and when the model crashes.
 
+import { withResolvers } from '../concurrency.ts'
 import { type BusyError, deserializeError, serializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setGauge } from '../observe/metrics.ts'
+import { startTimer } from '../time.ts'
 import { type BatchShape, batchShapeOf, takeBatch } from './batch.ts'
 import { type BreakerLimits, createBreaker } from './breaker.ts'
 import * as errors from './engine-errors.ts'
@@ -78,8 +80,7 @@ const MODEL_PROCESS = new URL(
   import.meta.url.endsWith('.ts') ? '../../dist/engine/model-process.js' : './model-process.js',
   import.meta.url,
 )
-/** setTimeout takes no more, and fires at once when given more. */
-const MAX_TIMER_MS = 2 ** 31 - 1
+
 /** A killed process is gone at once, unless a device driver holds on to it. */
 const KILLED_MS = 250
 
@@ -337,20 +338,4 @@ function recordStartup({ model: { provider = 'cpu', fallback }, loadMs }: ModelP
   setGauge('glimpse_provider', { provider, fallback: String(fallback !== undefined) }, 1)
   if (fallback !== undefined) log.warn('provider_missing', errors.cpuFallback(fallback))
   for (const [step, ms] of Object.entries(loadMs)) setGauge('glimpse_model_load_seconds', { step }, ms / 1000)
-}
-
-function startTimer(ms: number | undefined, then: () => void): NodeJS.Timeout | undefined {
-  if (ms === undefined || ms === Number.POSITIVE_INFINITY) return undefined
-  return setTimeout(then, Math.min(ms, MAX_TIMER_MS))
-}
-
-/** Promise.withResolvers, which Node has from 22 on. */
-function withResolvers<T>() {
-  let resolve!: (value: T) => void
-  let reject!: (reason: unknown) => void
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes
-    reject = no
-  })
-  return { promise, resolve, reject }
 }
