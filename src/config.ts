@@ -5,6 +5,7 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { SetupError } from './errors.ts'
+import { choice, integer, type Setting, secret, text } from './setting.ts'
 
 // A container may run as a user without an entry in passwd and without HOME. Then os.homedir() throws, in the AWS SDK as
 // well. With this home nothing can be written below it: an error names the folder that is needed and its setting.
@@ -17,79 +18,6 @@ try {
 
 /** Where settings come from, for whoever looks at them name by name. */
 export const ENVIRONMENT: Environment = process.env
-
-export interface Setting<T> {
-  env: string
-  description: string
-  /** What --help shows as default. */
-  defaultText: string
-  fallback: () => T
-  /** Undefined when the text is not a value. */
-  parse: (text: string) => T | undefined
-  expected: string
-  /** Names under which a platform gives the same, and the part of it that counts; ours comes first. */
-  aliases?: Readonly<Record<string, (text: string) => string>>
-  /** Must never be printed. */
-  isSecret?: true
-}
-
-function integer(
-  env: string,
-  fallback: number,
-  min: number,
-  max: number,
-  description: string,
-): Setting<number> {
-  const parse = (text: string) => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
-    return value >= min && value <= max ? value : undefined
-  }
-  return {
-    env,
-    description,
-    defaultText: String(fallback),
-    fallback: () => fallback,
-    parse,
-    expected: `a whole number from ${min} to ${max}`,
-  }
-}
-
-function text(
-  env: string,
-  defaultText: string,
-  fallback: () => string,
-  description: string,
-): Setting<string> {
-  return {
-    env,
-    description,
-    defaultText,
-    fallback,
-    parse: (value) => value,
-    expected: 'some text',
-  }
-}
-
-/** One of a few words. */
-function choice<T extends string>(
-  env: string,
-  fallback: T,
-  words: readonly T[],
-  description: string,
-): Setting<T> {
-  return {
-    env,
-    description,
-    defaultText: fallback,
-    fallback: () => fallback,
-    parse: (value) => words.find((word) => word === value),
-    expected: words.join(' or '),
-  }
-}
-
-function secret(env: string, what: string): Setting<string> {
-  return { ...text(env, 'none', () => '', what), isSecret: true }
-}
 
 const HOUR_MS = 3_600_000
 

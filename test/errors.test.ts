@@ -50,7 +50,7 @@ test.each([
 ])('a code %s makes what came from elsewhere a bug that says so', (_, code) => {
   const arrived = deserializeError({ kind: 'request', code, message: 'words' })
   expect(isGlimpseError(arrived)).toBe(false)
-  expect(arrived.message).toBe(`Expected a code of errors.ts for ask but got ${code}: words`)
+  expect(arrived.message).toBe(`Expected a code of errors.ts for request but got ${code}: words`)
   expect(httpMeaningOf(arrived)).toEqual({ status: 500, retry: false })
 })
 

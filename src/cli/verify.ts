@@ -4,10 +4,10 @@ import { dirname } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import { Command, InvalidArgumentError } from 'commander'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
-import { readReference } from '../checkpoint/reference.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import { openModel } from '../run/model.ts'
-import { type Comparison, compare } from '../run/verify.ts'
+import { readReference } from '../verify/reference.ts'
+import { type Comparison, compare } from '../verify/verify.ts'
 
 /** float32 sums in another order differ by about 1e-6. The others bound what 8 and 4 bits cost random weights. */
 const TOLERANCE: Record<Precision, number> = { fp32: 1e-4, int8: 0.05, int4: 0.35 }

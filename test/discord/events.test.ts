@@ -4,15 +4,15 @@ import { expect, test } from 'vitest'
 import { discordEvents, type EventsOptions } from '../../src/discord/events.ts'
 
 test('of messages deleted together one that cannot be forgotten now keeps none of the others', async () => {
-  const withdrawn: string[] = []
+  const retracted: string[] = []
   const failure = new Error('No.')
   const desk = {
-    async withdraw(id: string) {
-      if (withdrawn.push(id) === 1) throw failure
+    async retract(id: string) {
+      if (retracted.push(id) === 1) throw failure
     },
   }
   const hear = discordEvents({ desk, now: () => 0 } as unknown as EventsOptions)
   await expect(hear('MESSAGE_DELETE_BULK', { ids: ['1', '2', '3'] })).rejects.toBe(failure)
   // Each as it was asked, and as it was edited.
-  expect(withdrawn).toHaveLength(6)
+  expect(retracted).toHaveLength(6)
 })

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { readReference } from '../../src/checkpoint/reference.ts'
 import { inMemoryEncoderCache } from '../../src/engine/encoder-cache.ts'
 import { runOne } from '../../src/engine/pipeline.ts'
 import type { InferenceRequest } from '../../src/engine/request.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 import { toPrompt } from '../../src/tokens/prompt.ts'
+import { readReference } from '../../src/verify/reference.ts'
 import { FIXTURES } from '../fixtures.ts'
 
 let folder: string

@@ -71,6 +71,6 @@ test('a model that runs here runs the same everywhere', () => {
     GLIMPSE_PROVIDER_MISSING: 'cpu',
     GLIMPSE_MAX_BATCH: '2',
   })
-  const provider = { wanted: 'cuda', whenMissing: 'cpu' }
+  const provider = { requested: 'cuda', onUnavailable: 'cpu' }
   expect(engineSettings(config)).toEqual({ threads: undefined, provider, maxBatch: 2 })
 })

@@ -164,10 +164,10 @@ describe('a body', () => {
     ['nothing', {}, 'missing'],
     ['here', { etag: '"0"' }, 'changed'],
     ['here', { from: BYTES.length }, 'range'],
-  ])('of %s, %j, is refused: %s', async (key, range, trouble) => {
+  ])('of %s, %j, is refused: %s', async (key, range, reason) => {
     const error = await outcome(open().get(key, range))
     expect(error).toBeInstanceOf(S3Error)
-    expect(error).toMatchObject({ trouble })
+    expect(error).toMatchObject({ reason })
   })
 })
 

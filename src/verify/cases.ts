@@ -4,10 +4,10 @@
 // transformers counts all of it.
 
 import { effectiveArguments } from '../checkpoint/generate-arguments.ts'
-import type { Description } from '../checkpoint/reference.ts'
 import { ArtifactError } from '../errors.ts'
-import type { Model } from './model.ts'
-import { completeSettings, type GenerationSettings } from './settings.ts'
+import type { Model } from '../run/model.ts'
+import { completeSettings, type GenerationSettings } from '../run/settings.ts'
+import type { Description } from './reference.ts'
 
 /** What generate does unless told how long an answer may be. */
 const DEFAULT_NEW_TOKENS = 20

@@ -2,18 +2,18 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Reference } from '../checkpoint/reference.ts'
 import { ArtifactError } from '../errors.ts'
 import { AS_TRANSFORMERS, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
-import { Decoder, type PromptRow } from './decoder.ts'
-import { contextOf, generate, resolveEosTokenIds } from './generate.ts'
-import { processorsFor, softmax } from './logits-processors.ts'
-import type { Model } from './model.ts'
-import { type Queries, runQueries } from './queries.ts'
-import { readPrompts, settingsFor, withoutPadding } from './reference-cases.ts'
-import type { GenerationSettings } from './settings.ts'
-import { runVision, type Vision } from './vision.ts'
+import { Decoder, type PromptRow } from '../run/decoder.ts'
+import { contextOf, generate, resolveEosTokenIds } from '../run/generate.ts'
+import { processorsFor, softmax } from '../run/logits-processors.ts'
+import type { Model } from '../run/model.ts'
+import { type Queries, runQueries } from '../run/queries.ts'
+import type { GenerationSettings } from '../run/settings.ts'
+import { runVision, type Vision } from '../run/vision.ts'
+import { readPrompts, settingsFor, withoutPadding } from './cases.ts'
+import type { Reference } from './reference.ts'
 
 /** Numbers of one stage. */
 export interface StageResult {

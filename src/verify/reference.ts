@@ -6,10 +6,10 @@
 // name. What might be a setting and is not understood is an error: ignored, it would look like a wrong answer. Here the plain form becomes a description too, so that what compares knows only one.
 
 import { z } from 'zod'
+import { reasonOf } from '../checkpoint/files.ts'
+import { NO_EFFECT, SETTING_NAMES } from '../checkpoint/generate-arguments.ts'
+import { readSafetensors, type WholeTensor } from '../checkpoint/safetensors.ts'
 import { ArtifactError } from '../errors.ts'
-import { reasonOf } from './files.ts'
-import { NO_EFFECT, SETTING_NAMES } from './generate-arguments.ts'
-import { readSafetensors, type WholeTensor } from './safetensors.ts'
 
 /** Which picture and which prompt, by their places in the description's lists. */
 const place = z.object({ picture: z.number().int(), prompt: z.number().int() })

@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
-import { isSame } from '../transfer/fault-injection.ts'
-import { credentials, makeModel, PIECE_BYTES, upload } from '../transfer/model.ts'
 import { until } from '../until.ts'
+import { isSame } from './fault-injection.ts'
+import { credentials, makeModel, PIECE_BYTES, upload } from './model.ts'
 
 /** 20 pieces. */
 const model = makeModel(1, { 'language.data': 20, 'tokenizer.json': 0.1 })

@@ -9,8 +9,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { fetchArtifact } from '../../src/transfer/fetch.ts'
 import { type PushOptions, pushArtifact } from '../../src/transfer/push.ts'
 import { type Fault, type S3Double, startS3Double } from '../store/s3-double.ts'
-import { isSame } from '../transfer/fault-injection.ts'
-import { credentials, type Files, makeModel, writeModel } from '../transfer/model.ts'
+import { isSame } from './fault-injection.ts'
+import { credentials, type Files, makeModel, writeModel } from './model.ts'
 
 const PLACE = 's3://models/model/v1'
 const MIB = 1024 * 1024
