@@ -6,6 +6,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { SetupError } from './errors.ts'
 import { choice, integer, type Setting, secret, text } from './setting.ts'
+import { HOUR_MS } from './time.ts'
 
 // A container may run as a user without an entry in passwd and without HOME. Then os.homedir() throws, in the AWS SDK as
 // well. With this home nothing can be written below it: an error names the folder that is needed and its setting.
@@ -18,8 +19,6 @@ try {
 
 /** Where settings come from, for whoever looks at them name by name. */
 export const ENVIRONMENT: Environment = process.env
-
-const HOUR_MS = 3_600_000
 
 /** Lambda says where a web function has to listen, with or without a scheme: `127.0.0.1:8080`. */
 function endpoint(part: 'hostname' | 'port'): (text: string) => string {

@@ -172,6 +172,10 @@ export class BusyError extends BaseError<'busy'> {
   readonly kind = 'busy'
 }
 
+export function cancelled(message = 'The request was cancelled by its caller.'): BusyError {
+  return new BusyError('cancelled', message)
+}
+
 /** Another service did not do its part. */
 export class UpstreamError extends BaseError<'upstream'> {
   readonly kind = 'upstream'

@@ -3,7 +3,8 @@
 // Goes in: something to do, and whom it is asked of. Comes out: its result, or an error that says what to do.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BusyError, type CodeOf, isGlimpseError, UpstreamError } from './errors.ts'
+import { type BusyError, type CodeOf, cancelled, isGlimpseError, UpstreamError } from './errors.ts'
+import { withTimeout } from './time.ts'
 
 export interface RetryOptions {
   /** Whom it is asked of, for messages: `https://huggingface.co`, `s3://bucket/prefix`. */
@@ -27,7 +28,7 @@ const MAX_WAIT_MS = 30_000
 const MAX_RETRY_AFTER_MS = 300_000
 const STALL_MS = 30_000
 const RETRY_MS = 500
-const RUN_AGAIN = 'Check the connection and run the same command again: it goes on from here.'
+const RUN_AGAIN = 'Check the connection and run the same command again to resume.'
 
 /** A failure that another try may mend. */
 export class TransientError extends Error {
@@ -58,7 +59,7 @@ export async function retry<T>(
         failures = 0
       })
     } catch (error) {
-      if (options.signal?.aborted) throw cancelledError()
+      if (options.signal?.aborted) throw interrupted()
       if (!(error instanceof TransientError)) throw error
       failures++
       if (failures >= MAX_ATTEMPTS) {
@@ -74,7 +75,7 @@ export async function retry<T>(
       await sleep(error.waitMs ?? backoff * (0.5 + Math.random() / 2), undefined, {
         signal: options.signal,
       }).catch(() => {
-        throw cancelledError()
+        throw interrupted()
       })
     }
   }
@@ -83,21 +84,14 @@ export async function retry<T>(
 /** The next thing of a connection: one that stands still, or breaks, is TransientError. */
 export async function withStallTimeout<T>(options: RetryOptions, work: Promise<T>): Promise<T> {
   const stallMs = options.stallMs ?? STALL_MS
-  let timer: NodeJS.Timeout | undefined
-  const stalled = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new TransientError(`nothing came for ${stallMs / 1000} s`, { reason: 'stall' })),
-      stallMs,
-    )
-  })
+  const stalled = () => new TransientError(`no data for ${stallMs / 1000} s`, { reason: 'stall' })
   try {
-    return await Promise.race([work, stalled])
+    return await withTimeout(work, stallMs, stalled)
   } catch (error) {
     if (error instanceof TransientError || isGlimpseError(error) || options.signal?.aborted) throw error
     const why = reasonOf(error)
     throw new TransientError(why, { cause: error, reason: /checksum/i.test(why) ? 'checksum' : 'reset' })
   } finally {
-    clearTimeout(timer)
     work.catch(() => {})
   }
 }
@@ -120,6 +114,7 @@ function reasonOf(error: unknown): string {
   return cause === '' ? error.message : cause
 }
 
-export function cancelledError(): BusyError {
-  return new BusyError('cancelled', 'Interrupted. Run the same command again: it goes on from here.')
+/** For command-line work that a second run resumes. */
+export function interrupted(): BusyError {
+  return cancelled('Interrupted. Run the same command again to resume.')
 }

@@ -1,4 +1,6 @@
-// Timers. Input: milliseconds and what happens then.
+// Durations and timers.
+
+export const HOUR_MS = 3_600_000
 
 /** setTimeout takes no more, and fires at once when given more. */
 const MAX_TIMER_MS = 2 ** 31 - 1
@@ -6,4 +8,17 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export function startTimer(ms: number | undefined, then: () => void): NodeJS.Timeout | undefined {
   if (ms === undefined || ms === Number.POSITIVE_INFINITY) return undefined
   return setTimeout(then, Math.min(ms, MAX_TIMER_MS))
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/** Settles as `work` does, or rejects with `late()` when it takes longer than `ms`. */
+export async function withTimeout<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), ms)
+  })
+  return await Promise.race([work, timeout]).finally(() => clearTimeout(timer))
 }

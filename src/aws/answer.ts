@@ -6,16 +6,15 @@ import { createRateLimiter } from '../chat/rate-limit.ts'
 import { discordApi } from '../discord/api.ts'
 import { discordPlatform } from '../discord/platform.ts'
 import { discordSettings } from '../discord/settings.ts'
-import { questionHandler } from '../queue/answer.ts'
+import { questionHandler } from '../queue/handler.ts'
 import type { MessageHandler } from '../queue/queue.ts'
 import { slackPlatform } from '../slack/platform.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { openStore } from '../store/open.ts'
+import { HOUR_MS } from '../time.ts'
 import { openEngine } from './engine.ts'
 import { loadConfig, report } from './lifecycle.ts'
 import { openShortenVisibility, type ShortenVisibility } from './visibility.ts'
-
-const HOUR_MS = 3_600_000
 
 export interface Answering {
   handleMessage: MessageHandler

@@ -6,8 +6,7 @@ import { SetupError } from '../errors.ts'
 import { openRemoteEngine } from '../remote/open.ts'
 import { engineSettings } from '../serve/settings.ts'
 import { childLocation } from '../store/open.ts'
-
-const HOUR_MS = 3_600_000
+import { HOUR_MS } from '../time.ts'
 
 /** @param persistEncoderCache whether what the model saw is kept for the next function. @throws SetupError, ArtifactError */
 export async function openEngine(config: Config, persistEncoderCache: boolean): Promise<Engine> {

@@ -12,9 +12,9 @@ import { slackPlatform } from '../slack/platform.ts'
 import { slackSettings } from '../slack/settings.ts'
 import { requestReceiver } from '../slack/webhook.ts'
 import { openStore } from '../store/open.ts'
+import { HOUR_MS } from '../time.ts'
 import { loadConfig, report } from './lifecycle.ts'
 
-const HOUR_MS = 3_600_000
 /** Lambda freezes after the answer: what is recorded by then is recorded. Slack waits 3 s. */
 const GRACE_MS = 2_500
 /** What the model can see is told where the model is; here its windows do without. */

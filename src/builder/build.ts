@@ -3,7 +3,7 @@
 // The folder is made beside its destination and renamed when it is whole: a broken build leaves nothing that looks
 // usable, and an artifact that was there stays until then.
 
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { realpath, rm, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { FORMAT, MANIFEST, type Manifest, manifestSchema } from '../artifact/contract.ts'
@@ -12,6 +12,7 @@ import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { TiedWeightsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
 import { buildBlip2Graphs } from '../model/blip2.ts'
 import { patchCount } from '../model/vision.ts'
@@ -130,7 +131,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       source: {
         checkpoint: streamedWeights?.repository ?? basename(checkpoint),
         commit: streamedWeights?.commit,
-        config_sha256: createHash('sha256').update(configText).digest('hex'),
+        config_sha256: sha256Hex(configText),
         weight_bytes: files.sizeBytes,
       },
       precision: options.precision,
@@ -268,7 +269,7 @@ async function copyTokenizer(from: string, to: string): Promise<WrittenFile[]> {
     const bytes = await readBytes(from, path)
     if (bytes === undefined) continue
     await writeFile(join(to, path), bytes)
-    copied.push({ path, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') })
+    copied.push({ path, sizeBytes: bytes.length, sha256: sha256Hex(bytes) })
   }
   return copied
 }

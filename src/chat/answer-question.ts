@@ -5,6 +5,7 @@ import { BusyError, isGlimpseError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
 import type { Store } from '../store/store.ts'
+import { withTimeout } from '../time.ts'
 import type { Turn } from '../tokens/prompt.ts'
 import { altText, type ChatReply, type ReplyPart } from './compose.ts'
 import { type Exchange, findConversation } from './conversation.ts'
@@ -153,7 +154,7 @@ async function answerEach(
   messages: Messages,
 ): Promise<{ parts: ReplyPart[]; exchanges: Exchange[] }> {
   const began = deps.now()
-  const engine = await withTimeout(deps.engine, ANSWER_TIMEOUT_MS)
+  const engine = await withTimeout(deps.engine, ANSWER_TIMEOUT_MS, stillLoading)
   // One that sleeps is waited for, with the sign of work in sight: the question would only wait elsewhere.
   const endsAt = began + Math.max(ANSWER_TIMEOUT_MS, engine.maxWaitMs ?? 0)
   const asked = wantsCaption(question.text) ? '' : question.text
@@ -234,11 +235,6 @@ function typingIndicator(platform: Platform, question: Question): TypingIndicato
   }
 }
 
-async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const error = new BusyError('loading', 'The model is still loading. Try again in a minute.')
-    timer = setTimeout(() => reject(error), ms)
-  })
-  return await Promise.race([work, late]).finally(() => clearTimeout(timer))
+function stillLoading(): BusyError {
+  return new BusyError('loading', 'The model is still loading. Try again in a minute.')
 }

@@ -3,8 +3,8 @@
 // Kept by us, because Slack limits how a thread can be read back and Discord gives contents only to some. Neither the
 // picture nor anything that could show it is in here: its sha256, and where the platform has it.
 
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { sha256Hex } from '../hash.ts'
 import { readJsonOf, type Store, type Time, updateJson } from '../store/store.ts'
 import { type PictureRef, type Question, questionSchema } from './question.ts'
 
@@ -134,5 +134,5 @@ function merged(
 }
 
 function keyOf(name: string): string {
-  return `conversations/${createHash('sha256').update(name).digest('hex')}`
+  return `conversations/${sha256Hex(name)}`
 }

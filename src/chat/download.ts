@@ -6,8 +6,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { RequestError, UpstreamError } from '../errors.ts'
-import { describeBytes } from '../image/format.ts'
-import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { describeBytes, MAX_PICTURE_BYTES } from '../image/format.ts'
 import { discard } from '../retry.ts'
 
 export interface DownloadPolicy {

@@ -7,9 +7,9 @@
 // The record is written before the platform is told that the question came, so that a crash loses nothing: what is not
 // done is found and gone on with when the process starts again.
 
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
+import { sha256Hex } from '../hash.ts'
 import { jsonBytes, readJsonOf, type Store, type Time, updateJson } from '../store/store.ts'
 import type { Posted } from './platform.ts'
 import { type Question, questionSchema } from './question.ts'
@@ -168,17 +168,12 @@ function bringsPictures({ pictures, source }: Question): boolean {
 }
 
 function keyOf(id: string): string {
-  return `jobs/${hashed(id)}`
+  return `jobs/${sha256Hex(id)}`
 }
 
 /** A mark for each question that is not done, so that these few are found among all that are. */
 const PENDING = 'open'
 
 function pendingKeyOf(id: string): string {
-  return `${PENDING}/${hashed(id)}`
-}
-
-/** A name of any letters as a key's. */
-export function hashed(name: string): string {
-  return createHash('sha256').update(name).digest('hex')
+  return `${PENDING}/${sha256Hex(id)}`
 }

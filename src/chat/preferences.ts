@@ -1,6 +1,6 @@
 // What people chose: channels in which every picture is described, and people whose pictures never are.
 
-import { createHash } from 'node:crypto'
+import { sha256Hex } from '../hash.ts'
 import type { Store } from '../store/store.ts'
 
 /** Choices stay until they are changed. */
@@ -28,5 +28,5 @@ export function openPreferences(store: Store): Preferences {
 }
 
 function keyOf(choice: string, name: string): string {
-  return `${choice}/${createHash('sha256').update(name).digest('hex')}`
+  return `${choice}/${sha256Hex(name)}`
 }

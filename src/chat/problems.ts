@@ -2,7 +2,7 @@
 
 import { type ErrorCode, isGlimpseError } from '../errors.ts'
 import { fromNow, type Messages, type Problems } from '../i18n/messages.ts'
-import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../image/format.ts'
 
 /** Why a question is not even taken to the model. */
 export class Refusal extends Error {

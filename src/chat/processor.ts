@@ -3,8 +3,10 @@
 
 import { keyedMutex } from '../concurrency.ts'
 import { BusyError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { count } from '../observe/metrics.ts'
 import { jsonBytes } from '../store/store.ts'
+import { HOUR_MS, sleep as sleepFor } from '../time.ts'
 import { type AnswerDeps, answerQuestion } from './answer-question.ts'
 import type { ChatReply } from './compose.ts'
 import {
@@ -15,7 +17,7 @@ import {
   sharesPicture,
 } from './conversation.ts'
 import { deletePosted, deliver } from './deliver.ts'
-import { type Claim, hashed, openJobs } from './jobs.ts'
+import { type Claim, openJobs } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
 import type { Question } from './question.ts'
 import { shouldAnswer } from './relevance.ts'
@@ -59,13 +61,13 @@ const STALE_MS = 15 * 60_000
 const LEASE_MS = 30_000
 const HEARTBEAT_MS = 10_000
 const RECOVER_EVERY_MS = 15_000
-const SWEEP_EVERY_MS = 3_600_000
+const SWEEP_EVERY_MS = HOUR_MS
 
 /** Opens the desk; `recoverAbandoned` sets it going again after a stop. */
 export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const { store, platforms, preferences, keepMs, report } = options
   const now = options.now ?? Date.now
-  const sleep = options.sleep ?? wait
+  const sleep = options.sleep ?? sleepFor
   const deps: AnswerDeps = { ...options, now, inFlight: new Set() }
   const time = { now, sleep }
   const jobs = openJobs(store, { leaseMs: LEASE_MS, keepMs, time })
@@ -86,7 +88,7 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     return found
   }
   const retryContext = (endsAt: number) => ({ endsAt, now, sleep, report })
-  const retractedKey = (id: string) => `withdrawn/${hashed(id)}`
+  const retractedKey = (id: string) => `withdrawn/${sha256Hex(id)}`
   const isRetracted = async (id: string) => (await store.read(retractedKey(id))) !== undefined
 
   const track = (work: Promise<void>) => {
@@ -275,8 +277,4 @@ function leasedElsewhere(): BusyError {
 
 function stopping(): BusyError {
   return new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
-}
-
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -7,9 +7,8 @@ import { openRemoteEngine } from '../remote/open.ts'
 import type { Chat, ChatOptions } from '../serve/chat.ts'
 import { wantsChat } from '../serve/settings.ts'
 import { childLocation } from '../store/open.ts'
+import { HOUR_MS } from '../time.ts'
 import { type ModelFlags, modelFor } from './flags.ts'
-
-const HOUR_MS = 3_600_000
 
 /** With chats, what the model saw is remembered over a restart, so that their threads go on. */
 export async function engineFor(options: ModelFlags, config: Config): Promise<Engine> {

@@ -5,11 +5,11 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
 import { embeddedArtifact } from '../builder/embedded.ts'
 import { readConfig, SETTINGS } from '../config.ts'
-import type { Setting } from '../setting.ts'
 import type { startEngine } from '../engine/engine.ts'
 import { log } from '../observe/log.ts'
 import { type GenerationSettings, generationSettings } from '../run/settings.ts'
 import { engineSettings } from '../serve/settings.ts'
+import type { Setting } from '../setting.ts'
 import { transferBar } from './transfer.ts'
 
 /** Every generation setting as a flag: `num_beams` is --num-beams. */

@@ -1,7 +1,7 @@
 // Attachments of a message -> pictures, the nearest first, and where their bytes are.
 
 import type { PictureRef } from '../chat/question.ts'
-import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import type { Attachment, ShownMessage } from './payloads.ts'
 
 /** Only a guess which attachments are worth fetching: the bytes decide. */

@@ -1,9 +1,9 @@
 // Pictures the model has seen, as their prefixes [Q, D] by the sha256 of their bytes: in BLIP-2 they do not depend on the
 // question, so the next question about a picture skips the vision tower.
 
-import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Manifest } from '../artifact/contract.ts'
+import { sha256Hex } from '../hash.ts'
 import type { Store } from '../store/store.ts'
 
 /** 32 vectors, 320 KiB with opt-2.7b: the last two hundred pictures. */
@@ -32,7 +32,7 @@ export function inMemoryEncoderCache(ttlMs?: number): EncoderCache {
 /** In the store as well, for the model with these very weights. What the store refuses is looked at again. */
 export function storedEncoderCache(store: Store, { files }: Manifest, ttlMs: number): EncoderCache {
   const inMemory = inMemoryEncoderCache(ttlMs)
-  const model = createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 16)
+  const model = sha256Hex(JSON.stringify(files)).slice(0, 16)
   const keyOf = (picture: string) => `queries/${model}/${picture}`
   return {
     async get(picture) {

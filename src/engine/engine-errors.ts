@@ -2,10 +2,6 @@
 
 import { BusyError, RequestError, SetupError } from '../errors.ts'
 
-export function cancelled(): BusyError {
-  return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
-}
-
 export function closing(): BusyError {
   return new BusyError('closing', 'Expected a running model but it is being stopped. Ask again later.')
 }

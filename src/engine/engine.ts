@@ -2,7 +2,7 @@
 // and when the model crashes.
 
 import { withResolvers } from '../concurrency.ts'
-import { type BusyError, deserializeError, serializeError } from '../errors.ts'
+import { type BusyError, cancelled, deserializeError, serializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setGauge } from '../observe/metrics.ts'
 import { startTimer } from '../time.ts'
@@ -161,7 +161,7 @@ export async function startEngine(
     try {
       pending.hooks.onToken?.(text)
     } catch (error) {
-      cancel(pending, errors.cancelled(), error)
+      cancel(pending, cancelled(), error)
     }
   }
 
@@ -296,7 +296,7 @@ export async function startEngine(
     async answer(request, hooks = {}) {
       const { signal } = hooks
       if (closing) throw errors.closing()
-      if (signal?.aborted) throw errors.cancelled()
+      if (signal?.aborted) throw cancelled()
       const { promise, resolve, reject } = withResolvers<InferenceResult>()
       const now = performance.now()
       const shape = batchShapeOf(request, hooks.onToken !== undefined)
@@ -310,7 +310,7 @@ export async function startEngine(
         resolve,
         reject,
       }
-      const onAbort = () => cancel(pending, errors.cancelled())
+      const onAbort = () => cancel(pending, cancelled())
       const timer = startTimer(request.deadlineMs, () =>
         cancel(pending, errors.deadline(request.deadlineMs!)),
       )

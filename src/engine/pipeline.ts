@@ -3,8 +3,8 @@
 // Asks that go together share what can be shared: a picture is looked at once, pictures go through vision and rows
 // through the language model side by side. Each gets the answer it would have got alone, and fails alone.
 
-import { createHash } from 'node:crypto'
 import { BusyError, RequestError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { type Pixels, toPixels } from '../image/pixels.ts'
 import { generate, resolveEosTokenIds } from '../run/generate.ts'
@@ -113,7 +113,7 @@ function prepare(
     settings: { ...settings, max_new_tokens: Math.min(settings.max_new_tokens, room) },
     prompt,
     ids,
-    picture: image ? createHash('sha256').update(image).digest('hex') : (request.picture ?? ''),
+    picture: image ? sha256Hex(image) : (request.picture ?? ''),
     clock,
     isFinished: false,
     finish(outcome) {

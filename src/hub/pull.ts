@@ -15,7 +15,7 @@ import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
 import { TiedWeightsDiffer } from '../checkpoint/weights.ts'
 import { RequestError, SetupError } from '../errors.ts'
 import type { Precision, Target } from '../quantize/recipes.ts'
-import { cancelledError } from '../retry.ts'
+import { interrupted } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
 import { checkEndpoint, type Hub } from './http.ts'
@@ -95,7 +95,7 @@ async function fetchAndBuild(
   const buildIt = async (untiedHead: boolean): Promise<Manifest> => {
     const progress = { arrived: 0, total, built: 0, toBuild: 0 }
     const report = () => {
-      if (hub.signal?.aborted) throw cancelledError()
+      if (hub.signal?.aborted) throw interrupted()
       options.onProgress?.({ ...progress })
     }
     const weights = await openShards(hub, repository, shards, {

@@ -21,9 +21,8 @@ import {
   withoutAlpha,
   ycbcrToRgb,
 } from './colours.ts'
-import { describeBytes, type Format, formatOf } from './format.ts'
+import { describeBytes, type Format, formatOf, MAX_PICTURE_BYTES } from './format.ts'
 import { type FirstFrame, firstFrame } from './gif.ts'
-import { MAX_PICTURE_BYTES } from './limits.ts'
 import { damaged, notAPicture, tooLarge } from './refusal.ts'
 import { readTiff, type Tiff } from './tiff.ts'
 

@@ -4,6 +4,9 @@
 // Source: the formats' own magic numbers (ISO 15948 5.2, RFC 9649 2.5, GIF89a 17, TIFF 6.0 section 2, the AV1
 // image format's `ftyp` brands).
 
+/** Largest accepted picture. Phones and cameras stay below it. */
+export const MAX_PICTURE_BYTES = 20 * 1024 * 1024
+
 export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'tiff'
 
 /** For people: what may be sent. */

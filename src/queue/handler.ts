@@ -1,5 +1,6 @@
 // One delivery of a message, however it came: checked, part of its sender's trace, worked on, counted.
 
+import type { QuestionProcessor } from '../chat/processor.ts'
 import { isGlimpseError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { count } from '../observe/metrics.ts'
@@ -45,4 +46,10 @@ export async function handleDelivery(
 
 async function parsed(body: string): Promise<Message> {
   return parseBody(body)
+}
+
+/** What a consumer does with a message: answers the question, or retracts it. */
+export function questionHandler(processor: Pick<QuestionProcessor, 'process' | 'retract'>): MessageHandler {
+  return (message) =>
+    message.kind === 'question' ? processor.process(message.question) : processor.retract(message.id)
 }

@@ -1,12 +1,13 @@
 // What stands in for the desk where there is no model: questions that are ours go into the queue, in the order of their
 // channel.
 
-import { hashed } from '../chat/jobs.ts'
 import type { Preferences } from '../chat/preferences.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
 import { shouldAnswer } from '../chat/relevance.ts'
+import { sha256Hex } from '../hash.ts'
 import type { Store } from '../store/store.ts'
+import { sleep as sleepFor } from '../time.ts'
 import type { Queue } from './queue.ts'
 
 export interface ProducerOptions {
@@ -29,8 +30,13 @@ const AWAITED_MS = 15 * 60_000
  * Once `submit` resolves the question is in the queue. One with a delay waits here first, so that a fuller delivery of the
  * same message is sent before it and, under the same id, takes its place.
  */
-export function queueProducer({ queue, store, preferences, sleep = wait }: ProducerOptions): QueueProducer {
-  const key = (name: string) => `awaited/${hashed(name)}`
+export function queueProducer({
+  queue,
+  store,
+  preferences,
+  sleep = sleepFor,
+}: ProducerOptions): QueueProducer {
+  const key = (name: string) => `awaited/${sha256Hex(name)}`
   const isAnswerPending = async (name: string) => (await store.read(key(name))) !== undefined
 
   const pending = new Set<Promise<void>>()
@@ -61,8 +67,4 @@ export function queueProducer({ queue, store, preferences, sleep = wait }: Produ
       )
     },
   }
-}
-
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -5,9 +5,9 @@
 // fails comes again after a while, and after five tries lies with the dead letters, out of everybody's way.
 
 import { z } from 'zod'
-import { hashed } from '../chat/jobs.ts'
 import { questionSchema } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 
 /** Plain data, and never a picture. */
 export const messageSchema = z.discriminatedUnion('kind', [
@@ -60,7 +60,7 @@ export function retryDelayMs(receives: number, firstMs: number): number {
 /** Names a job in the log without telling what platform, channel or message it is. */
 export function messageName(message: Message): string {
   const id = message.kind === 'question' ? message.question.id : message.id
-  return hashed(id).slice(0, 16)
+  return sha256Hex(id).slice(0, 16)
 }
 
 /** @throws RequestError `bad_message`, which holds nothing of it */

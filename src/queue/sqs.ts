@@ -16,8 +16,8 @@ import {
   SQSClient,
   type SQSClientConfig,
 } from '@aws-sdk/client-sqs'
-import { hashed } from '../chat/jobs.ts'
 import { isGlimpseError, RequestError, SetupError, UpstreamError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import { injectTrace } from '../observe/trace.ts'
@@ -87,8 +87,8 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
         QueueUrl: url,
         MessageBody,
         // SQS takes 128 characters of few kinds as names.
-        MessageGroupId: hashed(groupId),
-        MessageDeduplicationId: hashed(deduplicationId),
+        MessageGroupId: sha256Hex(groupId),
+        MessageDeduplicationId: sha256Hex(deduplicationId),
         MessageAttributes: attributesOf(injectTrace()),
       })
       await client.send(command, requestTimeout()).catch(toGlimpseError('send'))

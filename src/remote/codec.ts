@@ -2,7 +2,15 @@
 
 import { z } from 'zod'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
-import { BusyError, type GlimpseError, isCode, RequestError, SetupError, UpstreamError } from '../errors.ts'
+import {
+  BusyError,
+  cancelled,
+  type GlimpseError,
+  isCode,
+  RequestError,
+  SetupError,
+  UpstreamError,
+} from '../errors.ts'
 import { log } from '../observe/log.ts'
 
 /** What errors.ts sends back with a status that says the ask itself is at fault. */
@@ -73,7 +81,7 @@ export function decodeError(
       ? new RequestError(code, message)
       : unknownCode(code, new RequestError('refused_elsewhere', message))
   }
-  if (status === 499) return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
+  if (status === 499) return cancelled()
   if (status === 504) return deadlineError()
   if (status === 429 || status === 503) {
     const words = message || 'The engine elsewhere is busy. Try again in a moment.'
@@ -98,10 +106,6 @@ export function deadlineError(): BusyError {
     'deadline',
     'Expected an answer in time but it took longer. Ask again, or allow more time.',
   )
-}
-
-export function cancelledError(): BusyError {
-  return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
 }
 
 /** Also where somebody wrapped the problem in words of their own, as SageMaker does, with its quotes escaped or not. */

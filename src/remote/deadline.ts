@@ -1,8 +1,8 @@
 // Time of one call elsewhere: what is left of it, what ends it, and waiting within it.
 
-import { isGlimpseError } from '../errors.ts'
+import { cancelled, isGlimpseError } from '../errors.ts'
 import { stopWith } from '../stop.ts'
-import { cancelledError, deadlineError } from './codec.ts'
+import { deadlineError } from './codec.ts'
 
 export interface Deadline {
   remainingMs(): number
@@ -27,7 +27,7 @@ export function startDeadline(deadlineMs: number, ...askers: readonly (AbortSign
     remainingMs: () => Math.max(0, endsAt - performance.now()),
     signal,
     throwIfEnded() {
-      if (signal.aborted) throw isGlimpseError(signal.reason) ? signal.reason : cancelledError()
+      if (signal.aborted) throw isGlimpseError(signal.reason) ? signal.reason : cancelled()
     },
     wait: (ms) =>
       new Promise((resolve) => {

@@ -5,13 +5,15 @@
 // are shared by all processes and given back under pressure. The layout holds for one kind of processor and one
 // onnxruntime, so both are in the folder's name; anywhere else the artifact is simply laid out again.
 
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { SetupError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { smallestPrepackedBytes } from '../onnx/prepack-sizes.ts'
+import { HOUR_MS } from '../time.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
 import { Decoder } from './decoder.ts'
 import { type FloatTensor, openAndSave, openSession, PREPACK_CONFIG, type Session } from './session.ts'
@@ -36,7 +38,7 @@ export interface PrepackOptions {
 const ALIGNED_FROM_BYTES = 1024 * 1024
 const KILOBYTE = 1024
 /** Layouts nobody opened for so long are removed when a new one is made. */
-const UNUSED_MS = 30 * 24 * 3_600_000
+const UNUSED_MS = 30 * 24 * HOUR_MS
 
 /** The folder to open graphs from: the layout's, or the artifact's own where a layout is not worth making or can't be made. */
 export async function ensurePrepacked(
@@ -130,7 +132,7 @@ async function nameOf(manifest: Manifest): Promise<string> {
     JSON.stringify(PREPACK_CONFIG),
     await processor(),
   ]
-  return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 24)
+  return sha256Hex(parts.join('\n')).slice(0, 24)
 }
 
 /** Which instructions there are decides the layout; where the system does not tell, the model's name stands for them. */

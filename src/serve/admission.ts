@@ -9,7 +9,7 @@
 // those that were there when the last one finished are done too. Otherwise one tenant could fill a whole batch, or join the
 // batch of a single request, and delay everybody else by it.
 
-import { BusyError } from '../errors.ts'
+import { BusyError, cancelled } from '../errors.ts'
 import { setGauge } from '../observe/metrics.ts'
 
 export interface AdmissionOptions {
@@ -179,10 +179,6 @@ const MAX_RETRY_AFTER_S = 60
 /** As Retry-After says it: whole seconds, at least one, at most a minute. */
 export function secondsOf(waitMs: number): number {
   return Math.min(MAX_RETRY_AFTER_S, Math.max(1, Math.ceil(waitMs / 1000)))
-}
-
-function cancelled(): BusyError {
-  return new BusyError('cancelled', 'The request was cancelled while it waited for its turn.')
 }
 
 function deadlineExceeded(deadlineMs: number): BusyError {

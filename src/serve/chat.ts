@@ -15,7 +15,7 @@ import { discordPlatform } from '../discord/platform.ts'
 import { discordSettings } from '../discord/settings.ts'
 import { discordEndpoint } from '../discord/webhook.ts'
 import type { Engine } from '../engine/engine.ts'
-import { questionHandler } from '../queue/answer.ts'
+import { questionHandler } from '../queue/handler.ts'
 import { openQueue } from '../queue/open.ts'
 import { queueProducer } from '../queue/producer.ts'
 import type { Consumer, Queue } from '../queue/queue.ts'
@@ -25,6 +25,7 @@ import { slackSettings } from '../slack/settings.ts'
 import { requestReceiver } from '../slack/webhook.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
+import { HOUR_MS } from '../time.ts'
 import { DISCORD_PATH, SLACK_PATH } from './paths.ts'
 
 type Handler = (request: Request) => Promise<Response>
@@ -39,8 +40,6 @@ export interface Chat {
   /** Takes nothing more; what runs is answered within `graceMs`, the rest by another process or after the next start. */
   stop(graceMs: number): Promise<void>
 }
-
-const HOUR_MS = 3_600_000
 
 const SWEEP_EVERY_MS = HOUR_MS
 /** Of the grace, what answers get; the rest is for giving back what has none. */

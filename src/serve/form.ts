@@ -9,7 +9,7 @@
 import { isUtf8 } from 'node:buffer'
 import { Busboy } from '@fastify/busboy'
 import { RequestError } from '../errors.ts'
-import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import { checkTextSize, MAX_TEXT_BYTES } from './body-limits.ts'
 
 /** Three times the fields there are. */

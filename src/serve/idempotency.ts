@@ -4,15 +4,17 @@
 // looks there until the first is done, or until the process that worked on it has not renewed its record in time: then it
 // does the work itself. What failed is forgotten, and the next one that waited does the work.
 
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
 import type { InferenceResult } from '../engine/request.ts'
-import { BusyError, RequestError } from '../errors.ts'
+import { BusyError, cancelled, RequestError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { log } from '../observe/log.ts'
 import { type Deadline, startDeadline } from '../remote/deadline.ts'
 import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
+import { HOUR_MS } from '../time.ts'
 
 export interface Idempotency {
   /**
@@ -47,7 +49,7 @@ interface IdempotencyRecord {
   reply?: InferenceResult
 }
 
-const RECORD_TTL_MS = 3_600_000
+const RECORD_TTL_MS = HOUR_MS
 /** Thousands of captions, some dozen of the longest answers. */
 const MAX_RECORD_CHARACTERS = 8 * 1024 * 1024
 /** A process that dies leaves its key under way for so long at most; one that lives renews it three times meanwhile. */
@@ -183,12 +185,12 @@ function replay({ body, reply }: IdempotencyRecord, payloadHash: string): Idempo
 
 /** Whatever was sent as a key, its place in the store is a name like any other. */
 function storeKeyOf(key: string): string {
-  return `idempotency/${createHash('sha256').update(key).digest('hex')}`
+  return `idempotency/${sha256Hex(key)}`
 }
 
 function tooLong(signal: AbortSignal): BusyError {
   if (signal.aborted)
-    return new BusyError('cancelled', 'The ask was cancelled while another with its Idempotency-Key ran.')
+    return cancelled('The request was cancelled while another one with the same Idempotency-Key ran.')
   return new BusyError(
     'deadline',
     'Expected an answer in time but another ask with this Idempotency-Key still runs. Send it again with the same key.',

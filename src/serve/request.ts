@@ -13,8 +13,9 @@
 import { z } from 'zod'
 import type { InferenceRequest } from '../engine/request.ts'
 import { BusyError, RequestError } from '../errors.ts'
-import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import { generationSettings } from '../run/settings.ts'
+import { withTimeout } from '../time.ts'
 import { checkJson, MAX_TEXT_BYTES } from './body-limits.ts'
 import { readForm } from './form.ts'
 import { readUpload, type Uploads } from './uploads.ts'
@@ -173,7 +174,11 @@ async function* bytesOf(request: Request, limitBytes: number): AsyncGenerator<Ui
       throw new BusyError('cancelled', 'The client left before its request was complete.', { cause })
     })
     const spentMs = performance.now() - startedAt
-    const { done, value } = await withTimeout(read, SLOW_START_MS + size / SLOWEST_BYTES_PER_MS - spentMs)
+    const { done, value } = await withTimeout(
+      read,
+      SLOW_START_MS + size / SLOWEST_BYTES_PER_MS - spentMs,
+      tooSlow,
+    )
     if (done) break
     size += value.length
     // Not cancelled: that would close the connection before the refusal is read. The server drains it.
@@ -182,15 +187,9 @@ async function* bytesOf(request: Request, limitBytes: number): AsyncGenerator<Ui
   }
 }
 
-async function withTimeout<T>(read: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const message = `Expected the body at ${SLOWEST_BYTES_PER_MS} kB a second or more but it came slower. Send a smaller picture.`
-      reject(new RequestError('too_slow', message))
-    }, ms)
-  })
-  return await Promise.race([read, late]).finally(() => clearTimeout(timer))
+function tooSlow(): RequestError {
+  const message = `Expected the body at ${SLOWEST_BYTES_PER_MS} kB a second or more but it came slower. Send a smaller picture.`
+  return new RequestError('too_slow', message)
 }
 
 /** Fields that are all text on the way: settings and `stream` become numbers and booleans, `history` an array. */

@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { RequestError } from '../errors.ts'
-import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import { log } from '../observe/log.ts'
 import { type BucketOptions, openBucket } from '../store/bucket.ts'
 import { checkId, ID, SETTING, tooLarge, type Uploads } from './uploads.ts'

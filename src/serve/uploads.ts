@@ -8,7 +8,7 @@
 import { z } from 'zod'
 import { readBody } from '../body.ts'
 import { RequestError } from '../errors.ts'
-import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../image/format.ts'
 
 export interface PresignedUpload {
   upload: string

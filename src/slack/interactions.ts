@@ -10,6 +10,7 @@ import type { Engine } from '../engine/engine.ts'
 import type { ModelCard } from '../engine/protocol.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { discard } from '../retry.ts'
+import { HOUR_MS } from '../time.ts'
 import { type Client, toGlimpseError } from './api.ts'
 import { fileSchema, messageSchema, teamOf } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
@@ -42,7 +43,6 @@ export interface InteractionOptions {
   now: () => number
 }
 
-const HOUR_MS = 3_600_000
 const LOCALE_WAIT_MS = 700
 const RESPOND_TIMEOUT_MS = 5_000
 

@@ -6,7 +6,8 @@ import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
-import { MAX_PICTURE_BYTES } from '../image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../image/format.ts'
+import { HOUR_MS } from '../time.ts'
 import { type Client, slackClient, slackErrorCode, toGlimpseError } from './api.ts'
 import { fileSchema, messageSchema } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
@@ -39,7 +40,7 @@ const HOSTS = [
 const UNSUPPORTED = /\.hei[cf]s?($|\?)/i
 /** Signs and languages are not worth waiting for. */
 const QUICK_TIMEOUT_MS = 3_000
-const PROFILE_KEPT_MS = 3_600_000
+const PROFILE_KEPT_MS = HOUR_MS
 const REACTION = 'eyes'
 /** Messages of a thread that are looked through for its picture; as many as Slack gives at once. */
 const LOOK_THROUGH = 200

@@ -1,10 +1,10 @@
 // A reply -> visible in Slack, found again, and taken back.
 
-import { createHash } from 'node:crypto'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { discard } from '../retry.ts'
 import { type Client, slackErrorCode, toGlimpseError } from './api.ts'
 import { escapeMrkdwn, renderReply, section } from './render.ts'
@@ -127,5 +127,5 @@ function postedAs({ team, channel }: MessageTarget, ts: string): Posted {
 
 /** Tells which question a reply is to, and nothing else about it. */
 function markOf({ id }: Question): string {
-  return createHash('sha256').update(id).digest('hex').slice(0, 32)
+  return sha256Hex(id).slice(0, 32)
 }

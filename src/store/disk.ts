@@ -4,16 +4,18 @@
 // process dies. `create` is exclusive between processes too (link(2) fails where a name is taken); `replace` compares
 // within this process only, which is enough for one process per folder.
 
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { keyedMutex } from '../concurrency.ts'
 import { SetupError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
+import { HOUR_MS } from '../time.ts'
 import { checkKey, type Store, type Stored } from './store.ts'
 
 /** Beginning of names that are no key's. */
 const WRITING = '.writing-'
-const ABANDONED_MS = 3_600_000
+const ABANDONED_MS = HOUR_MS
 
 /** Throws SetupError `no_state` when the folder cannot be made or written. */
 export async function openDiskStore(folder: string, now: () => number = Date.now): Promise<Store> {
@@ -127,7 +129,7 @@ async function linkOnce(partial: string, path: string): Promise<void> {
 }
 
 function versionOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return sha256Hex(bytes)
 }
 
 function isMissing(error: unknown): boolean {

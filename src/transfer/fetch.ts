@@ -5,7 +5,7 @@
 // The folder is named after the manifest's own hash: another model is another folder, and going back to one that was
 // fetched before costs nothing. What is unfinished lies beside it (partial-download.ts) until it is moved into its place.
 
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
@@ -13,9 +13,11 @@ import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
 import { diskError, isFileSystemError } from '../builder/destination.ts'
 import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { count, setGauge } from '../observe/metrics.ts'
 import type { RetryOptions, TransientError } from '../retry.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
+import { HOUR_MS } from '../time.ts'
 import { openPartial, type PartialDownload, removeAbandoned } from './partial-download.ts'
 import { downloadRanges, missing, type RemoteFile, type Streams } from './ranges.ts'
 
@@ -44,7 +46,7 @@ const RETRY_MS = 200
 const MAX_MANIFEST_BYTES = 4 * MIB
 /** A file that is wrong is fetched so often; a model that is replaced meanwhile, too. */
 const MAX_ATTEMPTS = 3
-const DAY_MS = 24 * 3_600_000
+const DAY_MS = 24 * HOUR_MS
 /** Models nobody opened for so long are removed when another is fetched. */
 const UNUSED_MS = 30 * DAY_MS
 const ABANDONED_MS = DAY_MS
@@ -100,7 +102,7 @@ async function fetchOnce(
   options: FetchOptions,
 ): Promise<string> {
   const { text, manifest } = await readManifest(bucket)
-  const folder = join(models, createHash('sha256').update(text).digest('hex').slice(0, 24))
+  const folder = join(models, sha256Hex(text).slice(0, 24))
   if (await isComplete(folder)) return folder
   const streams = { ...STREAMS, ...options.streams }
   const partial = await openPartial(folder, streams.pieceBytes, () => isComplete(folder), options)

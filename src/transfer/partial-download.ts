@@ -12,7 +12,7 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { isFileSystemError, makeFolder } from '../builder/destination.ts'
-import { cancelledError } from '../retry.ts'
+import { interrupted } from '../retry.ts'
 
 export interface PartialDownload {
   readonly folder: string
@@ -60,7 +60,7 @@ export async function openPartial(
   const folder = `${target}.partial-${randomUUID()}`
   if (!(await stat(dirname(target)).catch(() => undefined))) await makeParent(dirname(target))
   while (!(await isDone())) {
-    if (signal?.aborted) throw cancelledError()
+    if (signal?.aborted) throw interrupted()
     const others = await partialsOf(target)
     const abandoned = others.find(({ isAlive }) => !isAlive)
     if (abandoned) {

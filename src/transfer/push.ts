@@ -10,7 +10,7 @@ import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
 import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
-import { cancelledError } from '../retry.ts'
+import { interrupted } from '../retry.ts'
 import { type Bucket, type BucketOptions, openBucket, type UploadPart } from '../store/bucket.ts'
 
 export interface PushOptions {
@@ -131,7 +131,7 @@ async function sendFile(
     const numbers = Array.from({ length: Math.ceil(sizeBytes / streams.partBytes) }, (_, i) => i)
     const parts: UploadPart[] = []
     await forEachLimit(numbers, streams.count, async (i, stop) => {
-      if (signal?.aborted) throw cancelledError()
+      if (signal?.aborted) throw interrupted()
       const from = i * streams.partBytes
       const bytes = Buffer.allocUnsafe(Math.min(streams.partBytes, sizeBytes - from))
       const { bytesRead } = await handle.read(bytes, 0, bytes.length, from)

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { download } from '../../src/chat/download.ts'
-import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
 import { PNG } from '../serve/double.ts'
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void

@@ -291,7 +291,7 @@ test('an interrupt ends it at once and says that it goes on from there', async (
   fault(SHARDS[1]!, { kind: 'stall', after: 10_000 })
   const interrupted = expect(pulled()).rejects.toMatchObject({
     code: 'cancelled',
-    message: expect.stringContaining('goes on from here'),
+    message: expect.stringContaining('Run the same command again to resume'),
   })
   await until(() => downloads(SHARDS[1]!).length > 0)
   stop.abort()

@@ -2,7 +2,7 @@ import { deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { RequestError } from '../../src/errors.ts'
 import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_PIXELS, type Rgb } from '../../src/image/decode.ts'
-import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
 import { expected, fixture } from './expected.ts'
 
 const NAMES = expected.pictures.map((picture) => picture.name)

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { InferenceResult } from '../../src/engine/request.ts'
 import { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
-import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
 import { configureLog } from '../../src/observe/log.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'

@@ -3,7 +3,7 @@
 import { request } from 'node:http'
 import { afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { SetupError } from '../../src/errors.ts'
-import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
 import { configureLog } from '../../src/observe/log.ts'
 import { type RunningServer, type ServerOptions, startServer } from '../../src/serve/server.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'

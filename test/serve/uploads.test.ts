@@ -1,7 +1,7 @@
 // A picture too large for a request: an address for it, the picture sent there, an ask that names it, and nothing left.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { MAX_PICTURE_BYTES } from '../../src/image/limits.ts'
+import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { openUploads } from '../../src/serve/s3-uploads.ts'
