@@ -3,11 +3,11 @@
 
 import diagnostics from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
+import { stopOnSignals } from '../src/cli/signals.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { BusyError } from '../src/errors.ts'
 import { configureLog } from '../src/observe/log.ts'
 import { startServer } from '../src/serve/server.ts'
-import { stopOnSignals } from '../src/serve/signals.ts'
 
 export interface StubOptions {
   /** What one ask takes. */

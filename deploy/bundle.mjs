@@ -3,8 +3,8 @@
 // onnxruntime-node and sharp stay outside, in the layers. Lambda finds them there by NODE_PATH, which `import` does not
 // know and `require` does: so they are required.
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
@@ -54,32 +54,66 @@ const discordWithoutGateway = {
       contents: PARTS_OF_DISCORD,
       resolveDir: ROOT,
     }))
+    esbuild.onLoad({ filter: /src\/discord\/connection\.ts$/ }, () => ({
+      contents: `throw new Error('A function opens no connection to the gateway.')`,
+    }))
   },
+}
+
+/** Folders of chat platforms: those that have a row in src/platforms.ts. */
+const PLATFORMS = readdirSync(join(ROOT, 'src')).filter((name) =>
+  existsSync(join(ROOT, 'src', name, 'adapter.ts')),
+)
+
+/** Leaves out what a function never calls: doctor's checks, and for all but `names` the platform itself. */
+function withPlatforms(names) {
+  return {
+    name: 'platforms of one function',
+    setup(esbuild) {
+      esbuild.onLoad({ filter: /src\/\w+\/(open|check|manifest)\.ts$/ }, ({ path }) => {
+        const folder = basename(dirname(path))
+        if (!PLATFORMS.includes(folder) || (names.includes(folder) && path.endsWith('open.ts')))
+          return undefined
+        return { contents: `throw new Error('This function does not use ${folder}.')` }
+      })
+    },
+  }
+}
+
+/** A function of a platform has that one, the one that answers has all. */
+function platformsOf(handler) {
+  return handler === 'answer' ? PLATFORMS : PLATFORMS.filter((name) => name === handler)
 }
 
 /** Writes what has changed, each file whole: somebody may be packaging at the same time. @returns the bytes of all files */
 export async function bundle() {
-  const { outputFiles } = await build({
-    absWorkingDir: ROOT,
-    entryPoints: {
-      ...Object.fromEntries(HANDLERS.map((name) => [name, `handlers/${name}.ts`])),
-      ...Object.fromEntries(BESIDE.map((name) => [name, `src/engine/${name}.ts`])),
-    },
-    outdir: OUT,
-    bundle: true,
-    write: false,
-    platform: 'node',
-    target: 'node20',
-    format: 'esm',
-    minify: true,
-    // A stack in the log says which function; names of errors are names of classes.
-    keepNames: true,
-    legalComments: 'none',
-    external: OPTIONAL,
-    plugins: [requireFromLayers, discordWithoutGateway],
-    banner: { js: FOR_COMMON_JS },
-    logLevel: 'warning',
-  })
+  const entries = [
+    ...HANDLERS.map((name) => ({ name, from: `handlers/${name}.ts`, platforms: platformsOf(name) })),
+    ...BESIDE.map((name) => ({ name, from: `src/engine/${name}.ts`, platforms: [] })),
+  ]
+  const builds = await Promise.all(
+    entries.map(({ name, from, platforms }) =>
+      build({
+        absWorkingDir: ROOT,
+        entryPoints: { [name]: from },
+        outdir: OUT,
+        bundle: true,
+        write: false,
+        platform: 'node',
+        target: 'node20',
+        format: 'esm',
+        minify: true,
+        // A stack in the log says which function; names of errors are names of classes.
+        keepNames: true,
+        legalComments: 'none',
+        external: OPTIONAL,
+        plugins: [requireFromLayers, discordWithoutGateway, withPlatforms(platforms)],
+        banner: { js: FOR_COMMON_JS },
+        logLevel: 'warning',
+      }),
+    ),
+  )
+  const outputFiles = builds.flatMap((each) => each.outputFiles)
   for (const { path, contents } of outputFiles) write(path, contents)
   // Where src/versions.ts looks, and what makes Lambda read .js files as modules.
   const { version, type } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))

@@ -1,4 +1,4 @@
-// Questions from the queue -> replies in their threads. What failed is named, and comes again.
+// Questions from the queue -> replies in their threads. Failed messages are named in the response; SQS delivers them again.
 
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda'
 import { openAnswer } from '../src/aws/answer.ts'
@@ -9,8 +9,8 @@ const answering = lazyWithRetry(openAnswer)
 
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   return await withInvocation(context, async () => {
-    const { handleMessage, shortenVisibility } = await answering()
-    const response = await processPartialResponse(event, handleMessage)
+    const { handle, shortenVisibility } = await answering()
+    const response = await processPartialResponse(event, handle)
     await shortenVisibility(event, response)
     return response
   })

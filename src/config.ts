@@ -1,15 +1,16 @@
-// Settings of the operator: the one place that reads the environment.
+// Environment variables -> typed settings. No other file reads the environment.
 //
 // Every bad value and every unknown GLIMPSE_* name is reported together, at the start.
 
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { SetupError } from './errors.ts'
-import { choice, integer, type Setting, secret, text } from './setting.ts'
+import { PLATFORMS } from './platforms.ts'
+import { choice, integer, type Setting, type SettingValues, secret, text } from './setting.ts'
 import { HOUR_MS } from './time.ts'
 
-// A container may run as a user without an entry in passwd and without HOME. Then os.homedir() throws, in the AWS SDK as
-// well. With this home nothing can be written below it: an error names the folder that is needed and its setting.
+// A container may run as a user without a passwd entry and without HOME. os.homedir() then throws, in the AWS SDK too. No
+// folder can be created below /dev/null, so the error that follows names the folder and its setting.
 if (process.env.HOME === '') delete process.env.HOME
 try {
   homedir()
@@ -17,121 +18,125 @@ try {
   process.env.HOME = '/dev/null'
 }
 
-/** Where settings come from, for whoever looks at them name by name. */
+/** The environment, for `glimpse doctor`, which reports on it name by name. */
 export const ENVIRONMENT: Environment = process.env
 
-/** Lambda says where a web function has to listen, with or without a scheme: `127.0.0.1:8080`. */
+/** One part of the address on which Lambda expects a web function to listen, with or without a scheme: `127.0.0.1:8080`. */
 function endpoint(part: 'hostname' | 'port'): (text: string) => string {
   return (text) => {
-    // Of http the URL parser would leave port 80 out.
+    // For http the URL parser would drop port 80.
     const address = text.replace(/^(https?:\/\/)?/, 'lambda://')
-    // What cannot be read is handed on as it is, for `parse` to name.
+    // Text that is no address goes on to `parse`, whose error quotes it.
     return URL.canParse(address) ? new URL(address)[part].replace(/^\[|\]$/g, '') || text : text
   }
 }
 const LAMBDA_ENDPOINT = 'AWS_LAMBDA_HTTP_ENDPOINT'
 
-/** One line a setting: docs, `--help` and checks all come from here. */
-export const SETTINGS = {
+const OWN_SETTINGS = {
   model: text(
     'GLIMPSE_MODEL',
     'the embedded model',
     () => '',
-    'Folder of the artifact to run, as `glimpse build` made it, or s3://bucket/prefix, where `glimpse push` put it.',
+    'Artifact to run: a folder that `glimpse build` wrote, or the s3://bucket/prefix that `glimpse push` wrote to.',
   ),
   cacheFolder: text(
     'GLIMPSE_CACHE',
     '~/.cache/glimpse',
     () => join(homedir(), '.cache', 'glimpse'),
-    'Folder for what can be made again, such as the embedded model once it is built.',
+    'Folder for files that can be made again: the built embedded model, fetched artifacts, prepacked weights.',
   ),
   prepackFromMb: integer(
     'GLIMPSE_PREPACK_FROM_MB',
     256,
     0,
     1_000_000_000,
-    'Models of at least so many megabytes are laid out for this processor once, in the cache, and then open fast.',
+    'Size in MB from which weights are prepacked for this CPU, once, in GLIMPSE_CACHE. Later starts are fast.',
   ),
   hubEndpoint: text(
     'HF_ENDPOINT',
     'https://huggingface.co',
     () => 'https://huggingface.co',
-    'The hub that `glimpse pull` fetches from.',
+    'Hub that `glimpse pull` downloads from.',
   ),
   hubToken: secret('HF_TOKEN', 'Token for private and gated models.'),
   hubHome: text(
     'HF_HOME',
     '~/.cache/huggingface',
     () => join(homedir(), '.cache', 'huggingface'),
-    "Folder where huggingface_hub's login leaves its token.",
+    "Folder in which huggingface_hub's login stores its token.",
   ),
-  threads: integer('GLIMPSE_THREADS', 0, 0, 256, 'Threads of one operator; 0 takes the cores there are.'),
-  provider: choice('GLIMPSE_PROVIDER', 'cpu', ['cpu', 'cuda', 'webgpu'], 'What the model runs on.'),
+  threads: integer('GLIMPSE_THREADS', 0, 0, 256, 'Threads for one operator; 0 uses all cores.'),
+  provider: choice(
+    'GLIMPSE_PROVIDER',
+    'cpu',
+    ['cpu', 'cuda', 'webgpu'],
+    'Execution provider that runs the model.',
+  ),
   providerMissing: choice(
     'GLIMPSE_PROVIDER_MISSING',
     'fail',
     ['fail', 'cpu'],
-    'What to do when that cannot be had: fail, or run on the CPU and report it in /v1/model and /metrics.',
+    'When the provider is unavailable: fail, or run on the CPU and report it in /v1/model and /metrics.',
   ),
   maxBatch: integer(
     'GLIMPSE_MAX_BATCH',
     8,
     1,
     256,
-    'Waiting asks that the model may answer in one go; 1 answers one by one.',
+    'Waiting requests that the model may answer in one batch; 1 answers them one by one.',
   ),
   engine: text(
     'GLIMPSE_ENGINE',
-    'here',
+    'none',
     () => '',
-    'Where the model runs, if not here: https://host of another Glimpse, or sagemaker://endpoint.',
+    'Remote engine that runs the model instead: https://host of another Glimpse, or sagemaker://endpoint.',
   ),
   apiToken: secret(
     'GLIMPSE_API_TOKEN',
-    'Whoever asks over /v1 must send it (Authorization: Bearer ...); sent to the engine elsewhere, too.',
+    'Bearer token that /v1, /invocations and /metrics require; also sent to a remote engine.',
   ),
   queue: text(
     'GLIMPSE_QUEUE',
     'none',
     () => '',
-    'Address of the SQS queue between chats and answers (https://sqs...fifo), or `memory` to try that out.',
+    'URL of the SQS FIFO queue between the processes that receive questions and those that answer them.',
   ),
   uploads: text(
     'GLIMPSE_UPLOADS',
     'none',
     () => '',
-    's3://bucket/prefix for pictures too large for a request: POST /v1/uploads gives an address to send them to.',
+    's3://bucket/prefix for pictures that are too large for a request: POST /v1/uploads returns an upload URL.',
   ),
   secrets: text(
     'GLIMPSE_SECRETS',
     'none',
     () => '',
-    'Path in the SSM parameter store, such as /glimpse/prod: parameters below it, named like settings, are read at the start.',
+    'Path in the SSM parameter store, such as /glimpse/prod. Secrets are read from /glimpse/prod/SLACK_BOT_TOKEN and so on.',
   ),
-  logFormat: choice('GLIMPSE_LOG', 'text', ['text', 'json'], 'How lines of the log look.'),
+  logFormat: choice('GLIMPSE_LOG', 'text', ['text', 'json'], 'Format of the log.'),
   metrics: choice(
     'GLIMPSE_METRICS',
     'prometheus',
     ['prometheus', 'emf'],
-    'Metrics at GET /metrics, or, on Lambda, as lines of the log in CloudWatch EMF.',
+    'Metrics at GET /metrics, or, on Lambda, as CloudWatch EMF in the log.',
   ),
   host: {
     ...text(
       'GLIMPSE_HOST',
       '127.0.0.1',
       () => '127.0.0.1',
-      'Address to listen on; 0.0.0.0 lets other machines in.',
+      'Address to listen on; 0.0.0.0 accepts other machines.',
     ),
     aliases: { [LAMBDA_ENDPOINT]: endpoint('hostname') },
   },
-  // Lambda's name before PORT, because it is the whole address; Cloud Run and most others set PORT.
+  // Lambda's variable comes before PORT, because it holds the whole address. Cloud Run and most others set PORT.
   port: {
     ...integer(
       'GLIMPSE_PORT',
       8080,
       0,
       65_535,
-      `Port to listen on; 0 takes a free one. Unset, ${LAMBDA_ENDPOINT} and then PORT are looked at.`,
+      `Port to listen on; 0 picks a free one. When it is not set, ${LAMBDA_ENDPOINT}, then PORT, are used.`,
     ),
     aliases: { [LAMBDA_ENDPOINT]: endpoint('port'), PORT: (text: string) => text },
   },
@@ -139,84 +144,50 @@ export const SETTINGS = {
     'GLIMPSE_ALLOWED_HOSTS',
     'none',
     () => '',
-    'Further names the server may be called by, separated by commas.',
+    'Further host names that the server accepts, separated by commas.',
   ),
   maxQueue: integer(
     'GLIMPSE_MAX_QUEUE',
     8,
     1,
     10_000,
-    'Asks that may wait before others are told to come back.',
+    'Requests that may wait for the model. Further ones get 429.',
   ),
   deadlineMs: integer(
     'GLIMPSE_DEADLINE_MS',
     120_000,
     100,
     HOUR_MS,
-    'Milliseconds an ask may take, waiting included.',
+    'Milliseconds that a request may take, waiting included.',
   ),
   state: text(
     'GLIMPSE_STATE',
     '~/.local/state/glimpse',
     () => join(homedir(), '.local', 'state', 'glimpse'),
-    'Folder, or s3://bucket/prefix, for what must outlive a restart: what threads are about, what people chose.',
+    'Folder, or s3://bucket/prefix, for what outlives a restart: jobs, conversations, preferences.',
   ),
   keepHours: integer(
     'GLIMPSE_KEEP_HOURS',
     24,
     1,
     24 * 365,
-    'Hours after which a thread is forgotten: its questions, its answers and what the model saw.',
+    'Hours after which a conversation is deleted: questions, answers and image embeddings.',
   ),
-  asksPerMinute: integer(
-    'GLIMPSE_ASKS_PER_MINUTE',
-    4,
-    1,
-    1_000_000,
-    'Times one person may ask in a minute, in chats.',
-  ),
-  asksPerHour: integer(
-    'GLIMPSE_ASKS_PER_HOUR',
-    20,
-    1,
-    1_000_000,
-    'Times one person may ask in an hour, in chats.',
-  ),
-  slackBotToken: secret('SLACK_BOT_TOKEN', 'Token of the Slack app: xoxb-...'),
-  slackAppToken: secret('SLACK_APP_TOKEN', 'Connects to Slack from here (Socket Mode): xapp-...'),
-  slackSigningSecret: secret(
-    'SLACK_SIGNING_SECRET',
-    'Checks what Slack sends to /slack/events here, in place of SLACK_APP_TOKEN.',
-  ),
-  slackApiUrl: text(
-    'SLACK_API_URL',
-    'https://slack.com/api/',
-    () => 'https://slack.com/api/',
-    'Where Slack is; https://slack-gov.com/api/ for GovSlack.',
-  ),
-  discordToken: secret('DISCORD_TOKEN', 'Token of the Discord bot.'),
-  discordPublicKey: secret(
-    'DISCORD_PUBLIC_KEY',
-    'Checks what Discord sends to /discord/interactions here, if commands come that way.',
-  ),
-  discordAnswers: choice(
-    'GLIMPSE_DISCORD_ANSWERS',
-    'reply',
-    ['reply', 'thread'],
-    'How a message is answered on Discord: by a reply, or in a thread of its own.',
-  ),
-  discordMessageContent: choice(
-    'GLIMPSE_DISCORD_MESSAGE_CONTENT',
-    'off',
-    ['off', 'on'],
-    'Whether the bot has the Message Content intent: then follow-ups in a thread need no mention.',
-  ),
-  discordApiUrl: text('DISCORD_API_URL', "Discord's", () => '', 'Where Discord is, for a stand-in.'),
+  asksPerMinute: integer('GLIMPSE_ASKS_PER_MINUTE', 4, 1, 1_000_000, 'Chat questions per person and minute.'),
+  asksPerHour: integer('GLIMPSE_ASKS_PER_HOUR', 20, 1, 1_000_000, 'Chat questions per person and hour.'),
 } as const
 
-export type Config = {
-  [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never
-}
+type Intersection<U> = (U extends unknown ? (u: U) => void : never) extends (i: infer I) => void ? I : never
+type PlatformSettings = Intersection<(typeof PLATFORMS)[number]['settings']>
+
+/** One row a setting, those of the chat platforms included. The docs, `--help` and checks are made from it. */
+export const SETTINGS: typeof OWN_SETTINGS & PlatformSettings = Object.assign(
+  {},
+  OWN_SETTINGS,
+  ...PLATFORMS.map(({ settings }) => settings),
+)
+
+export type Config = SettingValues<typeof SETTINGS>
 
 /**
  * Kubernetes sets these for each service of the namespace, also for one named glimpse or glimpse-worker; docker --link sets
@@ -227,17 +198,20 @@ const SERVICE_LINK =
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** `more`: settings from elsewhere, such as secrets, that stand over the environment's. Throws SetupError `bad_settings`. */
+/**
+ * @param here the environment. @param more settings that override it, such as secrets from the parameter store
+ * @throws SetupError `bad_settings`
+ */
 export function readConfig(here?: Environment, more?: Record<string, string>): Config {
   const { config, problems } = parseConfig(here, more)
   if (problems.length === 0) return config
   throw new SetupError(
     'bad_settings',
-    `Expected settings as \`glimpse --help\` lists them but: ${problems.join('; ')}.`,
+    `Bad settings: ${problems.join('; ')}. \`glimpse --help\` lists all settings.`,
   )
 }
 
-/** The same without throwing: a bad value becomes the default and a line of `problems`; `count` of settings are set. */
+/** As readConfig, but never throws. A bad value becomes the default and a line in `problems`. `count`: settings that are set. */
 export function parseConfig(
   here: Environment = process.env,
   more: Record<string, string> = {},
@@ -249,7 +223,7 @@ export function parseConfig(
   for (const [name, setting] of Object.entries(SETTINGS)) {
     const { defaultText, fallback, parse, aliases } = setting as Setting<unknown>
     const sources = { [setting.env]: (text: string) => text, ...aliases }
-    // An empty variable is how compose files and shells leave a setting out.
+    // Compose files and shells omit a setting by an empty variable.
     const source = Object.keys(sources).find((each) => env[each]) ?? setting.env
     const text = env[source] && sources[source]!(env[source])
     const value = !text || text === defaultText ? fallback() : parse(text)
@@ -270,12 +244,20 @@ export const SECRET_NAMES: readonly string[] = Object.values(SETTINGS)
   .filter((setting) => 'isSecret' in setting)
   .map(({ env }) => env)
 
-/** For a process that decodes strangers' pictures: it needs no token. */
+/** Whether a secret of any chat platform is set. Another one that is missing beside it is then an error. */
+export function wantsChat(config: Config): boolean {
+  const values: Record<string, unknown> = config
+  return PLATFORMS.some(({ settings }) =>
+    Object.entries(settings).some(([name, setting]) => 'isSecret' in setting && values[name] !== ''),
+  )
+}
+
+/** The environment of a process that decodes strangers' pictures: it needs no token. */
 export function withoutSecrets(): Record<string, string | undefined> {
   return Object.fromEntries(Object.entries(ENVIRONMENT).filter(([name]) => !SECRET_NAMES.includes(name)))
 }
 
-/** What no log line may hold: the values of all settings that are secrets. */
+/** Values of all secrets that are set. No log line may contain one. */
 export function secretsOf(config: Config): string[] {
   const secrets = Object.entries(SETTINGS).filter(([, setting]) => 'isSecret' in setting)
   return secrets.map(([name]) => String(config[name as keyof Config])).filter((value) => value !== '')

@@ -3,16 +3,23 @@
 export interface Setting<T> {
   env: string
   description: string
-  /** What --help shows as default. */
+  /** The default, as --help shows it. */
   defaultText: string
   fallback: () => T
-  /** Undefined when the text is not a value. */
+  /** Undefined for text that is no valid value. */
   parse: (text: string) => T | undefined
   expected: string
-  /** Names under which a platform gives the same, and the part of it that counts; ours comes first. */
+  /** Variables that a hosting platform sets instead, each with the part of it that is used. `env` has precedence. */
   aliases?: Readonly<Record<string, (text: string) => string>>
-  /** Must never be printed. */
+  /** Never printed or logged. */
   isSecret?: true
+}
+
+export type SettingTable = Readonly<Record<string, Setting<unknown>>>
+
+/** The values that a table of settings describes, by the table's names. */
+export type SettingValues<S extends SettingTable> = {
+  [K in keyof S]: S[K] extends Setting<infer T> ? T : never
 }
 
 export function integer(
@@ -69,6 +76,6 @@ export function choice<T extends string>(
   }
 }
 
-export function secret(env: string, what: string): Setting<string> {
-  return { ...text(env, 'none', () => '', what), isSecret: true }
+export function secret(env: string, description: string): Setting<string> {
+  return { ...text(env, 'none', () => '', description), isSecret: true }
 }

@@ -24,7 +24,7 @@ const HOMES = {
   'onnxruntime-node': 'src/run/session.ts',
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
-  '@aws-sdk/client-ssm': 'src/aws/secrets.ts',
+  '@aws-sdk/client-ssm': 'src/app/secrets.ts',
   '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
   '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
   'rate-limiter-flexible': 'src/chat/rate-limit.ts',
@@ -74,11 +74,36 @@ test.each([
   expect([...new Set(users)].sort()).toEqual(homes)
 })
 
-test('the core of the chat knows no platform', () => {
-  const known = IMPORTS.filter(
-    ({ from, to }) => folderOf(from) === 'src/chat' && /^src\/(slack|discord)\//.test(to),
+/** Folders of chat platforms. */
+const PLATFORMS = readdirSync(join(ROOT, 'src')).filter((name) =>
+  SOURCES.some(({ path }) => path === `src/${name}/adapter.ts`),
+)
+
+test('a chat platform is one folder and one row: only src/platforms.ts imports it', () => {
+  expect(PLATFORMS.length).toBeGreaterThan(1)
+  const isPlatform = (path: string) => PLATFORMS.some((name) => path.startsWith(`src/${name}/`))
+  const users = IMPORTS.filter(({ from, to }) => isPlatform(to) && !isPlatform(from))
+  expect(users.map(({ from, to }) => `${from} ${to}`).sort()).toEqual(
+    PLATFORMS.map((name) => `src/platforms.ts src/${name}/adapter.ts`).sort(),
   )
-  expect(known).toEqual([])
+})
+
+test('platforms do not know each other', () => {
+  const crossings = IMPORTS.filter(({ from, to }) =>
+    PLATFORMS.some(
+      (name) =>
+        from.startsWith(`src/${name}/`) &&
+        PLATFORMS.some((other) => other !== name && to.startsWith(`src/${other}/`)),
+    ),
+  )
+  expect(crossings).toEqual([])
+})
+
+test('only the folders above serve/ compose: serve/ imports no chat platform, queue or function', () => {
+  const above = IMPORTS.filter(
+    ({ from, to }) => folderOf(from) === 'src/serve' && /^src\/(app|aws|cli|queue|slack|discord)\//.test(to),
+  )
+  expect(above).toEqual([])
 })
 
 // Native code reads this one in the environment and nowhere else, at its first session: its home sets it there.

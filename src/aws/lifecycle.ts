@@ -1,35 +1,50 @@
-// What every function does: once, at a cold start, settings and secrets; around each invocation, ids for the log and
-// metrics out before Lambda freezes the process.
+// What every function does. At a cold start: settings, secrets, the model. Around each invocation: ids for the log, and
+// metrics that are written before Lambda freezes the process.
 
-import { type Config, readConfig, secretsOf } from '../config.ts'
+import { loadConfig } from '../app/config.ts'
+import { modelProcessOptions, openEngine } from '../app/engine.ts'
+import type { Config } from '../config.ts'
+import type { Engine } from '../engine/engine.ts'
+import { SetupError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { type Emf, openEmf } from '../observe/emf.ts'
-import { configureLog, log, redactValues } from '../observe/log.ts'
+import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 
-/** Of Lambda's context, what is used. */
+/** The fields that are used of Lambda's context. */
 export interface Invocation {
   awsRequestId: string
   functionName: string
 }
 
-/**
- * @param names of the secrets that this process needs; without it all that it may read, each asked for by itself, since
- * one that is forbidden forbids all that are asked for with it
- * @throws SetupError
- */
-export async function loadConfig(names?: readonly string[]): Promise<Config> {
-  const { secrets: path } = readConfig()
-  // Only here: the SDK takes a while to load.
-  const stored = path === '' ? {} : await (await import('./secrets.ts')).secretsBelow(path, names)
-  const config = readConfig(undefined, stored)
-  redactValues(secretsOf(config))
+/** Logs errors that no caller sees. */
+export const report = reportAs('function_failed')
+
+let emf: Emf | undefined
+let writesMetrics = false
+
+/** @param secretNames the only secrets that the function's role may read. @throws SetupError */
+export async function loadFunctionConfig(secretNames: readonly string[]): Promise<Config> {
+  const config = await loadConfig(secretNames)
   writesMetrics = config.metrics === 'emf'
-  configureLog(config.logFormat)
   return config
 }
 
-/** Opens now, while Lambda gives a start a whole processor; what failed is opened again by the next one who asks. */
+/** The engine of a function: remote, or the artifact that GLIMPSE_MODEL names in the layers. Failures are logged. */
+export function openFunctionEngine(config: Config, persistEncoderCache: boolean): Promise<Engine> {
+  const local = async () => {
+    if (config.model !== '') return { ...modelProcessOptions(config), artifact: config.model }
+    throw new SetupError(
+      'no_model',
+      'Neither GLIMPSE_MODEL (an artifact in the layers) nor GLIMPSE_ENGINE (a remote engine) is set. Set one.',
+    )
+  }
+  const engine = openEngine(config, local, persistEncoderCache)
+  engine.catch(report)
+  return engine
+}
+
+/** Opens at once, while Lambda gives a start a whole processor. After a failure the next invocation opens again. */
 export function lazyWithRetry<T>(open: () => Promise<T>): () => Promise<T> {
   let opening: Promise<T> | undefined
   const get = () => {
@@ -43,11 +58,7 @@ export function lazyWithRetry<T>(open: () => Promise<T>): () => Promise<T> {
   return get
 }
 
-let emf: Emf | undefined
-/** Told by the settings; nobody reads them before. */
-let writesMetrics = false
-
-/** One invocation. What it throws is in the log with its reason, and Lambda's to deal with. */
+/** Runs one invocation. Logs what it throws, and throws it to Lambda. */
 export async function withInvocation<T>(
   { awsRequestId, functionName }: Invocation,
   work: () => Promise<T>,
@@ -62,6 +73,3 @@ export async function withInvocation<T>(
     if (writesMetrics) await emf.flush()
   }
 }
-
-/** Failures that are told to nobody else. */
-export const report = reportAs('function_failed')

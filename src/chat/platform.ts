@@ -1,4 +1,5 @@
-// What the core needs of a platform. Slack and Discord have it; a third would be one more folder with this at its end.
+// What answering a question needs of a chat platform: pictures, a typing indicator, posting and finding replies. Each
+// platform's folder implements it in platform.ts.
 
 import type { ChatReply } from './compose.ts'
 import type { PictureRef, Question } from './question.ts'

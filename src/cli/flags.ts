@@ -3,12 +3,12 @@
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
+import { modelProcessOptions } from '../app/engine.ts'
 import { embeddedArtifact } from '../builder/embedded.ts'
 import { readConfig, SETTINGS } from '../config.ts'
 import type { startEngine } from '../engine/engine.ts'
 import { log } from '../observe/log.ts'
 import { type GenerationSettings, generationSettings } from '../run/settings.ts'
-import { engineSettings } from '../serve/settings.ts'
 import type { Setting } from '../setting.ts'
 import { transferBar } from './transfer.ts'
 
@@ -65,7 +65,7 @@ export async function modelFor(
   config = readConfig(),
 ): Promise<Parameters<typeof startEngine>[0]> {
   return {
-    ...engineSettings({ ...config, threads: threads ?? config.threads }),
+    ...modelProcessOptions({ ...config, threads: threads ?? config.threads }),
     artifact: await artifactAt(model ?? config.model, config.cacheFolder),
     prepack: { folder: join(config.cacheFolder, 'prepacked'), fromBytes: config.prepackFromMb * 1e6 },
     onPreparing: () => process.stderr.write('Laying the model out for this processor, once...\n'),

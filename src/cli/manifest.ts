@@ -1,13 +1,14 @@
-// glimpse manifest: what to paste where Slack asks what the app is.
+// glimpse manifest: what to paste where a platform asks what the app is. Slack is the only one that asks.
 
 import { Command, InvalidArgumentError } from 'commander'
+import { PLATFORMS } from '../platforms.ts'
 
 const HELP = `
 Paste it at https://api.slack.com/apps, "Create New App", "From a manifest", "JSON".
 
 Examples:
-  $ npx glimpse manifest                                  the app connects from here (Socket Mode)
-  $ npx glimpse manifest --url https://glimpse.example    Slack calls this address instead
+  $ npx glimpse manifest                                  the app opens a connection to Slack (Socket Mode)
+  $ npx glimpse manifest --url https://glimpse.example    Slack posts to this address instead
 `
 
 export function manifestCommand(): Command {
@@ -19,8 +20,7 @@ export function manifestCommand(): Command {
     })
     .addHelpText('after', HELP)
     .action(async ({ url }: { url?: string }) => {
-      // Only here: other commands need not wait for Slack's library.
-      const { slackManifest } = await import('../slack/manifest.ts')
-      process.stdout.write(`${JSON.stringify(slackManifest(url), null, 2)}\n`)
+      const adapter = PLATFORMS.find(({ appManifest }) => appManifest)
+      process.stdout.write(`${JSON.stringify(await adapter?.appManifest?.(url), null, 2)}\n`)
     })
 }

@@ -1,34 +1,59 @@
-// How this bot is known to Discord, and how it behaves there.
+// Discord's rows in the table of settings, and what they mean together.
 
-import type { Config } from '../config.ts'
 import { SetupError } from '../errors.ts'
+import { choice, type SettingValues, secret, text } from '../setting.ts'
+
+export const DISCORD_PATH = '/discord/interactions'
+
+export const DISCORD_SETTINGS = {
+  discordToken: secret('DISCORD_TOKEN', 'Token of the Discord bot.'),
+  discordPublicKey: secret(
+    'DISCORD_PUBLIC_KEY',
+    `Checks the signature of what Discord posts to ${DISCORD_PATH}, where interactions come over HTTP.`,
+  ),
+  discordAnswers: choice(
+    'GLIMPSE_DISCORD_ANSWERS',
+    'reply',
+    ['reply', 'thread'],
+    'How a message on Discord is answered: by a reply, or in a new thread.',
+  ),
+  discordMessageContent: choice(
+    'GLIMPSE_DISCORD_MESSAGE_CONTENT',
+    'off',
+    ['off', 'on'],
+    'Whether the bot has the Message Content intent: then follow-ups in a thread need no mention.',
+  ),
+  discordApiUrl: text('DISCORD_API_URL', "Discord's", () => '', "Address of Discord's API, for a stand-in."),
+} as const
+
+export type DiscordValues = SettingValues<typeof DISCORD_SETTINGS>
 
 export interface DiscordSettings {
-  /** The bot's token: speaks as the bot. */
+  /** The bot's token: calls the API as the bot. */
   token: string
-  /** Answers to a message: beside it, or in a thread of their own. */
+  /** Whether a message is answered by a reply, or in a new thread. */
   answers: 'reply' | 'thread'
   /** Whether the privileged Message Content intent is switched on: then follow-ups in threads need no mention. */
   messageContent: boolean
-  /** Where the API is instead, without `/v10`: a stand-in on this machine. */
+  /** Address of the API, without `/v10`. Default: Discord's. */
   apiUrl?: string
-  /** Origin that pictures may come from besides Discord's hosts: a stand-in on this machine. */
+  /** Origin that pictures may be fetched from besides Discord's hosts. Tests set it. */
   picturesUrl?: string
 }
 
-/** Undefined without any setting of Discord. @throws SetupError `no_discord_token` */
-export function discordSettings(config: Config): DiscordSettings | undefined {
-  if (config.discordToken === '') {
-    if (config.discordPublicKey === '') return undefined
+/** Undefined when no secret of Discord is set. @throws SetupError `no_discord_token` */
+export function discordSettings(values: DiscordValues): DiscordSettings | undefined {
+  if (values.discordToken === '') {
+    if (values.discordPublicKey === '') return undefined
     throw new SetupError(
       'no_discord_token',
-      'Expected DISCORD_TOKEN beside DISCORD_PUBLIC_KEY but it is missing.',
+      'DISCORD_TOKEN is missing, although DISCORD_PUBLIC_KEY is set. Copy it from the application\'s page "Bot".',
     )
   }
   return {
-    token: config.discordToken,
-    answers: config.discordAnswers,
-    messageContent: config.discordMessageContent === 'on',
-    apiUrl: config.discordApiUrl || undefined,
+    token: values.discordToken,
+    answers: values.discordAnswers,
+    messageContent: values.discordMessageContent === 'on',
+    apiUrl: values.discordApiUrl || undefined,
   }
 }

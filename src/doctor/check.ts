@@ -2,18 +2,8 @@
 // the others.
 
 import { isGlimpseError } from '../errors.ts'
+import { type Finding, fail } from '../finding.ts'
 import { scrub } from '../observe/log.ts'
-
-/** `skipped`: nothing to look at here, with the reason. */
-export type Status = 'ok' | 'warn' | 'fail' | 'skipped'
-
-export interface Finding {
-  status: Status
-  /** What was found, in one line. */
-  found: string
-  /** What to do about it, unless `found` says so. */
-  todo?: string
-}
 
 export interface Check {
   name: string
@@ -24,12 +14,6 @@ export interface Result extends Finding {
   name: string
   ms: number
 }
-
-export const ok = (found: string): Finding => ({ status: 'ok', found })
-/** Without `todo` where what was found says it already, as our own errors do. */
-export const warn = (found: string, todo?: string): Finding => ({ status: 'warn', found, todo })
-export const fail = (found: string, todo?: string): Finding => ({ status: 'fail', found, todo })
-export const skipped = (found: string): Finding => ({ status: 'skipped', found })
 
 /** All at once, told in the order given. A check that throws or takes longer than `timeoutMs` failed. */
 export async function runChecks(checks: readonly Check[], timeoutMs: number): Promise<Result[]> {

@@ -1,10 +1,11 @@
 // What lies elsewhere: secrets in SSM, the queue, a model that runs on another machine.
 
 import { z } from 'zod'
-import { type readSecrets, secretsBelow } from '../aws/secrets.ts'
+import { type readSecrets, secretsBelow } from '../app/secrets.ts'
 import type { Config } from '../config.ts'
+import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
 import { openRemoteEngine } from '../remote/open.ts'
-import { type Finding, fail, ok, skipped, unexpected, warn } from './check.ts'
+import { unexpected } from './check.ts'
 
 export interface SecretsFound {
   finding: Finding

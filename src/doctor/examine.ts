@@ -1,10 +1,10 @@
 // Settings -> everything that is looked at, each check knowing what it needs and nothing of the others.
 
-import { type Config, parseConfig, secretsOf } from '../config.ts'
+import { type Config, parseConfig, secretsOf, wantsChat } from '../config.ts'
+import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
 import { redactValues } from '../observe/log.ts'
-import { wantsChat } from '../serve/settings.ts'
-import { checkDiscord, checkSlack, checkSlackSocket } from './chats.ts'
-import { type Check, type Finding, fail, ok, type Result, runChecks, skipped, warn } from './check.ts'
+import { PLATFORMS } from '../platforms.ts'
+import { type Check, type Result, runChecks } from './check.ts'
 import { checkEngine, checkQueue, lookAtSecrets } from './cloud.ts'
 import {
   checkAccess,
@@ -79,9 +79,9 @@ export async function examine(env: Environment, options: ExamineOptions = {}): P
     { name: 'uploads', look: () => checkUploads(config.uploads) },
     { name: 'port', look: () => checkPort(config.host, config.port) },
     { name: 'access', look: async () => checkAccess(config) },
-    { name: 'slack', look: () => checkSlack(config) },
-    { name: 'slack socket', look: () => checkSlackSocket(config) },
-    { name: 'discord', look: () => checkDiscord(config) },
+    ...PLATFORMS.flatMap(({ checks }) =>
+      checks.map(({ name, check }) => ({ name, look: () => check(config, config.queue !== '') })),
+    ),
     { name: 'queue', look: () => checkQueue(config) },
     { name: 'engine', look: () => checkEngine(config) },
     { name: 'clock', look: () => checkClock(clockOf(config)) },
@@ -106,11 +106,12 @@ async function state(config: Config): Promise<Finding> {
   )
 }
 
-/** A service that is asked anyway. */
+/** A service that other checks call anyway. */
 function clockOf(config: Config): string | undefined {
-  if (config.slackBotToken !== '') return config.slackApiUrl
-  if (config.discordToken !== '') return config.discordApiUrl || 'https://discord.com/api/v10/gateway'
-  return /^https?:/.test(config.queue) ? new URL(config.queue).origin : undefined
+  const urls = PLATFORMS.map(({ apiUrl }) => apiUrl(config))
+  return (
+    urls.find((url) => url !== undefined) ?? (config.queue === '' ? undefined : new URL(config.queue).origin)
+  )
 }
 
 function once<T>(make: () => Promise<T>): () => Promise<T> {

@@ -3,8 +3,8 @@
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { availableParallelism, totalmem } from 'node:os'
+import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
 import { isLocal } from '../serve/server.ts'
-import { type Finding, fail, ok, skipped, warn } from './check.ts'
 
 /** package.json, `engines`. */
 const OLDEST_NODE = [20, 19] as const

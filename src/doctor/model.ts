@@ -7,7 +7,8 @@ import { openArtifact, verifyFiles } from '../artifact/open.ts'
 import { EMBEDDED_CHECKPOINT } from '../builder/embedded.ts'
 import type { Config } from '../config.ts'
 import { isGlimpseError } from '../errors.ts'
-import { type Finding, fail, ok, skipped, unexpected, warn } from './check.ts'
+import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
+import { unexpected } from './check.ts'
 
 /** onnxruntime's library loads, and what it offers here. */
 export async function checkRuntime(): Promise<Finding> {

@@ -4,10 +4,10 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isGlimpseError } from '../errors.ts'
+import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
 import { openUploads } from '../serve/s3-uploads.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
-import { type Finding, fail, ok, skipped, warn } from './check.ts'
 
 /** A layout holds the weights twice, and somewhat more in float32 (run/prepacked.ts). */
 const PREPACK_FACTOR = 2.5

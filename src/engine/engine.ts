@@ -9,7 +9,7 @@ import { startTimer } from '../time.ts'
 import { type BatchShape, batchShapeOf, takeBatch } from './batch.ts'
 import { type BreakerLimits, createBreaker } from './breaker.ts'
 import * as errors from './engine-errors.ts'
-import { type ModelProcess, startModelProcess } from './process-handle.ts'
+import { type ForkOptions, type ModelProcess, startModelProcess } from './process-handle.ts'
 import type { FromChild, ModelCard, ModelProcessOptions } from './protocol.ts'
 import type { InferenceRequest, InferenceResult } from './request.ts'
 import { withQueueTime } from './timings.ts'
@@ -92,12 +92,12 @@ const KILLED_MS = 250
  * does not come back is killed.
  */
 export async function startEngine(
-  { onPreparing, ...start }: ModelProcessOptions & { onPreparing?: () => void },
+  { onPreparing, env, ...start }: ModelProcessOptions & Pick<ForkOptions, 'onPreparing' | 'env'>,
   file: URL = MODEL_PROCESS,
   limits: Partial<EngineTimeouts> = {},
 ): Promise<Engine> {
   const timeouts = { ...DEFAULT_TIMEOUTS, ...limits }
-  let modelProcess: ModelProcess | undefined = await startModelProcess(start, file, { onPreparing })
+  let modelProcess: ModelProcess | undefined = await startModelProcess(start, file, { onPreparing, env })
   let starting: { stop: AbortController; ended: Promise<void> } | undefined
   let closing: Promise<void> | undefined
   /** What the model is at, whether or not anybody still waits for it. */
@@ -176,7 +176,7 @@ export async function startEngine(
     clearTimeout(retry)
     if (!breaker.tryAcquire(performance.now())) return pause()
     const stop = new AbortController()
-    const ended = startModelProcess(start, file, { signal: stop.signal }).then(
+    const ended = startModelProcess(start, file, { signal: stop.signal, env }).then(
       (started) => {
         starting = undefined
         if (closing) return started.kill()

@@ -1,7 +1,6 @@
 // The model's process as the engine sees it: started, spoken to, ended.
 
 import { fork } from 'node:child_process'
-import { withoutSecrets } from '../config.ts'
 import { deserializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import type { FromChild, LoadMs, ModelCard, ModelProcessOptions, ToChild } from './protocol.ts'
@@ -21,8 +20,10 @@ export interface ModelProcess {
 
 export interface ForkOptions {
   onPreparing?: () => void
-  /** Ends the start. */
+  /** Kills the process while it starts. */
   signal?: AbortSignal
+  /** Its environment. Default: this process' own, secrets included. */
+  env?: Record<string, string | undefined>
 }
 
 /** Resolves when it is ready. Throws what it failed with, after it is gone. */
@@ -31,10 +32,10 @@ export async function startModelProcess(
   file: URL,
   options: ForkOptions = {},
 ): Promise<ModelProcess> {
-  const { onPreparing = () => {}, signal } = options
+  const { onPreparing = () => {}, signal, env } = options
   const child = fork(file, {
     serialization: 'advanced', // bytes go as bytes
-    env: withoutSecrets(),
+    env,
     execArgv: [], // a debugger's port or a loader is the parent's
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'], // standard output is the parent's answer
   })

@@ -4,6 +4,7 @@
 
 import { en } from '../i18n/en.ts'
 import { CAPTION_COMMAND, DESCRIBE_SHORTCUT, SETTINGS_COMMAND } from './interactions.ts'
+import { SLACK_PATH } from './settings.ts'
 
 /** Each with the reason it is asked for. */
 const SCOPES = {
@@ -23,7 +24,7 @@ const SCOPES = {
 
 /** @param url this server's address, for HTTP; without it the app connects from here (Socket Mode). */
 export function slackManifest(url?: string): object {
-  const request = url === undefined ? {} : { request_url: `${url.replace(/\/$/, '')}/slack/events` }
+  const request = url === undefined ? {} : { request_url: `${url.replace(/\/$/, '')}${SLACK_PATH}` }
   const commandUrl = url === undefined ? {} : { url: request.request_url }
   return {
     display_information: {

@@ -1,29 +1,50 @@
-// How this app is known to Slack, and where Slack is.
+// Slack's rows in the table of settings, and what they mean together.
 
-import type { Config } from '../config.ts'
 import { SetupError } from '../errors.ts'
+import { type SettingValues, secret, text } from '../setting.ts'
+
+export const SLACK_PATH = '/slack/events'
+export const SLACK_API = 'https://slack.com/api/'
+
+export const SLACK_SETTINGS = {
+  slackBotToken: secret('SLACK_BOT_TOKEN', 'Bot token of the Slack app: xoxb-...'),
+  slackAppToken: secret(
+    'SLACK_APP_TOKEN',
+    'App-level token, for a connection to Slack (Socket Mode): xapp-...',
+  ),
+  slackSigningSecret: secret(
+    'SLACK_SIGNING_SECRET',
+    `Checks the signature of what Slack posts to ${SLACK_PATH}. Used when SLACK_APP_TOKEN is not set.`,
+  ),
+  slackApiUrl: text(
+    'SLACK_API_URL',
+    SLACK_API,
+    () => SLACK_API,
+    "Address of Slack's API; https://slack-gov.com/api/ for GovSlack.",
+  ),
+} as const
+
+export type SlackValues = SettingValues<typeof SLACK_SETTINGS>
 
 export interface SlackSettings {
-  /** `xoxb-...`: speaks as the bot. */
+  /** `xoxb-...`: calls the Web API as the bot. */
   botToken: string
-  /** `xapp-...`: opens a connection from here, so that no address of ours is needed (Socket Mode). */
+  /** `xapp-...`: opens a connection (Socket Mode), so that Slack need not reach this machine. */
   appToken?: string
-  /** Signs requests that Slack sends to an address of ours. */
+  /** Signs requests that Slack posts to the webhook. */
   signingSecret?: string
-  /** Default https://slack.com/api/; another for GovSlack, or for a stand-in on this machine. */
+  /** Default https://slack.com/api/. */
   apiUrl?: string
 }
 
-export const SLACK_API = 'https://slack.com/api/'
-
-/** Undefined without any setting of Slack. @throws SetupError `no_slack_token` */
-export function slackSettings(config: Config): SlackSettings | undefined {
-  const { slackBotToken: botToken, slackAppToken, slackSigningSecret, slackApiUrl } = config
+/** Undefined when no secret of Slack is set. @throws SetupError `no_slack_token` */
+export function slackSettings(values: SlackValues): SlackSettings | undefined {
+  const { slackBotToken: botToken, slackAppToken, slackSigningSecret, slackApiUrl } = values
   if (botToken === '') {
     if (slackAppToken === '' && slackSigningSecret === '') return undefined
     throw new SetupError(
       'no_slack_token',
-      'Expected SLACK_BOT_TOKEN beside the other Slack settings but it is missing.',
+      'SLACK_BOT_TOKEN is missing, although another Slack token is set. Copy it from the app\'s page "Install App".',
     )
   }
   return {

@@ -2,8 +2,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { loadConfig } from '../../src/aws/lifecycle.ts'
-import { readSecrets } from '../../src/aws/secrets.ts'
+import { loadConfig } from '../../src/app/config.ts'
+import { readSecrets } from '../../src/app/secrets.ts'
 import { SECRET_NAMES } from '../../src/config.ts'
 
 /** A parameter store: what it holds, and what this role may not read. */

@@ -8,13 +8,13 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { serverOptions } from '../../src/app/server.ts'
 import { readConfig } from '../../src/config.ts'
 import { BusyError, UpstreamError } from '../../src/errors.ts'
 import { configureLog } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
-import { serverSettings } from '../../src/serve/settings.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 
@@ -324,7 +324,7 @@ describe('Idempotency-Key', () => {
   test('holds between servers that were given the same GLIMPSE_STATE', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'glimpse-contract-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
-    const server = async () => serve(await serverSettings(readConfig({ GLIMPSE_STATE: folder })))
+    const server = async () => serve(await serverOptions(readConfig({ GLIMPSE_STATE: folder })))
     const [one, two] = [await server(), await server()]
     const first = await one.ask('/v1/caption', undefined, key)
     const second = await two.ask('/v1/caption', undefined, key)

@@ -4,12 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { modelProcessOptions } from '../../src/app/engine.ts'
+import { serverOptions } from '../../src/app/server.ts'
 import { openHttp } from '../../src/aws/http.ts'
 import { serveCommand } from '../../src/cli/serve.ts'
 import { workCommand } from '../../src/cli/work.ts'
 import { readConfig } from '../../src/config.ts'
 import { createApp } from '../../src/serve/routes.ts'
-import { engineSettings, serverSettings } from '../../src/serve/settings.ts'
 
 class Stop extends Error {}
 vi.mock('../../src/serve/routes.ts', () => ({
@@ -60,7 +61,7 @@ test.each([
 })
 
 test('no name is none, and a store that cannot be opened stops no start', async () => {
-  const settings = await serverSettings(readConfig({ GLIMPSE_STATE: '/dev/null/state' }))
+  const settings = await serverOptions(readConfig({ GLIMPSE_STATE: '/dev/null/state' }))
   expect(settings).toMatchObject({ hosts: [], token: '', uploads: undefined })
   await expect(settings.store()).rejects.toMatchObject({ code: 'no_state' })
 })
@@ -72,5 +73,5 @@ test('a model that runs here runs the same everywhere', () => {
     GLIMPSE_MAX_BATCH: '2',
   })
   const provider = { requested: 'cuda', onUnavailable: 'cpu' }
-  expect(engineSettings(config)).toEqual({ threads: undefined, provider, maxBatch: 2 })
+  expect(modelProcessOptions(config)).toMatchObject({ threads: undefined, provider, maxBatch: 2 })
 })

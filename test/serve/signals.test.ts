@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
-const SIGNALS = join(import.meta.dirname, '../../dist/serve/signals.js')
+const SIGNALS = join(import.meta.dirname, '../../dist/cli/signals.js')
 
 /** A process whose stop takes `stop`; its exit code after so many SIGTERMs. */
 async function codeAfter(stop: string, signals: number): Promise<number | null> {

@@ -1,11 +1,11 @@
-// How a process that serves ends: told once, in order and with exit code 0; told twice, at once.
+// SIGINT or SIGTERM -> an orderly stop with exit code 0. A second signal ends the process at once.
 
 import { log } from '../observe/log.ts'
 
-/** 128 and SIGTERM's number, as shells tell it. */
+/** 128 + SIGTERM's number, the exit code that shells report. */
 const KILLED = 143
 
-/** @param stop must settle within what the platform grants, see server.ts */
+/** @param stop must settle within the grace period that platforms grant, see serve/server.ts */
 export function stopOnSignals(stop: () => Promise<void>): void {
   let isStopping = false
   const onSignal = () => {

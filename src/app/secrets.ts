@@ -1,18 +1,18 @@
-// Tokens from the SSM parameter store, read once when a process starts: path and names in, settings out.
+// Path and names -> secrets of the SSM parameter store, read once when a process starts.
 //
-// GLIMPSE_SECRETS=/glimpse/prod and SLACK_BOT_TOKEN are the SecureString /glimpse/prod/SLACK_BOT_TOKEN. Each function asks
-// only for the names that it needs, and its role may read only these.
+// With GLIMPSE_SECRETS=/glimpse/prod the secret SLACK_BOT_TOKEN is the SecureString /glimpse/prod/SLACK_BOT_TOKEN. A function
+// requests only the names that it needs, because its role may read only those.
 
 import { GetParametersCommand, SSMClient, type SSMClientConfig } from '@aws-sdk/client-ssm'
 import { SECRET_NAMES } from '../config.ts'
 import { SetupError } from '../errors.ts'
 
-/** GetParameters takes no more names. */
+/** The most names that GetParameters accepts. */
 const AT_ONCE = 10
 
 /**
- * The secrets that this process needs, or, without `names`, all that it may read: each asked for by itself, since one that
- * is forbidden forbids all that are asked for with it. @throws SetupError `no_secrets`, also where all are forbidden
+ * The secrets in `names`. Default: every secret that this role may read; each is requested alone, because SSM refuses a
+ * request that names one forbidden parameter. @throws SetupError `no_secrets`, also when all are forbidden
  */
 export async function secretsBelow(
   path: string,
@@ -36,27 +36,27 @@ function isForbidden(error: unknown): boolean {
   return error instanceof Error && (error.cause as Error | undefined)?.name === 'AccessDeniedException'
 }
 
-/** What is not stored is left out. @throws SetupError `no_secrets` */
+/** Names that are not stored are absent from the result. @throws SetupError `no_secrets` */
 export async function readSecrets(
   path: string,
   names: readonly string[],
   options: SSMClientConfig = {},
 ): Promise<Record<string, string>> {
-  const below = path.replace(/\/+$/, '')
+  const prefix = path.replace(/\/+$/, '')
   const client = new SSMClient(options)
   const found: Record<string, string> = {}
   for (let from = 0; from < names.length; from += AT_ONCE) {
-    const Names = names.slice(from, from + AT_ONCE).map((name) => `${below}/${name}`)
+    const Names = names.slice(from, from + AT_ONCE).map((name) => `${prefix}/${name}`)
     const { Parameters = [] } = await client
       .send(new GetParametersCommand({ Names, WithDecryption: true }))
       .catch((cause: unknown) => {
         throw new SetupError(
           'no_secrets',
-          `Expected to read the parameters below ${below} but SSM said ${(cause as Error).name}. Check GLIMPSE_SECRETS and the role's permissions.`,
+          `SSM refused to read the parameters below ${prefix} (${(cause as Error).name}). Check GLIMPSE_SECRETS and the role's permissions.`,
           { cause },
         )
       })
-    for (const { Name, Value } of Parameters) found[Name!.slice(below.length + 1)] = Value!
+    for (const { Name, Value } of Parameters) found[Name!.slice(prefix.length + 1)] = Value!
   }
   return found
 }

@@ -1,0 +1,169 @@
+// Settings -> the chat side of a process: platforms that send events, a processor that answers, and a queue in between if
+// one is set.
+//
+//   glimpse serve    receives and answers; with a queue, through it
+//   glimpse listen   receives: questions go into the queue
+//   glimpse work     answers what is in the queue
+//   functions        one receives for each platform (openSink), one answers (openAnswering)
+
+import type { EventSource, OpenAdapter, WebhookHandler } from '../chat/adapter.ts'
+import { openPreferences, type Preferences } from '../chat/preferences.ts'
+import { openProcessor, type QuestionProcessor, type QuestionSink } from '../chat/processor.ts'
+import { createRateLimiter } from '../chat/rate-limit.ts'
+import type { Config } from '../config.ts'
+import type { Engine } from '../engine/engine.ts'
+import { PLATFORMS } from '../platforms.ts'
+import { questionHandler } from '../queue/handler.ts'
+import { openQueue } from '../queue/open.ts'
+import { queueProducer } from '../queue/producer.ts'
+import type { Consumer, Queue } from '../queue/queue.ts'
+import { openStore } from '../store/open.ts'
+import type { Store } from '../store/store.ts'
+import { HOUR_MS } from '../time.ts'
+
+const SWEEP_EVERY_MS = HOUR_MS
+/** Share of the grace period that answers may take. The rest is for returning unanswered messages to the queue. */
+const ANSWER_SHARE_OF_GRACE = 0.85
+
+export interface State {
+  store: Store
+  preferences: Preferences
+}
+
+/** What chats keep. @throws SetupError */
+export async function openState(config: Config): Promise<State> {
+  const store = await openStore(config.state)
+  return { store, preferences: openPreferences(store) }
+}
+
+/** Where a process without a model submits questions. @throws SetupError `bad_queue` */
+export async function openSink(config: Config, state: State) {
+  const queue = await openQueue(config.queue)
+  return { queue, sink: queueProducer({ queue, ...state }) }
+}
+
+interface OpenPlatform extends OpenAdapter {
+  label: string
+  webhookPath: string
+}
+
+/** The platforms whose secrets are set. @throws SetupError when a secret is missing */
+async function openPlatforms(config: Config): Promise<OpenPlatform[]> {
+  const opened = await Promise.all(
+    PLATFORMS.map(async ({ label, webhookPath, ...adapter }) => {
+      const open = await adapter.open(config)
+      return open && { ...open, label, webhookPath }
+    }),
+  )
+  return opened.filter((platform) => platform !== undefined)
+}
+
+export interface ChatOptions {
+  config: Config
+  report: (error: unknown) => void
+}
+
+export interface AnsweringOptions extends ChatOptions {
+  engine: Promise<Engine>
+}
+
+/** Answers questions on every platform whose secrets are set. @throws SetupError */
+export async function openAnswering({ config, ...rest }: AnsweringOptions): Promise<QuestionProcessor> {
+  return processorOf({ config, ...rest }, await openPlatforms(config), await openState(config))
+}
+
+function processorOf(
+  { config, engine, report }: AnsweringOptions,
+  platforms: readonly OpenPlatform[],
+  state: State,
+): QuestionProcessor {
+  return openProcessor({
+    ...state,
+    engine,
+    platforms: platforms.map(({ platform }) => platform),
+    rateLimiter: createRateLimiter({ perMinute: config.asksPerMinute, perHour: config.asksPerHour }),
+    maxQueue: config.maxQueue,
+    keepMs: config.keepHours * HOUR_MS,
+    report,
+  })
+}
+
+export interface Chat {
+  /** Webhooks by path. Each checks a signature. */
+  handlers: Record<string, WebhookHandler>
+  /** `Slack`, `Discord`: the platforms that are configured. */
+  names: string[]
+  /** Connects, and answers what an earlier process left. @throws SetupError for a token that a platform refuses */
+  start(): Promise<void>
+  /** Accepts nothing more. Running answers may take `graceMs`; another process or the next start answers the rest. */
+  stop(graceMs: number): Promise<void>
+}
+
+/**
+ * @param options `engine`: absent where other processes answer, which takes a queue. `receives`: whether this process
+ *   connects to the platforms
+ * @throws SetupError for settings that do not go together
+ */
+export async function openChat(
+  options: ChatOptions & { engine?: Promise<Engine>; receives: boolean },
+): Promise<Chat> {
+  const { config, engine, receives, report } = options
+  const platforms = await openPlatforms(config)
+  const state = await openState(config)
+  const through = config.queue === '' ? undefined : await openSink(config, state)
+  const processor = engine && processorOf({ config, engine, report }, platforms, state)
+  const sink: QuestionSink = through?.sink ?? processor!
+  const deps = { sink, engine, preferences: state.preferences, keepMs: config.keepHours * HOUR_MS, report }
+  const sources = receives ? platforms.map((each) => ({ ...each.receive(deps), path: each.webhookPath })) : []
+  const worker =
+    engine &&
+    processor &&
+    answerWorker({ engine, processor, queue: through?.queue, store: state.store, config, report })
+  return {
+    handlers: Object.fromEntries(
+      sources.flatMap(({ path, webhook }) => (webhook ? [[path, webhook] as const] : [])),
+    ),
+    names: platforms.map(({ label }) => label),
+    async start() {
+      await through?.queue.check()
+      for (const source of sources) await source.start()
+      worker?.start()
+    },
+    async stop(graceMs) {
+      await Promise.allSettled(sources.map((source: EventSource) => source.stop()))
+      await through?.sink.drained()
+      await worker?.stop(graceMs)
+    },
+  }
+}
+
+interface WorkerOptions extends AnsweringOptions {
+  processor: QuestionProcessor
+  queue?: Queue
+  store: Store
+}
+
+/** Answers once the model is ready: the queue's messages, or without a queue what an earlier process left. */
+function answerWorker({ engine, processor, queue, store, config, report }: WorkerOptions) {
+  let consumer: Consumer | undefined
+  let sweeping: NodeJS.Timeout | undefined
+  let isStopping = false
+  const consume = (from: Queue) => {
+    if (isStopping) return
+    const concurrency = Math.min(config.maxBatch, config.maxQueue)
+    consumer = from.consume(questionHandler(processor), { concurrency })
+    // The queue delivers unanswered messages again by itself; only expired records need removing.
+    sweeping = setInterval(() => void store.sweep().catch(report), SWEEP_EVERY_MS).unref()
+  }
+  return {
+    start() {
+      void engine.then(() => (queue ? consume(queue) : processor.recoverAbandoned())).catch(() => {})
+    },
+    async stop(graceMs: number) {
+      isStopping = true
+      clearInterval(sweeping)
+      const answersMs = queue ? graceMs * ANSWER_SHARE_OF_GRACE : graceMs
+      await Promise.all([consumer?.stop(graceMs), processor.shutdown(answersMs)])
+    },
+  }
+}

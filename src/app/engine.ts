@@ -1,0 +1,37 @@
+// Settings -> the engine: remote, or a model process on this machine. Every command and function opens it here.
+
+import { type Config, withoutSecrets } from '../config.ts'
+import { type Engine, startEngine } from '../engine/engine.ts'
+import { openRemoteEngine } from '../remote/open.ts'
+import { childLocation } from '../store/open.ts'
+import { HOUR_MS } from '../time.ts'
+
+export type LocalModel = Parameters<typeof startEngine>[0]
+
+/** How the model process runs, wherever its artifact is. */
+export function modelProcessOptions({ threads, provider, providerMissing, maxBatch }: Config) {
+  return {
+    threads: threads === 0 ? undefined : threads,
+    provider: { requested: provider, onUnavailable: providerMissing },
+    maxBatch,
+    env: withoutSecrets(),
+  } satisfies Partial<LocalModel>
+}
+
+/**
+ * The remote engine that GLIMPSE_ENGINE names, else one that runs `local`.
+ * @param persistEncoderCache keeps image embeddings in GLIMPSE_STATE, so that follow-ups work after a restart
+ * @throws SetupError, ArtifactError
+ */
+export async function openEngine(
+  config: Config,
+  local: () => Promise<LocalModel>,
+  persistEncoderCache: boolean,
+): Promise<Engine> {
+  const remote = await openRemoteEngine(config)
+  if (remote) return remote
+  const encoderCache = persistEncoderCache
+    ? { location: childLocation(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
+    : undefined
+  return await startEngine({ ...(await local()), encoderCache })
+}

@@ -1,0 +1,25 @@
+// Settings -> options of the HTTP app, the same for every command and function that serves it.
+
+import type { Config } from '../config.ts'
+import type { AppOptions } from '../serve/routes.ts'
+import { openStore } from '../store/open.ts'
+
+/** @throws SetupError `bad_place` */
+export async function serverOptions(config: Config) {
+  return {
+    hosts: config.allowedHosts
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== ''),
+    token: config.apiToken,
+    maxQueue: config.maxQueue,
+    concurrency: config.maxBatch,
+    deadlineMs: config.deadlineMs,
+    // Loaded on use: the SDK takes a while.
+    uploads:
+      config.uploads === ''
+        ? undefined
+        : (await import('../serve/s3-uploads.ts')).openUploads(config.uploads),
+    store: () => openStore(config.state),
+  } satisfies AppOptions
+}
