@@ -3,7 +3,7 @@
 // onnxruntime-node and sharp stay outside, in the layers. Lambda finds them there by NODE_PATH, which `import` does not
 // know and `require` does: so they are required.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -60,10 +60,10 @@ const discordWithoutGateway = {
   },
 }
 
-/** Folders of chat platforms: those that have a row in src/platforms.ts. */
-const PLATFORMS = readdirSync(join(ROOT, 'src')).filter((name) =>
-  existsSync(join(ROOT, 'src', name, 'adapter.ts')),
-)
+/** Folders of chat platforms: the rows of src/platforms.ts. */
+const PLATFORMS = [
+  ...readFileSync(join(ROOT, 'src/platforms.ts'), 'utf8').matchAll(/from '\.\/(\w+)\/adapter\.ts'/g),
+].map(([, folder]) => folder)
 
 /** Leaves out what a function never calls: doctor's checks, and for all but `names` the platform itself. */
 function withPlatforms(names) {

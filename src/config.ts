@@ -87,9 +87,9 @@ const OWN_SETTINGS = {
   ),
   engine: text(
     'GLIMPSE_ENGINE',
-    'none',
+    'here',
     () => '',
-    'Remote engine that runs the model instead: https://host of another Glimpse, or sagemaker://endpoint.',
+    'Where the model runs: here, or on a remote engine: https://host of another Glimpse, or sagemaker://endpoint.',
   ),
   apiToken: secret(
     'GLIMPSE_API_TOKEN',

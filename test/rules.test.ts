@@ -75,8 +75,8 @@ test.each([
 })
 
 /** Folders of chat platforms. */
-const PLATFORMS = readdirSync(join(ROOT, 'src')).filter((name) =>
-  SOURCES.some(({ path }) => path === `src/${name}/adapter.ts`),
+const PLATFORMS = IMPORTS.filter(({ from }) => from === 'src/platforms.ts').map(
+  ({ to }) => /^src\/(\w+)\/adapter\.ts$/.exec(to)![1]!,
 )
 
 test('a chat platform is one folder and one row: only src/platforms.ts imports it', () => {
