@@ -5,7 +5,7 @@ import { Routes } from 'discord.js'
 import { z } from 'zod'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
-import { CODES, type DiscordApi, isDiscordError } from './api.ts'
+import { type Call, CODES, type DiscordApi, isDiscordError } from './api.ts'
 import {
   type InitialResponse,
   type InteractionDeps,
@@ -129,7 +129,7 @@ async function acknowledge(
   { id, token }: z.infer<typeof addressSchema>,
   body: InitialResponse,
 ): Promise<void> {
-  const call = { body, isBots: false, timeoutMs: ACKNOWLEDGE_MS }
+  const call: Call = { body, useBotToken: false, timeoutMs: ACKNOWLEDGE_MS }
   await api.call('POST', Routes.interactionCallback(id, token), call).catch((error: unknown) => {
     // The same interaction came twice, or an answer of Discord's was lost.
     if (!isDiscordError(error, CODES.alreadyAcknowledged)) throw error

@@ -22,6 +22,14 @@ export interface LanguageModel {
   manifest: Manifest
 }
 
+/** How `Decoder.prefill` reads many rows. */
+export interface PrefillOptions {
+  /** Rows in one run of the graph. Default: all. */
+  rowsPerRun?: number
+  /** Called between runs; throws to end them. */
+  check?: () => void
+}
+
 export interface Step {
   /** For each row, the scores [V] of the next token. */
   logits: Float32Array[]
@@ -46,7 +54,7 @@ export class Decoder {
   static async prefill(
     model: LanguageModel,
     rows: readonly PromptRow[],
-    { rowsPerRun = rows.length, check = () => {} }: { rowsPerRun?: number; check?: () => void } = {},
+    { rowsPerRun = rows.length, check = () => {} }: PrefillOptions = {},
   ): Promise<{ decoder: Decoder; step: Step }> {
     // Those of like length together: what is padded is computed all the same.
     const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length)

@@ -2,7 +2,7 @@
 
 import type { Manifest } from '../artifact/contract.ts'
 import { BeamSearch } from './beam-search.ts'
-import { Decoder, type LanguageModel, type PromptRow } from './decoder.ts'
+import { Decoder, type LanguageModel, type PrefillOptions, type PromptRow } from './decoder.ts'
 import { type Context, logSoftmax, processorsFor } from './logits-processors.ts'
 import { rowsPerRun } from './micro-batch.ts'
 import { argmax, assertFiniteScore, createRng, type Rng, sample } from './sampling.ts'
@@ -128,9 +128,13 @@ async function greedyOrSample(
   return byRow.map((all) => all.map(({ ids }) => ids))
 }
 
-function microBatchOptions(model: LanguageModel, rows: readonly PromptRow[], { check }: GenerateHooks) {
+function microBatchOptions(
+  model: LanguageModel,
+  rows: readonly PromptRow[],
+  { check }: GenerateHooks,
+): PrefillOptions {
   const longest = Math.max(...rows.map(({ ids }) => ids.length))
-  return { rowsAtOnce: rowsPerRun(model, longest), check }
+  return { rowsPerRun: rowsPerRun(model, longest), check }
 }
 
 async function beamSearch(

@@ -172,3 +172,20 @@ test('a model without an end token or padding says as much as it may, alone and 
     expect(answers.map(([best]) => best!.length)).toEqual([40, 40])
   }
 })
+
+test('prompts are read a few rows at a time, with the same answers', async () => {
+  const rowsRead: number[] = []
+  const language: Model['language'] = {
+    ...model.language,
+    run(feeds, outputs) {
+      rowsRead.push(feeds['input_ids']!.dims[0]!)
+      return model.language.run(feeds, outputs)
+    },
+  }
+  const settings = completeSettings({ max_new_tokens: 1 })
+  const rows = Array.from({ length: 20 }, () => row)
+  const answers = await generate({ ...model, language }, rows, settings)
+  expect(rowsRead).toEqual([8, 8, 4])
+  const [alone] = await generate(model, [row], settings)
+  expect(answers).toEqual(rows.map(() => alone))
+})

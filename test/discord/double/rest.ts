@@ -46,6 +46,10 @@ export function route(world: World, asked: Asked): unknown {
   const { method, path } = asked
   const parts = path.split('/').slice(1)
   const [first, a = '', second, b = '', third] = parts
+  // Addresses that hold a token of their own need no bot: a token sent to them is one given away.
+  if ((first === 'interactions' || first === 'webhooks') && asked.isBot) {
+    throw new Refused(400, 0, 'A bot token was sent to an address that needs none.')
+  }
   if (first === 'interactions' && third === undefined && second !== undefined) {
     return takeCallback(world, a, second, asked.body)
   }
