@@ -2,7 +2,7 @@
 
 import { beforeEach, describe, expect, test } from 'vitest'
 import { deleteTurn, loadConversation, recordExchange } from '../../src/chat/conversation.ts'
-import { openJobs } from '../../src/chat/jobs.ts'
+import { type Claim, openJobs } from '../../src/chat/jobs.ts'
 import type { Question } from '../../src/chat/question.ts'
 import type { Store } from '../../src/store/store.ts'
 import { inMemoryStore } from './in-memory-store.ts'
@@ -37,8 +37,9 @@ const question = (id: string): Question => ({
   askedAt: 0,
   route: {},
 })
+const kept = (to: Store) => ({ store: to, keepMs: DAY_MS, time })
 const say = (to: Store, id: string) =>
-  recordExchange(to, question(id), [{ picture: PICTURE, answer: 'two' }], 'ann', DAY_MS, [], time)
+  recordExchange(kept(to), question(id), [{ picture: PICTURE, answer: 'two' }], 'ann', [])
 const turns = async () =>
   (await loadConversation(store, 'thread'))?.pictures.flatMap((each) => each.turns.map(({ id }) => id))
 
@@ -69,7 +70,7 @@ describe.each([1, 11, 18])('after %i others wrote in between', (times) => {
 
   test('a turn is forgotten', async () => {
     await say(store, 'mine')
-    await deleteTurn(behind(often(times)), ['thread'], 'mine', DAY_MS, time)
+    await deleteTurn(kept(behind(often(times))), ['thread'], 'mine')
     expect(await turns()).toHaveLength(times)
     expect(await turns()).not.toContain('mine')
   })
@@ -83,18 +84,18 @@ test('waits grow, differ and stay below a second', async () => {
 
 test('what others keep from being forgotten for 30 s fails, and says so', async () => {
   await say(store, 'mine')
-  const forgotten = deleteTurn(behind(often(Infinity)), ['thread'], 'mine', DAY_MS, time)
+  const forgotten = deleteTurn(kept(behind(often(Infinity))), ['thread'], 'mine')
   await expect(forgotten).rejects.toMatchObject({ kind: 'upstream', code: 'state_contended' })
   expect(clock.now).toBeGreaterThanOrEqual(30_000)
 })
 
 test('a reply that is forgotten while another notes its own is forgotten', async () => {
   const options = { leaseMs: 1_000, keepMs: DAY_MS, time }
-  const claim = await openJobs(store, options).claimNew(question('a'))
-  await claim!.done([{ id: 'first' }])
+  const claim = (await openJobs(store, options).claim(question('a'))) as Claim
+  await claim.done([{ id: 'first' }])
   let others = 1
   const racing = behind(async () => {
-    if (others-- > 0) await claim!.done([{ id: 'second' }])
+    if (others-- > 0) await claim.done([{ id: 'second' }])
   })
   await openJobs(racing, options).forgetReply('a')
   expect(await openJobs(store, options).findDone('a')).toMatchObject({ posted: [], conversations: [] })
