@@ -90,16 +90,13 @@ export async function deleteTurn(
   names: readonly string[],
   id: string,
 ): Promise<void> {
-  const without = (before: Conversation | undefined) =>
-    before && {
-      ...before,
-      pictures: before.pictures.map((each) => ({
-        ...each,
-        turns: each.turns.filter((turn) => turn.id !== id),
-      })),
-    }
-  for (const name of names)
-    await updateJson(store, keyOf(name), conversationSchema.parse, keepMs, without, time)
+  const withoutTurn = (each: Conversation['pictures'][number]) => ({
+    ...each,
+    turns: each.turns.filter((turn) => turn.id !== id),
+  })
+  const next = (before: Conversation | undefined) =>
+    before && { ...before, pictures: before.pictures.map(withoutTurn) }
+  for (const name of names) await updateJson(store, keyOf(name), conversationSchema.parse, keepMs, next, time)
 }
 
 export async function deleteConversations(store: Store, names: readonly string[]): Promise<void> {

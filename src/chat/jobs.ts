@@ -44,25 +44,11 @@ export interface Claim {
   done(posted: readonly Posted[]): Promise<void>
 }
 
-export interface Jobs {
-  /** Claims a new job, or one whose lease has expired. Otherwise returns its state: `leased` or `done`. */
-  claim(question: Question): Promise<Claim | 'done' | 'leased'>
-  /** Claims all jobs of these platforms whose lease has expired, oldest question first. */
-  claimAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]>
-  /** Returns the record of an answered question. */
-  findDone(id: string): Promise<Done | undefined>
-  /** Removes the reply from the record. The question stays `done`. */
-  forgetReply(id: string): Promise<void>
-}
-
-export interface JobsOptions {
-  leaseMs: number
-  /** How long a record is kept: for this time, deliveries of the same question are recognized. */
-  keepMs: number
-  time: Time
-}
-
-export function openJobs(store: Store, { leaseMs, keepMs, time }: JobsOptions): Jobs {
+/** `keepMs`: how long a job is kept. For this time, deliveries of the same question are recognized. */
+export function openJobs(
+  store: Store,
+  { leaseMs, keepMs, time }: { leaseMs: number; keepMs: number; time: Time },
+) {
   const lease = (state: 'taken' | 'answering', question: Question): Job => ({
     state,
     until: time.now() + leaseMs,
@@ -119,7 +105,8 @@ export function openJobs(store: Store, { leaseMs, keepMs, time }: JobsOptions): 
   }
 
   return {
-    async claim(question) {
+    /** Claims a new job, or one whose lease has expired. Otherwise returns its state: `leased` or `done`. */
+    async claim(question: Question): Promise<Claim | 'done' | 'leased'> {
       const key = keyOf(question.id)
       const known = await claimExpired(key)
       if (known) return known
@@ -128,7 +115,8 @@ export function openJobs(store: Store, { leaseMs, keepMs, time }: JobsOptions): 
       const version = await store.create(key, jsonBytes(lease('taken', question)), keepMs)
       return version === undefined ? 'leased' : claimOf(question, version, false)
     },
-    async claimAbandoned(platforms, report) {
+    /** Claims all jobs of these platforms whose lease has expired, oldest question first. */
+    async claimAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]> {
       const claims: Claim[] = []
       for (const pendingKey of await store.list(`${PENDING}/`)) {
         const key = `jobs/${pendingKey.slice(PENDING.length + 1)}`
@@ -146,11 +134,13 @@ export function openJobs(store: Store, { leaseMs, keepMs, time }: JobsOptions): 
       }
       return claims.sort((one, other) => one.question.askedAt - other.question.askedAt)
     },
-    async findDone(id) {
+    /** Returns the record of an answered question. */
+    async findDone(id: string): Promise<Done | undefined> {
       const found = await readJsonOf(store, keyOf(id), jobSchema.parse)
       return found?.value.state === 'done' ? found.value : undefined
     },
-    async forgetReply(id) {
+    /** Removes the reply from the record. The question stays `done`. */
+    async forgetReply(id: string): Promise<void> {
       const emptied = (job: Job | undefined) =>
         job?.state === 'done' ? { ...job, conversations: [], posted: [] } : undefined
       await updateJson(store, keyOf(id), jobSchema.parse, keepMs, emptied, time)

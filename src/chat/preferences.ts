@@ -6,14 +6,9 @@ import type { Store } from '../store/store.ts'
 /** A hundred years: a choice does not expire. */
 const KEEP_MS = 100 * 365 * 86_400_000
 
-export interface Preferences {
-  isAutomatic(channel: string): Promise<boolean>
-  setAutomatic(channel: string, on: boolean): Promise<void>
-  hasOptedOut(person: string): Promise<boolean>
-  setOptedOut(person: string, out: boolean): Promise<void>
-}
+export type Preferences = ReturnType<typeof openPreferences>
 
-export function openPreferences(store: Store): Preferences {
+export function openPreferences(store: Store) {
   const isSet = async (key: string) => (await store.read(key)) !== undefined
   const set = async (key: string, on: boolean) => {
     if (on) await store.replace(key, new Uint8Array(), KEEP_MS)
@@ -22,9 +17,9 @@ export function openPreferences(store: Store): Preferences {
   const automatic = (channel: string) => `automatic/${sha256Hex(channel)}`
   const optedOut = (person: string) => `opted-out/${sha256Hex(person)}`
   return {
-    isAutomatic: (channel) => isSet(automatic(channel)),
-    setAutomatic: (channel, on) => set(automatic(channel), on),
-    hasOptedOut: (person) => isSet(optedOut(person)),
-    setOptedOut: (person, out) => set(optedOut(person), out),
+    isAutomatic: (channel: string) => isSet(automatic(channel)),
+    setAutomatic: (channel: string, on: boolean) => set(automatic(channel), on),
+    hasOptedOut: (person: string) => isSet(optedOut(person)),
+    setOptedOut: (person: string, out: boolean) => set(optedOut(person), out),
   }
 }

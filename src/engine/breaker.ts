@@ -8,22 +8,14 @@ export interface BreakerLimits {
   pauseMs: number
 }
 
-export interface Breaker {
-  /** Counts a restart and returns true, or returns false: the breaker is open. */
-  tryAcquire(now: number): boolean
-  /** The model has answered a request: all `restarts` are available again after a pause. */
-  recordSuccess(): void
-  /** Milliseconds until the next restart is allowed; 0 when it is allowed now. */
-  waitMs(now: number): number
-}
-
-export function createBreaker({ restarts, withinMs, pauseMs }: BreakerLimits): Breaker {
+export function createBreaker({ restarts, withinMs, pauseMs }: BreakerLimits) {
   /** Times of the restarts since the last pause. */
   let made: number[] = []
   /** End of the last pause; -Infinity when there was none, or when the model has answered since. */
   let openUntil = -Infinity
   return {
-    tryAcquire(now) {
+    /** Counts a restart and returns true, or returns false: the breaker is open. */
+    tryAcquire(now: number): boolean {
       if (now < openUntil) return false
       made = made.filter((at) => now - at < withinMs)
       const isHalfOpen = now - openUntil < withinMs
@@ -32,9 +24,11 @@ export function createBreaker({ restarts, withinMs, pauseMs }: BreakerLimits): B
       made = []
       return false
     },
-    recordSuccess() {
+    /** The model has answered a request: all `restarts` are available again after a pause. */
+    recordSuccess(): void {
       openUntil = -Infinity
     },
-    waitMs: (now) => Math.max(0, openUntil - now),
+    /** Milliseconds until the next restart is allowed; 0 when it is allowed now. */
+    waitMs: (now: number) => Math.max(0, openUntil - now),
   }
 }

@@ -26,11 +26,6 @@ export interface RequestHooks {
   onToken?: (text: string) => void
 }
 
-export interface BatchItem {
-  request: InferenceRequest
-  hooks: RequestHooks
-}
-
 export type RequestResult = { reply: InferenceResult } | { error: unknown }
 
 /** @throws RequestError about picture, question or settings; what `hooks.check` throws */
@@ -51,7 +46,7 @@ export async function runOne(
 export async function runBatch(
   model: Model,
   cache: EncoderCache,
-  items: readonly BatchItem[],
+  items: readonly { request: InferenceRequest; hooks: RequestHooks }[],
   onResult: (index: number, outcome: RequestResult) => void,
 ): Promise<void> {
   const requests: ActiveRequest[] = []
@@ -266,10 +261,7 @@ function replyOf(
   { prompt, picture, clock }: ActiveRequest,
   answers: readonly number[][],
 ): InferenceResult {
-  const sequences = answers.map((token_ids) => ({
-    text: model.tokenizer.decode(token_ids).trim(),
-    token_ids,
-  }))
+  const sequences = answers.map((ids) => ({ text: model.tokenizer.decode(ids).trim(), token_ids: ids }))
   const { text, token_ids } = sequences[0]!
   return { text, token_ids, sequences, prompt, timings_ms: clock.read(), model: model.manifest.name, picture }
 }

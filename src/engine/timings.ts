@@ -2,20 +2,17 @@
 
 import type { TimingsMs } from './request.ts'
 
-export interface Stopwatch {
-  record(stage: keyof TimingsMs, ms: number): void
-  read(): TimingsMs
-}
+export type Stopwatch = ReturnType<typeof stopwatch>
 
 /** Starts to measure `total`. */
-export function stopwatch(): Stopwatch {
+export function stopwatch() {
   const start = performance.now()
   const spent: TimingsMs = { queue: 0, image: 0, pixels: 0, vision: 0, queries: 0, tokens: 0, total: 0 }
   return {
-    record(stage, ms) {
+    record(stage: keyof TimingsMs, ms: number): void {
       spent[stage] = rounded(ms)
     },
-    read: () => ({ ...spent, total: rounded(performance.now() - start) }),
+    read: (): TimingsMs => ({ ...spent, total: rounded(performance.now() - start) }),
   }
 }
 
