@@ -1,30 +1,31 @@
-// What the model said -> what a person reads, before a platform gives it its looks.
+// The model's text -> the parts of a reply and its alt text, before a platform renders it (slack/render.ts,
+// discord/render.ts).
 
 import type { Messages } from '../i18n/messages.ts'
 
 /** The part of a reply about one picture. */
 export interface ReplyPart {
-  /** Its number, from 1, where there are several. */
+  /** The picture's number, from 1. Absent when there is one picture. */
   number?: number
   text: string
-  /** `alt`: can stand as the picture's alt text as it is, and is offered for copying. */
+  /** `alt`: a caption that can be copied as alt text. */
   kind: 'alt' | 'answer' | 'problem'
   spoiler: boolean
 }
 
 export interface ChatReply {
   parts: ReplyPart[]
-  /** Small print: that a machine made it, that the words are English, what was left out. */
+  /** Small print: made by a machine, in English, how many pictures were left out. */
   notes: string[]
-  /** For the asker's eyes alone, where the platform can do that. */
+  /** Visible to the asker only, where the platform can do that. */
   ephemeral: boolean
   messages: Messages
 }
 
-/** Screen readers cut alt text off; Discord takes no longer description of an attachment. */
+/** Discord's limit for the description of an attachment, in UTF-16 units. */
 export const MAX_ALT_CHARACTERS = 1_024
 
-/** A caption as alt text: screen readers say "image" themselves, so it must not begin with it. */
+/** Returns a caption as alt text. Screen readers announce "image" themselves, so "an image of" is removed. */
 export function altText(caption: string): string {
   const bare = caption
     .replace(/\s+/g, ' ')
@@ -34,12 +35,12 @@ export function altText(caption: string): string {
   return text.length <= MAX_ALT_CHARACTERS ? text : `${truncateAt(text, MAX_ALT_CHARACTERS - 1)}…`
 }
 
-/** The longest beginning of at most so many UTF-16 units that ends at a word and halves no character. */
+/** Returns the longest prefix of at most `limit` UTF-16 units that ends at a word and splits no grapheme cluster. */
 export function truncateAt(text: string, limit: number): string {
   if (text.length <= limit) return text
   const space = text.slice(0, limit + 1).search(/\s\S*$/)
   if (space > limit / 2) return text.slice(0, space).trimEnd()
-  // No word to end at: between two characters as people count them.
+  // No word ends in the second half.
   let end = 0
   for (const { index, segment } of new Intl.Segmenter().segment(text.slice(0, limit + 64))) {
     if (index + segment.length > limit) break
@@ -48,7 +49,7 @@ export function truncateAt(text: string, limit: number): string {
   return text.slice(0, end > 0 ? end : limit)
 }
 
-/** A text in pieces of at most so many UTF-16 units, each ending at a line, else at a word. */
+/** Splits a text into pieces of at most `limit` UTF-16 units, each ending at a line, else at a word. */
 export function splitText(text: string, limit: number): string[] {
   const pieces: string[] = []
   let rest = text.trim()

@@ -1,47 +1,55 @@
-// What a thread is about: the picture behind it and what was asked and answered.
+// Conversation: the pictures that a thread is about, with the questions and answers about each. Kept in the store, because
+// Slack limits how often a thread can be read and Discord hides message contents from most bots.
 //
-// Kept by us, because Slack limits how a thread can be read back and Discord gives contents only to some. Neither the
-// picture nor anything that could show it is in here: its sha256, and where the platform has it.
+// It holds a picture's sha256 and its id on the platform, never its bytes.
 
 import { z } from 'zod'
 import { sha256Hex } from '../hash.ts'
 import { readJsonOf, type Store, type Time, updateJson } from '../store/store.ts'
 import { type PictureRef, type Question, questionSchema } from './question.ts'
 
-/** More turns than any prompt has room for are not worth keeping. */
+/** More turns than fit into any prompt. */
 const MAX_TURNS = 20
-/** So many replies are taken back with their picture. */
+/** Replies that are deleted with their picture, at most. */
 const MAX_QUESTIONS = 200
 
 const conversationSchema = z.object({
-  /** Several where they came in one message: what is asked then is asked about each. */
+  /** Several when one message had several: a follow-up is answered about each. */
   pictures: z.array(
     z.object({
       picture: questionSchema.shape.pictures.element,
-      /** sha256 of its bytes, under which the engine may still know it. */
+      /** sha256 of its bytes: its key in the engine's encoder cache. */
       sha256: z.string().optional(),
       turns: z.array(z.object({ id: z.string(), question: z.string(), answer: z.string() })),
     }),
   ),
-  /** Who posted them. */
+  /** Who posted the pictures. */
   owner: z.string().optional(),
-  /** Questions answered in it: their replies go when the message that names it goes. */
+  /** Ids of the questions answered in it. Their replies are deleted with the message that it is named after. */
   questions: z.array(z.string()),
-  /** Named by a reply of ours, whose going takes nothing else along. */
+  /** It is named after a reply of the bot. The deletion of that reply deletes nothing else. */
   isReply: z.boolean().optional(),
 })
 
 export type Conversation = z.infer<typeof conversationSchema>
 
-/** What a question came to: a picture it was answered about, and the answer unless it was a caption. */
+/** What a question adds to its conversations, for one picture. */
 export interface Exchange {
   picture: PictureRef
-  /** Absent when it could not be looked at this time. */
+  /** Absent when the picture could not be fetched or decoded. */
   sha256?: string
+  /** Absent for a caption. */
   answer?: string
 }
 
-/** The nearest conversation that the question can belong to. */
+/** Where conversations are kept, and for how long. */
+export interface ConversationStore {
+  store: Store
+  keepMs: number
+  time: Time
+}
+
+/** Returns the nearest known conversation that the question may belong to. */
 export async function findConversation(store: Store, question: Question): Promise<Conversation | undefined> {
   for (const name of question.conversations) {
     const found = await loadConversation(store, name)
@@ -54,49 +62,43 @@ export async function loadConversation(store: Store, name: string): Promise<Conv
   return (await readJsonOf(store, keyOf(name), conversationSchema.parse))?.value
 }
 
-/** Adds what a question came to. Other pictures begin anew; a question that is in it already is not added again. */
+/**
+ * Adds the exchanges to the question's conversations, and to those named after its replies. Idempotent by question id.
+ * Other pictures than before start the conversation anew.
+ */
 export async function recordExchange(
-  store: Store,
+  { store, keepMs, time }: ConversationStore,
   question: Question,
   exchanges: readonly Exchange[],
   owner: string | undefined,
-  ttlMs: number,
-  also: readonly string[],
-  time: Time,
+  replyNames: readonly string[],
 ): Promise<void> {
-  // A name that does not know these pictures (the answer's own, which the next question may reply to) takes over what
-  // was said about them so far.
+  // A name that is new (the reply's) gets the turns so far as well.
   const soFar = await findConversation(store, question)
-  for (const name of [...question.conversations, ...also]) {
+  for (const name of [...question.conversations, ...replyNames]) {
     const next = (before: Conversation | undefined) => ({
       ...merged([before, soFar], question, exchanges, owner),
-      ...(also.includes(name) ? { isReply: true } : {}),
+      ...(replyNames.includes(name) ? { isReply: true } : {}),
     })
-    await updateJson(store, keyOf(name), conversationSchema.parse, ttlMs, next, time)
+    await updateJson(store, keyOf(name), conversationSchema.parse, keepMs, next, time)
   }
 }
 
-/** What was asked in a message that is gone is no longer known. */
+/** Removes a question's turn from these conversations. */
 export async function deleteTurn(
-  store: Store,
+  { store, keepMs, time }: ConversationStore,
   names: readonly string[],
   id: string,
-  ttlMs: number,
-  time: Time,
 ): Promise<void> {
-  const without = (before: Conversation | undefined) =>
-    before && {
-      ...before,
-      pictures: before.pictures.map((each) => ({
-        ...each,
-        turns: each.turns.filter((turn) => turn.id !== id),
-      })),
-    }
-  for (const name of names)
-    await updateJson(store, keyOf(name), conversationSchema.parse, ttlMs, without, time)
+  const withoutTurn = (each: Conversation['pictures'][number]) => ({
+    ...each,
+    turns: each.turns.filter((turn) => turn.id !== id),
+  })
+  const next = (before: Conversation | undefined) =>
+    before && { ...before, pictures: before.pictures.map(withoutTurn) }
+  for (const name of names) await updateJson(store, keyOf(name), conversationSchema.parse, keepMs, next, time)
 }
 
-/** The pictures are gone from the platform: nothing about them stays. */
 export async function deleteConversations(store: Store, names: readonly string[]): Promise<void> {
   for (const name of names) await store.remove(keyOf(name))
 }
@@ -107,7 +109,7 @@ function isSame(one: Pictured, other: Pictured): boolean {
   return one.sha256 && other.sha256 ? one.sha256 === other.sha256 : one.picture.id === other.picture.id
 }
 
-/** Whether any of these pictures is in it. */
+/** Whether the conversation is about any of these pictures. */
 export function sharesPicture({ pictures }: Conversation, others: readonly Pictured[]): boolean {
   return pictures.some((one) => others.some((other) => isSame(one, other)))
 }

@@ -1,5 +1,5 @@
-// A reply -> visible in the thread, once: tries again when the platform fails, and looks first whether a try that failed
-// did its work all the same.
+// Reply -> one visible reply on the platform. Retries with backoff while the platform fails. Before each retry it looks
+// for the reply that the failed attempt may have posted. A chat reply is posted whole, after its last token.
 
 import { UpstreamError } from '../errors.ts'
 import type { ChatReply } from './compose.ts'
@@ -7,18 +7,21 @@ import type { Claim } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
 
 interface RetryContext {
-  /** When to give up, by `now`: a platform that is down for some minutes still gets the reply. */
+  /** When to give up, by the clock `now`. */
   endsAt: number
   now: () => number
   sleep: (ms: number) => Promise<void>
   report: (error: unknown) => void
 }
 
-/** 0.5, 1, 2, ... 30, 30 s. */
+/** Pauses of 0.5, 1, 2, ... 30, 30 s. */
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
 
-/** What was posted; nothing when the platform refuses. Undefined when the question is somebody else's by now. */
+/**
+ * Returns what was posted: an empty list when the platform refused the reply or the question was retracted, undefined
+ * when another process has claimed the job.
+ */
 export async function deliver(
   claim: Claim,
   platform: Platform,
@@ -27,18 +30,18 @@ export async function deliver(
 ): Promise<readonly Posted[] | undefined> {
   const { question } = claim
   let { mayBePosted } = claim
-  const posted = await retryUntilDeadline(context, async () => {
-    const before = mayBePosted ? await platform.findPosted(question) : undefined
-    if (before) return { posted: before }
+  const result = await retryUntilDeadline(context, async () => {
+    const found = mayBePosted ? await platform.findPosted(question) : undefined
+    if (found) return { posted: found }
     if (!(await claim.markPosting())) return { posted: undefined }
     if (await context.isRetracted()) return { posted: [] }
     mayBePosted = true
     return { posted: await platform.post(question, reply) }
   })
-  return posted ? posted.posted : []
+  return result ? result.posted : []
 }
 
-/** Deletes what was posted, as far as the platform lets us. */
+/** Deletes each message, unless the platform refuses. */
 export async function deletePosted(
   posted: readonly Posted[],
   platform: Platform,
@@ -47,7 +50,7 @@ export async function deletePosted(
   for (const each of posted) await retryUntilDeadline(context, () => platform.deleteReply(each))
 }
 
-/** Undefined when it could not be done: what broke on the way is tried again, what is refused for good is not. */
+/** Retries after UpstreamError. Returns undefined at `endsAt` or after any other error. Reports every error. */
 async function retryUntilDeadline<T>(
   { endsAt, now, sleep, report }: RetryContext,
   work: () => Promise<T>,

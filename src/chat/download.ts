@@ -1,8 +1,8 @@
-// A picture's address on a platform -> its bytes. Addresses come from messages that anybody may write: only the
-// platform's own hosts are asked, over https, and a token goes to nobody else.
+// A picture's URL on a platform -> its bytes. Any user can post a URL, so requests go only to the platform's hosts, over
+// https, and so does the token.
 //
-// fetch would follow a redirect to any host, and drop the token where a platform sends on to a host of its own: so
-// redirects are followed here, one by one, each checked like the first.
+// Redirects are followed one by one, each checked like the first URL: fetch would follow a redirect to any host, and
+// would drop the token on a redirect from one host of the platform to another.
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { RequestError, UpstreamError } from '../errors.ts'
@@ -10,15 +10,14 @@ import { describeBytes, MAX_PICTURE_BYTES } from '../image/format.ts'
 import { discard } from '../retry.ts'
 
 export interface DownloadPolicy {
-  /** Host names; `.slack.com` stands for each name under it. */
+  /** Host names. `.slack.com` means every host under it. */
   hosts: readonly string[]
-  /** Sent along to these hosts. */
+  /** Bearer token for these hosts. */
   token?: string
-  /** A whole origin that is asked although it is no host of the platform: a stand-in on this machine. */
+  /** One more allowed origin, for a test double. */
   testOrigin?: string
-  /** Default 15 s, for everything. */
+  /** Limit for all attempts and redirects together. Default 15 s. */
   timeoutMs?: number
-  /** Another in tests. */
   sleep?: (ms: number) => Promise<unknown>
 }
 
@@ -27,17 +26,15 @@ const TIMEOUT_MS = 15_000
 const MAX_ATTEMPTS = 3
 const PAUSE_MS = 500
 
-/**
- * @throws RequestError `picture_gone`, `picture_forbidden`, `picture_too_large`; UpstreamError `picture_unreachable`.
- */
+/** @throws RequestError `picture_gone`, `picture_forbidden`, `picture_too_large`; UpstreamError `picture_unreachable` */
 export async function download(url: string, policy: DownloadPolicy): Promise<Uint8Array> {
   const signal = AbortSignal.timeout(policy.timeoutMs ?? TIMEOUT_MS)
-  for (let tries = 1; ; tries++) {
+  for (let attempt = 1; ; attempt++) {
     try {
       return await fetchFollowingRedirects(url, policy, signal)
     } catch (error) {
-      if (!(error instanceof UpstreamError) || tries === MAX_ATTEMPTS || signal.aborted) throw error
-      await (policy.sleep ?? wait)(PAUSE_MS * tries)
+      if (!(error instanceof UpstreamError) || attempt === MAX_ATTEMPTS || signal.aborted) throw error
+      await (policy.sleep ?? wait)(PAUSE_MS * attempt)
     }
   }
 }
@@ -64,49 +61,40 @@ async function fetchFollowingRedirects(
     }
     return await readPicture(response)
   }
-  throw new RequestError('picture_forbidden', 'Expected a picture but was sent from address to address.')
+  throw new RequestError('picture_forbidden', `The picture's URL redirects more than ${MAX_REDIRECTS} times.`)
 }
 
 function checkedAddress(url: string, { hosts, testOrigin }: DownloadPolicy, base?: URL): URL {
   const at = URL.canParse(url, base) ? new URL(url, base) : undefined
-  const isOurs =
+  const isAllowed =
     at &&
     ((testOrigin !== undefined && at.origin === testOrigin) ||
       (at.protocol === 'https:' && at.port === '' && at.username === '' && isAllowedHost(at.hostname, hosts)))
-  if (isOurs) return at
+  if (isAllowed) return at
   throw new RequestError(
     'picture_forbidden',
-    "Expected a picture on the platform's own hosts but it is elsewhere.",
+    "The picture's URL is not on one of the platform's hosts. Upload the picture to the platform.",
   )
 }
 
-/** `.slack.com` stands for each name under it. */
+/** Whether `hosts` has this host: `.slack.com` matches every host under it. */
 export function isAllowedHost(hostname: string, hosts: readonly string[]): boolean {
   return hosts.some((host) => hostname === host || (host.startsWith('.') && hostname.endsWith(host)))
 }
 
 function refusal(status: number): Error {
   if (status === 404 || status === 410) {
-    return new RequestError(
-      'picture_gone',
-      `Expected a picture but the platform no longer has it (${status}).`,
-    )
+    return new RequestError('picture_gone', `The platform no longer has the picture (HTTP ${status}).`)
   }
   if (status === 401 || status === 403) {
-    return new RequestError(
-      'picture_forbidden',
-      `Expected a picture but the platform refused it (${status}).`,
-    )
+    return new RequestError('picture_forbidden', `The platform refused the picture (HTTP ${status}).`)
   }
-  return unreachable(`the platform answered ${status}`)
+  return unreachable(`HTTP ${status}`)
 }
 
 async function readPicture(response: Response): Promise<Uint8Array> {
   const tooLarge = () =>
-    new RequestError(
-      'picture_too_large',
-      `Expected a picture of at most ${MAX_PICTURE_BYTES} bytes but got more.`,
-    )
+    new RequestError('picture_too_large', `The picture has more than ${MAX_PICTURE_BYTES} bytes.`)
   if (Number(response.headers.get('content-length')) > MAX_PICTURE_BYTES) {
     await discard(response)
     throw tooLarge()
@@ -114,25 +102,26 @@ async function readPicture(response: Response): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let sizeBytes = 0
   try {
-    // Counted as they come: a length may be absent, or a lie.
+    // Content-Length may be absent or wrong.
     for await (const chunk of response.body ?? []) {
       sizeBytes += chunk.length
       if (sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
       chunks.push(chunk)
     }
   } catch (cause) {
-    throw cause instanceof RequestError ? cause : unreachable('it broke off', cause)
+    throw cause instanceof RequestError ? cause : unreachable('the connection broke off', cause)
   }
   const bytes = new Uint8Array(Buffer.concat(chunks))
-  // With a token that lacks a permission Slack answers 200 and a page to log in on.
+  // Slack answers 200 with a login page when the token lacks a permission.
   if (describeBytes(bytes).startsWith('an HTML page')) {
-    throw new RequestError('picture_forbidden', 'Expected a picture but got a page to log in on.')
+    throw new RequestError(
+      'picture_forbidden',
+      'The platform sent a login page in place of the picture. Check the permissions of its token (Slack: files:read).',
+    )
   }
   return bytes
 }
 
 function unreachable(why: string, cause?: unknown): UpstreamError {
-  return new UpstreamError('picture_unreachable', `Expected a picture from the platform but ${why}.`, {
-    cause,
-  })
+  return new UpstreamError('picture_unreachable', `The picture cannot be fetched: ${why}.`, { cause })
 }

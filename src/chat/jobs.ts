@@ -1,11 +1,13 @@
-// A question is answered once: the record of it, from the moment it is taken.
+// Question -> job: the durable record by which a question is answered once. The question's id is the idempotency key:
+// every delivery of a message finds the same job.
 //
-//   taken     -> somebody works on it until `until`, which they put off; after that it is anybody's
-//   answering -> a reply may be visible already: whoever goes on looks for it first
-//   done      -> what was posted, to be deleted with its source; the question itself is gone from the record
+//   taken      Leased by one process until `until`. The holder renews the lease (the heartbeat of processor.ts). After it
+//              expires, any process may claim the job.
+//   answering  The same, and a reply may be visible. The next process to claim the job looks for that reply first.
+//   done       The ids of the reply, to delete it with its source. The question is removed from the record.
 //
-// The record is written before the platform is told that the question came, so that a crash loses nothing: what is not
-// done is found and gone on with when the process starts again.
+// Claims and renewals are conditional writes (store.ts): of two processes that claim a job, one succeeds. The record is
+// written before the platform's event is acknowledged, so that a crash loses no question.
 
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
@@ -14,68 +16,57 @@ import { jsonBytes, readJsonOf, type Store, type Time, updateJson } from '../sto
 import type { Posted } from './platform.ts'
 import { type Question, questionSchema } from './question.ts'
 
-const recordSchema = z.discriminatedUnion('state', [
-  z.object({ state: z.literal('taken'), until: z.number(), question: questionSchema }),
-  z.object({ state: z.literal('answering'), until: z.number(), question: questionSchema }),
+const jobSchema = z.discriminatedUnion('state', [
+  z.object({ state: z.enum(['taken', 'answering']), until: z.number(), question: questionSchema }),
   z.object({
     state: z.literal('done'),
     platform: z.string(),
     conversations: z.array(z.string()),
-    /** Whether the pictures hang on this very message: then all that is said about them goes with it. */
+    /** Whether the pictures are attached to this very message. Its deletion then deletes their conversations. */
     broughtPictures: z.boolean(),
     posted: z.array(z.record(z.string(), z.string())),
   }),
 ])
-type Job = z.infer<typeof recordSchema>
+type Job = z.infer<typeof jobSchema>
 type Done = Extract<Job, { state: 'done' }>
 
-/** A question that is ours to answer until `until`. */
+/** The lease of a job, held by this process. */
 export interface Claim {
   question: Question
-  /** This or an earlier try may have posted a reply. */
+  /** Whether this or an earlier holder may have posted a reply. */
   readonly mayBePosted: boolean
-  /** Goes on holding it. False: the claim ran out and somebody else has the question. */
+  /** The heartbeat: extends the lease. Returns false when it had expired and another process has claimed the job. */
   renew(): Promise<boolean>
-  /** The same, and from now on a reply may be visible. */
+  /** The same, and sets `mayBePosted`. */
   markPosting(): Promise<boolean>
-  /** Somebody else may have it at once; ours it is no more. */
+  /** Ends the lease, so that another process can claim the job at once. */
   release(): Promise<void>
   done(posted: readonly Posted[]): Promise<void>
 }
 
-export interface Jobs {
-  /** Undefined: this very question was taken before. */
-  claimNew(question: Question): Promise<Claim | undefined>
-  /** The same, or what became of it: `done`, or `leased` by somebody who works on it. */
-  claim(question: Question): Promise<Claim | 'done' | 'leased'>
-  /** Questions from these platforms that nobody works on any more, each claimed, in the order they were asked. */
-  claimAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]>
-  /** What a question came to, once it is answered. */
-  findDone(id: string): Promise<Done | undefined>
-  /** The reply is no more; that the question was answered is still known. */
-  forgetReply(id: string): Promise<void>
-}
+/** `keepMs`: how long a job is kept. For this time, deliveries of the same question are recognized. */
+export function openJobs(
+  store: Store,
+  { leaseMs, keepMs, time }: { leaseMs: number; keepMs: number; time: Time },
+) {
+  const lease = (state: 'taken' | 'answering', question: Question): Job => ({
+    state,
+    until: time.now() + leaseMs,
+    question,
+  })
 
-export interface JobsOptions {
-  /** How long a question may take until another may have it. */
-  leaseMs: number
-  /** How long it is known that it was answered. */
-  keepMs: number
-  time: Time
-}
-
-export function openJobs(store: Store, { leaseMs, keepMs, time }: JobsOptions): Jobs {
-  const { now } = time
-  const claimed = (question: Question, version: string, mayBePosted: boolean): Claim => {
-    let mine = version
+  const claimOf = (question: Question, version: string, mayBePosted: boolean): Claim => {
+    const key = keyOf(question.id)
+    let currentVersion = version
     let state: 'taken' | 'answering' = mayBePosted ? 'answering' : 'taken'
-    let isOurs = true
+    let isReleased = false
+    // A heartbeat during another write would fail it: both replace the version that this process wrote last.
     const mutex = keyedMutex()
-    const put = (job: Job) =>
-      mutex.run([question.id], async () => {
-        if (!isOurs) return false
-        const next = await store.replace(keyOf(question.id), jsonBytes(job), keepMs, mine)
-        if (next !== undefined) mine = next
+    const write = (job: Job) =>
+      mutex.run([key], async () => {
+        if (isReleased) return false
+        const next = await store.replace(key, jsonBytes(job), keepMs, currentVersion)
+        currentVersion = next ?? currentVersion
         return next !== undefined
       })
     return {
@@ -83,86 +74,81 @@ export function openJobs(store: Store, { leaseMs, keepMs, time }: JobsOptions): 
       get mayBePosted() {
         return state === 'answering'
       },
-      renew: () => put({ state, until: now() + leaseMs, question }),
+      renew: () => write(lease(state, question)),
       markPosting() {
         state = 'answering'
-        return put({ state, until: now() + leaseMs, question })
+        return write(lease(state, question))
       },
       async release() {
-        await put({ state, until: now(), question })
-        isOurs = false
+        await write({ state, until: time.now(), question })
+        isReleased = true
       },
-      // Posted is posted, whoever holds the record.
+      // Written without a version: the reply is visible, whichever process holds the lease.
       async done(posted) {
-        const job: Job = {
-          state: 'done',
-          platform: question.platform,
-          conversations: question.conversations,
-          broughtPictures: bringsPictures(question),
-          posted: [...posted],
-        }
-        await mutex.run([question.id], () => store.replace(keyOf(question.id), jsonBytes(job), keepMs))
+        const { platform, conversations } = question
+        const broughtPictures = bringsPictures(question)
+        const job: Job = { state: 'done', platform, conversations, broughtPictures, posted: [...posted] }
+        await mutex.run([key], () => store.replace(key, jsonBytes(job), keepMs))
         await store.remove(pendingKeyOf(question.id))
       },
     }
   }
 
-  /** A record that its holder let go of, or died with. */
+  /** Returns undefined when there is no job. */
   const claimExpired = async (key: string): Promise<Claim | 'done' | 'leased' | undefined> => {
-    const found = await readJsonOf(store, key, recordSchema.parse)
+    const found = await readJsonOf(store, key, jobSchema.parse)
     if (!found || found.value.state === 'done') return found && 'done'
-    if (found.value.until > now()) return 'leased'
-    const { question, state } = found.value
-    const job: Job = { state, until: now() + leaseMs, question }
-    const version = await store.replace(key, jsonBytes(job), keepMs, found.version)
-    return version === undefined ? 'leased' : claimed(question, version, state === 'answering')
+    const { question, state, until } = found.value
+    if (until > time.now()) return 'leased'
+    const version = await store.replace(key, jsonBytes(lease(state, question)), keepMs, found.version)
+    return version === undefined ? 'leased' : claimOf(question, version, state === 'answering')
   }
 
-  const jobs: Jobs = {
-    async claimNew(question) {
-      if (await store.read(keyOf(question.id))) return undefined
-      // Before the record, so that there is none which nobody would find again.
+  return {
+    /** Claims a new job, or one whose lease has expired. Otherwise returns its state: `leased` or `done`. */
+    async claim(question: Question): Promise<Claim | 'done' | 'leased'> {
+      const key = keyOf(question.id)
+      const known = await claimExpired(key)
+      if (known) return known
+      // Before the job: a crash in between leaves a mark without a job, not a job that claimAbandoned cannot find.
       await store.replace(pendingKeyOf(question.id), new Uint8Array(), keepMs)
-      const job: Job = { state: 'taken', until: now() + leaseMs, question }
-      const version = await store.create(keyOf(question.id), jsonBytes(job), keepMs)
-      return version === undefined ? undefined : claimed(question, version, false)
+      const version = await store.create(key, jsonBytes(lease('taken', question)), keepMs)
+      return version === undefined ? 'leased' : claimOf(question, version, false)
     },
-    async claim(question) {
-      return (await jobs.claimNew(question)) ?? (await claimExpired(keyOf(question.id))) ?? 'leased'
-    },
-    async claimAbandoned(platforms, report) {
+    /** Claims all jobs of these platforms whose lease has expired, oldest question first. */
+    async claimAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]> {
       const claims: Claim[] = []
       for (const pendingKey of await store.list(`${PENDING}/`)) {
         const key = `jobs/${pendingKey.slice(PENDING.length + 1)}`
         try {
-          const found = await readJsonOf(store, key, recordSchema.parse)
-          if (found?.value.state === 'done') await store.remove(pendingKey)
-          // Another deployment's platform, which shares the store.
-          if (!found || found.value.state === 'done' || !platforms.includes(found.value.question.platform))
-            continue
-          const claimed = await claimExpired(key)
-          if (typeof claimed === 'object') claims.push(claimed)
+          const job = (await readJsonOf(store, key, jobSchema.parse))?.value
+          if (job?.state === 'done') await store.remove(pendingKey)
+          // Deployments with other platforms may share the store.
+          else if (job && platforms.includes(job.question.platform)) {
+            const claim = await claimExpired(key)
+            if (typeof claim === 'object') claims.push(claim)
+          }
         } catch (error) {
           report(error)
         }
       }
-      // A picture before what is asked about it.
       return claims.sort((one, other) => one.question.askedAt - other.question.askedAt)
     },
-    async findDone(id) {
-      const found = await readJsonOf(store, keyOf(id), recordSchema.parse)
+    /** Returns the record of an answered question. */
+    async findDone(id: string): Promise<Done | undefined> {
+      const found = await readJsonOf(store, keyOf(id), jobSchema.parse)
       return found?.value.state === 'done' ? found.value : undefined
     },
-    async forgetReply(id) {
+    /** Removes the reply from the record. The question stays `done`. */
+    async forgetReply(id: string): Promise<void> {
       const emptied = (job: Job | undefined) =>
         job?.state === 'done' ? { ...job, conversations: [], posted: [] } : undefined
-      await updateJson(store, keyOf(id), recordSchema.parse, keepMs, emptied, time)
+      await updateJson(store, keyOf(id), jobSchema.parse, keepMs, emptied, time)
     },
   }
-  return jobs
 }
 
-/** Not those of a message that it replies to. */
+/** Whether the question's pictures are attached to its own message, not to one that it replies to. */
 function bringsPictures({ pictures, source }: Question): boolean {
   return pictures.length > 0 && pictures.every(({ message }) => !message || message.id === source)
 }
@@ -171,7 +157,7 @@ function keyOf(id: string): string {
   return `jobs/${sha256Hex(id)}`
 }
 
-/** A mark for each question that is not done, so that these few are found among all that are. */
+/** A mark for each job that is not done, so that claimAbandoned does not read all jobs. */
 const PENDING = 'open'
 
 function pendingKeyOf(id: string): string {

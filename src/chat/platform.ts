@@ -4,33 +4,31 @@
 import type { ChatReply } from './compose.ts'
 import type { PictureRef, Question } from './question.ts'
 
-/** Names a posted message for its platform, to find and to delete it. */
+/** The ids of a posted message, by which its platform finds and deletes it. */
 export type Posted = Record<string, string>
 
 export interface Platform {
   readonly name: string
   /**
-   * The picture's bytes, within so many milliseconds.
-   * @throws RequestError `picture_too_large`, `picture_gone`, `picture_forbidden`; UpstreamError when trying again may help.
+   * Returns the picture's bytes within `withinMs`.
+   * @throws RequestError `picture_too_large`, `picture_gone`, `picture_forbidden`; UpstreamError when a retry may help
    */
   fetchPicture(picture: PictureRef, withinMs: number): Promise<Uint8Array>
-  /** The asker's language, where the question does not carry it: `de-DE`. Never throws. */
+  /** Language tag of the asker (`de-DE`), when the question does not have it. Never throws. */
   localeOf(question: Question): Promise<string | undefined>
-  /**
-   * Pictures of what the question stands under, for a thread we know nothing of: its first message, say. Never throws.
-   */
+  /** Pictures of the first message of the question's thread. Used for an unknown conversation. Never throws. */
   parentPictures(question: Question): Promise<{ pictures: PictureRef[]; owner?: string }>
-  /** Shows that work goes on (a status, a typing sign); `ahead` is the number of asks before it. Never throws. */
+  /** Shows a typing indicator or a status; `ahead` is the number of requests before this one. Never throws. */
   startTyping(question: Question, ahead: number): Promise<void>
-  /** Takes that sign away where no reply does so by itself. Never throws. */
+  /** Removes it, where a reply does not remove it by itself. Never throws. */
   stopTyping(question: Question): Promise<void>
   /**
-   * Makes the reply visible, all of it or, when it throws, perhaps none.
-   * @throws UpstreamError when trying again may help; RequestError `cannot_reply` when nothing will.
+   * Posts the reply. When it throws, the reply may or may not be visible.
+   * @throws UpstreamError when a retry may help; RequestError `cannot_reply` when it cannot
    */
   post(question: Question, reply: ChatReply): Promise<Posted[]>
-  /** The reply to this question that an earlier try made visible, if there is one. @throws UpstreamError */
+  /** Returns the reply to this question that an earlier attempt posted, if there is one. @throws UpstreamError */
   findPosted(question: Question): Promise<Posted[] | undefined>
-  /** Deletes a reply of ours; one that is gone already is no error. @throws UpstreamError */
+  /** Deletes a reply. A reply that no longer exists is no error. @throws UpstreamError */
   deleteReply(posted: Posted): Promise<void>
 }

@@ -1,32 +1,25 @@
-// What people chose: channels in which every picture is described, and people whose pictures never are.
+// Two choices that users make, kept in the store: channels with automatic captions, and people who opted out.
 
 import { sha256Hex } from '../hash.ts'
 import type { Store } from '../store/store.ts'
 
-/** Choices stay until they are changed. */
-const FOR_GOOD_MS = 100 * 365 * 86_400_000
+/** A hundred years: a choice does not expire. */
+const KEEP_MS = 100 * 365 * 86_400_000
 
-export interface Preferences {
-  isAutomatic(channel: string): Promise<boolean>
-  setAutomatic(channel: string, on: boolean): Promise<void>
-  hasOptedOut(person: string): Promise<boolean>
-  setOptedOut(person: string, out: boolean): Promise<void>
-}
+export type Preferences = ReturnType<typeof openPreferences>
 
-export function openPreferences(store: Store): Preferences {
+export function openPreferences(store: Store) {
   const isSet = async (key: string) => (await store.read(key)) !== undefined
   const set = async (key: string, on: boolean) => {
-    if (on) await store.replace(key, new Uint8Array(), FOR_GOOD_MS)
+    if (on) await store.replace(key, new Uint8Array(), KEEP_MS)
     else await store.remove(key)
   }
+  const automatic = (channel: string) => `automatic/${sha256Hex(channel)}`
+  const optedOut = (person: string) => `opted-out/${sha256Hex(person)}`
   return {
-    isAutomatic: (channel) => isSet(keyOf('automatic', channel)),
-    setAutomatic: (channel, on) => set(keyOf('automatic', channel), on),
-    hasOptedOut: (person) => isSet(keyOf('opted-out', person)),
-    setOptedOut: (person, out) => set(keyOf('opted-out', person), out),
+    isAutomatic: (channel: string) => isSet(automatic(channel)),
+    setAutomatic: (channel: string, on: boolean) => set(automatic(channel), on),
+    hasOptedOut: (person: string) => isSet(optedOut(person)),
+    setOptedOut: (person: string, out: boolean) => set(optedOut(person), out),
   }
-}
-
-function keyOf(choice: string, name: string): string {
-  return `${choice}/${sha256Hex(name)}`
 }

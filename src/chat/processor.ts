@@ -1,7 +1,10 @@
-// Question -> Job -> Reply, for every platform: each question is taken once, thought about, and answered so that its
-// asker sees it once, whatever breaks on the way. What is said is answer-question.ts, how it gets there deliver.ts.
+// Question -> job -> reply, for every platform. A mention becomes a Question in slack/message.ts or discord/message.ts and
+// comes here, directly or through a queue. It is claimed (jobs.ts), answered (answer-question.ts) and posted (deliver.ts).
+//
+// Each question gets one visible reply, whatever crashes: a process answers only while it holds the job's lease, which a
+// heartbeat renews. When the process dies the lease expires, and another process claims the job (`recoverAbandoned`).
 
-import { keyedMutex } from '../concurrency.ts'
+import { keyedMutex, withResolvers } from '../concurrency.ts'
 import { BusyError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { count } from '../observe/metrics.ts'
@@ -24,110 +27,102 @@ import { shouldAnswer } from './relevance.ts'
 
 export interface QuestionProcessor {
   /**
-   * Takes a question: once this resolves it will be answered, even if the process dies. One taken before is not taken
-   * again. `delayMs`: how long a fuller delivery of the same message may take its place.
+   * Records the question and starts to answer it. After it resolves, a crash loses nothing. Idempotent by question id.
+   * `delayMs`: how long to wait for a more complete delivery of the same message; until then nothing is recorded.
    */
   submit(question: Question, delayMs?: number): Promise<void>
-  /** The message with this question is gone: so is the reply. */
+  /** The message with this id was deleted: deletes the reply to it. */
   retract(id: string): Promise<void>
   /**
-   * For a question that waits in a queue: answers it, and resolves when nothing is left to do about it.
-   * @throws when it is to be delivered again: somebody else holds it, the store failed, this process stops
+   * Answers a question from a queue; resolves when the message can be removed from it.
+   * @throws when it must be delivered again: BusyError `held` (another process holds the lease), `stopping`; store errors
    */
   process(question: Question): Promise<void>
-  /** Takes up what other processes left, now and from time to time. */
+  /** Claims the jobs whose lease has expired, now and every 15 s. */
   recoverAbandoned(): Promise<void>
-  /** Resolves when nothing is being answered. */
+  /** Resolves when no question is being answered. */
   drained(): Promise<void>
   /**
-   * Takes nothing more and lets what runs finish, up to `graceMs`; the rest is let go, for another process or the next
-   * start to answer, and `process` throws `stopping`.
+   * Accepts no more questions and waits up to `graceMs` for running ones. Then releases their leases for another process;
+   * their `process` throws `stopping`.
    */
   shutdown(graceMs?: number): Promise<void>
 }
 
-/** Where what is heard goes: the desk itself, or a queue in front of it. */
+/** Where platforms send their events: this processor, or a queue in front of it. */
 export type QuestionSink = Pick<QuestionProcessor, 'submit' | 'retract'>
 
 export interface ProcessorOptions extends Omit<AnswerDeps, 'now' | 'inFlight'> {
   platforms: readonly Platform[]
   now?: () => number
-  /** Another in tests. */
   sleep?: (ms: number) => Promise<void>
 }
 
-/** A question this old is of no use to anybody, and Discord's tokens end then. */
+/** Questions older than this are not answered. Discord's interaction tokens expire then. */
 const STALE_MS = 15 * 60_000
 const LEASE_MS = 30_000
 const HEARTBEAT_MS = 10_000
 const RECOVER_EVERY_MS = 15_000
 const SWEEP_EVERY_MS = HOUR_MS
 
-/** Opens the desk; `recoverAbandoned` sets it going again after a stop. */
+/** Call `recoverAbandoned` once to answer what an earlier process left. */
 export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const { store, platforms, preferences, keepMs, report } = options
   const now = options.now ?? Date.now
   const sleep = options.sleep ?? sleepFor
   const deps: AnswerDeps = { ...options, now, inFlight: new Set() }
-  const time = { now, sleep }
-  const jobs = openJobs(store, { leaseMs: LEASE_MS, keepMs, time })
+  const kept = { store, keepMs, time: { now, sleep } }
+  const jobs = openJobs(store, { ...kept, leaseMs: LEASE_MS })
   const mutex = keyedMutex()
   const running = new Set<Promise<void>>()
-  const atWork = new Set<Claim>()
-  /** How many answers are on their way in a conversation. */
-  const awaited = new Map<string, number>()
+  /** The leases that this process holds. */
+  const held = new Set<Claim>()
+  /** Rejects each call of `process` that still waits. */
+  const interrupts = new Set<() => void>()
   let closed = false
-  /** Whoever waits for what they handed us; told when it will not be done here. */
-  const waiting = new Set<() => void>()
   let nextSweep = 0
-  let recovering: NodeJS.Timeout | undefined
+  let recoverTimer: NodeJS.Timeout | undefined
 
   const platformOf = (name: string): Platform => {
     const found = platforms.find((platform) => platform.name === name)
-    if (!found) throw new Error(`Expected one of the platforms that run here but got ${name}.`)
+    if (!found) throw new Error(`The job is of platform ${name}, which this process does not run.`)
     return found
   }
   const retryContext = (endsAt: number) => ({ endsAt, now, sleep, report })
   const retractedKey = (id: string) => `withdrawn/${sha256Hex(id)}`
   const isRetracted = async (id: string) => (await store.read(retractedKey(id))) !== undefined
 
-  const track = (work: Promise<void>) => {
-    const tracked = work.catch(report)
+  const track = (work: Promise<unknown>) => {
+    const tracked = work.then(() => {}, report)
     running.add(tracked)
     void tracked.finally(() => running.delete(tracked))
   }
 
-  const claimAndStart = async (question: Question): Promise<void> => {
-    if (!(await isRelevant(question))) return
-    const claim = await jobs.claimNew(question)
-    if (claim) start(claim)
-  }
-
   const isRelevant = (question: Question) => {
-    // The answer that it follows may still be on its way.
-    const isAnswerPending = async (name: string) => (awaited.get(name) ?? 0) > 0
+    const isAnswerPending = async (name: string) =>
+      [...held].some((claim) => claim.question.conversations.includes(name))
     return shouldAnswer(question, { store, preferences, isAnswerPending })
   }
 
-  const start = (claim: Claim) => track(answer(claim).then(() => {}))
+  const claimAndStart = async (question: Question): Promise<void> => {
+    if (!(await isRelevant(question))) return
+    const claim = await jobs.claim(question)
+    if (typeof claim === 'object') track(answer(claim))
+  }
 
   /**
-   * In one thread one after another, so that a question knows the answer to the one before. False: it is somebody
-   * else's by now.
+   * Answers the questions of a conversation one after another, so that each knows the answers before it. The lease is
+   * renewed while the question waits for its turn, too. Returns false when another process has claimed the job.
    */
   const answer = (claim: Claim): Promise<boolean> => {
-    const names = claim.question.conversations
-    for (const name of names) awaited.set(name, (awaited.get(name) ?? 0) + 1)
-    // Held from now on: it is ours while it waits for its turn, too.
-    atWork.add(claim)
+    held.add(claim)
     const heartbeat = setInterval(() => void claim.renew().catch(report), HEARTBEAT_MS)
-    const ended = () => {
-      clearInterval(heartbeat)
-      atWork.delete(claim)
-      for (const name of names) awaited.set(name, awaited.get(name)! - 1)
-      for (const name of names) if (awaited.get(name) === 0) awaited.delete(name)
-    }
-    return mutex.run(names, () => run(claim)).finally(ended)
+    return mutex
+      .run(claim.question.conversations, () => run(claim))
+      .finally(() => {
+        clearInterval(heartbeat)
+        held.delete(claim)
+      })
   }
 
   const run = async (claim: Claim): Promise<boolean> => {
@@ -140,41 +135,38 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       return true
     }
     const { reply, exchanges, owner, typingStopped } = await answerQuestion(question, platform, deps)
-    const posted = reply
-      ? await deliver(claim, platform, reply, {
-          ...retryContext(question.askedAt + STALE_MS),
-          isRetracted: () => isRetracted(question.id),
-        })
-      : []
+    const context = {
+      ...retryContext(question.askedAt + STALE_MS),
+      isRetracted: () => isRetracted(question.id),
+    }
+    const posted = reply ? await deliver(claim, platform, reply, context) : []
     if (!posted) return false
     countReply(question, reply && posted.length === 0 ? 'undelivered' : outcomeOf(reply))
-    if (exchanges.length > 0) {
-      await recordExchange(store, question, exchanges, owner, keepMs, namesOf(posted), time)
-    }
+    if (exchanges.length > 0) await recordExchange(kept, question, exchanges, owner, namesOf(posted))
     await claim.done(posted)
     await typingStopped
     if (await isRetracted(question.id)) await retractAnswer(question.id)
     return true
   }
 
-  /** A message is gone, and the reply to it; where the pictures hung on it, all that was said about them. */
+  /** Deletes the reply to a message. If the message brought the pictures, deletes all replies about them. */
   const retractAnswer = async (id: string): Promise<void> => {
     const job = await jobs.findDone(id)
     const about = await loadConversation(store, id)
-    // A message that asked nothing, and that something was asked about, is the one with the pictures.
+    // A message that asked nothing but names a conversation is the one with the pictures.
     const hadPictures = job ? job.broughtPictures : about !== undefined && !about.isReply
     const ids = new Set([id])
     const names = new Set([id])
+    // `names` grows in this loop: replies to replies are conversations of their own.
     for (const name of hadPictures ? names : []) {
       const named = await loadConversation(store, name)
-      // Under what its asker asked last there may be another picture by now.
+      // A name such as the asker's last question may be about another picture by now.
       if (!named || !about || !sharesPicture(named, about.pictures)) {
         names.delete(name)
         continue
       }
       for (const each of named.questions) {
         ids.add(each)
-        // Who replied to our replies asked under their names.
         const answered = await jobs.findDone(each)
         for (const other of [...(answered?.conversations ?? []), ...namesOf(answered?.posted ?? [])])
           names.add(other)
@@ -187,8 +179,8 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const retractReply = async (id: string): Promise<void> => {
     const job = await jobs.findDone(id)
     if (!job) return
-    await deleteTurn(store, job.conversations, id, keepMs, time)
-    // Before the reply itself: its going is told to us as well.
+    await deleteTurn(kept, job.conversations, id)
+    // Before the reply itself: the platform reports its deletion, too, and that is then about nothing.
     await deleteConversations(store, namesOf(job.posted))
     await deletePosted(job.posted, platformOf(job.platform), retryContext(now() + STALE_MS))
     await jobs.forgetReply(id)
@@ -201,28 +193,29 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       else track(sleep(delayMs).then(() => claimAndStart(question)))
     },
     async retract(id) {
-      // Said first, so that an answer under way in another process hears of it too.
+      // First, so that a process that is answering the question sees it before and after it posts.
       await store.replace(retractedKey(id), jsonBytes(true), STALE_MS)
       await retractAnswer(id)
     },
     async process(question) {
       if (closed) throw stopping()
       if (!(await isRelevant(question))) return
-      const claimed = await jobs.claim(question)
-      if (claimed === 'done') return
-      if (claimed === 'leased') throw leasedElsewhere()
-      const work = answer(claimed)
-      track(work.then(ignore, ignore))
-      const ended = work.catch(async (error: unknown) => {
-        await claimed.release().catch(report)
-        throw error
-      })
-      const isEnded = await new Promise<boolean>((resolve, reject) => {
-        const giveUp = () => reject(stopping())
-        waiting.add(giveUp)
-        ended.finally(() => waiting.delete(giveUp)).then(resolve, reject)
-      })
-      if (!isEnded) throw leasedElsewhere()
+      const claim = await jobs.claim(question)
+      if (claim === 'done') return
+      if (claim === 'leased') throw leasedElsewhere()
+      const { promise, resolve, reject } = withResolvers<boolean>()
+      const interrupt = () => reject(stopping())
+      interrupts.add(interrupt)
+      const releaseAndReject = async (error: unknown) => {
+        await claim.release().catch(report)
+        reject(error)
+      }
+      track(
+        answer(claim)
+          .then(resolve, releaseAndReject)
+          .finally(() => interrupts.delete(interrupt)),
+      )
+      if (!(await promise)) throw leasedElsewhere()
     },
     async recoverAbandoned() {
       if (closed) return
@@ -232,11 +225,11 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
           await store.sweep()
         }
         const names = platforms.map(({ name }) => name)
-        for (const claim of await jobs.claimAbandoned(names, report)) start(claim)
+        for (const claim of await jobs.claimAbandoned(names, report)) track(answer(claim))
       } catch (error) {
         report(error)
       } finally {
-        recovering = setTimeout(() => void processor.recoverAbandoned(), RECOVER_EVERY_MS).unref()
+        recoverTimer = setTimeout(() => void processor.recoverAbandoned(), RECOVER_EVERY_MS).unref()
       }
     },
     async drained() {
@@ -244,12 +237,12 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     },
     async shutdown(graceMs = 0) {
       closed = true
-      clearTimeout(recovering)
+      clearTimeout(recoverTimer)
       await Promise.race([processor.drained(), sleep(graceMs)])
-      // A reply that may be on its way from here is looked for by the next when the claim has run out.
-      const left = [...atWork].filter(({ mayBePosted }) => !mayBePosted)
+      // A job that may have a visible reply keeps its lease: until it expires, this process may still post.
+      const left = [...held].filter(({ mayBePosted }) => !mayBePosted)
       await Promise.all(left.map((claim) => claim.release().catch(report)))
-      for (const giveUp of waiting) giveUp()
+      for (const interrupt of interrupts) interrupt()
     },
   }
   return processor
@@ -264,15 +257,16 @@ function outcomeOf(reply: ChatReply | undefined): string {
   return reply.parts.some(({ kind }) => kind !== 'problem') ? 'answered' : 'problem'
 }
 
-/** Whoever replies to a reply of ours means what that is about. */
+/** Conversations named after these replies: a message that replies to one of them continues it. */
 function namesOf(posted: readonly Posted[]): string[] {
   return posted.flatMap(({ conversation }) => (conversation === undefined ? [] : [conversation]))
 }
 
-function ignore(): void {}
-
 function leasedElsewhere(): BusyError {
-  return new BusyError('held', 'Expected a question that nobody works on but somebody does.')
+  return new BusyError(
+    'held',
+    'Another process is answering this question. It is delivered again after that lease has expired.',
+  )
 }
 
 function stopping(): BusyError {

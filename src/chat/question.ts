@@ -1,48 +1,50 @@
-// What an adapter makes of a message: plain data, so that it can wait in a store or a queue and be answered elsewhere.
+// A chat message that wants an answer, as plain data: it can wait in a queue or the store, and any process can answer it.
+// slack/message.ts makes it from an app mention or a message, slack/interactions.ts from a shortcut, discord/message.ts
+// and discord/interactions.ts from Discord's events. processor.ts answers it.
 
 import { z } from 'zod'
 
-/** A picture on a platform, before it is fetched. What it is called and how large it claims to be prove nothing. */
+/** A picture on a platform, before it is fetched. */
 const pictureSchema = z.object({
-  /** Where its bytes are; absent when only the platform can tell (a Slack Connect stub). */
+  /** Address of its bytes; absent when only the platform's API knows it (a Slack Connect stub). */
   url: z.string().optional(),
-  /** The platform's own id, to ask for a fresh address. */
+  /** The platform's id of the file. */
   id: z.string(),
-  /** A smaller version by the same platform, for one that is too large or in a format we do not read. */
+  /** A smaller version by the platform, for a file that is too large or in a format that cannot be decoded. */
   smallerUrl: z.string().optional(),
   sizeBytes: z.number().optional(),
-  /** Hidden until clicked; then so is what is said about it. */
+  /** Hidden until clicked. The text about it is hidden too. */
   spoiler: z.boolean().optional(),
-  /** The message it hangs on, where a fresh address comes from that. */
+  /** The message that it is attached to, where a fresh address is read from that message. */
   message: z.object({ channel: z.string(), id: z.string() }).optional(),
-  /** Set when the platform says the file is gone or out of reach. */
+  /** The platform says that the file was deleted or cannot be read. */
   unavailable: z.boolean().optional(),
 })
 
 export const questionSchema = z.object({
-  /** The same for every delivery of the same message: what is answered once is named by it. */
+  /** Idempotency key: equal for every delivery of the same message. */
   id: z.string(),
   platform: z.string(),
-  /** Why it is answered at all. `automatic` stays silent where it has nothing to say. */
+  /** Why it is answered. For `automatic`, problems are not posted. */
   trigger: z.enum(['mention', 'direct', 'command', 'shortcut', 'follow_up', 'automatic']),
-  /** A follow-up to a reply of ours: answered whether or not we still know what that was about. */
+  /** A follow-up that replies to a message of the bot: answered even when that conversation has expired. */
   isToUs: z.boolean().optional(),
   asker: z.object({ id: z.string(), locale: z.string().optional() }),
-  /** Words without the mention; empty: a caption is wanted. */
+  /** The words without the mention. Empty: a caption is wanted. */
   text: z.string(),
-  /** The nearest place that has any: the message itself, what it quotes, what it replies to. */
+  /** From the nearest place that has any: the message, the message it quotes, the message it replies to. */
   pictures: z.array(pictureSchema),
-  /** Whose pictures they are: no automatic caption, and nobody else's question, once they opted out. */
+  /** Who posted the pictures. After an opt-out, only they can ask about them, and there are no automatic captions. */
   owner: z.string().optional(),
-  /** Names of the conversations it may belong to, the nearest first. */
+  /** Names of the conversations that it may belong to, nearest first. */
   conversations: z.array(z.string()).min(1),
-  /** Where automatic captions can be switched on. */
+  /** The channel, as the key of the setting for automatic captions. */
   channel: z.string(),
-  /** Message whose deletion takes the reply away with it. */
+  /** Id of the message whose deletion deletes the reply. */
   source: z.string().optional(),
-  /** Milliseconds since 1970 at which it came. */
+  /** Milliseconds since 1970. */
   askedAt: z.number(),
-  /** How the platform is to answer; its own business. */
+  /** Where the platform posts the reply. Only the platform reads it. */
   route: z.record(z.string(), z.unknown()),
 })
 
@@ -50,7 +52,7 @@ export type PictureRef = z.infer<typeof pictureSchema>
 export type Question = z.infer<typeof questionSchema>
 export type Trigger = Question['trigger']
 
-/** One person across the workspaces or servers of a platform. */
+/** Key of one person, the same in all workspaces or servers of a platform. */
 export function personOf(platform: string, id: string): string {
   return `${platform}/${id}`
 }

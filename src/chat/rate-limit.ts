@@ -1,13 +1,13 @@
-// How often one person may ask, so that nobody takes the model for themselves.
+// Limits how often one person may ask, so that one person cannot take the whole model.
 
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 
 export interface RateLimiter {
-  /** Undefined when the person may ask, which then counts; else the milliseconds until they may again. */
+  /** Counts a question and returns undefined; over a limit, returns the milliseconds until the next is allowed. */
   consume(person: string): Promise<number | undefined>
 }
 
-/** Windows begin with a person's first ask. */
+/** Fixed windows that begin with a person's first question. A question refused by one window does not count in the other. */
 export function createRateLimiter({
   perMinute,
   perHour,
@@ -21,7 +21,6 @@ export function createRateLimiter({
   ]
   return {
     async consume(person) {
-      // Looked at first, so that an ask which is refused counts in neither window.
       const states = await Promise.all(windows.map((window) => window.get(person)))
       const waits = states.map((state) => (state && state.remainingPoints <= 0 ? state.msBeforeNext : 0))
       if (Math.max(...waits) > 0) return Math.max(...waits)
@@ -29,6 +28,7 @@ export function createRateLimiter({
         await Promise.all(windows.map((window) => window.consume(person)))
         return undefined
       } catch (refused) {
+        // Several questions at once can pass the check above.
         return (refused as RateLimiterRes).msBeforeNext
       }
     },

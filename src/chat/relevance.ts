@@ -1,5 +1,5 @@
-// Whether a question that nobody addressed to us is ours all the same: talk in a thread about a picture, a picture where
-// captions are automatic.
+// Question -> whether to answer it. A message that does not address the bot is answered when it asks in a conversation
+// that the bot has answered in, or when it posts a picture in a channel with automatic captions.
 
 import type { Store } from '../store/store.ts'
 import { findConversation } from './conversation.ts'
@@ -9,8 +9,8 @@ import type { Question } from './question.ts'
 interface RelevanceDeps {
   store: Store
   preferences: Preferences
-  /** Whether an answer is on its way in a conversation of this name. */
-  isAnswerPending: (name: string) => Promise<boolean>
+  /** Whether a question of this conversation is being answered. */
+  isAnswerPending: (conversation: string) => Promise<boolean>
 }
 
 export async function shouldAnswer(

@@ -1,4 +1,4 @@
-// What platforms send to an address of ours, counted by what became of it.
+// Counts the requests to a platform's webhook by outcome.
 
 import { count } from '../observe/metrics.ts'
 
@@ -11,7 +11,7 @@ const OUTCOMES: Record<number, string> = {
   503: 'late',
 }
 
-/** The same handler, with `glimpse_webhooks_total`. */
+/** Returns the same handler, counted in `glimpse_webhooks_total`. */
 export function countedWebhook(
   platform: string,
   handle: (request: Request) => Promise<Response>,

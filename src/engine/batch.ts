@@ -1,23 +1,23 @@
-// Which of the waiting asks go to the model together: the first, and those right behind it that are alike. Nobody is
-// overtaken, and nobody waits for company.
+// Waiting requests -> the next batch: the head of the queue and the requests directly behind it that have the same
+// settings. Requests are never reordered, and none waits for a batch to fill.
 
 import { completeSettings } from '../run/settings.ts'
 import type { InferenceRequest } from './request.ts'
 
-/** Keys and values of each row stay in memory while it is answered: 30 MB with opt-2.7b. */
+/** Limits the KV cache, which every row keeps until it is answered: 30 MB a row with opt-2.7b. */
 const MAX_ROWS = 32
 
-/** How an ask may go with others. */
+/** What decides whether a request shares a batch. */
 export interface BatchShape {
-  /** Equal for asks that are alike; undefined for one that goes alone. */
+  /** Requests with an equal key may share a batch. A request without a key runs alone. */
   key?: string
-  /** Rows of the language model that it takes. */
+  /** Rows of the language model that the request takes: its number of beams. */
   rows: number
 }
 
 /**
- * Drawing at random goes by a seed, which the order of rows must not touch; a stream is for one. Whatever cannot be
- * read goes alone, so that it fails alone.
+ * Sampling and streaming requests run alone. Sampled tokens come from one seeded generator, so they would depend on the
+ * order of rows; a stream has one reader. A request with invalid settings also runs alone, so that only it fails.
  */
 export function batchShapeOf({ settings = {} }: InferenceRequest, isStreaming: boolean): BatchShape {
   try {
@@ -29,14 +29,14 @@ export function batchShapeOf({ settings = {} }: InferenceRequest, isStreaming: b
   }
 }
 
-/** Takes the next asks out of `waiting`, at least one and at most `most`. */
-export function takeBatch<T extends BatchShape>(waiting: T[], most: number): T[] {
-  const [first] = waiting
+/** Removes the next batch from `waiting` and returns it: at least one request, at most `maxBatch`. */
+export function takeBatch<T extends BatchShape>(waiting: T[], maxBatch: number): T[] {
+  const key = waiting[0]?.key
   let rows = 0
-  const end = waiting.findIndex((one, at) => {
-    rows += one.rows
-    const isAlike = first!.key !== undefined && one.key === first!.key
-    return at > 0 && (!isAlike || at >= most || rows > MAX_ROWS)
+  const end = waiting.findIndex((request, index) => {
+    rows += request.rows
+    const hasSameKey = key !== undefined && request.key === key
+    return index > 0 && (!hasSameKey || index >= maxBatch || rows > MAX_ROWS)
   })
   return waiting.splice(0, end < 0 ? waiting.length : end)
 }

@@ -1,54 +1,34 @@
-// How often the model may be started again. One that keeps ending would otherwise load without end: after so many
-// restarts within a while there is a pause, then a single try. Time goes in as an argument.
+// Circuit breaker for restarts of the model process. It opens for `pauseMs` after `restarts` restarts within `withinMs`,
+// and then allows a single restart. If that process also ends within `withinMs` without an answer, it opens again.
+// Without it, a model that crashes at once would load in an endless loop. Times are milliseconds of the caller's clock.
 
 export interface BreakerLimits {
-  /** Restarts allowed ... */
   restarts: number
-  /** ... within so many milliseconds. */
   withinMs: number
-  /** How long nothing is tried after that. */
   pauseMs: number
 }
 
-export interface Breaker {
-  /** Whether a restart may be made now; if so it counts. */
-  tryAcquire(now: number): boolean
-  /** The model has answered: the next end is not that of a single try any more. */
-  recordSuccess(): void
-  /** Until the next try; 0 if one may be made now. */
-  waitMs(now: number): number
-}
-
-export function createBreaker({ restarts, withinMs, pauseMs }: BreakerLimits): Breaker {
+export function createBreaker({ restarts, withinMs, pauseMs }: BreakerLimits) {
+  /** Times of the restarts since the last pause. */
   let made: number[] = []
+  /** End of the last pause; -Infinity when there was none, or when the model has answered since. */
   let openUntil = -Infinity
-  /** When the single try after a pause was made, as long as it has not proved good. */
-  let halfOpenSince: number | undefined
-
-  const openAt = (now: number) => {
-    openUntil = now + pauseMs
-    made = []
-    halfOpenSince = undefined
-  }
-
   return {
-    tryAcquire(now) {
+    /** Counts a restart and returns true, or returns false: the breaker is open. */
+    tryAcquire(now: number): boolean {
       if (now < openUntil) return false
-      const isAfterPause = openUntil > -Infinity
-      openUntil = -Infinity
       made = made.filter((at) => now - at < withinMs)
-      const hasFailedAgain = halfOpenSince !== undefined && now - halfOpenSince < withinMs
-      if (hasFailedAgain || made.length >= restarts) {
-        openAt(now)
-        return false
-      }
-      halfOpenSince = isAfterPause ? now : undefined
-      made.push(now)
-      return true
+      const isHalfOpen = now - openUntil < withinMs
+      if (made.length < (isHalfOpen ? 1 : restarts)) return made.push(now) > 0
+      openUntil = now + pauseMs
+      made = []
+      return false
     },
-    recordSuccess() {
-      halfOpenSince = undefined
+    /** The model has answered a request: all `restarts` are available again after a pause. */
+    recordSuccess(): void {
+      openUntil = -Infinity
     },
-    waitMs: (now) => Math.max(0, openUntil - now),
+    /** Milliseconds until the next restart is allowed; 0 when it is allowed now. */
+    waitMs: (now: number) => Math.max(0, openUntil - now),
   }
 }

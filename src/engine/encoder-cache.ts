@@ -1,12 +1,13 @@
-// Pictures the model has seen, as their prefixes [Q, D] by the sha256 of their bytes: in BLIP-2 they do not depend on the
-// question, so the next question about a picture skips the vision tower.
+// sha256 of a picture's bytes -> its image embeddings: the prefix [Q, D] that the Q-Former makes. BLIP-2's Q-Former does
+// not read the question, so the next question about a picture skips vision and queries. Keys and values of the language
+// model are not kept.
 
 import { LRUCache } from 'lru-cache'
 import type { Manifest } from '../artifact/contract.ts'
 import { sha256Hex } from '../hash.ts'
 import type { Store } from '../store/store.ts'
 
-/** 32 vectors, 320 KiB with opt-2.7b: the last two hundred pictures. */
+/** Two hundred pictures with opt-2.7b, where a prefix is 32 vectors in 320 KiB. */
 export const MAX_CACHE_BYTES = 64 * 1024 * 1024
 
 export interface EncoderCache {
@@ -14,7 +15,7 @@ export interface EncoderCache {
   set(picture: string, prefix: Float32Array): Promise<void>
 }
 
-/** As long as the process lives, and there is room. */
+/** Keeps at most MAX_CACHE_BYTES, least recently used first out, for `ttlMs` (default: no limit). */
 export function inMemoryEncoderCache(ttlMs?: number): EncoderCache {
   const prefixes = new LRUCache<string, Float32Array>({
     maxSize: MAX_CACHE_BYTES,
@@ -29,7 +30,10 @@ export function inMemoryEncoderCache(ttlMs?: number): EncoderCache {
   }
 }
 
-/** In the store as well, for the model with these very weights. What the store refuses is looked at again. */
+/**
+ * Keeps prefixes in the store as well, under a key that includes the model's weights. An error of the store counts as a
+ * miss: the picture is encoded again.
+ */
 export function storedEncoderCache(store: Store, { files }: Manifest, ttlMs: number): EncoderCache {
   const inMemory = inMemoryEncoderCache(ttlMs)
   const model = sha256Hex(JSON.stringify(files)).slice(0, 16)

@@ -1,37 +1,37 @@
-// What an asker is told when the engine has no answer: one function an error.
+// The errors that the engine itself raises: one function an error. Errors about a picture, a question or settings come
+// from the model process.
 
-import { BusyError, RequestError, SetupError } from '../errors.ts'
+import { BusyError, RequestError } from '../errors.ts'
 
 export function closing(): BusyError {
-  return new BusyError('closing', 'Expected a running model but it is being stopped. Ask again later.')
+  return new BusyError('closing', 'The model is being stopped. Send the request again later.')
 }
 
 export function restarting(): BusyError {
   return new BusyError(
     'restarting',
-    'Expected an answer but the model stopped and is being started again. Ask again in a moment.',
+    'The model process stopped before it answered and is being restarted. Send the request again in a moment.',
   )
 }
 
 export function modelDown(waitMs: number): BusyError {
   return new BusyError(
     'model_down',
-    `Expected a running model but it stopped several times in a row. It is tried again in ${Math.ceil(waitMs / 1000)} s.`,
+    `The model process stopped several times in a row. It is restarted in ${Math.ceil(waitMs / 1000)} s: send the request again then.`,
   )
 }
 
 export function deadline(deadlineMs: number): BusyError {
   return new BusyError(
     'deadline',
-    `Expected an answer within ${deadlineMs} ms but it took longer. Ask again, or allow more time.`,
+    `The request was not answered within its deadline of ${deadlineMs} ms. Send it again, or raise deadlineMs (GLIMPSE_DEADLINE_MS of a server).`,
   )
 }
 
 export function unserializable(cause: unknown): RequestError {
-  return new RequestError('bad_ask', 'Expected an ask of plain values but it holds others.', { cause })
-}
-
-/** Not for askers: what the log gets when the CPU stands in. */
-export function cpuFallback(why: string): SetupError {
-  return new SetupError('provider_missing', `Runs on the CPU: ${why}`)
+  return new RequestError(
+    'bad_ask',
+    'The request holds a value that cannot be sent to the model process. Pass plain data and Uint8Array only.',
+    { cause },
+  )
 }

@@ -1,11 +1,15 @@
-// Asks in, replies out: a queue in front of the model's process. This process goes on answering while the model runs,
-// and when the model crashes.
+// InferenceRequest -> InferenceResult: the queue in front of the model process, its deadlines, cancellation and restarts.
+// Requests leave the queue in order, in batches (batch.ts). Tokens of a streaming request arrive here as messages and
+// go to `hooks.onToken`, from there to the reader (serve/sse.ts, cli/reply.ts).
+//
+// The server process stays responsive while a graph runs and when native code crashes. A native call cannot be
+// interrupted: deadlines and cancellation are answered on this side, and a process that does not react is killed.
 
 import { withResolvers } from '../concurrency.ts'
-import { type BusyError, cancelled, deserializeError, serializeError } from '../errors.ts'
+import { type BusyError, cancelled, deserializeError, SetupError, serializeError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count, observe, setGauge } from '../observe/metrics.ts'
-import { startTimer } from '../time.ts'
+import { startTimer, withTimeout } from '../time.ts'
 import { type BatchShape, batchShapeOf, takeBatch } from './batch.ts'
 import { type BreakerLimits, createBreaker } from './breaker.ts'
 import * as errors from './engine-errors.ts'
@@ -15,81 +19,76 @@ import type { InferenceRequest, InferenceResult } from './request.ts'
 import { withQueueTime } from './timings.ts'
 
 export interface Hooks {
-  /** Told each new piece of text while a single answer is made without beams. */
+  /** Receives each new piece of text. Called only for one sequence without beams. */
   onToken?: (text: string) => void
-  /** Ends the run, waiting or under way, with BusyError `cancelled`, at once. */
+  /** Cancels the request at once, waiting or running: it fails with BusyError `cancelled`. */
   signal?: AbortSignal
 }
 
 export interface Engine {
   readonly model: ModelCard
-  /** The whole path. Throws RequestError about the ask, BusyError `deadline`, `cancelled`, `restarting`, `model_down` ... */
+  /**
+   * @throws RequestError about the request; BusyError `deadline`, `cancelled`, `restarting`, `model_down`, `closing`,
+   * `out_of_memory`
+   */
   answer(request: InferenceRequest, hooks?: Hooks): Promise<InferenceResult>
-  /** Asks waiting or under way. */
+  /** Number of requests waiting or running. */
   readonly pending: number
-  /** False while the model's process is being replaced, or could not be. */
   readonly ready: boolean
-  /** How long an answer may take here, where that is longer than people are used to: an engine elsewhere may sleep. */
-  readonly maxWaitMs?: number
   /** Why it is not ready. */
   readonly unreadyReason?: UnreadyReason
-  /** The model's process, where there is one on this machine. */
+  /** The longest that one answer may take, in ms. Set by remote engines that may have to start first. */
+  readonly maxWaitMs?: number
+  /** Process id of the model process. Absent for a remote engine. */
   readonly pid?: number
-  /** Ends what waits and runs, then the process, which is killed after `withinMs` (default 1 s). */
+  /** Fails all requests with BusyError `closing`, then ends the model process; kills it after `withinMs` (default 1 s). */
   close(withinMs?: number): Promise<void>
 }
 
-/** `restarting` passes by itself; `model_down` ended too often and is left alone for a while. */
+/** `restarting` ends without help; `model_down`: the circuit breaker is open. */
 export type UnreadyReason = 'restarting' | 'model_down' | 'closing'
 
-/** How long the model may go on with what nobody waits for any more, and how often it may end. */
 export interface EngineTimeouts extends BreakerLimits {
-  /** After an asker was told of a deadline or left. Then the process is killed and a new one takes its place. */
+  /** If the model process still runs a request this long after its cancellation or deadline, it is killed and replaced. */
   cancelGraceMs: number
-  /** After `close()`. */
-  closingMs: number
-  /** After a start that failed, until the next one. */
+  /** From a failed start to the next one. */
   retryMs: number
 }
 
 const DEFAULT_TIMEOUTS: EngineTimeouts = {
-  // It hears that it is to stop between two runs of graphs: longer than one of a large model takes on a slow machine.
+  // Cancellation is checked between graph runs, so this must exceed one run of a large model on a slow machine.
   cancelGraceMs: 10_000,
-  closingMs: 1_000,
   retryMs: 5_000,
   restarts: 5,
   withinMs: 60_000,
   pauseMs: 60_000,
 }
+const CLOSE_MS = 1_000
+/** A killed process ends within this time, unless a device driver blocks it. */
+const KILLED_MS = 250
 
 interface PendingRequest extends BatchShape {
   id: number
   request: InferenceRequest
   hooks: Hooks
-  takenAt: number
+  queuedAt: number
   startedAt: number
-  /** Its asker has been told: what the model still says of it is dropped. */
-  ended?: boolean
-  overdue?: NodeJS.Timeout
+  /** Cancelled or timed out: messages about it are ignored. */
+  isEnded: boolean
+  killTimer?: NodeJS.Timeout
   resolve: (reply: InferenceResult) => void
   reject: (error: unknown) => void
 }
 
-// Node runs no TypeScript in a child: under a test runner that reads src/, the compiled one is taken.
+// A child process cannot run TypeScript: a test runner that reads src/ starts the compiled file.
 const MODEL_PROCESS = new URL(
   import.meta.url.endsWith('.ts') ? '../../dist/engine/model-process.js' : './model-process.js',
   import.meta.url,
 )
 
-/** A killed process is gone at once, unless a device driver holds on to it. */
-const KILLED_MS = 250
-
 /**
- * Opens the artifact in a process of its own. `onPreparing` is told when it is first laid out for this processor, which
- * takes a while. `file` is the process' code. Throws ArtifactError, or SetupError `provider_missing`.
- *
- * A process deep in one native call hears nothing. So deadlines and cancelling are answered on this side, and one that
- * does not come back is killed.
+ * Resolves when the model process has opened the artifact. `onPreparing` is called when weights are prepacked first,
+ * which takes a while. `file` is the code of the process. @throws ArtifactError; SetupError `provider_missing`
  */
 export async function startEngine(
   { onPreparing, env, ...start }: ModelProcessOptions & Pick<ForkOptions, 'onPreparing' | 'env'>,
@@ -100,12 +99,12 @@ export async function startEngine(
   let modelProcess: ModelProcess | undefined = await startModelProcess(start, file, { onPreparing, env })
   let starting: { stop: AbortController; ended: Promise<void> } | undefined
   let closing: Promise<void> | undefined
-  /** What the model is at, whether or not anybody still waits for it. */
+  /** Requests that the model process has received, ended ones included. */
   const running = new Map<number, PendingRequest>()
   const waiting: PendingRequest[] = []
-  /** Why the process was killed, until it is gone. */
+  /** Why the process was killed, until it has exited. */
   let killReason: 'hung' | 'died' | undefined
-  let retry: NodeJS.Timeout | undefined
+  let retryTimer: NodeJS.Timeout | undefined
   let nextId = 1
   const breaker = createBreaker(timeouts)
   let { model } = modelProcess
@@ -113,10 +112,10 @@ export async function startEngine(
   const listen = (to: ModelProcess) => {
     recordStartup(to)
     to.onMessage(onMessage)
-    // Out of memory, a crash, or killed: who was being answered is told, everybody else goes on with a new process.
     void to.exited.then(onProcessExit)
   }
 
+  /** Running requests fail; waiting ones stay in the queue for the next process. */
   const onProcessExit = (end: string) => {
     modelProcess = undefined
     const unanswered = [...running.values()]
@@ -140,7 +139,7 @@ export async function startEngine(
         return forwardToken(pending, message.text)
       case 'reply': {
         breaker.recordSuccess()
-        const timings_ms = withQueueTime(message.reply.timings_ms, pending.startedAt - pending.takenAt)
+        const timings_ms = withQueueTime(message.reply.timings_ms, pending.startedAt - pending.queuedAt)
         for (const stage of STAGES) {
           if (timings_ms[stage] > 0) observe('glimpse_stage_seconds', { stage }, timings_ms[stage] / 1000)
         }
@@ -149,7 +148,7 @@ export async function startEngine(
       }
       case 'error':
         pending.reject(deserializeError(message.error))
-        // What a device holds after it ran out is not given back: a new process begins with all of it.
+        // A device does not return memory after it ran out: a new process starts with all of it.
         if (message.error.code === 'out_of_memory') killProcess('died')
     }
     removeRunning(pending)
@@ -157,7 +156,7 @@ export async function startEngine(
   }
 
   const forwardToken = (pending: PendingRequest, text: string) => {
-    if (pending.ended) return
+    if (pending.isEnded) return
     try {
       pending.hooks.onToken?.(text)
     } catch (error) {
@@ -165,16 +164,21 @@ export async function startEngine(
     }
   }
 
-  /** The model has done with it. */
   const removeRunning = (pending: PendingRequest) => {
     running.delete(pending.id)
-    clearTimeout(pending.overdue)
+    clearTimeout(pending.killTimer)
   }
 
   const restart = () => {
     if (starting || closing || modelProcess) return
-    clearTimeout(retry)
-    if (!breaker.tryAcquire(performance.now())) return pause()
+    clearTimeout(retryTimer)
+    if (!breaker.tryAcquire(performance.now())) {
+      // The restart after the pause does not wait for a request, so that `ready` becomes true again by itself.
+      const waitMs = breaker.waitMs(performance.now())
+      rejectWaiting(errors.modelDown(waitMs))
+      retryTimer = setTimeout(restart, waitMs).unref()
+      return
+    }
     const stop = new AbortController()
     const ended = startModelProcess(start, file, { signal: stop.signal, env }).then(
       (started) => {
@@ -190,17 +194,10 @@ export async function startEngine(
         rejectWaiting(closing ? errors.closing() : error)
         if (closing) return
         log.warn('model_not_started', error)
-        retry = setTimeout(restart, timeouts.retryMs).unref()
+        retryTimer = setTimeout(restart, timeouts.retryMs).unref()
       },
     )
     starting = { stop, ended }
-  }
-
-  /** Nobody waits for what is not tried meanwhile; after the pause it is tried without being asked. */
-  const pause = () => {
-    const ms = breaker.waitMs(performance.now())
-    rejectWaiting(errors.modelDown(ms))
-    retry = setTimeout(restart, ms).unref()
   }
 
   const startNext = () => {
@@ -208,13 +205,10 @@ export async function startEngine(
     if (!modelProcess) return restart()
     const batch = takeBatch(waiting, start.maxBatch ?? 1)
     try {
-      const requests = batch.map(({ id, request, hooks }) => ({
-        id,
-        request,
-        stream: hooks.onToken !== undefined,
-      }))
+      const requests = batch.map(({ id, request, hooks }) => ({ id, request, stream: !!hooks.onToken }))
       modelProcess.send({ kind: 'answer', requests })
     } catch (cause) {
+      // One request of the batch cannot be cloned. Sent one by one, only that one fails.
       if (batch.length === 1) batch[0]!.reject(errors.unserializable(cause))
       else waiting.unshift(...batch.map((pending) => Object.assign(pending, { key: undefined })))
       return startNext()
@@ -224,26 +218,26 @@ export async function startEngine(
     for (const pending of batch) {
       pending.startedAt = now
       running.set(pending.id, pending)
-      observe('glimpse_queue_seconds', {}, (now - pending.takenAt) / 1000)
+      observe('glimpse_queue_seconds', {}, (now - pending.queuedAt) / 1000)
     }
   }
 
-  /** The asker is told at once; the model stops at the next token or stage, or is killed. */
+  /** Rejects with `reason` at once. The model process stops at the next token or stage, or is killed. */
   const cancel = (pending: PendingRequest, error: BusyError, reason: unknown = error) => {
-    if (pending.ended) return
-    pending.ended = true
+    if (pending.isEnded) return
+    pending.isEnded = true
     pending.reject(reason)
     const index = waiting.indexOf(pending)
     if (index >= 0) waiting.splice(index, 1)
     else if (running.has(pending.id)) {
       modelProcess?.send({ kind: 'cancel', id: pending.id, error: serializeError(error) })
-      pending.overdue = setTimeout(() => killProcess('hung'), timeouts.cancelGraceMs)
+      pending.killTimer = setTimeout(() => killProcess('hung'), timeouts.cancelGraceMs)
     }
   }
 
-  /** The new process waits until the old one is gone: a model may not fit into memory twice. */
-  const killProcess = (why: typeof killReason) => {
-    killReason = why
+  /** The next process starts when this one has exited: a model may not fit into memory twice. */
+  const killProcess = (reason: typeof killReason) => {
+    killReason = reason
     modelProcess?.kill()
   }
 
@@ -252,21 +246,16 @@ export async function startEngine(
   }
 
   const close = async (withinMs: number) => {
-    clearTimeout(retry)
+    clearTimeout(retryTimer)
     rejectWaiting(errors.closing())
     starting?.stop.abort()
     const current = modelProcess
     for (const pending of running.values()) cancel(pending, errors.closing())
     current?.send({ kind: 'close' })
-    let timer: NodeJS.Timeout | undefined
-    const bound = new Promise<void>((resolve) => {
-      timer = setTimeout(() => {
-        current?.kill()
-        timer = setTimeout(resolve, KILLED_MS)
-      }, withinMs)
-    })
-    await Promise.race([Promise.all([starting?.ended, current?.exited]), bound])
-    clearTimeout(timer)
+    const killTimer = setTimeout(() => current?.kill(), withinMs)
+    const ended = Promise.all([starting?.ended, current?.exited])
+    await withTimeout(ended, withinMs + KILLED_MS, errors.closing).catch(() => {})
+    clearTimeout(killTimer)
   }
 
   const pendingCount = () => waiting.length + running.size
@@ -295,25 +284,16 @@ export async function startEngine(
     },
     async answer(request, hooks = {}) {
       const { signal } = hooks
+      const { deadlineMs } = request
       if (closing) throw errors.closing()
       if (signal?.aborted) throw cancelled()
       const { promise, resolve, reject } = withResolvers<InferenceResult>()
       const now = performance.now()
       const shape = batchShapeOf(request, hooks.onToken !== undefined)
-      const pending: PendingRequest = {
-        ...shape,
-        id: nextId++,
-        request,
-        hooks,
-        takenAt: now,
-        startedAt: now,
-        resolve,
-        reject,
-      }
+      const times = { queuedAt: now, startedAt: now }
+      const pending = { ...shape, id: nextId++, request, hooks, ...times, isEnded: false, resolve, reject }
       const onAbort = () => cancel(pending, cancelled())
-      const timer = startTimer(request.deadlineMs, () =>
-        cancel(pending, errors.deadline(request.deadlineMs!)),
-      )
+      const timer = startTimer(deadlineMs, () => cancel(pending, errors.deadline(deadlineMs!)))
       signal?.addEventListener('abort', onAbort)
       waiting.push(pending)
       startNext()
@@ -324,7 +304,7 @@ export async function startEngine(
         setGauge('glimpse_queue_size', {}, pendingCount())
       })
     },
-    close(withinMs = timeouts.closingMs) {
+    close(withinMs = CLOSE_MS) {
       closing ??= close(withinMs)
       return closing
     },
@@ -333,9 +313,10 @@ export async function startEngine(
 
 const STAGES = ['image', 'pixels', 'vision', 'queries', 'tokens'] as const
 
-/** What a process that is ready says of itself, as metrics. */
 function recordStartup({ model: { provider = 'cpu', fallback }, loadMs }: ModelProcess): void {
   setGauge('glimpse_provider', { provider, fallback: String(fallback !== undefined) }, 1)
-  if (fallback !== undefined) log.warn('provider_missing', errors.cpuFallback(fallback))
+  if (fallback !== undefined) {
+    log.warn('provider_missing', new SetupError('provider_missing', `The model runs on the CPU: ${fallback}`))
+  }
   for (const [step, ms] of Object.entries(loadMs)) setGauge('glimpse_model_load_seconds', { step }, ms / 1000)
 }

@@ -1,24 +1,25 @@
-// An ask -> the words the language model is given after the picture, as text and ids that leave room for an answer.
+// Question and history -> the prompt, as text and token ids, that fits the model's positions beside the image
+// embeddings and one generated token. The oldest turns are left out first.
 
 import { RequestError } from '../errors.ts'
 import type { Model } from '../run/model.ts'
 import { type Turn, toPrompt, turnText } from '../tokens/prompt.ts'
 import type { InferenceRequest } from './request.ts'
 
-/** The prompt's text and ids, without as many of the oldest turns as it takes to leave room for an answer. */
+/** @throws RequestError `question_too_long` when the question does not fit without any history */
 export function fitPrompt(model: Model, request: InferenceRequest): { text: string; ids: number[] } {
   const { max_positions, queries } = model.manifest.sizes
   const room = max_positions - queries - 1
   let history = request.prompt === undefined ? newestThatFit(model, request, room) : []
   while (true) {
     const text = request.prompt ?? toPrompt(request.question, history)
-    // Without words transformers lets the text begin by itself, whatever the tokenizer would put there.
+    // An empty prompt is the begin token alone, as in transformers, whatever the tokenizer adds to an empty text.
     const ids = text === '' ? [model.manifest.tokens.bos_token_id] : model.tokenizer.encode(text)
     if (ids.length <= room) return { text, ids }
     if (history.length === 0) {
       throw new RequestError(
         'question_too_long',
-        `Expected a question of at most ${room} tokens but got ${ids.length}. Ask in fewer words.`,
+        `The question has ${ids.length} tokens, but the model reads at most ${room}. Ask in fewer words.`,
       )
     }
     history = history.slice(1)
@@ -26,8 +27,8 @@ export function fitPrompt(model: Model, request: InferenceRequest): { text: stri
 }
 
 /**
- * The newest turns that have room, and one more: tokens may join across turns, so the last word is with the whole
- * prompt. No turn is encoded more than once and none older is looked at, however long a conversation comes.
+ * Returns the newest turns that fit, and one more: tokens may merge across turns, so only the whole prompt is counted
+ * exactly. Each turn is encoded once, and turns older than those are not encoded, however long the history is.
  */
 function newestThatFit(
   { tokenizer }: Model,

@@ -1,8 +1,8 @@
-// The model's process: opens an artifact, then answers what it is asked, several asks at once where they come so. Entry
-// point of a child process (see process-handle.ts).
+// Entry point of the model process, a child of the server process: `open` message -> `ready`, then `answer` messages ->
+// `token`, `reply` and `error` messages (protocol.ts).
 //
-// A graph's run blocks the process it is in; here it blocks nobody, and what crashes in native code takes nobody along.
-// Between two runs messages are heard, which is when a cancelled ask ends.
+// A graph run blocks its process and native code can crash it, so both happen here and not in the server process.
+// Messages are received between graph runs; that is when a cancelled request ends.
 
 import { Worker } from 'node:worker_threads'
 import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
@@ -14,19 +14,18 @@ import type { ModelProcessOptions, ToChild } from './protocol.ts'
 import { aboutSchema, type BatchEntry, type FromChild, type LoadMs, type ModelCard } from './protocol.ts'
 import { warmUp } from './warmup.ts'
 
-/** Resolves when it is on its way. */
 const send = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
 
-/** Asks that are not answered yet, and of those whose askers have left, what these were told. */
+/** Unfinished requests by id. The value is the cancellation error once the caller cancelled or timed out. */
 const unfinished = new Map<number, SerializedError | undefined>()
-let underWay: Promise<void> = Promise.resolve()
+let lastBatch: Promise<void> = Promise.resolve()
 let opened: { model: Model; cache: EncoderCache } | undefined
 
-// Ctrl-C and some supervisors signal the whole group; whoever started this process decides when it ends.
+// Ctrl-C and some supervisors signal the whole process group. The parent decides when this process ends.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 process.on('disconnect', () => process.exit())
-// In the middle of a run nothing is heard: another thread sees to it that nobody is outlived.
+// `disconnect` is not received during a graph run, so a thread watches the parent as well.
 new Worker(new URL('./parent-watchdog.js', import.meta.url), { workerData: process.ppid }).unref()
 
 process.on('message', (message: ToChild) => void onMessage(message))
@@ -34,25 +33,22 @@ process.on('message', (message: ToChild) => void onMessage(message))
 async function onMessage(message: ToChild): Promise<void> {
   switch (message.kind) {
     case 'open':
-      await open(message.start).catch((error: unknown) =>
+      return await open(message.start).catch((error) =>
         send({ kind: 'failed', error: serializeError(error) }),
       )
-      return
     case 'answer':
       for (const { id } of message.requests) unfinished.set(id, undefined)
-      // What nobody waits for any more still ends first.
-      underWay = underWay.then(() => run(message.requests))
+      // A batch can arrive while the last one, whose requests were all cancelled, still runs.
+      lastBatch = lastBatch.then(() => run(message.requests))
       return
     case 'cancel':
-      // One that comes after its ask has ended is of no use to anybody.
       if (!unfinished.has(message.id)) return
       unfinished.set(message.id, message.error)
-      // At once: that this is heard is how the engine knows that nothing hangs.
-      await send({ kind: 'error', id: message.id, error: message.error })
-      return
+      // Sent at once: by this message the engine knows that the process does not hang.
+      return await send({ kind: 'error', id: message.id, error: message.error })
     case 'close':
       // A session must not be released while it runs.
-      await underWay
+      await lastBatch
       await opened?.model.close()
       process.exit()
   }
@@ -85,7 +81,7 @@ async function open({
   const cache = encoderCache
     ? storedEncoderCache(await openStore(encoderCache.location), model.manifest, encoderCache.ttlMs)
     : inMemoryEncoderCache()
-  opened = { model, cache: cache }
+  opened = { model, cache }
   await send({ kind: 'ready', model: cardOf(model), loadMs })
 }
 
@@ -102,9 +98,9 @@ async function run(batch: readonly BatchEntry[]): Promise<void> {
   }))
   const onResult = (index: number, outcome: RequestResult) => {
     const { id } = batch[index]!
-    const isFinished = !unfinished.has(id) || unfinished.get(id) !== undefined
+    const isAnswered = !unfinished.has(id) || unfinished.get(id) !== undefined
     unfinished.delete(id)
-    if (isFinished) return
+    if (isAnswered) return
     void send(
       'reply' in outcome
         ? { kind: 'reply', id, reply: outcome.reply }

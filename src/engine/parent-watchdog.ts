@@ -1,9 +1,10 @@
-// A thread of the model's process that ends the process once its parent is gone, even in the middle of a native call.
+// A thread of the model process: kills the process once its parent is gone, even in the middle of a native call.
 
 import { workerData } from 'node:worker_threads'
 
-const EVERY_MS = 500
+const INTERVAL_MS = 500
 
 setInterval(() => {
+  // An orphan is adopted by another process, so its parent id changes.
   if (process.ppid !== workerData) process.kill(process.pid, 'SIGKILL')
-}, EVERY_MS)
+}, INTERVAL_MS)

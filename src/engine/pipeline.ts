@@ -1,7 +1,8 @@
-// The whole path in one function: image -> pixels -> vision -> queries -> tokens -> reply, for one ask or several at once.
+// The whole path: image -> pixels -> vision -> queries -> tokens -> reply, for a batch of requests.
 //
-// Asks that go together share what can be shared: a picture is looked at once, pictures go through vision and rows
-// through the language model side by side. Each gets the answer it would have got alone, and fails alone.
+// A picture that several requests share is encoded once; pictures run through the vision graph, and rows through the
+// language model, in batches. Each request gets the tokens that it would get alone, and fails alone. Tokens become text
+// in `textStreamer` while they are generated; model-process.ts sends each piece to the engine.
 
 import { BusyError, RequestError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
@@ -19,20 +20,15 @@ import type { InferenceRequest, InferenceResult } from './request.ts'
 import { type Stopwatch, stopwatch, timed } from './timings.ts'
 
 export interface RequestHooks {
-  /** Called between stages and tokens: throws once nobody waits for this ask any more. */
+  /** Called between stages and tokens. Throws when the request was cancelled. */
   check: () => void
-  /** Called with each new piece of text when it is asked alone, has one answer and no beams. */
+  /** Receives each new piece of text. Called only for a request that runs alone, for one sequence without beams. */
   onToken?: (text: string) => void
-}
-
-export interface BatchItem {
-  request: InferenceRequest
-  hooks: RequestHooks
 }
 
 export type RequestResult = { reply: InferenceResult } | { error: unknown }
 
-/** Throws RequestError about picture, question or settings, and whatever `hooks.check` throws. */
+/** @throws RequestError about picture, question or settings; what `hooks.check` throws */
 export async function runOne(
   model: Model,
   cache: EncoderCache,
@@ -46,11 +42,11 @@ export async function runOne(
   throw outcome?.error
 }
 
-/** Calls `onResult` once for each, as soon as it has its answer or cannot have one. */
+/** Calls `onResult` once for each item, as soon as its result is known. */
 export async function runBatch(
   model: Model,
   cache: EncoderCache,
-  items: readonly BatchItem[],
+  items: readonly { request: InferenceRequest; hooks: RequestHooks }[],
   onResult: (index: number, outcome: RequestResult) => void,
 ): Promise<void> {
   const requests: ActiveRequest[] = []
@@ -63,24 +59,24 @@ export async function runBatch(
   }
   const misses = await attachCached(cache, requests)
   await decodeAll(model, requests)
-  // Nobody waits for pictures that theirs gains nothing from: each few are answered before the next are looked at.
-  for (let at = 0; at < misses.length; at += imagesPerRun(model)) {
-    const some = misses.slice(at, at + imagesPerRun(model))
-    await encodeImages(model, cache, some)
-    await decodeAll(
-      model,
-      some.flatMap((one) => one.requests),
-    )
+  // Requests about the pictures of one run are answered before the next run: they gain nothing from waiting for it.
+  const step = imagesPerRun(model)
+  for (let at = 0; at < misses.length; at += step) {
+    const chunk = misses.slice(at, at + step)
+    await encodeImages(model, cache, chunk)
+    const encoded = chunk.flatMap((miss) => miss.requests)
+    await decodeAll(model, encoded)
   }
 }
 
-/** Answers those whose pictures have been looked at. */
+/** Answers the requests that have a prefix. Rows are generated together when their settings are equal. */
 async function decodeAll(model: Model, requests: readonly ActiveRequest[]): Promise<void> {
-  const seen = requests.filter((one) => one.prefix && isActive(one))
-  for (const group of groupBySettings(seen)) await decodeGroup(model, group)
+  const encoded = requests.filter((one) => one.prefix && isActive(one))
+  for (const group of groupedBy(encoded, ({ settings }) => JSON.stringify(settings)).values()) {
+    await decodeGroup(model, group)
+  }
 }
 
-/** An ask on its way. */
 interface ActiveRequest {
   request: InferenceRequest
   hooks: RequestHooks
@@ -135,14 +131,14 @@ function isActive(one: ActiveRequest): boolean {
   }
 }
 
-/** A picture to be looked at, and who asks about it. */
+/** A picture that is not in the encoder cache, and the requests about it. */
 interface CacheMiss {
   picture: string
   image: Uint8Array
   requests: ActiveRequest[]
 }
 
-/** Gives cases the prefixes that are remembered; returns the pictures of the others, each once. */
+/** Sets the prefix of each request whose picture is cached; returns the other pictures, each once. */
 async function attachCached(cache: EncoderCache, requests: readonly ActiveRequest[]): Promise<CacheMiss[]> {
   const pictures = [...groupedBy(requests, ({ picture }) => picture)]
   const misses = await Promise.all(
@@ -152,37 +148,36 @@ async function attachCached(cache: EncoderCache, requests: readonly ActiveReques
       if (prefix) return []
       const image = about.find(({ request }) => request.image)?.request.image
       if (image) return [{ picture, image, requests: about }]
-      for (const one of about) one.finish({ error: notCached() })
+      const error = new RequestError(
+        'picture_forgotten',
+        'The picture with this sha256 is no longer cached. Send its bytes as `image`.',
+      )
+      for (const one of about) one.finish({ error })
       return []
     }),
   )
   return misses.flat()
 }
 
-/** A few pictures, at once through vision and queries. */
+/** Runs vision and queries once for these pictures, and sets the prefix of each request about them. */
 async function encodeImages(model: Model, cache: EncoderCache, misses: readonly CacheMiss[]): Promise<void> {
   const ready: { picture: string; requests: ActiveRequest[]; pixels: Pixels }[] = []
   for (const { picture, image, requests } of misses) {
     if (!requests.some(isActive)) continue
-    const clocks = requests.map(({ clock }) => clock)
     await failAllOnError(requests, async () => {
-      const rgb = await timed(clocks, 'image', () => decode(image, AS_SEEN))
+      const rgb = await timed(requests, 'image', () => decode(image, AS_SEEN))
       if (!requests.some(isActive)) return
-      ready.push({
-        picture,
-        requests,
-        pixels: await timed(clocks, 'pixels', () => toPixels(rgb, model.preprocessorConfig)),
-      })
+      const pixels = await timed(requests, 'pixels', () => toPixels(rgb, model.preprocessorConfig))
+      ready.push({ picture, requests, pixels })
     })
   }
   const requests = ready.flatMap((one) => one.requests)
   if (!requests.some(isActive)) return
-  const clocks = requests.map(({ clock }) => clock)
   await failAllOnError(requests, async () => {
     const pixels = stackPixels(ready.map((one) => one.pixels))
-    const vision = await timed(clocks, 'vision', () => runVision(model.vision, pixels))
+    const vision = await timed(requests, 'vision', () => runVision(model.vision, pixels))
     if (!requests.some(isActive)) return
-    const { prefix } = await timed(clocks, 'queries', () => runQueries(model.queries, vision))
+    const { prefix } = await timed(requests, 'queries', () => runQueries(model.queries, vision))
     const size = prefix.data.length / ready.length
     await Promise.all(
       ready.map(async ({ picture, requests }, i) => {
@@ -194,7 +189,7 @@ async function encodeImages(model: Model, cache: EncoderCache, misses: readonly 
   })
 }
 
-/** What fails in `work` fails for these. */
+/** An error of `work` is the result of each of these requests. */
 async function failAllOnError(requests: readonly ActiveRequest[], work: () => Promise<void>): Promise<void> {
   try {
     await work()
@@ -215,12 +210,7 @@ function stackPixels(pixels: readonly Pixels[]): Pixels {
   return { data, dims: [pixels.length, ...rest] }
 }
 
-/** Rows that are generated together have the same settings, and so the same room. */
-function groupBySettings(requests: readonly ActiveRequest[]): ActiveRequest[][] {
-  return [...groupedBy(requests, ({ settings }) => JSON.stringify(settings)).values()]
-}
-
-/** Map.groupBy, which Node has from 21 on. */
+/** Map.groupBy, which Node has since version 21. */
 function groupedBy(
   requests: readonly ActiveRequest[],
   keyOf: (one: ActiveRequest) => string,
@@ -230,7 +220,7 @@ function groupedBy(
   return groups
 }
 
-/** The same settings for all. */
+/** Generates the answers of requests with equal settings. */
 async function decodeGroup(model: Model, group: readonly ActiveRequest[]): Promise<void> {
   const [{ settings, hooks } = {}] = group
   if (!settings) return
@@ -244,7 +234,7 @@ async function decodeGroup(model: Model, group: readonly ActiveRequest[]): Promi
       settings,
       {
         check() {
-          if (!group.some(isActive)) throw new Error('nobody waits for any of them')
+          if (!group.some(isActive)) throw new Error('Every request of the group was cancelled.')
         },
         isWanted: (row) => isActive(group[row]!),
         onDone(row, answers) {
@@ -258,11 +248,11 @@ async function decodeGroup(model: Model, group: readonly ActiveRequest[]): Promi
       { suppressTokens: model.nonTokenIds },
     )
   } catch (error) {
-    const left = group.filter(isActive)
-    // Settings that leave one row no token to choose, say, end the run for all: then each is asked by itself.
+    const unanswered = group.filter(isActive)
+    // One row can end the run of all, for example when its settings leave no token to choose. Run each alone then.
     const isShared = error instanceof BusyError && error.code === 'out_of_memory'
-    if (group.length > 1 && !isShared) for (const one of left) await decodeGroup(model, [one])
-    else for (const one of left) one.finish({ error })
+    if (group.length > 1 && !isShared) for (const one of unanswered) await decodeGroup(model, [one])
+    else for (const one of unanswered) one.finish({ error })
   }
 }
 
@@ -271,19 +261,9 @@ function replyOf(
   { prompt, picture, clock }: ActiveRequest,
   answers: readonly number[][],
 ): InferenceResult {
-  const sequences = answers.map((token_ids) => ({
-    text: model.tokenizer.decode(token_ids).trim(),
-    token_ids,
-  }))
+  const sequences = answers.map((ids) => ({ text: model.tokenizer.decode(ids).trim(), token_ids: ids }))
   const { text, token_ids } = sequences[0]!
   return { text, token_ids, sequences, prompt, timings_ms: clock.read(), model: model.manifest.name, picture }
-}
-
-function notCached(): RequestError {
-  return new RequestError(
-    'picture_forgotten',
-    'Expected a picture seen before but it is no longer remembered. Send its bytes.',
-  )
 }
 
 function checkEosTokenIds({ manifest }: Model, settings: GenerationSettings): void {
@@ -296,25 +276,25 @@ function checkEosTokenIds({ manifest }: Model, settings: GenerationSettings): vo
   )
 }
 
-/** Ids -> pieces of text, each as soon as none of its characters is left half. */
+/** Token ids -> pieces of text. Text that ends amid a character (UTF-8 bytes in several tokens) waits for the rest. */
 function textStreamer(model: Model, eosTokenIds: readonly number[], onToken: (text: string) => void) {
   const ids: number[] = []
   let emitted = ''
-  const emit = () => {
-    const text = model.tokenizer.decode(ids).trimStart()
+  const emit = (isLast: boolean) => {
+    const decoded = model.tokenizer.decode(ids)
+    const endsInPartialCharacter = decoded.endsWith('\ufffd')
+    if (endsInPartialCharacter !== isLast) return
+    const text = decoded.trimStart()
     if (text.length > emitted.length && text.startsWith(emitted)) onToken(text.slice(emitted.length))
     emitted = text
   }
-  const endsInPartialCharacter = () => model.tokenizer.decode(ids).endsWith('\ufffd')
   return {
     put(id: number) {
       if (eosTokenIds.includes(id)) return
       ids.push(id)
-      if (!endsInPartialCharacter()) emit()
+      emit(false)
     },
-    /** A character that stays half is said as the text shows it. */
-    end() {
-      if (endsInPartialCharacter()) emit()
-    },
+    /** Emits an incomplete last character as U+FFFD, as the final text has it. */
+    end: () => emit(true),
   }
 }

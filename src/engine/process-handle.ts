@@ -1,4 +1,5 @@
-// The model's process as the engine sees it: started, spoken to, ended.
+// Starts the model process (model-process.ts) and returns a handle to it: messages to and from it, its exit, kill.
+// The messages are those of protocol.ts.
 
 import { fork } from 'node:child_process'
 import { deserializeError } from '../errors.ts'
@@ -9,12 +10,12 @@ export interface ModelProcess {
   readonly pid: number | undefined
   readonly model: ModelCard
   readonly loadMs: LoadMs
-  /** Throws when the message holds what cannot be copied; does nothing once the process is gone. */
+  /** Throws when the message cannot be cloned. Does nothing once the process has exited. */
   send(message: ToChild): void
   onMessage(listener: (message: FromChild) => void): void
-  /** Resolves with what is known of its end when it is gone and all it said has been heard. */
+  /** Resolves with the exit code or signal, after the last message was received. Never rejects. */
   readonly exited: Promise<string>
-  /** At once, whatever it is at. */
+  /** Sends SIGKILL. */
   kill(): void
 }
 
@@ -26,7 +27,7 @@ export interface ForkOptions {
   env?: Record<string, string | undefined>
 }
 
-/** Resolves when it is ready. Throws what it failed with, after it is gone. */
+/** Resolves when the process is ready. When it fails, throws its error after it has exited. */
 export async function startModelProcess(
   start: ModelProcessOptions,
   file: URL,
@@ -34,16 +35,16 @@ export async function startModelProcess(
 ): Promise<ModelProcess> {
   const { onPreparing = () => {}, signal, env } = options
   const child = fork(file, {
-    serialization: 'advanced', // bytes go as bytes
+    serialization: 'advanced', // structured clone: Uint8Array stays Uint8Array
     env,
-    execArgv: [], // a debugger's port or a loader is the parent's
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'], // standard output is the parent's answer
+    execArgv: [], // not the parent's debugger port or loader
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'], // standard output belongs to the parent's result
   })
   const kill = () => void child.kill('SIGKILL')
   const exited = new Promise<string>((resolve) => {
     child.once('close', (code, name) => resolve(name ?? `code ${code}`))
     child.once('error', (error) => {
-      // One that never started is never closed.
+      // A process that was never spawned emits no `close`.
       if (child.pid === undefined) resolve(error.message)
     })
   })
@@ -71,5 +72,5 @@ export async function startModelProcess(
   kill()
   const end = await exited
   if (typeof message === 'object' && message.kind === 'failed') throw deserializeError(message.error)
-  throw new Error(`The model's process ended before it was ready: ${end}.`)
+  throw new Error(`The model process exited before it was ready: ${end}.`)
 }

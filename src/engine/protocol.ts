@@ -1,4 +1,5 @@
-// What the engine and the model's process say to each other.
+// The messages between the engine (server process) and the model process. They cross Node's IPC channel as structured
+// clones, so they hold plain data and typed arrays only.
 
 import { z } from 'zod'
 import type { SerializedError } from '../errors.ts'
@@ -7,7 +8,7 @@ import type { ProviderChoice } from '../run/provider.ts'
 import type { Provider } from '../run/session.ts'
 import type { InferenceRequest, InferenceResult } from './request.ts'
 
-/** What a model says of itself: from words.json of its checkpoint, where there is one. */
+/** What a model knows, from `words.json` of its checkpoint, where there is one. */
 export const aboutSchema = z.looseObject({
   /** One sentence: what the model can see. */
   sees: z.string(),
@@ -17,38 +18,38 @@ export const aboutSchema = z.looseObject({
 
 export interface ModelCard {
   name: string
-  /** Absent where the model runs elsewhere. */
+  /** Absent for a remote engine. */
   precision?: Precision
-  /** What it runs on. */
+  /** The execution provider in use. */
   provider?: Provider
-  /** Why it runs on the CPU though it was to run on something else. */
+  /** Why it runs on the CPU although another provider was configured. */
   fallback?: string
   about?: z.infer<typeof aboutSchema>
 }
 
-/** What the process is started with. */
+/** How the model process opens its model. */
 export interface ModelProcessOptions {
   artifact: string
   threads?: number
-  /** What it runs on; the CPU unless told. See run/provider.ts. */
+  /** Default: cpu. See run/provider.ts. */
   provider?: ProviderChoice
-  /** See run/prepacked.ts; without it graphs are opened as they were built. */
+  /** See run/prepacked.ts. Default: graphs are opened as they were built. */
   prepack?: { folder: string; fromBytes: number }
-  /** Where pictures are remembered beyond the process, and for how long; see encoder-cache.ts. */
+  /** Store of image embeddings that outlives the process; see encoder-cache.ts. Default: memory only. */
   encoderCache?: { location: string; ttlMs: number }
-  /** Waiting asks that are answered in one go at most; 1 unless told: one by one. */
+  /** Requests in one batch at most. Default: 1. */
   maxBatch?: number
-  /** Answers a made-up ask before it is ready, so that the first real one finds everything in place. */
+  /** Answers one made-up request before it reports `ready`, so that the first real one is not slower. */
   warmUp?: boolean
 }
 
-/** Milliseconds of what happened before it was ready. */
+/** Milliseconds that each step of the start took. */
 export type LoadMs = Partial<Record<'lay_out' | 'open' | 'warm_up', number>>
 
-/** An ask as it goes to the model; `stream` when its pieces of text are wanted. */
 export interface BatchEntry {
   id: number
   request: InferenceRequest
+  /** Whether to send `token` messages. */
   stream: boolean
 }
 
@@ -59,7 +60,9 @@ export type ToChild =
   | { kind: 'close' }
 
 export type FromChild =
+  /** Weights are being prepacked, which takes a while. */
   | { kind: 'preparing' }
+  /** Prepacking failed; the model opens without it. */
   | { kind: 'not_laid_out'; error: SerializedError }
   | { kind: 'ready'; model: ModelCard; loadMs: LoadMs }
   | { kind: 'failed'; error: SerializedError }

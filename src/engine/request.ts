@@ -1,25 +1,28 @@
-// What is asked and what is answered: the two ends of the path, in types. No behaviour here.
+// The types at both ends of the path: one request about one picture, and its result. No behaviour.
 
 import type { GenerationSettings } from '../run/settings.ts'
 import type { Turn } from '../tokens/prompt.ts'
 
 export interface InferenceRequest {
-  /** The picture's file as it came: JPEG, PNG, WebP, GIF, AVIF or TIFF bytes. */
+  /** Bytes of a JPEG, PNG, WebP, GIF, AVIF or TIFF file. */
   image?: Uint8Array
-  /** In place of `image`: sha256 of one seen before. Ends in RequestError `picture_forgotten` once it is not remembered. */
+  /**
+   * In place of `image`: the sha256 of a picture sent before. The request fails with RequestError `picture_forgotten`
+   * when the encoder cache no longer has it.
+   */
   picture?: string
-  /** Absent or empty: a caption is wanted. */
+  /** Absent or empty: the result is a caption. */
   question?: string
-  /** Earlier exchanges about this picture, oldest first. */
+  /** Earlier questions about this picture and their answers, oldest first. */
   history?: readonly Turn[]
-  /** Text put before the model's own words in place of question and history, as it stands. */
+  /** Text of the prompt, used unchanged in place of question and history. */
   prompt?: string
   settings?: Partial<GenerationSettings>
-  /** From the moment the ask is taken; past it the run ends with BusyError `deadline`. */
+  /** Counted from the call of `answer`. Past it the request fails with BusyError `deadline`. */
   deadlineMs?: number
 }
 
-/** Milliseconds spent in each stage; 0 for a stage that was not needed (the picture was known already). */
+/** Milliseconds in each stage; 0 for a stage that was skipped because the picture is in the encoder cache. */
 export interface TimingsMs {
   queue: number
   image: number
@@ -32,7 +35,7 @@ export interface TimingsMs {
 
 export interface Sequence {
   text: string
-  /** Generated ids only, the end token included when it was reached. */
+  /** Generated ids only, including the end token when it was reached. */
   token_ids: number[]
 }
 
@@ -40,12 +43,12 @@ export interface InferenceResult {
   /** The first sequence's text, without prompt and special tokens. */
   text: string
   token_ids: number[]
-  /** All `num_return_sequences` of them; with beams the best first. */
+  /** All `num_return_sequences` sequences; with beams, the best first. */
   sequences: Sequence[]
-  /** The text the language model was given after the picture: "" for a plain caption. */
+  /** The text that the language model read after the picture: "" for a plain caption. */
   prompt: string
   timings_ms: TimingsMs
   model: string
-  /** sha256 of the picture's bytes, hex. */
+  /** sha256 of the picture's bytes, in hexadecimal. */
   picture: string
 }

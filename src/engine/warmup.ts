@@ -1,4 +1,4 @@
-// A made-up ask through the whole path: what is made on first use, in libraries and on devices, is made before it counts.
+// One made-up request through the whole path: libraries and devices allocate buffers and compile kernels at first use.
 
 import type { Model } from '../run/model.ts'
 import { inMemoryEncoderCache } from './encoder-cache.ts'
@@ -9,18 +9,14 @@ const PICTURE = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==',
   'base64',
 )
-/** The first is read with the prompt; the second is the first one-token step, the third the first with full slots. */
+/** Token 1 comes from the prefill, 2 from the first decode step, 3 from the first that reads a decoded token's cache. */
 const TOKENS = 3
 
-/** Returns how long it took, in milliseconds. Throws what a real ask would. */
+/** Returns its duration in milliseconds. @throws what a real request would */
 export async function warmUp(model: Model): Promise<number> {
   const began = performance.now()
   const settings = { max_new_tokens: TOKENS, min_new_tokens: TOKENS }
-  await runOne(
-    model,
-    inMemoryEncoderCache(),
-    { image: PICTURE, question: 'what is it?', settings },
-    { check() {} },
-  )
+  const request = { image: PICTURE, question: 'what is it?', settings }
+  await runOne(model, inMemoryEncoderCache(), request, { check() {} })
   return performance.now() - began
 }

@@ -1,5 +1,5 @@
-// Row S1: forms of an address that have led other services into their own network. None opens a connection, whether it
-// is where a picture is said to be or where a redirect leads: asserted where connections begin.
+// Server-side request forgery: forms of a URL that have led other services into their own network. None opens a connection,
+// as the URL of a picture or of a redirect. Connections are observed at undici's `beforeConnect`.
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createServer } from 'node:http'
@@ -10,7 +10,7 @@ import { download } from '../../src/chat/download.ts'
 const SOURCE = { hosts: ['files.example.org', '.example.net'], token: 'secret' }
 
 const FORMS = [
-  // This machine and its network, in digits of every kind.
+  // This machine and its network, in every notation.
   'https://127.0.0.1/a.png',
   'https://127.1/a.png',
   'https://2130706433/a.png',
@@ -37,7 +37,7 @@ const FORMS = [
   'https://[2002:7f00:1::]/a.png',
   'https://[fd00:ec2::254]/latest/meta-data/',
   'https://[fe80::1]/a.png',
-  // Names of it, and names that mean it.
+  // Names that resolve to it.
   'https://localhost/a.png',
   'https://LOCALHOST./a.png',
   'https://localhost.localdomain/a.png',
@@ -53,7 +53,7 @@ const FORMS = [
   'https://example.net/a.png',
   'https://files.example.org./a.png',
   'https://\u24d5iles.example.org.evil.example/a.png',
-  // The right name, in a way that is not it.
+  // The right name with another user, port or scheme.
   'https://user@files.example.org/a.png',
   'https://files.example.org@127.0.0.1/a.png',
   'https://files.example.org:22/a.png',
@@ -90,7 +90,7 @@ afterAll(() => {
   server.close()
 })
 
-test('connections are seen where they begin', async () => {
+test('connections are observed', async () => {
   await fetch(origin, { redirect: 'manual' })
   expect(connected).toEqual([new URL(origin).host])
   connected.length = 0

@@ -1,4 +1,4 @@
-// What a person reads, put together: alt text, cutting, splitting.
+// The text of a reply: alt text, truncation, splitting; and the intent of a message.
 
 import { expect, test } from 'vitest'
 import { altText, MAX_ALT_CHARACTERS, splitText, truncateAt } from '../../src/chat/compose.ts'
@@ -15,7 +15,7 @@ test.each([
   expect(altText(caption)).toBe(alt)
 })
 
-test('alt text is never longer than what a platform takes', () => {
+test('alt text is never longer than the limit of a platform', () => {
   expect(altText('word '.repeat(1_000)).length).toBeLessThanOrEqual(MAX_ALT_CHARACTERS)
 })
 
@@ -29,14 +29,14 @@ test.each([
   expect(truncateAt(text, limit)).toBe(cut)
 })
 
-test('what is split says the same as the whole, in pieces that fit', () => {
+test('pieces fit the limit and join to the whole text', () => {
   const text = Array.from({ length: 900 }, (_, i) => `word${i}`).join(' ')
   const pieces = splitText(text, 2_000)
   expect(pieces.every((piece) => piece.length <= 2_000)).toBe(true)
   expect(pieces.join(' ')).toBe(text)
 })
 
-test('a text without a place to split is split all the same', () => {
+test('a text without spaces is split at the limit', () => {
   const pieces = splitText('x'.repeat(5_001), 2_000)
   expect(pieces.map(({ length }) => length)).toEqual([2_000, 2_000, 1_001])
 })
@@ -49,11 +49,11 @@ test.each([
   'そこに犬はいますか？',
   'count the dogs',
   '¿qué es?',
-])('%j asks', (text) => {
+])('%j is a question', (text) => {
   expect(looksLikeQuestion(text)).toBe(true)
 })
 test.each(['nice!', 'lol', 'I like this', 'thanks, great picture', '', 'isolation is hard'])(
-  '%j only talks',
+  '%j is not a question',
   (text) => {
     expect(looksLikeQuestion(text)).toBe(false)
   },

@@ -1,8 +1,8 @@
-// A thread that many write in at once: nobody's change is lost, and one that cannot be made is not passed over in silence.
+// Concurrent changes of a conversation: none is lost, and one that cannot be made is an error.
 
 import { beforeEach, describe, expect, test } from 'vitest'
 import { deleteTurn, loadConversation, recordExchange } from '../../src/chat/conversation.ts'
-import { openJobs } from '../../src/chat/jobs.ts'
+import { type Claim, openJobs } from '../../src/chat/jobs.ts'
 import type { Question } from '../../src/chat/question.ts'
 import type { Store } from '../../src/store/store.ts'
 import { inMemoryStore } from './in-memory-store.ts'
@@ -37,12 +37,13 @@ const question = (id: string): Question => ({
   askedAt: 0,
   route: {},
 })
+const kept = (to: Store) => ({ store: to, keepMs: DAY_MS, time })
 const say = (to: Store, id: string) =>
-  recordExchange(to, question(id), [{ picture: PICTURE, answer: 'two' }], 'ann', DAY_MS, [], time)
+  recordExchange(kept(to), question(id), [{ picture: PICTURE, answer: 'two' }], 'ann', [])
 const turns = async () =>
   (await loadConversation(store, 'thread'))?.pictures.flatMap((each) => each.turns.map(({ id }) => id))
 
-/** The same store, for one before whose every write another writes. */
+/** The same store, for a writer before whose every write `others` writes. */
 const behind = (others: () => Promise<void>): Store => ({
   ...store,
   async create(...given) {
@@ -54,22 +55,22 @@ const behind = (others: () => Promise<void>): Store => ({
     return await store.replace(...given)
   },
 })
-/** Another write, so often. */
+/** Another write, the first `times` times. */
 const often = (times: number) => async () => {
   if (times-- > 0) await say(store, `other ${times}`)
 }
 
-describe.each([1, 11, 18])('after %i others wrote in between', (times) => {
-  test('a turn is remembered beside theirs', async () => {
+describe.each([1, 11, 18])('after %i conflicting writes', (times) => {
+  test('a turn is recorded beside the others', async () => {
     await say(behind(often(times)), 'mine')
     expect(await turns()).toHaveLength(times + 1)
     expect(await turns()).toContain('mine')
     expect(waits).toHaveLength(times)
   })
 
-  test('a turn is forgotten', async () => {
+  test('a turn is deleted', async () => {
     await say(store, 'mine')
-    await deleteTurn(behind(often(times)), ['thread'], 'mine', DAY_MS, time)
+    await deleteTurn(kept(behind(often(times))), ['thread'], 'mine')
     expect(await turns()).toHaveLength(times)
     expect(await turns()).not.toContain('mine')
   })
@@ -81,20 +82,20 @@ test('waits grow, differ and stay below a second', async () => {
   for (const [i, ms] of waits.entries()) expect(ms).toBeLessThanOrEqual(Math.min(1_000, 10 * 2 ** i))
 })
 
-test('what others keep from being forgotten for 30 s fails, and says so', async () => {
+test('a change that conflicts for 30 s fails with state_contended', async () => {
   await say(store, 'mine')
-  const forgotten = deleteTurn(behind(often(Infinity)), ['thread'], 'mine', DAY_MS, time)
-  await expect(forgotten).rejects.toMatchObject({ kind: 'upstream', code: 'state_contended' })
+  const deleted = deleteTurn(kept(behind(often(Infinity))), ['thread'], 'mine')
+  await expect(deleted).rejects.toMatchObject({ kind: 'upstream', code: 'state_contended' })
   expect(clock.now).toBeGreaterThanOrEqual(30_000)
 })
 
-test('a reply that is forgotten while another notes its own is forgotten', async () => {
+test('forgetReply wins over a concurrent done', async () => {
   const options = { leaseMs: 1_000, keepMs: DAY_MS, time }
-  const claim = await openJobs(store, options).claimNew(question('a'))
-  await claim!.done([{ id: 'first' }])
+  const claim = (await openJobs(store, options).claim(question('a'))) as Claim
+  await claim.done([{ id: 'first' }])
   let others = 1
   const racing = behind(async () => {
-    if (others-- > 0) await claim!.done([{ id: 'second' }])
+    if (others-- > 0) await claim.done([{ id: 'second' }])
   })
   await openJobs(racing, options).forgetReply('a')
   expect(await openJobs(store, options).findDone('a')).toMatchObject({ posted: [], conversations: [] })

@@ -1,4 +1,4 @@
-// Fetching a picture: whom a token is shown to, where nobody is led, and what each failure is called.
+// Fetching a picture: which hosts get the token, which URLs are refused, and the code of each failure.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -37,13 +37,13 @@ const fetchPicture = (path = '/a.png', timeoutMs?: number) =>
     sleep: async (ms) => void pauses.push(ms),
   })
 
-test('brings the bytes and shows the token to its own host', async () => {
+test('returns the bytes and sends the token to the platform’s host', async () => {
   answer = (_, response) => response.end(PNG)
   expect(await fetchPicture()).toEqual(PNG)
   expect(asked).toEqual([{ url: '/a.png', token: 'Bearer secret' }])
 })
 
-test('follows its own host with the token', async () => {
+test('follows a redirect to the platform’s host with the token', async () => {
   answer = (request, response) =>
     request.url === '/b.png' ? response.end(PNG) : response.writeHead(302, { location: '/b.png' }).end()
   expect(await fetchPicture()).toEqual(PNG)
@@ -60,26 +60,26 @@ test.each([
   'file:///etc/passwd',
   'javascript:0',
   '',
-])('is not led to %s', async (location) => {
+])('does not follow a redirect to %s', async (location) => {
   answer = (_, response) => response.writeHead(302, { location }).end()
   await expect(fetchPicture()).rejects.toMatchObject({ code: 'picture_forbidden' })
 })
 
-test('does not go in circles', async () => {
+test('does not follow redirects for ever', async () => {
   answer = (_, response) => response.writeHead(302, { location: '/a.png' }).end()
   await expect(fetchPicture()).rejects.toMatchObject({ code: 'picture_forbidden' })
   expect(asked.length).toBeLessThan(6)
 })
 
 test.each(['http://localhost/x.png', 'https://evil.example/x.png', 'nonsense', '//files.example.org/x'])(
-  'does not begin at %s',
+  'does not fetch %s',
   async (url) => {
     const source = { hosts: ['files.example.org', '.example.net'], token: 'secret' }
     await expect(download(url, source)).rejects.toMatchObject({ code: 'picture_forbidden' })
   },
 )
 
-describe('says why not', () => {
+describe('fails with a code', () => {
   test.each([
     [404, 'picture_gone'],
     [410, 'picture_gone'],
@@ -97,23 +97,23 @@ describe('says why not', () => {
     [302, 'picture_forbidden'],
   ])('for %i with a body that broke off', async (status, code) => {
     const broken = () => new ReadableStream({ start: (stream) => stream.error(new Error('ECONNRESET')) })
-    const headers = { location: 'https://elsewhere.example/' }
+    const headers = { location: 'https://other.example/' }
     vi.stubGlobal('fetch', async () => new Response(broken(), { status, headers }))
     onTestFinished(() => void vi.unstubAllGlobals())
     await expect(fetchPicture()).rejects.toMatchObject({ code })
   })
 
-  test('for a page to log in on', async () => {
+  test('for a login page', async () => {
     answer = (_, response) => response.end('<!DOCTYPE html><html><body>Sign in</body></html>')
     await expect(fetchPicture()).rejects.toMatchObject({ code: 'picture_forbidden' })
   })
 
-  test('for one that says it is too large', async () => {
+  test('for a Content-Length that is too large', async () => {
     answer = (_, response) => response.writeHead(200, { 'content-length': MAX_PICTURE_BYTES + 1 }).end()
     await expect(fetchPicture()).rejects.toMatchObject({ code: 'picture_too_large' })
   })
 
-  test('for one that does not say so, without reading all of it', async () => {
+  test('for a body that is too large, without reading all of it', async () => {
     let sentBytes = 0
     answer = (_, response) => {
       const chunk = Buffer.alloc(1024 * 1024)
@@ -129,7 +129,7 @@ describe('says why not', () => {
     expect(sentBytes).toBeLessThan(60 * 1024 * 1024)
   })
 
-  test('for one that does not come in time', async () => {
+  test('for a response that takes too long', async () => {
     answer = () => {}
     await expect(fetchPicture('/slow.png', 200)).rejects.toMatchObject({ code: 'picture_unreachable' })
   })
@@ -143,7 +143,7 @@ describe('says why not', () => {
   })
 })
 
-test('tries again what may work the next time', async () => {
+test('retries what may succeed the next time', async () => {
   answer = (_, response) => (asked.length < 3 ? response.writeHead(503).end() : response.end(PNG))
   expect(await fetchPicture()).toEqual(PNG)
   expect(pauses).toEqual([500, 1_000])

@@ -1,4 +1,4 @@
-// A store in memory, for tests that write a million times: keeps what disk.test.ts proves of the one on disk.
+// A store in memory, for tests that write a million times. Its contract is that of src/store/store.ts.
 
 import type { Store } from '../../src/store/store.ts'
 

@@ -1,7 +1,7 @@
-// Exactly one visible reply, whatever dies and breaks: a thousand runs, each with faults of its own drawn by seed.
+// Exactly one visible reply, whatever crashes and fails: a thousand runs, each with faults sampled from its seed.
 //
-// A run asks three questions, each delivered one to four times in any order, of a platform that fails before or after it
-// does what it is told, while processes die at any step of any question and others take over.
+// A run delivers three questions one to four times each, in any order. The platform fails before or after each call takes
+// effect, and processes die at any step; others claim their jobs.
 
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
@@ -36,7 +36,7 @@ test(`in ${RUNS} runs each question has exactly one reply`, async () => {
     for (const [id, count] of run.visible) if (count !== 1) wrong.push(`seed ${seed}: ${id} has ${count}`)
   }
   expect(wrong).toEqual([])
-  // A run in which nothing goes wrong proves nothing.
+  // Runs without faults prove nothing.
   expect(deaths).toBeGreaterThan(RUNS / 2)
   expect(faults).toBeGreaterThan(RUNS)
   console.log(`${RUNS} runs: ${deaths} deaths, ${faults} faults, ${wrong.length} wrong`)
@@ -44,22 +44,22 @@ test(`in ${RUNS} runs each question has exactly one reply`, async () => {
 
 async function play(seed: number): Promise<{ visible: Map<string, number>; deaths: number; faults: number }> {
   const source = xoroshiro128plus(seed)
-  const draw = (below: number) => uniformInt(source, 0, below - 1)
+  const sample = (count: number) => uniformInt(source, 0, count - 1)
   const clock = { now: 1_000_000 }
   const shared = inMemoryStore(() => clock.now)
   const visible: string[] = []
   let deaths = 0
   let faults = 0
-  // Bad luck ends: after so much of it all goes well, so that each run comes to an end.
-  let luck = 6 + draw(30)
+  // After this many faults no more occur, so that each run ends.
+  let faultsLeft = 6 + sample(30)
 
-  const start = (): { desk: QuestionProcessor; isDead: () => boolean } => {
+  const start = (): { processor: QuestionProcessor; isDead: () => boolean } => {
     let isOver = false
-    /** A step of this process: it may die before or after it, or the step may fail before or after its work. */
+    /** A step of this process: the process may die, or the step may fail, before or after `work`. */
     const step = async <T>(work: () => Promise<T>, canFail: boolean): Promise<T> => {
       if (isOver) return NEVER
-      const fate = luck > 0 ? FATES[draw(FATES.length)] : 'well'
-      if (fate !== 'well') luck--
+      const fate = faultsLeft > 0 ? FATES[sample(FATES.length)] : 'well'
+      if (fate !== 'well') faultsLeft--
       if (fate === 'dies before') return die()
       if (fate === 'fails before' && canFail) throw failed()
       const done = await work()
@@ -75,7 +75,7 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
     }
     const failed = () => {
       faults++
-      return new UpstreamError('slack_failed', 'Expected it to work but it did not.')
+      return new UpstreamError('slack_failed', 'A fault of this run.')
     }
     const platform: Platform = {
       name: 'test',
@@ -112,31 +112,31 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
       now: () => clock.now,
       sleep: async () => {},
     })
-    return { desk: processor, isDead: () => isOver }
+    return { processor, isDead: () => isOver }
   }
 
   const questions = ['a', 'b', 'c'].map((id): Question => question(id, clock.now))
-  const deliveries = questions.flatMap((each) => Array.from({ length: 1 + draw(4) }, () => each))
+  const deliveries = questions.flatMap((each) => Array.from({ length: 1 + sample(4) }, () => each))
   for (let i = deliveries.length - 1; i > 0; i--) {
-    const j = draw(i + 1)
+    const j = sample(i + 1)
     ;[deliveries[i], deliveries[j]] = [deliveries[j]!, deliveries[i]!]
   }
 
   let process = start()
   for (const each of deliveries) {
-    // A platform sends again what was not taken.
+    // A platform delivers again what was not acknowledged.
     while (!(await accepted(process, each))) process = start()
-    if (draw(3) === 0) await settle()
+    if (sample(3) === 0) await settle()
   }
   for (let tries = 0; tries < 50; tries++) {
     await settle()
     if (process.isDead()) process = start()
     clock.now += 31_000
-    void process.desk.recoverAbandoned()
+    void process.processor.recoverAbandoned()
     await settle()
     if (await isAllDone(shared)) break
   }
-  await process.desk.shutdown()
+  await process.processor.shutdown()
   return {
     visible: new Map(questions.map(({ id }) => [id, visible.filter((each) => each === id).length])),
     deaths,
@@ -146,14 +146,14 @@ async function play(seed: number): Promise<{ visible: Map<string, number>; death
 
 /** False when the process died on the way. */
 async function accepted(
-  process: { desk: QuestionProcessor; isDead: () => boolean },
+  process: { processor: QuestionProcessor; isDead: () => boolean },
   each: Question,
 ): Promise<boolean> {
-  const taken = process.desk.submit(each).then(() => true)
+  const taken = process.processor.submit(each).then(() => true)
   return await Promise.race([taken, settle().then(() => !process.isDead())])
 }
 
-/** Everything that can go on without time has gone on. */
+/** All work that does not wait for time has run. */
 async function settle(): Promise<void> {
   for (let i = 0; i < 12; i++) await new Promise((resolve) => setImmediate(resolve))
 }

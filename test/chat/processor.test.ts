@@ -1,4 +1,4 @@
-// The desk's own rules, apart from any platform: what is taken, in which order it is answered, and what is forgotten.
+// The processor without a platform: what is answered, in which order, what is deleted, and who holds a job.
 
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ChatReply } from '../../src/chat/compose.ts'
@@ -90,7 +90,7 @@ beforeEach(() => {
 })
 
 describe('a follow-up', () => {
-  test('asked while the first answer is still being made is answered after it', async () => {
+  test('asked while the first question is still being answered is answered after it', async () => {
     engine.hold()
     await processor.submit(question('a'))
     await processor.submit(followUp('b', 'a'))
@@ -99,7 +99,7 @@ describe('a follow-up', () => {
     expect(texts()).toEqual([CAPTION, 'answer 1 to how many?'])
   })
 
-  test('waits for a picture that came under another of its names', async () => {
+  test('waits for a question that shares one of its conversations', async () => {
     engine.hold()
     await processor.submit(question('a', { trigger: 'direct', conversations: ['thread', 'direct'] }))
     await processor.submit(
@@ -110,18 +110,18 @@ describe('a follow-up', () => {
     expect(texts()).toEqual([CAPTION, 'answer 1 to how many?'])
   })
 
-  test('in a thread we know nothing of is not taken, and nothing of it is kept', async () => {
-    await ask(followUp('b', 'elsewhere'))
+  test('in an unknown thread is not answered, and nothing of it is kept', async () => {
+    await ask(followUp('b', 'unknown'))
     expect(posted).toEqual([])
     expect(await store.list('jobs/')).toEqual([])
   })
 
-  test('to a reply of ours is answered also when what it was about is forgotten', async () => {
-    await ask({ ...followUp('b', 'forgotten'), isToUs: true })
+  test('to a reply of the bot is answered even when its conversation has expired', async () => {
+    await ask({ ...followUp('b', 'expired'), isToUs: true })
     expect(texts()[0]).toContain('no picture')
   })
 
-  test('goes on about all pictures after one of them could not be looked at once', async () => {
+  test('is about all pictures, also one that could not be fetched the first time', async () => {
     const pictures = [PICTURE, { id: 'q', url: 'https://y/' }]
     let fails = true
     fetchPicture = async ({ id }) => {
@@ -140,7 +140,7 @@ describe('a follow-up', () => {
 })
 
 describe('deleting', () => {
-  test('the picture’s message takes all replies in its thread away, and all that was kept', async () => {
+  test('the picture’s message deletes all replies in its thread, and its conversation', async () => {
     await ask(question('a'), followUp('b', 'a'))
     await ask(followUp('c', 'reply to b'))
     await processor.retract('a')
@@ -150,7 +150,7 @@ describe('deleting', () => {
     expect(posted).toHaveLength(3)
   })
 
-  test('the picture’s message under which somebody else asked does so as well', async () => {
+  test('the picture’s message does so as well when another person asked about it', async () => {
     // The thread is named by its first message, which asked nothing.
     await ask(question('b', { conversations: ['root'] }))
     await processor.retract('root')
@@ -158,7 +158,7 @@ describe('deleting', () => {
     expect(await kept()).toBe(0)
   })
 
-  test('a follow-up takes its own reply and its words out of the thread', async () => {
+  test('a follow-up deletes its own reply and its turn', async () => {
     await ask(question('a', { text: 'what is it?' }), followUp('b', 'a', 'my secret?'))
     await processor.retract('b')
     await ask(followUp('c', 'a', 'and now?'))
@@ -169,8 +169,8 @@ describe('deleting', () => {
 
   test.each([
     ['a follow-up', ['b', 'reply to b']],
-    ['a reply of ours, by whoever may', ['reply to b']],
-  ])('%s leaves the other replies alone, whatever the platform tells of it', async (_, gone) => {
+    ['a reply of the bot', ['reply to b']],
+  ])('%s leaves the other replies alone, whichever deletions the platform reports', async (_, gone) => {
     // As on Discord, where each message is a name of the conversation it belongs to.
     await ask(question('a'), { ...followUp('b', 'a'), conversations: ['a', 'b'] })
     for (const id of gone) await processor.retract(id)
@@ -179,7 +179,7 @@ describe('deleting', () => {
     expect(posted).toHaveLength(3)
   })
 
-  test('one of two questions about somebody else’s picture leaves the other alone', async () => {
+  test('one of two questions about another person’s picture leaves the other alone', async () => {
     const pictures = [{ ...PICTURE, message: { channel: 'c', id: 'p' } }]
     const below = (id: string) => question(id, { pictures, source: id, conversations: ['p', id] })
     await ask(below('a'), below('b'))
@@ -201,7 +201,7 @@ describe('deleting', () => {
     expect(posted).toHaveLength(4)
   })
 
-  test('that cannot be done is not passed over: it is to come again, and then is done', async () => {
+  test('that fails throws, and succeeds when it is repeated', async () => {
     await ask(question('a'), followUp('b', 'a'))
     let isBusy = true
     const contended: Store = {
@@ -219,7 +219,7 @@ describe('deleting', () => {
     expect(removed).toEqual(['b'])
   })
 
-  test('before the answer is there leaves none', async () => {
+  test('before the answer is posted posts none', async () => {
     engine.hold()
     await processor.submit(question('a'))
     await processor.retract('a')
@@ -231,14 +231,14 @@ describe('deleting', () => {
 })
 
 describe('limits', () => {
-  test('a picture posted where all are described costs its poster nothing', async () => {
+  test('automatic captions do not count towards the rate limit', async () => {
     await openPreferences(store).setAutomatic('c', true)
     await ask(...Array.from({ length: 6 }, (_, i) => question(`p${i}`, { trigger: 'automatic' })))
     await ask(question('a'))
     expect(texts()).toEqual(Array(7).fill(CAPTION))
   })
 
-  test('of many at once those too many are told so, and how many are before them', async () => {
+  test('questions beyond maxQueue are refused, with the number of requests ahead', async () => {
     processor = open({ maxQueue: 2, rateLimiter: createRateLimiter({ perMinute: 100, perHour: 100 }) })
     engine.hold()
     await Promise.all(Array.from({ length: 10 }, (_, i) => processor.submit(question(`a${i}`))))
@@ -249,7 +249,7 @@ describe('limits', () => {
     expect(texts().filter((text) => text === CAPTION)).toHaveLength(3)
   })
 
-  test('pictures that take all the time there is end in an answer about those that were in time', async () => {
+  test('pictures that take too long end in an answer about those that were in time', async () => {
     fetchPicture = async () => {
       clock.now += 20_000
       return PNG
@@ -262,7 +262,7 @@ describe('limits', () => {
     expect(parts.at(-1)!.text).toContain('too long')
   })
 
-  test('more than ten pictures are answered about ten, and the rest is counted', async () => {
+  test('of more than ten pictures ten are answered, and the rest is counted', async () => {
     const pictures = Array.from({ length: 13 }, (_, i) => ({ id: `${i}`, url: 'https://x/' }))
     await ask(question('a', { pictures }))
     expect(posted[0]!.reply.parts).toHaveLength(10)
@@ -271,7 +271,7 @@ describe('limits', () => {
 })
 
 describe('stopping and starting', () => {
-  test('what the end of a process interrupts is answered by the next one, not refused', async () => {
+  test('a question that a stop interrupts is answered by the next process, not refused', async () => {
     engine.fail(new BusyError('stopping', 'Glimpse is stopping.'))
     await ask(question('a'))
     expect(posted).toEqual([])
@@ -284,21 +284,31 @@ describe('stopping and starting', () => {
     await processor.shutdown()
   })
 
-  test('what was left is taken up in the order it was asked', async () => {
+  test('abandoned jobs are claimed in the order of their questions', async () => {
     const dead = open({ engine: new Promise(() => {}) })
     for (let i = 0; i < 5; i++) {
       clock.now += 1
       await dead.submit(question(`a${i}`, { asker: { id: `person ${i}` } }))
     }
     clock.now += 31_000
-    // The one that died holds nothing any more.
+    // The leases of the dead process have expired.
     await processor.recoverAbandoned()
     await processor.drained()
     expect(posted.map(({ id }) => id)).toEqual(['a0', 'a1', 'a2', 'a3', 'a4'])
     await processor.shutdown()
   })
 
-  test('a record that cannot be read hinders no other', async () => {
+  test('a delivery that finds an expired lease is answered without waiting for recoverAbandoned', async () => {
+    await open({ engine: new Promise(() => {}) }).submit(question('a'))
+    await ask(question('a'))
+    expect(posted).toEqual([])
+    clock.now += 31_000
+    await ask(question('a'))
+    await ask(question('a'))
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('a job that cannot be parsed does not block others', async () => {
     const bytes = new TextEncoder().encode('{"state":"of another version"}')
     await store.create('open/aa', new Uint8Array(), DAY_MS)
     await store.create('jobs/aa', bytes, DAY_MS)
@@ -313,12 +323,12 @@ describe('stopping and starting', () => {
   })
 })
 
-describe('a question out of a queue', () => {
+describe('a question from a queue', () => {
   const later = () => {
     clock.now += 31_000
   }
 
-  test('is settled once it is answered, and not answered again when it comes again', async () => {
+  test('is answered once, also when it is delivered again', async () => {
     await processor.process(question('a'))
     expect(texts()).toEqual([CAPTION])
     await processor.process(question('a'))
@@ -326,7 +336,7 @@ describe('a question out of a queue', () => {
     expect(posted).toHaveLength(1)
   })
 
-  test('that another process answers is to come again, and is then settled', async () => {
+  test('that another process answers fails with `held`, and is done when it is delivered again', async () => {
     engine.hold()
     const first = processor.process(question('a'))
     await until(() => engine.asks.length > 0)
@@ -337,7 +347,7 @@ describe('a question out of a queue', () => {
     expect(posted).toHaveLength(1)
   })
 
-  test('over which a process died is taken over when its claim has run out', async () => {
+  test('whose process died is claimed by another when the lease has expired', async () => {
     void open({ engine: new Promise(() => {}) })
       .process(question('a'))
       .catch(() => {})
@@ -352,7 +362,7 @@ describe('a question out of a queue', () => {
     let isDead = false
     const dying: Store = {
       ...store,
-      // Posted, but what would say so is lost.
+      // The reply is posted, but the record of it is lost.
       replace: (...given) => (isDead ? new Promise(() => {}) : store.replace(...given)),
     }
     const seen: Platform = {
@@ -372,7 +382,7 @@ describe('a question out of a queue', () => {
     expect(posted).toHaveLength(1)
   })
 
-  test('that fails is to come again, at once to whoever is there', async () => {
+  test('that fails can be claimed again at once', async () => {
     let fails = true
     const failing: Store = {
       ...store,
@@ -396,42 +406,42 @@ describe('a question out of a queue', () => {
     expect(posted).toHaveLength(1)
   })
 
-  test('that a stop interrupts is let go: the next has it without waiting', async () => {
+  test('that a stop interrupts is released: the next process claims it at once', async () => {
     const stopping = open({ engine: new Promise(() => {}) })
-    const settling = stopping.process(question('a'))
-    settling.catch(() => {})
+    const processing = stopping.process(question('a'))
+    processing.catch(() => {})
     await until(async () => (await store.list('jobs/')).length > 0)
     await stopping.shutdown(0)
-    await expect(settling).rejects.toMatchObject({ code: 'stopping' })
+    await expect(processing).rejects.toMatchObject({ code: 'stopping' })
     await expect(stopping.process(question('b'))).rejects.toMatchObject({ code: 'stopping' })
     await processor.process(question('a'))
     expect(texts()).toEqual([CAPTION])
   })
 
-  test('that was withdrawn before it came is settled without a word', async () => {
+  test('that was retracted before its delivery is done without a reply', async () => {
     await processor.retract('a')
     await processor.process(question('a'))
     expect(posted).toEqual([])
   })
 })
 
-test('when everything is answered nothing is looked through again', async () => {
+test('answered questions leave no mark in open/', async () => {
   await ask(question('a'), question('b'))
   expect(await store.list('open/')).toEqual([])
 })
 
-describe('an engine that may have to wake up first', () => {
-  test('gets as long as it says it needs, past what people are used to', async () => {
+describe('an engine that may have to start first', () => {
+  test('gets its maxWaitMs as deadline, in place of 45 s', async () => {
     await ask(question('a'))
     processor = open({ engine: Promise.resolve({ ...engine, pending: 0, maxWaitMs: 600_000 }) })
     await ask(question('b'))
-    const [awake, asleep] = engine.asks.map(({ deadlineMs }) => deadlineMs!)
-    expect(awake).toBeLessThanOrEqual(45_000)
-    expect(asleep).toBe(600_000)
+    const [warm, cold] = engine.asks.map(({ deadlineMs }) => deadlineMs!)
+    expect(warm).toBeLessThanOrEqual(45_000)
+    expect(cold).toBe(600_000)
     expect(texts()).toEqual([CAPTION, CAPTION])
   })
 
-  test('its asker sees all the while that work goes on', async () => {
+  test('the typing indicator stays until the reply', async () => {
     const showing: number[] = []
     const startTyping = async (_: Question, place: number) => void showing.push(place)
     processor = open({
@@ -448,7 +458,7 @@ describe('an engine that may have to wake up first', () => {
   })
 })
 
-test('each question is counted by how it ended', async () => {
+test('each question is counted by its outcome', async () => {
   const ended = (outcome: string) => measured('glimpse_chat_replies_total', { platform: 'test', outcome })
   resetMetrics()
   await ask(question('answered'))

@@ -1,4 +1,4 @@
-// Answering together: who goes with whom, and that everybody gets what they would have got alone.
+// Batches: which requests share one, and that each gets the result that it would get alone.
 
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -14,12 +14,12 @@ import { type Model, openModel } from '../../src/run/model.ts'
 
 const DEMO = join(import.meta.dirname, '../../models/demo')
 
-describe('who goes together', () => {
-  const queue = (...asks: (Partial<InferenceRequest> & { stream?: boolean })[]) =>
-    asks.map((ask, id) => ({ id, ...batchShapeOf(ask, ask.stream ?? false) }))
+describe('takeBatch', () => {
+  const queue = (...requests: (Partial<InferenceRequest> & { stream?: boolean })[]) =>
+    requests.map((ask, id) => ({ id, ...batchShapeOf(ask, ask.stream ?? false) }))
   const ids = (batch: { id: number }[]) => batch.map(({ id }) => id)
 
-  test('the first and those behind it that have the same settings, whatever way they say so', () => {
+  test('the first and those behind it with the same settings, defaults written out or not', () => {
     const waiting = queue(
       {},
       { settings: { num_beams: 1 } },
@@ -30,7 +30,7 @@ describe('who goes together', () => {
     expect(ids(waiting)).toEqual([3])
   })
 
-  test('no more than may, and nobody past somebody else', () => {
+  test('at most maxBatch, in order', () => {
     const waiting = queue({}, {}, {}, { settings: { max_new_tokens: 3 } }, {})
     expect(ids(takeBatch(waiting, 2))).toEqual([0, 1])
     expect(ids(takeBatch(waiting, 2))).toEqual([2])
@@ -40,16 +40,16 @@ describe('who goes together', () => {
 
   test.each([
     ['a stream', { stream: true }],
-    ['one that draws at random', { settings: { do_sample: true } }],
-    ['one with settings that are none', { settings: { num_beams: -1 } }],
-  ])('%s goes alone', (_, odd) => {
+    ['sampling', { settings: { do_sample: true } }],
+    ['one with invalid settings', { settings: { num_beams: -1 } }],
+  ])('%s runs alone', (_, odd) => {
     const waiting = queue(odd, odd, {}, odd)
     expect(ids(takeBatch(waiting, 8))).toEqual([0])
     expect(ids(takeBatch(waiting, 8))).toEqual([1])
     expect(ids(takeBatch(waiting, 8))).toEqual([2])
   })
 
-  test('beams count as the rows they are', () => {
+  test('each beam counts as a row', () => {
     const waiting = queue(...Array.from({ length: 20 }, () => ({ settings: { num_beams: 5 } })))
     expect(takeBatch(waiting, 20)).toHaveLength(6)
     const wide = queue({ settings: { num_beams: 64 } }, { settings: { num_beams: 64 } })
@@ -91,12 +91,12 @@ function mixed(settings: InferenceRequest['settings']): InferenceRequest[] {
 }
 
 async function together(
-  asks: readonly InferenceRequest[],
+  requests: readonly InferenceRequest[],
   cache = inMemoryEncoderCache(),
   check = (_: number) => {},
 ) {
   const outcomes: RequestResult[] = []
-  const asked = asks.map((request, index) => ({ request, hooks: { check: () => check(index) } }))
+  const asked = requests.map((request, index) => ({ request, hooks: { check: () => check(index) } }))
   await runBatch(model, cache, asked, (index, outcome) => {
     expect(outcomes[index]).toBeUndefined()
     outcomes[index] = outcome
@@ -108,13 +108,13 @@ const replyOf = (outcome?: RequestResult) => (outcome && 'reply' in outcome ? ou
 const codeOf = (outcome?: RequestResult) =>
   outcome && 'error' in outcome ? (outcome.error as { code?: string }).code : undefined
 
-describe('together', () => {
+describe('runBatch', () => {
   test.each([{}, { num_beams: 3 }, { num_beams: 3, num_return_sequences: 2, length_penalty: 2 }])(
-    'everybody gets the tokens they would get alone: %j',
+    'each request gets the tokens that it would get alone: %j',
     async (settings) => {
-      const asks = mixed(settings)
-      const outcomes = await together(asks)
-      for (const [i, request] of asks.entries()) {
+      const requests = mixed(settings)
+      const outcomes = await together(requests)
+      for (const [i, request] of requests.entries()) {
         const { sequences, prompt, picture, text } = await alone(request)
         expect(replyOf(outcomes[i])).toMatchObject({ sequences, prompt, picture, text })
       }
@@ -122,7 +122,7 @@ describe('together', () => {
   )
 
   test('a damaged picture, one that is no picture, and a question too long fail alone', async () => {
-    const asks: InferenceRequest[] = [
+    const requests: InferenceRequest[] = [
       { image: pictures[0] },
       { image: pictures[1]!.slice(0, 500) },
       { image: new TextEncoder().encode('no picture') },
@@ -130,7 +130,7 @@ describe('together', () => {
       { picture: 'f'.repeat(64) },
       { image: pictures[3] },
     ]
-    const outcomes = await together(asks)
+    const outcomes = await together(requests)
     expect(outcomes.map(codeOf)).toEqual([
       undefined,
       'damaged_picture',
@@ -139,12 +139,12 @@ describe('together', () => {
       'picture_forgotten',
       undefined,
     ])
-    expect(replyOf(outcomes[0])!.token_ids).toEqual((await alone(asks[0]!)).token_ids)
-    expect(replyOf(outcomes[5])!.token_ids).toEqual((await alone(asks[5]!)).token_ids)
+    expect(replyOf(outcomes[0])!.token_ids).toEqual((await alone(requests[0]!)).token_ids)
+    expect(replyOf(outcomes[5])!.token_ids).toEqual((await alone(requests[5]!)).token_ids)
   })
 
-  test('settings that leave one of them no token fail that one only', async () => {
-    // Six words are left to this model, none may come twice, and the odd prompt holds five of them.
+  test('settings that leave one request no token fail that one only', async () => {
+    // This model may generate six words, none twice, and the odd prompt holds five of them.
     const settings = { no_repeat_ngram_size: 1, max_new_tokens: 3, min_new_tokens: 3 }
     const words = [300, 301, 302, 303, 304, 305]
     const ids = Array.from({ length: model.manifest.sizes.vocabulary }, (_, id) => id)
@@ -154,29 +154,29 @@ describe('together', () => {
       nonTokenIds: ids.filter((id) => !words.includes(id)),
       tokenizer: { ...model.tokenizer, encode },
     }
-    const asks = [
+    const requests = [
       { image: pictures[0], settings },
       { image: pictures[2], prompt: 'odd', settings },
       { image: pictures[1], settings },
     ]
     const outcomes: RequestResult[] = []
-    const asked = asks.map((request) => ({ request, hooks: { check() {} } }))
+    const asked = requests.map((request) => ({ request, hooks: { check() {} } }))
     await runBatch(terse, inMemoryEncoderCache(), asked, (index, outcome) => {
       outcomes[index] = outcome
     })
     expect(outcomes.map(codeOf)).toEqual([undefined, 'bad_settings', undefined])
     for (const i of [0, 2]) {
-      const { token_ids } = await runOne(terse, inMemoryEncoderCache(), asks[i]!, { check() {} })
+      const { token_ids } = await runOne(terse, inMemoryEncoderCache(), requests[i]!, { check() {} })
       expect(replyOf(outcomes[i])!.token_ids).toEqual(token_ids)
     }
   })
 
-  test('a picture asked about twice is looked at once, and its time is told to both', async () => {
-    let looks = 0
+  test('a picture of two requests is encoded once, and its time is in the timings of both', async () => {
+    let encoded = 0
     const vision = {
       ...model.vision,
       run: (...given: Parameters<Model['vision']['run']>) => {
-        looks += given[0]['pixels']!.dims[0]!
+        encoded += given[0]['pixels']!.dims[0]!
         return model.vision.run(...given)
       },
     }
@@ -191,7 +191,7 @@ describe('together', () => {
     await runBatch({ ...model, vision }, inMemoryEncoderCache(), asked, (index, outcome) => {
       outcomes[index] = outcome
     })
-    expect(looks).toBe(2)
+    expect(encoded).toBe(2)
     const [first, second] = outcomes.map((outcome) => replyOf(outcome)!.timings_ms)
     expect(first!.vision).toBeGreaterThan(0)
     expect(second!.vision).toBe(first!.vision)
@@ -200,48 +200,48 @@ describe('together', () => {
     }
   })
 
-  test('where pictures gain nothing from each other, nobody waits for those behind', async () => {
+  test('where pictures are encoded one by one, no request waits for the pictures behind its own', async () => {
     const sizes = { ...model.manifest.sizes, vision_width: 1_000_000 }
     const odd = { ...model, manifest: { ...model.manifest, sizes } }
     const order: string[] = []
     const vision = {
       ...model.vision,
       run: (...given: Parameters<Model['vision']['run']>) => {
-        order.push(`look at ${given[0]['pixels']!.dims[0]}`)
+        order.push(`encode ${given[0]['pixels']!.dims[0]}`)
         return model.vision.run(...given)
       },
     }
     const cache = inMemoryEncoderCache()
     const { picture } = await runOne(odd, cache, { image: pictures[5]! }, { check() {} })
-    const asks: InferenceRequest[] = [
+    const requests: InferenceRequest[] = [
       { image: pictures[0] },
       { image: pictures[1] },
       { image: pictures[0], question: 'what is this?' },
       { picture },
     ]
-    const asked = asks.map((request) => ({ request, hooks: { check() {} } }))
+    const asked = requests.map((request) => ({ request, hooks: { check() {} } }))
     await runBatch({ ...odd, vision }, cache, asked, (index) => order.push(`answer ${index}`))
-    expect(order).toEqual(['answer 3', 'look at 1', 'answer 2', 'answer 0', 'look at 1', 'answer 1'])
+    expect(order).toEqual(['answer 3', 'encode 1', 'answer 2', 'answer 0', 'encode 1', 'answer 1'])
   })
 
-  test('who leaves does not end the others; when all have left the run ends', async () => {
-    const asks = mixed({ max_new_tokens: 12, min_new_tokens: 12 }).slice(0, 4)
+  test('a cancelled request does not end the others; when all are cancelled the run ends', async () => {
+    const requests = mixed({ max_new_tokens: 12, min_new_tokens: 12 }).slice(0, 4)
     let checks = 0
-    const leaving = new Error('left')
-    const some = await together(asks, inMemoryEncoderCache(), (index) => {
-      // Number 1 leaves amid its tokens: each looks once a stage and once a token.
-      if (index === 1 && ++checks > 12) throw leaving
+    const cancelled = new Error('cancelled')
+    const some = await together(requests, inMemoryEncoderCache(), (index) => {
+      // Number 1 is cancelled amid its tokens: `check` is called once a stage and once a token.
+      if (index === 1 && ++checks > 12) throw cancelled
     })
-    expect(some[1]).toEqual({ error: leaving })
+    expect(some[1]).toEqual({ error: cancelled })
     for (const i of [0, 2, 3]) {
-      expect(replyOf(some[i])!.token_ids).toEqual((await alone(asks[i]!)).token_ids)
+      expect(replyOf(some[i])!.token_ids).toEqual((await alone(requests[i]!)).token_ids)
     }
-    let looked = 0
-    const none = await together(asks, inMemoryEncoderCache(), () => {
-      if (++looked > 30) throw leaving
+    let checked = 0
+    const none = await together(requests, inMemoryEncoderCache(), () => {
+      if (++checked > 30) throw cancelled
     })
-    expect(none).toEqual(asks.map(() => ({ error: leaving })))
-    expect(looked).toBeLessThan(40)
+    expect(none).toEqual(requests.map(() => ({ error: cancelled })))
+    expect(checked).toBeLessThan(40)
   })
 })
 
@@ -252,16 +252,16 @@ describe('an engine that batches', () => {
   })
   afterAll(() => engine.close())
 
-  test('gives the same answers as one that does not, bad asks and leavers among them', async () => {
-    const asks = mixed({})
+  test('gives the same answers as one that does not, with invalid and cancelled requests in between', async () => {
+    const requests = mixed({})
     const stop = new AbortController()
-    const answers = asks.map((request) => engine.answer(request))
+    const answers = requests.map((request) => engine.answer(request))
     const bad = engine.answer({ image: new TextEncoder().encode('no picture') })
     const left = engine.answer({ image: pictures[5] }, { signal: stop.signal })
     const late = engine.answer({ image: pictures[6], deadlineMs: 1 })
     const pieces: string[] = []
     const stream = engine.answer({ image: pictures[0] }, { onToken: (piece) => pieces.push(piece) })
-    // The next are sent by then, this one among them, and none of them is answered.
+    // By then the next batch is sent, this request in it, and none of it is answered.
     answers[0]!.then(() => stop.abort())
     await Promise.all([
       expect(bad).rejects.toMatchObject({ code: 'not_a_picture' }),
@@ -270,7 +270,7 @@ describe('an engine that batches', () => {
     ])
     const { text: whole } = await stream
     expect(pieces.join('')).toBe(whole)
-    for (const [i, request] of asks.entries()) {
+    for (const [i, request] of requests.entries()) {
       const { timings_ms, text, token_ids } = await answers[i]!
       expect({ text, token_ids }).toEqual({
         text: (await alone(request)).text,

@@ -1,4 +1,4 @@
-// The queue and the model's process: order, cancelling, deadlines, and a process that dies.
+// The engine over a fake model process: order, cancellation, deadlines, and a process that dies.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { configureLog, log } from '../../src/observe/log.ts'
 import { measured, resetMetrics } from '../../src/observe/metrics.ts'
 
 const FAKE = new URL('./fake-model-process.mjs', import.meta.url)
-// Processes end here by the dozen, and the log says so each time.
+// Each process that dies is logged.
 configureLog('json', { write() {} })
 const image = new Uint8Array()
 let engine: Engine
@@ -20,33 +20,33 @@ beforeEach(async () => {
 afterEach(() => engine.close())
 
 const ask = (question: string) => engine.answer({ image, question })
-/** Its process reads no message until it is sent SIGCONT, as in one long native call. */
+/** The process reads no message until SIGCONT, as in one long native call. */
 const stopProcess = ({ pid }: Engine) => process.kill(pid!, 'SIGSTOP')
 const continueProcess = ({ pid }: Engine) => process.kill(pid!, 'SIGCONT')
-/** The longest that a timer takes: a test that waits for it fails. */
-const NEVER_MS = 2 ** 31 - 1
+/** Twelve days: a test that waits for it fails. */
+const NEVER_MS = 2 ** 30
 
-test('answers in the order of asking', async () => {
+test('answers in the order of requests', async () => {
   const order: string[] = []
   await Promise.all(['a', 'b', 'c'].map((q) => ask(q).then(({ text }) => order.push(text))))
   expect(order).toEqual(['a', 'b', 'c'])
 })
 
-test('counts what waits and runs', async () => {
+test('counts the requests that wait and run', async () => {
   const both = Promise.all([ask('a'), ask('b')])
   expect(engine.pending).toBe(2)
   await both
   expect(engine.pending).toBe(0)
 })
 
-test('a run that is cancelled ends before it is done', async () => {
+test('a running request that is cancelled ends before it is done', async () => {
   const stop = new AbortController()
   const run = engine.answer({ image, question: 'wait' }, { signal: stop.signal, onToken: () => stop.abort() })
   await expect(run).rejects.toMatchObject({ code: 'cancelled' })
   expect((await ask('after')).text).toBe('after')
 })
 
-test('a waiting ask that is cancelled leaves the queue at once', async () => {
+test('a waiting request that is cancelled leaves the queue at once', async () => {
   const stop = new AbortController()
   const first = engine.answer({ image, question: 'wait' }, { signal: stop.signal })
   const leave = new AbortController()
@@ -58,7 +58,7 @@ test('a waiting ask that is cancelled leaves the queue at once', async () => {
   await expect(first).rejects.toMatchObject({ code: 'cancelled' })
 })
 
-test('a deadline ends runs under way and waiting alike', async () => {
+test('a deadline ends running and waiting requests', async () => {
   const slow = engine.answer({ image, question: 'wait', deadlineMs: 30 })
   const behind = engine.answer({ image, question: 'b', deadlineMs: 10 })
   await expect(behind).rejects.toMatchObject({ code: 'deadline' })
@@ -66,7 +66,7 @@ test('a deadline ends runs under way and waiting alike', async () => {
 })
 
 test.each(['exit', 'abort'])(
-  'after an %s of the process the next asks are answered by a new one',
+  'after an %s of the process the next requests are answered by a new one',
   async (how) => {
     const broken = ask(how)
     const waiting = ask('waiting')
@@ -86,14 +86,14 @@ test('closing while the process is being replaced ends cleanly', async () => {
   await expect(ask('too late')).rejects.toMatchObject({ code: 'closing' })
 })
 
-test('an ask that cannot reach the model is refused, and the next one answered', async () => {
+test('a request that cannot be cloned is refused, and the next one answered', async () => {
   const odd = engine.answer({ image, question: 'a', settings: { seed: (() => 1) as never } })
   const next = ask('b')
   await expect(odd).rejects.toMatchObject({ code: 'bad_ask' })
   expect((await next).text).toBe('b')
 })
 
-test('a listener that throws ends its own ask only', async () => {
+test('a listener that throws ends its own request only', async () => {
   const onToken = () => {
     throw new Error('listener')
   }
@@ -101,12 +101,12 @@ test('a listener that throws ends its own ask only', async () => {
   expect((await ask('after')).text).toBe('after')
 })
 
-test('a deadline beyond what timers take is no deadline', async () => {
+test('a deadline beyond the limit of timers is no deadline', async () => {
   expect((await engine.answer({ image, question: 'a', deadlineMs: Number.POSITIVE_INFINITY })).text).toBe('a')
   expect((await engine.answer({ image, question: 'a', deadlineMs: 1e12 })).text).toBe('a')
 })
 
-test('closing under way ends the running ask, and closing twice waits for the same end', async () => {
+test('closing ends the running request, and closing twice waits for the same end', async () => {
   const run = ask('wait')
   const both = Promise.all([engine.close(), engine.close()])
   await expect(run).rejects.toMatchObject({ code: 'closing' })
@@ -122,7 +122,7 @@ test('a process that cannot start is an error, at once', async () => {
   rmSync(folder, { recursive: true })
 })
 
-test('after a restart that failed the engine is not ready, and tries again when asked', async () => {
+test('after a restart that failed the engine is not ready, and restarts at the next request', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'glimpse-'))
   const block = join(folder, 'block')
   const own = await startEngine({ artifact: block }, FAKE)
@@ -136,15 +136,15 @@ test('after a restart that failed the engine is not ready, and tries again when 
   await own.close()
 })
 
-describe('a process that hears nothing', () => {
-  const start = async (patience: Partial<EngineTimeouts>) => {
-    const own = await startEngine({ artifact: '' }, FAKE, patience)
+describe('a process in a native call', () => {
+  const start = async (limits: Partial<EngineTimeouts>) => {
+    const own = await startEngine({ artifact: '' }, FAKE, limits)
     onTestFinished(() => own.close(0))
     stopProcess(own)
     return own
   }
 
-  test('lets the asker know of the deadline and of cancelling before the process answers', async () => {
+  test('does not delay the error of a deadline or a cancellation', async () => {
     const own = await start({ cancelGraceMs: NEVER_MS })
     const { pid } = own
     const late = own.answer({ image, question: 'a', deadlineMs: 20 })
@@ -159,7 +159,7 @@ describe('a process that hears nothing', () => {
     expect(own.pid).toBe(pid)
   })
 
-  test('is replaced when it does not come back', async () => {
+  test('is replaced when it does not return', async () => {
     resetMetrics()
     const own = await start({ cancelGraceMs: 20 })
     const late = own.answer({ image, question: 'a', deadlineMs: 20 })
@@ -171,24 +171,24 @@ describe('a process that hears nothing', () => {
   })
 
   test('does not keep the engine from closing', async () => {
-    const own = await start({ closingMs: 20 })
+    const own = await start({})
     const run = own.answer({ image, question: 'a' })
-    const closing = own.close()
+    const closing = own.close(20)
     await expect(run).rejects.toMatchObject({ code: 'closing' })
     await closing
   })
 })
 
-test('the process killed at any moment: every ask under way is told, the others are answered', async () => {
+test('the process killed at any moment: every running request fails, the others are answered', async () => {
   resetMetrics()
   const own = await startEngine({ artifact: '', maxBatch: 4 }, FAKE, { restarts: 100 })
   for (let kill = 0; kill < 8; kill++) {
-    const asks = ['wait', 'a', 'b', 'c', 'd', 'e', 'f'].map((question) => own.answer({ image, question }))
-    const ends = Promise.allSettled(asks)
+    const requests = ['wait', 'a', 'b', 'c', 'd', 'e', 'f'].map((question) => own.answer({ image, question }))
+    const ends = Promise.allSettled(requests)
     const { pid } = own
     process.kill(pid!, kill % 2 === 0 ? 'SIGKILL' : 'SIGSEGV')
     const codes = (await ends).map((end) => (end.status === 'fulfilled' ? 'ok' : end.reason.code))
-    // The first went alone, before the others came.
+    // The first was sent alone, before the others were queued.
     expect(codes).toEqual(['restarting', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'])
     expect(own.pid).not.toBe(pid)
     expect(own.ready).toBe(true)
@@ -197,9 +197,9 @@ test('the process killed at any moment: every ask under way is told, the others 
   await own.close()
 })
 
-test('a batch that the process dies with is told as a whole', async () => {
+test('a process that dies fails the whole batch', async () => {
   const own = await startEngine({ artifact: '', maxBatch: 4 }, FAKE)
-  // It is sent alone, at once; what is asked before its reply can come waits.
+  // Sent alone, at once. The requests before its reply wait and form the batch.
   const first = own.answer({ image, question: 'first' })
   const batch = ['a', 'exit', 'b'].map((question) => own.answer({ image, question }))
   await first
@@ -208,14 +208,14 @@ test('a batch that the process dies with is told as a whole', async () => {
   await own.close()
 })
 
-test('what runs out of memory is told so, and the next process begins anew', async () => {
+test('a request that runs out of memory fails with out_of_memory, and a new process starts', async () => {
   const before = engine.pid
   await expect(ask('short')).rejects.toMatchObject({ kind: 'busy', code: 'out_of_memory' })
   expect((await ask('a')).text).toBe('a')
   expect(engine.pid).not.toBe(before)
 })
 
-test('a model that keeps ending is left alone for a while, then tried once more', async () => {
+test('a process that keeps dying is not restarted during the pause of the breaker, then once', async () => {
   const own = await startEngine({ artifact: '' }, FAKE, { restarts: 2, pauseMs: 60_000 })
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   onTestFinished(() => void vi.useRealTimers())
@@ -233,14 +233,14 @@ test('a model that keeps ending is left alone for a while, then tried once more'
   vi.advanceTimersByTime(59_999)
   expect(own.unreadyReason).toBe('model_down')
   vi.advanceTimersByTime(1)
-  // Nobody asks: it is tried all the same, so that whoever looks at `ready` sends asks again.
+  // Restarted without a request, so that a load balancer that reads `ready` sends requests again.
   await expect.poll(() => own.ready).toBe(true)
   expect(own.unreadyReason).toBeUndefined()
   expect((await own.answer({ image, question: 'a' })).text).toBe('a')
   await own.close()
 })
 
-test('after a restart that failed it is tried again without being asked', async () => {
+test('after a restart that failed it restarts without a request', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'glimpse-'))
   const block = join(folder, 'block')
   const own = await startEngine({ artifact: block }, FAKE, { retryMs: 5 })
@@ -255,8 +255,8 @@ test('after a restart that failed it is tried again without being asked', async 
   await own.close()
 })
 
-test('closing takes no longer than the caller allows, whatever the process is at', async () => {
-  const busy = await startEngine({ artifact: '' }, FAKE, { closingMs: NEVER_MS })
+test('closing takes no longer than the caller allows, whatever the process runs', async () => {
+  const busy = await startEngine({ artifact: '' }, FAKE)
   stopProcess(busy)
   const run = busy.answer({ image, question: 'a' })
   const refused = expect(run).rejects.toMatchObject({ code: 'closing' })
@@ -265,18 +265,18 @@ test('closing takes no longer than the caller allows, whatever the process is at
   await refused
   await vi.waitFor(() => expect(() => process.kill(pid!, 0)).toThrow('ESRCH'), { timeout: 60_000 })
 
-  // A replacement that still loads serves nobody any more.
+  // A new process that still loads is killed at once.
   const folder = mkdtempSync(join(tmpdir(), 'glimpse-'))
   const endless = join(folder, 'endless')
-  const slow = await startEngine({ artifact: endless }, FAKE, { closingMs: NEVER_MS })
+  const slow = await startEngine({ artifact: endless }, FAKE)
   writeFileSync(endless, '')
   await expect(slow.answer({ image, question: 'exit' })).rejects.toMatchObject({ code: 'restarting' })
-  await slow.close()
+  await slow.close(NEVER_MS)
   expect(slow.unreadyReason).toBe('closing')
   rmSync(folder, { recursive: true })
 })
 
-test('asks that wait go together, up to so many, and it is measured', async () => {
+test('waiting requests form batches of up to maxBatch, which are measured', async () => {
   resetMetrics()
   const own = await startEngine({ artifact: '', maxBatch: 3 }, FAKE)
   stopProcess(own)
@@ -284,9 +284,9 @@ test('asks that wait go together, up to so many, and it is measured', async () =
   const rest = ['a', 'b', 'c', 'd'].map((question) => own.answer({ image, question }))
   expect(await measured('glimpse_queue_size')).toBe(5)
   continueProcess(own)
-  // The fake tells how many came together in place of tokens.
+  // The fake process returns the size of the batch in place of tokens.
   const replies = await Promise.all([first, ...rest])
-  expect(replies.map(({ token_ids: [together] }) => together)).toEqual([1, 3, 3, 3, 1])
+  expect(replies.map(({ token_ids: [batchSize] }) => batchSize)).toEqual([1, 3, 3, 3, 1])
   expect(replies[1]!.timings_ms.queue).toBeGreaterThan(0)
   await own.close()
   expect(await measured('glimpse_batch_size')).toBe(3)
@@ -296,7 +296,7 @@ test('asks that wait go together, up to so many, and it is measured', async () =
   expect(await measured('glimpse_provider', { provider: 'cpu', fallback: 'false' })).toBe(1)
 })
 
-test('one that holds what cannot be copied fails alone among those it would go with', async () => {
+test('a request that cannot be cloned fails alone in its batch', async () => {
   const own = await startEngine({ artifact: '', maxBatch: 8 }, FAKE)
   const first = own.answer({ image, question: 'first' })
   const odd = { question: 'odd', answer: (() => 1) as never }

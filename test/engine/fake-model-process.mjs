@@ -1,15 +1,15 @@
-// A model's process without a model: answers with what it was asked, and does what some questions tell it to.
+// A model process without a model: answers with the question itself; `exit`, `abort`, `short` and `wait` act as named.
 import { existsSync } from 'node:fs'
 
 const cancelled = new Map()
-const say = (message) => process.send(message)
+const send = (message) => process.send(message)
 process.on('disconnect', () => process.exit())
 process.on('message', async (message) => {
   if (message.kind === 'open') {
     const { artifact } = message.start
-    // While the file that `artifact` names is there, a new process ends, or loads without end, before it is ready.
+    // While the file `artifact` exists, a new process exits, or loads for ever, before it is ready.
     if (existsSync(artifact)) return artifact.endsWith('endless') ? undefined : process.exit(4)
-    return say({ kind: 'ready', model: { name: 'fake', precision: 'fp32' }, loadMs: { open: 2000 } })
+    return send({ kind: 'ready', model: { name: 'fake', precision: 'fp32' }, loadMs: { open: 2000 } })
   }
   if (message.kind === 'close') return process.exit()
   if (message.kind === 'cancel') return cancelled.set(message.id, message.error)
@@ -17,30 +17,30 @@ process.on('message', async (message) => {
   for (const one of requests) await answer(one, requests.length)
 })
 
-async function answer({ id, request }, together) {
+async function answer({ id, request }, batchSize) {
   if (request.question === 'exit') process.exit(3)
-  // As native code that fails a check; process.abort() would print its stack as well.
+  // As native code that fails an assertion. process.abort() would print a stack as well.
   if (request.question === 'abort') process.kill(process.pid, 'SIGABRT')
   if (request.question === 'short') {
     const error = { kind: 'busy', code: 'out_of_memory', message: 'too little' }
-    return say({ kind: 'error', id, error })
+    return send({ kind: 'error', id, error })
   }
   if (request.question === 'wait') {
     for (let i = 0; !cancelled.has(id); i++) {
-      say({ kind: 'token', id, text: `${i} ` })
+      send({ kind: 'token', id, text: `${i} ` })
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
   }
-  if (cancelled.has(id)) return say({ kind: 'error', id, error: cancelled.get(id) })
+  if (cancelled.has(id)) return send({ kind: 'error', id, error: cancelled.get(id) })
   const timings_ms = { queue: 0, image: 0, pixels: 0, vision: 0, queries: 0, tokens: 0, total: 0 }
   const reply = {
     text: request.question,
-    token_ids: [together],
+    token_ids: [batchSize],
     sequences: [],
     prompt: '',
     timings_ms,
     model: 'fake',
     picture: '',
   }
-  say({ kind: 'reply', id, reply })
+  send({ kind: 'reply', id, reply })
 }

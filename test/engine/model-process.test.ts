@@ -1,4 +1,4 @@
-// The model's process as it ships: it dies with its parent, leaves standard output alone, and is not slowed by its start.
+// The compiled model process: it dies with its parent, leaves standard output alone, and warms up before it is ready.
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -44,7 +44,7 @@ function program(code: string, flags: string[] = []) {
   return { pid, kill: () => parent.kill('SIGKILL'), output: () => output }
 }
 
-/** Glimpse as a library, started with flags that its model's process must not inherit. */
+/** Glimpse as a library, started with flags that its model process must not inherit. */
 function library() {
   const code = `
     import { startEngine } from ${JSON.stringify(join(ROOT, 'dist/index.js'))}
@@ -62,25 +62,25 @@ test('does not outlive a parent that is killed', async () => {
   expect(output().trim()).toBe(String(child))
 })
 
-test('nor does one deep in a call that hears nothing', async () => {
-  const orphan = pathToFileURL(join(ROOT, 'dist/engine/parent-watchdog.js')).href
-  const deaf = `
+test('nor does one deep in a native call', async () => {
+  const watchdog = pathToFileURL(join(ROOT, 'dist/engine/parent-watchdog.js')).href
+  const blocked = `
     const { Worker } = require('node:worker_threads')
-    const watch = new Worker(new URL(${JSON.stringify(orphan)}), { workerData: process.ppid })
+    const watch = new Worker(new URL(${JSON.stringify(watchdog)}), { workerData: process.ppid })
     watch.once('online', () => {
       require('node:fs').writeSync(1, String(process.pid) + String.fromCharCode(10))
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60000)
     })`
   const { pid, kill } = program(`
     const { spawn } = require('node:child_process')
-    spawn(process.execPath, ['-e', ${JSON.stringify(deaf)}], { stdio: 'inherit' })`)
+    spawn(process.execPath, ['-e', ${JSON.stringify(blocked)}], { stdio: 'inherit' })`)
   const child = await pid
   expect(isAlive(child)).toBe(true)
   kill()
   await expect.poll(() => isAlive(child)).toBe(false)
 })
 
-test('leaves it to its parent what Ctrl-C and SIGTERM mean', async () => {
+test('ignores SIGINT and SIGTERM, which its parent handles', async () => {
   const engine = await startEngine({ artifact, threads: 1 })
   const { pid } = engine
   process.kill(pid!, 'SIGINT')
@@ -91,17 +91,17 @@ test('leaves it to its parent what Ctrl-C and SIGTERM mean', async () => {
   await expect.poll(() => isAlive(pid!)).toBe(false)
 })
 
-test('killed amid real asks it answers the next ones, and a crash in native code is no different', async () => {
+test('killed amid requests, or crashed in native code, it is replaced and the next are answered', async () => {
   configureLog('json', { write() {} })
   const engine = await startEngine({ artifact, threads: 1, maxBatch: 4 })
   for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGABRT'] as const) {
     const pid = engine.pid!
-    // Stopped, so that the first cannot be answered before the signal comes.
+    // Stopped, so that the first cannot be answered before the signal.
     process.kill(pid, 'SIGSTOP')
-    const asks = Array.from({ length: 6 }, () => engine.answer({ image, settings: { num_beams: 4 } }))
+    const runs = Array.from({ length: 6 }, () => engine.answer({ image, settings: { num_beams: 4 } }))
     process.kill(pid, signal)
     if (signal !== 'SIGKILL') process.kill(pid, 'SIGCONT')
-    const ends = await Promise.allSettled(asks)
+    const ends = await Promise.allSettled(runs)
     const codes = ends.map((end) => (end.status === 'fulfilled' ? end.value.text : end.reason.code))
     expect(codes[0]).toBe('restarting')
     expect(new Set(codes.slice(1))).toEqual(
@@ -111,7 +111,7 @@ test('killed amid real asks it answers the next ones, and a crash in native code
   await engine.close()
 })
 
-test('warms up when told to, which is measured, and shows in nothing that is answered', async () => {
+test('warms up with `warmUp`, which is measured and leaves nothing in the cache', async () => {
   resetMetrics()
   const engine = await startEngine({ artifact, threads: 1, warmUp: true })
   expect(await measured('glimpse_model_load_seconds', { step: 'warm_up' })).toBeGreaterThan(0)
@@ -121,7 +121,7 @@ test('warms up when told to, which is measured, and shows in nothing that is ans
   await engine.close()
 })
 
-test('why a model was not laid out is in the log, and it answers all the same', async () => {
+test('a failure to prepack is logged, and the model opens without it', async () => {
   const lines: string[] = []
   configureLog('json', { write: (line) => void lines.push(line) })
   const blocked = join(folder, 'a file')
@@ -134,33 +134,33 @@ test('why a model was not laid out is in the log, and it answers all the same', 
   ])
 })
 
-test('that an asker has left is heard at once, wherever among those that go together the ask is', async () => {
+test('a cancellation is confirmed at once, wherever in the batch the request is', async () => {
   const child = await startModelProcess(
     { artifact, threads: 1 },
     new URL('../../dist/engine/model-process.js', import.meta.url),
   )
-  const heard: string[] = []
+  const received: string[] = []
   const done = new Promise<void>((resolve) => {
     child.onMessage((message) => {
-      if ('id' in message) heard.push(`${message.kind} ${message.id}`)
-      if (heard.length === 24) resolve()
+      if ('id' in message) received.push(`${message.kind} ${message.id}`)
+      if (received.length === 24) resolve()
     })
   })
-  // Three times as many pictures as are looked at in one run.
+  // Three times as many pictures as one run encodes.
   const requests = Array.from({ length: 24 }, (_, id) => ({
     id,
     request: { image: Uint8Array.from([...image, id]) },
     stream: false,
   }))
-  // Stopped, so that both messages are there when it reads the first.
+  // Stopped, so that both messages have arrived when it reads the first.
   process.kill(child.pid!, 'SIGSTOP')
   child.send({ kind: 'answer', requests })
   const error = { kind: 'busy', code: 'cancelled', message: 'left' } as const
   child.send({ kind: 'cancel', id: 23, error })
   process.kill(child.pid!, 'SIGCONT')
   await done
-  expect(heard.indexOf('error 23')).toBeLessThan(heard.indexOf('reply 8'))
-  expect(heard.filter((line) => line.startsWith('reply')).sort()).toEqual(
+  expect(received.indexOf('error 23')).toBeLessThan(received.indexOf('reply 8'))
+  expect(received.filter((line) => line.startsWith('reply')).sort()).toEqual(
     Array.from({ length: 23 }, (_, id) => `reply ${id}`).sort(),
   )
   child.send({ kind: 'close' })

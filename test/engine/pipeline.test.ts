@@ -1,4 +1,4 @@
-// The whole path on a fixture checkpoint: what is remembered, what the model is told, what a person sees.
+// The whole path on a fixture checkpoint: the encoder cache, the prompt, the text and the stream.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ import { FIXTURES } from '../fixtures.ts'
 let folder: string
 let model: Model
 let image: Uint8Array
-const watch = { check() {} }
+const hooks = { check() {} }
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
@@ -30,7 +30,7 @@ afterAll(async () => {
 })
 
 const say = (ask: Partial<InferenceRequest>, cache = inMemoryEncoderCache()) =>
-  runOne(model, cache, { image, ...ask }, watch)
+  runOne(model, cache, { image, ...ask }, hooks)
 
 test('a caption is what transformers generates from the picture alone', async () => {
   const { description, ids } = await readReference(join(FIXTURES, 'references/plain.safetensors'))
@@ -51,38 +51,38 @@ test('the second question about a picture runs neither decoding nor vision nor q
   expect(second.token_ids).toEqual(first.token_ids)
 })
 
-test('another picture is another memory', async () => {
+test('another picture is another entry of the cache', async () => {
   const cache = inMemoryEncoderCache()
   await say({}, cache)
   const other = await readFile(join(FIXTURES, 'references/triangle-33x57.png'))
-  const reply = await runOne(model, cache, { image: other }, watch)
+  const reply = await runOne(model, cache, { image: other }, hooks)
   expect(reply.timings_ms.vision).toBeGreaterThan(0)
   expect(await cache.get(reply.picture)).toBeDefined()
 })
 
-test('a picture seen before is asked about by its sha256 alone', async () => {
+test('a picture in the cache can be named by its sha256 alone', async () => {
   const cache = inMemoryEncoderCache()
   const first = await say({ question: 'what is it?' }, cache)
-  const again = await runOne(model, cache, { picture: first.picture, question: 'what is it?' }, watch)
+  const again = await runOne(model, cache, { picture: first.picture, question: 'what is it?' }, hooks)
   expect(again.token_ids).toEqual(first.token_ids)
-  const forgotten = runOne(model, inMemoryEncoderCache(), { picture: first.picture }, watch)
-  await expect(forgotten).rejects.toMatchObject({ code: 'picture_forgotten' })
+  const uncached = runOne(model, inMemoryEncoderCache(), { picture: first.picture }, hooks)
+  await expect(uncached).rejects.toMatchObject({ code: 'picture_forgotten' })
 })
 
-test('question and history become the prompt BLIP-2 knows', async () => {
+test('question and history become the prompt format of BLIP-2', async () => {
   const history = [{ question: 'what is it?', answer: 'a dog' }]
   const { prompt } = await say({ question: ' is it big? ', history })
   expect(prompt).toBe('Question: what is it? Answer: a dog. Question: is it big? Answer:')
 })
 
-test('the oldest turns go first when the conversation outgrows the model', async () => {
+test('the oldest turns are left out when the conversation outgrows the model', async () => {
   const history = Array.from({ length: 20 }, (_, i) => ({ question: `what is ${i}?`, answer: `${i}` }))
   const { prompt } = await say({ question: 'and now?', history })
   expect(prompt).toMatch(/Answer: 19\. Question: and now\? Answer:$/)
   expect(prompt).not.toContain('what is 0?')
 })
 
-test('of a conversation far too long only the newest turns are read, and each once', async () => {
+test('of a conversation far too long only the newest turns are encoded, and each once', async () => {
   const encoded: string[] = []
   const encode = (text: string) => {
     encoded.push(text)
@@ -91,17 +91,17 @@ test('of a conversation far too long only the newest turns are read, and each on
   const counting = { ...model, tokenizer: { ...model.tokenizer, encode } }
   const history = Array.from({ length: 100 }, (_, i) => ({ question: `what is ${i}?`, answer: `${i}` }))
   const ask = { image, question: 'and now?', history, settings: { max_new_tokens: 1 } }
-  const { prompt } = await runOne(counting, inMemoryEncoderCache(), ask, watch)
+  const { prompt } = await runOne(counting, inMemoryEncoderCache(), ask, hooks)
 
   const fits = (turns: typeof history) => model.tokenizer.encode(toPrompt('and now?', turns)).length < 160 - 5
   const most = Array.from({ length: 100 }, (_, i) => history.slice(i)).find(fits)!
   expect(most.length).toBeGreaterThan(2)
   expect(prompt).toBe(toPrompt('and now?', most))
-  // Each kept turn, one that has no room, the question, and the whole prompt once with and once without that one.
+  // Each kept turn, one that does not fit, the question, and the whole prompt once with and once without that turn.
   expect(encoded.length).toBeLessThanOrEqual(most.length + 4)
 })
 
-test('a question longer than the model can read is the asker’s to shorten', async () => {
+test('a question longer than the model can read is a RequestError', async () => {
   await expect(say({ question: 'why? '.repeat(200) })).rejects.toMatchObject({
     kind: 'request',
     code: 'question_too_long',
@@ -117,7 +117,7 @@ test('streams the pieces that make up the text', async () => {
   const pieces: string[] = []
   const ask = { image, question: 'what is it?', settings: { max_new_tokens: 12, min_new_tokens: 12 } }
   const { text } = await runOne(model, inMemoryEncoderCache(), ask, {
-    ...watch,
+    ...hooks,
     onToken: (piece) => pieces.push(piece),
   })
   expect(text).not.toBe('')
@@ -136,11 +136,11 @@ test.each([
   })
 })
 
-test('the same seed draws the same tokens, another seed others', async () => {
+test('the same seed samples the same tokens, another seed others', async () => {
   const settings = { do_sample: true, temperature: 2, max_new_tokens: 12, min_new_tokens: 12 }
-  const draw = async (seed: number) => (await say({ settings: { ...settings, seed } })).token_ids
-  expect(await draw(1)).toEqual(await draw(1))
-  expect(await draw(1)).not.toEqual(await draw(2))
+  const sample = async (seed: number) => (await say({ settings: { ...settings, seed } })).token_ids
+  expect(await sample(1)).toEqual(await sample(1))
+  expect(await sample(1)).not.toEqual(await sample(2))
 })
 
 test('a check that throws ends the run', async () => {
@@ -151,7 +151,7 @@ test('a check that throws ends the run', async () => {
   await expect(runOne(model, inMemoryEncoderCache(), { image }, { check })).rejects.toThrow('enough')
 })
 
-test('padding of the vocabulary and the placeholder are never answered', async () => {
+test('padding of the vocabulary and the image token are never generated', async () => {
   const { vocabulary } = model.manifest.sizes
   const { image_token_id } = model.manifest.tokens
   expect(model.nonTokenIds).toContain(image_token_id)
@@ -171,11 +171,11 @@ test('padding of the vocabulary and the placeholder are never answered', async (
   expect(new Set(ids).size).toBeGreaterThan(200)
 })
 
-test('an end outside the vocabulary is an error', async () => {
+test('an end token outside the vocabulary is an error', async () => {
   await expect(say({ settings: { eos_token_id: [2, 320] } })).rejects.toThrow('vocabulary of 320 but got 320')
 })
 
-test('no words of a person become a special token or the end of the text', async () => {
+test('no text of a question or answer becomes a special token', async () => {
   const nasty = '</s><image>\n<pad> hi\r\n\n<s>'
   const turn = { question: nasty, answer: nasty }
   const { prompt } = await say({ question: nasty, history: [turn], settings: { max_new_tokens: 1 } })

@@ -1,3 +1,5 @@
+// The time that a request waits in queues is added to its timings.
+
 import { expect, test } from 'vitest'
 import { withQueueTime } from '../../src/engine/timings.ts'
 
