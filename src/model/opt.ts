@@ -8,6 +8,7 @@
 import type { OptConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
+import { DATA_TYPE } from '../onnx/proto.ts'
 import {
   activate,
   fusedLinear,
@@ -115,7 +116,7 @@ function causalBias(g: Graph, mask: Value, length: Value): Value {
   const columns = g.op('Range', [g.scalar(0, 'int64'), total, one]) // [C + S]
   const rows = g.op('Unsqueeze', [g.op('Range', [first, total, one]), g.int64(1)]) // [S, 1]
   const before = g.op('LessOrEqual', [columns, rows]) // [S, C + S]
-  const real = g.op('Unsqueeze', [g.op('Cast', [mask], { to: 9 }), g.int64(1, 2)]) // [B, 1, 1, C + S]
+  const real = g.op('Unsqueeze', [g.op('Cast', [mask], { to: DATA_TYPE.bool }), g.int64(1, 2)]) // [B, 1, 1, C + S]
   const allowed = g.op('And', [before, real]) // [B, 1, S, C + S]
   return g.op('Where', [allowed, g.scalar(0), g.scalar(MASKED)]) // [B, 1, S, C + S]
 }
