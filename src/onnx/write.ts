@@ -148,7 +148,8 @@ async function describe(folder: string, path: string): Promise<WrittenFile> {
   return { path, sizeBytes, sha256: hash.digest('hex') }
 }
 
-function encode({ parts }: Graph, { dataPath, weights }: DataLayout): Uint8Array {
+/** The .onnx file of a graph. */
+export function encode({ parts }: Graph, { dataPath, weights } = assignOffsets(parts)): Uint8Array {
   const inline = parts.inlineInitializers.map(({ name, type, dims, bytes }) => ({
     name,
     dims,
