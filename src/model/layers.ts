@@ -71,32 +71,24 @@ function matmulFloat32(g: Graph, x: Value, weight: Value): Value {
   return g.op('FusedMatMul', [x, weight], { transB: 1 }, MICROSOFT)
 }
 
-/** Initializers of a weight in blocks; layouts in quantize/blocks.ts. */
-interface StoredBlocks {
-  packed: Value
-  scales: Value
-  zeros?: Value
-}
-
-function storedBlocks(g: Graph, weight: Weight, format: BlockFormat): StoredBlocks {
+/** Initializers of a weight in blocks: packed values, scales, zero points if there are any. Layout: quantize/blocks.ts. */
+function storedBlocks(g: Graph, weight: Weight, format: BlockFormat): Value[] {
   const { packed, scales, zeros } = toBlocks(weight, format)
-  return {
-    packed: g.initializer('weight', packed),
-    scales: g.initializer('scales', scales),
-    zeros: zeros && g.initializer('zeros', zeros),
-  }
+  const stored = [g.initializer('weight', packed), g.initializer('scales', scales)]
+  return zeros ? [...stored, g.initializer('zeros', zeros)] : stored
 }
 
+/** x [..., K] times the transposed weight [N, K] in blocks -> [..., N]; N and K are MatMulNBits' names. */
 function matmulBlocks(
   g: Graph,
   x: Value,
-  { packed, scales, zeros }: StoredBlocks,
-  [outputs = 0, inputs = 0]: readonly number[],
-  { bits, block }: BlockFormat,
+  stored: Value[],
+  [N = 0, K = 0]: number[],
+  format: BlockFormat,
 ): Value {
   // Level 4: the operator quantizes activations to 8 bits by block, so an outlier affects its own block only.
-  const attributes = { N: outputs, K: inputs, bits, block_size: block, accuracy_level: 4 }
-  return g.op('MatMulNBits', [x, packed, scales, ...(zeros ? [zeros] : [])], attributes, MICROSOFT)
+  const attributes = { N, K, bits: format.bits, block_size: format.block, accuracy_level: 4 }
+  return g.op('MatMulNBits', [x, ...stored], attributes, MICROSOFT)
 }
 
 /** One weight [V, D] as input embedding and, if tied, as LM head. It is stored once. */
@@ -114,16 +106,12 @@ export function tiedEmbedding(g: Graph, weight: Weight): TiedEmbedding {
   // GatherBlockQuantized takes no partly filled block.
   if (format && width % format.block === 0) {
     const stored = storedBlocks(g, weight, format)
-    const { packed, scales, zeros } = stored
-    const flat = g.view(packed, [rows, (width * format.bits) / 8])
+    const [packed, ...scalesAndZeros] = stored
+    const flat = g.view(packed!, [rows, (width * format.bits) / 8])
+    const attributes = { gather_axis: 0, quantize_axis: 1, block_size: format.block, bits: format.bits }
     return {
       embed: (at, ids) =>
-        at.op(
-          'GatherBlockQuantized',
-          [flat, ids, scales, ...(zeros ? [zeros] : [])],
-          { gather_axis: 0, quantize_axis: 1, block_size: format.block, bits: format.bits },
-          MICROSOFT,
-        ),
+        at.op('GatherBlockQuantized', [flat, ids, ...scalesAndZeros], attributes, MICROSOFT),
       project: (at, x) => matmulBlocks(at, x, stored, weight.dims, format),
     }
   }

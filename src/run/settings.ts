@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { RequestError } from '../errors.ts'
 
 const positive = z.number().int().min(1)
-const id = z.number().int().nonnegative()
+const nonnegative = z.number().int().nonnegative()
 /** Models have one or two. Each step compares the new token with all of them. */
 const MAX_EOS_TOKENS = 64
 /**
@@ -33,19 +33,14 @@ export const generationSettings = z.strictObject({
       'when beam search stops: true = num_beams answers are finished; false = a better one is unlikely; never = a better one is impossible',
     ),
   max_new_tokens: positive.max(2048).describe('maximum number of generated tokens'),
-  min_new_tokens: z
-    .number()
-    .int()
-    .min(0)
+  min_new_tokens: nonnegative
     .nullable()
     .describe('generated tokens before an end token is allowed; takes precedence over min_length'),
-  min_length: z
-    .number()
-    .int()
-    .min(0)
-    .describe("tokens before an end token is allowed, the picture's queries and the prompt included"),
+  min_length: nonnegative.describe(
+    "tokens before an end token is allowed, the picture's queries and the prompt included",
+  ),
   eos_token_id: z
-    .union([id, z.array(id).min(1).max(MAX_EOS_TOKENS)])
+    .union([nonnegative, z.array(nonnegative).min(1).max(MAX_EOS_TOKENS)])
     .nullable()
     .describe("ids that end an answer, instead of the model's"),
   no_repeat_ngram_size: z
@@ -60,13 +55,13 @@ export const generationSettings = z.strictObject({
   temperature: inRange(TEMPERATURE).describe(
     'when sampling: below 1 sharpens the probabilities, above 1 flattens them',
   ),
-  top_k: z.number().int().min(0).describe('sample from the k most likely tokens; 0 is off'),
+  top_k: nonnegative.describe('sample from the k most likely tokens; 0 is off'),
   top_p: z
     .number()
     .min(0)
     .max(1)
     .describe('sample from the most likely tokens whose probabilities together reach p'),
-  seed: z.number().int().min(0).max(0xffffffff).describe('the same seed samples the same tokens'),
+  seed: nonnegative.max(0xffffffff).describe('the same seed samples the same tokens'),
   num_return_sequences: positive.max(MAX_BEAMS).describe('number of answers; with beams the best first'),
 })
 
