@@ -140,7 +140,7 @@ test('no call joins signals in a way that leaves something with those that outli
   expect(SOURCES.filter(({ text }) => text.includes('AbortSignal.any(')).map(({ path }) => path)).toEqual([])
 })
 
-test('drawing and running meet only in the contract', () => {
+test('building and running graphs meet only in the contract', () => {
   const crossings = IMPORTS.filter(
     ({ from, to }) =>
       (folderOf(from) === 'src/model' && folderOf(to) === 'src/run') ||

@@ -1,4 +1,4 @@
-// An artifact's folder -> its manifest, after a check that what it lists is there.
+// An artifact's folder -> its manifest, after a check of the files that it lists.
 
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
@@ -12,19 +12,22 @@ import { shellWord } from '../shell.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
 import { FORMAT, MANIFEST, type Manifest, manifestSchema } from './contract.ts'
 
-/** Throws ArtifactError `no_artifact` or what parseManifest throws. Sizes are compared; see verifyFiles for contents. */
+/**
+ * Compares the sizes of the files, not their contents; verifyFiles does that.
+ * @throws ArtifactError `no_artifact`, and the errors of parseManifest.
+ */
 export async function openArtifact(folder: string): Promise<Manifest> {
   const text = await readFile(join(folder, MANIFEST), 'utf8').catch(async (cause: unknown) => {
     if (await stat(join(folder, 'config.json')).catch(() => undefined)) {
       throw new ArtifactError(
         'no_artifact',
-        `Expected an artifact but ${folder} is a checkpoint. Build it into another folder: npx glimpse build ${shellWord(folder)} --out <folder>`,
+        `${folder} is a checkpoint. Expected an artifact. Build one: npx glimpse build ${shellWord(folder)} --out <folder>`,
         { cause },
       )
     }
     throw new ArtifactError(
       'no_artifact',
-      `Expected an artifact with ${MANIFEST} in ${folder} but can't read it. Make one: npx glimpse build <checkpoint> --out ${shellWord(folder)}`,
+      `Cannot read ${MANIFEST} in ${folder}. Expected an artifact there. Build one: npx glimpse build <checkpoint> --out ${shellWord(folder)}`,
       { cause },
     )
   })
@@ -41,7 +44,7 @@ export async function openArtifact(folder: string): Promise<Manifest> {
   return manifest
 }
 
-/** Reads every file and compares its sha256. Throws ArtifactError `damaged_artifact`. */
+/** Reads every file and compares its sha256 with the manifest. @throws ArtifactError `damaged_artifact`. */
 export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
   for (const { path, sha256 } of manifest.files) {
     const hash = createHash('sha256')
@@ -51,7 +54,7 @@ export async function verifyFiles(folder: string, manifest: Manifest): Promise<v
     if (unreadable || hash.digest('hex') !== sha256) {
       throw new ArtifactError(
         'damaged_artifact',
-        `Expected ${path} in ${folder} as it was built but ${unreadable ? "it can't be read" : 'its checksum differs'}. Build it again: ${commandFor(folder, manifest)}`,
+        `Expected ${path} in ${folder} with the manifest's checksum but ${unreadable ? 'it cannot be read' : 'it has another'}. Build it again: ${commandFor(folder, manifest)}`,
         unreadable ?? {},
       )
     }
@@ -59,8 +62,8 @@ export async function verifyFiles(folder: string, manifest: Manifest): Promise<v
 }
 
 /**
- * The text of a manifest, checked; `folder` is where it came from. Throws ArtifactError `damaged_artifact`,
- * `other_format` or `other_onnxruntime`.
+ * Parses and checks a manifest's text. `folder`, its folder or s3:// location, is for error messages.
+ * @throws ArtifactError `damaged_artifact`, `other_format` or `other_onnxruntime`.
  */
 export function parseManifest(text: string, folder: string): Manifest {
   let json: unknown
@@ -84,18 +87,18 @@ export function parseManifest(text: string, folder: string): Manifest {
   const issue = parsed.error.issues[0]!
   throw new ArtifactError(
     'damaged_artifact',
-    `Expected a manifest this version can read in ${folder} but at ${issue.path.join('.') || 'its start'}: ${issue.message}. Build it again: ${commandFor(folder, json)}`,
+    `The manifest in ${folder} is invalid at ${issue.path.join('.') || 'its start'}: ${issue.message}. Build it again: ${commandFor(folder, json)}`,
   )
 }
 
 const origin = z.object({
   precision: z.enum(PRECISIONS).optional().catch(undefined),
   target: z.enum(TARGETS).optional().catch(undefined),
-  /** Only of one that came from the hub. */
+  /** Valid only for a checkpoint from the hub, which has a commit. */
   source: z.object({ checkpoint: z.string(), commit: z.string() }).optional().catch(undefined),
 })
 
-/** The command that makes an artifact in a folder or a bucket again, as far as its manifest says how it was made. */
+/** The command that builds the artifact of a folder or bucket again, with what its manifest records of the build. */
 function commandFor(folder: string, manifest: unknown): string {
   const { precision, target, source } = origin.safeParse(manifest).data ?? {}
   const isRemote = folder.startsWith('s3://')
@@ -107,11 +110,11 @@ function commandFor(folder: string, manifest: unknown): string {
     ...(precision ? [`--precision ${precision}`] : []),
     ...(target ? [`--for ${target}`] : []),
   ]
-  const pushing = isRemote ? `, then npx glimpse push <folder> ${shellWord(folder)} --replace` : ''
-  return `npx glimpse ${words.join(' ')}${pushing}`
+  const thenPush = isRemote ? `, then npx glimpse push <folder> ${shellWord(folder)} --replace` : ''
+  return `npx glimpse ${words.join(' ')}${thenPush}`
 }
 
-/** Operators outside of ONNX's standard, which carry our quantized weights, may change with each minor version. */
+/** The operators of quantized weights are not part of the ONNX standard and may change with a minor version. */
 function checkRuntime(manifest: Manifest, folder: string): void {
   const { versions } = manifest
   const minorOf = (version: string) => version.split('.').slice(0, 2).join('.')

@@ -1,10 +1,11 @@
-// BLIP-2 as three graphs, drawn from a checkpoint's config and weights.
+// A BLIP-2 checkpoint's config and weights -> three ONNX graphs. src/run/ runs what this folder builds.
 //
 //   pixels [B, 3, H, W] -> vision [B, P, Dv] -> queries [B, Q, Dq] -> prefix [B, Q, D], ids [B, T] -> logits [B, K, V]
 //
-// The letters, in every file of this folder:
-//   B batch   H, W the picture's sides   P patches and one for the whole   Q learned queries   T text tokens
-//   S = Q + T   K positions whose logits are wanted   V vocabulary   D width of the part at hand   F width of its MLP
+// Letters of shapes in every file of this folder:
+//   B batch   H, W image height and width in pixels   P patches + 1 class token   Q learned queries   T text tokens
+//   S = Q + T, positions of this run   C slots of the KV cache   K positions that get logits   V vocabulary size
+//   D hidden size of the part (Dv vision tower, Dq Q-Former)   F hidden size of its MLP
 //
 // Li et al. 2023 (arXiv 2301.12597), figure 1; transformers 5.18, Blip2ForConditionalGeneration.
 
@@ -17,7 +18,10 @@ import { opt } from './opt.ts'
 import { queries } from './queries.ts'
 import { patchCount, vision } from './vision.ts'
 
-/** The three graphs in the order data meets them. Throws what Weights.assertAllUsed() throws. */
+/**
+ * The graphs `vision`, `queries` and `language`, in the order data passes through them.
+ * @throws ArtifactError `wrong_tensors`: missing, misshapen, quantized and unused tensors in one error.
+ */
 export function buildBlip2Graphs(config: Blip2Config, weights: Weights): Graph[] {
   const graphs = [
     buildVisionGraph(config, weights),
@@ -31,8 +35,8 @@ export function buildBlip2Graphs(config: Blip2Config, weights: Weights): Graph[]
 function buildVisionGraph({ vision: config }: Blip2Config, weights: Weights): Graph {
   const g = Graph.named(VISION.graph)
   const pixels = g.input(VISION.pixels, 'float32', ['B', 3, ...config.image_size])
-  const seen = vision(g, pixels, weights.at('vision_model'), config)
-  g.output(VISION.vision, seen, 'float32', ['B', patchCount(config), config.hidden_size])
+  const hidden = vision(g, pixels, weights.at('vision_model'), config) // [B, P, Dv]
+  g.output(VISION.vision, hidden, 'float32', ['B', patchCount(config), config.hidden_size])
   return g
 }
 
@@ -40,8 +44,8 @@ function buildQueriesGraph(config: Blip2Config, weights: Weights): Graph {
   const { num_query_tokens: Q, qformer, text } = config
   const visionWidth = config.vision.hidden_size
   const g = Graph.named(QUERIES.graph)
-  const seen = g.input(QUERIES.vision, 'float32', ['B', patchCount(config.vision), visionWidth])
-  const queryOutput = queries(g, seen, weights, { config: qformer, queryCount: Q, visionWidth }) // [B, Q, Dq]
+  const vision = g.input(QUERIES.vision, 'float32', ['B', patchCount(config.vision), visionWidth])
+  const queryOutput = queries(g, vision, weights, { config: qformer, queryCount: Q, visionWidth }) // [B, Q, Dq]
   const projection = weights.at('language_projection')
   const prefix = linear(g.scope('language_projection'), queryOutput, projection, [
     qformer.hidden_size,

@@ -1,29 +1,25 @@
-// The parts that all three graphs are drawn from: linear, layer norm, activation, attention, table.
+// Layers that all three graphs are built from: linear, tied embedding, layer norm, activation, attention.
 //
-// Each takes the graph at its address, the values that come in and the weights at their path, and returns the value
-// that goes out. Operators are onnxruntime's fused ones (docs/ContribOperators.md) wherever there is one.
+// Each takes the graph at its scope, its inputs and the weights at their path, and returns its output. Where
+// onnxruntime has a fused operator (docs/ContribOperators.md in its repository), the layer uses it.
 
 import type { Activation } from '../checkpoint/config.ts'
 import type { Weight, Weights } from '../checkpoint/weights.ts'
-import { type Graph, type InitializerTensor, MICROSOFT, type Value } from '../onnx/graph.ts'
+import { type Graph, MICROSOFT, type Value } from '../onnx/graph.ts'
 import { type BlockFormat, largestBlockThatDivides, toBlocks } from '../quantize/blocks.ts'
 import { toFloat32 } from '../quantize/kernels.ts'
-import { type Matrix, stack } from '../quantize/matrix.ts'
+import { filled, type Matrix, stack } from '../quantize/matrix.ts'
 import { toPerChannel } from '../quantize/per-channel.ts'
 
-/** A weight stored as float32. */
-export function asFloat32({ dims, sources, rows }: Matrix): InitializerTensor {
-  return {
-    type: 'float32',
-    dims,
-    sources,
-    async *bytes() {
-      for await (const values of rows()) yield toFloat32(values)
-    },
+/** A weight as a float32 initializer of the same dims. */
+export function parameter(g: Graph, name: string, { dims, sources, rows }: Matrix): Value {
+  async function* bytes() {
+    for await (const values of rows()) yield toFloat32(values)
   }
+  return g.initializer(name, { type: 'float32', dims, sources, bytes })
 }
 
-/** x [..., in] -> [..., out], by the checkpoint's `weight` [out, in] and, if it has one, `bias` [out]. */
+/** x [..., in] -> [..., out] = x weight^T + bias; the checkpoint stores `weight` [out, in] and `bias` [out]. */
 export function linear(
   g: Graph,
   x: Value,
@@ -31,12 +27,12 @@ export function linear(
   [inputs, outputs]: [number, number],
   { bias: hasBias = true } = {},
 ): Value {
-  const product = matmul(g, x, weights.take('weight', [outputs, inputs]))
+  const product = matmul(g, x, weights.take('weight', [outputs, inputs])) // [..., out]
   if (!hasBias) return product
-  return g.op('Add', [product, g.initializer('bias', asFloat32(weights.take('bias', [outputs])))])
+  return g.op('Add', [product, parameter(g, 'bias', weights.take('bias', [outputs]))]) // [..., out]
 }
 
-/** Several linear parts of the same x and sizes in one product -> one value [..., out] each. */
+/** Several linear layers of the same x [..., in] and sizes as one product -> one value [..., out] for each. */
 export function fusedLinear(
   g: Graph,
   x: Value,
@@ -48,16 +44,17 @@ export function fusedLinear(
   let product = matmul(g, x, { ...stack(...weights), format: weights[0]!.format }) // [..., parts * out]
   if (hasBias) {
     const biases = stack(...parts.map((part) => part.take('bias', [outputs])))
-    product = g.op('Add', [product, g.initializer('bias', asFloat32(biases))])
+    product = g.op('Add', [product, parameter(g, 'bias', biases)]) // [..., parts * out]
   }
-  return g.ops('Split', [product, g.int64(...parts.map(() => outputs))], parts.length, { axis: -1 })
+  const sizes = g.int64(...parts.map(() => outputs))
+  return g.ops('Split', [product, sizes], parts.length, { axis: -1 }) // parts x [..., out]
 }
 
-/** x [..., in] times the turned-over weight [out, in], in the format the recipe gives the weight. */
+/** x [..., in] times the transposed weight [out, in] -> [..., out]. The recipe's format decides the operator. */
 export function matmul(g: Graph, x: Value, weight: Weight): Value {
   switch (weight.format.kind) {
     case 'float32':
-      return matmulFloat32(g, x, g.initializer('weight', asFloat32(weight)))
+      return matmulFloat32(g, x, parameter(g, 'weight', weight))
     case 'columns': {
       const { values, scales } = toPerChannel(weight)
       const inputs = [x, g.initializer('weight', values), g.initializer('scales', scales)]
@@ -74,35 +71,27 @@ function matmulFloat32(g: Graph, x: Value, weight: Value): Value {
   return g.op('FusedMatMul', [x, weight], { transB: 1 }, MICROSOFT)
 }
 
-/** A weight in blocks, in the graph. */
-interface StoredBlocks {
-  packed: Value
-  scales: Value
-  zeros?: Value
-}
-
-function storedBlocks(g: Graph, weight: Weight, format: BlockFormat): StoredBlocks {
+/** Initializers of a weight in blocks: packed values, scales, zero points if there are any. Layout: quantize/blocks.ts. */
+function storedBlocks(g: Graph, weight: Weight, format: BlockFormat): Value[] {
   const { packed, scales, zeros } = toBlocks(weight, format)
-  return {
-    packed: g.initializer('weight', packed),
-    scales: g.initializer('scales', scales),
-    zeros: zeros && g.initializer('zeros', zeros),
-  }
+  const stored = [g.initializer('weight', packed), g.initializer('scales', scales)]
+  return zeros ? [...stored, g.initializer('zeros', zeros)] : stored
 }
 
+/** x [..., K] times the transposed weight [N, K] in blocks -> [..., N]; N and K are MatMulNBits' names. */
 function matmulBlocks(
   g: Graph,
   x: Value,
-  { packed, scales, zeros }: StoredBlocks,
-  [outputs = 0, inputs = 0]: readonly number[],
-  { bits, block }: BlockFormat,
+  stored: Value[],
+  [N = 0, K = 0]: number[],
+  format: BlockFormat,
 ): Value {
-  // Level 4: activations become 8 bits in blocks of their own, so an outlier spoils only its block.
-  const attributes = { N: outputs, K: inputs, bits, block_size: block, accuracy_level: 4 }
-  return g.op('MatMulNBits', [x, packed, scales, ...(zeros ? [zeros] : [])], attributes, MICROSOFT)
+  // Level 4: the operator quantizes activations to 8 bits by block, so an outlier affects its own block only.
+  const attributes = { N, K, bits: format.bits, block_size: format.block, accuracy_level: 4 }
+  return g.op('MatMulNBits', [x, ...stored], attributes, MICROSOFT)
 }
 
-/** One table [V, D] that turns ids into vectors and, tied, vectors into scores of ids; stored once. */
+/** One weight [V, D] as input embedding and, if tied, as LM head. It is stored once. */
 export interface TiedEmbedding {
   /** ids [...] -> [..., D] */
   embed(g: Graph, ids: Value): Value
@@ -110,33 +99,30 @@ export interface TiedEmbedding {
   project(g: Graph, x: Value): Value
 }
 
+/** Uses the weight in blocks where whole blocks fill D, else in float32. */
 export function tiedEmbedding(g: Graph, weight: Weight): TiedEmbedding {
   const [rows = 0, width = 0] = weight.dims
   const format = weight.format.kind === 'blocks' ? largestBlockThatDivides(width, weight.format) : undefined
-  // GatherBlockQuantized has no partly filled blocks.
+  // GatherBlockQuantized takes no partly filled block.
   if (format && width % format.block === 0) {
     const stored = storedBlocks(g, weight, format)
-    const { packed, scales, zeros } = stored
-    const flat = g.view(packed, [rows, (width * format.bits) / 8])
+    const [packed, ...scalesAndZeros] = stored
+    const flat = g.view(packed!, [rows, (width * format.bits) / 8])
+    const attributes = { gather_axis: 0, quantize_axis: 1, block_size: format.block, bits: format.bits }
     return {
       embed: (at, ids) =>
-        at.op(
-          'GatherBlockQuantized',
-          [flat, ids, scales, ...(zeros ? [zeros] : [])],
-          { gather_axis: 0, quantize_axis: 1, block_size: format.block, bits: format.bits },
-          MICROSOFT,
-        ),
+        at.op('GatherBlockQuantized', [flat, ids, ...scalesAndZeros], attributes, MICROSOFT),
       project: (at, x) => matmulBlocks(at, x, stored, weight.dims, format),
     }
   }
-  const stored = g.initializer('weight', asFloat32(weight))
+  const stored = parameter(g, 'weight', weight)
   return {
     embed: (at, ids) => at.op('Gather', [stored, ids]),
     project: (at, x) => matmulFloat32(at, x, stored),
   }
 }
 
-/** x [..., D] -> [..., D]; a checkpoint may leave out weight and bias (`affine` false). */
+/** x [..., D] -> [..., D]. With `affine` false the checkpoint has no weight and no bias. */
 export function layerNorm(
   g: Graph,
   x: Value,
@@ -145,23 +131,12 @@ export function layerNorm(
   epsilon: number,
   affine = true,
 ): Value {
-  const scale = affine ? asFloat32(weights.take('weight', [width])) : constant(width, 1)
-  const inputs = [x, g.initializer('weight', scale)]
-  if (affine) inputs.push(g.initializer('bias', asFloat32(weights.take('bias', [width]))))
+  const inputs = [x, parameter(g, 'weight', affine ? weights.take('weight', [width]) : filled(width, 1))]
+  if (affine) inputs.push(parameter(g, 'bias', weights.take('bias', [width])))
   return g.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
 }
 
-function constant(width: number, value: number): InitializerTensor {
-  return {
-    type: 'float32',
-    dims: [width],
-    sources: [],
-    async *bytes() {
-      yield new Uint8Array(new Float32Array(width).fill(value).buffer)
-    },
-  }
-}
-
+/** x -> same shape. The names are those of transformers' ACT2FN. */
 export function activate(g: Graph, x: Value, kind: Activation): Value {
   switch (kind) {
     case 'gelu':
@@ -205,15 +180,15 @@ export function activate(g: Graph, x: Value, kind: Activation): Value {
   }
 }
 
-/** Keys and values: of the tokens before [B, heads, C, D / heads] each, of these tokens [B, S, D] each. */
+/** Keys and values of one layer: from the cache [B, heads, C, D / heads] each, from this run [B, S, D] each. */
 export interface LayerKV {
   key: Value
   value: Value
 }
 
 /**
- * softmax(q k^T / sqrt(D / heads) + bias) v, by head.
- * q [B, S, D]; k, v [B, T, D]; bias [B or 1, 1, S, C + T] -> [B, S, D].
+ * softmax(q k^T / sqrt(D / heads) + bias) v for each head. q [B, S, D]; k, v [B, T, D] -> [B, S, D].
+ * `causal.bias` is [B or 1, 1, S, C + T]; `causal.past` [B, heads, C, D / heads] is put before k and v.
  */
 export function multiHeadAttention(
   g: Graph,
@@ -226,7 +201,7 @@ export function multiHeadAttention(
   const inputs = causal
     ? [q, k, v, undefined, undefined, causal.bias, causal.past.key, causal.past.value]
     : [q, k, v]
-  // With a past the operator wants somewhere to put past and present together; nothing reads it.
+  // With a past the operator has two more outputs, past and present joined. Nothing reads them.
   const [output] = g.ops('MultiHeadAttention', inputs, causal ? 3 : 1, { num_heads: heads }, MICROSOFT)
   return output!
 }

@@ -1,31 +1,35 @@
-// OPT, the language model: picture vectors and token ids -> scores of the next token.
+// OPT, the language model: image embeddings [B, Q, D] and token ids [B, T] -> logits [B, K, V].
 //
-//   prefix, ids -> table -> + positions -> layers x (norm, attention, +, norm, MLP, +) -> norm -> table -> logits
+//   ids -> embedding -> prefix in front -> + positions -> layers x (norm, attention, +, norm, MLP, +) -> norm -> LM head
 //
-// Zhang et al. 2022 (arXiv 2205.01068); transformers' modeling_opt.py. The small OPT-350m norms after each sum
-// instead of before (`do_layer_norm_before` false).
+// Zhang et al. 2022 (arXiv 2205.01068); transformers' modeling_opt.py. OPT-350m is post-norm: it norms each residual
+// sum instead of each input (`do_layer_norm_before` false).
 
 import type { OptConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
+import { DATA_TYPE } from '../onnx/proto.ts'
 import {
   activate,
-  asFloat32,
   fusedLinear,
   type LayerKV,
   layerNorm,
   linear,
   matmul,
   multiHeadAttention,
+  parameter,
   type TiedEmbedding,
   tiedEmbedding,
 } from './layers.ts'
 
-/** torch's default, which modeling_opt.py leaves as it is. */
+/** torch's default, which modeling_opt.py does not change. */
 const LAYER_NORM_EPSILON = 1e-5
-/** The first two rows of the position table are never used: a fairseq habit. */
+/** Positions start at row 2 of the table; a leftover of fairseq (OPTLearnedPositionalEmbedding). */
 const POSITION_OFFSET = 2
-/** Added to a score that must not count; large enough for softmax to give 0, and finite so that a row of nothing but padding gives no NaN. */
+/**
+ * Added to masked attention scores. Large enough that softmax gives 0; finite, so that a row of padding alone gives no
+ * NaN.
+ */
 const MASKED = -3e38
 
 export interface OptInputs {
@@ -35,12 +39,16 @@ export interface OptInputs {
   ids: Value
   /** [B, C + S] */
   mask: Value
-  /** [] */
+  /** K, shape [] */
   keep: Value
-  /** One for each layer, [B, heads, C, D / heads] each. */
+  /** For each layer, [B, heads, C, D / heads] each. */
   past: LayerKV[]
 }
 
+/**
+ * `logits` [B, K, V] of the last K positions; `added`, for each layer, the keys and values [B, S, D] to put into the
+ * KV cache. `weights` is at `language_model`.
+ */
 export function opt(
   g: Graph,
   inputs: OptInputs,
@@ -51,23 +59,18 @@ export function opt(
   const decoder = weights.at('model.decoder')
   const embedding = vocabulary(g.scope('embed_tokens'), weights, config)
   const tokens = embedding.embed(g.scope('embed_tokens'), inputs.ids) // [B, T, D]
-  const joined = g.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D], S = Q + T
-  const length = g.op('Shape', [joined], { start: 1, end: 2 }) // [1]
-  const placed = positions(
-    g.scope('embed_positions'),
-    inputs.mask,
-    length,
-    decoder.at('embed_positions'),
-    config,
-  ) // [B, S, D]
+  const embeds = g.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D], S = Q + T
+  const length = g.op('Shape', [embeds], { start: 1, end: 2 }) // [1]
+  const table = decoder.at('embed_positions')
+  const placed = positions(g.scope('embed_positions'), inputs.mask, length, table, config) // [B, S, D]
   const bias = causalBias(g.scope('bias'), inputs.mask, length) // [B, 1, S, C + S]
 
-  let x = g.op('Add', [joined, placed]) // [B, S, D]
+  let x = g.op('Add', [embeds, placed]) // [B, S, D]
   const added: LayerKV[] = []
   for (let i = 0; i < config.num_hidden_layers; i++) {
-    const done = layer(g.scope(`layers.${i}`), x, bias, inputs.past[i]!, decoder.at(`layers.${i}`), config)
-    x = done.x // [B, S, D]
-    added.push(done.added)
+    const output = layer(g.scope(`layers.${i}`), x, bias, inputs.past[i]!, decoder.at(`layers.${i}`), config)
+    x = output.x // [B, S, D]
+    added.push(output.added)
   }
 
   const start = g.op('Neg', [g.op('Unsqueeze', [inputs.keep, g.int64(0)])]) // [1]
@@ -82,7 +85,7 @@ export function opt(
   return { logits, added }
 }
 
-/** Tied: the table is stored under `embed_tokens`, under `lm_head`, or, in old files, under both names alike. */
+/** A tied embedding is stored under `embed_tokens`, under `lm_head`, or in old files under both names. */
 function vocabulary(
   g: Graph,
   weights: Weights,
@@ -95,20 +98,17 @@ function vocabulary(
   return tiedEmbedding(g, weights.takeTied(embed, head, [V, D]))
 }
 
-/** A token's position is the number of unmasked ones before it, the picture's vectors included. -> [B, S, D] */
+/** A token's position is the count of unmasked positions before it, image embeddings included. mask [B, C + S] -> [B, S, D] */
 function positions(g: Graph, mask: Value, length: Value, weights: Weights, config: OptConfig): Value {
   const rows = config.max_position_embeddings + POSITION_OFFSET
-  const tableOfPositions = g.initializer(
-    'weight',
-    asFloat32(weights.take('weight', [rows, config.hidden_size])),
-  )
+  const table = parameter(g, 'weight', weights.take('weight', [rows, config.hidden_size]))
   const counted = g.op('Mul', [g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask]) // [B, C + S]: 1, 2, ..., 0 where masked
   const index = g.op('Add', [counted, g.int64(POSITION_OFFSET - 1)]) // [B, C + S]
-  const mine = g.op('Slice', [index, g.op('Neg', [length]), g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, S]
-  return g.op('Gather', [tableOfPositions, mine]) // [B, S, D]
+  const ofRun = g.op('Slice', [index, g.op('Neg', [length]), g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, S]
+  return g.op('Gather', [table, ofRun]) // [B, S, D]
 }
 
-/** 0 where a row may look, MASKED at what comes after it and at padding. mask [B, C + S] -> [B, 1, S, C + S] */
+/** 0 where a position may attend, MASKED at later positions and at padding. mask [B, C + S] -> [B, 1, S, C + S] */
 function causalBias(g: Graph, mask: Value, length: Value): Value {
   const total = g.op('Squeeze', [g.op('Shape', [mask], { start: 1, end: 2 })]) // []
   const first = g.op('Sub', [total, g.op('Squeeze', [length])]) // []
@@ -116,11 +116,12 @@ function causalBias(g: Graph, mask: Value, length: Value): Value {
   const columns = g.op('Range', [g.scalar(0, 'int64'), total, one]) // [C + S]
   const rows = g.op('Unsqueeze', [g.op('Range', [first, total, one]), g.int64(1)]) // [S, 1]
   const before = g.op('LessOrEqual', [columns, rows]) // [S, C + S]
-  const real = g.op('Unsqueeze', [g.op('Cast', [mask], { to: 9 }), g.int64(1, 2)]) // [B, 1, 1, C + S]
+  const real = g.op('Unsqueeze', [g.op('Cast', [mask], { to: DATA_TYPE.bool }), g.int64(1, 2)]) // [B, 1, 1, C + S]
   const allowed = g.op('And', [before, real]) // [B, 1, S, C + S]
-  return g.op('Where', [allowed, g.scalar(0), g.scalar(MASKED)])
+  return g.op('Where', [allowed, g.scalar(0), g.scalar(MASKED)]) // [B, 1, S, C + S]
 }
 
+/** x [B, S, D] -> x [B, S, D], and this run's keys and values [B, S, D] each. */
 function layer(
   g: Graph,
   x: Value,
@@ -150,16 +151,10 @@ function layer(
   const active = activate(g.scope('fc1'), wide, config.activation_function) // [B, S, F]
   const narrow = linear(g.scope('fc2'), active, weights.at('fc2'), [F, D], withBias) // [B, S, D]
   const end = g.scope('fc2').op('Add', [middle, narrow]) // [B, S, D]
-  return { x: before ? end : normMlp(end), added: { key: k!, value: v! } }
+  return { x: before ? end : normMlp(end), added: { key: k!, value: v! } } // x [B, S, D]
 }
 
 function norm(g: Graph, x: Value, weights: Weights, config: OptConfig): Value {
-  return layerNorm(
-    g,
-    x,
-    weights,
-    config.hidden_size,
-    LAYER_NORM_EPSILON,
-    config.layer_norm_elementwise_affine,
-  )
+  const { hidden_size: D, layer_norm_elementwise_affine: affine } = config
+  return layerNorm(g, x, weights, D, LAYER_NORM_EPSILON, affine)
 }

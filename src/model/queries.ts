@@ -1,14 +1,14 @@
-// The Q-Former: vision [B, P, Dv] -> queries [B, Q, D], a picture as a handful of vectors.
+// The Q-Former: vision [B, P, Dv] -> queries [B, Q, D], the image as Q vectors.
 //
-//   learned queries -> norm -> layers x (self-attention, every n-th time a look at the picture, MLP)
+//   learned queries -> norm -> layers x (self-attention, in every n-th layer cross-attention to the image, MLP)
 //
-// BERT-like: each sum is normed after it is made. Li et al. 2023, section 3.1 and figure 2; transformers'
-// modeling_blip_2.py (Blip2QFormerModel). Without text, as here, the result does not depend on the question.
+// Post-norm as in BERT: each residual sum is normed. The Q-Former reads no text in this graph, so its output does not
+// depend on the question. transformers' modeling_blip_2.py (Blip2QFormerModel); Li et al. 2023, section 3.1, figure 2.
 
 import type { QFormerConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
-import { activate, asFloat32, fusedLinear, layerNorm, linear, multiHeadAttention } from './layers.ts'
+import { activate, fusedLinear, layerNorm, linear, multiHeadAttention, parameter } from './layers.ts'
 
 export interface QuerySizes {
   config: QFormerConfig
@@ -18,24 +18,19 @@ export interface QuerySizes {
   visionWidth: number
 }
 
-/** `weights` at the checkpoint's root: the learned queries stand beside the Q-Former. */
+/** vision [B, P, Dv] -> [B, Q, D]. `weights` is at the checkpoint's root: it holds `query_tokens` beside `qformer`. */
 export function queries(g: Graph, vision: Value, weights: Weights, sizes: QuerySizes): Value {
   const { config, queryCount: Q } = sizes
   const { hidden_size: D, layer_norm_eps } = config
   const qformer = weights.at('qformer')
-  const learned = g.initializer('query_tokens', asFloat32(weights.take('query_tokens', [1, Q, D])))
+  const learned = parameter(g, 'query_tokens', weights.take('query_tokens', [1, Q, D]))
   const normed = layerNorm(g.scope('layernorm'), learned, qformer.at('layernorm'), D, layer_norm_eps) // [1, Q, D]
   const batch = g.op('Shape', [vision], { start: 0, end: 1 }) // [1]
   let x = g.op('Expand', [normed, g.op('Concat', [batch, g.int64(Q, D)], { axis: 0 })]) // [B, Q, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
     const hasCrossAttention = i % config.cross_attention_frequency === 0
-    x = layer(
-      g.scope(`layers.${i}`),
-      x,
-      hasCrossAttention ? vision : null,
-      qformer.at(`encoder.layer.${i}`),
-      sizes,
-    ) // [B, Q, D]
+    const source = hasCrossAttention ? vision : null
+    x = layer(g.scope(`layers.${i}`), x, source, qformer.at(`encoder.layer.${i}`), sizes) // [B, Q, D]
   }
   return x
 }
@@ -50,14 +45,8 @@ function layer(
   const { hidden_size: D, intermediate_size: F, layer_norm_eps } = config
   let hidden = attention(g.scope('attention'), x, x, weights.at('attention'), D, config) // [B, Q, D]
   if (vision) {
-    hidden = attention(
-      g.scope('crossattention'),
-      hidden,
-      vision,
-      weights.at('crossattention'),
-      visionWidth,
-      config,
-    ) // [B, Q, D]
+    const cross = g.scope('crossattention')
+    hidden = attention(cross, hidden, vision, weights.at('crossattention'), visionWidth, config) // [B, Q, D]
   }
   const wide = linear(g.scope('intermediate_query'), hidden, weights.at('intermediate_query.dense'), [D, F]) // [B, Q, F]
   const active = activate(g.scope('intermediate_query'), wide, config.hidden_act) // [B, Q, F]
@@ -67,7 +56,7 @@ function layer(
   return layerNorm(g.scope('output_query'), sum, weights.at('output_query.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
 }
 
-/** x [B, Q, D] looks at `source` [B, S, sourceWidth], which may be x itself -> [B, Q, D]. */
+/** x [B, Q, D] attends to `source` [B, S, sourceWidth], which is x in self-attention -> [B, Q, D]. */
 function attention(
   g: Graph,
   x: Value,
@@ -90,7 +79,7 @@ function attention(
   return layerNorm(g.scope('output'), sum, weights.at('output.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
 }
 
-/** The MLP that text tokens would go through: nothing here reads text. */
+/** The MLP for text tokens. Graphs without text do not use it. */
 function ignoreTextBranch(weights: Weights): void {
   for (const step of ['intermediate.dense', 'output.dense', 'output.LayerNorm']) {
     weights.ignore(`${step}.weight`)

@@ -1,15 +1,16 @@
-// The vision tower: pixels [B, 3, H, W] -> vision [B, P, D], one vector for each patch and one for the whole.
+// The vision tower: pixels [B, 3, H, W] -> vision [B, P, D], one vector for each patch and one for the class token.
 //
-//   pixels -> patches -> + class, + positions -> layers x (norm, attention, +, norm, MLP, +) -> norm
+//   pixels -> patches -> class token in front -> + positions -> layers x (norm, attention, +, norm, MLP, +) -> norm
 //
-// EVA-CLIP's ViT as in transformers' modeling_blip_2.py (Blip2VisionModel), Li et al. 2023, section 3.1.
+// EVA-CLIP's ViT: transformers' modeling_blip_2.py (Blip2VisionModel); Li et al. 2023, section 3.1.
 
 import type { VisionConfig } from '../checkpoint/config.ts'
 import type { Weights } from '../checkpoint/weights.ts'
-import type { Graph, InitializerTensor, Value } from '../onnx/graph.ts'
-import { type Matrix, stack } from '../quantize/matrix.ts'
-import { activate, asFloat32, layerNorm, linear, matmul, multiHeadAttention } from './layers.ts'
+import type { Graph, Value } from '../onnx/graph.ts'
+import { filled, type Matrix, stack } from '../quantize/matrix.ts'
+import { activate, layerNorm, linear, matmul, multiHeadAttention, parameter } from './layers.ts'
 
+/** pixels [B, 3, H, W] -> [B, P, D]. `weights` is at `vision_model`. */
 export function vision(g: Graph, pixels: Value, weights: Weights, config: VisionConfig): Value {
   let x = embed(g.scope('embeddings'), pixels, weights.at('embeddings'), config) // [B, P, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
@@ -24,7 +25,7 @@ export function vision(g: Graph, pixels: Value, weights: Weights, config: Vision
   ) // [B, P, D]
 }
 
-/** P: the patches that fit, and one for the whole picture. */
+/** P: the whole patches in an image, and the class token. */
 export function patchCount({ image_size, patch_size }: VisionConfig): number {
   return Math.floor(image_size[0] / patch_size[0]) * Math.floor(image_size[1] / patch_size[1]) + 1
 }
@@ -33,29 +34,24 @@ function embed(g: Graph, pixels: Value, weights: Weights, config: VisionConfig):
   const { hidden_size: D, patch_size } = config
   const P = patchCount(config)
   const patch = weights.at('patch_embedding')
-  const kernel = g.initializer(
-    'patch_embedding.weight',
-    asFloat32(patch.take('weight', [D, 3, ...patch_size])),
-  )
-  const bias = g.initializer('patch_embedding.bias', asFloat32(patch.take('bias', [D])))
+  const kernel = parameter(g, 'patch_embedding.weight', patch.take('weight', [D, 3, ...patch_size]))
+  const bias = parameter(g, 'patch_embedding.bias', patch.take('bias', [D]))
   const grid = g.op('Conv', [pixels, kernel, bias], { strides: patch_size, kernel_shape: patch_size }) // [B, D, H/p, W/p]
   const flat = g.op('Reshape', [grid, g.int64(0, D, -1)]) // [B, D, P-1]
   const patches = g.op('Transpose', [flat], { perm: [0, 2, 1] }) // [B, P-1, D]
-  const classToken = g.initializer('class_embedding', asFloat32(weights.take('class_embedding', [1, 1, D])))
+  const classToken = parameter(g, 'class_embedding', weights.take('class_embedding', [1, 1, D]))
   const batch = g.op('Shape', [pixels], { start: 0, end: 1 }) // [1]
   const classTokens = g.op('Expand', [classToken, g.op('Concat', [batch, g.int64(1, D)], { axis: 0 })]) // [B, 1, D]
   const all = g.op('Concat', [classTokens, patches], { axis: 1 }) // [B, P, D]
-  return g.op('Add', [
-    all,
-    g.initializer('position_embedding', asFloat32(weights.take('position_embedding', [1, P, D]))),
-  ]) // [B, P, D]
+  const positions = parameter(g, 'position_embedding', weights.take('position_embedding', [1, P, D]))
+  return g.op('Add', [all, positions]) // [B, P, D]
 }
 
 function layer(g: Graph, x: Value, weights: Weights, config: VisionConfig): Value {
   const { hidden_size: D, intermediate_size: F, layer_norm_eps } = config
   const normed = layerNorm(g.scope('layer_norm1'), x, weights.at('layer_norm1'), D, layer_norm_eps) // [B, P, D]
-  const seen = attention(g.scope('self_attn'), normed, weights.at('self_attn'), config) // [B, P, D]
-  const middle = g.scope('self_attn').op('Add', [x, seen]) // [B, P, D]
+  const attended = attention(g.scope('self_attn'), normed, weights.at('self_attn'), config) // [B, P, D]
+  const middle = g.scope('self_attn').op('Add', [x, attended]) // [B, P, D]
 
   const renormed = layerNorm(g.scope('layer_norm2'), middle, weights.at('layer_norm2'), D, layer_norm_eps) // [B, P, D]
   const wide = linear(g.scope('mlp.fc1'), renormed, weights.at('mlp.fc1'), [D, F]) // [B, P, F]
@@ -68,27 +64,17 @@ function attention(g: Graph, x: Value, weights: Weights, config: VisionConfig): 
   const { hidden_size: D } = config
   const qkv = g.scope('qkv')
   let joined = matmul(qkv, x, weights.take('qkv.weight', [3 * D, D])) // [B, P, 3D]
-  if (config.qkv_bias) joined = qkv.op('Add', [joined, qkv.initializer('bias', qkvBias(weights, D))]) // [B, P, 3D]
+  if (config.qkv_bias) joined = qkv.op('Add', [joined, parameter(qkv, 'bias', qkvBias(weights, D))]) // [B, P, 3D]
   const [q, k, v] = g.ops('Split', [joined, g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
   const output = multiHeadAttention(g, q!, k!, v!, config.num_attention_heads) // [B, P, D]
   return linear(g.scope('projection'), output, weights.at('projection'), [D, D]) // [B, P, D]
 }
 
 /**
- * The keys have no bias. Today's checkpoints say so with zeros, `qkv.bias` = (q, 0, v) [3D]; the first ones, and
- * LAVIS, hold only `q_bias` [D] and `v_bias` [D].
+ * Keys have no bias. Current checkpoints store zeros for them: `qkv.bias` = (q, 0, v) [3D]. The first checkpoints
+ * and those of LAVIS store only `q_bias` [D] and `v_bias` [D].
  */
-function qkvBias(weights: Weights, D: number): InitializerTensor {
-  if (weights.has('qkv.bias') || !weights.has('q_bias')) return asFloat32(weights.take('qkv.bias', [3 * D]))
-  return asFloat32(stack(weights.take('q_bias', [D]), zeros(D), weights.take('v_bias', [D])))
-}
-
-function zeros(size: number): Matrix {
-  return {
-    dims: [size],
-    sources: [],
-    async *rows() {
-      yield { dtype: 'F32', bytes: new Uint8Array(4 * size), name: 'zeros' }
-    },
-  }
+function qkvBias(weights: Weights, D: number): Matrix {
+  if (weights.has('qkv.bias') || !weights.has('q_bias')) return weights.take('qkv.bias', [3 * D])
+  return stack(weights.take('q_bias', [D]), filled(D, 0), weights.take('v_bias', [D]))
 }

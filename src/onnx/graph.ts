@@ -1,19 +1,23 @@
-// A graph while it is drawn. Goes in: nodes, in the order data meets them. Comes out: plain lists for write.ts.
+// Builds one ONNX graph: nodes, in the order data passes through them -> plain lists that write.ts writes.
 //
-// A node's name is its address, `/vision/layers.3/attn/qkv/MatMul`: `scope()` goes one step down the address, so a
-// part of a model can be drawn without knowing where in the model it stands. Knows no BLIP-2.
+// A node's name is its scope and its operator: `/vision/layers.3/attn/qkv/MatMul`. `scope()` returns the same graph one
+// step deeper, so a layer is built without knowing its place in the model. This folder knows no model.
 
 import { BYTES_PER_ELEMENT, type DataType } from './proto.ts'
 
-/** The output of a node, an input or a constant: what nodes are joined by. */
+/** The output of a node, an input of the graph, or an initializer. */
 export interface Value {
   readonly name: string
 }
 
-/** A dimension is a size, or the name of a size known only when the graph runs. */
+/** A size, or the name of a size that is known when the graph runs. */
 export type Dim = number | string
 
+/** A plain number is an integer attribute. */
 export type Attribute = number | string | readonly number[] | { float: number }
+type Attributes = Record<string, Attribute>
+/** An absent optional input is `undefined`. */
+type Inputs = (Value | undefined)[]
 
 export interface Node {
   name: string
@@ -21,7 +25,7 @@ export interface Node {
   domain: string
   inputs: string[]
   outputs: string[]
-  attributes: Record<string, Attribute>
+  attributes: Attributes
 }
 
 export interface ValueInfo {
@@ -30,13 +34,13 @@ export interface ValueInfo {
   dims: Dim[]
 }
 
-/** A tensor whose bytes are made when the file is written, piece by piece, and never held as a whole. */
+/** A stored tensor. Its bytes are produced piece by piece while the file is written. */
 export interface InitializerTensor {
   type: DataType
   dims: number[]
-  /** Names of what it is made from, elsewhere: what it waits for. */
+  /** Names of the tensors it is made from; a build waits for them. */
   sources: readonly string[]
-  /** Little-endian, row-major; the pieces together are exactly the tensor. */
+  /** Little-endian, row-major. The pieces together are exactly the tensor. */
   bytes(): AsyncIterable<Uint8Array>
 }
 
@@ -58,7 +62,7 @@ interface GraphParts {
   taken: Set<string>
 }
 
-/** Contrib operators of onnxruntime: docs/ContribOperators.md in its repository. */
+/** Domain of onnxruntime's contrib operators: docs/ContribOperators.md in its repository. */
 export const MICROSOFT = 'com.microsoft'
 
 export class Graph {
@@ -83,7 +87,7 @@ export class Graph {
     return new Graph(parts, `/${name}`)
   }
 
-  /** The same graph, one step further down the address. */
+  /** The same graph; names of what is added through it begin with `path/step`. */
   scope(step: string): Graph {
     return new Graph(this.parts, `${this.path}/${step}`)
   }
@@ -93,7 +97,7 @@ export class Graph {
     return { name }
   }
 
-  /** Gives a value the name under which the graph hands it out. */
+  /** Makes a value an output of the graph under this name. */
   output(name: string, value: Value, type: DataType, dims: Dim[]): void {
     this.parts.outputs.push({ name, type, dims })
     this.parts.nodes.push({
@@ -106,24 +110,13 @@ export class Graph {
     })
   }
 
-  /** One node with one output. An absent optional input is `undefined`. */
-  op(
-    type: string,
-    inputs: (Value | undefined)[],
-    attributes: Record<string, Attribute> = {},
-    domain = '',
-  ): Value {
+  /** Adds a node with one output. */
+  op(type: string, inputs: Inputs, attributes: Attributes = {}, domain = ''): Value {
     return this.ops(type, inputs, 1, attributes, domain)[0]!
   }
 
-  /** One node with several outputs. */
-  ops(
-    type: string,
-    inputs: (Value | undefined)[],
-    outputCount: number,
-    attributes: Record<string, Attribute> = {},
-    domain = '',
-  ): Value[] {
+  /** Adds a node with several outputs. */
+  ops(type: string, inputs: Inputs, outputCount: number, attributes: Attributes = {}, domain = ''): Value[] {
     const name = this.#unique(`${this.path}/${type}`)
     const outputs = Array.from({ length: outputCount }, (_, i) => `${name}:${i}`)
     const names = inputs.map((value) => value?.name ?? '')
@@ -131,21 +124,19 @@ export class Graph {
     return outputs.map((output) => ({ name: output }))
   }
 
-  /** Small numbers that belong to the drawing itself (axes, shapes, scalars): kept inside the .onnx file. */
+  /** A vector of axes or sizes. It is stored inside the .onnx file. */
   int64(...values: number[]): Value {
-    return this.#inlineInitializer(
-      'int64',
-      [values.length],
-      new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer),
-    )
+    const { buffer } = BigInt64Array.from(values.map(BigInt))
+    return this.#inlineInitializer('int64', [values.length], new Uint8Array(buffer))
   }
 
+  /** A number of shape []. It is stored inside the .onnx file. */
   scalar(value: number, type: 'float32' | 'int64' = 'float32'): Value {
     const bytes = type === 'int64' ? BigInt64Array.of(BigInt(value)).buffer : Float32Array.of(value).buffer
     return this.#inlineInitializer(type, [], new Uint8Array(bytes))
   }
 
-  /** A weight: goes to the external data file. */
+  /** A weight. It is stored in the external data file. */
   initializer(step: string, tensor: InitializerTensor): Value {
     const name = this.#unique(`${this.path}/${step}`)
     const sizeBytes = tensor.dims.reduce((a, b) => a * b, 1) * BYTES_PER_ELEMENT[tensor.type]
@@ -153,10 +144,10 @@ export class Graph {
     return { name }
   }
 
-  /** A stored weight in another shape, without a second copy: a Reshape would be folded into one. */
+  /** A weight under another shape, with the same bytes in the file. onnxruntime would fold a Reshape into a second copy. */
   view(weight: Value, dims: number[]): Value {
     const initializer = this.parts.initializers.find(({ name }) => name === weight.name)
-    if (!initializer) throw new Error(`${weight.name} is no stored weight of this graph`)
+    if (!initializer) throw new Error(`${weight.name} is not an initializer of this graph`)
     const name = this.#unique(`${weight.name}.view`)
     initializer.views.push({ name, dims })
     return { name }
@@ -168,9 +159,9 @@ export class Graph {
     return { name }
   }
 
-  #unique(wanted: string): string {
-    let name = wanted
-    for (let n = 2; this.parts.taken.has(name); n++) name = `${wanted}.${n}`
+  #unique(base: string): string {
+    let name = base
+    for (let n = 2; this.parts.taken.has(name); n++) name = `${base}.${n}`
     this.parts.taken.add(name)
     return name
   }

@@ -1,5 +1,5 @@
-// The part of ONNX's schema that our files use, as protobufjs types.
-// Field numbers from onnx/onnx.proto3 at v1.19; an .onnx file is one ModelProto.
+// The part of ONNX's schema that Glimpse writes and reads, as protobufjs types. An .onnx file is one ModelProto.
+// Field numbers: onnx/onnx.proto3 at v1.19.
 
 import protobuf from 'protobufjs'
 
@@ -20,7 +20,6 @@ message AttributeProto {
   float f = 2;
   int64 i = 3;
   bytes s = 4;
-  repeated float floats = 7;
   repeated int64 ints = 8;
   int32 type = 20;
 }
@@ -53,7 +52,7 @@ message ModelProto {
 }
 `
 
-// protobufjs otherwise renames op_type to opType.
+// keepCase: otherwise protobufjs renames op_type to opType.
 const root = protobuf.parse(SCHEMA, { keepCase: true }).root
 
 export const ModelProto = root.lookupType('ModelProto')
@@ -67,5 +66,6 @@ export const BYTES_PER_ELEMENT: Record<DataType, number> = {
   int64: 8,
   bool: 1,
 }
-export const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const
+export const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 } as const
+/** TensorProto.DataLocation of a tensor whose bytes are in another file. */
 export const EXTERNAL = 1

@@ -1,8 +1,8 @@
-// Drawn graphs -> `<name>.onnx` and, beside it, `<name>.data` with the weights.
+// Graphs -> `<name>.onnx`, and `<name>.data` with the weights.
 //
-// Weights pass through one at a time in pieces, so memory does not grow with the model. Each has its place in the
-// data file beforehand, so they may come in any order. onnxruntime maps the data file: large tensors start on a page so
-// that they can be mapped without a copy. External data: onnx/docs/ExternalData.md.
+// Weights are written one at a time in pieces, so memory does not grow with the model. Offsets are assigned first, so
+// weights can be written in any order. onnxruntime maps the data file into memory; tensors of a page or more start on a
+// page, so that it maps them without a copy. Format: onnx/docs/ExternalData.md.
 
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import type { Attribute, Graph, InitializerTensor, ValueInfo } from './graph.ts'
 import { ATTRIBUTE_TYPE, DATA_TYPE, EXTERNAL, ModelProto } from './proto.ts'
 
-/** Opset 20 brought Gelu; IR 10 goes with opset 21 and below. Both are older than any onnxruntime we support. */
+/** Opset 20 added Gelu. IR 10 belongs to opsets up to 21. Every supported onnxruntime reads both. */
 const OPSET = 20
 const IR_VERSION = 10
 const PAGE_BYTES = 4096
@@ -24,23 +24,23 @@ export interface WrittenFile {
   sha256: string
 }
 
-/** The names of a graph's two files. */
+/** Names of a graph's two files: its nodes, its weights. */
 export function filesOf(graph: string): [model: string, data: string] {
   return [`${graph}.onnx`, `${graph}.data`]
 }
 
 export interface WriteOptions {
-  /** Told of every piece of weights written, and of which graph. */
+  /** Called for each piece of weights written, with its graph and its size in bytes. */
   onBytes?: (graph: string, count: number) => void
-  /** Weights are written by rank, the lowest first; in the order of drawing among equals. */
+  /** Weights are written by rank, lowest first; equal ranks in the order they were added. Default: 0 for all. */
   rank?: (tensor: InitializerTensor) => number
-  /** Called when all weights of a rank are written and safe on the disk. */
+  /** Called when all weights of a rank are written and synced to disk. */
   onRank?: (rank: number) => Promise<void>
-  /** Ranks that an earlier run, which was broken off, has written into the same folder. */
+  /** Ranks that an interrupted run has already written into the same folder. */
   written?: ReadonlySet<number>
 }
 
-/** Writes all files into `folder`. */
+/** Writes the files of all graphs into `folder`. Returns their names, sizes and checksums, .onnx before .data. */
 export async function writeGraphs(
   graphs: readonly Graph[],
   folder: string,
@@ -56,19 +56,19 @@ export async function writeGraphs(
       .flatMap(({ graph, dataPath, weights }) => weights.map((weight) => ({ graph, dataPath, ...weight })))
       .map((weight) => ({ ...weight, rank: rank(weight.initializer.tensor) }))
       .sort((a, b) => a.rank - b.rank)
-    for (const [i, { graph, dataPath, initializer, offset, rank: now }] of placed.entries()) {
-      if (written.has(now)) {
+    for (const [i, { graph, dataPath, initializer, offset, rank: current }] of placed.entries()) {
+      if (written.has(current)) {
         onBytes(graph, initializer.sizeBytes)
         continue
       }
       await writeAt(behind, files.get(dataPath)!, offset, initializer, (count) => onBytes(graph, count))
-      if (placed[i + 1]?.rank === now) continue
+      if (placed[i + 1]?.rank === current) continue
       await behind.flush()
       for (const file of files.values()) await file.sync()
-      await onRank(now)
+      await onRank(current)
     }
   } finally {
-    await behind.flush().catch(() => {}) // a file must not close under a write
+    await behind.flush().catch(() => {}) // a file must not be closed during a write
     for (const file of files.values()) await file.close()
   }
   const described: WrittenFile[] = []
@@ -97,19 +97,19 @@ function assignOffsets({ name, initializers }: Graph['parts']): DataLayout {
   return { graph: name, dataPath: filesOf(name)[1], weights }
 }
 
-/** Writes behind: while one piece is on its way to the disk, the next is made. */
+/** Writes one piece while the caller makes the next. */
 class WriteBehind {
-  #underway: Promise<void> = Promise.resolve()
+  #pending: Promise<void> = Promise.resolve()
 
-  /** Takes the piece once the one before is written; what went wrong with that is thrown here. */
+  /** Resolves when the piece before is written; throws that piece's error. */
   async write(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-    await this.#underway
-    this.#underway = writeFully(file, bytes, position)
-    this.#underway.catch(() => {}) // told where it is awaited
+    await this.#pending
+    this.#pending = writeFully(file, bytes, position)
+    this.#pending.catch(() => {}) // prevents an unhandled rejection; the next write or flush throws it
   }
 
   async flush(): Promise<void> {
-    await this.#underway
+    await this.#pending
   }
 }
 
@@ -127,11 +127,11 @@ async function writeAt(
     onBytes(bytes.length)
   }
   if (position - offset !== sizeBytes) {
-    throw new Error(`${name} promised ${sizeBytes} bytes and gave ${position - offset}`)
+    throw new Error(`${name} has ${position - offset} bytes; its dims and type need ${sizeBytes}`)
   }
 }
 
-/** One call may write less than asked, as on a disk that is nearly full. */
+/** One call of write() may write fewer bytes than requested, for example on a disk that is nearly full. */
 async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
@@ -148,14 +148,15 @@ async function describe(folder: string, path: string): Promise<WrittenFile> {
   return { path, sizeBytes, sha256: hash.digest('hex') }
 }
 
-function encode({ parts }: Graph, { dataPath, weights }: DataLayout): Uint8Array {
-  const inside = parts.inlineInitializers.map(({ name, type, dims, bytes }) => ({
+/** The .onnx file of a graph. */
+export function encode({ parts }: Graph, { dataPath, weights } = assignOffsets(parts)): Uint8Array {
+  const inline = parts.inlineInitializers.map(({ name, type, dims, bytes }) => ({
     name,
     dims,
     data_type: DATA_TYPE[type],
     raw_data: bytes,
   }))
-  const outside = weights.flatMap(({ initializer: { name, tensor, sizeBytes, views }, offset }) =>
+  const external = weights.flatMap(({ initializer: { name, tensor, sizeBytes, views }, offset }) =>
     [{ name, dims: tensor.dims }, ...views].map((view) => ({
       ...view,
       data_type: DATA_TYPE[tensor.type],
@@ -184,7 +185,7 @@ function encode({ parts }: Graph, { dataPath, weights }: DataLayout): Uint8Array
         output: node.outputs,
         attribute: Object.entries(node.attributes).map(([name, value]) => attribute(name, value)),
       })),
-      initializer: [...inside, ...outside],
+      initializer: [...inline, ...external],
       input: parts.inputs.map(valueInfo),
       output: parts.outputs.map(valueInfo),
     },

@@ -1,4 +1,4 @@
-// Weights as they come from a checkpoint: in pieces of whole rows, in the number format of the file.
+// Weights between a checkpoint and an artifact: pieces of whole rows, in the number format of the file.
 
 /** Bytes of one value in each number format that weights may have. */
 export const FLOAT_BYTES = { F32: 4, F16: 2, BF16: 2 } as const
@@ -8,19 +8,19 @@ export type FloatDtype = keyof typeof FLOAT_BYTES
 export interface Values {
   dtype: FloatDtype
   bytes: Uint8Array
-  /** Whose they are, for an error. */
+  /** The tensor's name, for error messages. */
   name: string
 }
 
-/** [outputs, inputs], whole rows at a time. */
+/** [outputs, inputs], or a tensor of other dims; `rows` yields whole rows. */
 export interface Matrix {
   dims: number[]
-  /** Names of the checkpoint's tensors it is made from. */
+  /** Names of the checkpoint's tensors that it is made from. */
   sources: readonly string[]
   rows(): AsyncIterable<Values>
 }
 
-/** Matrices of the same inputs, one under another; or vectors, one after another. */
+/** Joins along the first dimension: matrices with the same inputs, or vectors. */
 export function stack(...parts: Matrix[]): Matrix {
   const [, ...rest] = parts[0]?.dims ?? []
   return {
@@ -30,4 +30,12 @@ export function stack(...parts: Matrix[]): Matrix {
       for (const part of parts) yield* part.rows()
     },
   }
+}
+
+/** A vector [size] of one value. */
+export function filled(size: number, value: number): Matrix {
+  async function* rows(): AsyncGenerator<Values> {
+    yield { dtype: 'F32', bytes: new Uint8Array(new Float32Array(size).fill(value).buffer), name: 'constant' }
+  }
+  return { dims: [size], sources: [], rows }
 }

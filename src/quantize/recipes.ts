@@ -1,18 +1,18 @@
-// Which weight is stored how, and why: data, one table per precision. `glimpse build --precision` chooses a table.
+// A weight's path -> its storage format and the reason, one table for each precision (`glimpse build --precision`).
 //
-// Behind the reasons: published sweeps on BLIP-2 found vision tower and language model equally fragile, and one scale
-// per tensor useless below 8 bits (gautomdas/blip2-coco, results/quantization_results.csv); times are of one ViT-g
-// layer at [1, 257, 1408] on two cores with AVX-512, onnxruntime-node 1.30.
+// Published sweeps on BLIP-2 found vision tower and language model equally sensitive, and one scale per tensor useless
+// below 8 bits (gautomdas/blip2-coco, results/quantization_results.csv). Times in the reasons are of one ViT-g layer at
+// [1, 257, 1408] on two cores with AVX-512, onnxruntime-node 1.30.
 
 import { z } from 'zod'
 
-/** Manifests hold it too: a change here raises FORMAT in artifact/contract.ts. */
+/** Manifests hold it: a change must raise FORMAT in artifact/contract.ts. */
 export const formatSchema = z.discriminatedUnion('kind', [
-  /** As it is. */
+  /** Not quantized. */
   z.strictObject({ kind: z.literal('float32') }),
-  /** Signed 8-bit weights with one scale per output column; activations become 8 bits on the fly. */
+  /** Signed 8-bit weights with one scale per output; the operator quantizes activations to 8 bits at run time. */
   z.strictObject({ kind: z.literal('columns') }),
-  /** `bits` per weight with one float scale per `block` neighbouring inputs of an output, fewer where the width asks for it. */
+  /** `bits` per weight, one float scale per `block` consecutive inputs of an output; smaller blocks where these do not divide the width. */
   z.strictObject({
     kind: z.literal('blocks'),
     bits: z.union([z.literal(4), z.literal(8)]),
@@ -25,7 +25,7 @@ export const PRECISIONS = ['fp32', 'int8', 'int4'] as const
 export type Precision = (typeof PRECISIONS)[number]
 
 interface Rule {
-  /** Tested against the weight's path in the checkpoint; the first rule that matches decides. */
+  /** Matches the weight's path in the checkpoint. The first rule that matches applies. */
   weights: RegExp
   format: Format
   reason: string
@@ -39,24 +39,24 @@ const VISION: Rule = {
   weights: /^vision_model\.encoder\./,
   format: { kind: 'columns' },
   reason:
-    'hundreds of patches share each weight, so arithmetic is the cost: 8-bit products took 65-70 ms a layer where float32 took 100 and block formats 115-160; on normally distributed data the error is 1.5 % a product',
+    'hundreds of patches share each weight, so arithmetic is the cost: a layer took 65-70 ms with 8-bit products, 100 ms in float32 and 115-160 ms in block formats; on normally distributed data the error is 1.5 % a product',
 }
-/** DynamicQuantizeMatMul has no kernel for CUDA or WebGPU: there it would run on the CPU, with every picture's vectors crossing over. */
+/** DynamicQuantizeMatMul has no kernel for CUDA or WebGPU. onnxruntime would run it on the CPU and copy activations both ways. */
 const VISION_ON_GPU: Rule = {
   weights: VISION.weights,
   format: INT8_BLOCKS,
   reason:
-    'a GPU has a kernel for weights in blocks and none for 8-bit products; on the CPU a layer takes 160 ms so instead of 65-70',
+    'a GPU has a kernel for weights in blocks and none for 8-bit products; on the CPU a layer takes 160 ms in this format instead of 65-70 ms',
 }
 const QUERIES: Rule = {
   weights: /^(qformer|language_projection)\./,
   format: INT8_BLOCKS,
-  reason: 'a thirtieth of the weights: 4 bits would save little, and every answer passes through it',
+  reason: 'a thirtieth of the weights: 4 bits would save little, and every answer depends on them',
 }
 const VOCABULARY: Rule = {
   weights: /^language_model\..*(embed_tokens|lm_head)\./,
   format: INT8_BLOCKS,
-  reason: 'one table for reading and choosing words: errors here act on every token directly',
+  reason: 'input embedding and LM head are one weight: its errors affect every token directly',
 }
 
 export const RECIPES: Record<Precision, readonly Rule[]> = {
@@ -79,21 +79,22 @@ export const RECIPES: Record<Precision, readonly Rule[]> = {
       weights: /^language_model\..*layers\./,
       format: INT4_BLOCKS,
       reason:
-        'each token reads every weight once, so speed is size: with the sums that the kernel keeps beside the scales, blocks of 32 come to 6 bits a weight and blocks of 128 to 4.5, and a token of opt-2.7b took 59-67 ms instead of 74-93 (graph alone, two cores); each block has the scale and zero point that fit it best. On random weights the error of the logits is 24.1 % where blocks of 32 gave 20.7 %; the embedded model answers as many questions right with either',
+        'each token reads every weight once, so size decides speed: with the sums that the kernel keeps beside the scales, blocks of 32 need 6 bits a weight and blocks of 128 need 4.5, and a token of opt-2.7b took 59-67 ms instead of 74-93 ms (graph alone, two cores); each block has the scale and zero point that fit it best. On random weights the error of the logits is 24.1 %, with blocks of 32 it is 20.7 %; the embedded model answers as many questions right with either',
     },
   ],
 }
 
-/** What an artifact is to run on: anything does run anywhere, but not as fast. */
+/** What an artifact is built for. It runs on the other target too, but slower. */
 export const TARGETS = ['cpu', 'gpu'] as const
 export type Target = (typeof TARGETS)[number]
 
+/** The rules of a precision, in order. Default target: cpu. */
 export function recipeFor(precision: Precision, target: Target = 'cpu'): readonly Rule[] {
   const rules = RECIPES[precision]
   return target === 'cpu' ? rules : rules.map((rule) => (rule === VISION ? VISION_ON_GPU : rule))
 }
 
-/** What a matrix of this path is stored as; float32 if no rule names it. Norms, biases and positions always are. */
+/** The format of the weight at this path: float32 if no rule matches. Norms, biases and positions match none. */
 export function formatOf(precision: Precision, path: string, target?: Target): Format {
   return recipeFor(precision, target).find((rule) => rule.weights.test(path))?.format ?? FLOAT32
 }

@@ -1,67 +1,52 @@
-// Packing on all cores: pieces of weights go to threads and come back in order. Also the threads' own entry point.
+// Pieces of a weight -> packed pieces in the same order, packed on all cores. Also the entry point of the worker threads.
 //
-// Small weights are packed where they are: a thread takes longer to start than they take to pack.
+// Small pieces are packed in the calling thread: starting a worker takes longer than packing them.
 
 import { availableParallelism } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
-import { type PackedBlocks, type PackedChannels, packBlocks, packPerChannel } from './kernels.ts'
+import { type Packed, type PackFormat, pack } from './kernels.ts'
 import type { Values } from './matrix.ts'
 
-/** What a job makes of `inputs` values a row. */
-export interface PackTasks {
-  blocks: { how: { inputs: number; bits: 4 | 8; block: number }; made: PackedBlocks }
-  columns: { how: { inputs: number }; made: PackedChannels }
-}
-type Kind = keyof PackTasks
+/** Arguments of kernels.ts `pack`. */
+type PackTask = [values: Values, inputs: number, format: PackFormat]
 
-interface Task {
-  kind: Kind
-  values: Values
-  how: PackTasks[Kind]['how']
-}
-
-/** Below this a piece is packed here. */
+/** Smaller pieces are packed in the calling thread. */
 const SMALL_BYTES = 256 * 1024
 const MARK = 'glimpse packing'
-// Node runs no TypeScript in a thread: under a test runner that reads src/, the compiled file is taken.
+// Node 20 runs no TypeScript in a worker thread: when src/ is run directly, workers run the compiled file.
 const FILE = new URL(
   import.meta.url.endsWith('.ts') ? '../../dist/quantize/worker-pool.js' : import.meta.url,
   import.meta.url,
 )
 
-/** What each piece becomes, in the order of the pieces; as many are under way as there are cores. */
-export async function* packInOrder<K extends Kind>(
+/** Packs each piece, of whole rows of `inputs` values. At most one piece more than there are cores is in progress. */
+export async function* packInOrder(
   pieces: AsyncIterable<Values>,
-  kind: K,
-  how: PackTasks[K]['how'],
-): AsyncGenerator<PackTasks[K]['made']> {
-  const underway: Promise<unknown>[] = []
+  inputs: number,
+  format: PackFormat,
+): AsyncGenerator<Packed> {
+  const pending: Promise<Packed>[] = []
   for await (const values of pieces) {
-    const task = { kind, values, how }
-    const made = values.bytes.length < SMALL_BYTES ? Promise.resolve(pack(task)) : inWorker(task)
-    made.catch(() => {}) // told where it is awaited
-    underway.push(made)
-    if (underway.length > availableParallelism()) yield (await underway.shift()) as PackTasks[K]['made']
+    const task: PackTask = [values, inputs, format]
+    const packed = values.bytes.length < SMALL_BYTES ? Promise.resolve(pack(...task)) : packInWorker(task)
+    packed.catch(() => {}) // prevents an unhandled rejection; the error surfaces where `pending` is awaited
+    pending.push(packed)
+    if (pending.length > availableParallelism()) yield await pending.shift()!
   }
-  for (const made of underway) yield (await made) as PackTasks[K]['made']
-}
-
-function pack({ kind, values, how }: Task): PackedBlocks | PackedChannels {
-  if (kind === 'columns') return packPerChannel(values, how.inputs)
-  const { inputs, bits, block } = how as PackTasks['blocks']['how']
-  return packBlocks(values, inputs, bits, block)
+  for (const packed of pending) yield await packed
 }
 
 interface PackWorker {
   worker: Worker
-  waiting: { resolve(made: unknown): void; reject(error: Error): void }[]
+  /** Tasks sent and not answered, oldest first. */
+  waiting: { resolve(packed: Packed): void; reject(error: Error): void }[]
 }
 
 let workers: PackWorker[] = []
 let users = 0
 
-/** Threads that are started during the work end with it, or with the last work that shares them. */
+/** Runs `work`; ends the worker threads that packing starts when the last concurrent call of this function ends. */
 export async function withWorkers<T>(work: () => Promise<T>): Promise<T> {
   users++
   try {
@@ -72,23 +57,23 @@ export async function withWorkers<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The values are copied on their way, so the piece may be overwritten. */
-function inWorker(task: Task): Promise<unknown> {
+/** postMessage copies the values, so the caller may overwrite the piece. */
+function packInWorker(task: PackTask): Promise<Packed> {
   if (workers.length === 0) workers = Array.from({ length: availableParallelism() }, startWorker)
-  const least = workers.reduce((least, one) => (one.waiting.length < least.waiting.length ? one : least))
+  const idlest = workers.reduce((best, one) => (one.waiting.length < best.waiting.length ? one : best))
   return new Promise((resolve, reject) => {
-    least.waiting.push({ resolve, reject })
-    least.worker.postMessage(task)
+    idlest.waiting.push({ resolve, reject })
+    idlest.worker.postMessage(task)
   })
 }
 
 function startWorker(): PackWorker {
-  const packWorker: PackWorker = { worker: new Worker(FILE, { workerData: MARK }), waiting: [] }
-  const { worker } = packWorker
-  worker.on('message', ({ made, error }: { made?: unknown; error?: SerializedError }) => {
+  const worker = new Worker(FILE, { workerData: MARK })
+  const packWorker: PackWorker = { worker, waiting: [] }
+  worker.on('message', ({ packed, error }: { packed: Packed; error?: SerializedError }) => {
     const task = packWorker.waiting.shift()!
     if (error) task.reject(deserializeError(error))
-    else task.resolve(made)
+    else task.resolve(packed)
   })
   worker.on('error', (error) => {
     workers = workers.filter((one) => one !== packWorker)
@@ -98,11 +83,11 @@ function startWorker(): PackWorker {
 }
 
 if (!isMainThread && workerData === MARK) {
-  parentPort!.on('message', (task: Task) => {
+  parentPort!.on('message', (task: PackTask) => {
     try {
-      const made = pack(task)
-      const buffers = Object.values(made).map((bytes: Uint8Array) => bytes.buffer as ArrayBuffer)
-      parentPort!.postMessage({ made }, buffers)
+      const packed = pack(...task)
+      const buffers = Object.values(packed).map((bytes: Uint8Array) => bytes.buffer as ArrayBuffer)
+      parentPort!.postMessage({ packed }, buffers)
     } catch (error) {
       parentPort!.postMessage({ error: serializeError(error) })
     }

@@ -1,12 +1,12 @@
-// Beam search over one picture and prompt: which beams go on, which are finished, and when nothing can get better.
+// Beam search of one prompt: log probabilities of each running beam -> the beams to continue, and finished hypotheses.
 //
-// transformers 5.18, GenerationMixin._beam_search and its helpers in generation/utils.py, one item at a time.
-// Running beams are those still growing; finished ones sit in `num_beams` places, each with its length-adjusted score.
+// transformers 5.18, GenerationMixin._beam_search and its helpers (generation/utils.py), for one item. Running beams
+// still grow. The best `num_beams` finished hypotheses are kept with their length-normalized scores.
 
 import { assertFiniteScore, type Rng, sampleWithoutReplacement, topK } from './sampling.ts'
 import type { GenerationSettings } from './settings.ts'
 
-/** Stands for minus infinity where scores are still added to. */
+/** transformers' stand-in for minus infinity in scores that are added to. */
 const NEG_INF = -1e9
 
 interface Beam {
@@ -18,7 +18,7 @@ interface Hypothesis extends Beam {
   finished: boolean
 }
 
-/** How the running beams go on: beam i takes `tokenIds[i]` after what was beam `beamIdx[i]`. */
+/** Beam i becomes a copy of beam `beamIdx[i]` with `tokenIds[i]` appended. */
 export interface BeamStep {
   tokenIds: number[]
   beamIdx: number[]
@@ -38,17 +38,20 @@ export class BeamSearch {
     this.#eosTokenIds = new Set(eosTokenIds)
     this.#rng = rng
     const { num_beams } = settings
-    // All beams start alike: only the first counts until they differ.
+    // All beams start equal, so only the first is scored in the first step.
     this.#running = Array.from({ length: num_beams }, (_, i) => ({ ids: [], score: i === 0 ? 0 : NEG_INF }))
     this.#finished = Array.from({ length: num_beams }, () => ({ ids: [], score: NEG_INF, finished: false }))
   }
 
-  /** What each running beam has generated so far. */
+  /** The ids that each running beam has generated so far. */
   get running(): readonly (readonly number[])[] {
     return this.#running.map(({ ids }) => ids)
   }
 
-  /** `logProbabilities[i]` [V] are running beam i's, after the processors. */
+  /**
+   * `logProbabilities[i]` [V] belong to running beam i, after the processors.
+   * @throws RequestError `bad_settings` if no token is allowed and no hypothesis is finished.
+   */
   advance(logProbabilities: readonly Float32Array[]): BeamStep {
     const { num_beams, do_sample, max_new_tokens } = this.#settings
     const V = logProbabilities[0]!.length
@@ -56,7 +59,7 @@ export class BeamSearch {
     logProbabilities.forEach((scores, beam) => {
       for (let id = 0; id < V; id++) totals[beam * V + id] = this.#running[beam]!.score + scores[id]!
     })
-    // Enough candidates that num_beams of them go on even if every end token is among them.
+    // Enough candidates that num_beams of them can continue if every EOS token is among them.
     const count = Math.min(Math.max(2, 1 + this.#eosTokenIds.size) * num_beams, totals.length)
     const picked = do_sample ? sampleWithoutReplacement(totals, count, this.#rng) : topK(totals, count)
     const best = totals[picked[0]!]!
@@ -88,12 +91,12 @@ export class BeamSearch {
     return step
   }
 
-  /** The best `num_return_sequences` answers, best first. */
+  /** The `num_return_sequences` best answers, best first. */
   best(): number[][] {
     return this.#finished.slice(0, this.#settings.num_return_sequences).map(({ ids }) => [...ids])
   }
 
-  /** Candidates that end, if they are among the first num_beams, take a place where they beat what is there. */
+  /** Adds the finished candidates among the first num_beams; keeps the num_beams best hypotheses. */
   #finish(candidates: readonly (Beam & { ends: boolean })[], length: number): void {
     const { num_beams, length_penalty, early_stopping } = this.#settings
     const closed =
@@ -113,7 +116,7 @@ export class BeamSearch {
     ).map((i) => all[i]!)
   }
 
-  /** Whether the best running beam could still beat the worst finished one. */
+  /** Whether the best running beam can still beat the worst finished hypothesis. */
   #canStillImprove(length: number): boolean {
     const { early_stopping, length_penalty, max_new_tokens } = this.#settings
     const bestPossibleLength = early_stopping === 'never' && length_penalty > 0 ? max_new_tokens : length

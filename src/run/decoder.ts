@@ -1,43 +1,35 @@
-// prefix and ids -> scores of the next token, one step at a time, keeping keys and values of the steps before.
+// prefix [Q, D] and ids of each row -> logits [V] of its next token, one step at a time, with a KV cache.
 //
-// One prefill reads picture and prompt of all rows, a few rows of like length at a time; then each step reads one id a
-// row. Rows may be copied, reordered or dropped between steps (beams, finished rows): `beamIdx` says which earlier row
-// each row goes on from. Rows of different lengths are padded on the left, between picture and prompt, and the padding
-// is masked.
+// Prefill reads the image embeddings and prompts of all rows, a few rows of similar length in one run. Each step then
+// reads one id a row. Between steps rows can be copied, reordered or dropped (beams, finished rows): `beamIdx` names the
+// earlier row that each row continues. Shorter prompts are padded between image and prompt; the padding is masked.
 
 import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
 import { KVCache } from './kv-cache.ts'
 import type { FloatTensor, Session } from './session.ts'
 
 export interface PromptRow {
-  /** [Q, D] of this row's picture. */
+  /** [Q, D], the row's image embeddings. */
   prefix: Float32Array
-  /** The prompt's ids, the one that begins a text included. */
+  /** The prompt's ids, with the BOS token. */
   ids: readonly number[]
 }
 
-/** What of a model this stage needs. */
+/** The part of a model that decoding needs. */
 export interface LanguageModel {
   language: Session
   manifest: Manifest
 }
 
-/** How `Decoder.prefill` reads many rows. */
-export interface PrefillOptions {
-  /** Rows in one run of the graph. Default: all. */
-  rowsPerRun?: number
-  /** Called between runs; throws to end them. */
-  check?: () => void
-}
-
 export interface Step {
-  /** For each row, the scores [V] of the next token. */
+  /** For each row, [V]: the next token's logits. */
   logits: Float32Array[]
 }
 
+/** The state of one batch of rows while their tokens are generated. */
 export class Decoder {
   readonly #model: LanguageModel
-  /** For each row, 1 for what is read and 0 for padding, position by position. */
+  /** For each row and position read so far, 1, or 0 for padding. */
   #masks: number[][]
   readonly #cache: KVCache
 
@@ -48,36 +40,31 @@ export class Decoder {
   }
 
   /**
-   * Reads pictures and prompts, at most `rowsPerRun` rows of [Q + T] positions in one run of the graph. `check` is
-   * called between runs: throws to end them.
+   * Reads images and prompts, at most `rowsPerRun` rows in one run of the graph (default: all). `check` is called
+   * between runs; it throws to cancel.
    */
   static async prefill(
     model: LanguageModel,
     rows: readonly PromptRow[],
-    { rowsPerRun = rows.length, check = () => {} }: PrefillOptions = {},
+    { rowsPerRun = rows.length, check = () => {} }: { rowsPerRun?: number; check?: () => void } = {},
   ): Promise<{ decoder: Decoder; step: Step }> {
-    // Those of like length together: what is padded is computed all the same.
+    if (rows.length <= rowsPerRun) return await Decoder.#read(model, rows)
+    // Rows of similar length share a run: padding costs as much as tokens.
     const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length)
-    const places: { decoder: Decoder; row: number; logits: Float32Array }[] = []
+    const parts: { decoder: Decoder; row: number; logits: Float32Array }[] = []
     for (let at = 0; at < order.length; at += rowsPerRun) {
       if (at > 0) check()
-      const some = order.slice(at, at + rowsPerRun)
-      const { decoder, step } = await Decoder.#read(
-        model,
-        some.map((i) => rows[i]!),
-      )
-      some.forEach((i, row) => {
-        places[i] = { decoder, row, logits: step.logits[row]! }
+      const indices = order.slice(at, at + rowsPerRun)
+      const run = indices.map((i) => rows[i]!)
+      const { decoder, step } = await Decoder.#read(model, run)
+      indices.forEach((i, row) => {
+        parts[i] = { decoder, row, logits: step.logits[row]! }
       })
     }
-    const step = { logits: places.map(({ logits }) => logits) }
-    const single = places[0]!.decoder
-    if (places.every(({ decoder, row }, i) => decoder === single && row === i))
-      return { decoder: single, step }
-    return { decoder: Decoder.#join(model, places), step }
+    return { decoder: Decoder.#join(model, parts), step: { logits: parts.map(({ logits }) => logits) } }
   }
 
-  /** One run over all positions of these rows. */
+  /** One run of the graph over all positions of these rows. */
   static async #read(
     model: LanguageModel,
     rows: readonly PromptRow[],
@@ -104,15 +91,16 @@ export class Decoder {
     return new Decoder(model, masks, new KVCache(model.manifest.sizes, rows))
   }
 
-  static #join(model: LanguageModel, places: readonly { decoder: Decoder; row: number }[]): Decoder {
-    const read = places.map(({ decoder, row }) => decoder.#masks[row]!)
-    const longest = Math.max(...read.map((mask) => mask.length))
-    const masks = read.map((mask) => [...mask, ...new Array<number>(longest - mask.length).fill(0)])
-    const picks = places.map(({ decoder, row }) => ({ cache: decoder.#cache, row }))
+  /** A decoder whose row i is row parts[i].row of parts[i].decoder. */
+  static #join(model: LanguageModel, parts: readonly { decoder: Decoder; row: number }[]): Decoder {
+    const unequal = parts.map(({ decoder, row }) => decoder.#masks[row]!)
+    const longest = Math.max(...unequal.map((mask) => mask.length))
+    const masks = unequal.map((mask) => [...mask, ...new Array<number>(longest - mask.length).fill(0)])
+    const picks = parts.map(({ decoder, row }) => ({ cache: decoder.#cache, row }))
     return new Decoder(model, masks, KVCache.concat(model.manifest.sizes, picks))
   }
 
-  /** All positions' logits [Q + T][V] of one row: what a comparison with the reference needs. */
+  /** Logits [Q + T][V] of all positions of one row, for comparisons. */
   static async allLogits(model: LanguageModel, row: PromptRow): Promise<Float32Array[]> {
     const { queries: Q, width: D } = model.manifest.sizes
     const mask = new Array<number>(Q + row.ids.length).fill(1)
@@ -121,7 +109,7 @@ export class Decoder {
     return logits[0]!
   }
 
-  /** One more id for each row; row i goes on from what was row beamIdx[i]. */
+  /** Reads one id a row; row i continues what was row beamIdx[i]. */
   async step(tokenIds: readonly number[], beamIdx: readonly number[]): Promise<Step> {
     this.#cache.reorder(beamIdx)
     this.#masks = beamIdx.map((row) => [...this.#masks[row]!])
@@ -131,7 +119,7 @@ export class Decoder {
     return { logits: logits.map((perPosition) => perPosition[0]!) }
   }
 
-  /** `masks` are of the positions read now. Returns, for each row, the scores at its last `keep` positions. */
+  /** One run of the graph. `masks` cover the positions of this run. Returns logits [V] of each row's last `keep` positions. */
   async #run(
     prefix: FloatTensor,
     ids: readonly number[],
@@ -142,7 +130,7 @@ export class Decoder {
     const rows = masks.length
     const [{ length } = []] = masks
     const empty = new Array<number>(this.#cache.freeSlots).fill(0)
-    const mask = masks.map((now, row) => [...this.#masks[row]!, ...empty, ...now])
+    const mask = masks.map((added, row) => [...this.#masks[row]!, ...empty, ...added])
     const feeds = {
       [LANGUAGE.prefix]: prefix,
       [LANGUAGE.input_ids]: int64(ids, [rows, ids.length / rows]),
@@ -150,11 +138,11 @@ export class Decoder {
       [LANGUAGE.logits_to_keep]: int64([keep], []),
       ...this.#cache.feeds(),
     }
-    const added = Array.from({ length: layers }, (_, i) => [LANGUAGE.newKey(i), LANGUAGE.newValue(i)])
-    const outputs = await this.#model.language.run(feeds, [LANGUAGE.logits, ...added.flat()])
+    const kvOutputs = Array.from({ length: layers }, (_, i) => [LANGUAGE.newKey(i), LANGUAGE.newValue(i)])
+    const outputs = await this.#model.language.run(feeds, [LANGUAGE.logits, ...kvOutputs.flat()])
     this.#cache.append(outputs, length)
-    masks.forEach((now, row) => {
-      this.#masks[row]!.push(...now)
+    masks.forEach((added, row) => {
+      this.#masks[row]!.push(...added)
     })
     const { data } = outputs[LANGUAGE.logits]!
     return Array.from({ length: rows }, (_, row) =>
@@ -163,9 +151,6 @@ export class Decoder {
   }
 }
 
-function int64(
-  values: readonly number[],
-  dims: readonly number[],
-): { data: BigInt64Array; dims: readonly number[] } {
-  return { data: BigInt64Array.from(values, (value) => BigInt(value)), dims }
+function int64(values: readonly number[], dims: readonly number[]) {
+  return { data: BigInt64Array.from(values, BigInt), dims }
 }

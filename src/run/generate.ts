@@ -1,31 +1,52 @@
-// queries and prompt -> tokens: greedy, sampling or beams, over one or many rows.
+// Image embeddings and prompts -> generated ids, for a batch of rows: greedy search, sampling or beam search.
+//
+// transformers 5.18, GenerationMixin._sample and _beam_search (generation/utils.py). Rows have the same settings; a row
+// gives the same ids in a batch as alone, except that sampled rows share one random generator.
 
 import type { Manifest } from '../artifact/contract.ts'
 import { BeamSearch } from './beam-search.ts'
-import { Decoder, type LanguageModel, type PrefillOptions, type PromptRow } from './decoder.ts'
+import { Decoder, type LanguageModel, type PromptRow } from './decoder.ts'
 import { type Context, logSoftmax, processorsFor } from './logits-processors.ts'
 import { rowsPerRun } from './micro-batch.ts'
 import { argmax, assertFiniteScore, createRng, type Rng, sample } from './sampling.ts'
 import type { GenerationSettings } from './settings.ts'
 
 export interface GenerateHooks {
-  /** Called before each step: throws to end the run. */
+  /** Called before each run of the graph; throws to cancel all rows. */
   check?: () => void
-  /** Whether anybody still waits for a row: one that nobody waits for leaves the run unfinished. */
+  /** Whether a caller still waits for the row. A row without one is dropped unfinished. */
   isWanted?: (row: number) => boolean
-  /** Told each row's answers as soon as it has them, before the others have theirs. */
+  /** Called with a row's answers when they are complete, before other rows are. */
   onDone?: (row: number, answers: number[][]) => void
-  /** Told each new id of row 0 when there is one answer and no beams. */
+  /** Called with each new id when there is one row with one answer and no beams. */
   onToken?: (id: number) => void
 }
 
-/** What transformers' generate has no place for. */
+/** What transformers' settings have no name for. */
 export interface GenerateOptions {
-  /** Ids that are never generated, as if the vocabulary did not have them. */
+  /** Ids that are never generated, as if the vocabulary did not contain them. */
   suppressTokens?: readonly number[]
 }
 
-/** For each row, its `num_return_sequences` answers, with beams the best first: generated ids only, the end token included. */
+interface Run {
+  model: LanguageModel
+  rows: readonly PromptRow[]
+  settings: GenerationSettings
+  eosTokenIds: readonly number[]
+  suppressTokens: readonly number[]
+  processors: ReturnType<typeof processorsFor>
+  rng: Rng
+  hooks: GenerateHooks
+  /** After prefill, with the logits [V] of each row's first new token. */
+  decoder: Decoder
+  logits: Float32Array[]
+}
+
+/**
+ * For each row its `num_return_sequences` answers, best first with beams. An answer is the generated ids with the EOS
+ * token.
+ * @throws RequestError `bad_settings` if the settings allow no token.
+ */
 export async function generate(
   model: LanguageModel,
   rows: readonly PromptRow[],
@@ -33,24 +54,30 @@ export async function generate(
   hooks: GenerateHooks = {},
   { suppressTokens = [] }: GenerateOptions = {},
 ): Promise<number[][][]> {
-  const rng = createRng(settings.seed)
   const eosTokenIds = resolveEosTokenIds(model.manifest, settings)
   const processors = processorsFor(settings, eosTokenIds)
-  const run = { model, settings, eosTokenIds, rng, hooks, suppressTokens, processors }
-  return settings.num_beams > 1 ? beamSearch(rows, run) : greedyOrSample(rows, run)
+  const rng = createRng(settings.seed)
+  hooks.check?.()
+  const longest = Math.max(...rows.map(({ ids }) => ids.length))
+  const options = { rowsPerRun: rowsPerRun(model, longest), check: hooks.check }
+  const { decoder, step } = await Decoder.prefill(model, rows, options)
+  const { logits } = step
+  const run: Run = {
+    model,
+    rows,
+    settings,
+    eosTokenIds,
+    suppressTokens,
+    processors,
+    rng,
+    hooks,
+    decoder,
+    logits,
+  }
+  return settings.num_beams > 1 ? beamSearch(run) : greedyOrSample(run)
 }
 
-interface Run {
-  model: LanguageModel
-  settings: GenerationSettings
-  eosTokenIds: readonly number[]
-  rng: Rng
-  hooks: GenerateHooks
-  suppressTokens: readonly number[]
-  processors: ReturnType<typeof processorsFor>
-}
-
-/** The ids that end an answer. */
+/** The ids that end an answer: those of the settings, else the model's. */
 export function resolveEosTokenIds(
   { tokens }: Manifest,
   { eos_token_id }: GenerationSettings,
@@ -58,14 +85,7 @@ export function resolveEosTokenIds(
   return eos_token_id === null ? tokens.eos_token_id : [eos_token_id].flat()
 }
 
-/** A copy of the model's scores [V] in which forbidden ids have no chance. */
-function suppress(logits: Float32Array, suppressTokens: readonly number[]): Float32Array {
-  const scores = Float32Array.from(logits)
-  for (const id of suppressTokens) scores[id] = -Infinity
-  return scores
-}
-
-/** What the processors see: transformers counts the picture's placeholders as ids said before. */
+/** What logits processors see. transformers counts the image's placeholders among the ids. */
 export function contextOf(
   { manifest }: LanguageModel,
   row: PromptRow,
@@ -81,103 +101,87 @@ export function contextOf(
   }
 }
 
-async function greedyOrSample(
-  rows: readonly PromptRow[],
-  { model, settings, eosTokenIds, rng, hooks, suppressTokens, processors }: Run,
-): Promise<number[][][]> {
-  const { num_return_sequences: answers, max_new_tokens, do_sample } = settings
-  hooks.check?.()
-  const { decoder, step } = await Decoder.prefill(model, rows, microBatchOptions(model, rows, hooks))
+/** The scores [V] that the next token is chosen by: logits, with beams log probabilities, after the processors. */
+function scoresFor(
+  { model, settings, suppressTokens, processors }: Run,
+  logits: Float32Array,
+  row: PromptRow,
+  generated: readonly number[],
+): Float32Array {
+  const allowed = Float32Array.from(logits)
+  for (const id of suppressTokens) allowed[id] = -Infinity
+  const scores = settings.num_beams > 1 ? logSoftmax(allowed) : allowed
+  const context = contextOf(model, row, generated)
+  for (const process of processors) process(scores, context)
+  return scores
+}
 
-  const byRow = rows.map((asked, row) =>
-    Array.from({ length: answers }, () => ({ asked, row, ids: [] as number[], done: false })),
+async function greedyOrSample(run: Run): Promise<number[][][]> {
+  const { rows, settings, eosTokenIds, rng, hooks, decoder } = run
+  const { num_return_sequences, max_new_tokens, do_sample } = settings
+  const byRow = rows.map((prompt, row) =>
+    Array.from({ length: num_return_sequences }, () => ({ prompt, row, ids: [] as number[], done: false })),
   )
   const sequences = byRow.flat()
-  // Finished threads leave the batch: `active` are the others, in the rows of the last step.
-  let active = sequences.map((sequence, i) => ({ sequence, row: Math.floor(i / answers) }))
-  let { logits } = step
-  while (active.length > 0) {
-    active.forEach(({ sequence, row }) => {
-      const scores = suppress(logits[row]!, suppressTokens)
-      const context = contextOf(model, sequence.asked, sequence.ids)
-      for (const process of processors) process(scores, context)
+  let { logits } = run
+  // Unfinished sequences; each continues row `at` of `logits`.
+  let active = sequences.map((sequence) => ({ sequence, at: sequence.row }))
+  while (true) {
+    for (const { sequence, at } of active) {
+      const { prompt, ids } = sequence
+      const scores = scoresFor(run, logits[at]!, prompt, ids)
       const id = do_sample ? sample(scores, rng) : argmax(scores)
       assertFiniteScore(scores[id]!)
-      sequence.ids.push(id)
-      if (sequence === sequences[0] && sequences.length === 1) hooks.onToken?.(id)
-    })
-    for (const { sequence } of active) {
-      sequence.done = sequence.ids.length >= max_new_tokens || eosTokenIds.includes(sequence.ids.at(-1)!)
+      ids.push(id)
+      sequence.done = ids.length >= max_new_tokens || eosTokenIds.includes(id)
+      if (sequences.length === 1) hooks.onToken?.(id)
     }
     for (const row of new Set(active.map(({ sequence }) => sequence.row))) {
-      const all = byRow[row]!
-      if (all.every(({ done }) => done))
-        hooks.onDone?.(
-          row,
-          all.map(({ ids }) => ids),
-        )
+      const answers = byRow[row]!.map(({ ids }) => ids)
+      if (byRow[row]!.every(({ done }) => done)) hooks.onDone?.(row, answers)
     }
-    const going = active.filter(({ sequence }) => !sequence.done && (hooks.isWanted?.(sequence.row) ?? true))
-    if (going.length === 0) break
+    active = active.filter(({ sequence }) => !sequence.done && (hooks.isWanted?.(sequence.row) ?? true))
+    if (active.length === 0) break
     hooks.check?.()
-    const ids = going.map(({ sequence }) => sequence.ids.at(-1)!)
-    const from = going.map(({ row }) => row)
-    logits = (await decoder.step(ids, from)).logits
-    active = going.map(({ sequence }, row) => ({ sequence, row }))
+    const tokenIds = active.map(({ sequence }) => sequence.ids.at(-1)!)
+    const beamIdx = active.map(({ at }) => at)
+    logits = (await decoder.step(tokenIds, beamIdx)).logits
+    active = active.map(({ sequence }, at) => ({ sequence, at }))
   }
-  return byRow.map((all) => all.map(({ ids }) => ids))
+  return byRow.map((answers) => answers.map(({ ids }) => ids))
 }
 
-function microBatchOptions(
-  model: LanguageModel,
-  rows: readonly PromptRow[],
-  { check }: GenerateHooks,
-): PrefillOptions {
-  const longest = Math.max(...rows.map(({ ids }) => ids.length))
-  return { rowsPerRun: rowsPerRun(model, longest), check }
-}
-
-async function beamSearch(
-  rows: readonly PromptRow[],
-  { model, settings, eosTokenIds, rng, hooks, suppressTokens, processors }: Run,
-): Promise<number[][][]> {
-  const { num_beams } = settings
-  hooks.check?.()
-  const { decoder, step } = await Decoder.prefill(model, rows, microBatchOptions(model, rows, hooks))
-
-  const searches = rows.map((row, index) => ({
+async function beamSearch(run: Run): Promise<number[][][]> {
+  const { rows, settings, eosTokenIds, rng, hooks, decoder } = run
+  const searches = rows.map(() => new BeamSearch(settings, eosTokenIds, rng))
+  let { logits } = run
+  // Unfinished searches; beam b continues row at[b] of `logits`. After prefill that is the prompt's row for all beams.
+  let active = searches.map((search, row) => ({
+    search,
     row,
-    index,
-    search: new BeamSearch(settings, eosTokenIds, rng),
+    at: new Array<number>(settings.num_beams).fill(row),
   }))
-  // Where each search's beams stand in the last step's rows; after the prefill all on the one row of the prompt.
-  let active = searches.map((item, i) => ({ ...item, at: new Array<number>(num_beams).fill(i) }))
-  let { logits } = step
   while (true) {
-    const ids: number[] = []
-    const from: number[] = []
-    const going: typeof active = []
-    for (const { row, index, search, at } of active) {
-      if (!(hooks.isWanted?.(index) ?? true)) continue
-      const logProbabilities = search.running.map((generated, beam) => {
-        const scores = logSoftmax(suppress(logits[at[beam]!]!, suppressTokens))
-        const context = contextOf(model, row, generated)
-        for (const process of processors) process(scores, context)
-        return scores
-      })
-      const advance = search.advance(logProbabilities)
+    const tokenIds: number[] = []
+    const beamIdx: number[] = []
+    const unfinished: typeof active = []
+    for (const { search, row, at } of active) {
+      if (!(hooks.isWanted?.(row) ?? true)) continue
+      const step = search.advance(
+        search.running.map((generated, beam) => scoresFor(run, logits[at[beam]!]!, rows[row]!, generated)),
+      )
       if (search.done) {
-        hooks.onDone?.(index, search.best())
+        hooks.onDone?.(row, search.best())
         continue
       }
-      going.push({ row, index, search, at: advance.tokenIds.map((_, beam) => ids.length + beam) })
-      ids.push(...advance.tokenIds)
-      from.push(...advance.beamIdx.map((beam) => at[beam]!))
+      unfinished.push({ search, row, at: step.tokenIds.map((_, beam) => tokenIds.length + beam) })
+      tokenIds.push(...step.tokenIds)
+      beamIdx.push(...step.beamIdx.map((beam) => at[beam]!))
     }
-    if (going.length === 0) break
+    if (unfinished.length === 0) break
     hooks.check?.()
-    logits = (await decoder.step(ids, from)).logits
-    active = going
+    logits = (await decoder.step(tokenIds, beamIdx)).logits
+    active = unfinished
   }
-  return searches.map(({ search }) => search.best())
+  return searches.map((search) => search.best())
 }

@@ -1,14 +1,14 @@
-// Scores of the next token -> the scores it is chosen by: transformers' logits processors, in transformers' order.
+// Scores [V] of the next token -> the scores that it is chosen by: transformers' logits processors, in its order.
 //
-// generation/logits_process.py and GenerationMixin._get_logits_processor of transformers 5.18. Each takes the ids so
-// far (the picture's placeholders, prompt and answer, as transformers counts them) and changes scores [V] in place.
+// transformers 5.18, generation/logits_process.py and GenerationMixin._get_logits_processor. A processor reads the ids
+// so far (image placeholders, prompt and generated ids, as transformers counts them) and changes scores in place.
 
 import type { GenerationSettings } from './settings.ts'
 
 export interface Context {
-  /** Placeholders, if the checkpoint has one, prompt and what was generated, in order. */
+  /** Image placeholders if the checkpoint has them, prompt, generated ids. */
   ids: readonly number[]
-  /** Positions so far: the picture's queries, prompt and what was generated. */
+  /** Positions so far: queries, prompt, generated ids. */
   length: number
   /** How many of `ids` were generated. */
   newTokens: number
@@ -16,18 +16,10 @@ export interface Context {
 
 type Processor = (scores: Float32Array, context: Context) => void
 
+/** The processors that the settings ask for. `eosTokenIds` end an answer. */
 export function processorsFor(settings: GenerationSettings, eosTokenIds: readonly number[]): Processor[] {
-  const {
-    repetition_penalty,
-    no_repeat_ngram_size,
-    min_new_tokens,
-    min_length,
-    do_sample,
-    temperature,
-    top_k,
-    top_p,
-    num_beams,
-  } = settings
+  const { repetition_penalty, no_repeat_ngram_size, min_new_tokens, min_length } = settings
+  const { do_sample, temperature, top_k, top_p, num_beams } = settings
   const list: Processor[] = []
   if (repetition_penalty !== 1) list.push(repetitionPenalty(repetition_penalty))
   if (no_repeat_ngram_size > 0) list.push(noRepeatNgram(no_repeat_ngram_size))
@@ -36,7 +28,7 @@ export function processorsFor(settings: GenerationSettings, eosTokenIds: readonl
   }
   if (min_new_tokens) list.push(minLength(({ newTokens }) => newTokens < min_new_tokens, eosTokenIds))
   if (do_sample) {
-    // Sampled beams keep enough candidates that one goes on even if all end tokens are drawn.
+    // With beams enough candidates are kept that one can continue if all EOS tokens are sampled.
     const minTokensToKeep = num_beams > 1 ? Math.max(1, eosTokenIds.length) + 1 : 1
     if (temperature !== 1) list.push(temperatureWarper(temperature))
     if (top_k > 0) list.push(topKWarper(Math.max(top_k, minTokensToKeep)))
@@ -88,7 +80,7 @@ function topKWarper(k: number): Processor {
   }
 }
 
-/** Drops the unlikeliest tokens as long as what is dropped stays within 1 - p. */
+/** Drops the least likely tokens whose probabilities add up to 1 - p or less. */
 function topPWarper(p: number, minTokensToKeep: number): Processor {
   return (scores) => {
     const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[a]! - scores[b]!)
@@ -102,25 +94,25 @@ function topPWarper(p: number, minTokensToKeep: number): Processor {
   }
 }
 
-/** [V] -> [V], sums to 1. */
+/** [V] -> probabilities [V]. */
 export function softmax(scores: Float32Array): Float64Array {
-  const most = maximum(scores)
-  const exps = Float64Array.from(scores, (score) => Math.exp(score - most))
+  const max = maximum(scores)
+  const exps = Float64Array.from(scores, (score) => Math.exp(score - max))
   const sum = exps.reduce((a, b) => a + b, 0)
   return exps.map((e) => e / sum)
 }
 
-/** [V] -> [V], as float32 like the reference. */
+/** [V] -> log probabilities [V], in float32 as in transformers. */
 export function logSoftmax(scores: Float32Array): Float32Array {
-  const most = maximum(scores)
+  const max = maximum(scores)
   let sum = 0
-  for (const score of scores) sum += Math.exp(score - most)
-  const shift = most + Math.log(sum)
+  for (const score of scores) sum += Math.exp(score - max)
+  const shift = max + Math.log(sum)
   return scores.map((score) => score - shift)
 }
 
 function maximum(scores: Float32Array): number {
-  let most = -Infinity
-  for (const score of scores) if (score > most) most = score
-  return most
+  let max = -Infinity
+  for (const score of scores) if (score > max) max = score
+  return max
 }

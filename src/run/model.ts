@@ -1,4 +1,4 @@
-// An artifact's folder -> everything opened that the path needs, in the process that will run it.
+// An artifact's folder -> an open model: manifest, tokenizer and sessions, in the process that runs them.
 
 import { rm } from 'node:fs/promises'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
@@ -14,7 +14,7 @@ export interface Model extends ResolvedProvider {
   manifest: Manifest
   preprocessorConfig: PreprocessorConfig
   tokenizer: Tokenizer
-  /** Ids below the vocabulary's size that are no words: padding of the table, and the picture's placeholder. */
+  /** Ids that no answer may contain: see findNonTokenIds. */
   nonTokenIds: readonly number[]
   vision: Session
   queries: Session
@@ -23,13 +23,15 @@ export interface Model extends ResolvedProvider {
 }
 
 export interface OpenOptions extends Omit<SessionOptions, 'provider'> {
-  /** Without it the CPU. */
+  /** Default: the CPU. */
   provider?: ProviderChoice
-  /** Where layouts for this processor are kept; without it the artifact's own graphs are opened. */
+  /** Prepacks weights for this CPU. Without it the artifact's graphs are opened. */
   prepack?: PrepackOptions
 }
 
-/** Throws ArtifactError, SetupError `provider_missing` or `graph_refused`, BusyError `out_of_memory`. */
+const CPU: ProviderChoice = { requested: 'cpu', onUnavailable: 'fail' }
+
+/** @throws ArtifactError, SetupError `provider_missing` or `graph_refused`, BusyError `out_of_memory`. */
 export async function openModel(
   folder: string,
   { threads, prepack, provider: choice = CPU }: OpenOptions = {},
@@ -38,30 +40,20 @@ export async function openModel(
   const preprocessorConfig = parsePreprocessorConfig(manifest.preprocessor)
   const tokenizer = await openTokenizer(folder)
   const nonTokenIds = findNonTokenIds(manifest, tokenizer)
-  const found = await resolveProvider(choice)
-  const options = { threads, provider: found.provider }
-  // A layout is one of the CPU's.
+  const resolved = await resolveProvider(choice)
+  const options = { threads, provider: resolved.provider }
+  // Weights are prepacked for the CPU only.
   const sessions =
-    prepack && found.provider === 'cpu'
+    prepack && resolved.provider === 'cpu'
       ? await openPrepacked(folder, manifest, prepack, options)
       : await openGraphs(folder, options)
-  const { vision, queries, language } = sessions
-  return {
-    manifest,
-    preprocessorConfig,
-    tokenizer,
-    ...found,
-    nonTokenIds,
-    ...sessions,
-    close: async () => {
-      await Promise.all([vision.close(), queries.close(), language.close()])
-    },
+  const close = async () => {
+    await Promise.all(Object.values(sessions).map((session) => session.close()))
   }
+  return { manifest, preprocessorConfig, tokenizer, nonTokenIds, ...resolved, ...sessions, close }
 }
 
-const CPU: ProviderChoice = { requested: 'cpu', onUnavailable: 'fail' }
-
-/** Ids that no answer may hold: padding of the vocabulary, and the picture's placeholder. */
+/** Ids that no answer may contain: padding of the vocabulary, and the image placeholder. */
 export function findNonTokenIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): number[] {
   const ids = Array.from({ length: sizes.vocabulary }, (_, id) => id)
   return ids.filter((id) => id === tokens.image_token_id || !tokenizer.isToken(id))
@@ -69,24 +61,18 @@ export function findNonTokenIds({ sizes, tokens }: Manifest, tokenizer: Tokenize
 
 type Sessions = Pick<Model, 'vision' | 'queries' | 'language'>
 
-/** All of them or none. */
+/** Opens all three graphs, or none. */
 async function openGraphs(folder: string, options: SessionOptions): Promise<Sessions> {
   const opened: Session[] = []
-  const open = async (graph: string) => {
-    const session = await openSession(folder, graph, options)
-    opened.push(session)
-    return session
-  }
   try {
-    return {
-      vision: await open(VISION.graph),
-      queries: await open(QUERIES.graph),
-      language: await open(LANGUAGE.graph),
-    }
+    for (const { graph } of [VISION, QUERIES, LANGUAGE])
+      opened.push(await openSession(folder, graph, options))
   } catch (error) {
     await Promise.allSettled(opened.map((session) => session.close()))
     throw error
   }
+  const [vision, queries, language] = opened
+  return { vision: vision!, queries: queries!, language: language! }
 }
 
 async function openPrepacked(
@@ -98,9 +84,9 @@ async function openPrepacked(
   const prepacked = await ensurePrepacked(artifact, manifest, prepack)
   if (prepacked === artifact) return openGraphs(artifact, options)
   return openGraphs(prepacked, options).catch(async (error: unknown) => {
-    // The artifact's own graphs would take more memory still.
+    // The artifact's graphs would need more memory.
     if (error instanceof BusyError) throw error
-    // Only a layout that is itself damaged, by a crash of the machine for example, is removed; the next start makes it.
+    // Only damaged files, for example after a crash of the machine, are removed. The next start makes them again.
     if (error instanceof ArtifactError) await rm(prepacked, { recursive: true, force: true }).catch(() => {})
     prepack.onFailed?.(error)
     return openGraphs(artifact, options)

@@ -1,5 +1,5 @@
-// What a model is to run on -> what it does run on. A provider that cannot be had fails closed, or, where the operator
-// allows it, falls back to the CPU and says so.
+// The requested execution provider -> the provider that is used. If the requested one is unavailable, opening fails, or
+// falls back to the CPU with the reason, as GLIMPSE_PROVIDER_MISSING decides.
 
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -9,17 +9,17 @@ import { type Provider, tryProvider } from './session.ts'
 
 export interface ProviderChoice {
   requested: Provider
-  /** When it cannot be had: an error, or the CPU in its place. */
+  /** If it is unavailable: an error, or the CPU instead. */
   onUnavailable: 'fail' | 'cpu'
 }
 
 export interface ResolvedProvider {
   provider: Provider
-  /** Set when the CPU stands in: why what was wanted is missing. */
+  /** After a fallback to the CPU: why the requested provider is unavailable, and what to do. */
   fallback?: string
 }
 
-/** Throws SetupError `provider_missing`. `attempt` is how it is found out; tests have their own. */
+/** `attempt` throws if a provider is unavailable; tests replace it. @throws SetupError `provider_missing`. */
 export async function resolveProvider(
   { requested, onUnavailable }: ProviderChoice,
   attempt: (provider: Provider) => Promise<void> = tryProvider,
@@ -33,38 +33,38 @@ export async function resolveProvider(
     if (onUnavailable === 'cpu') return { provider: 'cpu', fallback: why }
     throw new SetupError(
       'provider_missing',
-      `Expected to run on ${requested} but ${why} Or set GLIMPSE_PROVIDER_MISSING=cpu to run on the CPU meanwhile.`,
+      `The provider ${requested} is unavailable: ${why} Or set GLIMPSE_PROVIDER_MISSING=cpu to run on the CPU until then.`,
       { cause },
     )
   }
 }
 
-/** A clause and what to do. onnxruntime says in one line that a library is missing, not which. */
+/** The reason and what to do. onnxruntime reports that a library is missing, but not which. */
 function whyNoCuda(message: string): string {
   if (/driver version is insufficient|CUDA failure 35\b/i.test(message)) {
     return "the GPU's driver is too old for CUDA 12. Use a driver of 525 or newer (on SageMaker: InferenceAmiVersion al2-ami-sagemaker-inference-gpu-2-1)."
   }
   if (/no CUDA-capable device|CUDA failure (100|999|3)\b/i.test(message)) {
-    return 'no GPU is visible here. Give the container one: docker run --gpus all.'
+    return 'no GPU is visible to this process. In a container: docker run --gpus all.'
   }
-  if (!existsSync(join(libraries(), 'libonnxruntime_providers_cuda.so'))) {
+  if (!existsSync(join(nativeFolder(), 'libonnxruntime_providers_cuda.so'))) {
     return "onnxruntime's CUDA libraries are not installed. Install them: npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12."
   }
   if (/load shared library|cannot open shared object/i.test(message)) {
     return 'CUDA 12 or cuDNN 9 cannot be loaded. Install both, or start from an image that has them (nvidia/cuda:12-cudnn-runtime).'
   }
-  return 'it refused. Look at what onnxruntime wrote above, and at nvidia-smi.'
+  return 'onnxruntime could not start it. See its messages above and the output of nvidia-smi.'
 }
 
 function whyNoWebgpu(message: string): string {
   if (/adapter/i.test(message)) {
     return 'no adapter was found. Install a Vulkan loader (libvulkan1) and the driver of the GPU.'
   }
-  return 'it refused. Look at what onnxruntime wrote above.'
+  return 'onnxruntime could not start it. See its messages above.'
 }
 
-/** Where onnxruntime-node keeps its native files. */
-function libraries(): string {
+/** The folder of onnxruntime-node's native files. */
+function nativeFolder(): string {
   const entry = createRequire(import.meta.url).resolve('onnxruntime-node')
   return join(dirname(entry), '..', 'bin', 'napi-v6', process.platform, process.arch)
 }

@@ -1,15 +1,17 @@
-// How tokens are chosen: transformers' names, meanings and defaults (GenerationConfig of 5.18), checked once.
+// Settings of a request -> complete generation settings, checked once.
+//
+// Names, meanings and defaults are those of transformers 5.18 (GenerationConfig).
 
 import { z } from 'zod'
 import { RequestError } from '../errors.ts'
 
 const positive = z.number().int().min(1)
-const id = z.number().int().nonnegative()
-/** Models have one or two; each step looks through all of them. */
+const nonnegative = z.number().int().nonnegative()
+/** Models have one or two. Each step compares the new token with all of them. */
 const MAX_EOS_TOKENS = 64
 /**
- * transformers takes any positive number. Past these, which nobody needs, float32 turns scores into infinities or
- * beams fall below the -1e9 that stands for no answer, and what comes out is nobody's choice.
+ * transformers takes any positive number. Outside these ranges scores become infinite in float32, or beams fall below
+ * the -1e9 that stands for minus infinity, and the tokens no longer follow the settings.
  */
 const TEMPERATURE = { min: 1e-4, max: 1e6 }
 const REPETITION_PENALTY = { min: 0.01, max: 100 }
@@ -17,48 +19,55 @@ const LENGTH_PENALTY = { min: -4, max: 50 }
 
 const inRange = ({ min, max }: { min: number; max: number }) => z.number().min(min).max(max)
 
-/** Far above what is of use; each beam holds its own keys and values. */
+/** Far more than is useful. Each beam has its own keys and values in memory. */
 const MAX_BEAMS = 64
 
 export const generationSettings = z.strictObject({
-  num_beams: positive.max(MAX_BEAMS).describe('beams kept side by side; 1 is greedy or sampling'),
+  num_beams: positive.max(MAX_BEAMS).describe('number of beams; 1 is greedy search or sampling'),
   length_penalty: inRange(LENGTH_PENALTY).describe(
     'beam score = sum of log probabilities / length ** length_penalty',
   ),
   early_stopping: z
     .union([z.boolean(), z.literal('never')])
     .describe(
-      'beams stop: true, once num_beams answers are finished; false, when a better one is unlikely; never, when none is possible',
+      'when beam search stops: true = num_beams answers are finished; false = a better one is unlikely; never = a better one is impossible',
     ),
-  max_new_tokens: positive.max(2048).describe('tokens generated at most'),
-  min_new_tokens: z
-    .number()
-    .int()
-    .min(0)
+  max_new_tokens: positive.max(2048).describe('maximum number of generated tokens'),
+  min_new_tokens: nonnegative
     .nullable()
-    .describe('end tokens are forbidden before this many; takes precedence over min_length'),
-  min_length: z
-    .number()
-    .int()
-    .min(0)
-    .describe("end tokens are forbidden before this many, the picture's queries and the prompt included"),
+    .describe('generated tokens before an end token is allowed; takes precedence over min_length'),
+  min_length: nonnegative.describe(
+    "tokens before an end token is allowed, the picture's queries and the prompt included",
+  ),
   eos_token_id: z
-    .union([id, z.array(id).min(1).max(MAX_EOS_TOKENS)])
+    .union([nonnegative, z.array(nonnegative).min(1).max(MAX_EOS_TOKENS)])
     .nullable()
-    .describe("ids that end an answer, in place of the model's"),
-  no_repeat_ngram_size: z.number().int().min(0).describe('no run of this many tokens twice; 0 is off'),
-  repetition_penalty: inRange(REPETITION_PENALTY).describe('above 1 makes tokens already there less likely'),
-  do_sample: z.boolean().describe('draw tokens at random instead of taking the likeliest'),
-  temperature: inRange(TEMPERATURE).describe('below 1 sharpens, above 1 flattens; when sampling'),
-  top_k: z.number().int().min(0).describe('draw among the k likeliest; 0 is off'),
-  top_p: z.number().min(0).max(1).describe('draw among the likeliest that together reach p'),
-  seed: z.number().int().min(0).max(0xffffffff).describe('the same seed draws the same tokens'),
-  num_return_sequences: positive.max(MAX_BEAMS).describe('answers returned; with beams the best first'),
+    .describe("ids that end an answer, instead of the model's"),
+  no_repeat_ngram_size: z
+    .number()
+    .int()
+    .min(0)
+    .describe('no sequence of this many tokens occurs twice; 0 is off'),
+  repetition_penalty: inRange(REPETITION_PENALTY).describe(
+    'above 1 makes tokens of the prompt and the answer less likely',
+  ),
+  do_sample: z.boolean().describe('sample tokens instead of taking the most likely one'),
+  temperature: inRange(TEMPERATURE).describe(
+    'when sampling: below 1 sharpens the probabilities, above 1 flattens them',
+  ),
+  top_k: nonnegative.describe('sample from the k most likely tokens; 0 is off'),
+  top_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .describe('sample from the most likely tokens whose probabilities together reach p'),
+  seed: nonnegative.max(0xffffffff).describe('the same seed samples the same tokens'),
+  num_return_sequences: positive.max(MAX_BEAMS).describe('number of answers; with beams the best first'),
 })
 
 export type GenerationSettings = z.infer<typeof generationSettings>
 
-/** transformers', and a seed so that a run can be repeated. */
+/** transformers' defaults, and a seed. */
 const DEFAULTS: GenerationSettings = {
   num_beams: 1,
   length_penalty: 1,
@@ -77,31 +86,22 @@ const DEFAULTS: GenerationSettings = {
   num_return_sequences: 1,
 }
 
-/** What was asked for, over the defaults. Throws RequestError `bad_settings`. */
-export function completeSettings(asked: Partial<GenerationSettings>): GenerationSettings {
-  const given = Object.entries(asked).filter(([, value]) => value !== undefined)
-  const parsed = generationSettings.safeParse({ ...DEFAULTS, ...Object.fromEntries(given) })
+/** The given settings with the defaults for the others. @throws RequestError `bad_settings`. */
+export function completeSettings(given: Partial<GenerationSettings>): GenerationSettings {
+  const defined = Object.entries(given).filter(([, value]) => value !== undefined)
+  const parsed = generationSettings.safeParse({ ...DEFAULTS, ...Object.fromEntries(defined) })
   if (!parsed.success) {
     const problems = parsed.error.issues.map(
-      (issue) => `${issue.path.join('.') || 'settings'}: ${issue.message}`,
+      ({ path, message }) => `${path.join('.') || 'settings'}: ${message}`,
     )
-    throw new RequestError(
-      'bad_settings',
-      `Expected generation settings as transformers takes them but: ${problems.join('; ')}.`,
-    )
+    throw new RequestError('bad_settings', `Invalid generation settings: ${problems.join('; ')}.`)
   }
   const settings = parsed.data
   const { num_return_sequences, num_beams, do_sample } = settings
-  if (num_return_sequences > 1 && !do_sample && num_return_sequences > num_beams) {
+  if (num_return_sequences > num_beams && (num_beams > 1 || !do_sample)) {
     throw new RequestError(
       'bad_settings',
-      `Expected num_return_sequences <= num_beams, or do_sample, but got ${num_return_sequences} with ${num_beams} beams. Greedy search has one answer.`,
-    )
-  }
-  if (num_beams > 1 && num_return_sequences > num_beams) {
-    throw new RequestError(
-      'bad_settings',
-      `Expected num_return_sequences <= num_beams but got ${num_return_sequences} with ${num_beams} beams.`,
+      `Expected num_return_sequences of at most num_beams but got ${num_return_sequences} with ${num_beams} beams. Set num_beams higher, or num_beams 1 and do_sample true.`,
     )
   }
   return settings

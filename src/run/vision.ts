@@ -1,4 +1,4 @@
-// pixels -> vision: what the vision tower sees, one vector for each patch and one for the whole picture.
+// pixels [B, 3, H, W] -> vision [B, P, Dv] with the graph `vision`: one vector for each patch and one for the class token.
 
 import { VISION } from '../artifact/contract.ts'
 import type { Pixels } from '../image/pixels.ts'
@@ -11,7 +11,6 @@ export interface Vision {
   dims: readonly number[]
 }
 
-/** pixels [B, 3, H, W] -> [B, P, Dv] */
 export async function runVision(session: Session, pixels: Pixels): Promise<Vision> {
   const outputs = await session.run({ [VISION.pixels]: pixels }, [VISION.vision])
   return { stage: 'vision', ...outputs[VISION.vision]! }

@@ -1,7 +1,7 @@
-// What a recording means for one of its cases: the prompt's ids, the settings, which logits are of real tokens.
+// A reference's description -> prompt ids, generation settings, and logits without padding.
 //
-// A processor hands the model placeholders for the picture, padding on the left and the text, in rows of one length;
-// transformers counts all of it.
+// transformers' processor makes rows of equal length: image placeholders, padding on the left, text. transformers counts
+// all of these positions.
 
 import { effectiveArguments } from '../checkpoint/generate-arguments.ts'
 import { ArtifactError } from '../errors.ts'
@@ -9,19 +9,20 @@ import type { Model } from '../run/model.ts'
 import { completeSettings, type GenerationSettings } from '../run/settings.ts'
 import type { Description } from './reference.ts'
 
-/** What generate does unless told how long an answer may be. */
+/** transformers' default for the number of generated tokens. */
 const DEFAULT_NEW_TOKENS = 20
 
-/** What OPT's tokenizer pads with, also where the model's config has no padding. */
+/** OPT's tokenizer pads with this id even if the model's config names no padding token. */
 const OPT_PAD = 1
 
 export interface RecordedPrompt {
-  /** As the language model gets them after the picture. */
+  /** The ids after the image, without padding. */
   ids: readonly number[]
-  /** Of the recorded row, if there is one: which places are no padding. */
+  /** For each position of the recorded row, whether it is not padding. Absent without a recorded row. */
   real?: readonly boolean[]
 }
 
+/** One prompt for each of the description's prompts or rows of ids. */
 export function readPrompts({ manifest, tokenizer }: Model, description: Description): RecordedPrompt[] {
   const { prompts, input_ids, attention_mask } = description
   const { image_token_id } = manifest.tokens
@@ -35,56 +36,60 @@ export function readPrompts({ manifest, tokenizer }: Model, description: Descrip
     }
     const found = row.findIndex((id) => id !== image_token_id && id !== padId)
     const text = found === -1 ? row.length : found
-    // Where padding is the id that texts begin with, the last of it is no padding.
-    const begins = tokenizer.encodeTrusted('')
-    const start = begins.every((id, at) => row[text - begins.length + at] === id)
-      ? text - begins.length
-      : text
+    // If the padding id is also the BOS token, the last of them is not padding.
+    const bos = tokenizer.encodeTrusted('')
+    const hasBos = bos.every((id, at) => row[text - bos.length + at] === id)
+    const start = hasBos ? text - bos.length : text
     return { ids: row.slice(start), real: row.map((id, at) => at >= start || id === image_token_id) }
   })
 }
 
-/** The settings of one run, with the length that transformers would give it. Throws ArtifactError `bad_reference`. */
+/** Recorded arguments of generate as settings, with transformers' default length. @throws ArtifactError `bad_reference`. */
 export function settingsFor(
   { manifest }: Model,
   recorded: Record<string, unknown>,
   promptLength: number,
 ): GenerationSettings {
-  const { max_length, ...asked } = effectiveArguments(recorded)
+  const { max_length, ...given } = effectiveArguments(recorded)
   const { queries, max_positions } = manifest.sizes
   const length = queries + promptLength
-  if (asked['max_new_tokens'] === undefined) {
-    asked['max_new_tokens'] =
+  if (given['max_new_tokens'] === undefined) {
+    given['max_new_tokens'] =
       typeof max_length === 'number'
         ? max_length - length
         : Math.min(DEFAULT_NEW_TOKENS, max_positions - length)
   }
-  const settings = asked as Partial<GenerationSettings>
+  const settings = given as Partial<GenerationSettings>
   if (settings.max_new_tokens! >= 1) return completeSettings(settings)
   throw new ArtifactError(
     'bad_reference',
-    `Expected room for an answer after ${queries} queries and ${promptLength} tokens of prompt but max_length or the model's ${max_positions} positions leave none. Record it with a shorter prompt.`,
+    `After ${queries} queries and ${promptLength} tokens of prompt, max_length or the model's ${max_positions} positions leave none for an answer. Record the reference with a shorter prompt.`,
   )
 }
 
-/** [N, V] -> [Q + T, V]: the columns of padding in a batch's row say nothing. */
+/** Logits [N, V] of a padded row -> [Q + T, V]. */
 export function withoutPadding(
   { manifest }: Model,
   logits: Float32Array,
   { ids, real }: RecordedPrompt,
 ): Float32Array {
   const { queries, vocabulary: V } = manifest.sizes
-  const columns = logits.length / V
-  const padding = columns - queries - ids.length
+  const positions = logits.length / V
+  const padding = positions - queries - ids.length
   if (padding <= 0) return logits
-  const picture = new Array<boolean>(queries).fill(true)
-  let keep = Array.from({ length: columns }, (_, at) => at < queries || at >= queries + padding)
-  if (real?.length === columns) keep = [...real]
-  if (real && real.length + queries === columns) keep = [...picture, ...real]
+  let keep = Array.from({ length: positions }, (_, at) => at < queries || at >= queries + padding)
+  if (real?.length === positions) keep = [...real]
+  if (real && real.length + queries === positions) keep = [...new Array<boolean>(queries).fill(true), ...real]
   const rows = keep.flatMap((isReal, at) => (isReal ? [logits.subarray(at * V, (at + 1) * V)] : []))
-  const kept = new Float32Array(rows.length * V)
-  rows.forEach((row, at) => {
-    kept.set(row, at * V)
-  })
-  return kept
+  return concat(rows)
+}
+
+export function concat(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }

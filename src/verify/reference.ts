@@ -1,9 +1,9 @@
-// What transformers computed with a checkpoint -> numbers to compare with.
+// A safetensors file of what transformers computed with a checkpoint -> a description of its cases, and their tensors.
 //
-// Two forms are read. reference/record.py writes many cases into one file, described by JSON in its metadata. The plain
-// form is one case, or one for each picture: `pixel_values`, `vision`, `queries`, `prefix`, `logits`, `token_ids` (those
-// that were recorded), and in the metadata `prompt` and the settings of generate, together as JSON or each under its
-// name. What might be a setting and is not understood is an error: ignored, it would look like a wrong answer. Here the plain form becomes a description too, so that what compares knows only one.
+// Two forms are read. reference/record.py writes many cases into one file and describes them in JSON in its metadata. The
+// plain form is one case, or one for each picture: any of `pixel_values`, `vision`, `queries`, `prefix`, `logits` and
+// `token_ids`; in the metadata `prompt` and the arguments of generate, as one JSON object or one by one. It is converted
+// to a description. Metadata that may hold an unknown setting is an error: ignored, it would look like a wrong answer.
 
 import { z } from 'zod'
 import { reasonOf } from '../checkpoint/files.ts'
@@ -11,19 +11,18 @@ import { NO_EFFECT, SETTING_NAMES } from '../checkpoint/generate-arguments.ts'
 import { readSafetensors, type WholeTensor } from '../checkpoint/safetensors.ts'
 import { ArtifactError } from '../errors.ts'
 
-/** Which picture and which prompt, by their places in the description's lists. */
+/** Indices into the description's lists of pictures and prompts. */
 const place = z.object({ picture: z.number().int(), prompt: z.number().int() })
 const settings = z.record(z.string(), z.unknown())
 
 const description = z.object({
   checkpoint: z.string(),
-  versions: z.record(z.string(), z.string()),
-  /** Names of files. */
+  /** File names. */
   pictures: z.array(z.string()),
   prompts: z.array(z.string()),
-  /** Of each prompt, alone or as a processor makes them; absent where the tokenizer is to make them. */
+  /** For each prompt, with or without placeholders and padding; absent if the tokenizer encodes the prompts. */
   input_ids: z.array(z.array(z.number().int())).nullish(),
-  /** Of each prompt's ids: 0 where they are padding. */
+  /** For each id of each prompt, 0 if it is padding. */
   attention_mask: z.array(z.array(z.number().int())).nullish(),
   settings: z.record(z.string(), settings),
   pad_token_id: z.number().int().nullish(),
@@ -38,19 +37,19 @@ export type Description = z.infer<typeof description>
 export interface Reference {
   description: Description
   has(name: string): boolean
-  /** Throws ArtifactError `bad_reference` where the file lacks a tensor. */
+  /** @throws ArtifactError `bad_reference` if the file lacks the tensor. */
   floats(name: string): Float32Array
-  /** Rows of ids, the shorter ones padded at their ends. */
+  /** Rows of ids, padded at the end. @throws ArtifactError `bad_reference` if the file lacks the tensor. */
   ids(name: string): number[][]
 }
 
-/** Throws ArtifactError `bad_reference`, or what readSafetensors throws. */
+/** @throws ArtifactError `bad_reference`, and the errors of readSafetensors. */
 export async function readReference(path: string): Promise<Reference> {
   const { tensors: all, metadata } = await readSafetensors(path)
   const bad = (what: string, cause?: unknown) =>
     new ArtifactError(
       'bad_reference',
-      `Expected ${path} as reference/record.py writes it, or its plain form, but ${what}. Record it again.`,
+      `${path} is not a reference: ${what}. Expected a file of reference/record.py, or the plain form. Record it again.`,
       { cause },
     )
   let parsed: Description
@@ -84,35 +83,36 @@ export async function readReference(path: string): Promise<Reference> {
   }
 }
 
-/** Every name the tensors of the plain form may have. */
+/** Tensors of the plain form. */
 const PLAIN = ['pixel_values', 'vision', 'queries', 'prefix', 'logits', 'token_ids']
-/** Dimensions of what is stacked by picture, the picture included. */
+/** Numbers of dimensions of the tensors whose first dimension is the picture. */
 const RANKS = { pixel_values: 4, vision: 3, queries: 3, prefix: 3 }
-/** Metadata, or keys among the settings, that say what was asked. */
+/** Names of the prompt, of picture files and of other facts, in the metadata or among the settings. */
 const QUESTIONS = ['prompt', 'prompts', 'text']
 const PICTURES = ['picture', 'pictures', 'image', 'images']
 const NAMES = ['checkpoint', 'model', 'pad_token_id']
-/** Objects that tell of how it was recorded. */
+/** Names of objects that describe the recording and hold no setting. */
 const REMARKS = ['versions', 'version', 'environment', 'env', 'about', 'info', 'config', 'meta']
-/** Settings that may stand in the metadata by themselves; other texts and numbers there are taken for remarks. */
-const SINGLE = new Set<string>([...SETTING_NAMES, ...Object.keys(NO_EFFECT)])
-const KNOWN = new Set([...SINGLE, ...QUESTIONS, ...PICTURES, ...NAMES])
-/** Metadata under which settings stand together; under any other name where all their keys are known. */
-const TOGETHER =
+/** Names with a meaning. Other texts and numbers in the metadata are ignored. */
+const FACTS = [...QUESTIONS, ...PICTURES, ...NAMES]
+const KNOWN = new Set<string>([...SETTING_NAMES, ...Object.keys(NO_EFFECT), ...FACTS])
+/** Names of an object of settings. An object under any other name holds settings if all its keys are known. */
+const SETTINGS_OBJECT =
   /^(gen|generate|generation)?_?(settings|config|kwargs|args|arguments|params|parameters)$|^generat(e|ion)$/
 
-/** Everything the metadata says: what stands in its objects, then what stands by itself. */
+/** All facts and settings of the metadata. A single entry takes precedence over one in an object. */
 function readMetadata(words: Record<string, string>): Record<string, unknown> {
   const found: Record<string, unknown> = {}
   for (const [name, text] of Object.entries(words)) {
     const value = asJson(text)
     const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-    if (TOGETHER.test(name) && name !== 'config') Object.assign(found, settings.parse(JSON.parse(text)))
+    if (SETTINGS_OBJECT.test(name) && name !== 'config')
+      Object.assign(found, settings.parse(JSON.parse(text)))
     else if (isObject && Object.entries(value).every(([key, one]) => one === null || KNOWN.has(key)))
       Object.assign(found, value)
     else if (isObject && !REMARKS.includes(name)) {
       throw new Error(
-        `its metadata has ${name}, of which the meaning is not known: settings stand under "settings"`,
+        `its metadata has ${name}, an object that is not known; settings belong under "settings"`,
       )
     }
   }
@@ -128,10 +128,9 @@ function fromPlain(
   words: Record<string, string>,
 ): { description: Description; tensors: Map<string, WholeTensor> } {
   if (!PLAIN.some((name) => tensors.has(name))) throw new Error(`it has none of ${PLAIN.join(', ')}`)
-  const said = readMetadata(words)
-  const firstOf = (names: string[]) => names.map((name) => said[name]).find((value) => value != null)
-  const isSetting = (name: string) => ![...QUESTIONS, ...PICTURES, ...NAMES].includes(name)
-  const used = Object.fromEntries(Object.entries(said).filter(([name]) => isSetting(name)))
+  const metadata = readMetadata(words)
+  const firstOf = (names: string[]) => names.map((name) => metadata[name]).find((value) => value != null)
+  const given = Object.fromEntries(Object.entries(metadata).filter(([name]) => !FACTS.includes(name)))
 
   const texts = z.union([z.string().transform((text) => [text]), z.array(z.string())])
   const pictures = texts.parse(firstOf(PICTURES) ?? [])
@@ -143,9 +142,9 @@ function fromPlain(
     const tensor = tensors.get(name)
     return tensor && rowsOf(tensor)
   })
-  const asked = texts.parse(firstOf(QUESTIONS) ?? '')
-  // One prompt for all pictures, one for each, or several for one picture.
-  const prompts = asked.length === 1 && ids ? ids.map(() => asked[0]!) : asked
+  const questions = texts.parse(firstOf(QUESTIONS) ?? '')
+  // One prompt for all pictures, one for each picture, or several for one picture.
+  const prompts = questions.length === 1 && ids ? ids.map(() => questions[0]!) : questions
   if (prompts.length !== 1 && prompts.length !== count && count !== 1) {
     throw new Error(`it has ${prompts.length} prompts for ${count} pictures`)
   }
@@ -163,18 +162,17 @@ function fromPlain(
   return {
     tensors: numbered,
     description: description.parse({
-      checkpoint: String(said['checkpoint'] ?? said['model'] ?? 'another checkpoint'),
-      versions: {},
+      checkpoint: String(metadata['checkpoint'] ?? metadata['model'] ?? 'another checkpoint'),
       pictures: Array.from({ length: count }, (_, i) => pictures[i] ?? ''),
       prompts,
       input_ids: ids,
       attention_mask: mask,
-      settings: { plain: used },
-      pad_token_id: said['pad_token_id'],
+      settings: { plain: given },
+      pad_token_id: metadata['pad_token_id'],
       logits: tensors.has('logits') ? cases : [],
-      // What was drawn at random has no one truth.
+      // Sampled tokens are not comparable.
       token_ids:
-        tensors.has('token_ids') && used['do_sample'] !== true
+        tensors.has('token_ids') && given['do_sample'] !== true
           ? cases.map((one) => ({ ...one, settings: 'plain' }))
           : [],
       probs: [],
@@ -183,7 +181,7 @@ function fromPlain(
   }
 }
 
-/** Equal parts along the first dimension; one row of ids, or one picture's logits, may come without it. */
+/** Equal parts along the first dimension. A single row of ids has no such dimension. */
 function divide({ data, shape }: WholeTensor, count: number): WholeTensor[] {
   const [rows = 1, ...rest] = shape.length === 1 ? [1, ...shape] : shape
   if (rows % count !== 0)
@@ -203,7 +201,7 @@ function rowsOf({ data, shape }: WholeTensor): number[][] {
   )
 }
 
-/** JSON where it is JSON, else the text: `3`, `true`, `[2, 7]`, `never`. Python writes True and None. */
+/** The value of JSON text (`3`, `true`, `[2, 7]`), else the text (`never`). Python writes True, False and None. */
 function asJson(text: string): unknown {
   const json = text.replace(/^(True|False)$/, (word) => word.toLowerCase()).replace(/^None$/, 'null')
   try {
@@ -213,7 +211,7 @@ function asJson(text: string): unknown {
   }
 }
 
-/** A prompt is a text whatever it looks like, unless it is a list of texts. */
+/** A prompt is a text even if it is JSON, except for a list of texts. */
 function listOrText(text: string): unknown {
   const list = z.array(z.string()).safeParse(asJson(text))
   return list.success ? list.data : text

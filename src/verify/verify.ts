@@ -1,4 +1,4 @@
-// An artifact beside what transformers computed: every stage, every token.
+// A model and a reference of what transformers computed -> errors of every stage, and equality of every token sequence.
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,23 +12,24 @@ import type { Model } from '../run/model.ts'
 import { type Queries, runQueries } from '../run/queries.ts'
 import type { GenerationSettings } from '../run/settings.ts'
 import { runVision, type Vision } from '../run/vision.ts'
-import { readPrompts, settingsFor, withoutPadding } from './cases.ts'
+import { concat, readPrompts, settingsFor, withoutPadding } from './cases.ts'
 import type { Reference } from './reference.ts'
 
-/** Numbers of one stage. */
+/** The error of one stage over all its values. `chances` are the first token's probabilities. */
 export interface StageResult {
   stage: 'pixel_values' | 'vision' | 'queries' | 'prefix' | 'logits' | 'chances'
   /** Largest |a - b|. */
   maxAbsoluteError: number
-  /** ||a - b|| / ||b|| over all values. */
+  /** ||a - b|| / ||b||, b of the reference. */
   relativeError: number
   values: number
 }
 
 export interface TokensResult {
+  /** Token sequences, and how many of them are equal. */
   compared: number
   equal: number
-  /** The first few that differ. */
+  /** The first MAX_DIFFERING that differ. */
   differing: { case: string; expected: number[][]; got: number[][] }[]
 }
 
@@ -40,8 +41,10 @@ export interface Comparison {
 const MAX_DIFFERING = 3
 
 /**
- * Each stage that the reference holds, from our own result of the stage before. Pictures that are not in `pictures` are taken as the
- * reference's pixels, and then pixels are not compared.
+ * Compares each stage and each token sequence that the reference holds; a stage's input is the artifact's own output of
+ * the stage before. Images are read from the folder `pictures`; if one is missing there, the reference's pixels are used
+ * and pixels are not compared. `onCase` is called after each token sequence.
+ * @throws ArtifactError `other_checkpoint` or `bad_reference`.
  */
 export async function compare(
   model: Model,
@@ -51,101 +54,81 @@ export async function compare(
 ): Promise<Comparison> {
   const { description } = reference
   const stages: StageResult[] = []
-  const add = (stage: StageResult['stage'], ours: Float32Array[], theirs: Float32Array) =>
-    stages.push(errorOf(stage, ours, theirs))
+  const addStage = (stage: StageResult['stage'], actual: Float32Array[], expected: Float32Array[]) => {
+    if (actual.length > 0) stages.push(stageResult(stage, concat(actual), concat(expected)))
+  }
 
   checkSizes(model, reference)
   const own = await ownPixels(model, description.pictures, pictures)
-  const inputs = own ?? recordedPixels(model, reference)
   const vision: Vision[] = []
   const queries: Queries[] = []
-  for (const pixels of inputs) {
-    const seen = await runVision(model.vision, pixels)
-    vision.push(seen)
-    queries.push(await runQueries(model.queries, seen))
+  for (const pixels of own ?? recordedPixels(model, reference)) {
+    vision.push(await runVision(model.vision, pixels))
+    queries.push(await runQueries(model.queries, vision.at(-1)!))
   }
-  const found = {
-    pixel_values: own ?? [],
-    vision,
-    queries: queries.map((one) => one.queries),
-    prefix: queries.map(({ prefix }) => prefix),
-  }
-  for (const [stage, ours] of Object.entries(found) as [StageResult['stage'], { data: Float32Array }[]][]) {
-    if (ours.length > 0 && reference.has(stage)) {
-      add(
-        stage,
-        ours.map(({ data }) => data),
-        reference.floats(stage),
-      )
-    }
+  const perPicture: [StageResult['stage'], { data: Float32Array }[]][] = [
+    ['pixel_values', own ?? []],
+    ['vision', vision],
+    ['queries', queries.map((output) => output.queries)],
+    ['prefix', queries.map(({ prefix }) => prefix)],
+  ]
+  for (const [stage, outputs] of perPicture) {
+    const actual = outputs.map(({ data }) => data)
+    if (reference.has(stage)) addStage(stage, actual, [reference.floats(stage)])
   }
 
   const prompts = readPrompts(model, description)
-  const row = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => ({
+  const rowOf = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => ({
     prefix: queries[picture]!.prefix.data,
     ids: prompts[prompt]!.ids,
   })
-  const logits: { ours: Float32Array[]; theirs: Float32Array }[] = []
-  for (const [k, place] of description.logits.entries()) {
-    const ours = await Decoder.allLogits(model, row(place))
-    const all = reference.floats(`logits.${k}`)
-    logits.push({ ours, theirs: withoutPadding(model, all, prompts[place.prompt]!) })
-  }
-  if (logits.length > 0) {
-    const [ours, theirs] = [logits.flatMap((one) => one.ours), joined(logits.map((one) => one.theirs))]
-    add('logits', ours, theirs)
-  }
-
   const settingsOf = ({ settings: name, prompt }: { settings: string; prompt: number }) =>
     settingsFor(model, description.settings[name] ?? {}, prompts[prompt]!.ids.length)
-  const probs: Float32Array[] = []
-  for (const place of description.probs)
-    probs.push(await firstTokenProbs(model, row(place), settingsOf(place)))
-  if (probs.length > 0) {
-    add('chances', probs, joined(description.probs.map((_, k) => reference.floats(`probs.${k}`))))
+  const logits = { actual: [] as Float32Array[], expected: [] as Float32Array[] }
+  for (const [k, place] of description.logits.entries()) {
+    logits.actual.push(...(await Decoder.allLogits(model, rowOf(place))))
+    logits.expected.push(withoutPadding(model, reference.floats(`logits.${k}`), prompts[place.prompt]!))
   }
+  addStage('logits', logits.actual, logits.expected)
+  const probs = { actual: [] as Float32Array[], expected: [] as Float32Array[] }
+  for (const [k, place] of description.probs.entries()) {
+    probs.actual.push(await firstTokenProbs(model, rowOf(place), settingsOf(place)))
+    probs.expected.push(reference.floats(`probs.${k}`))
+  }
+  addStage('chances', probs.actual, probs.expected)
 
   const tokens: TokensResult = { compared: 0, equal: 0, differing: [] }
   const total = description.token_ids.length + description.batches.length
-  const compareTokens = (
-    name: string,
-    got: number[][],
-    { expected, settings }: { expected: number[][]; settings: GenerationSettings },
-  ) => {
-    // Without padding of its own transformers fills with the first end token.
-    const { pad_token_id } = model.manifest.tokens
+  const addTokens = (name: string, got: number[][], expected: number[][], settings: GenerationSettings) => {
+    // Without a padding token, transformers pads with the first EOS token.
     const padId =
-      description.pad_token_id ?? pad_token_id ?? resolveEosTokenIds(model.manifest, settings)[0] ?? 0
+      description.pad_token_id ??
+      model.manifest.tokens.pad_token_id ??
+      resolveEosTokenIds(model.manifest, settings)[0] ??
+      0
     const padded = got.map((ids, i) => pad(ids, expected[i]?.length ?? 0, padId))
-    const same = JSON.stringify(padded) === JSON.stringify(expected)
     tokens.compared++
-    if (same) tokens.equal++
+    if (JSON.stringify(padded) === JSON.stringify(expected)) tokens.equal++
     else if (tokens.differing.length < MAX_DIFFERING) tokens.differing.push({ case: name, expected, got })
     onCase(tokens.compared, total)
   }
   for (const [k, place] of description.token_ids.entries()) {
     const settings = settingsOf(place)
-    const [answers] = await generate(model, [row(place)], settings)
-    const expected = reference.ids(`token_ids.${k}`)
-    compareTokens(`${place.settings}, picture ${place.picture}, prompt ${place.prompt}`, answers!, {
-      expected,
-      settings,
-    })
+    const [answers] = await generate(model, [rowOf(place)], settings)
+    const name = `${place.settings}, picture ${place.picture}, prompt ${place.prompt}`
+    addTokens(name, answers!, reference.ids(`token_ids.${k}`), settings)
   }
   for (const [k, batch] of description.batches.entries()) {
     const longest = Math.max(...batch.cases.map(({ prompt }) => prompts[prompt]!.ids.length))
     const settings = settingsFor(model, batch.arguments, longest)
-    const answers = await generate(model, batch.cases.map(row), settings)
-    compareTokens(
-      `batch ${k}`,
-      answers.map(([best]) => best!),
-      { expected: reference.ids(`batch_token_ids.${k}`), settings },
-    )
+    const answers = await generate(model, batch.cases.map(rowOf), settings)
+    const best = answers.map(([first]) => first!)
+    addTokens(`batch ${k}`, best, reference.ids(`batch_token_ids.${k}`), settings)
   }
   return { stages, tokens }
 }
 
-/** Throws ArtifactError `other_checkpoint`: numbers of other sizes are of another checkpoint. */
+/** @throws ArtifactError `other_checkpoint` if the reference's tensors have other sizes than the artifact's. */
 function checkSizes({ manifest }: Model, { description, has, floats }: Reference): void {
   const { queries, query_width, width, image, patches, vision_width } = manifest.sizes
   const sizes = {
@@ -159,11 +142,11 @@ function checkSizes({ manifest }: Model, { description, has, floats }: Reference
     return
   throw new ArtifactError(
     'other_checkpoint',
-    `Expected a reference of ${manifest.name} but this one is of ${description.checkpoint}, which has other sizes. Record one with the checkpoint the artifact was built from.`,
+    `The reference is of ${description.checkpoint}, whose sizes differ from those of ${manifest.name}. Record a reference with the checkpoint that the artifact was built from.`,
   )
 }
 
-/** undefined unless every picture of the reference is there. */
+/** undefined if a picture of the reference is missing in the folder. */
 async function ownPixels(
   model: Model,
   names: readonly string[],
@@ -179,14 +162,14 @@ async function ownPixels(
   )
 }
 
-/** Throws ArtifactError `bad_reference` where there are none. */
+/** @throws ArtifactError `bad_reference` if the reference has no pixels. */
 function recordedPixels(model: Model, reference: Reference): Pixels[] {
   const { pictures } = reference.description
   if (!reference.has('pixel_values')) {
     const names = pictures.filter((name) => name !== '').join(', ')
     throw new ArtifactError(
       'bad_reference',
-      `Expected pixel_values in the reference or its pictures${names && ` (${names})`} on disk but found neither. Give their folder with --pictures.`,
+      `Expected pixel_values in the reference, or its pictures${names && ` (${names})`} on disk but found neither. Set the pictures' folder with --pictures.`,
     )
   }
   const [height, width] = model.manifest.sizes.image
@@ -198,7 +181,7 @@ function recordedPixels(model: Model, reference: Reference): Pixels[] {
   }))
 }
 
-/** [V]: what the first token is drawn by. */
+/** [V], the probabilities that the first token is sampled by. */
 async function firstTokenProbs(
   model: Model,
   row: PromptRow,
@@ -212,37 +195,18 @@ async function firstTokenProbs(
   return Float32Array.from(softmax(scores))
 }
 
-function errorOf(
-  stage: StageResult['stage'],
-  ours: readonly Float32Array[],
-  theirs: Float32Array,
-): StageResult {
-  const values = joined(ours)
-  let maxAbsoluteError = values.length === theirs.length ? 0 : Number.POSITIVE_INFINITY
+function stageResult(stage: StageResult['stage'], actual: Float32Array, expected: Float32Array): StageResult {
+  let maxAbsoluteError = actual.length === expected.length ? 0 : Number.POSITIVE_INFINITY
   let difference = maxAbsoluteError
   let norm = 0
-  for (let i = 0; i < Math.min(values.length, theirs.length); i++) {
-    const error = Math.abs(values[i]! - theirs[i]!)
-    if (!(error <= maxAbsoluteError)) maxAbsoluteError = error
+  for (let i = 0; i < Math.min(actual.length, expected.length); i++) {
+    const error = Math.abs(actual[i]! - expected[i]!)
+    if (!(error <= maxAbsoluteError)) maxAbsoluteError = error // NaN counts as larger
     difference += error ** 2
-    norm += theirs[i]! ** 2
+    norm += expected[i]! ** 2
   }
-  return {
-    stage,
-    maxAbsoluteError,
-    relativeError: Math.sqrt(difference / (norm || 1)),
-    values: theirs.length,
-  }
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
+  const relativeError = Math.sqrt(difference / (norm || 1))
+  return { stage, maxAbsoluteError, relativeError, values: expected.length }
 }
 
 function pad(ids: readonly number[], length: number, id: number): number[] {

@@ -1,4 +1,4 @@
-// An artifact that is not what its manifest says is noticed before anything runs.
+// An artifact that does not match its manifest is rejected before a graph is opened.
 
 import { cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -33,7 +33,7 @@ async function editManifest(edit: (manifest: Manifest) => unknown): Promise<void
 
 test.each<[string, () => unknown, string, string]>([
   ['no manifest', () => rm(join(folder, 'manifest.json')), 'no_artifact', 'glimpse build'],
-  ['a manifest that is no JSON', () => put('manifest.json', '{'), 'damaged_artifact', 'its start'],
+  ['a manifest that is not JSON', () => put('manifest.json', '{'), 'damaged_artifact', 'its start'],
   ['a manifest that is a list', () => put('manifest.json', '[]'), 'damaged_artifact', 'its start'],
   [
     'one built for another onnxruntime',
@@ -42,19 +42,19 @@ test.each<[string, () => unknown, string, string]>([
     'was built for 1.19.2. Run the Glimpse that built it',
   ],
   [
-    'a manifest that names a file elsewhere',
+    'a manifest that names another folder',
     () => editManifest((m) => Object.assign(m.files[0]!, { path: '..' })),
     'damaged_artifact',
     'files.0.path',
   ],
   [
-    'a manifest that names no format of ours',
+    'a manifest with an unknown format',
     () => editManifest((m) => Object.assign(m, { format: 'zip' })),
     'damaged_artifact',
     'at format',
   ],
   [
-    'a recipe that says in words how weights are stored, as the format before did',
+    'a recipe with a format as text, as in the previous format',
     () => editManifest((m) => Object.assign(m.recipe[0]!, { format: 'int8, one scale per output' })),
     'damaged_artifact',
     'recipe.0.format',
@@ -103,20 +103,17 @@ test.each<[string, Partial<Manifest>, string]>([
     { source: { checkpoint: 'me/blip2', commit: 'abc123', config_sha256: '', weight_bytes: 0 } },
     'pull me/blip2 --revision abc123 --out <at> --precision int8',
   ],
-])(
-  'one in the format before is refused with the command that makes it again from %s',
-  async (_, more, command) => {
-    await editManifest((m) => Object.assign(m, more, { format: 'glimpse-artifact/2' }))
-    const again = command.replace('<at>', folder)
-    await expect(openArtifact(folder)).rejects.toMatchObject({
-      kind: 'artifact',
-      code: 'other_format',
-      message: `Expected an artifact of the format ${FORMAT} but ${folder} has glimpse-artifact/2. Build it again: npx glimpse ${again}`,
-    })
-  },
-)
+])('rejects the previous format with the command that builds it again from %s', async (_, more, command) => {
+  await editManifest((m) => Object.assign(m, more, { format: 'glimpse-artifact/2' }))
+  const again = command.replace('<at>', folder)
+  await expect(openArtifact(folder)).rejects.toMatchObject({
+    kind: 'artifact',
+    code: 'other_format',
+    message: `Expected an artifact of the format ${FORMAT} but ${folder} has glimpse-artifact/2. Build it again: npx glimpse ${again}`,
+  })
+})
 
-test('one changed byte is noticed by the checksums', async () => {
+test('the checksums detect one changed byte', async () => {
   const manifest = await openArtifact(folder)
   await verifyFiles(folder, manifest)
   const data = await readFile(join(folder, 'language.data'))
@@ -126,7 +123,7 @@ test('one changed byte is noticed by the checksums', async () => {
   await expect(verifyFiles(folder, manifest)).rejects.toThrow('Expected language.data')
 })
 
-test('a file gone or replaced by a folder between opening and checking is a damaged artifact', async () => {
+test('a file that is removed or replaced by a folder after opening is a damaged artifact', async () => {
   const manifest = await openArtifact(folder)
   await rm(join(folder, 'vision.data'))
   await expect(verifyFiles(folder, manifest)).rejects.toBeInstanceOf(ArtifactError)

@@ -111,7 +111,7 @@ describe('values', () => {
     const bytes = new Uint8Array(Float64Array.of(0, value).buffer)
     await put(WEIGHTS, safetensors([{ name: 'x', dtype: 'F64', shape: [2], bytes }]))
     await expect(valuesOfFile()).rejects.toThrow(
-      'x in model.safetensors, rounded to float32, to hold numbers',
+      'x in model.safetensors, rounded to float32, holds NaN or infinity',
     )
   })
 

@@ -1,4 +1,4 @@
-// `glimpse build --for gpu`: every product has a kernel there, and on the CPU, too, the numbers are right.
+// `glimpse build --for gpu`: every product has a GPU kernel, and the graphs give the right numbers on the CPU too.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -72,7 +72,7 @@ test.each(['gpu', 'small'])(
   },
 )
 
-test('8 bits in blocks stay closer to fp32 than 8-bit products do', async () => {
+test('8 bits in blocks have a smaller error than 8-bit products', async () => {
   const exact = await visionOf(models['exact']!)
   const error = async (name: string) => {
     const found = await visionOf(models[name]!)
@@ -85,13 +85,13 @@ test('8 bits in blocks stay closer to fp32 than 8-bit products do', async () => 
   expect(gpu).toBeLessThan(cpu)
 })
 
-describe('many at once', () => {
-  test('is one picture at a time where their scales would be shared', () => {
+describe('items in one run', () => {
+  test('one image where images would share an activation scale', () => {
     expect(imagesPerRun(models['cpu']!)).toBe(1)
     expect(imagesPerRun(models['gpu']!)).toBeGreaterThan(1)
   })
 
-  test('is little of a large model on a CPU, and more on a GPU', () => {
+  test('few items of a large model on a CPU, and more on a GPU', () => {
     const { sizes } = manifests['gpu']!
     const large = { ...sizes, patches: 257, vision_width: 1408, queries: 32, width: 2560 }
     const manifest = { ...manifests['gpu']!, sizes: large }
@@ -102,13 +102,13 @@ describe('many at once', () => {
     expect(rowsPerRun({ manifest, provider: 'cuda' }, 8)).toBe(8)
   })
 
-  test.each(['cpu', 'gpu', 'small'])('gives the answers of one by one at fewer bits: %s', async (name) => {
+  test.each(['cpu', 'gpu', 'small'])('a batch gives the answers of single requests: %s', async (name) => {
     const model = models[name]!
-    const asks = [...pictures, pictures[0]!].map((image, i) => ({
+    const requests = [...pictures, pictures[0]!].map((image, i) => ({
       request: { image, question: i % 2 === 0 ? undefined : 'what is on the left?' },
       hooks: { check() {} },
     }))
-    const texts = async (some: typeof asks) => {
+    const texts = async (some: typeof requests) => {
       const found: unknown[] = []
       await runBatch(model, inMemoryEncoderCache(), some, (index, outcome) => {
         found[index] = 'reply' in outcome ? outcome.reply.token_ids : outcome.error
@@ -116,8 +116,8 @@ describe('many at once', () => {
       return found
     }
     const alone: unknown[] = []
-    for (const one of asks) alone.push(...(await texts([one])))
-    expect(await texts(asks)).toEqual(alone)
+    for (const one of requests) alone.push(...(await texts([one])))
+    expect(await texts(requests)).toEqual(alone)
     expect(alone[0]).toHaveLength((alone[4] as number[]).length)
   })
 })

@@ -1,4 +1,4 @@
-// The graphs as files: addresses, shapes, and what onnxruntime says on opening them.
+// The graphs as files: scopes, names, and onnxruntime's warnings when it opens them.
 
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -14,7 +14,7 @@ import { configWith, makeCheckpoint } from '../make-checkpoint.ts'
 
 const GRAPHS = [VISION.graph, QUERIES.graph, LANGUAGE.graph]
 
-/** Wide enough that every kind of node the recipes know is drawn. */
+/** Wide enough that the graphs use every operator of the recipes. */
 const config = await configWith({
   text_config: { hidden_size: 64, word_embed_proj_dim: 64, num_attention_heads: 2 },
 })
@@ -47,24 +47,27 @@ async function read(precision: string, graph: string): Promise<Model['graph']> {
 }
 
 describe.each(PRECISIONS)('%s', (precision) => {
-  test.each(GRAPHS)('%s: every node has an address of its own, and each value is made once', async (name) => {
-    const { node, initializer, input } = await read(precision, name)
-    const names = node.map((one) => one.name)
-    expect(new Set(names).size).toBe(names.length)
-    expect(names.filter((one) => !one.startsWith(`/${name}/`))).toEqual([])
-    const made = [...initializer, ...input]
-      .map((one) => one.name)
-      .concat(node.flatMap(({ output }) => output))
-    expect(new Set(made).size).toBe(made.length)
-    const seen = new Set([...initializer, ...input].map((one) => one.name))
-    for (const one of node) {
-      expect(
-        one.input.filter((value) => value !== '' && !seen.has(value)),
-        one.name,
-      ).toEqual([])
-      for (const value of one.output) seen.add(value)
-    }
-  })
+  test.each(GRAPHS)(
+    '%s: every node has a name of its own in the scope, and each value is made once',
+    async (name) => {
+      const { node, initializer, input } = await read(precision, name)
+      const names = node.map((one) => one.name)
+      expect(new Set(names).size).toBe(names.length)
+      expect(names.filter((one) => !one.startsWith(`/${name}/`))).toEqual([])
+      const made = [...initializer, ...input]
+        .map((one) => one.name)
+        .concat(node.flatMap(({ output }) => output))
+      expect(new Set(made).size).toBe(made.length)
+      const seen = new Set([...initializer, ...input].map((one) => one.name))
+      for (const one of node) {
+        expect(
+          one.input.filter((value) => value !== '' && !seen.has(value)),
+          one.name,
+        ).toEqual([])
+        for (const value of one.output) seen.add(value)
+      }
+    },
+  )
 
   test('onnxruntime opens all without a warning', async () => {
     const args = [
@@ -83,14 +86,14 @@ describe.each(PRECISIONS)('%s', (precision) => {
   })
 })
 
-test('an address says where in the model a node stands', async () => {
-  const addresses = (await read('fp32', 'language')).node.map(({ name }) => name)
-  expect(addresses).toContain('/language/layers.1/self_attn/out_proj/FusedMatMul')
+test('a scope is the path of the layer in the model', async () => {
+  const language = (await read('fp32', 'language')).node.map(({ name }) => name)
+  expect(language).toContain('/language/layers.1/self_attn/out_proj/FusedMatMul')
   const vision = (await read('int8', 'vision')).node.map(({ name }) => name)
   expect(vision).toContain('/vision/layers.1/self_attn/qkv/DynamicQuantizeMatMul')
 })
 
-test('words are looked up in blocks where the width fills them', async () => {
+test('the embedding is read in blocks where whole blocks fill the width', async () => {
   const kinds = (await read('int8', 'language')).node.map(({ op_type }) => op_type)
   expect(kinds).toContain('GatherBlockQuantized')
 })

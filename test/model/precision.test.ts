@@ -1,5 +1,5 @@
-// What the smaller formats cost: every stage at int8 and int4 next to fp32, over widths that fill blocks and widths
-// that do not. A wrong layout, zero point or scale gives an error near 1 and more.
+// Error of every stage at int8 and int4 against fp32, over widths that fill blocks and widths that do not. A wrong
+// layout, zero point or scale gives an error near 1 or more.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -17,12 +17,12 @@ import { configWith, makeCheckpoint } from '../make-checkpoint.ts'
 
 type Stages = Record<'vision' | 'queries' | 'prefix' | 'logits', Float32Array>
 
-/** 2 layers of random weights: an 8-bit product moves by about 1 %, a 4-bit one by about 10 %. */
+/** Two layers of random weights: an 8-bit product has an error of about 1 %, a 4-bit product of about 10 %. */
 const BOUNDS: Record<'int8' | 'int4', Record<keyof Stages, number>> = {
   int8: { vision: 0.05, queries: 0.05, prefix: 0.05, logits: 0.05 },
   int4: { vision: 0.05, queries: 0.05, prefix: 0.05, logits: 0.2 },
 }
-/** Below it nothing was made smaller. */
+/** A smaller error means that the weights were not quantized. */
 const SAME = 1e-4
 
 const IDS = [2, 68, 268, 295, 29]
@@ -67,11 +67,11 @@ const widths = (
 
 test.each([
   ['less than one block', widths([24, 40], [16, 24], [24, 28])],
-  ['whole blocks, so that words are looked up in them', widths([64, 128], [32, 64], [64, 96])],
+  ['whole blocks, so that the embedding is read in blocks', widths([64, 128], [32, 64], [64, 96])],
   ['one block', widths([32, 32], [32, 32], [32, 32])],
   ['a partly filled last block', widths([40, 72], [48, 100], [72, 136])],
   ['odd widths of MLPs', widths([64, 33], [32, 65], [96, 127])],
-  ['words looked up in one table and chosen by another', widths([64, 64], [32, 64], [64, 96], false)],
+  ['an untied LM head', widths([64, 64], [32, 64], [64, 96], false)],
 ])('int8 and int4 stay near fp32 at every stage: %s', async (_, edits) => {
   const checkpoint = await makeCheckpoint(await configWith(edits))
   try {

@@ -1,9 +1,9 @@
-// A graph while it is drawn: names.
+// Names in a graph.
 
 import { expect, test } from 'vitest'
 import { Graph } from '../../src/onnx/graph.ts'
 
-test('a name is an address, and the second of the same gets a number', () => {
+test('a name is a scope and an operator; a second one of the same name gets a number', () => {
   const g = Graph.named('g')
   const x = g.input('x', 'float32', ['B'])
   const first = g.scope('a').scope('b').op('Neg', [x])
@@ -12,7 +12,7 @@ test('a name is an address, and the second of the same gets a number', () => {
   expect(g.parts.nodes.map(({ name }) => name)).toEqual(['/g/a/b/Neg', '/g/a/b/Neg.2', '/g/Neg'])
 })
 
-test('nodes, weights and constants share one space of names', () => {
+test('nodes, weights and constants have different names', () => {
   const g = Graph.named('g')
   const tensor = { type: 'float32', dims: [1], sources: [] as string[], async *bytes() {} } as const
   const names = [

@@ -1,4 +1,4 @@
-// A drawn graph on disk: onnxruntime computes what was drawn, and a tensor that breaks its promise is an error.
+// A graph on disk: onnxruntime computes what was built, and a tensor whose size differs from its dims is an error.
 
 import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -39,18 +39,18 @@ test('x * weight + 0.5 is computed, the weight read from the data file', async (
   expect([...y!.data]).toEqual([1.5, 2.5, 3.5, 0.5, -1.5, 6.5])
 })
 
-test('says what it wrote: names, sizes, checksums, and every byte of weights', async () => {
+test('reports the names, sizes and checksums of its files, and every byte of weights', async () => {
   const g = Graph.named('two')
   g.initializer('a', floats([3], [1, 2, 3]))
   g.initializer('b', floats([2000], new Array(2000).fill(7)))
-  let told = 0
+  let reported = 0
   const written = await writeGraphs([g], folder, {
     onBytes: (graph, count) => {
       expect(graph).toBe('two')
-      told += count
+      reported += count
     },
   })
-  expect(told).toBe(4 * 2003)
+  expect(reported).toBe(4 * 2003)
   expect(written.map(({ path }) => path)).toEqual(['two.onnx', 'two.data'])
   for (const { path, sizeBytes, sha256 } of written) {
     const bytes = await readFile(join(folder, path))
@@ -81,23 +81,25 @@ test('large weights begin on a page, small ones on 64 bytes', async () => {
 test.each([
   ['fewer', [1, 2]],
   ['more', [1, 2, 3, 4]],
-])('a tensor that gives %s bytes than it promised is an error', async (_, values) => {
-  const g = Graph.named('liar')
+])('a tensor with %s bytes than its dims need is an error', async (_, values) => {
+  const g = Graph.named('wrong')
   g.initializer('weight', floats([3], values))
-  await expect(writeGraphs([g], folder)).rejects.toThrow(`promised 12 bytes and gave ${values.length * 4}`)
+  await expect(writeGraphs([g], folder)).rejects.toThrow(
+    `has ${values.length * 4} bytes; its dims and type need 12`,
+  )
 })
 
-test('in whatever order weights come, the files are the same', async () => {
-  const draw = () =>
+test('the order in which weights are written does not change the files', async () => {
+  const build = () =>
     ['one', 'two'].map((name) => {
       const g = Graph.named(name)
       for (const [i, count] of [3, 2000, 5].entries())
         g.initializer(`w${i}`, floats([count], new Array(count).fill(i)))
       return g
     })
-  const natural = await writeGraphs(draw(), folder)
+  const natural = await writeGraphs(build(), folder)
   const ranks: number[] = []
-  const sorted = await writeGraphs(draw(), folder, {
+  const sorted = await writeGraphs(build(), folder, {
     rank: ({ dims }) => -dims[0]!,
     onRank: async (rank) => {
       ranks.push(rank)

@@ -1,4 +1,4 @@
-// Weights in blocks: layout and arithmetic by hand, and how far a value may move.
+// Weights in blocks: layout and arithmetic by hand, and bounds of the error.
 
 import { describe, expect, test } from 'vitest'
 import { largestBlockThatDivides, toBlocks } from '../../src/quantize/blocks.ts'
@@ -165,14 +165,14 @@ test.each([4, 8] as const)(
   },
 )
 
-test('scales asked for before their weights are an error, not zeros', async () => {
+test('scales written before their weights are an error', async () => {
   const weight: Matrix = { dims: [1, 32], sources: [], async *rows() {} }
   await expect(bytesOf(toBlocks(weight, { bits: 4, block: 32 }).scales)).rejects.toThrow(
     'after their weights',
   )
 })
 
-test('nothing of a weight is allocated before it is written', () => {
+test('allocates nothing for a weight before it is written', () => {
   const weight: Matrix = { dims: [2 ** 40, 2 ** 40], sources: [], async *rows() {} }
   expect(toBlocks(weight, { bits: 4, block: 32 }).packed.dims).toEqual([2 ** 40, 2 ** 35, 16])
 })
@@ -182,7 +182,7 @@ test.each([
   [192, 64],
   [32, 32],
   [48, 16],
-  [20, 16], // none fills it: the last one is partly empty
+  [20, 16], // no block divides it: the last one is partly empty
 ])('a width of %i is cut into blocks of %i', (inputs, block) => {
   expect(largestBlockThatDivides(inputs, { kind: 'blocks', bits: 4, block: 128 })).toEqual({
     kind: 'blocks',

@@ -1,4 +1,4 @@
-// The committed WebAssembly is what its source says.
+// The committed WebAssembly was compiled from the committed source.
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 
 const FOLDER = join(import.meta.dirname, '../../src/quantize')
 
-test('kernels.wasm was compiled from kernels.as.ts as it stands; otherwise run `npm run kernels`', () => {
+test('kernels.wasm was compiled from this kernels.as.ts; otherwise run `npm run kernels`', () => {
   const module = new WebAssembly.Module(readFileSync(join(FOLDER, 'kernels.wasm')))
   const [hash] = WebAssembly.Module.customSections(module, 'source')
   const source = createHash('sha256').update(readFileSync(join(FOLDER, 'kernels.as.ts')))

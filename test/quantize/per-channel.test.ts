@@ -1,4 +1,4 @@
-// Weights as signed bytes with one scale per output, turned over.
+// Weights as signed bytes with one scale per output, transposed.
 
 import { expect, test } from 'vitest'
 import { toPerChannel } from '../../src/quantize/per-channel.ts'
@@ -19,20 +19,20 @@ test('[out, in] becomes [in, out], by hand', async () => {
   expect([...(await floatsOf(scales))]).toEqual([2, 0])
 })
 
-test('each value moves by half a step of its output at most, the largest by rounding only', async () => {
+test('a value has an error of at most half a step of its output, the largest only that of rounding', async () => {
   const random = createRng(1)
   const [outputs, inputs] = [37, 35]
   const rows = Array.from({ length: outputs }, (_, o) =>
     Array.from({ length: inputs }, () => Math.fround((random() - 0.5) * 10 ** ((o % 7) - 3))),
   )
   const { values, scales } = toPerChannel(matrixOf(rows))
-  const turned = new Int8Array((await bytesOf(values)).buffer)
+  const transposed = new Int8Array((await bytesOf(values)).buffer)
   const steps = await floatsOf(scales)
   rows.forEach((row, o) => {
     const step = steps[o]!
     const largest = Math.max(...row.map(Math.abs))
     row.forEach((value, i) => {
-      const moved = Math.abs(turned[i * outputs + o]! * step - value)
+      const moved = Math.abs(transposed[i * outputs + o]! * step - value)
       expect(moved).toBeLessThanOrEqual(
         Math.abs(value) === largest ? largest * 1e-6 : (step / 2) * (1 + 1e-5),
       )
@@ -40,11 +40,11 @@ test('each value moves by half a step of its output at most, the largest by roun
   })
 })
 
-test('scales asked for before their weights are an error, not zeros', async () => {
+test('scales written before their weights are an error', async () => {
   await expect(bytesOf(toPerChannel(matrixOf([[1]])).scales)).rejects.toThrow('after their weights')
 })
 
-test('pieces of any number of rows make the same', async () => {
+test('the number of rows in a piece does not change the result', async () => {
   const random = createRng(2)
   const rows = Array.from({ length: 40 }, () => Array.from({ length: 21 }, () => random() - 0.5))
   const [whole, pieces] = [toPerChannel(matrixOf(rows)), toPerChannel(matrixOf(rows, [17, 1, 22]))]

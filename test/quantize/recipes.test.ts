@@ -1,4 +1,4 @@
-// Which weight of a checkpoint is stored how.
+// The storage format of each weight of a checkpoint.
 
 import { expect, test } from 'vitest'
 import { formatOf, PRECISIONS, recipeFor, TARGETS } from '../../src/quantize/recipes.ts'
@@ -24,7 +24,7 @@ test.each([
   expect(formatOf('int4', path)).toEqual(int4)
 })
 
-test('for a GPU vision is in blocks, and the rest as ever', () => {
+test('the target gpu stores vision in blocks and changes no other format', () => {
   const vision = 'vision_model.encoder.layers.0.self_attn.qkv.weight'
   const word = 'language_model.model.decoder.layers.31.fc1.weight'
   expect(formatOf('fp32', vision, 'gpu')).toEqual(FLOAT32)
@@ -34,7 +34,7 @@ test('for a GPU vision is in blocks, and the rest as ever', () => {
   }
 })
 
-test('every rule gives its reason', () => {
+test('every rule has a reason', () => {
   for (const precision of PRECISIONS)
     for (const target of TARGETS)
       for (const { reason } of recipeFor(precision, target)) expect(reason.length).toBeGreaterThan(20)

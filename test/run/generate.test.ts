@@ -1,4 +1,4 @@
-// Choosing tokens: what is drawn follows the model's chances, and what is forbidden is never chosen.
+// Generation: sampled tokens follow the model's probabilities, and suppressed tokens are never generated.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -30,37 +30,37 @@ afterAll(async () => {
 const run = async (asked: object, suppressTokens: number[] = []) =>
   (await generate(model, [row], completeSettings(asked), {}, { suppressTokens }))[0]!
 
-describe('drawing', () => {
+describe('sampling', () => {
   const asked = { do_sample: true, top_k: 3, temperature: 1.5, max_new_tokens: 2, repetition_penalty: 1.3 }
 
-  /** Chances of every pair of tokens, by the model's own scores and the processors. */
-  async function chancesOfPairs(): Promise<Map<string, number>> {
+  /** Probability of every pair of tokens, from the model's logits and the processors. */
+  async function pairProbabilities(): Promise<Map<string, number>> {
     const settings = completeSettings(asked)
     const { tokens } = model.manifest
     const processors = processorsFor(settings, tokens.eos_token_id)
-    const chances = (logits: Float32Array, context: Context) => {
+    const probabilities = (logits: Float32Array, context: Context) => {
       const scores = Float32Array.from(logits)
       for (const process of processors) process(scores, context)
-      return [...softmax(scores).entries()].filter(([, chance]) => chance > 0)
+      return [...softmax(scores).entries()].filter(([, probability]) => probability > 0)
     }
     const pairs = new Map<string, number>()
     const { step } = await Decoder.prefill(model, [row])
-    for (const [first, chance] of chances(step.logits[0]!, contextOf(model, row, []))) {
+    for (const [first, probability] of probabilities(step.logits[0]!, contextOf(model, row, []))) {
       if (tokens.eos_token_id.includes(first)) {
-        pairs.set(String(first), chance)
+        pairs.set(String(first), probability)
         continue
       }
       const { decoder } = await Decoder.prefill(model, [row])
       const next = await decoder.step([first], [0])
-      for (const [second, after] of chances(next.logits[0]!, contextOf(model, row, [first]))) {
-        pairs.set(`${first},${second}`, chance * after)
+      for (const [second, after] of probabilities(next.logits[0]!, contextOf(model, row, [first]))) {
+        pairs.set(`${first},${second}`, probability * after)
       }
     }
     return pairs
   }
 
-  test('pairs of tokens come as often as their chances say', async () => {
-    const chances = await chancesOfPairs()
+  test('pairs of tokens are as frequent as their probabilities', async () => {
+    const probabilities = await pairProbabilities()
     const counts = new Map<string, number>()
     const seeds = 150
     for (let seed = 0; seed < seeds; seed++) {
@@ -68,25 +68,26 @@ describe('drawing', () => {
         counts.set(ids.join(), (counts.get(ids.join()) ?? 0) + 1)
       }
     }
-    const drawn = 16 * seeds
-    expect([...counts.keys()].filter((pair) => !chances.has(pair))).toEqual([])
-    const square = [...chances].reduce(
-      (sum, [pair, chance]) => sum + ((counts.get(pair) ?? 0) - drawn * chance) ** 2 / (drawn * chance),
+    const total = 16 * seeds
+    expect([...counts.keys()].filter((pair) => !probabilities.has(pair))).toEqual([])
+    const square = [...probabilities].reduce(
+      (sum, [pair, probability]) =>
+        sum + ((counts.get(pair) ?? 0) - total * probability) ** 2 / (total * probability),
       0,
     )
-    // With 8 degrees of freedom exceeded once in 1,000 fair runs; the seeds are fixed, so it can't flicker.
-    expect(chances.size).toBe(9)
+    // With 8 degrees of freedom exceeded once in 1,000 fair runs; the seeds are fixed, so the result is the same in every run.
+    expect(probabilities.size).toBe(9)
     expect(square).toBeLessThan(26.1)
   })
 
-  test('a seed draws the same again, another seed something else', async () => {
+  test('a seed gives the same tokens again, another seed gives others', async () => {
     const long = { ...asked, max_new_tokens: 12, min_new_tokens: 12 }
     expect(await run({ ...long, seed: 5 })).toEqual(await run({ ...long, seed: 5 }))
     expect(await run({ ...long, seed: 5 })).not.toEqual(await run({ ...long, seed: 6 }))
   })
 })
 
-describe('ids that are forbidden', () => {
+describe('suppressed ids', () => {
   test.each([{}, { num_beams: 4, num_return_sequences: 4 }, { do_sample: true, top_k: 0, temperature: 3 }])(
     'are in no answer: %j',
     async (asked) => {
@@ -99,7 +100,7 @@ describe('ids that are forbidden', () => {
   )
 
   test.each([{}, { num_beams: 3 }, { do_sample: true }, { num_beams: 3, do_sample: true }])(
-    'are not chosen even where nothing else is left: %j',
+    'are not chosen even if no other id is left: %j',
     async (asked) => {
       const rest = Array.from({ length: model.manifest.sizes.vocabulary }, (_, id) => id)
       const others = rest.filter((id) => ![40, 41, 42].includes(id))
@@ -112,15 +113,15 @@ describe('ids that are forbidden', () => {
     },
   )
 
-  test('change nothing where they would not have been chosen', async () => {
+  test('change nothing if they would not be chosen', async () => {
     const usual = await run({ max_new_tokens: 12 })
     const others = Array.from({ length: 300 }, (_, id) => id).filter((id) => !usual.flat().includes(id))
     expect(await run({ max_new_tokens: 12 }, others)).toEqual(usual)
   })
 })
 
-describe('ends', () => {
-  test("asked for take the place of the model's", async () => {
+describe('EOS tokens', () => {
+  test("of the settings replace the model's", async () => {
     const [usual] = await run({ max_new_tokens: 8, min_new_tokens: 8 })
     const at = usual!.findIndex((id, i) => i > 0 && usual!.indexOf(id) === i)
     const end = usual![at]!
@@ -129,7 +130,7 @@ describe('ends', () => {
     expect((await run({ max_new_tokens: 8, eos_token_id: [299, end] }))[0]).toEqual(single)
   })
 
-  test('are held back until the row is min_length long, picture and prompt included', async () => {
+  test('are forbidden until the row has min_length positions, with image and prompt', async () => {
     const [first] = await run({ max_new_tokens: 1 })
     const end = first![0]!
     const before = model.manifest.sizes.queries + row.ids.length
@@ -158,11 +159,33 @@ test.each([
   [{ length_penalty: -1e308 }, 'length_penalty'],
   [{ length_penalty: 1e308 }, 'length_penalty'],
   [{ num_beam: 3 }, 'num_beam'],
-])('%j is refused', (asked, name) => {
+])('rejects %j', (asked, name) => {
   expect(() => completeSettings(asked as Partial<GenerationSettings>)).toThrow(name)
 })
 
-test('a model without an end token or padding says as much as it may, alone and in beams', async () => {
+test('more rows than fit in one run are read in several, with the answers of single rows', async () => {
+  const rows = Array.from({ length: 9 }, (_, i) => ({ ...row, ids: [2, ...row.ids.slice(0, i % 3), 20 + i] }))
+  const events: string[] = []
+  const counted: Model = {
+    ...model,
+    language: {
+      ...model.language,
+      run: (...args) => {
+        events.push('run')
+        return model.language.run(...args)
+      },
+    },
+  }
+  const check = () => void events.push('check')
+  const settings = completeSettings({ max_new_tokens: 1 })
+  const together = await generate(counted, rows, settings, { check })
+  expect(events).toEqual(['check', 'run', 'check', 'run'])
+  const alone: number[][][] = []
+  for (const one of rows) alone.push(...(await generate(model, [one], settings)))
+  expect(together).toEqual(alone)
+})
+
+test('a model without EOS and padding tokens generates max_new_tokens ids, with and without beams', async () => {
   const tokens = { ...model.manifest.tokens, eos_token_id: [], pad_token_id: null }
   const endless = { ...model, manifest: { ...model.manifest, tokens } }
   const rows = [row, { ...row, ids: [2] }]
@@ -171,21 +194,4 @@ test('a model without an end token or padding says as much as it may, alone and 
     const answers = await generate(endless, rows, settings)
     expect(answers.map(([best]) => best!.length)).toEqual([40, 40])
   }
-})
-
-test('prompts are read a few rows at a time, with the same answers', async () => {
-  const rowsRead: number[] = []
-  const language: Model['language'] = {
-    ...model.language,
-    run(feeds, outputs) {
-      rowsRead.push(feeds['input_ids']!.dims[0]!)
-      return model.language.run(feeds, outputs)
-    },
-  }
-  const settings = completeSettings({ max_new_tokens: 1 })
-  const rows = Array.from({ length: 20 }, () => row)
-  const answers = await generate({ ...model, language }, rows, settings)
-  expect(rowsRead).toEqual([8, 8, 4])
-  const [alone] = await generate(model, [row], settings)
-  expect(answers).toEqual(rows.map(() => alone))
 })

@@ -1,4 +1,4 @@
-// Keys and values in slots: what is written where, and what stays when rows move and slots are added.
+// Where the KV cache stores keys and values, and what it keeps when rows are reordered and slots added.
 
 import { expect, test } from 'vitest'
 import { LANGUAGE, type Manifest } from '../../src/artifact/contract.ts'
@@ -9,7 +9,7 @@ const SIZE = 3
 const WIDTH = HEADS * SIZE
 const sizes = { layers: 1, heads: HEADS, width: WIDTH } as Manifest['sizes']
 
-/** Of position p in row r the value is 100 r + 10 p + its place in the width, keys and values alike. */
+/** Keys and values of position p in row r are 100 r + 10 p + their index in the width. */
 function added(rows: readonly number[], from: number, length: number) {
   const data = Float32Array.from(
     rows.flatMap((row) =>
@@ -23,7 +23,7 @@ function added(rows: readonly number[], from: number, length: number) {
   return { [LANGUAGE.newKey(0)]: floats, [LANGUAGE.newValue(0)]: floats }
 }
 
-/** The slots of a row and head that are filled. */
+/** The filled slots of a row and head. */
 function kept(cache: KVCache, row: number, head: number, filled: number): number[] {
   const { data, dims } = cache.feeds()[LANGUAGE.pastKey(0)]!
   const slots = dims[2]!
@@ -38,7 +38,7 @@ function expected(row: number, head: number, filled: number): number[] {
   )
 }
 
-test('each position is found by row and head, through many steps', () => {
+test('each position is at its row and head after many steps', () => {
   const cache = new KVCache(sizes, 2)
   expect(cache.feeds()[LANGUAGE.pastKey(0)]!.dims).toEqual([2, HEADS, 0, SIZE])
   cache.append(added([0, 1], 0, 5), 5)
@@ -49,7 +49,7 @@ test('each position is found by row and head, through many steps', () => {
   expect(cache.freeSlots).toBeLessThan(16)
 })
 
-test('rows are copied, dropped and put in another order', () => {
+test('rows are copied, dropped and reordered', () => {
   const cache = new KVCache(sizes, 3)
   cache.append(added([0, 1, 2], 0, 4), 4)
   cache.reorder([2, 2, 0, 1])

@@ -1,4 +1,4 @@
-// How many pictures go through in one run is decided by how their weights are stored.
+// The storage format of the vision weights decides how many images go through one run.
 
 import { expect, test } from 'vitest'
 import type { Manifest } from '../../src/artifact/contract.ts'
@@ -16,6 +16,6 @@ test.each<[Format, number]>([
   [{ kind: 'blocks', bits: 8, block: 128 }, 8],
   [{ kind: 'blocks', bits: 4, block: 32 }, 8],
   [{ kind: 'float32' }, 8],
-])('%j: %i at once', (format, count) => {
+])('%j: %i images in one run', (format, count) => {
   expect(imagesPerRun({ manifest: stored(format) })).toBe(count)
 })

@@ -1,4 +1,4 @@
-// A model opens whole or leaves nothing open, and only a layout that is itself damaged is removed.
+// A model opens completely or leaves no session open, and a prepacked model is removed only if its files are damaged.
 
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,7 @@ import { type Model, openModel } from '../../src/run/model.ts'
 import { ensurePrepacked } from '../../src/run/prepacked.ts'
 import { FIXTURES } from '../fixtures.ts'
 
-/** What onnxruntime refuses a file with, by the file's path; sessions that are open. */
+/** The message that onnxruntime fails with, by the file's path; the open sessions. */
 const runtime = vi.hoisted(() => ({ refuse: (_: string): string | undefined => undefined, open: new Set() }))
 vi.mock('onnxruntime-node', async (original) => {
   const real = await original<typeof import('onnxruntime-node')>()
@@ -41,11 +41,11 @@ const BROKEN = 'Load model from language.onnx failed:Protobuf parsing failed.'
 
 let root: string
 let artifact: string
-let layouts: string
+let prepackedFolder: string
 let failed: unknown[]
 const options = () => ({
   threads: 1,
-  prepack: { folder: layouts, fromBytes: 0, onFailed: (why: unknown) => void failed.push(why) },
+  prepack: { folder: prepackedFolder, fromBytes: 0, onFailed: (why: unknown) => void failed.push(why) },
 })
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'glimpse-'))
@@ -54,7 +54,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(root, { recursive: true }))
 beforeEach(async () => {
-  layouts = await mkdtemp(join(root, 'layouts-'))
+  prepackedFolder = await mkdtemp(join(root, 'prepacked-'))
   failed = []
   runtime.open.clear()
 })
@@ -68,7 +68,7 @@ async function opened(): Promise<void> {
   await model.close()
 }
 
-test.each(['vision', 'queries', 'language'])('where %s does not open nothing stays open', async (graph) => {
+test.each(['vision', 'queries', 'language'])('if %s does not open, no session stays open', async (graph) => {
   runtime.refuse = (path) => (basename(path) === `${graph}.onnx` ? BROKEN : undefined)
   await expect(openModel(artifact)).rejects.toMatchObject({ code: 'graph_unreadable' })
   expect(runtime.open.size).toBe(0)
@@ -86,48 +86,48 @@ test.each([
   await expect(openModel(artifact)).rejects.toMatchObject({ kind, code })
 })
 
-test.each([SHORT, UNMAPPED])('a layout stays when memory is short: "%s"', async (message) => {
+test.each([SHORT, UNMAPPED])('a prepacked model stays if memory is short: "%s"', async (message) => {
   await opened()
-  const [name] = await readdir(layouts)
+  const [name] = await readdir(prepackedFolder)
   runtime.refuse = (path) => (path.endsWith(join(name!, 'language.onnx')) ? message : undefined)
   await expect(opened()).rejects.toMatchObject({ code: 'out_of_memory' })
-  expect(await readdir(layouts)).toEqual([name])
+  expect(await readdir(prepackedFolder)).toEqual([name])
 })
 
 test.each([THREADS, RIGHTS, FILES])(
-  'a layout that the system keeps closed stays, and the artifact is opened: "%s"',
+  'a prepacked model that the system refuses to open stays, and the artifact is opened: "%s"',
   async (message) => {
     await opened()
-    const [name] = await readdir(layouts)
+    const [name] = await readdir(prepackedFolder)
     runtime.refuse = (path) => (path.endsWith(join(name!, 'language.onnx')) ? message : undefined)
     await opened()
-    expect(await readdir(layouts)).toEqual([name])
+    expect(await readdir(prepackedFolder)).toEqual([name])
     expect(failed).toMatchObject([{ code: 'graph_refused', cause: { message } }])
   },
 )
 
-test.each<[string, (layout: string) => Promise<void>]>([
-  ['cut short', (layout) => truncate(join(layout, 'language.onnx'), 100)],
-  ['that lacks a graph', (layout) => rm(join(layout, 'queries.onnx'))],
-])('a layout %s is removed, and why is handed on', async (_, spoil) => {
+test.each<[string, (folder: string) => Promise<void>]>([
+  ['that is cut short', (folder) => truncate(join(folder, 'language.onnx'), 100)],
+  ['that lacks a graph', (folder) => rm(join(folder, 'queries.onnx'))],
+])('a prepacked model %s is removed, and the reason is reported', async (_, spoil) => {
   await opened()
-  await spoil(join(layouts, (await readdir(layouts))[0]!))
+  await spoil(join(prepackedFolder, (await readdir(prepackedFolder))[0]!))
   await opened()
-  expect(await readdir(layouts)).toEqual([])
+  expect(await readdir(prepackedFolder)).toEqual([])
   expect(failed).toMatchObject([{ code: 'graph_unreadable' }])
 })
 
 test.each([
   ['memory is short', SHORT],
   ['a graph is broken', BROKEN],
-])('no layout and no session is left when %s while it is made', async (_, message) => {
+])('no prepacked model and no session is left if %s while it is made', async (_, message) => {
   runtime.refuse = (path) => (path.includes('.partial-') ? message : undefined)
   await opened()
-  expect(await readdir(layouts)).toEqual([])
+  expect(await readdir(prepackedFolder)).toEqual([])
   expect(failed).toMatchObject([{ kind: 'setup', code: 'not_laid_out', cause: expect.any(Error) }])
 })
 
-test('that there is no room for a layout is handed on with what it takes', async () => {
+test('too little disk space is reported with the size that is needed', async () => {
   const manifest = await openArtifact(artifact)
   const files = [{ path: 'x', sizeBytes: 1e18, sha256: '' }]
   expect(await ensurePrepacked(artifact, { ...manifest, files }, options().prepack)).toBe(artifact)
@@ -136,18 +136,18 @@ test('that there is no room for a layout is handed on with what it takes', async
   ])
 })
 
-test('that a layout cannot be written is handed on', async () => {
-  layouts = join(layouts, 'a file')
-  await writeFile(layouts, '')
+test('a folder that cannot be written is reported', async () => {
+  prepackedFolder = join(prepackedFolder, 'a file')
+  await writeFile(prepackedFolder, '')
   await opened()
   expect(failed).toMatchObject([
-    { code: 'not_laid_out', message: expect.stringContaining(layouts), cause: { code: 'EEXIST' } },
+    { code: 'not_laid_out', message: expect.stringContaining(prepackedFolder), cause: { code: 'EEXIST' } },
   ])
 })
 
-test('a benchmark tries once to lay out, outside of the time it takes to open', async () => {
-  layouts = join(layouts, 'a file')
-  await writeFile(layouts, '')
+test('a benchmark tries once to prepack, outside of the time it takes to open', async () => {
+  prepackedFolder = join(prepackedFolder, 'a file')
+  await writeFile(prepackedFolder, '')
   const picture = join(FIXTURES, 'references/disc-40x30.png')
   await measure(artifact, await readFile(picture), { ...options(), threads: 1, rounds: 1, tokens: 2 })
   expect(failed).toHaveLength(1)

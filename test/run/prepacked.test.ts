@@ -1,4 +1,4 @@
-// A model laid out for this processor answers as the model does, and a layout that can't be had costs no answer.
+// A prepacked model gives the artifact's answers. If prepacking fails, the artifact answers.
 
 import { mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ import { FIXTURES } from '../fixtures.ts'
 let root: string
 let artifact: string
 let image: Uint8Array
-let layouts: string
+let cacheFolder: string
 let made: number
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'glimpse-'))
@@ -23,7 +23,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(root, { recursive: true }))
 beforeEach(async () => {
-  layouts = await mkdtemp(join(root, 'layouts-'))
+  cacheFolder = await mkdtemp(join(root, 'prepacked-'))
   made = 0
 })
 
@@ -36,53 +36,53 @@ async function tokens(options: OpenOptions): Promise<number[]> {
   }
 }
 
-function prepack(folder = layouts, fromBytes = 0): OpenOptions {
+function prepack(folder = cacheFolder, fromBytes = 0): OpenOptions {
   const onMaking = () => {
     made++
   }
   return { prepack: { folder, fromBytes, onMaking } }
 }
 
-test('is made once, and answers alike', async () => {
+test('a prepacked model is made once, and gives the same answer', async () => {
   const plain = await tokens({})
   expect(await tokens(prepack())).toEqual(plain)
   expect(await tokens(prepack())).toEqual(plain)
   expect(made).toBe(1)
-  expect(await readdir(layouts)).toHaveLength(1)
+  expect(await readdir(cacheFolder)).toHaveLength(1)
 })
 
-test('is not made for a model below the limit', async () => {
-  await tokens(prepack(layouts, 1e12))
+test('a model below the limit is not prepacked', async () => {
+  await tokens(prepack(cacheFolder, 1e12))
   expect(made).toBe(0)
-  expect(await readdir(layouts)).toEqual([])
+  expect(await readdir(cacheFolder)).toEqual([])
 })
 
-test('that was cut short is dropped, and the artifact opened', async () => {
+test('a prepacked model that is cut short is removed, and the artifact is opened', async () => {
   const plain = await tokens(prepack())
-  const [name] = await readdir(layouts)
-  await truncate(join(layouts, name!, 'language.onnx'), 100)
+  const [name] = await readdir(cacheFolder)
+  await truncate(join(cacheFolder, name!, 'language.onnx'), 100)
   expect(await tokens(prepack())).toEqual(plain)
-  expect(await readdir(layouts)).toEqual([])
+  expect(await readdir(cacheFolder)).toEqual([])
 })
 
-test('that can not be written leaves the artifact opened', async () => {
-  const blocked = join(layouts, 'a file')
+test('if it cannot be written, the artifact is opened', async () => {
+  const blocked = join(cacheFolder, 'a file')
   await writeFile(blocked, '')
   expect(await tokens(prepack(blocked))).toEqual(await tokens({}))
 })
 
-test('unused for a month is removed when another is made, a fresh one is not', async () => {
+test('prepacked models that were not opened for a month are removed when another is made', async () => {
   const day = 24 * 3_600_000
   for (const [name, age] of [
     ['old', 31 * day],
     ['fresh', day],
   ] as const) {
-    await writeFile(join(layouts, name), '')
+    await writeFile(join(cacheFolder, name), '')
     const then = new Date(Date.now() - age)
-    await utimes(join(layouts, name), then, then)
+    await utimes(join(cacheFolder, name), then, then)
   }
   await tokens(prepack())
-  const names = await readdir(layouts)
+  const names = await readdir(cacheFolder)
   expect(names).toContain('fresh')
   expect(names).not.toContain('old')
 })

@@ -1,6 +1,6 @@
-// What the model runs on: what is missing is said, and nothing falls back unless it may. Row F8.
+// Execution providers: an unavailable one is explained, and nothing falls back to the CPU unless that is allowed.
 //
-// WebGPU is in onnxruntime-node's package and wants an adapter; without a GPU Chromium's software one will do, slowly:
+// WebGPU is in onnxruntime-node's package and needs an adapter. Without a GPU, Chromium's software adapter works, slowly:
 //   apt-get install chromium libvulkan1
 //   VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json npx vitest run test/run/provider.test.ts
 
@@ -24,25 +24,27 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-const isThere = async (provider: Provider) =>
+const isAvailable = async (provider: Provider) =>
   await tryProvider(provider).then(
     () => true,
     () => false,
   )
-const hasCuda = await isThere('cuda')
+const hasCuda = await isAvailable('cuda')
 
-describe.skipIf(hasCuda)('where there is no CUDA', () => {
+describe.skipIf(hasCuda)('without CUDA', () => {
   const start = () => ({ artifact, provider: { requested: 'cuda', onUnavailable: 'fail' } as const })
 
-  test('the engine does not start, and says what is missing and what to do', async () => {
+  test('the engine does not start, and its error names what is missing and what to do', async () => {
     await expect(startEngine(start())).rejects.toMatchObject({
       kind: 'setup',
       code: 'provider_missing',
-      message: expect.stringMatching(/^Expected to run on cuda but .+ Or set GLIMPSE_PROVIDER_MISSING=cpu/),
+      message: expect.stringMatching(
+        /^The provider cuda is unavailable: .+ Or set GLIMPSE_PROVIDER_MISSING=cpu/,
+      ),
     })
   })
 
-  test('it runs on the CPU where that is allowed, and says so', async () => {
+  test('it falls back to the CPU if that is allowed, and reports it', async () => {
     resetMetrics()
     const engine = await startEngine({ ...start(), provider: { requested: 'cuda', onUnavailable: 'cpu' } })
     const image = await readFile(join(import.meta.dirname, '../../models/demo/crab-and-helicopter.png'))
@@ -54,7 +56,7 @@ describe.skipIf(hasCuda)('where there is no CUDA', () => {
   })
 })
 
-// As onnxruntime and CUDA say it; the libraries' own absence is met above.
+// Messages of onnxruntime and CUDA. The tests above cover missing libraries.
 test.each([
   [
     'cuda',
@@ -64,28 +66,28 @@ test.each([
   ['cuda', 'CUDA failure 100: no CUDA-capable device is detected ; GPU=0', 'docker run --gpus all'],
   ['cuda', 'OrtSessionOptionsAppendExecutionProvider_Cuda: Failed to load shared library', 'nstall'],
   ['webgpu', 'Failed to get a WebGPU adapter: No supported adapters', 'libvulkan1'],
-  ['webgpu', 'something else', 'onnxruntime wrote above'],
-] as const)('%s that fails with "%s" is explained', async (requested, native, told) => {
+  ['webgpu', 'something else', 'onnxruntime could not start it'],
+] as const)('%s that fails with "%s" is explained', async (requested, native, explanation) => {
   const attempt = () => Promise.reject(new Error(native))
   const missing = resolveProvider({ requested, onUnavailable: 'fail' }, attempt)
   await expect(missing).rejects.toMatchObject({
     code: 'provider_missing',
-    message: expect.stringContaining(told),
+    message: expect.stringContaining(explanation),
     cause: { message: native },
   })
   const { provider, fallback } = await resolveProvider({ requested, onUnavailable: 'cpu' }, attempt)
   expect(provider).toBe('cpu')
-  expect(fallback).toContain(told)
+  expect(fallback).toContain(explanation)
 })
 
-test('what is there is taken as it is', async () => {
-  const there = async () => {}
-  expect(await resolveProvider({ requested: 'cuda', onUnavailable: 'cpu' }, there)).toEqual({
+test('an available provider is used', async () => {
+  const available = async () => {}
+  expect(await resolveProvider({ requested: 'cuda', onUnavailable: 'cpu' }, available)).toEqual({
     provider: 'cuda',
   })
 })
 
-test('a run that asks for more memory than there is says so', async () => {
+test('a run that needs more memory than there is fails with out_of_memory', async () => {
   const g = Graph.named('huge')
   const dims = g.input('dims', 'int64', [2])
   g.output('y', g.op('Expand', [g.scalar(1), dims]), 'float32', ['A', 'B'])

@@ -1,4 +1,4 @@
-// onnxruntime's own reports to its maker are off, however a session is opened.
+// onnxruntime sends no telemetry, however a session is opened.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { FIXTURES } from '../fixtures.ts'
 const ROOT = join(import.meta.dirname, '../..')
 const SAMPLE = join(ROOT, 'models/demo/crab-and-helicopter.png')
 const from = (file: string) => JSON.stringify(join(ROOT, 'dist', file))
-/** Both ways to sessions: of the build's trial, in this process, and of the engine, in its own. */
+/** Opens sessions in this process (the build's smoke test) and in the engine's process. */
 const LIBRARY = `
 import { Worker, isMainThread } from 'node:worker_threads'
 async function use() {
@@ -34,12 +34,12 @@ import { tryProvider } from ${from('run/session.js')}
 delete process.env.ORT_DISABLE_TELEMETRY
 await tryProvider('cpu')
 `,
-  'a session in a process that was told to report': `
+  'a session in a process whose environment allows reports': `
 import { tryProvider } from ${from('run/session.js')}
 process.env.ORT_DISABLE_TELEMETRY = '0'
 await tryProvider('cpu')
 `,
-  'a session asked for in a worker thread, which is refused': `
+  'a session in a worker thread, which is an error': `
 import { Worker, isMainThread } from 'node:worker_threads'
 import { tryProvider } from ${from('run/session.js')}
 if (isMainThread) new Worker(new URL(import.meta.url))
@@ -49,11 +49,11 @@ else await tryProvider('cpu').then(() => { throw new Error('it ran') }, (error) 
 `,
 }
 
-/** Where onnxruntime keeps a device's id and what it has yet to send, in a home that was empty. */
+/** Files in a home that was empty: onnxruntime keeps a device id and unsent reports there. */
 function leftBehind(program: (home: string) => string[]): string[] {
   const home = mkdtempSync(join(tmpdir(), 'glimpse-home-'))
   try {
-    // Nothing else of the environment: with CI set it reports nothing anyway. A report would end at a closed port.
+    // No other variables: with CI set onnxruntime reports nothing. A report would go to a closed port.
     const env = {
       PATH: process.env['PATH'],
       HOME: home,

@@ -1,5 +1,5 @@
-// WebGPU, where there is an adapter: a GPU, or the software one of Debian's package `chromium`
-// (VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json), thousands of times slower.
+// WebGPU. Needs an adapter: a GPU, or the software adapter of Debian's package `chromium`
+// (VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json), which is thousands of times slower.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { embeddedArtifact, startEngine } from '../../src/index.ts'
 
-test('the embedded model says there what it says on the CPU', async () => {
+test('the embedded model gives the same answers on WebGPU as on the CPU', async () => {
   const cache = await mkdtemp(join(tmpdir(), 'glimpse-webgpu-'))
   const artifact = await embeddedArtifact(cache)
   const engine = await startEngine({ artifact, provider: { requested: 'webgpu', onUnavailable: 'fail' } })

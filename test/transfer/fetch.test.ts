@@ -149,7 +149,7 @@ describe('what is wrong is said, and nothing is left', () => {
       'a manifest that is no JSON',
       () => s3.put('model/manifest.json', '{'),
       'damaged_artifact',
-      'Expected a manifest this version can read in s3://models/model but at its start',
+      'The manifest in s3://models/model is invalid at its start',
     ],
     [
       'a manifest with a name that leads elsewhere',

@@ -1,4 +1,4 @@
-// A reference that somebody else recorded, in the plain form, is compared like our own.
+// References in the plain form, as other programs record them, are compared like those of reference/record.py.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -52,7 +52,7 @@ async function write(tensors: Tensors, metadata: Record<string, string>): Promis
   await writeFile(file, withHeader(JSON.stringify(header), ...bytes))
 }
 
-/** The first pictures of our own reference, as somebody else would write them. */
+/** The stages of the fixture's first pictures, in the plain form. */
 function stages(pictures = 1): Tensors {
   const { image, patches, vision_width, queries, query_width, width } = model.manifest.sizes
   const shapes = {
@@ -133,25 +133,22 @@ test.each([
   ['generation_settings', { prompt: QUESTION }],
   ['gen_kwargs', { prompts: JSON.stringify([QUESTION]) }],
   ['of-this-run', {}],
-])(
-  'settings under %s, a prompt beside or among them, arguments that change nothing',
-  async (name, beside) => {
-    const [ids] = answer('beams, penalty -1', 1)
-    const { queries } = model.manifest.sizes
-    const settings = {
-      ...(Object.keys(beside).length === 0 && { prompt: QUESTION, image: 'gone.png' }),
-      num_beams: 3,
-      length_penalty: -1,
-      max_length: queries + own.description.input_ids![1]!.length + 10,
-      num_beam_groups: 1,
-      output_scores: true,
-      top_h: null,
-    }
-    const metadata = { ...beside, [name]: JSON.stringify(settings), versions: '{"torch": "2"}' }
-    await write({ ...stages(), token_ids: { dtype: 'I64', shape: [ids!.length], values: ids! } }, metadata)
-    expect((await result()).tokens).toEqual({ compared: 1, equal: 1, differing: [] })
-  },
-)
+])('settings under %s, a prompt beside or among them, arguments without effect', async (name, beside) => {
+  const [ids] = answer('beams, penalty -1', 1)
+  const { queries } = model.manifest.sizes
+  const settings = {
+    ...(Object.keys(beside).length === 0 && { prompt: QUESTION, image: 'gone.png' }),
+    num_beams: 3,
+    length_penalty: -1,
+    max_length: queries + own.description.input_ids![1]!.length + 10,
+    num_beam_groups: 1,
+    output_scores: true,
+    top_h: null,
+  }
+  const metadata = { ...beside, [name]: JSON.stringify(settings), versions: '{"torch": "2"}' }
+  await write({ ...stages(), token_ids: { dtype: 'I64', shape: [ids!.length], values: ids! } }, metadata)
+  expect((await result()).tokens).toEqual({ compared: 1, equal: 1, differing: [] })
+})
 
 test('without a length an answer has 20 tokens, or as many as positions are left', () => {
   const { queries } = model.manifest.sizes
@@ -173,9 +170,9 @@ test('two prompts for one picture', async () => {
   expect((await result()).tokens).toEqual({ compared: 2, equal: 2, differing: [] })
 })
 
-test.each(['a mask', 'nothing that tells', 'no ids'])(
-  'a batch padded with the id that texts begin with, and %s: padding is left out, the beginning is not',
-  async (told) => {
+test.each(['a mask', 'no mask', 'no ids'])(
+  'a batch padded with the BOS token, and %s: padding is dropped, the BOS token is not',
+  async (given) => {
     const { sizes, tokens } = model.manifest
     const V = sizes.vocabulary
     const input = own.description.input_ids!
@@ -203,10 +200,10 @@ test.each(['a mask', 'nothing that tells', 'no ids'])(
     await write(
       {
         ...stages(2),
-        ...(told !== 'no ids' && {
+        ...(given !== 'no ids' && {
           input_ids: { dtype: 'I64', shape, values: rows.flatMap((one) => one.ids) },
         }),
-        ...(told === 'a mask' && {
+        ...(given === 'a mask' && {
           attention_mask: { dtype: 'I64', shape, values: rows.flatMap((one) => one.mask) },
         }),
         logits: { dtype: 'F32', shape: [...shape, V], values: rows.flatMap((one) => one.logits) },
@@ -228,7 +225,7 @@ test.each(['a mask', 'nothing that tells', 'no ids'])(
   },
 )
 
-test('only tokens, of a picture that lies on disk', async () => {
+test('only tokens, of a picture on disk', async () => {
   const [ids] = answer('defaults', 0)
   await write(
     { token_ids: { dtype: 'I64', shape: [1, ids!.length], values: ids! } },
@@ -252,7 +249,7 @@ test.each(['caption', 'question'])(
   },
 )
 
-test('a token that differs is seen', async () => {
+test('a token that differs is reported', async () => {
   const [ids] = answer('defaults', 0)
   const values = ids!.map((id, i) => (i === 1 ? id + 1 : id))
   await write({ ...stages(), token_ids: { dtype: 'I64', shape: [ids!.length], values } }, {})
@@ -260,10 +257,10 @@ test('a token that differs is seen', async () => {
 })
 
 test.each([
-  ['a setting nobody knows', { settings: '{"num_bream": 3}' }, 'num_bream'],
-  ['settings that are no JSON', { settings: 'beams: 3' }, 'its description is wrong'],
+  ['an unknown setting', { settings: '{"num_bream": 3}' }, 'num_bream'],
+  ['settings that are not JSON', { settings: 'beams: 3' }, 'its description is wrong'],
   ['more prompts than answers', { prompts: '["a", "b"]' }, "can't be divided among 2 pictures or prompts"],
-  ['settings under a name nobody knows', { how: '{"num_beams": 3, "width": 2}' }, 'its metadata has how'],
+  ['settings under an unknown name', { how: '{"num_beams": 3, "width": 2}' }, 'its metadata has how'],
   ['an argument that would change tokens', { num_beam_groups: '2' }, 'num_beam_groups'],
   ['a prompt that leaves no room', { settings: '{"max_length": 6}' }, 'leave none'],
 ])('%s are an error', async (_, metadata, message) => {
@@ -272,7 +269,7 @@ test.each([
   await expect(result()).rejects.toThrow(message)
 })
 
-test('without pixels and without pictures there is nothing to compare', async () => {
+test('without pixels and without pictures there is an error', async () => {
   const { vision } = stages()
   await write({ vision: vision! }, { picture: 'demo.jpg' })
   await expect(result()).rejects.toThrow('its pictures (demo.jpg) on disk but found neither')

@@ -58,12 +58,12 @@ describe.each(CHECKPOINTS)('%s', (name) => {
     expect(comparison.stages.at(-1)!.maxAbsoluteError).toBeLessThan(SAME_PROBABILITY)
   })
 
-  test('the same tokens for every setting that leaves nothing to chance, alone and in batches', () => {
+  test('the same tokens for every setting without sampling, alone and in batches', () => {
     expect(comparison.tokens.differing).toEqual([])
     expect(comparison.tokens).toMatchObject({ compared: 194, equal: 194 })
   })
 
-  test('ids of each prompt', () => {
+  test('the ids of each prompt', () => {
     const { prompts, input_ids } = reference.description
     expect(prompts.map((prompt) => model.tokenizer.encode(prompt))).toEqual(input_ids)
   })
@@ -80,8 +80,8 @@ describe.each(CHECKPOINTS)('%s', (name) => {
     expect(together).toEqual(alone.map(([answers]) => answers))
   })
 
-  test('drawing gives every row as many answers as asked for', async () => {
-    const asked = {
+  test('sampling gives every row num_return_sequences answers', async () => {
+    const given = {
       do_sample: true,
       num_return_sequences: 3,
       max_new_tokens: 5,
@@ -90,7 +90,7 @@ describe.each(CHECKPOINTS)('%s', (name) => {
     }
     const rows = [row({ picture: 0, prompt: 0 }), row({ picture: 1, prompt: 1 })]
     for (const num_beams of [1, 4]) {
-      const answers = await generate(model, rows, completeSettings({ ...asked, num_beams }))
+      const answers = await generate(model, rows, completeSettings({ ...given, num_beams }))
       expect(answers.map((ofRow) => ofRow.map(({ length }) => length))).toEqual([
         [5, 5, 5],
         [5, 5, 5],
