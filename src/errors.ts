@@ -62,7 +62,6 @@ export const CODES = {
   upstream: {
     bad_answer: 502,
     bad_checksum: 502,
-    bad_redirect: 502,
     discord_busy: 502,
     discord_early: 502,
     discord_failed: 502,

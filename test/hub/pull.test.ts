@@ -188,14 +188,14 @@ describe('a model that answers with nothing', () => {
 
 describe('a signed link', () => {
   const refused = { kind: 'status', status: 403 } as const
-  test('that has run out is asked for anew, once', async () => {
+  test('that has expired is replaced by a new one', async () => {
     fault(SHARDS[1]!, refused)
     await pulled()
     await expectWhole()
   })
 
-  test('that is refused again is an error about the host, not about the token', async () => {
-    fault(SHARDS[1]!, refused, refused)
+  test('that is refused every time is an error about the host, not about the token', async () => {
+    fault(SHARDS[1]!, ...Array.from({ length: 6 }, () => refused))
     await expect(pulled()).rejects.toThrow("refused the hub's link (403)")
   })
 })
@@ -207,9 +207,9 @@ describe('a mirror that lists names only', () => {
     await expectWhole()
   })
 
-  test('and tells nothing with the files is named as the cause', async () => {
+  test('and gives no checksums with the files is named as the cause', async () => {
     double.namesOnly = 'without'
-    await expect(pulled()).rejects.toThrow('tells neither in its list nor with the file')
+    await expect(pulled()).rejects.toThrow('neither in its list nor with the file')
   })
 })
 
