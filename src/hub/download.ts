@@ -65,7 +65,7 @@ async function fetchPart(
         received > 0 ? `${received}-` : undefined,
       )
       const isResumed = response.status === 206
-      if (!isResumed) {
+      if (!isResumed && received > 0) {
         onBytes(-received)
         received = 0
         await handle.truncate(0)

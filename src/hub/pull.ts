@@ -12,7 +12,6 @@ import { diskError, isFileSystemError } from '../builder/destination.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
-import { TiedWeightsDiffer } from '../checkpoint/weights.ts'
 import { RequestError, SetupError } from '../errors.ts'
 import type { Precision, Target } from '../quantize/recipes.ts'
 import { interrupted } from '../retry.ts'
@@ -67,7 +66,7 @@ async function fetchAndBuild(
   target: string,
   options: PullOptions,
 ): Promise<Manifest> {
-  const { precision, keep } = options
+  const { keep } = options
   checkEndpoint(hub.endpoint)
   const repository = await modelInfo(hub, name, options.revision)
   if (!repository.files.has('config.json')) {
@@ -96,44 +95,30 @@ async function fetchAndBuild(
   parseConfig(await readJson(folder, 'config.json')) // before anything large is fetched
   const shards = await shardsOf(hub, repository, folder)
   const total = shards.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  const build = async (untiedHead: boolean): Promise<Manifest> => {
-    const progress = { arrived: 0, total, built: 0, toBuild: 0 }
-    const report = () => {
-      if (hub.signal?.aborted) throw interrupted()
-      options.onProgress?.({ ...progress })
-    }
-    const weights = await openShards(hub, repository, shards, {
-      folder,
-      keep: keep !== undefined,
-      onBytes: (count) => {
-        progress.arrived += count
-        report()
-      },
-    })
-    return await buildArtifact(folder, target, {
-      precision,
-      target: options.target,
-      name: options.name ?? name.split('/')[1],
-      trial: options.trial,
-      untiedHead,
-      streamedWeights: {
-        weights,
-        workplace,
-        repository: name,
-        commit: repository.commit,
-        kept: keep !== undefined,
-        onPlan: (toBuild) => checkRoom(target, toBuild, shards, keep !== undefined),
-      },
-      onProgress: ({ doneBytes, totalBytes }) => {
-        progress.built = doneBytes
-        progress.toBuild = totalBytes
-        report()
-      },
-    })
+  const progress = { arrived: 0, total, built: 0, toBuild: 0 }
+  const report = (news: Partial<typeof progress>) => {
+    if (hub.signal?.aborted) throw interrupted()
+    options.onProgress?.({ ...Object.assign(progress, news) })
   }
-  const manifest = await build(false).catch(async (error: unknown) => {
-    if (!(error instanceof TiedWeightsDiffer)) throw error
-    return await build(true)
+  const onBytes = (count: number) => report({ arrived: progress.arrived + count })
+  const kept = keep !== undefined
+  const manifest = await buildArtifact(folder, target, {
+    precision: options.precision,
+    target: options.target,
+    name: options.name ?? name.split('/')[1],
+    trial: options.trial,
+    streamedWeights: {
+      open: async () => {
+        progress.arrived = 0
+        return await openShards(hub, repository, shards, { folder, keep: kept, onBytes })
+      },
+      workplace,
+      repository: name,
+      commit: repository.commit,
+      kept,
+      onPlan: (toBuild) => checkRoom(target, toBuild, shards, kept),
+    },
+    onProgress: ({ doneBytes, totalBytes }) => report({ built: doneBytes, toBuild: totalBytes }),
   })
   await rm(workplace, { recursive: true, force: true })
   return manifest

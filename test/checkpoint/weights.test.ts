@@ -21,7 +21,6 @@ async function draw(tensors: RawTensor[]): Promise<string> {
   } catch (error) {
     return (error as Error).message
   } finally {
-    await files.close()
     await rm(folder, { recursive: true })
   }
 }
