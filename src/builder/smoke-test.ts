@@ -63,7 +63,11 @@ export async function generateSamples(folder: string): Promise<string[]> {
   })
 }
 
-async function withSession<T>(folder: string, graph: string, use: (session: Session) => Promise<T>): Promise<T> {
+async function withSession<T>(
+  folder: string,
+  graph: string,
+  use: (session: Session) => Promise<T>,
+): Promise<T> {
   const session = await openSession(folder, graph)
   try {
     return await use(session)

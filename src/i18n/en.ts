@@ -1,4 +1,4 @@
-// English: what every other language says in its own way.
+// The English texts, which the other languages translate.
 
 import type { Messages } from './messages.ts'
 
@@ -18,11 +18,11 @@ export const en: Messages = {
       'Please try again in a minute.',
     restarting: 'I am just starting again. Please try once more in a minute.',
     deadline: 'That took too long. Please try again in a minute.',
-    opted_out: 'Whoever posted that picture asked me not to describe their pictures.',
+    opted_out: 'The person who posted that picture asked me not to describe their pictures.',
     limit: (when) => `You have reached your limit. You can ask again ${when}.`,
     not_allowed: 'You are not allowed to change that here.',
     needs_intent:
-      'Without the Message Content intent I do not see such pictures. Whoever runs me has to switch it on first.',
+      'Without the Message Content intent I do not see such pictures. An administrator of Glimpse has to switch it on first.',
     not_here: 'I am not in this channel. Invite me first: /invite @Glimpse',
     cannot_reply: 'I am not allowed to answer in that channel, so I answer here.',
     internal: 'Something went wrong on my side. Please try again.',
@@ -56,7 +56,7 @@ export const en: Messages = {
     settingsTitle: 'Glimpse in this channel',
     save: 'Save',
     automatic: 'Describe every picture posted here',
-    automaticHint: 'Off unless somebody switches it on. The channel is told.',
+    automaticHint: 'Off by default. A message in the channel announces the change.',
   },
   home: {
     title: 'Glimpse says what is in a picture',
@@ -74,7 +74,7 @@ export const en: Messages = {
       `${hours} ${hours === 1 ? 'hour' : 'hours'}.`,
     optOut: 'Do not describe my pictures',
     optIn: 'Describe my pictures again',
-    optedOut: 'Your pictures are not described, whoever asks.',
+    optedOut: 'Your pictures are not described for anyone.',
   },
   done: {
     automaticOn: 'From now on I describe every picture posted in this channel.',

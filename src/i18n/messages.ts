@@ -1,9 +1,7 @@
-// Everything a person reads in a chat that the model did not say, in each language.
-//
-// The model's own words stay English, which the reply says. A language is one object of this shape: what is missing
-// does not compile.
+// The texts of a chat reply, apart from the model's own, which are English. Each language is one object of type Messages,
+// so a missing text does not compile.
 
-/** Why there is no answer: the keys that errors of the path are told by. */
+/** Reasons for no answer. */
 export interface Problems {
   no_picture: string
   not_a_picture: string
@@ -29,17 +27,17 @@ export interface Messages {
   /** BCP 47. */
   locale: string
   problem: Problems
-  /** While it works. */
+  /** The status while the model runs. */
   looking: string
   waiting: (ahead: number) => string
-  /** In place of an answer without words. */
+  /** In place of an empty answer. */
   nothing: string
   /** Small print under a reply. */
   machineMade: string
   englishOnly: string
   /** How many pictures of a message were left out. */
   leftOut: (count: number) => string
-  /** Before a caption that can be copied. */
+  /** Label of a caption that can be copied. */
   altText: string
   /** Descriptions of commands and their options. */
   command: {
@@ -77,11 +75,11 @@ export interface Messages {
     optIn: string
     optedOut: string
   }
-  /** What a settings command answers. */
+  /** Replies to a settings command. */
   done: { automaticOn: string; automaticOff: string; optedOut: string; optedIn: string }
 }
 
-/** `in 3 minutes`, in the language of the words; never earlier than it is. */
+/** `in 3 minutes`, in the language of `messages`. Rounded up. */
 export function fromNow(messages: Messages, ms: number): string {
   const format = new Intl.RelativeTimeFormat(messages.locale, { numeric: 'always' })
   const seconds = Math.max(1, Math.ceil(ms / 1000))

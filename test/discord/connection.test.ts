@@ -276,7 +276,7 @@ describe('who may choose', () => {
     const posted = discord.say(ben, channel, { files: [png()] })
     const asked = discord.say(ann, channel, { content: at, replyTo: posted })
     expect((await reply(discord, channel, { to: asked })).content).toMatch(
-      /^Whoever posted that picture asked me/,
+      /^The person who posted that picture asked me/,
     )
     expect(bot.engine.asks).toEqual([])
   })

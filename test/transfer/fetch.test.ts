@@ -226,7 +226,7 @@ describe('after a break', () => {
     await expect(fetched({ streams: { count: 1, pieceBytes: PIECE_BYTES } })).rejects.toMatchObject({
       kind: 'upstream',
       code: 'model_unreachable',
-      message: expect.stringContaining('after 6 tries: it answered 503'),
+      message: expect.stringContaining('failed 6 times: it answered 503'),
     })
     expect((await inCache()).every((name) => name.includes('.partial-'))).toBe(true)
     s3.asked.length = 0
