@@ -69,7 +69,6 @@ const tokenId = z.number().int().nonnegative()
 
 const optConfig = z
   .object({
-    model_type: z.literal('opt').default('opt'),
     vocab_size: size.default(50272),
     hidden_size: size.default(768),
     num_hidden_layers: layers.default(12),
@@ -93,88 +92,70 @@ const optConfig = z
   })
   .transform((text) => ({ ...text, word_embed_proj_dim: text.word_embed_proj_dim ?? text.hidden_size }))
 
-const blip2Config = z.object({
-  model_type: z.literal('blip-2').default('blip-2'),
-  architectures: z.array(z.string()).nullish(),
-  num_query_tokens: size.default(32),
-  image_token_index: tokenId.nullish(),
-  image_token_id: tokenId.nullish(),
-  vision_config: z.preprocess((v) => v ?? {}, visionConfig),
-  qformer_config: z.preprocess((v) => v ?? {}, qformerConfig),
-  text_config: z.preprocess((v) => v ?? {}, optConfig),
-})
+const blip2Config = z
+  .object({
+    num_query_tokens: size.default(32),
+    image_token_index: tokenId.nullish(),
+    image_token_id: tokenId.nullish(),
+    vision_config: z.preprocess((v) => v ?? {}, visionConfig),
+    qformer_config: z.preprocess((v) => v ?? {}, qformerConfig),
+    text_config: z.preprocess((v) => v ?? {}, optConfig),
+  })
+  .transform((file) => ({
+    num_query_tokens: file.num_query_tokens,
+    /**
+     * The token that transformers puts in the place of the picture; null in checkpoints from before 4.47. If a file has
+     * both names, transformers uses the newer one.
+     */
+    image_token_id: file.image_token_id ?? file.image_token_index ?? null,
+    vision: file.vision_config,
+    qformer: file.qformer_config,
+    text: file.text_config,
+  }))
 
 export type VisionConfig = z.output<typeof visionConfig>
 export type QFormerConfig = z.output<typeof qformerConfig>
 export type OptConfig = z.output<typeof optConfig>
 
-export interface Blip2Config {
-  num_query_tokens: number
-  /** The token that transformers puts in the place of the picture; null in checkpoints from before 4.47. */
-  image_token_id: number | null
-  vision: VisionConfig
-  qformer: QFormerConfig
-  text: OptConfig
-}
+export type Blip2Config = z.output<typeof blip2Config>
+
+const architecture = z.object({
+  model_type: z.string().default('blip-2'),
+  architectures: z.array(z.string()).nullish(),
+  text_config: z.object({ model_type: z.string().default('opt') }).nullish(),
+})
 
 const CAN_BUILD =
   'Glimpse builds Blip2ForConditionalGeneration checkpoints with an OPT language model, such as Salesforce/blip2-opt-2.7b'
 
 /** @throws ArtifactError `unknown_architecture` or `bad_config`, which names every wrong key */
 export function parseConfig(json: unknown): Blip2Config {
-  const outline = z
-    .object({
-      model_type: z.string().default('blip-2'),
-      architectures: z.array(z.string()).nullish(),
-      text_config: z.object({ model_type: z.string().default('opt') }).nullish(),
-    })
-    .safeParse(json)
-  if (!outline.success) {
-    throw new ArtifactError(
-      'bad_config',
-      `config.json is not a BLIP-2 configuration: ${reasonOf(outline.error)}. ${CAN_BUILD}.`,
-    )
-  }
-  const { model_type, architectures, text_config } = outline.data
-  const architecture = architectures?.[0] ?? 'Blip2ForConditionalGeneration'
+  const { model_type, architectures, text_config } = parsed(architecture, json)
+  const task = architectures?.[0] ?? 'Blip2ForConditionalGeneration'
   const language = text_config?.model_type ?? 'opt'
-  if (model_type !== 'blip-2' || architecture !== 'Blip2ForConditionalGeneration' || language !== 'opt') {
+  if (model_type !== 'blip-2' || task !== 'Blip2ForConditionalGeneration' || language !== 'opt') {
     throw new ArtifactError(
       'unknown_architecture',
-      `Expected model_type "blip-2", architecture "Blip2ForConditionalGeneration" and text model "opt" in config.json but got "${model_type}", "${architecture}" and "${language}". ${CAN_BUILD}.`,
+      `Expected model_type "blip-2", architecture "Blip2ForConditionalGeneration" and text model "opt" in config.json but got "${model_type}", "${task}" and "${language}". ${CAN_BUILD}.`,
     )
   }
-  const parsed = blip2Config.safeParse(json)
-  if (!parsed.success) {
-    throw new ArtifactError(
-      'bad_config',
-      `config.json has values that Glimpse can't build: ${reasonOf(parsed.error)}. Correct the file or download the checkpoint again.`,
-    )
-  }
-  const {
-    num_query_tokens,
-    image_token_index,
-    image_token_id,
-    vision_config,
-    qformer_config,
-    text_config: text,
-  } = parsed.data
-  const config: Blip2Config = {
-    num_query_tokens,
-    // If a file has both names, transformers uses the newer one.
-    image_token_id: image_token_id ?? image_token_index ?? null,
-    vision: vision_config,
-    qformer: qformer_config,
-    text,
-  }
+  const config = parsed(blip2Config, json)
   const problems = contradictions(config)
-  if (problems.length > 0) {
-    throw new ArtifactError(
-      'bad_config',
-      `config.json has values that contradict each other: ${problems.join('; ')}. Correct the file or download the checkpoint again.`,
-    )
-  }
+  if (problems.length > 0) throw badConfig(problems.join('; '))
   return config
+}
+
+function parsed<T extends z.ZodType>(schema: T, json: unknown): z.output<T> {
+  const { success, data, error } = schema.safeParse(json)
+  if (success) return data
+  throw badConfig(reasonOf(error))
+}
+
+function badConfig(problems: string): ArtifactError {
+  return new ArtifactError(
+    'bad_config',
+    `config.json has values that Glimpse can't build: ${problems}. Correct the file or download the checkpoint again. ${CAN_BUILD}.`,
+  )
 }
 
 function contradictions({ vision, qformer, text, num_query_tokens, image_token_id }: Blip2Config): string[] {

@@ -10,9 +10,6 @@ import { download } from './download.ts'
 import { type Hub, readStart, request } from './http.ts'
 import { type HubFile, pathOf, type Repository } from './repository.ts'
 
-/** Longer than most headers, so that one request per file is enough. */
-const HEADER_GUESS_BYTES = 256 * 1024
-
 export interface ShardsOptions {
   folder: string
   /** Whether the files stay on disk after they are built. */
@@ -30,16 +27,13 @@ export async function openShards(
   const headers = []
   for (const file of files) {
     const what = `${file.path} of ${repository.name}`
-    let start: Uint8Array = Buffer.alloc(0)
+    // Always from byte 0, because a server without ranges sends the file from there.
     const read = async (position: number, length: number) => {
       const end = Math.min(file.sizeBytes, position + length)
-      if (start.length < end) {
-        const wanted = Math.min(file.sizeBytes, Math.max(end, HEADER_GUESS_BYTES))
-        start = await retry(hub, what, async () =>
-          readStart(hub, await request(hub, pathOf(repository, file.path), what, `0-${wanted - 1}`), wanted),
-        )
-      }
-      return start.subarray(position, end)
+      const start = await retry(hub, what, async () =>
+        readStart(hub, await request(hub, pathOf(repository, file.path), what, `0-${end - 1}`), end),
+      )
+      return start.subarray(position)
     }
     headers.push((await parseHeader(file.path, file.sizeBytes, read)).entries)
   }

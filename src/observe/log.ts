@@ -9,14 +9,6 @@ import { currentIds } from './context.ts'
 
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>
 
-export interface Log {
-  info(event: string, fields?: Fields): void
-  /** For failures that pass, or that the caller or another service must fix. */
-  warn(event: string, error: unknown, fields?: Fields): void
-  /** For failures that the operator must fix, and bugs. */
-  error(event: string, error: unknown, fields?: Fields): void
-}
-
 export type LogFormat = 'text' | 'json'
 
 /** Values of secret settings, which are never logged. */
@@ -37,10 +29,14 @@ export function redactValues(values: readonly string[]): void {
   for (const value of values) if (value.length >= SHORTEST_SECRET) secrets.add(value)
 }
 
-export const log: Log = {
-  info: (event, fields = {}) => logger.info(fields, event),
-  warn: (event, error, fields = {}) => logger.warn({ ...fields, ...logFields(error) }, event),
-  error: (event, error, fields = {}) => logger.error({ ...fields, ...logFields(error) }, event),
+export const log = {
+  info: (event: string, fields: Fields = {}) => logger.info(fields, event),
+  /** For failures that pass, or that the caller or another service must fix. */
+  warn: (event: string, error: unknown, fields: Fields = {}) =>
+    logger.warn({ ...fields, ...logFields(error) }, event),
+  /** For failures that the operator must fix, and bugs. */
+  error: (event: string, error: unknown, fields: Fields = {}) =>
+    logger.error({ ...fields, ...logFields(error) }, event),
 }
 
 /** Only a bug is logged with its stack. */

@@ -3,10 +3,10 @@
 // A processor hands the model placeholders for the picture, padding on the left and the text, in rows of one length;
 // transformers counts all of it.
 
-import { effectiveArguments } from '../checkpoint/generate-arguments.ts'
 import { ArtifactError } from '../errors.ts'
 import type { Model } from '../run/model.ts'
 import { completeSettings, type GenerationSettings } from '../run/settings.ts'
+import { effectiveArguments } from './generate-arguments.ts'
 import type { Description } from './reference.ts'
 
 /** What generate does unless told how long an answer may be. */

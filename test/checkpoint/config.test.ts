@@ -68,7 +68,7 @@ test.each<[string, Record<string, unknown>, string]>([
   [
     'a patch larger than the picture',
     { vision_config: { patch_size: 56 } },
-    'each other: vision_config.image_size 28x28 is smaller than a patch of 56x56. Correct',
+    "can't build: vision_config.image_size 28x28 is smaller than a patch of 56x56. Correct",
   ],
   [
     '<image> outside the vocabulary',

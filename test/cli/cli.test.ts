@@ -99,7 +99,7 @@ test.each([
   [['caption', '--num-beams', 'many', DISC], '--num-beams'],
   [['caption', '--beams', '3', DISC], 'unknown option'],
   [['build', '/nowhere', '--out', '/tmp/never'], 'config.json'],
-  [['build', 'src', '--out', 'src'], 'new, empty or an artifact built before'],
+  [['build', 'src', '--out', 'src'], 'expected a new or empty folder, or an artifact'],
 ])('%j ends with what to do', async (args, words) => {
   const { code, err, out } = await glimpse(args)
   expect(code).toBe(1)
@@ -152,7 +152,7 @@ test('serve prints a command that works for a model whose path needs quotes', as
 test('a cache that cannot be written is told by the setting that names it', async () => {
   const { err, code } = await glimpse(['caption', DISC], { GLIMPSE_CACHE: '/proc/nope' })
   expect(code).toBe(1)
-  expect(err).toContain('give another GLIMPSE_CACHE')
+  expect(err).toContain('use another GLIMPSE_CACHE')
   expect(err).not.toContain('--out')
 })
 

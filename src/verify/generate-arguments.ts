@@ -1,25 +1,10 @@
 // Arguments of transformers' generate() in a reference file: those that Glimpse has as settings, and those that change no
 // token.
 
-/** The settings of run/settings.ts, and `max_length`, which includes the picture and the prompt. */
-export const SETTING_NAMES = [
-  'num_beams',
-  'length_penalty',
-  'early_stopping',
-  'max_new_tokens',
-  'max_length',
-  'min_new_tokens',
-  'min_length',
-  'no_repeat_ngram_size',
-  'repetition_penalty',
-  'do_sample',
-  'temperature',
-  'top_k',
-  'top_p',
-  'seed',
-  'num_return_sequences',
-  'eos_token_id',
-] as const
+import { generationSettings } from '../run/settings.ts'
+
+/** Glimpse's settings, and `max_length`, which includes the picture and the prompt. */
+export const SETTING_NAMES = [...Object.keys(generationSettings.shape), 'max_length']
 
 /** Other arguments, each with the value at which it changes no token. undefined: it changes none at any value. */
 export const NO_EFFECT: Record<string, unknown> = {
