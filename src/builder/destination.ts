@@ -82,7 +82,7 @@ export function isFileSystemError(error: unknown): error is NodeJS.ErrnoExceptio
 export function diskError(target: string, cause: NodeJS.ErrnoException, optionName = '--out'): SetupError {
   return new SetupError(
     'disk_refused',
-    `The artifact ${target} can't be written: ${cause.message}. Make room, allow writing, or use another ${optionName}.`,
+    `The artifact ${target} can't be written: ${cause.message}. Make room, allow writing, or give another ${optionName}.`,
     { cause },
   )
 }

@@ -24,11 +24,7 @@ const METRICS = {
     help: 'Refused requests by reason: busy, loading, stopping, restarting, deadline, bad_signature, ...',
     labels: ['reason'],
   },
-  glimpse_http_waiting: {
-    kind: 'gauge',
-    help: 'Requests over HTTP that wait for the model.',
-    labels: [],
-  },
+  glimpse_http_waiting: { kind: 'gauge', help: 'Requests over HTTP that wait for the model.', labels: [] },
   glimpse_http_wait_seconds: {
     kind: 'histogram',
     help: 'Time that requests over HTTP waited for the model.',

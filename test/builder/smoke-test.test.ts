@@ -84,7 +84,7 @@ test.each([
   expect(fitsMemoryBudget([{ sizeBytes: 1_000 }, { sizeBytes }], freeBytes)).toBe(isTried)
 })
 
-test('an artifact is tried without being told', async () => {
+test('an artifact is smoke-tested by default', async () => {
   const { trial } = await buildArtifact(PLAIN, join(room, 'out'), { precision: 'int4' })
   expect(trial?.texts).toHaveLength(2)
 })

@@ -208,7 +208,7 @@ describe('the folder', () => {
     return Object.fromEntries([...entries.values()].map(({ name, file }) => [name, file]))
   }
 
-  test('is read through its index, whatever else lies there', async () => {
+  test('is read through its index, whatever other files there are', async () => {
     await put('1.safetensors', safetensors(one('a')))
     await put('2.safetensors', safetensors(one('b')))
     await put('left-over.safetensors', 'garbage')

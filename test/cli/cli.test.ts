@@ -152,7 +152,7 @@ test('serve prints a command that works for a model whose path needs quotes', as
 test('a cache that cannot be written is told by the setting that names it', async () => {
   const { err, code } = await glimpse(['caption', DISC], { GLIMPSE_CACHE: '/proc/nope' })
   expect(code).toBe(1)
-  expect(err).toContain('use another GLIMPSE_CACHE')
+  expect(err).toContain('give another GLIMPSE_CACHE')
   expect(err).not.toContain('--out')
 })
 

@@ -1,4 +1,4 @@
-// A disk that is too small for a pull, or fills up on the way: the operator is told, and what arrived is not lost.
+// A disk that is too small for a pull, or fills up during it: an error says so, and received bytes are kept.
 
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -60,7 +60,7 @@ test('too small from the beginning: nothing large is fetched', async () => {
 })
 
 test.each([0, 1000, 60_000, 200_000])(
-  'full after %i bytes: said, and gone on with once there is room',
+  'full after %i bytes: an error, and resumed once there is room',
   async (freeBytes) => {
     disk.freeBytes = freeBytes
     await expect(pulled()).rejects.toMatchObject({
