@@ -7,7 +7,7 @@ export const en = {
   /** Reasons for no answer. */
   problem: {
     no_picture: 'I found no picture. Post one with your question, or ask in the thread of one.',
-    not_a_picture: 'That file is no picture I can read. I read JPEG, PNG, WebP, GIF, AVIF and TIFF.',
+    not_a_picture: 'I cannot read that file as a picture. I read JPEG, PNG, WebP, GIF, AVIF and TIFF.',
     damaged_picture: 'That picture is damaged or not complete. Please post it again.',
     picture_too_large: (limitMib: number) =>
       `That picture is too large. Please post one of at most ${limitMib} MB.`,
@@ -76,7 +76,7 @@ export const en = {
     ],
     privacyTitle: 'Your pictures',
     privacy: (hours: number) =>
-      'Pictures are not kept. What I need to go on in a thread is forgotten after ' +
+      'Pictures are not kept. What I need to continue a thread is deleted after ' +
       `${hours} ${hours === 1 ? 'hour' : 'hours'}.`,
     optOut: 'Do not describe my pictures',
     optIn: 'Describe my pictures again',

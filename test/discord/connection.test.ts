@@ -116,7 +116,7 @@ describe('pictures', () => {
     const pdf = png({ filename: 'notes.pdf', contentType: 'application/pdf', bytes: Buffer.from('%PDF-1.7') })
     const asked = discord.say(ann, channel, { content: at, files: [pdf] })
     expect((await reply(discord, channel, { to: asked })).content).toMatch(
-      /^That file is no picture I can read/,
+      /^I cannot read that file as a picture/,
     )
   })
   test('added to a message later are answered, other edits are not', async () => {
@@ -320,7 +320,7 @@ describe('commands', () => {
     discord.fault({ on: /callback$/, after })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: broken } })
     const { content, isEphemeral } = await reply(discord, channel, { viewer: ann })
-    expect(content).toMatch(/^That file is no picture I can read/)
+    expect(content).toMatch(/^I cannot read that file as a picture/)
     expect(isEphemeral).toBe(true)
     expect(discord.read(channel)).toEqual([])
     expect(bot.reported).toEqual([])
