@@ -92,7 +92,7 @@ describe('pictures', () => {
     const broken = png({ filename: 'broken.png', bytes: new Uint8Array([1, 2, 3]) })
     const asked = discord.say(ann, channel, { content: at, files: [png(), broken, png()] })
     const { content } = await reply(discord, channel, { to: asked })
-    expect(content).toMatch(/\*\*1\.\*\*\n```\n.*\*\*2\.\*\* That file is no picture.*\*\*3\.\*\*/s)
+    expect(content).toMatch(/\*\*1\.\*\*\n```\n.*\*\*2\.\*\* I cannot read that file.*\*\*3\.\*\*/s)
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
   test('at an address that has expired are fetched from a fresh one, with no token', async () => {
