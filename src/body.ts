@@ -1,11 +1,11 @@
-// The body of a request, whole and as it came over the wire: the signature of a chat platform is over these bytes.
+// The raw body of a request. The signature of a chat platform covers these bytes.
 
 import { BusyError } from './errors.ts'
 
-/** Slack's and Discord's largest payloads are some hundred kilobytes. */
+/** The largest payloads of Slack and Discord have some hundred kilobytes. */
 const MAX_BYTES = 1024 * 1024
 
-/** Undefined when it has more than `maxBytes`. Throws BusyError `cancelled` when the connection breaks. */
+/** Undefined if the body has more than `maxBytes`. @throws BusyError `cancelled` if the connection breaks */
 export async function readBody(
   request: Request,
   maxBytes = MAX_BYTES,
@@ -19,7 +19,7 @@ export async function readBody(
       chunks.push(chunk)
     }
   } catch (cause) {
-    throw new BusyError('cancelled', 'Expected a whole request but its connection broke. Send it again.', {
+    throw new BusyError('cancelled', 'The connection broke before the request was complete. Send it again.', {
       cause,
     })
   }

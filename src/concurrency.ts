@@ -1,4 +1,4 @@
-// Whose turn it is: work that must not overlap is done one after another, much of a kind a few at a time.
+// Limits on concurrent work: one at a time for each key, or a few at a time of a list.
 
 export interface KeyedMutex {
   run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T>
@@ -9,24 +9,24 @@ export function keyedMutex(): KeyedMutex {
   const last = new Map<string, Promise<unknown>>()
   return {
     run(keys, work) {
-      // Whoever came before under any of the names; nobody waits for somebody later, so nobody waits for ever.
-      const mine = Promise.all(keys.map((name) => last.get(name))).then(work)
-      const ended = mine.then(
+      // Waits for the previous holder of each key. Callers wait for earlier callers only, so they cannot deadlock.
+      const result = Promise.all(keys.map((key) => last.get(key))).then(work)
+      const ended = result.then(
         () => {},
         () => {},
       )
-      for (const name of keys) last.set(name, ended)
+      for (const key of keys) last.set(key, ended)
       void ended.then(() => {
-        for (const name of keys) if (last.get(name) === ended) last.delete(name)
+        for (const key of keys) if (last.get(key) === ended) last.delete(key)
       })
-      return mine
+      return result
     },
   }
 }
 
 /**
- * Does `work` for each item, so many at once, begun in their order. The first failure aborts the signal the others were
- * given, and is thrown when they have ended.
+ * Runs `work` for each item, at most `limit` at once, in the order of the items. The first failure aborts the signal of
+ * the others and is thrown once they have ended.
  */
 export async function forEachLimit<T>(
   items: readonly T[],
@@ -48,7 +48,7 @@ export async function forEachLimit<T>(
   if (failure) throw failure.error
 }
 
-/** Promise.withResolvers, which Node has from 22 on. */
+/** Promise.withResolvers of Node 22. */
 export function withResolvers<T>() {
   let resolve!: (value: T) => void
   let reject!: (reason: unknown) => void

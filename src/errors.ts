@@ -1,9 +1,8 @@
-// Every error a person can meet, by whose turn it is to act. Goes in: nothing. Comes out: five classes and
-// one table that says which codes each takes, which HTTP status they have and whether trying again helps.
+// Five classes of errors, by who must act, and the table of their codes with the HTTP status of each.
 //
-// A message says what was expected, what came, and what to do. It never holds a token, a picture or a question.
+// A message says what happened, what was expected and what to do. It never contains a token, a picture or a question.
 
-/** Code -> HTTP status, by kind: a class takes the codes of its kind and no others. */
+/** Code -> HTTP status, by kind. The class of a kind accepts only these codes. */
 export const CODES = {
   request: {
     bad_ask: 400,
@@ -62,7 +61,6 @@ export const CODES = {
   upstream: {
     bad_answer: 502,
     bad_checksum: 502,
-    bad_redirect: 502,
     discord_busy: 502,
     discord_early: 502,
     discord_failed: 502,
@@ -162,12 +160,12 @@ abstract class BaseError<K extends ErrorKind> extends Error {
   }
 }
 
-/** The one who asks can mend it: no picture, not a picture, a setting out of range. */
+/** The caller must change the request: no picture, not a picture, a setting out of range. */
 export class RequestError extends BaseError<'request'> {
   readonly kind = 'request'
 }
 
-/** Too much at once, out of time, or cancelled: later it may work. */
+/** Overload, a deadline or a cancellation: the same request may succeed later. */
 export class BusyError extends BaseError<'busy'> {
   readonly kind = 'busy'
 }
@@ -176,10 +174,10 @@ export function cancelled(message = 'The request was cancelled by its caller.'):
   return new BusyError('cancelled', message)
 }
 
-/** Another service did not do its part. */
+/** Another service failed. */
 export class UpstreamError extends BaseError<'upstream'> {
   readonly kind = 'upstream'
-  /** When the service said how long to wait. */
+  /** How long to wait, if the service says so. */
   readonly retryAfterMs?: number
 
   constructor(
@@ -192,12 +190,12 @@ export class UpstreamError extends BaseError<'upstream'> {
   }
 }
 
-/** The operator must change a setting or a file before anything works. */
+/** The operator must change a setting or a file. */
 export class SetupError extends BaseError<'setup'> {
   readonly kind = 'setup'
 }
 
-/** A checkpoint or an artifact is not what it must be. */
+/** A checkpoint or an artifact is unusable. */
 export class ArtifactError extends BaseError<'artifact'> {
   readonly kind = 'artifact'
 }
@@ -208,28 +206,28 @@ export function isGlimpseError(error: unknown): error is GlimpseError {
   return error instanceof BaseError
 }
 
-/** Whether `code` is one of this kind: what comes from outside may name another. */
+/** Whether `code`, which another process or machine sent, is a code of this kind. */
 export function isCode<K extends ErrorKind>(kind: K, code: string): code is CodeOf<K> & string {
   return Object.hasOwn(CODES[kind], code)
 }
 
 const RETRYABLE: readonly ErrorKind[] = ['busy', 'upstream']
-/** The one who asked has left. */
-const LEFT = 499
+/** The status of a request whose caller has disconnected. */
+const CALLER_GONE = 499
 
-/** What an error means for the one who waits: HTTP status, and whether the same request may succeed later. */
+/** The HTTP status of an error, and whether the same request may succeed later. */
 export function httpMeaningOf(error: unknown): { status: number; retry: boolean } {
   if (!isGlimpseError(error)) return { status: 500, retry: false }
   const status = (CODES[error.kind] as Record<string, number>)[error.code]!
-  return { status, retry: RETRYABLE.includes(error.kind) && status !== LEFT }
+  return { status, retry: RETRYABLE.includes(error.kind) && status !== CALLER_GONE }
 }
 
-/** An error as it crosses from one thread to another. */
+/** An error in serializable form, for the channel between the server process and the model process. */
 export interface SerializedError {
   kind: ErrorKind | 'bug'
   code: string
   message: string
-  /** One line of what lay behind it. */
+  /** Message of the cause. */
   cause?: string
   stack?: string
 }
@@ -249,7 +247,7 @@ const CLASSES = {
   artifact: ArtifactError,
 }
 
-/** A code that the table does not have for this kind makes it a bug, with both in its words. */
+/** An error with a code that its kind does not have becomes a bug that names both. */
 export function deserializeError({ kind, code, message, cause, stack }: SerializedError): Error {
   const options = { cause: cause === undefined ? undefined : new Error(cause) }
   if (kind === 'bug') return Object.assign(new Error(message, options), { stack })

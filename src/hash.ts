@@ -1,4 +1,4 @@
-// sha256 of text or bytes, as keys, file names and checksums use it.
+// sha256 of text or bytes, for keys, file names and checksums.
 
 import { createHash } from 'node:crypto'
 

@@ -1,4 +1,4 @@
-// Glimpse as a library: build a checkpoint once, then ask about pictures.
+// Glimpse as a library: build an artifact from a checkpoint once, then run requests about pictures.
 
 export { buildArtifact } from './builder/build.ts'
 export { embeddedArtifact } from './builder/embedded.ts'

@@ -1,28 +1,27 @@
-// Work on a network that may fail: what can pass is tried again, a few times and not all at once.
-//
-// Goes in: something to do, and whom it is asked of. Comes out: its result, or an error that says what to do.
+// Retries of work on a network: a function that may fail -> its result, or an error that says what to do. Only
+// TransientError is retried, with exponential backoff and jitter.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type BusyError, type CodeOf, cancelled, isGlimpseError, UpstreamError } from './errors.ts'
 import { withTimeout } from './time.ts'
 
 export interface RetryOptions {
-  /** Whom it is asked of, for messages: `https://huggingface.co`, `s3://bucket/prefix`. */
+  /** For messages: `https://huggingface.co`, `s3://bucket/prefix`. */
   endpoint: string
-  /** Code of the error when it stays so. Default: `hub_unreachable`. */
+  /** Code of the error after the last attempt. Default: `hub_unreachable`. */
   code?: CodeOf<'upstream'>
-  /** What to do then. Default: run the same command again. */
+  /** What that error tells the user to do. Default: run the same command again. */
   todo?: string
-  /** Ends whatever is under way. */
   signal?: AbortSignal
-  /** Milliseconds: without a byte for so long a connection is given up; the first wait before another try. */
+  /** A connection is closed after this time without a byte. Default: 30 s. */
   stallMs?: number
+  /** Wait before the second attempt. Default: 500 ms. */
   retryMs?: number
-  /** Told of each failure after which it is tried again. */
+  /** Called before each retry. */
   onRetry?: (why: TransientError) => void
 }
 
-/** Tries in a row that brought nothing new: the first, and five more. */
+/** Attempts in a row without progress. */
 const MAX_ATTEMPTS = 6
 const MAX_WAIT_MS = 30_000
 const MAX_RETRY_AFTER_MS = 300_000
@@ -30,7 +29,7 @@ const STALL_MS = 30_000
 const RETRY_MS = 500
 const RUN_AGAIN = 'Check the connection and run the same command again to resume.'
 
-/** A failure that another try may mend. */
+/** A failure that may not happen again. */
 export class TransientError extends Error {
   readonly waitMs: number | undefined
   /** One word for the metrics: `stall`, `reset`, `slow_down`. */
@@ -44,8 +43,9 @@ export class TransientError extends Error {
 }
 
 /**
- * Does `work` until it succeeds, or fails in a way that trying again does not mend, or brings nothing new too often.
- * `work` calls `progressed` whenever it did get somewhere. Throws BusyError `cancelled`, UpstreamError `options.code`.
+ * Calls `work` again as long as it throws TransientError, up to MAX_ATTEMPTS times in a row without progress. `work` calls
+ * `progressed` to restart that count.
+ * @throws BusyError `cancelled`, UpstreamError `options.code`, and other errors of `work`
  */
 export async function retry<T>(
   options: RetryOptions,
@@ -65,13 +65,13 @@ export async function retry<T>(
       if (failures >= MAX_ATTEMPTS) {
         throw new UpstreamError(
           options.code ?? 'hub_unreachable',
-          `Expected ${what} from ${options.endpoint} but after ${failures} tries: ${error.message}. ${options.todo ?? RUN_AGAIN}`,
+          `Fetching ${what} from ${options.endpoint} failed ${failures} times: ${error.message}. ${options.todo ?? RUN_AGAIN}`,
           { cause: error.cause },
         )
       }
       options.onRetry?.(error)
       const backoff = Math.min(MAX_WAIT_MS, (options.retryMs ?? RETRY_MS) * 2 ** (failures - 1))
-      // Some chance, so that many who lost the same server do not all come back at once.
+      // Jitter, so that clients that lost the same server do not retry at the same time.
       await sleep(error.waitMs ?? backoff * (0.5 + Math.random() / 2), undefined, {
         signal: options.signal,
       }).catch(() => {
@@ -81,7 +81,7 @@ export async function retry<T>(
   }
 }
 
-/** The next thing of a connection: one that stands still, or breaks, is TransientError. */
+/** Awaits one step of a connection. Throws TransientError if it stalls for `stallMs` or the connection breaks. */
 export async function withStallTimeout<T>(options: RetryOptions, work: Promise<T>): Promise<T> {
   const stallMs = options.stallMs ?? STALL_MS
   const stalled = () => new TransientError(`no data for ${stallMs / 1000} s`, { reason: 'stall' })
@@ -96,12 +96,12 @@ export async function withStallTimeout<T>(options: RetryOptions, work: Promise<T
   }
 }
 
-/** Lets go of a body that is not read. One that broke off meanwhile is let go of as well. */
+/** Cancels the body of a response that is not read. */
 export async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => {})
 }
 
-/** The header's wait: seconds, or a date. */
+/** Milliseconds to wait by a Retry-After header, which has seconds or a date. */
 export function retryAfterMs(text: string | null | undefined): number | undefined {
   if (text === null || text === undefined) return undefined
   const ms = /^\d+$/.test(text.trim()) ? 1000 * Number(text) : Date.parse(text) - Date.now()
@@ -114,7 +114,7 @@ function reasonOf(error: unknown): string {
   return cause === '' ? error.message : cause
 }
 
-/** For command-line work that a second run resumes. */
+/** For a command that a second run resumes. */
 export function interrupted(): BusyError {
   return cancelled('Interrupted. Run the same command again to resume.')
 }

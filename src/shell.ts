@@ -1,14 +1,14 @@
-// Words of a command line that somebody will paste.
+// Quoting for command lines that users paste into a shell.
 
 /**
- * The word as a POSIX shell takes it for itself.
+ * Quotes a word for a POSIX shell.
  * @example shellWord("it's") // 'it'\''s'
  */
 export function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
-/** A file as a field of curl's -F, where ; , and " have meanings of their own (curl's manual, -F). */
+/** A file as an argument of curl -F, in which ; , and " have special meanings (curl's manual, -F). */
 export function curlField(name: string, path: string): string {
   const file = /[;,"\\]/.test(path) ? `"${path.replace(/["\\]/g, '\\$&')}"` : path
   return shellWord(`${name}=@${file}`)

@@ -1,23 +1,23 @@
-// The signal of one call, which others that live longer abort as well, until the call ends.
+// An abort signal for one call, which also follows signals that outlive the call.
 //
-// AbortSignal.any would leave something of each call with those others (nodejs/node#54614 and #55351, on Node 20).
+// AbortSignal.any leaks memory in the signals that outlive it (nodejs/node#54614 and #55351, on Node 20).
 
 import { setMaxListeners } from 'node:events'
 
 export interface Stop {
   readonly signal: AbortSignal
   abort(reason?: unknown): void
-  /** From now on the others do not matter. */
+  /** Stops following the other signals. */
   end(): void
 }
 
-/** @example const stop = stopWith(asker, closing); await fetch(url, { signal: stop.signal }).finally(stop.end) */
+/** @example const stop = stopWith(request.signal, closing); await fetch(url, { signal: stop.signal }).finally(stop.end) */
 export function stopWith(...given: readonly (AbortSignal | undefined)[]): Stop {
   const own = new AbortController()
   const others = given.filter((other) => other !== undefined)
   const follow = () => own.abort(others.find(({ aborted }) => aborted)?.reason)
   for (const other of others) {
-    // One for each call under way: Node warns of more than ten.
+    // There is a listener for each current call, and Node warns of more than ten.
     setMaxListeners(0, other)
     other.addEventListener('abort', follow)
   }

@@ -2,7 +2,7 @@
 
 export const HOUR_MS = 3_600_000
 
-/** setTimeout takes no more, and fires at once when given more. */
+/** The limit of setTimeout, which fires at once for a longer time. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 export function startTimer(ms: number | undefined, then: () => void): NodeJS.Timeout | undefined {
@@ -14,7 +14,7 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** Settles as `work` does, or rejects with `late()` when it takes longer than `ms`. */
+/** Settles as `work` does, or rejects with `late()` after `ms`. */
 export async function withTimeout<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_, reject) => {

@@ -1,4 +1,4 @@
-// The versions an artifact names and `--version` prints.
+// Versions of Glimpse and onnxruntime, for artifacts and `--version`.
 
 import { createRequire } from 'node:module'
 import { z } from 'zod'

@@ -1,4 +1,4 @@
-// The one table of codes: what may be constructed, what it means over HTTP, what comes from elsewhere.
+// The table of codes: which errors may be constructed, their HTTP status, and errors from another process.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -35,7 +35,7 @@ test('no code of the table is unused', () => {
   expect(ALL.filter(({ code }) => !text.includes(`'${code}'`))).toEqual([])
 })
 
-test('each crosses threads with its class and its status', () => {
+test('each passes to another process with its class and its status', () => {
   for (const { kind, code, status } of ALL) {
     const arrived = deserializeError({ kind, code, message: 'words', cause: 'why' })
     expect(serializeError(arrived)).toEqual({ kind, code, message: 'words', cause: 'why' })
@@ -44,17 +44,17 @@ test('each crosses threads with its class and its status', () => {
 })
 
 test.each([
-  ['nobody knows', 'no_such_code'],
+  ['that does not exist', 'no_such_code'],
   ['of another kind', 'deadline'],
   ['that every object has', 'constructor'],
-])('a code %s makes what came from elsewhere a bug that says so', (_, code) => {
+])('a received error with a code %s is a bug that says so', (_, code) => {
   const arrived = deserializeError({ kind: 'request', code, message: 'words' })
   expect(isGlimpseError(arrived)).toBe(false)
   expect(arrived.message).toBe(`Expected a code of errors.ts for request but got ${code}: words`)
   expect(httpMeaningOf(arrived)).toEqual({ status: 500, retry: false })
 })
 
-test('who left is not asked to try again, who met a busy Glimpse or service is', () => {
+test('a cancelled request is not retried; one that met a busy Glimpse or service is', () => {
   const retried = ALL.filter(
     ({ kind, code }) => httpMeaningOf(deserializeError({ kind, code, message: '' })).retry,
   ).map(({ code }) => code)

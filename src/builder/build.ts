@@ -1,7 +1,7 @@
 // A checkpoint's folder -> an artifact: checkpoint -> weights -> model -> quantized graphs -> artifact.
 //
-// The folder is made beside its destination and renamed when it is whole: a broken build leaves nothing that looks
-// usable, and an artifact that was there stays until then.
+// The folder is made next to its destination and renamed when it is complete. A build that fails leaves nothing that
+// looks usable, and an earlier artifact stays until the new one replaces it.
 
 import { randomUUID } from 'node:crypto'
 import { realpath, rm, writeFile } from 'node:fs/promises'
@@ -27,61 +27,62 @@ import { lastShardUses, openJournal, type StreamedWeights, shardOf } from './str
 
 export interface BuildOptions {
   precision: Precision
-  /** What it is to run on; cpu unless told. */
+  /** Default: cpu. */
   target?: Target
-  /** The name replies carry; the checkpoint folder's unless given. */
+  /** The model's name in replies. Default: the name of the checkpoint's folder. */
   name?: string
   /**
-   * Whether to have it generate something before it is put in place; unless told, wherever memory allows. An artifact
-   * that says nothing where the checkpoint at fp32 says something, or where that can't be known, is refused.
+   * Whether to smoke-test the artifact before it is put in place. Default: if memory allows. An artifact that generates
+   * no text is refused, unless the checkpoint at fp32 generates none either.
    */
   trial?: boolean
-  /** The head is a table of its own, whatever config.json says. Found out while building: whoever calls need not know. */
-  untiedHead?: boolean
-  /** Weights that are on their way, in place of files in the checkpoint's folder. */
+  /** Weights that are downloaded during the build. Default: the files in the checkpoint's folder. */
   streamedWeights?: StreamedWeights
-  /** What an error tells to change for another destination; --out unless given. */
+  /** The option or setting that errors name for another destination. Default: --out. */
   optionName?: string
   onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
 }
 
-/**
- * Throws ArtifactError about the checkpoint, SetupError about the destination; of arriving weights TiedWeightsDiffer, where
- * they are to be built with `untiedHead`.
- */
+/** @throws ArtifactError about the checkpoint, SetupError about the destination, and what `streamedWeights` throws */
 export async function buildArtifact(
   checkpoint: string,
   destination: string,
   options: BuildOptions,
 ): Promise<Manifest> {
   const source = resolve(checkpoint)
-  // Through links: what is replaced is the folder, not the link to it.
+  // Of a link to a folder, the folder is replaced.
   const target = await realpath(destination).catch(() => resolve(destination))
   return await withWorkers(async () => {
     try {
       return await build(source, target, options)
     } catch (error) {
-      if (!(error instanceof TiedWeightsDiffer) || options.streamedWeights) throw error
-      return await build(source, target, { ...options, untiedHead: true })
+      if (!(error instanceof TiedWeightsDiffer)) throw error
+      return await build(source, target, options, true)
     }
   }).catch((error: unknown) => {
     throw isFileSystemError(error) ? diskError(target, error, options.optionName) : error
   })
 }
 
-async function build(checkpoint: string, target: string, options: BuildOptions): Promise<Manifest> {
+/** With `untiedHead`, the head has weights of its own, whatever config.json says. */
+async function build(
+  checkpoint: string,
+  target: string,
+  options: BuildOptions,
+  untiedHead = false,
+): Promise<Manifest> {
   const name = options.name ?? basename(checkpoint)
-  if (name === '') throw new SetupError('no_name', 'Expected a name for the model but got none. Give --name.')
+  if (name === '') throw new SetupError('no_name', 'The model has no name. Set --name.')
   await checkDestination(target, options.optionName)
   const configText = await readText(checkpoint, 'config.json')
   if (configText === undefined) {
     throw new ArtifactError(
       'no_checkpoint',
-      `Expected a Hugging Face checkpoint with config.json in ${checkpoint} but it is missing. Give the folder that holds config.json and *.safetensors.`,
+      `${checkpoint} has no config.json. Give the folder of a Hugging Face checkpoint, with config.json and *.safetensors.`,
     )
   }
   const described = parseConfig(parseJson(configText, 'config.json'))
-  const config = options.untiedHead
+  const config = untiedHead
     ? { ...described, text: { ...described.text, tie_word_embeddings: false } }
     : described
   const preprocessor = await readPreprocessor(checkpoint)
@@ -90,7 +91,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
   const about = await readAbout(checkpoint)
 
   const { streamedWeights } = options
-  const files = streamedWeights?.weights ?? (await openSafetensors(checkpoint))
+  const files = await (streamedWeights?.open() ?? openSafetensors(checkpoint))
   const partial = streamedWeights
     ? join(streamedWeights.workplace, 'artifact')
     : `${target}.partial-${randomUUID()}`
@@ -102,7 +103,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
     await streamedWeights?.onPlan(totalBytes)
-    const journal = streamedWeights && (await openJournal(streamedWeights, options))
+    const journal = streamedWeights && (await openJournal(streamedWeights, files, options, untiedHead))
     if (!journal || journal.written.size === 0) {
       await rm(partial, { recursive: true, force: true })
       await makeFolder(partial)
@@ -120,7 +121,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
       written: journal?.written,
       onRank: async (shard) => {
         await journal?.add(shard)
-        for (const [i, file] of files.files.entries()) if (lastUses[i] === shard) await files.release(file)
+        for (const [i, file] of files.files.entries()) if (lastUses[i] === shard) await files.release?.(file)
       },
     })
     written.push(...(await copyTokenizer(checkpoint, partial)))
@@ -156,7 +157,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions):
     await moveIntoPlace(partial, target, options.optionName)
     return manifest
   } finally {
-    await files.close()
+    await files.close?.()
     if (!streamedWeights) await rm(partial, { recursive: true, force: true })
   }
 }
@@ -165,7 +166,10 @@ async function writeManifest(folder: string, manifest: Manifest): Promise<void> 
   await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
 }
 
-/** undefined where there is no position to answer in. Throws ArtifactError `answers_nothing` if that is the fault of the precision. */
+/**
+ * Returns undefined if the model's positions leave no room for an answer.
+ * @throws ArtifactError `answers_nothing` if the artifact generates no text and the checkpoint at fp32 does, or may do
+ */
 async function runSmokeTest(
   checkpoint: string,
   partial: string,
@@ -175,28 +179,25 @@ async function runSmokeTest(
   if (texts.length === 0) return undefined
   const { precision, streamedWeights } = options
   if (precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
-  const nothing = (besides: string) =>
-    new ArtifactError(
-      'answers_nothing',
-      `Expected the model to say something at ${precision} but it answers with nothing, ${besides}`,
-    )
+  const answersNothing = (detail: string) =>
+    new ArtifactError('answers_nothing', `The model generates no text at ${precision}${detail}`)
   if (streamedWeights && !streamedWeights.kept) {
-    throw nothing(
-      'and there is no fp32 to compare with. Pull it with another --precision, with --keep to compare, or with --no-trial to have it as it is.',
+    throw answersNothing(
+      ', and its fp32 weights are not kept for a comparison. Pull it with another --precision, with --keep to compare, or with --no-trial to accept it.',
     )
   }
-  const asItIs = {
+  const fp32 = {
     ...options,
     precision: 'fp32',
     trial: false,
     streamedWeights: undefined,
     onProgress: undefined,
   } as const
-  const asItIsSays = await producesText((folder) => build(checkpoint, folder, asItIs), `${partial}-fp32`)
-  if (asItIsSays) throw nothing('while at fp32 it does not. Build it with another --precision.')
-  if (asItIsSays === undefined) {
-    throw nothing(
-      'and memory is too short to compare with fp32. Build it with another --precision, or with --no-trial to have it as it is.',
+  const fp32HasText = await producesText((folder) => build(checkpoint, folder, fp32), `${partial}-fp32`)
+  if (fp32HasText) throw answersNothing(', but text at fp32. Build it with another --precision.')
+  if (fp32HasText === undefined) {
+    throw answersNothing(
+      ', and there is too little memory to compare it with fp32. Build it with another --precision, or with --no-trial to accept it.',
     )
   }
   return { texts }
@@ -218,22 +219,22 @@ function sizesOf({ vision, qformer, text, num_query_tokens }: Blip2Config): Mani
 }
 
 /**
- * From config.json alone: BLIP-2's generate() runs that of its language model, which never sees the checkpoint's
- * generation_config.json (transformers 5.18, modeling_blip_2.py line 1820).
+ * These come from config.json alone. generate() of BLIP-2 calls that of its language model, which does not read the
+ * checkpoint's generation_config.json (transformers 5.18, modeling_blip_2.py line 1820).
  */
 function tokensOf({ text, image_token_id }: Blip2Config): Manifest['tokens'] {
   const { bos_token_id, pad_token_id, eos_token_id } = text
   return { bos_token_id, pad_token_id, eos_token_id: [eos_token_id ?? []].flat(), image_token_id }
 }
 
-/** Inside processor_config.json, as transformers 5 saves processors and reads first, or in its own file. */
+/** transformers 5 saves it inside processor_config.json, and reads it there first. */
 async function readPreprocessor(checkpoint: string): Promise<unknown> {
-  const inside = Object(await readJson(checkpoint, 'processor_config.json'))['image_processor']
-  const found = inside ?? (await readJson(checkpoint, 'preprocessor_config.json'))
+  const nested = Object(await readJson(checkpoint, 'processor_config.json'))['image_processor']
+  const found = nested ?? (await readJson(checkpoint, 'preprocessor_config.json'))
   if (found !== undefined) return found
   throw new ArtifactError(
     'no_preprocessor',
-    `Expected ${PICTURE_RULE} in ${checkpoint} but it is missing. It says how pictures are resized: fetch it from where the checkpoint came from.`,
+    `${checkpoint} has no ${PICTURE_RULE}, which says how pictures are resized. Download it from the checkpoint's repository.`,
   )
 }
 
@@ -243,23 +244,23 @@ function checkPictures({ vision }: Blip2Config, preprocessor: unknown): void {
   if (!do_resize) {
     throw new ArtifactError(
       'bad_config',
-      `Expected ${PICTURE_RULE} to resize pictures to ${columns}x${rows} but do_resize is false. Set it to true.`,
+      `do_resize is false in ${PICTURE_RULE}; expected pictures resized to ${columns}x${rows}. Set it to true.`,
     )
   }
   if (height !== rows || width !== columns) {
     throw new ArtifactError(
       'bad_config',
-      `Expected pictures of ${columns}x${rows}, as config.json's vision_config says, but ${PICTURE_RULE} makes them ${width}x${height}. Use the files of one checkpoint.`,
+      `${PICTURE_RULE} resizes pictures to ${width}x${height}; vision_config in config.json expects ${columns}x${rows}. Use the files of one checkpoint.`,
     )
   }
 }
 
-/** A table may be longer than the tokenizer, which published checkpoints pad; never shorter. */
+/** Published checkpoints pad the embeddings, so vocab_size may be larger than the tokenizer, but not smaller. */
 function checkVocabulary({ text }: Blip2Config, { vocabularySize }: Tokenizer): void {
   if (vocabularySize <= text.vocab_size) return
   throw new ArtifactError(
     'bad_tokenizer',
-    `Expected token ids below config.json's vocab_size ${text.vocab_size} but the tokenizer's go up to ${vocabularySize - 1}. Use the files of one checkpoint.`,
+    `The tokenizer has token ids up to ${vocabularySize - 1}; vocab_size in config.json is ${text.vocab_size}. Use the files of one checkpoint.`,
   )
 }
 
@@ -278,8 +279,5 @@ async function readAbout(checkpoint: string): Promise<object | undefined> {
   const about = await readJson(checkpoint, 'words.json')
   if (about === undefined || (typeof about === 'object' && about !== null && !Array.isArray(about)))
     return about
-  throw new ArtifactError(
-    'bad_config',
-    'Expected a JSON object in words.json but it holds something else. Correct or remove it.',
-  )
+  throw new ArtifactError('bad_config', 'words.json does not hold a JSON object. Correct or remove it.')
 }

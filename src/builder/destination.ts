@@ -1,4 +1,4 @@
-// Where an artifact goes: what may stand there, how the whole of it is put in place, and what a disk refuses.
+// The destination of an artifact: what it may hold before, how the new folder replaces it, and errors of the disk.
 
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
@@ -8,34 +8,34 @@ import { SetupError } from '../errors.ts'
 import { filesOf } from '../onnx/write.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 
-/** Every name an artifact's folder may hold: a folder with any other is not ours to replace. */
-const OURS = new Set([
+/** Every file of an artifact. A folder that holds any other file is not replaced. */
+const ARTIFACT_FILES = new Set([
   MANIFEST,
   ...[VISION, QUERIES, LANGUAGE].flatMap(({ graph }) => filesOf(graph)),
   ...TOKENIZER_FILES,
 ])
 
-/** Throws unless nothing, an empty folder or an artifact stands there: anything else is left alone. */
+/** @throws SetupError `destination_taken` unless `target` is absent, an empty folder or an artifact */
 export async function checkDestination(target: string, optionName = '--out'): Promise<void> {
   const isFile = await stat(target).then(
     (info) => !info.isDirectory(),
     () => false,
   )
-  // Nothing is there that cannot be listed: never was, or another build has just moved it aside.
+  // readdir fails if there is no folder, also when another build has just moved it away.
   const names = isFile ? [] : await readdir(target).catch((): string[] => [])
-  const foreign = isFile ? basename(target) : names.find((name) => !OURS.has(name))
+  const foreign = isFile ? basename(target) : names.find((name) => !ARTIFACT_FILES.has(name))
   if (foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
   throw new SetupError(
     'destination_taken',
-    `Expected ${target} to be new, empty or an artifact built before, but it holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}. Give another ${optionName}.`,
+    `${target} holds ${foreign ?? `${names[0]} and no ${MANIFEST}`}; expected a new or empty folder, or an artifact. Use another ${optionName}.`,
   )
 }
 
-/** A folder can't be renamed onto a full one, so what is there steps aside first, and comes back if that fails. */
+/** rename can't replace a folder with files, so the old one is moved away first, and moved back if that fails. */
 export async function moveIntoPlace(partial: string, target: string, optionName?: string): Promise<void> {
   const old = `${target}.old-${randomUUID()}`
   try {
-    // More than one turn where another build of the same artifact ends meanwhile: the later one stays.
+    // Repeats if another build of the same artifact ends at the same time. The later one stays.
     while (!(await renamed(partial, target, ['ENOTEMPTY', 'EEXIST']))) {
       await checkDestination(target, optionName)
       await rm(old, { recursive: true, force: true })
@@ -48,22 +48,22 @@ export async function moveIntoPlace(partial: string, target: string, optionName?
   await rm(old, { recursive: true, force: true })
 }
 
-/** False if the disk refused for one of these reasons. */
-async function renamed(from: string, to: string, reasons: string[]): Promise<boolean> {
+/** Returns false if rename failed with one of these codes. */
+async function renamed(from: string, to: string, codes: string[]): Promise<boolean> {
   return await rename(from, to).then(
     () => true,
     (error: NodeJS.ErrnoException) => {
-      if (reasons.includes(error.code ?? '')) return false
+      if (codes.includes(error.code ?? '')) return false
       throw error
     },
   )
 }
 
-/** Not mkdir's own `recursive`: asked for a folder in /proc, it never returns (Node 20). */
+/** mkdir with `recursive` never returns for a folder in /proc (Node 20). */
 export async function makeFolder(path: string): Promise<void> {
   const parent = dirname(path)
   if (!(await stat(parent).catch(() => undefined))) {
-    // Another build may make it meanwhile.
+    // Another build may have made it.
     await makeFolder(parent).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
     })
@@ -71,7 +71,7 @@ export async function makeFolder(path: string): Promise<void> {
   await mkdir(path)
 }
 
-/** What a system call refused, or a path that no system call takes. */
+/** Whether a system call failed, or Node refused a path. */
 export function isFileSystemError(error: unknown): error is NodeJS.ErrnoException {
   return (
     error instanceof Error &&
@@ -82,7 +82,7 @@ export function isFileSystemError(error: unknown): error is NodeJS.ErrnoExceptio
 export function diskError(target: string, cause: NodeJS.ErrnoException, optionName = '--out'): SetupError {
   return new SetupError(
     'disk_refused',
-    `Expected to write the artifact ${target} but the disk refused: ${cause.message}. Make room, allow writing, or give another ${optionName}.`,
+    `The artifact ${target} can't be written: ${cause.message}. Make room, allow writing, or give another ${optionName}.`,
     { cause },
   )
 }

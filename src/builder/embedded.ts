@@ -1,4 +1,4 @@
-// The model in the box: models/pico, a checkpoint like any other, built on first use.
+// The embedded model: the checkpoint models/pico -> an artifact in the cache, built on first use.
 
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
@@ -10,13 +10,13 @@ import { GLIMPSE_VERSION } from '../versions.ts'
 import { buildArtifact } from './build.ts'
 
 export const EMBEDDED_CHECKPOINT = fileURLToPath(new URL('../../models/pico', import.meta.url))
-/** So small that nothing is gained by storing less. */
+/** The model is so small that quantization saves nothing. */
 const PRECISION = 'fp32'
 
-/** The artifact's folder, built into `cacheFolder` unless it stands there. Throws ArtifactError or SetupError. */
+/** Returns the artifact's folder, a folder in `cacheFolder`. @throws ArtifactError or SetupError */
 export async function embeddedArtifact(cacheFolder: string): Promise<string> {
   const folder = join(cacheFolder, `pico-${await fingerprint()}`)
-  // What a crash or a full disk left of it is made anew.
+  // An incomplete artifact, left by a crash or a full disk, is built again.
   const usable = await openArtifact(folder)
     .then((manifest) => verifyFiles(folder, manifest))
     .then(
@@ -34,10 +34,10 @@ export async function embeddedArtifact(cacheFolder: string): Promise<string> {
   return folder
 }
 
-/** Changes with the checkpoint, the version that builds it and the artifact's format. */
+/** Changes with the checkpoint, Glimpse's version and the artifact's format. */
 async function fingerprint(): Promise<string> {
   const hash = createHash('sha256').update(GLIMPSE_VERSION).update(FORMAT)
-  // A folder or a file that can't be read is for the builder to report.
+  // The builder reports a folder or a file that can't be read.
   for (const file of (await readdir(EMBEDDED_CHECKPOINT).catch(() => [])).sort()) {
     hash.update(await readFile(join(EMBEDDED_CHECKPOINT, file)).catch(() => ''))
   }

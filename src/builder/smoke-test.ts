@@ -1,4 +1,4 @@
-// Does what was built say anything? The known failure of quantized BLIP-2 is one that answers with nothing.
+// Artifact -> generated text. A known failure of quantized BLIP-2 is that it generates none.
 
 import { rm } from 'node:fs/promises'
 import { isMainThread } from 'node:worker_threads'
@@ -17,15 +17,15 @@ import { openTokenizer } from '../tokens/tokenizer.ts'
 const PROMPTS = ['', toPrompt('what is it?')]
 const TOKENS = 8
 
-/** Opening a graph takes its bytes twice, mapped from the file and laid out for the processor; and something to run in. */
+/** An open graph is in memory twice: mapped from its file, and prepacked for the processor. Running it needs some more. */
 const MEMORY_PER_BYTE = 2
 const RUNNING_BYTES = 300_000_000
-/** A build is promised to stay below 1.5 GB, whatever it builds: a trial that would not is made only where asked for. */
+/** A build stays below 1.5 GB. A smoke test that needs more runs only with --trial. */
 const BUDGET_BYTES = 1_200_000_000
 
 /**
- * Whether generateSamples stays within what a build may take, and the machine has: the largest graph, as one is open at a time.
- * In a worker thread nothing is run (run/session.ts).
+ * Whether generateSamples stays within the budget of a build and the free memory. One graph is open at a time, so the
+ * largest file counts. In a worker thread no graph can run (run/session.ts).
  */
 export function fitsMemoryBudget(
   files: readonly { sizeBytes: number }[],
@@ -36,18 +36,18 @@ export function fitsMemoryBudget(
 }
 
 /**
- * What the artifact says of a made-up picture, for each of a few prompts: text without special tokens. As where a
- * person asks, an answer is cut to the positions there are, and a prompt that leaves none for it is not asked.
+ * Returns the text that the artifact generates for a synthetic picture, one for each prompt, without special tokens.
+ * An answer has at most the positions that the prompt leaves; a prompt that leaves none is skipped.
  */
 export async function generateSamples(folder: string): Promise<string[]> {
   const manifest = await openArtifact(folder)
   const tokenizer = await openTokenizer(folder)
   const { sizes, tokens } = manifest
-  const vision = await opened(folder, VISION.graph, (session) =>
+  const vision = await withSession(folder, VISION.graph, (session) =>
     runVision(session, syntheticPixels(manifest)),
   )
-  const { prefix } = await opened(folder, QUERIES.graph, (session) => runQueries(session, vision))
-  return await opened(folder, LANGUAGE.graph, async (language) => {
+  const { prefix } = await withSession(folder, QUERIES.graph, (session) => runQueries(session, vision))
+  return await withSession(folder, LANGUAGE.graph, async (language) => {
     const options = { suppressTokens: findNonTokenIds(manifest, tokenizer) }
     const texts: string[] = []
     for (const prompt of PROMPTS) {
@@ -63,7 +63,11 @@ export async function generateSamples(folder: string): Promise<string[]> {
   })
 }
 
-async function opened<T>(folder: string, graph: string, use: (session: Session) => Promise<T>): Promise<T> {
+async function withSession<T>(
+  folder: string,
+  graph: string,
+  use: (session: Session) => Promise<T>,
+): Promise<T> {
   const session = await openSession(folder, graph)
   try {
     return await use(session)
@@ -73,8 +77,8 @@ async function opened<T>(folder: string, graph: string, use: (session: Session) 
 }
 
 /**
- * Whether the checkpoint itself says something; undefined if memory is too short to know. `build` makes an fp32
- * artifact of it in the folder given.
+ * Whether the checkpoint generates text at fp32; undefined if memory is too short to find out. `build` writes the fp32
+ * artifact into a folder.
  */
 export async function producesText(
   build: (folder: string) => Promise<Manifest>,

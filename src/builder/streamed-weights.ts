@@ -1,5 +1,5 @@
-// Weights that arrive file by file while they are built: in which turn a tensor is written, when a file is done with,
-// and what a run that is broken off leaves for the next.
+// Weights that are downloaded during the build: the order in which tensors are written, when a file is no longer needed,
+// and the journal from which the next run resumes.
 
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,30 +11,31 @@ import { type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 
 export interface StreamedWeights {
-  weights: TensorFiles
-  /** A folder that stays when the build is broken off, for the next run to go on in. */
+  /** Starts from the first file again, for a second attempt. */
+  open(): Promise<TensorFiles>
+  /** A folder that stays after an interrupted build, for the next run. */
   workplace: string
-  /** `owner/name` on the hub, and the version's name there. */
+  /** `owner/name` on the hub. */
   repository: string
   commit: string
-  /** All files stay in the checkpoint's folder. */
+  /** Whether all files stay in the checkpoint's folder. */
   kept: boolean
-  /** Told how many bytes the artifact's weights will have, before anything is fetched: throws if that is too many. */
+  /** Called with the size of the artifact's weights before anything is downloaded. Throws if they do not fit the disk. */
   onPlan: (totalBytes: number) => Promise<void>
 }
 
-/** The place among the files of the last one that holds any of these tensors. */
+/** The index of the last file that holds one of these tensors: when it is there, all of them are. */
 export function shardOf({ files, entries }: TensorFiles, names: readonly string[]): number {
   return Math.max(0, ...names.map((name) => files.indexOf(entries.get(name)?.file ?? '')))
 }
 
-/** For each file, the last turn in which something is read of it. */
+/** For each file, the last shard at whose turn a tensor of the file is read. */
 export function lastShardUses(files: TensorFiles, graphs: readonly Graph[]): number[] {
   const last = files.files.map((_, i) => i)
   for (const { tensor } of graphs.flatMap(({ parts }) => parts.initializers)) {
     const shard = shardOf(files, tensor.sources)
     for (const name of tensor.sources) {
-      const i = files.files.indexOf(files.entries.get(name)?.file ?? '')
+      const i = shardOf(files, [name])
       last[i] = Math.max(last[i] ?? 0, shard)
     }
   }
@@ -48,14 +49,19 @@ interface Journal {
 
 const journalSchema = z.object({ key: z.string(), written: z.array(z.number().int()) })
 
-/** Which turns an earlier run has written. Of another version, precision or Glimpse it counts for nothing. */
+/**
+ * Returns the shards that an earlier run has written. A journal of another commit, recipe or version of Glimpse is
+ * ignored.
+ */
 export async function openJournal(
-  { workplace, commit, weights }: StreamedWeights,
-  { precision, target, untiedHead = false }: { precision: Precision; target?: Target; untiedHead?: boolean },
+  { workplace, commit }: StreamedWeights,
+  { files }: TensorFiles,
+  { precision, target }: { precision: Precision; target?: Target },
+  untiedHead: boolean,
 ): Promise<Journal> {
   const file = join(workplace, 'progress.json')
   const recipe = recipeFor(precision, target).map(({ weights: path, format }) => [path.source, format])
-  const key = JSON.stringify([commit, precision, untiedHead, recipe, GLIMPSE_VERSION, weights.files])
+  const key = JSON.stringify([commit, precision, untiedHead, recipe, GLIMPSE_VERSION, files])
   const found = journalSchema.safeParse(await readJson(workplace, 'progress.json').catch(() => undefined))
   const written = new Set(found.success && found.data.key === key ? found.data.written : [])
   return {

@@ -1,14 +1,14 @@
-// config.json -> Blip2Config: every size the drawing needs.
+// config.json -> Blip2Config: every size that the graphs need.
 //
-// A checkpoint's config.json leaves out what equals transformers' default, so the defaults below are part of the
-// format: configuration_blip_2.py and configuration_opt.py of transformers 5.18. Names are the file's own.
+// transformers omits values that equal its defaults, so the defaults below are part of the format: configuration_blip_2.py
+// and configuration_opt.py of transformers 5.18. Names are those of the file.
 
 import { z } from 'zod'
 import { ArtifactError } from '../errors.ts'
 import { reasonOf } from './files.ts'
 
 const size = z.number().int().positive()
-/** More than any transformer has; a slip of the pen would draw layers until memory is gone. */
+/** More than any transformer has. A typing error would otherwise build layers until memory runs out. */
 const MAX_LAYERS = 1000
 const layers = size.max(MAX_LAYERS)
 /** A side, or [height, width]. */
@@ -16,7 +16,7 @@ const sides = z
   .union([size, z.tuple([size, size])])
   .transform((s): [number, number] => (typeof s === 'number' ? [s, s] : s))
 
-/** The activations we can draw; transformers' names (ACT2FN). */
+/** The activations that model/ builds, by transformers' names (ACT2FN). */
 export const ACTIVATIONS = [
   'gelu',
   'gelu_python',
@@ -69,7 +69,6 @@ const tokenId = z.number().int().nonnegative()
 
 const optConfig = z
   .object({
-    model_type: z.literal('opt').default('opt'),
     vocab_size: size.default(50272),
     hidden_size: size.default(768),
     num_hidden_layers: layers.default(12),
@@ -80,7 +79,7 @@ const optConfig = z
     word_embed_proj_dim: size.nullish(),
     num_attention_heads: size.default(12),
     activation_function: activation.default('relu'),
-    // Of these two a key left out means the default, and null that there is none.
+    // An absent pad_token_id or eos_token_id means the default; null means that the model has none.
     pad_token_id: tokenId.nullable().default(1),
     bos_token_id: tokenId.nullish().transform((id) => id ?? 2),
     eos_token_id: z
@@ -93,101 +92,83 @@ const optConfig = z
   })
   .transform((text) => ({ ...text, word_embed_proj_dim: text.word_embed_proj_dim ?? text.hidden_size }))
 
-const blip2Config = z.object({
-  model_type: z.literal('blip-2').default('blip-2'),
-  architectures: z.array(z.string()).nullish(),
-  num_query_tokens: size.default(32),
-  image_token_index: tokenId.nullish(),
-  image_token_id: tokenId.nullish(),
-  vision_config: z.preprocess((v) => v ?? {}, visionConfig),
-  qformer_config: z.preprocess((v) => v ?? {}, qformerConfig),
-  text_config: z.preprocess((v) => v ?? {}, optConfig),
-})
+const blip2Config = z
+  .object({
+    num_query_tokens: size.default(32),
+    image_token_index: tokenId.nullish(),
+    image_token_id: tokenId.nullish(),
+    vision_config: z.preprocess((v) => v ?? {}, visionConfig),
+    qformer_config: z.preprocess((v) => v ?? {}, qformerConfig),
+    text_config: z.preprocess((v) => v ?? {}, optConfig),
+  })
+  .transform((file) => ({
+    num_query_tokens: file.num_query_tokens,
+    /**
+     * The token that transformers puts in the place of the picture; null in checkpoints from before 4.47. If a file has
+     * both names, transformers uses the newer one.
+     */
+    image_token_id: file.image_token_id ?? file.image_token_index ?? null,
+    vision: file.vision_config,
+    qformer: file.qformer_config,
+    text: file.text_config,
+  }))
 
 export type VisionConfig = z.output<typeof visionConfig>
 export type QFormerConfig = z.output<typeof qformerConfig>
 export type OptConfig = z.output<typeof optConfig>
 
-export interface Blip2Config {
-  num_query_tokens: number
-  /** The placeholder id that transformers puts where the picture goes; null in checkpoints from before 4.47. */
-  image_token_id: number | null
-  vision: VisionConfig
-  qformer: QFormerConfig
-  text: OptConfig
-}
+export type Blip2Config = z.output<typeof blip2Config>
+
+const architecture = z.object({
+  model_type: z.string().default('blip-2'),
+  architectures: z.array(z.string()).nullish(),
+  text_config: z.object({ model_type: z.string().default('opt') }).nullish(),
+})
 
 const CAN_BUILD =
   'Glimpse builds Blip2ForConditionalGeneration checkpoints with an OPT language model, such as Salesforce/blip2-opt-2.7b'
 
-/** Throws ArtifactError `unknown_architecture` or `bad_config`, naming every key that is wrong. */
+/** @throws ArtifactError `unknown_architecture` or `bad_config`, which names every wrong key */
 export function parseConfig(json: unknown): Blip2Config {
-  const outline = z
-    .object({
-      model_type: z.string().default('blip-2'),
-      architectures: z.array(z.string()).nullish(),
-      text_config: z.object({ model_type: z.string().default('opt') }).nullish(),
-    })
-    .safeParse(json)
-  if (!outline.success) {
-    throw new ArtifactError(
-      'bad_config',
-      `Expected config.json to be a BLIP-2 configuration but: ${reasonOf(outline.error)}. ${CAN_BUILD}.`,
-    )
-  }
-  const { model_type, architectures, text_config } = outline.data
-  const architecture = architectures?.[0] ?? 'Blip2ForConditionalGeneration'
+  const { model_type, architectures, text_config } = parsed(architecture, json)
+  const task = architectures?.[0] ?? 'Blip2ForConditionalGeneration'
   const language = text_config?.model_type ?? 'opt'
-  if (model_type !== 'blip-2' || architecture !== 'Blip2ForConditionalGeneration' || language !== 'opt') {
+  if (model_type !== 'blip-2' || task !== 'Blip2ForConditionalGeneration' || language !== 'opt') {
     throw new ArtifactError(
       'unknown_architecture',
-      `Expected model_type "blip-2", architecture "Blip2ForConditionalGeneration" and text model "opt" in config.json but got "${model_type}", "${architecture}" and "${language}". ${CAN_BUILD}.`,
+      `Expected model_type "blip-2", architecture "Blip2ForConditionalGeneration" and text model "opt" in config.json but got "${model_type}", "${task}" and "${language}". ${CAN_BUILD}.`,
     )
   }
-  const parsed = blip2Config.safeParse(json)
-  if (!parsed.success) {
-    throw new ArtifactError(
-      'bad_config',
-      `Expected config.json to hold sizes Glimpse can build but: ${reasonOf(parsed.error)}. Correct the file or fetch the checkpoint again.`,
-    )
-  }
-  const {
-    num_query_tokens,
-    image_token_index,
-    image_token_id,
-    vision_config,
-    qformer_config,
-    text_config: text,
-  } = parsed.data
-  const config: Blip2Config = {
-    num_query_tokens,
-    // transformers keeps the newer name where a file has both.
-    image_token_id: image_token_id ?? image_token_index ?? null,
-    vision: vision_config,
-    qformer: qformer_config,
-    text,
-  }
+  const config = parsed(blip2Config, json)
   const problems = contradictions(config)
-  if (problems.length > 0) {
-    throw new ArtifactError(
-      'bad_config',
-      `Expected sizes that fit each other in config.json but: ${problems.join('; ')}. Correct the file or fetch the checkpoint again.`,
-    )
-  }
+  if (problems.length > 0) throw badConfig(problems.join('; '))
   return config
+}
+
+function parsed<T extends z.ZodType>(schema: T, json: unknown): z.output<T> {
+  const { success, data, error } = schema.safeParse(json)
+  if (success) return data
+  throw badConfig(reasonOf(error))
+}
+
+function badConfig(problems: string): ArtifactError {
+  return new ArtifactError(
+    'bad_config',
+    `config.json has values that Glimpse can't build: ${problems}. Correct the file or download the checkpoint again. ${CAN_BUILD}.`,
+  )
 }
 
 function contradictions({ vision, qformer, text, num_query_tokens, image_token_id }: Blip2Config): string[] {
   const problems: string[] = []
   const heads = (name: string, width: number, count: number) => {
     if (width % count !== 0)
-      problems.push(`${name}.hidden_size ${width} is no multiple of its ${count} heads`)
+      problems.push(`${name}.hidden_size ${width} is not a multiple of num_attention_heads ${count}`)
   }
   heads('vision_config', vision.hidden_size, vision.num_attention_heads)
   heads('qformer_config', qformer.hidden_size, qformer.num_attention_heads)
   heads('text_config', text.hidden_size, text.num_attention_heads)
   if (text.word_embed_proj_dim !== text.hidden_size) {
-    // transformers scatters hidden_size-wide picture vectors among word_embed_proj_dim-wide word vectors.
+    // transformers puts image embeddings of hidden_size between token embeddings of word_embed_proj_dim.
     problems.push(
       `text_config.word_embed_proj_dim ${text.word_embed_proj_dim} differs from hidden_size ${text.hidden_size}`,
     )
@@ -201,12 +182,12 @@ function contradictions({ vision, qformer, text, num_query_tokens, image_token_i
   const { bos_token_id, pad_token_id, eos_token_id } = text
   for (const [name, id] of Object.entries({ image_token_id, bos_token_id, pad_token_id, eos_token_id })) {
     if (id !== null && [id].flat().some((one) => one >= text.vocab_size)) {
-      problems.push(`${name} ${id} lies outside the vocabulary of ${text.vocab_size}`)
+      problems.push(`${name} ${id} is not below vocab_size ${text.vocab_size}`)
     }
   }
   if (num_query_tokens >= text.max_position_embeddings) {
     problems.push(
-      `${num_query_tokens} num_query_tokens leave no room for text among max_position_embeddings ${text.max_position_embeddings}`,
+      `num_query_tokens ${num_query_tokens} leaves no room for text in max_position_embeddings ${text.max_position_embeddings}`,
     )
   }
   return problems

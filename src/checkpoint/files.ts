@@ -1,28 +1,28 @@
 // The small files of a checkpoint: its JSON and text. Weights are read by safetensors.ts.
 //
-// Goes in: a folder and a file's name. Comes out: what stands there, `undefined` if nothing does. A folder, a pipe or
-// a device under that name is an error, never something to wait for.
+// Folder and file name -> content, or undefined if there is no such file. A folder, a pipe or a device of that name is an
+// error: reading a pipe would wait for ever.
 
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { ArtifactError } from '../errors.ts'
 
-/** Ten times OPT's tokenizer.json, the largest of them: a file above it is not what its name says. */
+/** Ten times the largest of these files, OPT's tokenizer.json. */
 const MAX_FILE_BYTES = 20_000_000
 
-/** Throws ArtifactError `unreadable_file`. */
+/** @throws ArtifactError `unreadable_file` */
 export async function readBytes(folder: string, file: string): Promise<Buffer | undefined> {
   const path = join(folder, file)
   try {
     const { size } = await statFile(path)
-    if (size > MAX_FILE_BYTES) throw new Error(`it has ${size} bytes, more than ${MAX_FILE_BYTES}`)
+    if (size > MAX_FILE_BYTES) throw new Error(`it has ${size} bytes; the limit is ${MAX_FILE_BYTES}`)
     return await readFile(path)
   } catch (cause) {
     if (isMissing(cause)) return undefined
     throw new ArtifactError(
       'unreadable_file',
-      `Expected to read ${file} in ${folder} but ${reasonOf(cause)}. Fetch the checkpoint again, or give read permission.`,
+      `${file} in ${folder} can't be read: ${reasonOf(cause)}. Download the checkpoint again, or allow reading it.`,
       { cause },
     )
   }
@@ -37,27 +37,25 @@ export async function readJson(folder: string, file: string): Promise<unknown> {
   return text === undefined ? undefined : parseJson(text, file)
 }
 
-/** Throws ArtifactError `unreadable_file`. */
+/** @throws ArtifactError `unreadable_file` */
 export function parseJson(text: string, file: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw new ArtifactError(
-      'unreadable_file',
-      `Expected JSON in ${file} but it can't be parsed. Fetch the checkpoint again.`,
-      { cause },
-    )
+    throw new ArtifactError('unreadable_file', `${file} is not valid JSON. Download the checkpoint again.`, {
+      cause,
+    })
   }
 }
 
-/** `stat`, and an error unless it is an ordinary file: opening a pipe would wait for ever. */
+/** Throws unless `path` is a regular file. */
 export async function statFile(path: string): Promise<{ size: number }> {
   const info = await stat(path)
-  if (!info.isFile()) throw new Error('it is not an ordinary file')
+  if (!info.isFile()) throw new Error('it is not a regular file')
   return info
 }
 
-/** One line for another error's message. */
+/** One line, for the message of another error. */
 export function reasonOf(error: unknown): string {
   if (error instanceof z.ZodError) {
     return error.issues.map(({ path, message }) => `${path.join('.') || 'the file'}: ${message}`).join('; ')

@@ -1,7 +1,7 @@
-// A folder of *.safetensors -> an index of tensors, read lazily and in pieces.
+// A folder of *.safetensors -> an index of tensors, whose values are read on demand and in chunks.
 //
-// Format: https://github.com/huggingface/safetensors (README "Format"): u64 header length, JSON header, bytes.
-// Everything the header claims is checked against the file before anything is read.
+// Format: https://github.com/huggingface/safetensors (README "Format"): u64 header length, JSON header, bytes. The header
+// is checked against the size of the file before anything else is read.
 
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -11,10 +11,10 @@ import { toFloat32 } from '../quantize/kernels.ts'
 import { FLOAT_BYTES, type FloatDtype, type Values } from '../quantize/matrix.ts'
 import { parseJson, readJson, reasonOf, statFile } from './files.ts'
 
-/** The format allows ten times as much; the largest BLIP-2 needs a fiftieth. A lie of 100 MB takes ten seconds to parse. */
+/** A tenth of the format's limit, which takes ten seconds to parse; 50 times what the largest BLIP-2 needs. */
 const MAX_HEADER_BYTES = 10_000_000
-/** Pieces of this size keep memory small and disks busy. */
-const PIECE_BYTES = 1024 * 1024
+/** Small enough for memory, large enough for the throughput of disks. */
+const CHUNK_BYTES = 1024 * 1024
 export const WEIGHTS = 'model.safetensors'
 const WEIGHT_INDEX = 'model.safetensors.index.json'
 
@@ -28,7 +28,7 @@ const BYTES = {
 } as const
 type Dtype = keyof typeof BYTES
 
-/** Whether weights may be of this kind. */
+/** Whether weights may have this dtype. */
 export function isFloat(dtype: Dtype): dtype is keyof typeof WEIGHT_BYTES {
   return Object.hasOwn(WEIGHT_BYTES, dtype)
 }
@@ -53,51 +53,36 @@ export interface TensorFiles {
   entries: Map<string, TensorEntry>
   /** Of all files together. */
   sizeBytes: number
-  /** Names of the files, in the order in which they can be read. */
+  /** File names, in the order in which they can be read. */
   files: readonly string[]
-  /** The values, whole rows of the first dimension at a time; each piece is valid until the next is asked for. Only of floats. */
+  /** Yields whole rows of the first dimension. A chunk is valid until the next one is requested. Floats only. */
   rows(entry: TensorEntry): AsyncGenerator<Values>
-  /** Nothing more is read of this file. */
-  release(file: string): Promise<void>
-  close(): Promise<void>
+  /** Called when a file is not read any more. */
+  release?(file: string): Promise<void>
+  /** Called at the end, also after an error. */
+  close?(): Promise<void>
 }
 
-/** Throws ArtifactError `no_checkpoint`, `no_weights`, `bad_weights` or `unreadable_file`. */
+/** @throws ArtifactError `no_checkpoint`, `no_weights`, `bad_weights` or `unreadable_file` */
 export async function openSafetensors(folder: string): Promise<TensorFiles> {
   const files = await weightFiles(folder)
-  const handles = new Map<string, FileHandle>()
   const headers: TensorEntry[][] = []
   let sizeBytes = 0
-  const close = async () => {
-    await Promise.all([...handles.values()].map((handle) => handle.close()))
-  }
-  try {
-    for (const file of files) {
-      const { handle, fileBytes } = await openFile(folder, file)
-      handles.set(file, handle)
+  for (const file of files) {
+    await withFile(folder, file, async (handle, fileBytes) => {
       sizeBytes += fileBytes
       headers.push((await readHeader(handle, file, fileBytes)).entries)
-    }
-    return {
-      entries: indexOf(headers),
-      sizeBytes,
-      files,
-      rows: (entry) => readRows(handles.get(entry.file)!, entry),
-      release: async () => {},
-      close,
-    }
-  } catch (error) {
-    await close()
-    throw error
+    })
   }
+  return { entries: indexOf(headers), sizeBytes, files, rows: (entry) => rowsIn(folder, entry) }
 }
 
-/** By name. A tensor that two files hold is read from the later one, as transformers 5.18 does (`_load_pretrained_model`). */
+/** By name. A tensor in two files is read from the later one, as in transformers 5.18 (`_load_pretrained_model`). */
 export function indexOf(headers: readonly (readonly TensorEntry[])[]): Map<string, TensorEntry> {
   return new Map(headers.flat().map((entry) => [entry.name, entry]))
 }
 
-/** The rows of a tensor of one file that stands on disk. */
+/** The rows of a tensor, read from its file in `folder`. */
 export async function* rowsIn(folder: string, entry: TensorEntry): AsyncGenerator<Values> {
   const { handle } = await openFile(folder, entry.file)
   try {
@@ -112,13 +97,15 @@ export interface WholeTensor {
   data: Float32Array | BigInt64Array
 }
 
-/** One small file at once: recorded numbers, of floats and whole ids. Throws ArtifactError as above. */
+/**
+ * Reads a small file of recorded values whole: floats as float32, ids as int64.
+ * @throws ArtifactError `no_weights`, `bad_weights` or `unreadable_file`
+ */
 export async function readSafetensors(
   path: string,
 ): Promise<{ tensors: Map<string, WholeTensor>; metadata: unknown }> {
   const file = basename(path)
-  const { handle, fileBytes } = await openFile(dirname(path), file)
-  try {
+  return await withFile(dirname(path), file, async (handle, fileBytes) => {
     const { entries, metadata } = await readHeader(handle, file, fileBytes)
     const tensors = new Map<string, WholeTensor>()
     for (const { name, dtype, shape, offset, sizeBytes } of entries) {
@@ -130,6 +117,17 @@ export async function readSafetensors(
         tensors.set(name, { shape, data: new Float32Array(toFloat32(valuesOf(dtype, bytes, name)).buffer) })
     }
     return { tensors, metadata }
+  })
+}
+
+async function withFile<T>(
+  folder: string,
+  file: string,
+  use: (handle: FileHandle, fileBytes: number) => Promise<T>,
+): Promise<T> {
+  const { handle, fileBytes } = await openFile(folder, file)
+  try {
+    return await use(handle, fileBytes)
   } finally {
     await handle.close()
   }
@@ -143,7 +141,7 @@ async function openFile(folder: string, file: string): Promise<{ handle: FileHan
   } catch (cause) {
     throw new ArtifactError(
       'no_weights',
-      `Expected the file ${file} in ${folder} but it can't be opened: ${reasonOf(cause)}. Fetch it again.`,
+      `The file ${file} in ${folder} can't be opened: ${reasonOf(cause)}. Download it again.`,
       { cause },
     )
   }
@@ -153,7 +151,7 @@ async function weightFiles(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch((cause: unknown) => {
     throw new ArtifactError(
       'no_checkpoint',
-      `Expected a checkpoint folder but ${folder} can't be read. Give the folder that holds config.json and *.safetensors.`,
+      `The folder ${folder} can't be read. Give the folder of a checkpoint, with config.json and *.safetensors.`,
       { cause },
     )
   })
@@ -161,9 +159,10 @@ async function weightFiles(folder: string): Promise<string[]> {
 }
 
 /**
- * The files that hold weights, of a checkpoint's files: model.safetensors, or else the shards of an index, whatever
- * other files there are (`_get_resolved_checkpoint_files` in modeling_utils.py of transformers 5.18). All tensors of a
- * shard count, also those that the index does not name. Throws ArtifactError `no_weights` or `bad_weights`.
+ * Which of a checkpoint's files hold its weights: model.safetensors if there is one, otherwise the shards of an index
+ * (`_get_resolved_checkpoint_files` in modeling_utils.py of transformers 5.18). A shard counts with all its tensors,
+ * including those that the index does not name.
+ * @throws ArtifactError `no_weights` or `bad_weights`
  */
 export async function weightFilesAmong(
   names: readonly string[],
@@ -181,33 +180,31 @@ export async function weightFilesAmong(
     if (index.success) return [...new Set(Object.values(index.data.weight_map))].sort()
     throw new ArtifactError(
       'bad_weights',
-      `Expected ${main} to hold a weight_map of file names but it does not. Fetch the checkpoint again.`,
+      `${main} has no weight_map of file names. Download the checkpoint again.`,
     )
   }
-  const expected = first
-    ? `${first}, as transformers_weights in config.json says,`
-    : `${WEIGHTS} or ${WEIGHT_INDEX}`
+  const expected = first ? `${first} (transformers_weights in config.json)` : `${WEIGHTS} or ${WEIGHT_INDEX}`
   throw new ArtifactError(
     'no_weights',
-    `Expected safetensors weights in ${expected} in ${where} but found none.${hintFrom(names)}`,
+    `There are no safetensors weights in ${where}; expected ${expected}.${hintFrom(names)}`,
   )
 }
 
-/** What to do with weights that are there in another form. */
+/** What to do about weights in another form. */
 function hintFrom(names: readonly string[]): string {
   const other = names.find((name) => /\.safetensors$/.test(name))
   if (other)
-    return ` It has ${other}: if that holds all weights, rename it to ${WEIGHTS}; if it is one of several, fetch their index too.`
+    return ` It has ${other}: if that holds all weights, rename it to ${WEIGHTS}; if it is one of several, download their index too.`
   const pickled = names.find((name) => /^pytorch_model.*\.bin$|\.(pth?|gguf|ckpt|h5|msgpack)$/.test(name))
-  if (!pickled) return ' Fetch the checkpoint again.'
-  return ` It has ${pickled}: load that with transformers' from_pretrained and write it with save_pretrained, which makes ${WEIGHTS}.`
+  if (!pickled) return ' Download the checkpoint again.'
+  return ` It has ${pickled}: load that with from_pretrained of transformers and save it with save_pretrained, which writes ${WEIGHTS}.`
 }
 
 function readHeader(handle: FileHandle, file: string, fileBytes: number) {
   return parseHeader(file, fileBytes, (position, length) => readAt(handle, position, length))
 }
 
-/** What a file holds, by its first bytes. Throws ArtifactError `bad_weights`, and what `read` throws. */
+/** @throws ArtifactError `bad_weights` or `unreadable_file`, and what `read` throws */
 export async function parseHeader(
   file: string,
   fileBytes: number,
@@ -216,7 +213,7 @@ export async function parseHeader(
   const bad = (what: string) =>
     new ArtifactError(
       'bad_weights',
-      `Expected ${file} to be a whole safetensors file but ${what}. Fetch it again.`,
+      `${file} is not a complete safetensors file: ${what}. Download it again.`,
     )
   const lengthBytes = await read(0, 8)
   if (lengthBytes.length < 8) throw bad(`it has only ${fileBytes} bytes`)
@@ -225,42 +222,31 @@ export async function parseHeader(
     throw bad(`its header claims ${headerBytes} bytes in a file of ${fileBytes}`)
   }
   const json = parseJson(Buffer.from(await read(8, headerBytes)).toString('utf8'), file)
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw bad('its header is no object')
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw bad('its header is not an object')
   const { __metadata__: metadata, ...tensors } = json as Record<string, unknown>
   const parsed = header.safeParse(tensors)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!
     throw bad(`its header is wrong at ${issue.path.join('.')}: ${issue.message}`)
   }
-  const entries = Object.entries(parsed.data).map(
-    ([
-      name,
-      {
-        dtype,
-        shape,
-        data_offsets: [begin, end],
-      },
-    ]) => {
-      if (!isDtype(dtype)) throw bad(`${name} has the unknown dtype ${dtype}`)
-      const sizeBytes = shape.reduce((a, b) => a * b, 1) * BYTES[dtype]
-      if (end - begin !== sizeBytes)
-        throw bad(`${name} of ${dtype} ${shapeText(shape)} needs ${sizeBytes} bytes but has ${end - begin}`)
-      const offset = 8 + headerBytes + begin
-      if (offset + sizeBytes > fileBytes)
-        throw bad(
-          `${name} ends at byte ${offset + sizeBytes} of a file of ${fileBytes}: the download is incomplete`,
-        )
-      return { name, dtype, shape, file, offset, sizeBytes }
-    },
-  )
-  // The format allows neither overlaps nor holes: both hide bytes from whoever checks only the header.
+  const entries = Object.entries(parsed.data).map(([name, { dtype, shape, data_offsets }]) => {
+    if (!isDtype(dtype)) throw bad(`${name} has the unknown dtype ${dtype}`)
+    const [begin, end] = data_offsets
+    const sizeBytes = shape.reduce((a, b) => a * b, 1) * BYTES[dtype]
+    if (end - begin !== sizeBytes)
+      throw bad(`${name} of ${dtype} ${shapeText(shape)} needs ${sizeBytes} bytes but has ${end - begin}`)
+    const offset = 8 + headerBytes + begin
+    if (offset + sizeBytes > fileBytes)
+      throw bad(`${name} ends at byte ${offset + sizeBytes} of ${fileBytes}: the download is incomplete`)
+    return { name, dtype, shape, file, offset, sizeBytes }
+  })
+  // The format allows neither overlaps nor holes. Both hide bytes from a reader that checks only the header.
   entries.sort((a, b) => a.offset - b.offset || a.sizeBytes - b.sizeBytes)
   let position = 8 + headerBytes
   for (const { name, offset, sizeBytes } of entries) {
     if (offset !== position)
-      throw bad(
-        `${name} begins at byte ${offset} where ${position} was its turn: tensors overlap or leave a hole`,
-      )
+      throw bad(`${name} begins at byte ${offset}, expected ${position}: tensors overlap or leave a hole`)
     position += sizeBytes
   }
   if (position !== fileBytes) throw bad(`its tensors end at byte ${position} of ${fileBytes}`)
@@ -272,33 +258,33 @@ async function* readRows(handle: FileHandle, entry: TensorEntry): AsyncGenerator
   const name = `${entry.name} in ${entry.file}`
   if (!isFloat(dtype)) throw new Error(`${name} is ${dtype}`)
   const rowBytes = entry.sizeBytes / (entry.shape[0] ?? 1)
-  const pieceBytes = Math.max(rowBytes, Math.floor(PIECE_BYTES / rowBytes) * rowBytes)
-  // Two buffers in turn: while one piece is worked on, the next is read.
-  const buffers = [0, 1].map(() => new Uint8Array(Math.min(pieceBytes, entry.sizeBytes)))
-  const piece = (number: number) => {
-    const at = number * pieceBytes
-    const buffer = buffers[number % 2]!
-    return readInto(handle, entry.offset + at, buffer.subarray(0, Math.min(pieceBytes, entry.sizeBytes - at)))
+  const chunkBytes = Math.max(rowBytes, Math.floor(CHUNK_BYTES / rowBytes) * rowBytes)
+  // Two buffers: the next chunk is read while the caller works on the current one.
+  const buffers = [0, 1].map(() => new Uint8Array(Math.min(chunkBytes, entry.sizeBytes)))
+  const chunk = (index: number) => {
+    const start = index * chunkBytes
+    const buffer = buffers[index % 2]!.subarray(0, Math.min(chunkBytes, entry.sizeBytes - start))
+    return readInto(handle, entry.offset + start, buffer)
   }
-  const count = Math.ceil(entry.sizeBytes / pieceBytes)
-  let next = piece(0)
-  for (let number = 0; number < count; number++) {
-    const { bytes, whole } = await next
-    if (!whole) {
+  const count = Math.ceil(entry.sizeBytes / chunkBytes)
+  let next = chunk(0)
+  for (let index = 0; index < count; index++) {
+    const { bytes, isFull } = await next
+    if (!isFull) {
       throw new ArtifactError(
         'bad_weights',
-        `Expected ${name} to hold ${entry.sizeBytes} bytes but it ends early: its file changed meanwhile. Fetch the checkpoint again.`,
+        `${name} ends early: expected ${entry.sizeBytes} bytes. Its file changed during the build. Download the checkpoint again.`,
       )
     }
-    if (number + 1 < count) {
-      next = piece(number + 1)
-      next.catch(() => {}) // told where it is awaited
+    if (index + 1 < count) {
+      next = chunk(index + 1)
+      next.catch(() => {}) // Prevents an unhandled rejection; the error surfaces where the promise is awaited.
     }
     yield valuesOf(dtype, bytes, name)
   }
 }
 
-/** float64 rounded to float32, as transformers does for a model in float32. `bytes` begin their buffer. */
+/** Rounds float64 to float32, as transformers does for a float32 model. `bytes` are at the start of their buffer. */
 function valuesOf(dtype: FloatDtype | 'F64', bytes: Uint8Array<ArrayBuffer>, name: string): Values {
   if (dtype !== 'F64') return { dtype, bytes, name }
   const rounded = new Float32Array(new Float64Array(bytes.buffer, 0, bytes.length / 8))
@@ -313,19 +299,19 @@ async function readAt(
   return (await readInto(handle, position, new Uint8Array(length))).bytes
 }
 
-/** Fills the buffer; `bytes` is less of it, and not `whole`, where the file ends before. */
+/** Fills the buffer. At the end of the file `bytes` is shorter and `isFull` false. */
 async function readInto(
   handle: FileHandle,
   position: number,
   buffer: Uint8Array<ArrayBuffer>,
-): Promise<{ bytes: Uint8Array<ArrayBuffer>; whole: boolean }> {
+): Promise<{ bytes: Uint8Array<ArrayBuffer>; isFull: boolean }> {
   let done = 0
   while (done < buffer.length) {
     const { bytesRead } = await handle.read(buffer, done, buffer.length - done, position + done)
-    if (bytesRead === 0) return { bytes: buffer.subarray(0, done), whole: false }
+    if (bytesRead === 0) return { bytes: buffer.subarray(0, done), isFull: false }
     done += bytesRead
   }
-  return { bytes: buffer, whole: true }
+  return { bytes: buffer, isFull: true }
 }
 
 export function shapeText(shape: readonly number[]): string {

@@ -1,7 +1,7 @@
 // Tensors by their path in the checkpoint: `weights.at('qformer.encoder.layer.0').take('...', [768, 768])`.
 //
-// Taking declares what the model needs and reads nothing. Problems are gathered, and undefined() reports missing,
-// misshapen, quantized and unread tensors together, so that a bad checkpoint is understood in one go.
+// take() declares a tensor that the model needs and reads no values. assertAllUsed() reports all missing, misshapen,
+// quantized and unread tensors in one error.
 
 import { ArtifactError } from '../errors.ts'
 import type { Matrix, Values } from '../quantize/matrix.ts'
@@ -9,13 +9,13 @@ import type { Format } from '../quantize/recipes.ts'
 import { isFloat, shapeText, type TensorFiles } from './safetensors.ts'
 
 export interface Weight extends Matrix {
-  /** How the recipe wants it stored. */
+  /** How the recipe stores it. */
   format: Format
 }
 
 /**
- * Two names that the config says are one tensor hold different values. transformers then believes the weights
- * (modeling_utils.py of 5.18, tie_weights), so whoever drew them as one draws them anew as two.
+ * Two tensors that are tied in config.json have different values. transformers then uses both (modeling_utils.py of 5.18,
+ * tie_weights), so the graphs must be built again with two tensors.
  */
 export class TiedWeightsDiffer extends Error {}
 
@@ -23,7 +23,7 @@ interface Usage {
   read: Set<string>
   missing: string[]
   misshapen: string[]
-  /** Integers and 8-bit floats, of which Glimpse knows no scales. */
+  /** Integers and 8-bit floats: Glimpse does not know their scales. */
   quantized: string[]
 }
 
@@ -71,7 +71,7 @@ export class Weights {
     return { sources: [name], dims, format, rows: () => this.#files.rows(entry) }
   }
 
-  /** One tensor that stands under two names. Reading it throws TiedWeightsDiffer where the two are not alike. */
+  /** One tensor with two names. Reading it throws TiedWeightsDiffer if the two have different values. */
   takeTied(step: string, other: string, dims: number[]): Weight {
     const [one, two] = [this.take(step, dims), this.take(other, dims)]
     return {
@@ -81,15 +81,15 @@ export class Weights {
     }
   }
 
-  /** Marks a tensor as known and not needed. */
+  /** Marks a tensor as not needed. */
   ignore(step: string): void {
     this.#usage.read.add(this.#join(step))
   }
 
-  /** Throws ArtifactError `wrong_tensors` unless every tensor asked for is there and every one there was asked for. */
+  /** @throws ArtifactError `wrong_tensors` unless the tensors taken or ignored are exactly those of the files */
   assertAllUsed(): void {
     const { read, missing, misshapen, quantized } = this.#usage
-    // Older releases of transformers saved the row of positions that they count; newer ones pass it over.
+    // Older releases of transformers saved position_ids, which newer ones ignore.
     const unread = [...this.#files.entries.values()]
       .filter(({ name, dtype }) => !read.has(name) && !(dtype === 'I64' && name.endsWith('.position_ids')))
       .map(({ name }) => name)
@@ -102,7 +102,7 @@ export class Weights {
     if (parts.length === 0) return
     throw new ArtifactError(
       'wrong_tensors',
-      `Expected the tensors that config.json describes but ${parts.join('; ')}. Check that config.json and the weights are of the same checkpoint, completely downloaded and not quantized.`,
+      `The tensors differ from those that config.json describes: ${parts.join('; ')}. Check that config.json and the weights are of the same checkpoint, completely downloaded and not quantized.`,
     )
   }
 
@@ -116,7 +116,7 @@ function part(title: string, names: string[]): string {
   return `${names.length} ${title}: ${foldLayers(names).join(', ')}`
 }
 
-/** What is said of many layers alike is said once, and nothing is left out: `layers.0.fc`, `layers.1.fc` -> `layers.0-1.fc`. */
+/** Joins names that differ only in the layer: `layers.0.fc`, `layers.1.fc` -> `layers.0-1.fc`. */
 function foldLayers(names: readonly string[]): string[] {
   const layersOf = new Map<string, { before: string; layers: number[]; after: string }>()
   for (const name of names) {
@@ -145,14 +145,14 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i])
 }
 
-/** What `ones` gives, as long as `others` gives the same. */
+/** Yields `ones`. Throws TiedWeightsDiffer at the first chunk that differs from that of `others`. */
 async function* inStep(ones: AsyncIterable<Values>, others: AsyncIterable<Values>): AsyncGenerator<Values> {
   const iterator = others[Symbol.asyncIterator]()
   try {
     for await (const one of ones) {
       const other = await iterator.next()
       if (other.done || Buffer.compare(one.bytes, other.value.bytes) !== 0) {
-        throw new TiedWeightsDiffer(`${one.name} differs from its twin`)
+        throw new TiedWeightsDiffer(`${one.name} differs from the tensor it is tied to`)
       }
       yield one
     }

@@ -1,8 +1,8 @@
-// One file of a repository -> the same file on this disk, whole and as its checksum says.
+// A file of a repository -> the same file on disk, complete and with the right checksum.
 //
-// What has arrived stays in `<file>.part`, so a break, here or of the process, costs only what was on the way.
+// Received bytes stay in `<file>.part`. After a broken connection or a killed process the rest is fetched.
 
-import { createHash, type Hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,12 +11,13 @@ import { retry, TransientError } from '../retry.ts'
 import { bodyChunks, type Hub, request } from './http.ts'
 import { type HubFile, pathOf, type Repository } from './repository.ts'
 
-/** Written and counted at once; the network's own pieces are small. */
 const READ_BYTES = 4 * 1024 * 1024
 
 /**
- * Throws UpstreamError `bad_checksum` if the file is wrong twice, RequestError, BusyError `cancelled`, and what the disk
- * refuses. `onBytes` is told how many more bytes are here; fewer where a file begins anew.
+ * Skips a file that is complete on disk. `onBytes` gets the number of bytes added; it is negative when the file is
+ * fetched from its start again.
+ * @throws UpstreamError `bad_checksum` if the checksum is wrong twice, RequestError, BusyError `cancelled`, and errors of
+ * the file system
  */
 export async function download(
   hub: Hub,
@@ -27,46 +28,22 @@ export async function download(
 ): Promise<void> {
   const whole = join(folder, file.path)
   const part = `${whole}.part`
-  if ((await sizeOf(whole)) === file.sizeBytes && (await isRight(whole, file))) return onBytes(file.sizeBytes)
+  if (await isComplete(whole, file)) return onBytes(file.sizeBytes)
   for (let attempt = 1; ; attempt++) {
-    await fetchInto(part, hub, repository, file, onBytes)
-    if (await isRight(part, file)) return await rename(part, whole)
+    await fetchPart(part, hub, repository, file, onBytes)
+    if (await isComplete(part, file)) return await rename(part, whole)
     onBytes(-file.sizeBytes)
-    await rm(part, { force: true })
+    await rm(part)
     if (attempt === 2) {
       throw new UpstreamError(
         'bad_checksum',
-        `Expected ${file.path} with the ${file.checksum.kind} ${file.checksum.hex} but twice something else arrived. The hub's copy, or something on the way, is damaged: try later.`,
+        `The ${file.checksum.kind} of ${file.path} was wrong twice; expected ${file.checksum.hex}. The hub's copy or a proxy is faulty. Try again later.`,
       )
     }
   }
 }
 
-/** Some bytes of a file, without keeping them. */
-export async function readRange(
-  hub: Hub,
-  repository: Repository,
-  file: HubFile,
-  position: number,
-  length: number,
-): Promise<Uint8Array> {
-  const what = `${file.path} of ${repository.name}`
-  return await retry(hub, what, async () => {
-    const range = { from: position, to: position + length - 1 }
-    const { response, offset } = await request(hub, pathOf(repository, file.path), what, range)
-    const skip = position - offset
-    const pieces: Uint8Array[] = []
-    let bytes = 0
-    for await (const piece of bodyChunks(hub, response)) {
-      pieces.push(piece)
-      bytes += piece.length
-      if (bytes >= skip + length) break
-    }
-    return new Uint8Array(Buffer.concat(pieces).subarray(skip, skip + length))
-  })
-}
-
-async function fetchInto(
+async function fetchPart(
   part: string,
   hub: Hub,
   repository: Repository,
@@ -74,39 +51,41 @@ async function fetchInto(
   onBytes: (count: number) => void,
 ): Promise<void> {
   const what = `${file.path} of ${repository.name}`
-  let have = Math.min((await sizeOf(part)) ?? 0, file.sizeBytes)
-  onBytes(have)
-  // A server that knows no ranges begins anew each time: only what was never here before is progress.
-  let most = have
-  const handle = await open(part, have > 0 ? 'r+' : 'w')
+  const handle = await open(part, 'a')
   try {
-    await handle.truncate(have)
+    let received = Math.min((await handle.stat()).size, file.sizeBytes)
+    await handle.truncate(received)
+    onBytes(received)
     await retry(hub, what, async (progressed) => {
-      if (have === file.sizeBytes) return
-      const { response, offset } = await request(hub, pathOf(repository, file.path), what, { from: have })
-      if (offset !== have) {
-        // The server knows no ranges: from the start again.
-        onBytes(-have)
-        have = 0
+      if (received === file.sizeBytes) return
+      const response = await request(
+        hub,
+        pathOf(repository, file.path),
+        what,
+        received > 0 ? `${received}-` : undefined,
+      )
+      const isResumed = response.status === 206
+      if (!isResumed && received > 0) {
+        onBytes(-received)
+        received = 0
         await handle.truncate(0)
       }
-      for await (const piece of bodyChunks(hub, response)) {
-        if (have + piece.length > file.sizeBytes) {
+      for await (const chunk of bodyChunks(hub, response)) {
+        if (received + chunk.length > file.sizeBytes) {
           throw new UpstreamError(
             'bad_answer',
-            `Expected ${file.sizeBytes} bytes of ${what} but more arrived. Check --endpoint.`,
+            `The hub sent more than ${file.sizeBytes} bytes of ${what}. Check --endpoint.`,
           )
         }
-        for (let done = 0; done < piece.length; ) {
-          const { bytesWritten } = await handle.write(piece, done, piece.length - done, have)
-          done += bytesWritten
-          have += bytesWritten
-          onBytes(bytesWritten)
-        }
-        if (have > most) progressed()
-        most = Math.max(most, have)
+        await handle.appendFile(chunk)
+        received += chunk.length
+        onBytes(chunk.length)
+        // Without ranges each attempt begins at byte 0, which is no progress.
+        if (isResumed) progressed()
       }
-      if (have < file.sizeBytes) throw new TransientError(`it ended after ${have} of ${file.sizeBytes} bytes`)
+      if (received < file.sizeBytes) {
+        throw new TransientError(`the connection ended after ${received} of ${file.sizeBytes} bytes`)
+      }
     })
     await handle.sync()
   } finally {
@@ -114,13 +93,10 @@ async function fetchInto(
   }
 }
 
-async function isRight(path: string, { sizeBytes, checksum: { kind, hex } }: HubFile): Promise<boolean> {
-  const hash: Hash = createHash(kind === 'sha256' ? 'sha256' : 'sha1')
+async function isComplete(path: string, { sizeBytes, checksum: { kind, hex } }: HubFile): Promise<boolean> {
+  if ((await stat(path).catch(() => undefined))?.size !== sizeBytes) return false
+  const hash = createHash(kind === 'sha256' ? 'sha256' : 'sha1')
   if (kind === 'git-sha1') hash.update(`blob ${sizeBytes}\0`)
   for await (const bytes of createReadStream(path, { highWaterMark: READ_BYTES })) hash.update(bytes)
   return hash.digest('hex') === hex
-}
-
-async function sizeOf(path: string): Promise<number | undefined> {
-  return (await stat(path).catch(() => undefined))?.size
 }

@@ -1,87 +1,43 @@
-// Requests to a Hugging Face hub: the token goes to the hub alone, and what can be tried again is.
+// Requests to a Hugging Face hub: path -> response with a 2xx status, or an error that says what to do.
 //
-// Goes in: a URL and what part of it. Comes out: a response whose status is fine, or an error that says what to do.
+// Failures that may pass are thrown as TransientError, for `retry`. The access token reaches the hub only: fetch drops
+// it when a redirect leads to another host.
 
 import { RequestError, SetupError, UpstreamError } from '../errors.ts'
 import { discard, type RetryOptions, retryAfterMs, TransientError, withStallTimeout } from '../retry.ts'
 
 export interface Hub extends RetryOptions {
-  /** `https://huggingface.co`, or a mirror that speaks the same. */
+  /** `https://huggingface.co`, or a mirror with the same interface. */
   endpoint: string
   token?: string
 }
 
 const MAX_REDIRECTS = 5
 
-/** One request, followed where it is sent on to. Throws what `retry` understands. */
-export async function request(
-  hub: Hub,
-  path: string,
-  what: string,
-  { from = 0, to }: { from?: number; to?: number } = {},
-): Promise<{ response: Response; offset: number }> {
-  const origin = new URL(hub.endpoint).origin
-  const begin = new URL(`${hub.endpoint.replace(/\/$/, '')}${path}`)
-  let url = begin
-  let hasRenewed = false
-  const range = from > 0 || to !== undefined ? { range: `bytes=${from}-${to ?? ''}` } : undefined
-  for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-    const authorization =
-      hub.token && url.origin === origin ? { authorization: `Bearer ${hub.token}` } : undefined
-    const headers = { 'accept-encoding': 'identity', ...range, ...authorization }
-    const response = await withStallTimeout(
-      hub,
-      fetch(url, { headers, redirect: 'manual', signal: hub.signal }),
-    )
-    if (response.status >= 300 && response.status < 400 && response.status !== 304) {
-      await discard(response)
-      const next = new URL(response.headers.get('location') ?? '', url)
-      if (next.protocol !== url.protocol && next.protocol !== 'https:') {
-        throw new UpstreamError(
-          'bad_redirect',
-          `Expected ${what} over https but ${url.host} sends on to ${next.protocol}`,
-        )
-      }
-      url = next
-      continue
-    }
-    if (response.ok) return { response, offset: offsetOf(response, from, what) }
-    await discard(response)
-    if (response.status === 403 && url.origin !== origin) {
-      // The hub signs its links for a while only: it is asked for a new one before anybody is told.
-      if (hasRenewed) throw linkRefused(url.host, what)
-      hasRenewed = true
-      hop = -1
-      url = begin
-      continue
-    }
-    throw failure(hub, response, what)
-  }
-  throw new UpstreamError('bad_redirect', `Expected ${what} but the hub sends on and on. Check --endpoint.`)
+/**
+ * Fetches a path. `range` is in bytes, such as `100-` or `0-99`. The status is 206 if the server honours it; otherwise it
+ * is 200 and the body is the whole file. `what` names the content in errors.
+ */
+export async function request(hub: Hub, path: string, what: string, range?: string): Promise<Response> {
+  return await send(hub, urlOf(hub, path), what, range ? { headers: { range: `bytes=${range}` } } : {})
 }
 
-/** What the hub itself says of a file, without the file: it may stand on another host, which is not asked. */
+/**
+ * Returns the hub's own headers of a file. Follows redirects within the hub, such as that of a renamed repository. A
+ * redirect to another host is not followed: its response has the headers.
+ */
 export async function headOf(hub: Hub, path: string, what: string): Promise<Headers> {
-  let url = new URL(`${hub.endpoint.replace(/\/$/, '')}${path}`)
-  const { origin } = url
-  for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-    const headers = {
-      'accept-encoding': 'identity',
-      ...(hub.token && { authorization: `Bearer ${hub.token}` }),
-    }
-    const asked = fetch(url, { method: 'HEAD', headers, redirect: 'manual', signal: hub.signal })
-    const response = await withStallTimeout(hub, asked)
-    if (response.status >= 400) throw failure(hub, response, what)
-    const next = new URL(response.headers.get('location') ?? '', url)
-    // A file that was renamed is found on the same host.
-    if (response.ok || response.headers.has('x-linked-etag') || next.origin !== origin)
-      return response.headers
+  let url = urlOf(hub, path)
+  for (let redirects = 0; ; redirects++) {
+    const { ok, headers } = await send(hub, url, what, { method: 'HEAD', redirect: 'manual' })
+    const next = new URL(headers.get('location') ?? '', url)
+    const isFinal = ok || headers.has('x-linked-etag') || next.origin !== url.origin
+    if (isFinal || redirects === MAX_REDIRECTS) return headers
     url = next
   }
-  throw new UpstreamError('bad_redirect', `Expected ${what} but the hub sends on and on. Check --endpoint.`)
 }
 
-/** The body, piece by piece; a connection that stands still is a break. */
+/** Yields the body in chunks. Throws TransientError when the connection stalls or breaks. */
 export async function* bodyChunks(hub: Hub, response: Response): AsyncGenerator<Uint8Array> {
   if (!response.body) return
   const reader = response.body.getReader()
@@ -96,58 +52,80 @@ export async function* bodyChunks(hub: Hub, response: Response): AsyncGenerator<
   }
 }
 
-/** Where the body begins: at `from`, or at 0 where the server does not know ranges. */
-function offsetOf(response: Response, from: number, what: string): number {
-  if (response.status !== 206) return 0
-  const begins = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1]
-  if (Number(begins) === from) return from
-  throw new UpstreamError(
-    'bad_answer',
-    `Expected ${what} from byte ${from} but the hub sent it from ${begins ?? 'nowhere'}.`,
-  )
+/** Returns at most the first `maxBytes` of the body. */
+export async function readStart(hub: Hub, response: Response, maxBytes: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of bodyChunks(hub, response)) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes >= maxBytes) break
+  }
+  return Buffer.concat(chunks).subarray(0, maxBytes)
 }
 
-function linkRefused(host: string, what: string): UpstreamError {
-  return new UpstreamError(
-    'bad_answer',
-    `Expected ${what} from ${host}, where the hub sends for it, but twice it refused the hub's link (403). Check the clock of this machine and what lies between it and ${host}, and run the same command again.`,
-  )
-}
-
-function failure({ endpoint, token }: Hub, response: Response, what: string): Error {
-  const { status } = response
-  if (status === 401 || status === 403) {
-    const todo = token
-      ? 'The token has no access: accept the terms on its page, or use a token that may read it'
-      : 'If it is private or asks to accept terms, set HF_TOKEN to a token that may read it'
-    return new RequestError(
-      'hub_refused',
-      `Expected ${what} from ${endpoint} but it is refused (${status}). ${todo}; check the name too.`,
-    )
-  }
-  if (status === 404) {
-    return new RequestError(
-      'not_on_hub',
-      `Expected ${what} from ${endpoint} but it is not there. Check the name and --revision.`,
-    )
-  }
-  if (status === 429 || status === 408 || status >= 500) {
-    return new TransientError(`it answered ${status}`, {
-      waitMs: retryAfterMs(response.headers.get('retry-after')),
-    })
-  }
-  return new UpstreamError(
-    'bad_answer',
-    `Expected ${what} from ${endpoint} but it answered ${status}. Check --endpoint.`,
-  )
-}
-
-/** Throws SetupError `bad_endpoint`. */
+/** @throws SetupError `bad_endpoint` */
 export function checkEndpoint(endpoint: string): void {
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
   if (url && (url.protocol === 'https:' || url.protocol === 'http:')) return
   throw new SetupError(
     'bad_endpoint',
-    `Expected an http or https address of a hub but got ${JSON.stringify(endpoint)}.`,
+    `Expected an http or https URL of a hub but got ${JSON.stringify(endpoint)}. Correct --endpoint or HF_ENDPOINT.`,
+  )
+}
+
+function urlOf({ endpoint }: Hub, path: string): URL {
+  return new URL(`${endpoint.replace(/\/$/, '')}${path}`)
+}
+
+async function send(
+  hub: Hub,
+  url: URL,
+  what: string,
+  {
+    method,
+    headers,
+    redirect,
+  }: Pick<RequestInit, 'method' | 'redirect'> & { headers?: Record<string, string> },
+): Promise<Response> {
+  const authorization = hub.token && { authorization: `Bearer ${hub.token}` }
+  const sent = { 'accept-encoding': 'identity', ...authorization, ...headers }
+  const response = await withStallTimeout(
+    hub,
+    fetch(url, { method, redirect, headers: sent, signal: hub.signal }),
+  )
+  if (response.ok || (redirect && response.status < 400)) return response
+  await discard(response)
+  throw failure(hub, url, response, what)
+}
+
+function failure({ endpoint, token }: Hub, asked: URL, response: Response, what: string): Error {
+  const { status } = response
+  const host = response.redirected ? new URL(response.url).host : asked.host
+  // Links to storage hosts are signed and expire. The next attempt gets a new one from the hub.
+  if (status === 403 && host !== asked.host) return new TransientError(`${host} refused the hub's link (403)`)
+  if (status === 401 || status === 403) {
+    const todo = token
+      ? 'The token has no access: accept the terms on the page of the model, or use a token with read access'
+      : 'If the model is private or gated, accept its terms and set HF_TOKEN to a token with read access'
+    return new RequestError(
+      'hub_refused',
+      `${endpoint} refused ${what} (${status}). ${todo}. If the model is public, check its name.`,
+    )
+  }
+  if (status === 404) {
+    return new RequestError(
+      'not_on_hub',
+      `${endpoint} does not have ${what} (404). Check the name and --revision.`,
+    )
+  }
+  if (status === 429 || status === 408 || status >= 500) {
+    return new TransientError(`status ${status}`, {
+      waitMs: retryAfterMs(response.headers.get('retry-after')),
+    })
+  }
+  return new UpstreamError(
+    'bad_answer',
+    `${endpoint} answered ${status} to the request for ${what}. Check --endpoint.`,
   )
 }

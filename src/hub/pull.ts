@@ -1,10 +1,10 @@
-// `owner/name` on a Hugging Face hub -> an artifact, in little memory and with two or three files of weights on disk at a time.
+// `owner/name` on a Hugging Face hub -> an artifact. Few weights are in memory, and two or three files of them on disk.
 //
 //   repository -> small files, headers -> (file of weights -> graphs) x n -> artifact
 //
-// Everything unfinished lies in `<out>.download`: run again, it goes on from there.
+// Unfinished work is in `<out>.download`. A second run resumes it.
 
-import { mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
 import { buildArtifact } from '../builder/build.ts'
@@ -12,7 +12,6 @@ import { diskError, isFileSystemError } from '../builder/destination.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
-import { TiedWeightsDiffer } from '../checkpoint/weights.ts'
 import { RequestError, SetupError } from '../errors.ts'
 import type { Precision, Target } from '../quantize/recipes.ts'
 import { interrupted } from '../retry.ts'
@@ -22,7 +21,7 @@ import { checkEndpoint, type Hub } from './http.ts'
 import { type HubFile, modelInfo, type Repository } from './repository.ts'
 import { openShards } from './shards.ts'
 
-/** What the builder reads besides weights, where the repository has it. */
+/** What the builder reads besides weights, if the repository has it. */
 const SMALL_FILES = [
   'config.json',
   'preprocessor_config.json',
@@ -30,25 +29,29 @@ const SMALL_FILES = [
   'words.json',
   ...TOKENIZER_FILES,
 ]
-/** Left in a kept folder by another download, it would count as this checkpoint's. words.json may be the user's own. */
+/**
+ * The builder reads these in the folder of `keep`, also when another download left them there. words.json may be the
+ * user's own.
+ */
 const DECIDING = [WEIGHTS, ...SMALL_FILES.filter((name) => name !== 'words.json')]
 
 export interface PullOptions {
   precision: Precision
-  /** What it is to run on; cpu unless told. */
+  /** Default: cpu. */
   target?: Target
   revision: string
-  /** A folder for the full-precision files; without it none are left. */
+  /** Folder for the full-precision files. By default they are removed once they are built. */
   keep?: string
+  /** The model's name in replies. Default: the repository's. */
   name?: string
   trial?: boolean
-  /** How much of the weights is here, and how much of the artifact is built: bytes. */
+  /** Bytes of the weights that have arrived, and bytes of the artifact that are built. */
   onProgress?: (progress: { arrived: number; total: number; built: number; toBuild: number }) => void
 }
 
 /**
- * Throws RequestError (no such model, no access), ArtifactError (not a BLIP-2 that can be built, before anything large is
- * fetched), UpstreamError (the hub), SetupError (the disk), BusyError `cancelled`.
+ * @throws RequestError (no such model, no access), ArtifactError (not a BLIP-2 model that Glimpse builds; found before
+ * anything large is fetched), UpstreamError (the hub), SetupError (the disk), BusyError `cancelled`
  */
 export async function pull(hub: Hub, name: string, out: string, options: PullOptions): Promise<Manifest> {
   const target = resolve(out)
@@ -63,17 +66,17 @@ async function fetchAndBuild(
   target: string,
   options: PullOptions,
 ): Promise<Manifest> {
-  const { precision, keep } = options
+  const { keep } = options
   checkEndpoint(hub.endpoint)
   const repository = await modelInfo(hub, name, options.revision)
   if (!repository.files.has('config.json')) {
     throw new RequestError(
       'not_a_checkpoint',
-      `Expected a checkpoint with config.json in ${name} but it has none. Give a BLIP-2 checkpoint such as Salesforce/blip2-opt-2.7b.`,
+      `${name} has no config.json. Expected a BLIP-2 checkpoint, such as Salesforce/blip2-opt-2.7b.`,
     )
   }
   const workplace = `${target}.download`
-  // Kept files are the checkpoint's folder themselves; of another commit they are replaced by their checksums.
+  // Files of another commit in the folder of `keep` have other checksums, and are replaced.
   const folder = keep === undefined ? join(workplace, repository.commit) : resolve(keep)
   await mkdir(workplace, { recursive: true })
   await mkdir(folder, { recursive: true })
@@ -83,60 +86,39 @@ async function fetchAndBuild(
   if (leftOver) {
     throw new SetupError(
       'destination_taken',
-      `Expected ${folder} to hold files of ${name} only but it also holds ${leftOver}, which would be read in place of its own. Remove that, or give another --keep.`,
+      `${folder} holds ${leftOver}, which is not a file of ${name} and would be read as one. Remove it, or use another --keep.`,
     )
   }
   for (const file of SMALL_FILES.map((path) => repository.files.get(path))) {
     if (file) await download(hub, repository, file, folder)
   }
-  parseConfig(await readJson(folder, 'config.json')) // before anything larger is asked for
+  parseConfig(await readJson(folder, 'config.json')) // before anything large is fetched
   const shards = await shardsOf(hub, repository, folder)
   const total = shards.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  const buildIt = async (untiedHead: boolean): Promise<Manifest> => {
-    const progress = { arrived: 0, total, built: 0, toBuild: 0 }
-    const report = () => {
-      if (hub.signal?.aborted) throw interrupted()
-      options.onProgress?.({ ...progress })
-    }
-    const weights = await openShards(hub, repository, shards, {
-      folder,
-      keep: keep !== undefined,
-      onBytes: (count) => {
-        progress.arrived += count
-        report()
-      },
-    })
-    return await buildArtifact(folder, target, {
-      precision,
-      target: options.target,
-      name: options.name ?? name.split('/')[1],
-      trial: options.trial,
-      untiedHead,
-      streamedWeights: {
-        weights,
-        workplace,
-        repository: name,
-        commit: repository.commit,
-        kept: keep !== undefined,
-        onPlan: (toBuild) => checkRoom(target, toBuild, shards, keep !== undefined),
-      },
-      onProgress: ({ doneBytes, totalBytes }) => {
-        progress.built = doneBytes
-        progress.toBuild = totalBytes
-        report()
-      },
-    })
+  const progress = { arrived: 0, total, built: 0, toBuild: 0 }
+  const report = (news: Partial<typeof progress>) => {
+    if (hub.signal?.aborted) throw interrupted()
+    options.onProgress?.({ ...Object.assign(progress, news) })
   }
-  // Found out late, when both tables are here: a note, so that a later run begins with it.
-  const note = join(workplace, `${repository.commit}.own-head`)
-  const known = await stat(note).then(
-    () => true,
-    () => false,
-  )
-  const manifest = await buildIt(known).catch(async (error: unknown) => {
-    if (!(error instanceof TiedWeightsDiffer)) throw error
-    await writeFile(note, '')
-    return await buildIt(true)
+  const onBytes = (count: number) => report({ arrived: progress.arrived + count })
+  const kept = keep !== undefined
+  const manifest = await buildArtifact(folder, target, {
+    precision: options.precision,
+    target: options.target,
+    name: options.name ?? name.split('/')[1],
+    trial: options.trial,
+    streamedWeights: {
+      open: async () => {
+        progress.arrived = 0
+        return await openShards(hub, repository, shards, { folder, keep: kept, onBytes })
+      },
+      workplace,
+      repository: name,
+      commit: repository.commit,
+      kept,
+      onPlan: (toBuild) => checkRoom(target, toBuild, shards, kept),
+    },
+    onProgress: ({ doneBytes, totalBytes }) => report({ built: doneBytes, toBuild: totalBytes }),
   })
   await rm(workplace, { recursive: true, force: true })
   return manifest
@@ -153,12 +135,12 @@ async function shardsOf(hub: Hub, repository: Repository, folder: string): Promi
     if (file) return file
     throw new SetupError(
       'no_weights',
-      `Expected ${path} in ${repository.name}, as its index says, but it is not there. Try another --revision.`,
+      `The index of ${repository.name} names ${path}, which the repository does not have. Try another --revision.`,
     )
   })
 }
 
-/** Throws SetupError `disk_full` where the artifact and what is on disk at a time would not fit. */
+/** Throws SetupError `disk_full` if the artifact and the weights that are on disk at once do not fit. */
 async function checkRoom(
   target: string,
   toBuild: number,
@@ -166,13 +148,13 @@ async function checkRoom(
   keepAll: boolean,
 ): Promise<void> {
   const sizes = shards.map(({ sizeBytes }) => sizeBytes).sort((a, b) => b - a)
-  const atATime = keepAll ? sizes : sizes.slice(0, 3)
-  const wanted = toBuild + atATime.reduce((sum, size) => sum + size, 0)
+  const atOnce = keepAll ? sizes : sizes.slice(0, 3)
+  const neededBytes = toBuild + atOnce.reduce((sum, size) => sum + size, 0)
   const disk = await statfs(dirname(target)).catch(() => undefined)
-  if (!disk || disk.bavail * disk.bsize >= wanted) return
+  if (!disk || disk.bavail * disk.bsize >= neededBytes) return
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
   throw new SetupError(
     'disk_full',
-    `Expected ${gigabytes(wanted)} of room for ${target} and what is being fetched but the disk has ${gigabytes(disk.bavail * disk.bsize)}. Make room, or give another --out.`,
+    `The disk has ${gigabytes(disk.bavail * disk.bsize)} free; ${target} and the weights on their way need ${gigabytes(neededBytes)}. Make room, or use another --out.`,
   )
 }

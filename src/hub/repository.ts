@@ -1,13 +1,14 @@
-// `owner/name` and a revision -> the commit and the files there, with sizes and checksums.
+// `owner/name` and a revision -> the commit and its files, with sizes and checksums.
 //
-// The hub's interface as huggingface_hub uses it (hf_api.py, model_info with files_metadata=True): large files carry
-// the sha256 of their content, small ones git's sha1 of "blob <size>\0" and their content. A mirror that lists names only
-// is asked for each file's headers, as huggingface_hub's hf_hub_download does (file_download.py, get_hf_file_metadata).
+// The interface is that of huggingface_hub (hf_api.py, model_info with files_metadata=True): large files have the sha256
+// of their content, small ones git's sha1 of "blob <size>\0" and the content. Some mirrors list names only. Then the
+// headers of each file have the rest (file_download.py, get_hf_file_metadata).
 
 import { z } from 'zod'
+import { reasonOf } from '../checkpoint/files.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
 import { retry } from '../retry.ts'
-import { bodyChunks, type Hub, headOf, request } from './http.ts'
+import { type Hub, headOf, readStart, request } from './http.ts'
 
 export interface HubFile {
   path: string
@@ -21,10 +22,10 @@ export interface Repository {
   files: Map<string, HubFile>
 }
 
-/** Of the answer about a repository; the largest have a few thousand files. */
+/** The largest repositories list a few thousand files. A longer answer is cut off, and is then no JSON. */
 const MAX_ANSWER_BYTES = 20_000_000
 
-/** Asked for one by one where the list says no more than their names. */
+/** Files whose headers are fetched if the list has names only. */
 const OF_CHECKPOINTS = /\.(json|txt|safetensors)$/
 
 const answer = z.object({
@@ -39,7 +40,7 @@ const answer = z.object({
   ),
 })
 
-/** Throws RequestError `bad_name`, `not_on_hub` or `hub_refused`, UpstreamError. */
+/** @throws RequestError `bad_name`, `not_on_hub` or `hub_refused`, UpstreamError */
 export async function modelInfo(hub: Hub, name: string, revision: string): Promise<Repository> {
   if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(name) || name.split('/').some((part) => /^\.+$/.test(part))) {
     throw new RequestError(
@@ -49,30 +50,32 @@ export async function modelInfo(hub: Hub, name: string, revision: string): Promi
   }
   const what = `the model ${name} at ${revision}`
   const path = `/api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`
-  const text = await retry(hub, what, async () => readText(hub, path, what))
-  const parsed = answer.safeParse(jsonOrNothing(text))
+  const bytes = await retry(hub, what, async () =>
+    readStart(hub, await request(hub, path, what), MAX_ANSWER_BYTES),
+  )
+  const parsed = answer.safeParse(jsonOrUndefined(bytes))
   if (!parsed.success) {
     throw new UpstreamError(
       'bad_answer',
-      `Expected ${hub.endpoint} to describe ${name} as a Hugging Face hub does but it answered something else. Check --endpoint.`,
+      `${hub.endpoint} did not describe ${name} as a Hugging Face hub does: ${reasonOf(parsed.error)}. Check --endpoint.`,
     )
   }
   const { sha, siblings } = parsed.data
   const files = new Map<string, HubFile>()
   const repository = { name, commit: sha, files }
   for (const { rfilename: path, size, blobId, lfs } of siblings) {
-    // Files in folders are none of a checkpoint's, and nothing else may choose where something is written.
+    // A checkpoint has no files in folders. Other names could lead out of the folder that is written to.
     if (!/^[\w.-]+$/.test(path) || /^\.+$/.test(path)) continue
     if (lfs) files.set(path, { path, sizeBytes: lfs.size, checksum: { kind: 'sha256', hex: lfs.sha256 } })
     else if (size != null && blobId) {
       files.set(path, { path, sizeBytes: size, checksum: { kind: 'git-sha1', hex: blobId } })
-    } else if (OF_CHECKPOINTS.test(path)) files.set(path, await fileDownloadInfo(hub, repository, path))
+    } else if (OF_CHECKPOINTS.test(path)) files.set(path, await fileFromHeaders(hub, repository, path))
   }
   return repository
 }
 
-/** Throws UpstreamError `bad_answer` where the headers tell no size or checksum. */
-async function fileDownloadInfo(hub: Hub, repository: Repository, path: string): Promise<HubFile> {
+/** @throws UpstreamError `bad_answer` if the headers lack the size or the checksum */
+async function fileFromHeaders(hub: Hub, repository: Repository, path: string): Promise<HubFile> {
   const what = `${path} of ${repository.name}`
   const headers = await retry(hub, what, async () => headOf(hub, pathOf(repository, path), what))
   const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
@@ -81,33 +84,20 @@ async function fileDownloadInfo(hub: Hub, repository: Repository, path: string):
   if (hex === undefined || !/^\d+$/.test(size)) {
     throw new UpstreamError(
       'bad_answer',
-      `Expected the size and checksum of ${what} but ${hub.endpoint} tells neither in its list nor with the file. Give an --endpoint that does, such as https://huggingface.co.`,
+      `${hub.endpoint} gives the size and checksum of ${what} neither in its list nor with the file. Use another --endpoint, such as https://huggingface.co.`,
     )
   }
   return { path, sizeBytes: Number(size), checksum: { kind: hex.length === 64 ? 'sha256' : 'git-sha1', hex } }
 }
 
-/** Where a file of a repository is. */
+/** The path of a file on the hub. */
 export function pathOf({ name, commit }: Repository, file: string): string {
   return `/${name}/resolve/${commit}/${encodeURIComponent(file)}`
 }
 
-async function readText(hub: Hub, path: string, what: string): Promise<string> {
-  const { response } = await request(hub, path, what)
-  const pieces: Uint8Array[] = []
-  let bytes = 0
-  for await (const piece of bodyChunks(hub, response)) {
-    bytes += piece.length
-    if (bytes > MAX_ANSWER_BYTES)
-      throw new UpstreamError('bad_answer', `Expected ${what} but the answer does not end.`)
-    pieces.push(piece)
-  }
-  return Buffer.concat(pieces).toString('utf8')
-}
-
-function jsonOrNothing(text: string): unknown {
+function jsonOrUndefined(bytes: Buffer): unknown {
   try {
-    return JSON.parse(text)
+    return JSON.parse(bytes.toString('utf8'))
   } catch {
     return undefined
   }

@@ -1,25 +1,23 @@
-// A repository's weights as the builder reads them, before they are here: headers at once, then file after file, the
-// next one on its way while one is built.
+// The weights of a repository, as the builder reads them. Headers are read first. The files are downloaded in order, one
+// at a time: the next one while the builder reads the current one.
 
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { indexOf, parseHeader, rowsIn, type TensorFiles } from '../checkpoint/safetensors.ts'
+import { retry } from '../retry.ts'
 import { stopWith } from '../stop.ts'
-import { download, readRange } from './download.ts'
-import type { Hub } from './http.ts'
-import type { HubFile, Repository } from './repository.ts'
-
-/** Enough for most headers, so that one request does. */
-const HEADER_GUESS_BYTES = 256 * 1024
+import { download } from './download.ts'
+import { type Hub, readStart, request } from './http.ts'
+import { type HubFile, pathOf, type Repository } from './repository.ts'
 
 export interface ShardsOptions {
   folder: string
-  /** Leave the files when they are built. */
+  /** Whether the files stay on disk after they are built. */
   keep: boolean
   onBytes: (count: number) => void
 }
 
-/** Throws ArtifactError about headers, and what downloads throw. `files` are in the order they will arrive. */
+/** `files` are downloaded in their order. Throws ArtifactError about a header, and the errors of `download`. */
 export async function openShards(
   hub: Hub,
   repository: Repository,
@@ -28,33 +26,30 @@ export async function openShards(
 ): Promise<TensorFiles> {
   const headers = []
   for (const file of files) {
-    let known = new Uint8Array(0)
+    const what = `${file.path} of ${repository.name}`
+    // Always from byte 0, because a server without ranges sends the file from there.
     const read = async (position: number, length: number) => {
       const end = Math.min(file.sizeBytes, position + length)
-      if (known.length < end) {
-        const wanted = Math.min(file.sizeBytes, Math.max(end, HEADER_GUESS_BYTES))
-        known = new Uint8Array(await readRange(hub, repository, file, 0, wanted))
-      }
-      return known.subarray(position, end)
+      const start = await retry(hub, what, async () =>
+        readStart(hub, await request(hub, pathOf(repository, file.path), what, `0-${end - 1}`), end),
+      )
+      return start.subarray(position)
     }
     headers.push((await parseHeader(file.path, file.sizeBytes, read)).entries)
   }
 
   const stop = stopWith(hub.signal)
-  // One at a time, in order; what an earlier run has built is never asked for, and never fetched.
-  const arrivals = new Map<number, Promise<void>>()
-  let last: Promise<unknown> = Promise.resolve()
-  const arrive = (index: number): Promise<void> | undefined => {
+  // A file that an earlier run has built is not read, so its download never starts.
+  const downloads = new Map<number, Promise<void>>()
+  let last = Promise.resolve()
+  const start = (index: number): Promise<void> | undefined => {
     const file = files[index]
-    if (file && !arrivals.has(index)) {
-      const arrival = last.then(() =>
-        download({ ...hub, signal: stop.signal }, repository, file, folder, onBytes),
-      )
-      arrival.catch(() => {}) // told where it is awaited
-      arrivals.set(index, arrival)
-      last = arrival
+    if (file && !downloads.has(index)) {
+      last = last.then(() => download({ ...hub, signal: stop.signal }, repository, file, folder, onBytes))
+      last.catch(() => {}) // Prevents an unhandled rejection; the error surfaces where the promise is awaited.
+      downloads.set(index, last)
     }
-    return arrivals.get(index)
+    return downloads.get(index)
   }
   return {
     entries: indexOf(headers),
@@ -62,17 +57,17 @@ export async function openShards(
     files: files.map(({ path }) => path),
     async *rows(entry) {
       const index = files.findIndex(({ path }) => path === entry.file)
-      if (arrivals.size === 0) for (const { sizeBytes } of files.slice(0, index)) onBytes(sizeBytes)
-      await arrive(index)
-      arrive(index + 1)
+      if (downloads.size === 0) for (const { sizeBytes } of files.slice(0, index)) onBytes(sizeBytes)
+      await start(index)
+      start(index + 1)
       yield* rowsIn(folder, entry)
     },
     async release(file) {
       if (!keep) await rm(join(folder, file), { force: true })
     },
-    close: async () => {
+    async close() {
       stop.abort()
-      await Promise.allSettled(arrivals.values())
+      await Promise.allSettled(downloads.values())
       stop.end()
     },
   }

@@ -1,38 +1,44 @@
-// English: what every other language says in its own way.
+// The English texts of chat replies, which the other languages translate. The texts of the model itself are English in
+// every language.
 
-import type { Messages } from './messages.ts'
-
-export const en: Messages = {
+export const en = {
+  /** BCP 47. */
   locale: 'en',
+  /** Reasons for no answer. */
   problem: {
     no_picture: 'I found no picture. Post one with your question, or ask in the thread of one.',
-    not_a_picture: 'That file is no picture I can read. I read JPEG, PNG, WebP, GIF, AVIF and TIFF.',
+    not_a_picture: 'I cannot read that file as a picture. I read JPEG, PNG, WebP, GIF, AVIF and TIFF.',
     damaged_picture: 'That picture is damaged or not complete. Please post it again.',
-    picture_too_large: (limit) => `That picture is too large. Please post one of at most ${limit} MB.`,
+    picture_too_large: (limitMib: number) =>
+      `That picture is too large. Please post one of at most ${limitMib} MB.`,
     picture_gone: 'That picture is no longer there. Please post it again.',
     picture_forbidden: 'I am not allowed to open that picture. Invite me to its channel, or post it here.',
     picture_unreachable: 'I could not fetch that picture just now. Please try again.',
     question_too_long: 'That question is too long for me. Please ask in fewer words.',
-    busy: (ahead) =>
+    busy: (ahead: number) =>
       `I am busy: ${ahead} ${ahead === 1 ? 'request is' : 'requests are'} before you. ` +
       'Please try again in a minute.',
     restarting: 'I am just starting again. Please try once more in a minute.',
     deadline: 'That took too long. Please try again in a minute.',
-    opted_out: 'Whoever posted that picture asked me not to describe their pictures.',
-    limit: (when) => `You have reached your limit. You can ask again ${when}.`,
+    opted_out: 'The person who posted that picture asked me not to describe their pictures.',
+    limit: (when: string) => `You have reached your limit. You can ask again ${when}.`,
     not_allowed: 'You are not allowed to change that here.',
     needs_intent:
-      'Without the Message Content intent I do not see such pictures. Whoever runs me has to switch it on first.',
+      'Without the Message Content intent I do not see such pictures. An administrator of Glimpse has to switch it on first.',
     not_here: 'I am not in this channel. Invite me first: /invite @Glimpse',
     cannot_reply: 'I am not allowed to answer in that channel, so I answer here.',
     internal: 'Something went wrong on my side. Please try again.',
   },
+  /** The status while the model runs. */
   looking: 'is looking at the picture…',
-  waiting: (ahead) => `has ${ahead} ${ahead === 1 ? 'request' : 'requests'} to answer before you…`,
+  waiting: (ahead: number) => `has ${ahead} ${ahead === 1 ? 'request' : 'requests'} to answer before you…`,
+  /** In place of an empty answer. */
   nothing: 'I have nothing to say about this picture.',
   machineMade: 'Described by a machine; it can be wrong.',
   englishOnly: 'Its descriptions are in English.',
-  leftOut: (count) => `${count} more ${count === 1 ? 'picture was' : 'pictures were'} left out.`,
+  /** Pictures of a message that got no caption. */
+  leftOut: (count: number) => `${count} more ${count === 1 ? 'picture was' : 'pictures were'} left out.`,
+  /** Label of a caption that can be copied. */
   altText: 'Alt text, ready to copy:',
   command: {
     caption: 'Describes a picture, or answers a question about it',
@@ -56,7 +62,7 @@ export const en: Messages = {
     settingsTitle: 'Glimpse in this channel',
     save: 'Save',
     automatic: 'Describe every picture posted here',
-    automaticHint: 'Off unless somebody switches it on. The channel is told.',
+    automaticHint: 'Off by default. A message in the channel announces the change.',
   },
   home: {
     title: 'Glimpse says what is in a picture',
@@ -69,13 +75,14 @@ export const en: Messages = {
       'Send me a picture in a direct message, or use /caption.',
     ],
     privacyTitle: 'Your pictures',
-    privacy: (hours) =>
-      'Pictures are not kept. What I need to go on in a thread is forgotten after ' +
+    privacy: (hours: number) =>
+      'Pictures are not kept. What I need to continue a thread is deleted after ' +
       `${hours} ${hours === 1 ? 'hour' : 'hours'}.`,
     optOut: 'Do not describe my pictures',
     optIn: 'Describe my pictures again',
-    optedOut: 'Your pictures are not described, whoever asks.',
+    optedOut: 'Your pictures are not described for anyone.',
   },
+  /** Replies to a settings command. */
   done: {
     automaticOn: 'From now on I describe every picture posted in this channel.',
     automaticOff: 'I no longer describe pictures in this channel by myself.',

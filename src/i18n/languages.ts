@@ -1,4 +1,4 @@
-// Which of the words a person reads: those of their language.
+// Locale -> the texts of its language.
 
 import { de } from './de.ts'
 import { en } from './en.ts'
@@ -11,7 +11,7 @@ const LANGUAGES: Record<string, Messages> = { en, de, es, fr, ja }
 
 export const LOCALES = Object.keys(LANGUAGES)
 
-/** The words for a locale as platforms write them (`de-DE`, `es-419`, `en_US`); English for one we do not have. */
+/** Accepts the locales of Slack and Discord, such as `de-DE`, `es-419` or `en_US`. Default: English. */
 export function messagesFor(locale: string | undefined): Messages {
   const language = (locale ?? '').split(/[-_]/)[0]!.toLowerCase()
   return LANGUAGES[language] ?? en

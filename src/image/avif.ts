@@ -1,20 +1,20 @@
-// What libheif does not heed in an AVIF. Goes in: an AVIF file. Comes out: a copy that libheif takes for one, whatever
-// its major brand, and what is still to be done with its decoded pixels.
+// AVIF file -> a copy with the major brand that libheif expects, and the steps that libheif leaves out, to be done on its
+// decoded pixels.
 //
 // Source: ISO 14496-12 (boxes), 23008-12 (`meta`, `iprp`, `iref`); AV1 image format 1.1 (brands, `av1C`, `prem`).
 
 import { notAPicture } from './refusal.ts'
 
 export interface Avif {
-  /** A sequence (`avis`) shows its still, which is its first frame, as other animated kinds do. */
+  /** Of a sequence (`avis`), libheif decodes the still, which is the first frame. */
   file: Buffer
-  /** Its colours are multiplied by its alpha. */
+  /** Whether the colours are multiplied by alpha. */
   isPremultiplied: boolean
-  /** It is grey from 16 to 235, which libheif does not draw out to 0 to 255. */
+  /** Whether the picture is grey from 16 to 235. libheif does not scale it to 0 to 255. */
   isLimitedGrey: boolean
 }
 
-/** A real file has a few dozen boxes side by side. */
+/** A real file has a few dozen boxes at one level. */
 const MAX_BOXES = 4096
 
 export function readAvif(bytes: Uint8Array): Avif {
@@ -35,7 +35,7 @@ export function readAvif(bytes: Uint8Array): Avif {
   return {
     file,
     isPremultiplied: references.some(({ type }) => type === 'prem'),
-    // Alpha is always monochrome: the picture is when all codings are.
+    // Alpha is always monochrome, so the picture is monochrome if all codings are.
     isLimitedGrey:
       codings.every(({ from }) => ((file[from + 2] ?? 0) & 0x10) !== 0) &&
       properties.some(
@@ -53,7 +53,7 @@ interface Box {
   to: number
 }
 
-/** The boxes between two offsets, without their headers; none past one that does not fit. */
+/** The contents of the boxes between two offsets, up to the first box that does not fit. */
 function boxes(file: Buffer, start: number, end: number): Box[] {
   const found: Box[] = []
   for (let at = start; at + 8 <= end && found.length < MAX_BOXES; ) {

@@ -1,5 +1,5 @@
-// Decoded samples that are not RGB yet, and alpha. Goes in: Raw. Comes out: the same buffer, its first three channels
-// made RGB; or, at the end, Rgb.
+// Decoded samples of other colour models, and alpha: Raw -> RGB in the first three channels of the same buffer, and at
+// the end Rgb.
 
 import type { Rgb } from './decode.ts'
 import type { YCbCr } from './tiff.ts'
@@ -12,7 +12,7 @@ export interface Raw {
   data: Buffer
 }
 
-/** Inks to light without a profile: `255 - k`, less the same share of each ink (Pillow Convert.c `cmyk2rgb`). */
+/** CMYK to RGB without a profile: (255 - k) times (255 - ink) / 255 (Pillow Convert.c `cmyk2rgb`). */
 export function inksToRgb({ data, channels }: Raw): void {
   for (let at = 0; at < data.length; at += channels) {
     const light = 255 - data[at + 3]!
@@ -20,7 +20,7 @@ export function inksToRgb({ data, channels }: Raw): void {
   }
 }
 
-/** As libtiff's `TIFFYCbCrtoRGB` (tif_color.c) does for all files that Pillow reads through it. */
+/** As `TIFFYCbCrtoRGB` of libtiff (tif_color.c), through which Pillow reads these files. */
 export function ycbcrToRgb({ data, channels }: Raw, { luma, range }: YCbCr): void {
   const [ofRed, ofGreen, ofBlue] = luma as [number, number, number]
   const codes = (black: number, white: number, reach: number) =>
@@ -39,10 +39,13 @@ export function ycbcrToRgb({ data, channels }: Raw, { luma, range }: YCbCr): voi
   }
 }
 
-/** Steps of light in a table: the steepest part of sRGB's curve passes 0.2 codes a step. */
+/** Entries of the table of sRGB's curve, whose steepest part rises by 0.2 codes an entry. */
 const LIGHTS = 2 ** 14
 
-/** CIE 1976 L*a*b* under D50, a and b signed, to sRGB under D65 (Bradford), as Pillow does with profiles, within 2 on average. */
+/**
+ * CIE 1976 L*a*b* under D50, a and b signed, to sRGB under D65 (Bradford). Pillow uses profiles; the difference is below
+ * 2 on average.
+ */
 export function labToRgb({ data, channels }: Raw): void {
   const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
   const signed = new Int8Array(data.buffer, data.byteOffset, data.length)
@@ -63,7 +66,7 @@ export function labToRgb({ data, channels }: Raw): void {
   }
 }
 
-/** Grey from 16 to 235 drawn out to 0 to 255. */
+/** Scales grey from 16..235 to 0..255. */
 export function stretchGrey({ data, channels }: Raw): void {
   const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
   for (let at = 0; at < pixels.length; at += channels) {
@@ -72,16 +75,16 @@ export function stretchGrey({ data, channels }: Raw): void {
   }
 }
 
-/** Colours that were multiplied by the alpha after them. */
+/** Divides the colours by alpha, the fourth channel. */
 export function unpremultiply({ data, channels }: Raw): void {
   const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
   for (let at = 0; at < pixels.length; at += channels) {
-    const scale = 255 / pixels[at + 3]! // without alpha 0 times infinity, which is written as 0
+    const scale = 255 / pixels[at + 3]! // at alpha 0 the product is NaN, which is stored as 0
     for (let c = at; c < at + 3; c++) pixels[c] = pixels[c]! * scale
   }
 }
 
-// Both walk forward in the one buffer, writing 3 bytes where at least 3 were read: no second picture in memory.
+// Both functions work in the same buffer: they write 3 bytes after they read at least 3, and need no second picture.
 
 export function withoutAlpha(raw: Raw): Rgb {
   const { data, channels } = raw
@@ -105,7 +108,7 @@ export function compositeOnWhite(raw: Raw, alphaAt: number): Rgb {
   return rgbOf(raw)
 }
 
-/** Divided by 255 and rounded, for 0 to 65025 (Pillow ImagingUtils.h `DIV255`). */
+/** Divides 0..65025 by 255, rounded (Pillow ImagingUtils.h `DIV255`). */
 function by255(product: number): number {
   const half = product + 128
   return (half + (half >> 8)) >> 8

@@ -1,12 +1,10 @@
-// A picture's file to 8-bit RGB, by sharp (libvips), which is used only here. Goes in: the bytes as they came.
-// Comes out: Rgb, or an RequestError with code not_a_picture, damaged_picture or picture_too_large.
+// Bytes of a picture file -> 8-bit RGB, by sharp (libvips).
 //
-// Source: what Pillow 13 `Image.open(f).convert("RGB")` gives, which is what transformers and LAVIS see. The
-// conversions below name the line of Pillow they follow; test/image/decode.test.ts compares with Pillow's bytes.
-// Not equal to Pillow: AVIF, whose halved colour libheif draws out to full size in its own way and whose `irot`
-// and `imir` turns it always makes; TIFF in L*a*b*, whose colours Pillow's tables make less exact; and what Pillow
-// itself misreads of TIFF (16-bit grey where 0 is white, palettes of bytes, planes, ranges of YCbCr) and of PNG (one
-// see-through colour of 2, 4 or 16 bits).
+// Equal to Pillow 13 `Image.open(f).convert("RGB")`, which transformers and LAVIS use; test/image/decode.test.ts
+// compares the bytes. Each conversion names its source in Pillow. The exceptions: AVIF (libheif scales subsampled colour
+// in its own way and always applies `irot` and `imir`); TIFF in L*a*b* (the tables of Pillow are less exact); and what
+// Pillow misreads in TIFF (16-bit grey where 0 is white, palettes of bytes, planes, ranges of YCbCr) and PNG (one
+// transparent colour of 2, 4 or 16 bits).
 
 import sharp, { type Metadata, type Sharp } from 'sharp'
 import { isGlimpseError } from '../errors.ts'
@@ -34,46 +32,46 @@ export interface Rgb {
 }
 
 export interface DecodeOptions {
-  /** `white`: see-through pixels show white paper. `drop`: the alpha channel is thrown away. */
+  /** `white`: composites on white. `drop`: discards the alpha channel. */
   alpha: 'white' | 'drop'
-  /** Whether the camera's note on which way is up (EXIF) is obeyed. */
+  /** Whether the EXIF orientation is applied. */
   orientation: 'apply' | 'ignore'
-  /** 16-bit grey: `high_byte` keeps the picture; `clip`, the default, makes all above 255 white, as Pillow does. */
+  /** 16-bit grey: `high_byte` scales it to 8 bits; `clip`, the default, makes all above 255 white, as Pillow does. */
   grey16?: 'clip' | 'high_byte'
 }
 
-/** What transformers feeds the model, to the letter: for comparing with the reference. */
+/** Exactly the input of transformers, for comparisons with the reference. */
 export const AS_TRANSFORMERS: DecodeOptions = { alpha: 'drop', orientation: 'ignore', grey16: 'clip' }
 
-/** What a person in the chat sees: stickers on white, phone pictures upright, 16-bit scans not white. */
+/** What users see: stickers on white, phone pictures upright, 16-bit scans not white. */
 export const AS_SEEN: DecodeOptions = { alpha: 'white', orientation: 'apply', grey16: 'high_byte' }
 
-/** Today's phones reach 50 million pixels; decoded that is 150 MB, 200 MB while alpha is still there. */
+/** Phones reach 50 million pixels: 150 MB decoded, 200 MB with alpha. */
 export const MAX_PIXELS = 50_000_000
 
-/**
- * JPEG's own limit, and more than any panorama has. libvips goes through a picture row by row: one of 1 x 50 million
- * took 20 s.
- */
+/** The limit of JPEG, above any panorama. libvips works row by row: a picture of 1 x 50 million pixels took 20 s. */
 export const MAX_SIDE_PIXELS = 65_535
 
-/** Colour, black and alpha: a file with more bands is a measurement, not a picture. */
+/** CMYK and alpha. A file with more channels is a measurement, not a picture. */
 const MAX_CHANNELS = 5
 
-/** 50 million pixels take about 1 s; a file made to be slow is stopped here. */
+/** 50 million pixels take about 1 s. This stops files that are made to be slow. */
 const MAX_DECODE_SECONDS = 20
 
-// Of libvips' many loaders only six can run, whatever bytes come: no SVG, no PDF, no ImageMagick. Ultra HDR
-// files then load as the plain JPEG they also are, which is what Pillow reads.
+// Only six loaders of libvips are allowed: no SVG, no PDF, no ImageMagick. Ultra HDR files load as the plain JPEG that
+// they also contain, as in Pillow.
 sharp.block({ operation: ['VipsForeignLoad'] })
 sharp.unblock({
   operation: ['Jpeg', 'Png', 'Webp', 'Nsgif', 'Heif', 'Tiff'].map((name) => `VipsForeignLoad${name}Buffer`),
 })
-// No picture comes twice through here (answers are remembered elsewhere), and the cores belong to onnxruntime.
+// The encoder cache makes a cache of pictures useless. The cores are for onnxruntime.
 sharp.cache(false)
 sharp.concurrency(1)
 
-/** Reads a picture. The bytes are not copied, but for TIFF and AVIF: leave them alone until the promise settles. */
+/**
+ * `bytes` are copied for TIFF and AVIF only; do not change them before the promise settles.
+ * @throws RequestError `not_a_picture`, `damaged_picture` or `picture_too_large`
+ */
 export async function decode(bytes: Uint8Array, options: DecodeOptions): Promise<Rgb> {
   const format = formatOf(bytes)
   if (!format) throw notAPicture(describeBytes(bytes))
@@ -86,7 +84,7 @@ export async function decode(bytes: Uint8Array, options: DecodeOptions): Promise
   const header = await readHeader(file, format)
   const frame = format === 'gif' ? firstFrame(bytes) : undefined
   if (frame) refuseTooLarge(frame.canvasWidth, frame.canvasHeight)
-  const turn = options.orientation === 'apply' || format === 'tiff' // Pillow itself turns TIFF (load_end)
+  const turn = options.orientation === 'apply' || format === 'tiff' // Pillow always turns TIFF (load_end)
 
   const picture = open(file, turn, tiff?.isTiled ?? false)
 
@@ -113,7 +111,7 @@ function convert(raw: Raw, colours: Tiff['colours'], avif: Avif | undefined): vo
 
 // --- header -------------------------------------------------------------------------------------------------
 
-/** Checks everything the header promises before any pixel is decoded. */
+/** Checks the header before any pixel is decoded. */
 async function readHeader(file: Buffer, format: Format): Promise<Metadata> {
   let header: Metadata
   try {
@@ -143,7 +141,7 @@ function refuseTooLarge(width: number, height: number): void {
   if (width * height > MAX_PIXELS) throw tooLarge(`at most ${MAX_PIXELS} pixels but got ${width} x ${height}`)
 }
 
-/** Grey of 16 bits that Pillow reads as mode I;16. Grey with an alpha channel it reads as RGBA instead. */
+/** Grey of 16 bits that Pillow reads as mode I;16. It reads grey with alpha as RGBA. */
 function isGrey16(file: Buffer, format: Format, header: Metadata): boolean {
   if (header.space !== 'grey16') return false
   const pngColourType = 25 // signature 8, IHDR length and name 8, width 4, height 4, depth 1
@@ -154,27 +152,27 @@ function isGrey16(file: Buffer, format: Format, header: Metadata): boolean {
 
 function open(file: Buffer, turn: boolean, isTiledTiff: boolean): Sharp {
   return sharp(file, {
-    // `truncated` and `error` end in an error; a warning does not, as phones write many harmless oddities. In the tiles
-    // of a TIFF libvips ignores both errors and warnings, except that at `warning` a tile that fails ends in an error.
+    // Warnings are ignored, because phones write many harmless irregularities. In a tiled TIFF, only `warning` makes
+    // libvips fail at a broken tile.
     failOn: isTiledTiff ? 'warning' : 'error',
     limitInputPixels: MAX_PIXELS,
     limitInputChannels: MAX_CHANNELS,
-    ignoreIcc: true, // as Pillow does: numbers as they stand in the file
+    ignoreIcc: true, // as Pillow does
     autoOrient: turn,
   }).timeout({ seconds: MAX_DECODE_SECONDS })
 }
 
-/** Grey becomes three equal channels, a palette its colours, 16 bits their high byte. Three channels or more. */
+/** Three channels or more. Grey and palettes become RGB; of 16 bits, the high byte. */
 function readRgb(picture: Sharp, format: Format): Promise<Raw> {
   return readRaw(picture.toColourspace('srgb').raw(), format, 3)
 }
 
-/** Cyan, magenta, yellow and black, 0 for no ink, whichever way round the file has them. */
+/** Cyan, magenta, yellow and black; 0 is no ink, also if the file is inverted. */
 function readInks(picture: Sharp, format: Format): Promise<Raw> {
   return readRaw(picture.pipelineColourspace('cmyk').toColourspace('cmyk').raw(), format, 4)
 }
 
-/** Two bytes each. */
+/** Two bytes a sample. */
 function readGrey16(picture: Sharp, format: Format): Promise<Raw> {
   return readRaw(picture.toColourspace('grey16').raw({ depth: 'ushort' }), format, 1)
 }
@@ -195,7 +193,7 @@ async function readRaw(picture: Sharp, format: Format, channelsAtLeast: number):
   }
 }
 
-/** What a decoder could not read: a kind it does not know, by libjpeg's words, or a damaged file. */
+/** Classifies a decoder's error: a kind of JPEG that libjpeg does not support, or a damaged file. */
 function unreadable(format: Format, cause: unknown): Error {
   const isOtherKind = cause instanceof Error && /VipsJpeg: Unsupported (JPEG|marker)/.test(cause.message)
   return isOtherKind
@@ -203,7 +201,7 @@ function unreadable(format: Format, cause: unknown): Error {
     : damaged(format, cause)
 }
 
-/** 16-bit grey as Pillow's I;16 becomes RGB: not scaled, clipped at 255. */
+/** 16-bit grey to RGB as Pillow converts I;16: not scaled, clipped at 255. */
 function clippedGrey(raw: Raw): Rgb {
   const { width, height, channels } = raw
   const grey = new Uint16Array(raw.data.buffer, raw.data.byteOffset, raw.data.length / 2)
@@ -214,7 +212,7 @@ function clippedGrey(raw: Raw): Rgb {
   return { width, height, data }
 }
 
-/** A GIF's first frame in its place; around and behind it Pillow's colour when alpha is dropped, else white. */
+/** Puts the first frame of a GIF on its canvas. The background is Pillow's colour if alpha is dropped, else white. */
 function onCanvas(decoded: Raw, frame: FirstFrame, alpha: DecodeOptions['alpha']): Raw {
   const { canvasWidth: width, canvasHeight: height } = frame
   const { channels } = decoded

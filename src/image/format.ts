@@ -1,21 +1,20 @@
-// What a file is, by its first bytes and never by its name. Goes in: bytes. Comes out: one of the formats
-// Glimpse reads, or, for the message, words for what it is instead.
+// The first bytes of a file -> one of the formats that Glimpse reads, or the name of another kind for an error message.
 //
 // Source: the formats' own magic numbers (ISO 15948 5.2, RFC 9649 2.5, GIF89a 17, TIFF 6.0 section 2, the AV1
 // image format's `ftyp` brands).
 
-/** Largest accepted picture. Phones and cameras stay below it. */
+/** Pictures of phones and cameras are smaller. */
 export const MAX_PICTURE_BYTES = 20 * 1024 * 1024
 
 export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'tiff'
 
-/** For people: what may be sent. */
+/** For error messages. */
 export const ACCEPTED = 'a JPEG, PNG, WebP, GIF, AVIF or TIFF picture'
 
-/** Past this, no magic number of ours, and no HTML or SVG tag worth naming, begins. */
+/** All magic numbers below, and the first tag of HTML and SVG, begin within these bytes. */
 const HEAD_BYTES = 512
 
-/** An `ftyp` box lists its brands in 4 bytes each; a real one has fewer than a dozen. */
+/** An `ftyp` box lists brands of 4 bytes; a real one has fewer than a dozen. */
 const BRANDS_BYTES = 64
 
 export function formatOf(bytes: Uint8Array): Format | undefined {
@@ -29,7 +28,7 @@ export function formatOf(bytes: Uint8Array): Format | undefined {
   return undefined
 }
 
-/** `an HTML page`, `a HEIC picture`: for bytes that formatOf does not know. Never quotes them. */
+/** Names the kind of a file that formatOf does not know, such as `a HEIC picture`. Never quotes its bytes. */
 export function describeBytes(bytes: Uint8Array): string {
   if (bytes.length === 0) return 'an empty file'
   const head = latin1(bytes)
@@ -47,7 +46,7 @@ const MARKUP: readonly [name: string, tag: RegExp][] = [
   ['an XML file', /^<\?xml/],
 ]
 
-/** The first that fits gives the name; a question mark stands for any byte. */
+/** The first match gives the name. A question mark matches any byte. */
 const MAGIC: readonly [name: string, ...magic: string[]][] = [
   ['a PDF document', '%PDF-'],
   ['an EPS drawing', '%!PS', '\xc5\xd0\xd3\xc6'],
@@ -79,7 +78,7 @@ const MAGIC: readonly [name: string, ...magic: string[]][] = [
 
 function isText(bytes: Uint8Array): boolean {
   try {
-    // `stream` forgives a character that the end of the head cuts in two.
+    // `stream` accepts an incomplete character at the end.
     const head = new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, HEAD_BYTES), {
       stream: true,
     })
@@ -95,7 +94,7 @@ function latin1(bytes: Uint8Array): string {
   )
 }
 
-/** The brands of an ISO base media file, the major one first; the version between them dropped. */
+/** The brands of an ISO base media file, the major one first, without the version after it. */
 function brands(head: string): string[] {
   if (!head.startsWith('ftyp', 4)) return []
   const size = (head.charCodeAt(2) << 8) | head.charCodeAt(3)

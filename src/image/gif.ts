@@ -1,9 +1,9 @@
-// What libvips does not tell about a GIF. Goes in: a GIF file. Comes out: the size of its canvas, where the first
-// frame lies on it, and the colour that Pillow puts where that frame is see-through or absent. libvips decodes the
-// frame, but gives black for both, and cuts some canvases (640 x 480, 800 x 600...) down to the frame.
+// GIF file -> the size of its canvas, the position of the first frame, and the colour that Pillow gives to transparent and
+// uncovered pixels. libvips decodes the frame, but makes these pixels black, and crops some canvases (640 x 480,
+// 800 x 600...) to the frame.
 //
 // Source: GIF89a sections 18 to 23; Pillow 13 GifImagePlugin.py `_seek` (a canvas grows to hold its first frame) and
-// `load_prepare` (filled with the transparent index, else with index 0); libnsgif's list of sizes it mistrusts.
+// `load_prepare` (filled with the transparent index, else with index 0); libnsgif's list of suspect sizes.
 
 import { notAPicture } from './refusal.ts'
 
@@ -14,7 +14,7 @@ export interface FirstFrame {
   top: number
   width: number
   height: number
-  /** The colour behind the picture, as Pillow's convert("RGB") shows it. */
+  /** The background of Pillow's convert("RGB"). */
   behind: readonly [number, number, number]
 }
 
@@ -22,13 +22,13 @@ const EXTENSION = 0x21
 const GRAPHIC_CONTROL = 0xf9
 const IMAGE = 0x2c
 
-/** Undefined when the file ends, or has something else, before a first frame; not_a_picture without any colour table. */
+/** Undefined if there is no first frame. @throws RequestError `not_a_picture` if the GIF has no colour table */
 export function firstFrame(gif: Uint8Array): FirstFrame | undefined {
   if (gif.length < 13) return undefined
   const view = new DataView(gif.buffer, gif.byteOffset, gif.byteLength)
   const globalColours = coloursOf(view.getUint8(10))
   let at = 13 + globalColours * 3
-  let seeThrough = 0
+  let transparentIndex = 0
 
   while (at + 10 <= gif.length) {
     const kind = view.getUint8(at)
@@ -48,30 +48,30 @@ export function firstFrame(gif: Uint8Array): FirstFrame | undefined {
         top,
         width,
         height,
-        behind: colourAt(gif, table, colours, seeThrough),
+        behind: colourAt(gif, table, colours, transparentIndex),
       }
     }
     if (kind !== EXTENSION) return undefined
     if (view.getUint8(at + 1) === GRAPHIC_CONTROL && view.getUint8(at + 3) & 1)
-      seeThrough = view.getUint8(at + 6)
+      transparentIndex = view.getUint8(at + 6)
     at = afterBlocks(gif, at + 2)
   }
   return undefined
 }
 
-/** Entries of the colour table that a packed-flags byte announces; 0 for no table. */
+/** The number of colours by a byte of packed flags; 0 without a table. */
 function coloursOf(flags: number): number {
   return flags & 0x80 ? 2 << (flags & 7) : 0
 }
 
-/** What a palette of Pillow holds past the file's table is black. */
+/** Pillow fills its palette with black after the table of the file. */
 function colourAt(gif: Uint8Array, table: number, colours: number, index: number): [number, number, number] {
   if (index >= colours || table + index * 3 + 3 > gif.length) return [0, 0, 0]
   const at = table + index * 3
   return [gif[at]!, gif[at + 1]!, gif[at + 2]!]
 }
 
-/** Data blocks are a length byte and that many bytes, until a length of 0. */
+/** A data block is a length byte and that many bytes. The last one has length 0. */
 function afterBlocks(gif: Uint8Array, start: number): number {
   let at = start
   while (at < gif.length && gif[at] !== 0) at += gif[at]! + 1

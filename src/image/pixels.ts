@@ -1,9 +1,8 @@
-// A picture to the numbers the model takes. Goes in: Rgb and the checkpoint's preprocessor_config.json. Comes
-// out: Pixels.
+// Rgb and preprocessor_config.json of the checkpoint -> Pixels, the input of the vision model.
 //
 // Source: transformers 5.18 models/blip/image_processing_pil_blip.py (the defaults), image_processing_backends.py
 // `PilBackend._preprocess` (the order), image_transforms.py `rescale` and `normalize` (where float64 becomes
-// float32). Equal to BlipImageProcessorPil bit for bit; the torchvision backend resizes otherwise.
+// float32). Bit for bit equal to BlipImageProcessorPil; the torchvision backend resizes differently.
 
 import { ArtifactError } from '../errors.ts'
 import type { Rgb } from './decode.ts'
@@ -11,10 +10,10 @@ import { BICUBIC, HAMMING, type Resample, resize } from './resize.ts'
 
 type PerChannel = readonly [number, number, number]
 
-/** Where a checkpoint has it, for errors. */
+/** The file of a checkpoint, for error messages. */
 export const PICTURE_RULE = 'preprocessor_config.json (or image_processor in processor_config.json)'
 
-/** preprocessor_config.json, with its names. */
+/** Names are those of preprocessor_config.json. */
 export interface PreprocessorConfig {
   width: number
   height: number
@@ -33,7 +32,7 @@ export interface Pixels {
   dims: [number, 3, number, number] // [B, 3, H, W]
 }
 
-/** BlipImageProcessor's own. Note 384: published BLIP-2 checkpoints say 224, 364 for -coco. */
+/** Defaults of BlipImageProcessor. Published BLIP-2 checkpoints have 224, or 364 for -coco, instead of 384. */
 const DEFAULTS: PreprocessorConfig = {
   width: 384,
   height: 384,
@@ -46,10 +45,10 @@ const DEFAULTS: PreprocessorConfig = {
   std: [0.26862954, 0.26130258, 0.27577711],
 }
 
-/** An image side no vision model has; a number above it is a mistake, and would fill the memory. */
+/** Above the image side of any vision model. A larger number is a mistake and would fill the memory. */
 const MAX_SIDE = 4096
 
-/** Steps of other processors. BLIP has none of them; passing over one would feed the model other numbers. */
+/** Steps of other processors. BLIP has none of them, and ignoring one would change the model's input. */
 const UNKNOWN_STEPS = [
   'do_center_crop',
   'do_pad',
@@ -58,7 +57,7 @@ const UNKNOWN_STEPS = [
   'do_align_long_axis',
 ]
 
-/** Checks preprocessor_config.json; a missing or null key takes BlipImageProcessor's default. Throws ArtifactError. */
+/** A missing or null key has BlipImageProcessor's default. @throws ArtifactError `bad_preprocessor_config` */
 export function parsePreprocessorConfig(json: unknown): PreprocessorConfig {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw bad('a JSON object', json)
   const config = json as Record<string, unknown>
@@ -103,7 +102,7 @@ export function toPixels(rgb: Rgb, rule: PreprocessorConfig): Pixels {
   return { data, dims: [1, 3, height, width] }
 }
 
-/** What each of the 256 bytes becomes in one channel: multiplied in float64, then float32 at every step. */
+/** The value of each of the 256 bytes in one channel: multiplied in float64, then float32 at every step. */
 function valuesOf(rule: PreprocessorConfig, channel: number): Float32Array {
   const mean = Math.fround(rule.mean[channel]!)
   const std = Math.fround(rule.std[channel]!)
@@ -115,7 +114,7 @@ function valuesOf(rule: PreprocessorConfig, channel: number): Float32Array {
 
 // --- parts of the config --------------------------------------------------------------------------------------
 
-/** `{height, width}`, or one number for both: what BlipImageProcessor can resize to without looking at the picture. */
+/** `{height, width}`, or one number for both. Sizes that depend on the picture are refused. */
 function sizeOf(size: unknown): { width: number; height: number } {
   if (size === undefined || size === null) return { width: DEFAULTS.width, height: DEFAULTS.height }
   const { width, height } = typeof size === 'number' ? { width: size, height: size } : Object(size)
@@ -148,6 +147,6 @@ function booleanAt(config: Record<string, unknown>, key: string, otherwise: bool
 function bad(expected: string, got: unknown): ArtifactError {
   return new ArtifactError(
     'bad_preprocessor_config',
-    `Expected ${expected} in ${PICTURE_RULE} but got ${JSON.stringify(got)}. Take the file from the checkpoint's own repository.`,
+    `Expected ${expected} in ${PICTURE_RULE} but got ${JSON.stringify(got)}. Download the file from the checkpoint's repository.`,
   )
 }

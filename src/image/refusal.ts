@@ -1,5 +1,4 @@
-// The errors of a picture that cannot be read. Goes in: what came instead. Comes out: an RequestError that says what was
-// expected, what came and what to do.
+// The errors of a picture that cannot be read: RequestErrors that say what was expected and what to do.
 
 import { RequestError } from '../errors.ts'
 import { ACCEPTED, type Format } from './format.ts'
@@ -12,7 +11,7 @@ export function notAPicture(got: string, cause?: unknown): RequestError {
 }
 
 export function damaged(format: Format, cause?: unknown): RequestError {
-  const message = `Expected a whole ${format.toUpperCase()} picture but got one that is cut off or damaged. Save it anew and send it again.`
+  const message = `Expected a complete ${format.toUpperCase()} picture but got one that is cut off or damaged. Save it again and send the new file.`
   return new RequestError('damaged_picture', message, { cause })
 }
 

@@ -1,30 +1,29 @@
-// A picture to another size, bit for bit as Pillow does it. Goes in: Rgb, a size and a filter's number. Comes
-// out: Rgb.
+// Rgb, a size and the number of a filter -> Rgb of that size, bit for bit equal to Pillow.
 //
 // Source: Pillow src/libImaging/Resample.c (the filters; weights in 22-bit fixed point; one axis, then the
-// other, rounded to 8 bits in between) and Geometry.c `ImagingScaleAffine` (nearest), as of Pillow 13. When shrinking,
-// a filter is stretched by the ratio of sizes, so each pixel of the source counts: no aliasing. sharp's kernels
-// and a canvas' bicubic give other numbers.
+// other, rounded to 8 bits in between) and Geometry.c `ImagingScaleAffine` (nearest), as of Pillow 13. When shrinking, a
+// filter is stretched by the ratio of the sizes, so each source pixel counts and there is no aliasing. The kernels of
+// sharp and the bicubic filter of a canvas have other results.
 
 import type { Rgb } from './decode.ts'
 
-/** Numbers of PIL.Image.Resampling, as `resample` in preprocessor_config.json has them. */
-export const NEAREST = 0
-export const LANCZOS = 1
-export const BILINEAR = 2
+/** Numbers of PIL.Image.Resampling, which `resample` in preprocessor_config.json uses. */
+const NEAREST = 0
+const LANCZOS = 1
+const BILINEAR = 2
 export const BICUBIC = 3
-export const BOX = 4
+const BOX = 4
 export const HAMMING = 5
 
 export type Resample = 0 | 1 | 2 | 3 | 4 | 5
 
 interface Filter {
-  /** How far it reaches to each side, in pixels of the smaller picture. */
+  /** Radius, in pixels of the smaller picture. */
   support: number
   weight: (x: number) => number
 }
 
-// The order of operations is Pillow's: another one would round otherwise.
+// The order of operations is Pillow's. Another order would round differently.
 const FILTERS: Record<Exclude<Resample, typeof NEAREST>, Filter> = {
   [LANCZOS]: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
   [BILINEAR]: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
@@ -51,21 +50,16 @@ function sinc(x: number): number {
   return x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI)
 }
 
-/** Of 32 bits, 8 hold the result and 2 the overshoot of negative weights. */
+/** Of 32 bits, 8 are for the result and 2 for the overshoot of negative weights. */
 const PRECISION_BITS = 32 - 8 - 2
 const ONE = 1 << PRECISION_BITS
 const HALF = 1 << (PRECISION_BITS - 1)
 
-/** Pillow's `Image.resize((width, height), BICUBIC)`. */
-export function resizeBicubic(rgb: Rgb, width: number, height: number): Rgb {
-  return resize(rgb, width, height, BICUBIC)
-}
-
-/** Pillow's `Image.resize((width, height), resample)`. The same size returns a copy. */
+/** Pillow's `Image.resize((width, height), resample)`. Returns a copy if the size is the same. */
 export function resize(rgb: Rgb, width: number, height: number, resample: Resample): Rgb {
   if (rgb.data.length !== rgb.width * rgb.height * 3 || !(width >= 1 && height >= 1)) {
     throw new RangeError(
-      `Expected ${rgb.width} x ${rgb.height} x 3 bytes and a size to make of them but got ${rgb.data.length} and ${width} x ${height}`,
+      `Expected ${rgb.width} x ${rgb.height} x 3 bytes and a positive size but got ${rgb.data.length} bytes and ${width} x ${height}`,
     )
   }
   if (rgb.width === width && rgb.height === height) return { width, height, data: rgb.data.slice() }
@@ -83,24 +77,24 @@ export function resize(rgb: Rgb, width: number, height: number, resample: Resamp
 }
 
 /**
- * Since Pillow 13 (python-pillow/Pillow#9549) a picture that loses much height and little width loses the height
- * first. The order shows: values between the passes are rounded, so some of the result differ by one. Found by
- * comparing 1500 sizes with Pillow 13.0.0; Pillow 12 and older always take the width first.
+ * Pillow 13 (python-pillow/Pillow#9549) shrinks the height first if it loses much more height than width. Values are
+ * rounded between the two passes, so the order changes some results by one. Found by comparing 1500 sizes with Pillow
+ * 13.0.0; Pillow 12 and older always begin with the width.
  */
 function rowsGoFirst(rgb: Rgb, width: number, height: number): boolean {
   return height < rgb.height && rgb.height - height > 2 * (rgb.width - width)
 }
 
-/** For each output pixel: the first source pixel, how many from there, and their weights. */
+/** For each output pixel: its first source pixel, the number of source pixels, and their weights. */
 export interface Taps {
   first: Int32Array // [out]
   count: Int32Array // [out]
-  /** Most weights one output pixel can have: the row length of `weights`. */
+  /** Row length of `weights`: the largest number of weights of an output pixel. */
   stride: number
   weights: Int32Array // [out, stride], 1 is 2 ** 22
 }
 
-/** Weights for one axis, `from` pixels to `to`. */
+/** Weights for one axis, from `from` pixels to `to`. */
 export function tapsOf(from: number, to: number, filter: Filter = FILTERS[BICUBIC]): Taps {
   const scale = from / to
   const stretch = Math.max(scale, 1)
@@ -134,7 +128,7 @@ export function tapsOf(from: number, to: number, filter: Filter = FILTERS[BICUBI
   return taps
 }
 
-/** Each of `rows` source rows from `firstRow` on, made as wide as `taps`. */
+/** Resizes `rows` source rows, from `firstRow` on, to the width of `taps`. */
 function resizeColumns(rgb: Rgb, firstRow: number, rows: number, taps: Taps): Rgb {
   const { first, count, stride, weights } = taps
   const source = rgb.data
@@ -162,7 +156,7 @@ function resizeColumns(rgb: Rgb, firstRow: number, rows: number, taps: Taps): Rg
   return { width, height: rows, data }
 }
 
-/** Columns made as high as `taps`, a whole row of sums at a time; the first row of `rgb` is the source's `firstRow`. */
+/** Resizes columns to the height of `taps`, one row of sums at a time. `rgb` begins at row `firstRow` of the source. */
 function resizeRows(rgb: Rgb, firstRow: number, taps: Taps): Rgb {
   const { first, count, stride, weights } = taps
   const source = rgb.data
@@ -202,7 +196,7 @@ function resizeNearest(rgb: Rgb, width: number, height: number): Rgb {
   return { width, height, data }
 }
 
-/** The source pixel under each output pixel's middle, found by adding up steps, with Pillow's rounding. */
+/** The source pixel at the centre of each output pixel, by adding steps, with Pillow's rounding. */
 function nearestOf(from: number, to: number): Int32Array {
   const scale = from / to
   const nearest = new Int32Array(to)

@@ -1,6 +1,5 @@
-// What a TIFF says about its samples, which libvips passes on without heeding all of it. Goes in: a TIFF file. Comes
-// out: a copy that libvips reads as its first page, and how the samples become RGB; or an error that names what
-// Glimpse does not read.
+// TIFF file -> a copy of which libvips reads the first page correctly, and the colour model of the samples; or an error
+// that names what Glimpse does not read. libvips ignores some of the tags.
 //
 // Source: TIFF 6.0 sections 2, 8, 18, 20, 21 and 23; BigTIFF; Pillow 13 TiffImagePlugin.py `OPEN_INFO` (which samples
 // are alpha); libvips 8.18 tiff2vips.c and libtiff 4.7 as sharp builds them (what is decoded, and what is misread).
@@ -8,12 +7,12 @@
 import { damaged, notAPicture } from './refusal.ts'
 
 export interface Tiff {
-  /** The file with one page, and with the tags that libvips misreads mended. */
+  /** The file with one page, and with corrections of the tags that libvips misreads. */
   file: Buffer
-  /** What the samples are that libvips gives. */
+  /** The colour model of the samples that libvips returns. */
   colours: 'rgb' | 'inks' | 'lab' | YCbCr
   isTiled: boolean
-  /** Which channel of the decoded pixels is alpha. */
+  /** The index of the alpha channel in the decoded pixels. */
   alphaAt?: number
 }
 
@@ -41,7 +40,7 @@ const TAG = {
 } as const
 const TAGS: readonly number[] = Object.values(TAG)
 
-/** What sharp's libtiff decodes: none, fax, LZW, JPEG, deflate (two numbers), PackBits, WebP. */
+/** Compressions that libtiff in sharp decodes: none, fax, LZW, JPEG, deflate (two numbers), PackBits, WebP. */
 const COMPRESSIONS = [1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50001]
 const JPEG = 7
 const OTHER_COMPRESSIONS: Record<number, string> = {
@@ -53,13 +52,13 @@ const OTHER_COMPRESSIONS: Record<number, string> = {
   50002: 'by JPEG XL',
 }
 
-// Values of PhotometricInterpretation. ExtraSamples has 0 for no meaning, 1 and 2 for alpha, premultiplied or not.
+// Values of PhotometricInterpretation. Values of ExtraSamples: 0 unspecified, 1 premultiplied alpha, 2 alpha.
 const RGB = 2
 const PALETTE = 3
 const INKS = 5
 const YCBCR = 6
 const LAB = 8
-/** Samples that are colours, and the most that may follow them; libvips takes the wrong ones for alpha in a palette. */
+/** Colour samples, and the most extra samples after them. With a palette, libvips takes the wrong sample for alpha. */
 const MODELS: Record<number, { colours: number; extras: number; premultiplied?: false }> = {
   0: { colours: 1, extras: 0 }, // grey, 0 is white
   1: { colours: 1, extras: 1 }, // grey, 0 is black
@@ -69,24 +68,24 @@ const MODELS: Record<number, { colours: number; extras: number; premultiplied?: 
   [YCBCR]: { colours: 3, extras: 0 },
   [LAB]: { colours: 3, extras: 0 },
 }
-/** Corel Draw 10 writes 999 for 2; libtiff and Pillow know it. */
+/** Corel Draw 10 writes 999 instead of 2. libtiff and Pillow accept it. */
 const ALPHA = [1, 2, 999]
 
-/** Throws RequestError: not_a_picture for what Glimpse does not read, damaged_picture for what is no TIFF. */
+/** @throws RequestError `not_a_picture` for a TIFF that Glimpse does not read, `damaged_picture` if it is not a TIFF */
 export function readTiff(bytes: Uint8Array): Tiff {
   const file = Buffer.from(bytes)
   const directory = readDirectory(file)
   const { compression, photometric, colourSamples, samples, bits, extras, isSeparate, isTiled, isHalved } =
     samplesOf(directory)
 
-  // One sample is the same in either order; libvips misreads bits in planes. It stops at unknown orientations.
+  // libvips misreads planes of bits; with one sample a pixel both orders are equal. It fails at unknown orientations.
   if (samples === 1) directory.get(TAG.planes)?.set(1)
   const orientation = directory.get(TAG.orientation)
   if (orientation && ![1, 2, 3, 4, 5, 6, 7, 8].includes(orientation.values[0]!)) orientation.set(1)
 
-  // libjpeg converts YCbCr, and libtiff does where colour is halved.
+  // libjpeg converts YCbCr, and libtiff converts it if the colour is subsampled.
   const isYCbCr = photometric === YCBCR && !isHalved && (compression !== JPEG || isSeparate)
-  // Samples of RGB libvips passes on as they are; it converts L*a*b* otherwise, and deep inks and YCbCr not at all.
+  // libvips converts L*a*b* in another way, and 16-bit CMYK and YCbCr not at all. It returns RGB samples unchanged.
   if (isYCbCr || photometric === LAB || (photometric === INKS && bits === 16)) {
     directory.get(TAG.photometric)?.set(RGB)
   }
@@ -98,11 +97,11 @@ export function readTiff(bytes: Uint8Array): Tiff {
   }
   const colours = isYCbCr ? ycbcr : photometric === LAB ? 'lab' : photometric === INKS ? 'inks' : 'rgb'
   const alpha = extras.findIndex((kind) => ALPHA.includes(kind))
-  const alphaAt = Math.max(colourSamples, 3) + alpha // grey and palettes come decoded as three
+  const alphaAt = Math.max(colourSamples, 3) + alpha // grey and palettes are decoded to three
   return alpha < 0 ? { file, colours, isTiled } : { file, colours, isTiled, alphaAt }
 }
 
-/** What the tags say, once it is known that libvips decodes it. */
+/** The layout of the samples. @throws RequestError if libvips cannot decode it */
 function samplesOf(directory: Map<number, Entry>) {
   const values = (tag: number) => directory.get(tag)?.values ?? []
   const value = (tag: number, otherwise: number) => values(tag)[0] ?? otherwise
@@ -131,7 +130,7 @@ function samplesOf(directory: Map<number, Entry>) {
   ) {
     throw refused(`of ${samples} x ${[...new Set([bits, ...moreBits])].join(' and ')} bits a pixel`)
   }
-  const missing = photometric === RGB && samples === 4 ? [2] : [] // as Pillow takes it
+  const missing = photometric === RGB && samples === 4 ? [2] : [] // as in Pillow
   const extras = directory.has(TAG.extraSamples) ? values(TAG.extraSamples) : missing
   if (
     samples !== model.colours + extras.length ||
@@ -142,7 +141,7 @@ function samplesOf(directory: Map<number, Entry>) {
   ) {
     throw refused(`of ${samples} samples a pixel, not all of them colours`)
   }
-  // libtiff takes a palette that is missing for grey.
+  // Without the palette, libtiff would decode the indices as grey.
   if (photometric === PALETTE && directory.get(TAG.palette)?.count !== 3 << bits) throw damaged('tiff')
 
   const [across = 2, down = 2] = photometric === YCBCR ? values(TAG.subsampling) : [1, 1]
@@ -161,17 +160,17 @@ function samplesOf(directory: Map<number, Entry>) {
 interface Entry {
   count: number
   values: number[]
-  /** Writes one small number in place of the values. */
+  /** Replaces the values by one small number. */
   set: (value: number) => void
 }
 
-/** Bytes of one value by type: whole numbers from 0, and fractions of two (5). */
+/** Bytes of a value by type: unsigned integers, and fractions of two integers (5). */
 const SIZES: Record<number, number> = { 1: 1, 3: 2, 4: 4, 5: 8, 16: 8 }
 
-/** Of more values than these no tag read here has a use. */
+/** No tag that is read needs more values. */
 const MAX_VALUES = 16
 
-/** The known tags of the first directory, each at its first place. Cuts the pointer to the next: one page is shown. */
+/** The known tags of the first directory; the first of equal tags. Removes the pointer to the next page. */
 function readDirectory(file: Buffer): Map<number, Entry> {
   try {
     const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
@@ -190,7 +189,7 @@ function readDirectory(file: Buffer): Map<number, Entry> {
     const start = wordAt(word)
     const first = start + (isBig ? 8 : 2)
     const end = first + (isBig ? wordAt(start) : view.getUint16(start, little)) * (4 + 2 * word)
-    wordAt(end) // outside the file: a RangeError, as everything below
+    wordAt(end) // throws a RangeError outside the file, as do the reads below
     file.fill(0, end, end + word)
 
     const directory = new Map<number, Entry>()

@@ -1,5 +1,4 @@
-// Which request or job the running code works for: every log line and metric-less failure carries it, without being
-// handed through each call.
+// The ids of the current request and job, in an AsyncLocalStorage. Every log line has them.
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { trace } from '@opentelemetry/api'
@@ -11,12 +10,12 @@ export interface Ids {
 
 const storage = new AsyncLocalStorage<Ids>()
 
-/** Runs `work` with these ids beside those it has already. */
+/** Runs `work` with these ids added to the current ones. */
 export function withIds<T>(ids: Ids, work: () => T): T {
   return storage.run({ ...storage.getStore(), ...ids }, work)
 }
 
-/** What a log line says of whom it is about. */
+/** The current ids, and that of the active OpenTelemetry trace. */
 export function currentIds(): Ids & { trace_id?: string } {
   const traceId = trace.getActiveSpan()?.spanContext().traceId
   return { ...storage.getStore(), ...(traceId === undefined ? {} : { trace_id: traceId }) }

@@ -1,23 +1,23 @@
-// Metrics of a Lambda, where nobody comes to GET /metrics: what has changed since the last call goes out as lines of the
-// log that CloudWatch reads as metrics (embedded metric format, "Specification").
+// Metrics of a Lambda function -> lines of its log, which CloudWatch reads as metrics (embedded metric format,
+// "Specification"). Each call writes the changes since the last one.
 //
-// A counter gives what was added, a gauge how it stands, a histogram its mean as often as it was observed: sums, counts and
-// averages are exact in CloudWatch (up to a hundred observations a call), percentiles within one line are not.
+// A counter is written as its increase, a gauge as its value, a histogram as its mean, repeated for each observation.
+// Sums, counts and averages are exact in CloudWatch up to a hundred observations a call; percentiles are not.
 
 import { type Reading, readings } from './metrics.ts'
 
 const NAMESPACE = 'Glimpse'
-/** A metric takes no more values in one line. */
+/** The format's limit for the values of a metric in one line. */
 const MAX_VALUES = 100
 
 export interface Emf {
-  /** Writes one line for each set of labels that changed; none when nothing did. */
+  /** Writes a line for each metric and set of labels that changed. */
   flush(): Promise<void>
 }
 
 /**
  * @param base dimensions of every line, such as the function's name
- * @param write gets each line with its end; as it is, since what console.log puts before it makes it no JSON
+ * @param write receives each line with its newline. On Lambda, console.log would put a prefix before the JSON.
  */
 export function openEmf(
   base: Readonly<Record<string, string>>,
@@ -41,7 +41,7 @@ function changeOf(reading: Reading, before: Reading | undefined): number[] {
   const sum = reading.sum - (before?.sum ?? 0)
   switch (reading.kind) {
     case 'gauge':
-      return reading.sum === before?.sum ? [] : [reading.sum]
+      return reading.sum === (before?.sum ?? 0) ? [] : [reading.sum]
     case 'counter':
       return sum === 0 ? [] : [sum]
     case 'histogram': {
@@ -65,7 +65,7 @@ function lineOf(
       CloudWatchMetrics: [
         {
           Namespace: NAMESPACE,
-          // With labels to look closer, without them for an alarm over all.
+          // Alarms use the metric without its labels.
           Dimensions: [
             Object.keys(base),
             ...(Object.keys(labels).length > 0 ? [Object.keys(dimensions)] : []),

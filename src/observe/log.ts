@@ -1,8 +1,7 @@
-// What the operator reads: one line for each thing that happened, with the ids of the request or job it happened to.
+// The operator's log: one line an event, with the ids of its request and job.
 //
-// Never in a line: tokens, pictures, questions, answers, presigned queries. Callers name events and give numbers and
-// codes; messages of our errors hold none of these by contract (errors.ts), and what other people's errors say is
-// scrubbed on the way out.
+// A line never contains tokens, pictures, questions, answers or presigned queries. Callers log event names, numbers and
+// codes; messages of errors.ts contain none of these; messages of other errors are scrubbed.
 
 import pino, { type DestinationStream } from 'pino'
 import { isGlimpseError } from '../errors.ts'
@@ -10,23 +9,15 @@ import { currentIds } from './context.ts'
 
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>
 
-export interface Log {
-  info(event: string, fields?: Fields): void
-  /** Something that mends itself or that somebody else must mend. */
-  warn(event: string, error: unknown, fields?: Fields): void
-  /** Something of ours is broken. */
-  error(event: string, error: unknown, fields?: Fields): void
-}
-
 export type LogFormat = 'text' | 'json'
 
-/** Values that must never be printed, such as tokens: told by whoever reads the settings. */
+/** Values of secret settings, which are never logged. */
 const secrets = new Set<string>()
 const SHORTEST_SECRET = 6
 
 let logger = open('text', pino.destination({ dest: 2, sync: true }))
 
-/** Chooses how lines look, and where they go: standard error, or a stream of a test. */
+/** `to` is standard error by default. */
 export function configureLog(
   format: LogFormat,
   to: DestinationStream = pino.destination({ dest: 2, sync: true }),
@@ -38,13 +29,17 @@ export function redactValues(values: readonly string[]): void {
   for (const value of values) if (value.length >= SHORTEST_SECRET) secrets.add(value)
 }
 
-export const log: Log = {
-  info: (event, fields = {}) => logger.info(fields, event),
-  warn: (event, error, fields = {}) => logger.warn({ ...fields, ...logFields(error) }, event),
-  error: (event, error, fields = {}) => logger.error({ ...fields, ...logFields(error) }, event),
+export const log = {
+  info: (event: string, fields: Fields = {}) => logger.info(fields, event),
+  /** For failures that pass, or that the caller or another service must fix. */
+  warn: (event: string, error: unknown, fields: Fields = {}) =>
+    logger.warn({ ...fields, ...logFields(error) }, event),
+  /** For failures that the operator must fix, and bugs. */
+  error: (event: string, error: unknown, fields: Fields = {}) =>
+    logger.error({ ...fields, ...logFields(error) }, event),
 }
 
-/** An error as a line tells it; the stack only of what is a bug. */
+/** Only a bug is logged with its stack. */
 function logFields(error: unknown): Fields {
   const { message, stack, cause } = error instanceof Error ? error : new Error(String(error))
   const why = cause instanceof Error ? { cause: scrub(cause.message) } : {}
@@ -52,7 +47,7 @@ function logFields(error: unknown): Fields {
   return { code: 'internal', error: scrub(message), ...why, stack: stack && scrub(stack) }
 }
 
-/** Without tokens, secrets and the queries of addresses. */
+/** Replaces tokens, secret settings and the queries of URLs. */
 export function scrub(text: string): string {
   let clean = text
   for (const secret of secrets) clean = clean.replaceAll(secret, '[secret]')
@@ -75,7 +70,7 @@ function open(format: LogFormat, to: DestinationStream) {
   )
 }
 
-/** `2026-11-25T14:02:11.000Z warn webhook_refused  code=bad_signature request_id=...`, a bug's stack below. */
+/** `2026-11-25T14:02:11.000Z warn webhook_refused code="bad_signature" request_id=...`, then the stack of a bug. */
 function asText(line: string): string {
   const { time, level, event, stack, ...fields } = JSON.parse(line) as Record<string, unknown>
   const rest = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`)

@@ -1,19 +1,18 @@
-// Failures that are not the asker's: to the log, and counted.
+// Error -> a log line, and a count in glimpse_faults_total unless the caller or the load caused it.
 
 import { isGlimpseError } from '../errors.ts'
 import { log } from './log.ts'
 import { count } from './metrics.ts'
 
 /**
- * For whoever is told of failures one by one. What mends itself is a warning, what the operator or we must mend an error.
+ * Returns an error handler. Setup errors, artifact errors and bugs are logged as errors, all others as warnings.
  * @example const report = reportAs('chat_failed'); work().catch(report)
  */
 export function reportAs(event: string): (error: unknown) => void {
   return (error) => {
-    const mendsItself = isGlimpseError(error) && error.kind !== 'setup' && error.kind !== 'artifact'
-    // An asker's mistake, or a moment of too much, is nobody's fault.
-    if (!mendsItself || error.kind === 'upstream')
+    const isWarning = isGlimpseError(error) && error.kind !== 'setup' && error.kind !== 'artifact'
+    if (!isWarning || error.kind === 'upstream')
       count('glimpse_faults_total', { code: isGlimpseError(error) ? error.code : 'internal' })
-    log[mendsItself ? 'warn' : 'error'](event, error)
+    log[isWarning ? 'warn' : 'error'](event, error)
   }
 }

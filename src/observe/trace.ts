@@ -1,20 +1,19 @@
-// The part of a trace that happens here: a span below the caller's, as the W3C headers `traceparent` and `tracestate`
-// name it. Only OpenTelemetry's interface: without an SDK, which the operator loads (node --import), all of it does
-// nothing.
+// Spans of OpenTelemetry, children of the caller's span in the W3C headers `traceparent` and `tracestate`. This is the API
+// only: it does nothing unless the operator loads an SDK (node --import).
 
 import { context, propagation, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 
-/** What carries the trace: HTTP headers, attributes of a message. */
+/** HTTP headers, or attributes of a queue message. */
 export type Carrier = Readonly<Record<string, string | undefined>>
 
-/** What to send along, so that the trace goes on there. */
+/** The headers that continue the trace in the receiver. */
 export function injectTrace(): Record<string, string> {
   const carrier: Record<string, string> = {}
   propagation.inject(context.active(), carrier)
   return carrier
 }
 
-/** Runs `work` in a span of its own; what it throws marks the span as failed. */
+/** Runs `work` in a new span. An error of `work` marks the span as failed. */
 export async function withSpan<T>(
   name: string,
   carrier: Carrier,
@@ -27,7 +26,7 @@ export async function withSpan<T>(
     try {
       return await work(span)
     } catch (error) {
-      // Not recorded whole: a message of somebody else's may hold what no trace should.
+      // Messages of other libraries may contain secrets, so the error itself is not recorded.
       span.setStatus({ code: SpanStatusCode.ERROR })
       throw error
     } finally {

@@ -1,11 +1,11 @@
-// Added tokens: a checkpoint's files -> which there are and which are special; a text -> where they stand in it.
+// Added tokens: tokenizer files -> the list of added tokens; text -> the text split at them.
 //
-// As transformers 5.18 has them (tokenization_utils_base.py `_from_pretrained`, tokenization_utils_tokenizers.py
-// `__init__`, processing_blip_2.py) and the tokenizers library matches them (added_vocabulary.rs, `find_matches`).
+// The list is that of transformers 5.18 (tokenization_utils_base.py `_from_pretrained`, tokenization_utils_tokenizers.py
+// `__init__`, processing_blip_2.py). Matching is that of the tokenizers library (added_vocabulary.rs, `find_matches`).
 
 import { z } from 'zod'
 
-/** Far above any vocabulary; the tokenizers library makes a list as long as the largest id. */
+/** Far above any vocabulary. The tokenizers library allocates a list as long as the largest id. */
 const MAX_ID = 10_000_000
 export const id = z.number().int().nonnegative().max(MAX_ID)
 
@@ -21,16 +21,16 @@ const written = z.object({
 type Written = z.output<typeof written>
 export const writtenWithId = z.looseObject({ id, ...written.shape })
 
-/** A token by its text alone, or with its flags. */
+/** A token: its text, or its text and flags. */
 const named = z.union([z.string().transform((content): Written => ({ content })), written])
 const namedList = z
   .union([z.array(named), z.record(z.string(), named).transform((tokens) => Object.values(tokens))])
   .nullish()
 
-/** In transformers' order, SPECIAL_TOKENS_ATTRIBUTES; other keys that end in `_token` follow. */
+/** SPECIAL_TOKENS_ATTRIBUTES of transformers, in its order. Other keys that end in `_token` follow. */
 const NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token']
 
-/** What is read of tokenizer_config.json. */
+/** The keys of tokenizer_config.json that are read. */
 export const settingsSchema = z.looseObject({
   tokenizer_class: z.string().nullish(),
   add_prefix_space: flag,
@@ -47,7 +47,7 @@ export interface AddedToken extends Written {
   normalized: boolean
 }
 
-/** The text of a token that a setting names, such as `bos_token`. */
+/** The text of the token in a setting such as `bos_token`. */
 export function textOfName(setting: unknown): string | undefined {
   return named.safeParse(setting).data?.content
 }
@@ -57,8 +57,8 @@ export function isGpt2({ tokenizer_class }: Settings): boolean {
 }
 
 /**
- * In the order in which transformers adds them. A token of the vocabulary keeps its id there, every other one gets the
- * next that is free, whatever id the files write.
+ * Returns the added tokens in the order of transformers. A token of the vocabulary keeps its id. Any other token gets the
+ * next free id; the id in the files is ignored.
  */
 export function addedTokens(
   settings: Settings,
@@ -70,7 +70,7 @@ export function addedTokens(
   const keys = new Set([...NAMES, ...Object.keys(settings).filter((key) => key.endsWith('_token'))])
   const names = [...keys].flatMap((key) => named.safeParse(settings[key]).data ?? [])
   const areNamed = new Set(names.map(({ content }) => content))
-  // added_tokens.json has no flags: a token there is special if a setting names it.
+  // added_tokens.json has no flags. Its tokens are special if a setting names them.
   const isSpecial = (content: string) =>
     areNamed.has(content) || settings.extra_special_tokens?.some((one) => one.content === content) === true
 
@@ -92,25 +92,23 @@ export function addedTokens(
     const special = asSpecial || token.special === true || areNamed.has(content)
     const known = added.get(content)?.id ?? vocabulary.get(content)
     if (known === undefined && taken.has(next)) {
-      if (special) return // No text becomes it, and no answer.
-      throw new Error(
-        `${content} would get the id ${next}, which is another token's: the vocabulary has gaps`,
-      )
+      if (special) return // Neither encode nor decode returns it.
+      throw new Error(`${content} would get the id ${next} of another token, because the vocabulary has gaps`)
     }
     const one = known ?? next
     next = Math.max(next, one + 1)
     added.set(content, { ...token, id: one, special, normalized: token.normalized ?? !special })
   }
-  // GPT-2's class makes its tokenizer anew from the vocabulary; others begin with tokenizer.json as it is.
+  // GPT2Tokenizer ignores the added tokens of tokenizer.json; other classes begin with them.
   for (const token of isGpt2(settings) ? listed : [...own, ...listed]) add(token)
   const withFlags = new Set(added.keys())
   for (const token of [...names, ...extra]) if (!withFlags.has(token.content)) add(token, true)
-  // Blip2Processor adds the placeholder of the picture where the tokenizer names none.
+  // Blip2Processor adds the placeholder of the picture if the tokenizer has no image_token.
   if (settings['image_token'] == null) add({ content: '<image>', normalized: false }, true)
   return [...added.values()]
 }
 
-/** A token that was found, or the text between two. */
+/** An added token, or the text between two. */
 export type Piece = AddedToken | string
 
 const SPACE = /\p{White_Space}/u
@@ -119,10 +117,10 @@ const BEGINS_WITH_WORD = new RegExp(`^${WORD}`, 'u')
 const ENDS_WITH_WORD = new RegExp(`${WORD}$`, 'u')
 
 /**
- * Cuts a text at the tokens, the longest of those that begin first; `textOf` is what a token looks like there. One that
- * `isText` stays text, and so does a shorter one inside it.
+ * Returns a function that splits a text at tokens: the first match, and the longest of those at the same place. `textOf`
+ * gives the text of a token. A match for which `isText` holds stays text, with any shorter token inside it.
  */
-export function cutter(
+export function splitter(
   tokens: readonly AddedToken[],
   textOf: (token: AddedToken) => string,
 ): (text: string, isText: (token: AddedToken) => boolean) => Piece[] {
@@ -141,13 +139,13 @@ export function cutter(
       const token = byText.get(found)!
       let [from, to] = [index, index + found.length]
       if (isText(token)) continue
-      // A character outside the first plane is two units long.
+      // A character outside the Basic Multilingual Plane has two code units.
       const inWord =
         ENDS_WITH_WORD.test(text.slice(Math.max(0, from - 2), from)) ||
         BEGINS_WITH_WORD.test(text.slice(to, to + 2))
       if (token.single_word && inWord) continue
       if (token.lstrip) while (from > end && SPACE.test(text[from - 1]!)) from--
-      if (token.lstrip && end >= to) continue // It is spaces that the token before it has taken.
+      if (token.lstrip && end >= to) continue // The previous token's rstrip included these spaces.
       if (token.rstrip) while (to < text.length && SPACE.test(text[to]!)) to++
       if (end < from) pieces.push(text.slice(end, from))
       pieces.push(token)

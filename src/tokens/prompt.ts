@@ -1,10 +1,10 @@
-// A question and what was said before -> the text BLIP-2 was trained on.
+// A question and the turns before it -> a prompt in the form that BLIP-2 was trained on.
 //
 //   "Question: what is it? Answer: a dog. Question: what color is it? Answer:"
 //
-// Li et al. 2023, section 4.1; the chat form is that of LAVIS' README. A caption's prompt is empty.
+// Source: Li et al. 2023, section 4.1; several turns as in LAVIS' README. The prompt of a caption is empty.
 
-/** One finished exchange of a conversation about a picture. */
+/** A question about a picture and its answer. */
 export interface Turn {
   question: string
   answer: string
@@ -16,17 +16,17 @@ export function toPrompt(question: string | undefined, history: readonly Turn[] 
   return [...history.map(turnText), `Question: ${asked} Answer:`].join(' ')
 }
 
-/** A turn as it stands in the prompt, a space before and behind it. */
+/** The text of a turn in the prompt. A space separates it from its neighbours. */
 export function turnText({ question, answer }: Turn): string {
-  return `Question: ${oneLine(question)} Answer: ${ended(oneLine(answer))}`
+  return `Question: ${oneLine(question)} Answer: ${withPeriod(oneLine(answer))}`
 }
 
-/** OPT's checkpoints end their texts with a newline: one in a question would end the text before the answer. */
+/** OPT checkpoints end a text with a newline. One inside a question would end it before the answer. */
 function oneLine(text: string): string {
-  // Whole runs of white space: a pattern that looks for the break inside them takes the square of their length.
+  // Matches whole runs of white space. A pattern for the line break inside a run takes quadratic time.
   return text.replace(/\s+/g, (run) => (/[\r\n\u2028\u2029]/.test(run) ? ' ' : run)).trim()
 }
 
-function ended(answer: string): string {
+function withPeriod(answer: string): string {
   return /[.!?]$/.test(answer) ? answer : `${answer}.`
 }

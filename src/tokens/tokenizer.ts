@@ -1,7 +1,8 @@
-// text <-> ids, as the checkpoint's tokenizer files say. The home of @huggingface/tokenizers.
+// text <-> ids, by the checkpoint's tokenizer files. Equal to transformers 5.18.
 //
-// The library does the vocabulary's part. Added tokens are cut out before (added.ts), because it knows no `single_word`
-// and matches special ones; ids are read by GPT-2's table of bytes, because it loses what that table has not.
+// @huggingface/tokenizers encodes text between added tokens. Added tokens are split off before (added.ts), because the
+// library ignores `single_word` and matches special tokens in typed text. Ids are decoded by GPT-2's table of bytes,
+// because the library drops characters that the table lacks.
 
 import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { z } from 'zod'
@@ -10,16 +11,16 @@ import { ArtifactError } from '../errors.ts'
 import {
   type AddedToken,
   addedTokens,
-  cutter,
   id,
   isGpt2,
   type Settings,
   settingsSchema,
+  splitter,
   textOfName,
   writtenWithId,
 } from './added.ts'
 
-/** What is copied from a checkpoint into an artifact. */
+/** Copied from a checkpoint into an artifact. */
 export const TOKENIZER_FILES = [
   'tokenizer.json',
   'tokenizer_config.json',
@@ -30,20 +31,20 @@ export const TOKENIZER_FILES = [
 ]
 
 export interface Tokenizer {
-  /** A prompt's ids, with what the tokenizer puts before each text. Typed special tokens stay plain text. */
+  /** The ids of a prompt, after the token that begins each text. Special tokens in the text are plain text. */
   encode(text: string): number[]
-  /** As `encode`, but special tokens in the text are what they say: only for texts that no user typed. */
+  /** As `encode`, but special tokens in the text get their ids. Not for text that a user typed. */
   encodeTrusted(text: string): number[]
-  /** The text of generated ids, special tokens left out. */
+  /** The text of generated ids, without special tokens. */
   decode(ids: readonly number[]): string
-  /** Whether any token has this id: vocabularies are padded with ids that none has. */
+  /** Whether a token has this id. Vocabularies are padded with ids that none has. */
   isToken(id: number): boolean
-  /** One more than the largest id that `encode` can give. */
+  /** One more than the largest id that `encode` returns. */
   vocabularySize: number
 }
 
 const byteLevelSchema = z.looseObject({ type: z.literal('ByteLevel') })
-/** What is relied on here; the rest is the library's to judge. */
+/** The parts of tokenizer.json that this file reads. The library checks the rest. */
 const definitionSchema = z.looseObject({
   model: z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), id) }),
   pre_tokenizer: z.unknown(),
@@ -52,7 +53,7 @@ const definitionSchema = z.looseObject({
 })
 type Definition = z.infer<typeof definitionSchema>
 
-/** Throws ArtifactError `no_tokenizer`, `bad_tokenizer` or `unreadable_file`. */
+/** @throws ArtifactError `no_tokenizer`, `bad_tokenizer` or `unreadable_file` */
 export async function openTokenizer(folder: string): Promise<Tokenizer> {
   const config = await readJson(folder, 'tokenizer_config.json')
   const file = await readJson(folder, 'tokenizer.json')
@@ -61,16 +62,16 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
   try {
     const own = settingsSchema.parse(config ?? {})
     own.extra_special_tokens ??= own.additional_special_tokens
-    // The older files count only where the newer list is missing.
+    // special_tokens_map.json counts only if added_tokens_decoder is absent.
     const settings = own.added_tokens_decoder ? own : { ...own, ...settingsSchema.parse(map ?? {}) }
     const definition = definitionSchema.parse(
       file === undefined ? await fromVocabulary(folder, settings) : file,
     )
-    // The class GPT2Tokenizer has its own setting for the space in front. Of a folder it also drops tokenizer.json's
-    // normalizer, which it keeps for Salesforce/blip2-opt-*; here every file's normalizer counts.
-    const before = byteLevelSchema.safeParse(definition.pre_tokenizer).data
-    if (before && isGpt2(settings)) {
-      definition.pre_tokenizer = { ...before, add_prefix_space: settings.add_prefix_space === true }
+    // GPT2Tokenizer takes add_prefix_space from tokenizer_config.json. Unlike transformers, which drops the normalizer of
+    // some folders and keeps that of Salesforce/blip2-opt-*, Glimpse always applies the normalizer of tokenizer.json.
+    const preTokenizer = byteLevelSchema.safeParse(definition.pre_tokenizer).data
+    if (preTokenizer && isGpt2(settings)) {
+      definition.pre_tokenizer = { ...preTokenizer, add_prefix_space: settings.add_prefix_space === true }
     }
     const vocabulary = new Map(Object.entries(definition.model.vocab))
     const added = addedTokens(settings, vocabulary, definition.added_tokens, legacy)
@@ -79,8 +80,8 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
     if (cause instanceof ArtifactError) throw cause
     throw new ArtifactError(
       'bad_tokenizer',
-      `Expected the byte-level BPE tokenizer of an OPT checkpoint in ${folder} but its files can't be used: ${reasonOf(cause)}. Fetch the checkpoint again.`,
-      // A ZodError's own message is lines of JSON, which its reason has in words.
+      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the byte-level BPE tokenizer of an OPT checkpoint. Download the checkpoint again.`,
+      // The message of a ZodError is JSON; reasonOf makes a sentence of it.
       { cause: cause instanceof z.ZodError ? new Error(reasonOf(cause)) : cause },
     )
   }
@@ -92,12 +93,12 @@ function fromDefinition(
   added: readonly AddedToken[],
 ): Tokenizer {
   const idOf = new Map([...vocabulary, ...added.map(({ content, id }) => [content, id] as const)])
-  // The mark in front of each text may be an added token, so the library knows them as pieces that no merge makes.
+  // The token that begins each text may be an added one, so the library's vocabulary includes the added tokens.
   const vocab = Object.fromEntries(idOf)
   const library = new Library({ ...definition, added_tokens: [], model: { ...definition.model, vocab } }, {})
-  // transformers marks the texts' beginning by the post-processor; of an empty text that mark is all there is.
-  const before = z.array(id).parse(library.encode('').ids)
-  // Tokens are looked for before and behind the normalizer, which is therefore not the library's to call.
+  // The post-processor adds the token that begins a text. An empty text consists of that token.
+  const prefix = z.array(id).parse(library.encode('').ids)
+  // Added tokens are matched before or after normalization, so the library must not normalize by itself.
   const { normalizer } = library
   library.normalizer = null
   const normalize = (text: string): string => normalizer?.normalize(text) ?? text
@@ -106,26 +107,24 @@ function fromDefinition(
   const textOfId = new Map([...vocabulary].map(([content, one]) => [one, content]))
   for (const token of added) textOfId.set(token.id, textOf(token))
   const special = new Set(added.filter((token) => token.special).map((token) => token.id))
-  const cutRaw = cutter(
-    added.filter(({ normalized }) => !normalized),
-    textOf,
-  )
-  const cutNormalized = cutter(
-    added.filter(({ normalized }) => normalized),
-    textOf,
-  )
+  const splitterOf = (isNormalized: boolean) =>
+    splitter(
+      added.filter(({ normalized }) => normalized === isNormalized),
+      textOf,
+    )
+  const [splitRaw, splitNormalized] = [splitterOf(false), splitterOf(true)]
   const idsOf = (text: string, isText: (token: AddedToken) => boolean): (number | undefined)[] =>
-    cutRaw(text, isText)
-      .flatMap((piece) => (typeof piece === 'string' ? cutNormalized(normalize(piece), isText) : [piece]))
+    splitRaw(text, isText)
+      .flatMap((piece) => (typeof piece === 'string' ? splitNormalized(normalize(piece), isText) : [piece]))
       .flatMap((piece) =>
         typeof piece === 'string' ? library.encode(piece, { add_special_tokens: false }).ids : [piece.id],
       )
-  // Whatever merges a checkpoint brings, no typed text becomes a special id; of an unknown character there is no id.
+  // Merges of a checkpoint could make a special token of plain text; those ids are dropped. An unknown character has no id.
   const isKnown = (one: number | undefined): one is number => one !== undefined
   const isPlain = (one: number | undefined): one is number => one !== undefined && !special.has(one)
   return {
-    encode: (text) => [...before, ...idsOf(text, (token) => token.special).filter(isPlain)],
-    encodeTrusted: (text) => [...before, ...idsOf(text, () => false).filter(isKnown)],
+    encode: (text) => [...prefix, ...idsOf(text, (token) => token.special).filter(isPlain)],
+    encodeTrusted: (text) => [...prefix, ...idsOf(text, () => false).filter(isKnown)],
     decode: (ids) =>
       UTF8.decode(
         Buffer.concat(ids.filter((one) => !special.has(one)).map((one) => bytesOf(textOfId.get(one) ?? ''))),
@@ -135,7 +134,7 @@ function fromDefinition(
       1 +
       [
         ...vocabulary.values(),
-        ...before,
+        ...prefix,
         ...added.filter((token) => !token.special).map((token) => token.id),
       ].reduce((a, b) => Math.max(a, b), 0),
   }
@@ -149,15 +148,15 @@ for (let byte = 0, other = 256; byte < 256; byte++) {
   BYTE_OF.set(String.fromCharCode(isPrintable ? byte : other++), byte)
 }
 
-/** A token with any other character stands for itself (decoders/byte_level.rs of the tokenizers library). */
+/** A token with another character is plain text (decoders/byte_level.rs of the tokenizers library). */
 function bytesOf(token: string): Uint8Array {
   const bytes = [...token].map((character) => BYTE_OF.get(character))
   return bytes.includes(undefined) ? Buffer.from(token) : Uint8Array.from(bytes as number[])
 }
 
 /**
- * The older pair of files -> what tokenizer.json would say: byte-level BPE, and the beginning-of-text token in front
- * where tokenizer_config.json has `add_bos_token` (GPT2Converter in transformers' convert_slow_tokenizer.py).
+ * vocab.json and merges.txt -> the content of tokenizer.json: byte-level BPE, with the bos token before each text if
+ * tokenizer_config.json has `add_bos_token` (GPT2Converter in transformers' convert_slow_tokenizer.py).
  */
 async function fromVocabulary(folder: string, settings: Settings): Promise<unknown> {
   const vocabFile = await readJson(folder, 'vocab.json')
@@ -165,7 +164,7 @@ async function fromVocabulary(folder: string, settings: Settings): Promise<unkno
   if (vocabFile === undefined || mergesFile === undefined) {
     throw new ArtifactError(
       'no_tokenizer',
-      `Expected tokenizer.json, or vocab.json and merges.txt, in ${folder} but they are missing. Fetch the checkpoint again.`,
+      `${folder} has neither tokenizer.json nor vocab.json and merges.txt. Download the checkpoint again.`,
     )
   }
   const bos = textOfName(settings['bos_token']) ?? '</s>'

@@ -3,10 +3,10 @@
 // transformers' processor makes rows of equal length: image placeholders, padding on the left, text. transformers counts
 // all of these positions.
 
-import { effectiveArguments } from '../checkpoint/generate-arguments.ts'
 import { ArtifactError } from '../errors.ts'
 import type { Model } from '../run/model.ts'
 import { completeSettings, type GenerationSettings } from '../run/settings.ts'
+import { effectiveArguments } from './generate-arguments.ts'
 import type { Description } from './reference.ts'
 
 /** transformers' default for the number of generated tokens. */

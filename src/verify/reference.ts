@@ -7,9 +7,9 @@
 
 import { z } from 'zod'
 import { reasonOf } from '../checkpoint/files.ts'
-import { NO_EFFECT, SETTING_NAMES } from '../checkpoint/generate-arguments.ts'
 import { readSafetensors, type WholeTensor } from '../checkpoint/safetensors.ts'
 import { ArtifactError } from '../errors.ts'
+import { NO_EFFECT, SETTING_NAMES } from './generate-arguments.ts'
 
 /** Indices into the description's lists of pictures and prompts. */
 const place = z.object({ picture: z.number().int(), prompt: z.number().int() })

@@ -42,17 +42,14 @@ afterEach(() => rm(room, { recursive: true }))
 
 const build = () => buildArtifact(PLAIN, join(room, 'out'), { precision: 'int8' })
 
-test.each([0, 1, 1000, 50_000])(
-  'full after %i bytes: the operator is told, and nothing is left',
-  async (freeBytes) => {
-    disk.freeBytes = freeBytes
-    const error = await build().catch((thrown: unknown) => thrown)
-    expect(error).toBeInstanceOf(SetupError)
-    expect((error as SetupError).code).toBe('disk_refused')
-    expect((error as SetupError).message).toContain('ENOSPC')
-    expect(await readdir(room)).toEqual([])
-  },
-)
+test.each([0, 1, 1000, 50_000])('full after %i bytes: an error, and nothing is left', async (freeBytes) => {
+  disk.freeBytes = freeBytes
+  const error = await build().catch((thrown: unknown) => thrown)
+  expect(error).toBeInstanceOf(SetupError)
+  expect((error as SetupError).code).toBe('disk_refused')
+  expect((error as SetupError).message).toContain('ENOSPC')
+  expect(await readdir(room)).toEqual([])
+})
 
 test('full while an artifact is rebuilt: the one before stays whole', async () => {
   const manifest = await build()

@@ -58,7 +58,7 @@ test('what is lost by fewer bits is refused, and nothing is left', async () => {
   expect((await built(tensors, { precision: 'fp32' })).trial?.texts).not.toContain('')
   await rm(join(room, 'out'), { recursive: true })
   await expect(built(tensors, { precision: 'int8' })).rejects.toThrow(
-    'answers with nothing, while at fp32 it does not',
+    'generates no text at int8, but text at fp32',
   )
   expect(await readdir(room)).toEqual([])
 })
@@ -84,7 +84,7 @@ test.each([
   expect(fitsMemoryBudget([{ sizeBytes: 1_000 }, { sizeBytes }], freeBytes)).toBe(isTried)
 })
 
-test('an artifact is tried without being told', async () => {
+test('an artifact is smoke-tested by default', async () => {
   const { trial } = await buildArtifact(PLAIN, join(room, 'out'), { precision: 'int4' })
   expect(trial?.texts).toHaveLength(2)
 })

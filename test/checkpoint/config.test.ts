@@ -59,18 +59,34 @@ test.each<[string, Record<string, unknown>, string]>([
   ['an unknown activation', { qformer_config: { hidden_act: 'prelu' } }, 'qformer_config.hidden_act'],
   ['an epsilon as text', { vision_config: { layer_norm_eps: '1e-6' } }, 'vision_config.layer_norm_eps'],
   ['a size too large to count', { text_config: { vocab_size: 1e300 } }, 'text_config.vocab_size'],
-  ['heads that do not divide', { text_config: { num_attention_heads: 7 } }, 'no multiple of its 7 heads'],
+  [
+    'heads that do not divide',
+    { text_config: { num_attention_heads: 7 } },
+    'not a multiple of num_attention_heads 7',
+  ],
   ['a narrower table', { text_config: { word_embed_proj_dim: 12 } }, 'word_embed_proj_dim 12 differs'],
   [
     'a patch larger than the picture',
     { vision_config: { patch_size: 56 } },
-    'but: vision_config.image_size 28x28 is smaller than a patch of 56x56. Correct',
+    "can't build: vision_config.image_size 28x28 is smaller than a patch of 56x56. Correct",
   ],
-  ['<image> outside the vocabulary', { image_token_index: 320 }, 'image_token_id 320 lies outside'],
-  ['a beginning outside', { text_config: { bos_token_id: 320 } }, 'bos_token_id 320 lies outside'],
-  ['padding outside', { text_config: { pad_token_id: 999 } }, 'pad_token_id 999 lies outside'],
-  ['one of the ends outside', { text_config: { eos_token_id: [2, 320] } }, 'eos_token_id 2,320 lies outside'],
-  ['queries that fill all positions', { num_query_tokens: 160 }, '160 num_query_tokens leave no room'],
+  [
+    '<image> outside the vocabulary',
+    { image_token_index: 320 },
+    'image_token_id 320 is not below vocab_size 320',
+  ],
+  [
+    'a beginning outside',
+    { text_config: { bos_token_id: 320 } },
+    'bos_token_id 320 is not below vocab_size 320',
+  ],
+  ['padding outside', { text_config: { pad_token_id: 999 } }, 'pad_token_id 999 is not below vocab_size 320'],
+  [
+    'one of the ends outside',
+    { text_config: { eos_token_id: [2, 320] } },
+    'eos_token_id 2,320 is not below vocab_size 320',
+  ],
+  ['queries that fill all positions', { num_query_tokens: 160 }, 'num_query_tokens 160 leaves no room'],
 ])('%s is a bad config whose error names it', async (_, edit, words) => {
   const message = problem(await configWith(edit))
   expect(message).toMatch(/^bad_config: /)

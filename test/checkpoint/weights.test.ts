@@ -21,7 +21,6 @@ async function draw(tensors: RawTensor[]): Promise<string> {
   } catch (error) {
     return (error as Error).message
   } finally {
-    await files.close()
     await rm(folder, { recursive: true })
   }
 }
@@ -57,7 +56,7 @@ test('of a long list every tensor is named, layers alike together', async () => 
   expect(message.match(/decoder\.layers\.\S+\.fc1\.bias/g)).toEqual(['decoder.layers.0-1.fc1.bias'])
 })
 
-test('layers that are not in a row are told apart, and so are different shapes', async () => {
+test('layers that are not consecutive are listed apart, and so are different shapes', async () => {
   const odd = [0, 1, 2, 5, 10, 11].map((i) => `odd.${i}.scale`)
   const zeros = (name: string): RawTensor => ({ name, dtype: 'F32', shape: [1], bytes: floats(1) })
   const message = await draw([...good, ...[...odd, 'odd.scale', 'odd.01.scale', '7'].map(zeros)])

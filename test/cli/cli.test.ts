@@ -99,7 +99,7 @@ test.each([
   [['caption', '--num-beams', 'many', DISC], '--num-beams'],
   [['caption', '--beams', '3', DISC], 'unknown option'],
   [['build', '/nowhere', '--out', '/tmp/never'], 'config.json'],
-  [['build', 'src', '--out', 'src'], 'new, empty or an artifact built before'],
+  [['build', 'src', '--out', 'src'], 'expected a new or empty folder, or an artifact'],
 ])('%j ends with what to do', async (args, words) => {
   const { code, err, out } = await glimpse(args)
   expect(code).toBe(1)

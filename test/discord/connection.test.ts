@@ -92,7 +92,7 @@ describe('pictures', () => {
     const broken = png({ filename: 'broken.png', bytes: new Uint8Array([1, 2, 3]) })
     const asked = discord.say(ann, channel, { content: at, files: [png(), broken, png()] })
     const { content } = await reply(discord, channel, { to: asked })
-    expect(content).toMatch(/\*\*1\.\*\*\n```\n.*\*\*2\.\*\* That file is no picture.*\*\*3\.\*\*/s)
+    expect(content).toMatch(/\*\*1\.\*\*\n```\n.*\*\*2\.\*\* I cannot read that file.*\*\*3\.\*\*/s)
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
   test('at an address that has expired are fetched from a fresh one, with no token', async () => {
@@ -116,7 +116,7 @@ describe('pictures', () => {
     const pdf = png({ filename: 'notes.pdf', contentType: 'application/pdf', bytes: Buffer.from('%PDF-1.7') })
     const asked = discord.say(ann, channel, { content: at, files: [pdf] })
     expect((await reply(discord, channel, { to: asked })).content).toMatch(
-      /^That file is no picture I can read/,
+      /^I cannot read that file as a picture/,
     )
   })
   test('added to a message later are answered, other edits are not', async () => {
@@ -276,7 +276,7 @@ describe('who may choose', () => {
     const posted = discord.say(ben, channel, { files: [png()] })
     const asked = discord.say(ann, channel, { content: at, replyTo: posted })
     expect((await reply(discord, channel, { to: asked })).content).toMatch(
-      /^Whoever posted that picture asked me/,
+      /^The person who posted that picture asked me/,
     )
     expect(bot.engine.asks).toEqual([])
   })
@@ -320,7 +320,7 @@ describe('commands', () => {
     discord.fault({ on: /callback$/, after })
     await discord.invoke(ann, channel, { command: 'caption', options: { image: broken } })
     const { content, isEphemeral } = await reply(discord, channel, { viewer: ann })
-    expect(content).toMatch(/^That file is no picture I can read/)
+    expect(content).toMatch(/^I cannot read that file as a picture/)
     expect(isEphemeral).toBe(true)
     expect(discord.read(channel)).toEqual([])
     expect(bot.reported).toEqual([])

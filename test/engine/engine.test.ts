@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type Engine, type EngineTimeouts, startEngine } from '../../src/engine/engine.ts'
 import { configureLog, log } from '../../src/observe/log.ts'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
+import { measured } from '../measured.ts'
 
 const FAKE = new URL('./fake-model-process.mjs', import.meta.url)
 // Each process that dies is logged.

@@ -10,7 +10,8 @@ import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { startEngine } from '../../src/engine/engine.ts'
 import { startModelProcess } from '../../src/engine/process-handle.ts'
 import { configureLog } from '../../src/observe/log.ts'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
+import { measured } from '../measured.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 let folder: string

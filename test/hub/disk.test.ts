@@ -1,4 +1,4 @@
-// A disk that is too small for a pull, or fills up on the way: the operator is told, and what arrived is not lost.
+// A disk that is too small for a pull, or fills up during it: an error says so, and received bytes are kept.
 
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -14,18 +14,18 @@ vi.mock('node:fs/promises', async (importOriginal) => {
   const fs = await importOriginal<typeof import('node:fs/promises')>()
   const open: typeof fs.open = async (path, flags, mode) => {
     const file = await fs.open(path, flags, mode)
-    const write = file.write.bind(file) as (...given: unknown[]) => Promise<unknown>
-    const limited = async (bytes: Uint8Array, offset: number, length: number, position: number) => {
-      const taken = Math.min(length, disk.freeBytes)
-      if (length > 0 && taken === 0)
+    const append = file.appendFile.bind(file)
+    const limited = async (bytes: Uint8Array) => {
+      const fits = Math.min(bytes.length, disk.freeBytes)
+      disk.freeBytes -= fits
+      await append(bytes.subarray(0, fits))
+      if (fits < bytes.length)
         throw Object.assign(new Error('ENOSPC: no space left on device, write'), {
           code: 'ENOSPC',
           syscall: 'write',
         })
-      disk.freeBytes -= taken
-      return write(bytes, offset, taken, position)
     }
-    return Object.assign(file, { write: limited })
+    return Object.assign(file, { appendFile: limited })
   }
   return { ...fs, open, statfs: async () => ({ bavail: disk.saysFree, bsize: 1 }) }
 })
@@ -60,7 +60,7 @@ test('too small from the beginning: nothing large is fetched', async () => {
 })
 
 test.each([0, 1000, 60_000, 200_000])(
-  'full after %i bytes: said, and gone on with once there is room',
+  'full after %i bytes: an error, and resumed once there is room',
   async (freeBytes) => {
     disk.freeBytes = freeBytes
     await expect(pulled()).rejects.toMatchObject({

@@ -1,4 +1,4 @@
-// A hub in this process: one repository, spoken as huggingface_hub's interface, with faults on demand.
+// A Hugging Face hub in this process: one repository, by the interface of huggingface_hub, with faults on demand.
 
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { join } from 'node:path'
 export const REPOSITORY = 'glimpse/half-shards'
 export const COMMIT = 'c0ffee0123456789c0ffee0123456789c0ffee01'
 
-/** What goes wrong with one request for a file; asked in order, `undefined` is none. */
+/** The fault of one request for a file; `undefined` is none. */
 export type Fault =
   | { kind: 'drop'; after: number }
   | { kind: 'stall'; after: number }
@@ -24,21 +24,21 @@ export interface Double {
   endpoint: string
   /** Requests, `file` or `file from-to`. */
   asked: string[]
-  /** Authorization that came to the hub, and to the host it sends on to. */
+  /** Authorization headers that reached the hub, and the storage host it redirects to. */
   tokens: { hub: (string | undefined)[]; store: (string | undefined)[] }
   files: Map<string, Buffer>
   /** Faults of a file's next downloads; requests for a header have none. */
   faults: Map<string, Fault[]>
-  /** A mirror that lists names only, and whether it tells size and checksum with each file. */
+  /** A mirror that lists names only, with or without size and checksum in the headers of each file. */
   namesOnly?: 'with headers' | 'without'
-  /** What the interface answers instead of the repository. */
+  /** The answer in place of the repository's description. */
   api?: { status: number; body: string }
   close(): Promise<void>
 }
 
-/** Files over 20 kB are large ones: kept with sha256, and sent from another host. */
+/** Larger files have a sha256 and are on the storage host. */
 const LARGE = 20_000
-/** How much of a file a request for its header asks for at most. */
+/** Requests for the header of a file are shorter. */
 const HEADER = 256 * 1024
 
 export async function startDouble(checkpoint: string): Promise<Double> {
@@ -109,14 +109,14 @@ function head({ files, namesOnly }: Double, name: string, response: ServerRespon
   const bytes = files.get(name)
   if (!bytes) return void response.writeHead(404).end()
   const { blob, sha256 } = checksumsOf(bytes)
-  const told = namesOnly === 'with headers'
+  const hasHeaders = namesOnly === 'with headers'
   if (bytes.length < LARGE) {
     return void response
-      .writeHead(200, { 'content-length': bytes.length, ...(told && { etag: `"${blob}"` }) })
+      .writeHead(200, { 'content-length': bytes.length, ...(hasHeaders && { etag: `"${blob}"` }) })
       .end()
   }
   const linked = { 'x-linked-size': bytes.length, 'x-linked-etag': `"${sha256}"` }
-  response.writeHead(302, { location: 'http://store.invalid/', ...(told && linked) }).end()
+  response.writeHead(302, { location: 'http://store.invalid/', ...(hasHeaders && linked) }).end()
 }
 
 async function send(double: Double, request: IncomingMessage, response: ServerResponse): Promise<void> {

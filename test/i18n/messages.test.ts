@@ -1,4 +1,4 @@
-// The words of each language: all there, within what the platforms take, and in the asker's language.
+// The texts of each language: complete, and within the limits of the platforms.
 
 import { describe, expect, test } from 'vitest'
 import { LOCALES, messagesFor } from '../../src/i18n/languages.ts'
@@ -40,7 +40,7 @@ describe.each(LOCALES)('in %s', (locale) => {
     for (const text of Object.values(command)) expect(text.length).toBeLessThanOrEqual(100)
   })
 
-  test('a wait is told in its own words, never shorter than it is', () => {
+  test('a wait is given in the language, never shorter than it is', () => {
     expect(fromNow(messages, 59_001)).toMatch(/1/)
     expect(fromNow(messages, 61_000)).toMatch(/2/)
     expect(fromNow(messages, 500)).toMatch(/1/)

@@ -72,7 +72,7 @@ describe('what is no picture', () => {
     expect(await codeOf(bytes)).toBe('not_a_picture')
   })
 
-  test('no loader but ours runs, even behind a magic number of ours', async () => {
+  test('no other loader runs, even behind an accepted magic number', async () => {
     const { default: sharp } = await import('sharp')
     const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     await expect(sharp(svg).metadata()).rejects.toThrow('unsupported image format')
@@ -149,7 +149,7 @@ describe('what is damaged', () => {
     expect(await codeOf(pngOf(6000, 6000))).toBe('damaged_picture')
     expect(await codeOf(pngOf(0, 5))).toBe('damaged_picture')
     expect(await codeOf(patched('lossless.webp', 4, [0xff, 0xff, 0xff, 0x7f]))).toBe('damaged_picture')
-    // A tile of 4 GB for a picture of one pixel, and a strip that lies past the end.
+    // A tile of 4 GB for a picture of one pixel, and a strip past the end.
     const tile: [number, number][] = [
       [256, 1],
       [257, 1],
@@ -176,7 +176,7 @@ describe('what is damaged', () => {
     expect(process.memoryUsage().rss - started).toBeLessThan(MEMORY_BYTES)
   })
 
-  test('a TIFF whose directory lies, or leads, outside the file', async () => {
+  test('a TIFF whose directory is, or points, outside the file', async () => {
     for (const offset of [0xffffffff, 4, 400_000]) {
       const file = Buffer.from(fixture('rgb-lzw.tif'))
       file.writeUInt32LE(offset, 4)
@@ -262,7 +262,7 @@ function patched(name: string, at: number, bytes: number[]): Uint8Array {
   return copy
 }
 
-/** Where a tag's entry lies in a little-endian TIFF. */
+/** The offset of a tag's entry in a little-endian TIFF. */
 function entryAt(name: string, tag: number): number {
   const file = Buffer.from(fixture(name))
   for (let at = file.readUInt32LE(4) + 2; ; at += 12) if (file.readUInt16LE(at) === tag) return at

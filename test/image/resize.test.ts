@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { BICUBIC, resize, resizeBicubic, tapsOf } from '../../src/image/resize.ts'
+import { BICUBIC, resize, tapsOf } from '../../src/image/resize.ts'
 import { expected } from './expected.ts'
 import { noise } from './noise.ts'
 
@@ -51,7 +51,7 @@ test('weights of every pixel add up to one, but for rounding', () => {
 test('keeps one colour one colour, also at both ends of the scale', () => {
   for (const value of [0, 1, 127, 254, 255]) {
     const flat = { width: 37, height: 23, data: new Uint8Array(37 * 23 * 3).fill(value) }
-    expect(new Set(resizeBicubic(flat, 16, 51).data)).toEqual(new Set([value]))
+    expect(new Set(resize(flat, 16, 51, BICUBIC).data)).toEqual(new Set([value]))
   }
 })
 
@@ -63,8 +63,8 @@ test('returns a copy for the same size, so that neither changes the other', () =
 })
 
 test('refuses data that is not width x height x 3, and sizes below one', () => {
-  expect(() => resizeBicubic({ width: 2, height: 2, data: new Uint8Array(11) }, 4, 4)).toThrow(
+  expect(() => resize({ width: 2, height: 2, data: new Uint8Array(11) }, 4, 4, BICUBIC)).toThrow(
     'Expected 2 x 2 x 3',
   )
-  expect(() => resizeBicubic(noise(2, 2, 1), 0, 4)).toThrow(RangeError)
+  expect(() => resize(noise(2, 2, 1), 0, 4, BICUBIC)).toThrow(RangeError)
 })

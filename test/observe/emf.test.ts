@@ -41,7 +41,7 @@ test('a line is what CloudWatch reads: dimensions, unit and value side by side',
   ])
 })
 
-test('each call tells only what it added', async () => {
+test('each call writes only its increase', async () => {
   const { flushed } = collect()
   count('glimpse_faults_total', { code: 'state_failed' }, 2)
   expect((await flushed()).map((line) => line['glimpse_faults_total'])).toEqual([2])
@@ -68,7 +68,7 @@ test('a histogram keeps its count and its sum', async () => {
   ])
 })
 
-test('a gauge is told when it has changed', async () => {
+test('a gauge is written when it has changed', async () => {
   const { flushed } = collect()
   setGauge('glimpse_queue_size', {}, 3)
   expect(await flushed()).toMatchObject([{ glimpse_queue_size: 3 }])

@@ -1,4 +1,4 @@
-// Lines of the log: their form, whom they are about, and what never stands in them.
+// Lines of the log: their form, their ids, and what they never contain.
 
 import { afterEach, expect, test } from 'vitest'
 import { UpstreamError } from '../../src/errors.ts'
@@ -21,7 +21,7 @@ test('JSON: one object a line, with the ids of what it happened to', () => {
   expect(line).toEqual({ level: 'info', event: 'asked', pictures: 2, request_id: 'r1', job_id: 'j1' })
 })
 
-test('an error of ours gives its code; a bug its stack', () => {
+test('a Glimpse error is logged with its code, a bug with its stack', () => {
   const lines = capture('json')
   log.warn('slack_failed', new UpstreamError('slack_failed', 'Expected Slack to answer.'))
   log.error('broken', new TypeError('no'))

@@ -1,7 +1,8 @@
 // Counted and measured: what /metrics shows.
 
 import { beforeEach, expect, test } from 'vitest'
-import { count, measured, metricsText, observe, resetMetrics, setGauge } from '../../src/observe/metrics.ts'
+import { count, metricsText, observe, resetMetrics, setGauge } from '../../src/observe/metrics.ts'
+import { measured } from '../measured.ts'
 
 beforeEach(resetMetrics)
 

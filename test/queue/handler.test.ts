@@ -8,11 +8,12 @@ import type { SQSEvent } from 'aws-lambda'
 import { beforeEach, expect, test } from 'vitest'
 import { BusyError, UpstreamError } from '../../src/errors.ts'
 import { configureLog } from '../../src/observe/log.ts'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
 import { type Delivery, handleDelivery } from '../../src/queue/handler.ts'
 import { processPartialResponse } from '../../src/queue/lambda-batch.ts'
 import { MAX_RECEIVES, type Message, messageName, retryDelayMs } from '../../src/queue/queue.ts'
+import { measured } from '../measured.ts'
 
 const lines: string[] = []
 beforeEach(() => {

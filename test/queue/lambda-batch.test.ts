@@ -3,9 +3,10 @@
 import type { SQSEvent } from 'aws-lambda'
 import { beforeEach, expect, test } from 'vitest'
 import { configureLog } from '../../src/observe/log.ts'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
 import { processPartialResponse } from '../../src/queue/lambda-batch.ts'
 import type { MessageHandler } from '../../src/queue/queue.ts'
+import { measured } from '../measured.ts'
 
 const lines: string[] = []
 beforeEach(() => {

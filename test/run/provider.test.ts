@@ -10,11 +10,12 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { startEngine } from '../../src/engine/engine.ts'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
 import { Graph } from '../../src/onnx/graph.ts'
 import { writeGraphs } from '../../src/onnx/write.ts'
 import { resolveProvider } from '../../src/run/provider.ts'
 import { openSession, type Provider, tryProvider } from '../../src/run/session.ts'
+import { measured } from '../measured.ts'
 
 let folder: string
 let artifact: string

@@ -12,10 +12,11 @@ import { serverOptions } from '../../src/app/server.ts'
 import { readConfig } from '../../src/config.ts'
 import { BusyError, UpstreamError } from '../../src/errors.ts'
 import { configureLog } from '../../src/observe/log.ts'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
 import type { Problem } from '../../src/serve/problem.ts'
 import { type AppOptions, createApp } from '../../src/serve/routes.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
+import { measured } from '../measured.ts'
 import { CAPTION, doubleEngine, PNG } from './double.ts'
 
 const base64 = Buffer.from(PNG).toString('base64')

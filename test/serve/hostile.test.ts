@@ -3,8 +3,9 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { configureLog } from '../../src/observe/log.ts'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
 import { type RunningServer, startServer } from '../../src/serve/server.ts'
+import { measured } from '../measured.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
 
 const TIMEOUT_MS = 400

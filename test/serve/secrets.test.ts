@@ -11,11 +11,12 @@ import { readConfig, secretsOf } from '../../src/config.ts'
 import { discordEndpoint } from '../../src/discord/webhook.ts'
 import { BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
 import { configureLog, type LogFormat, redactValues } from '../../src/observe/log.ts'
-import { measured, metricsText, resetMetrics } from '../../src/observe/metrics.ts'
+import { metricsText, resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
 import { startServer } from '../../src/serve/server.ts'
 import { requestReceiver } from '../../src/slack/webhook.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
+import { measured } from '../measured.ts'
 import { doubleEngine, PNG } from './double.ts'
 
 const SECRETS = {

@@ -106,7 +106,7 @@ describe('in a channel', () => {
     const ts = await uploaded(mention(''), [new TextEncoder().encode('just words')])
     expect(await textsOf(ts)).toEqual([])
     expect(slack.calls.find(({ method }) => method === 'chat.postEphemeral')?.body.text).toContain(
-      'no picture I can read',
+      'cannot read that file as a picture',
     )
   })
 

@@ -2,9 +2,9 @@
 
 import { createHmac } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { measured } from '../../src/observe/metrics.ts'
 import { isSignedBySlack } from '../../src/slack/signature.ts'
 import { requestReceiver } from '../../src/slack/webhook.ts'
+import { measured } from '../measured.ts'
 
 /** docs.slack.dev, "Verifying requests from Slack". */
 const PUBLISHED = {

@@ -2,7 +2,8 @@
 // that says who has to act, after a bounded number of tries, and never leaves what a later start would take for a model.
 
 import { expect, test } from 'vitest'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
+import { measured } from '../measured.ts'
 import { FAULTS, type FaultName, fetchOnce, TYPED } from './fault-injection.ts'
 
 /** The first try and five more, of each of the three times a file with a wrong checksum is fetched. */

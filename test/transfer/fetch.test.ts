@@ -6,9 +6,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { isGlimpseError } from '../../src/errors.ts'
-import { measured, resetMetrics } from '../../src/observe/metrics.ts'
+import { resetMetrics } from '../../src/observe/metrics.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { type FetchOptions, fetchArtifact } from '../../src/transfer/fetch.ts'
+import { measured } from '../measured.ts'
 import { doubleEngine } from '../serve/double.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
 import { until } from '../until.ts'
@@ -225,7 +226,7 @@ describe('after a break', () => {
     await expect(fetched({ streams: { count: 1, pieceBytes: PIECE_BYTES } })).rejects.toMatchObject({
       kind: 'upstream',
       code: 'model_unreachable',
-      message: expect.stringContaining('after 6 tries: it answered 503'),
+      message: expect.stringContaining('failed 6 times: it answered 503'),
     })
     expect((await inCache()).every((name) => name.includes('.partial-'))).toBe(true)
     s3.asked.length = 0

@@ -1,26 +1,12 @@
-// Arguments of transformers' generate as a reference holds them: which Glimpse has too, and which change nothing.
+// Arguments of transformers' generate() in a reference file: those that Glimpse has as settings, and those that change no
+// token.
 
-/** Those of run/settings.ts, and `max_length`, which counts the picture and the prompt too. */
-export const SETTING_NAMES = [
-  'num_beams',
-  'length_penalty',
-  'early_stopping',
-  'max_new_tokens',
-  'max_length',
-  'min_new_tokens',
-  'min_length',
-  'no_repeat_ngram_size',
-  'repetition_penalty',
-  'do_sample',
-  'temperature',
-  'top_k',
-  'top_p',
-  'seed',
-  'num_return_sequences',
-  'eos_token_id',
-] as const
+import { generationSettings } from '../run/settings.ts'
 
-/** Arguments that Glimpse has not, and the value at which they change no token; undefined: none does. */
+/** Glimpse's settings, and `max_length`, which includes the picture and the prompt. */
+export const SETTING_NAMES = [...Object.keys(generationSettings.shape), 'max_length']
+
+/** Other arguments, each with the value at which it changes no token. undefined: it changes none at any value. */
 export const NO_EFFECT: Record<string, unknown> = {
   use_cache: undefined,
   cache_implementation: undefined,
@@ -50,7 +36,7 @@ export const NO_EFFECT: Record<string, unknown> = {
   token_healing: false,
 }
 
-/** Recorded arguments without those that change nothing; `null` is what transformers takes for not given. */
+/** The recorded arguments that can change a token. transformers treats `null` as absent. */
 export function effectiveArguments(given: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(given).filter(([name, value]) => {
