@@ -40,5 +40,5 @@ test('a token is held against the bytes it reads', () => {
 })
 
 test('it says what it is doing', () => {
-  expect(steps).toEqual(['laying out', 'opening', 'round 0 of 2', 'round 1 of 2', 'round 2 of 2'])
+  expect(steps).toEqual(['prepacking', 'opening', 'round 0 of 2', 'round 1 of 2', 'round 2 of 2'])
 })
