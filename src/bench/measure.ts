@@ -1,4 +1,4 @@
-// An artifact and a picture -> the time of each stage on this machine, tokens per second and memory, for `glimpse bench`.
+// An artifact and a picture -> times of the stages, tokens per second and memory on this machine (`glimpse bench`).
 
 import { readFile } from 'node:fs/promises'
 import { LANGUAGE } from '../artifact/contract.ts'

@@ -28,7 +28,7 @@ Examples:
 
 export function benchCommand(): Command {
   const command = new Command('bench')
-    .description('measures the time of each stage, tokens per second, opening time and memory')
+    .description('measures stages, tokens per second, opening time and memory')
     .argument('[picture]', 'a picture file', SAMPLE)
     .option('--rounds <count>', 'rounds to measure, after one round of warm-up', wholeNumber(1, 1000), 5)
     .option('--tokens <count>', 'tokens in each answer', wholeNumber(2, 1000), 10)

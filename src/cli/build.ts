@@ -20,9 +20,10 @@ preprocessor_config.json and the tokenizer's files. The build needs little memor
 For a GPU (GLIMPSE_PROVIDER), --for gpu stores the vision weights in a format with GPU kernels; fp32 stays the same.
 
 Examples:
+  $ npx glimpse build models/pico --out ./pico-int8
+  pico at int8: 6.5 MB in ./pico-int8, from 11 MB of weights
+  Try it: npx glimpse caption --model ./pico-int8 <picture>
   $ npx glimpse build ./blip2-opt-2.7b --out ./blip2-int4 --precision int4
-  blip2-opt-2.7b at int4: 1810 MB in ./blip2-int4, from 7490 MB of weights
-  Try it: npx glimpse caption --model ./blip2-int4 <picture>
   $ npx glimpse caption --model ./blip2-int4 photo.jpg
 `
 

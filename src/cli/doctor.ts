@@ -31,7 +31,7 @@ Examples:
 
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .description('checks whether Glimpse can run with these settings, and says what to change')
+    .description('checks whether Glimpse can run with these settings')
     .option('--deep', "also compare the checksums of the model's files", false)
     .option(
       '--timeout <s>',

@@ -12,8 +12,8 @@ export interface Progress {
 }
 
 /**
- * Runs `work`. On a terminal a bar shows its progress. Otherwise each further tenth is one log line named `event`; without
- * `event` there is none. SIGINT or SIGTERM aborts `signal`, so that `work` can clean up before it rejects.
+ * Runs `work` and shows its progress: a bar on a terminal, otherwise one log line named `event` for each further tenth,
+ * or nothing without `event`. SIGINT or SIGTERM aborts `signal`, so that `work` can clean up before it rejects.
  */
 export async function withProgress<T>(
   event: string | undefined,

@@ -14,7 +14,7 @@ const TOLERANCE: Record<Precision, number> = { fp32: 1e-4, int8: 0.05, int4: 0.3
 
 const HELP = `
 The reference is a file of transformers' results, recorded with reference/record.py. Each stage gets the output of the
-stage before it, as for a caption. The comparison passes, and exits with 0, if each stage's relative error is at most the
+stage before it, as for a caption. It passes, and exits with 0, if the relative error of each stage is at most the
 tolerance (${Object.entries(TOLERANCE)
   .map((entry) => entry.join(' '))
   .join(', ')}) and, at fp32, all tokens are equal. A small model with random weights
@@ -30,7 +30,7 @@ Examples:
 
 export function verifyCommand(): Command {
   return new Command('verify')
-    .description('compares an artifact with its checksums, and with the results of transformers')
+    .description('compares an artifact with its checksums and with transformers')
     .argument('<artifact>', 'folder that `glimpse build` made')
     .argument('[reference]', 'file that reference/record.py wrote (default: compare only the checksums)')
     .option('--pictures <folder>', "the reference's pictures (default: its folder); if absent, its pixels")

@@ -42,7 +42,7 @@ export async function checkCache(
   )
 }
 
-/** The store has the conditional writes that chats need: one create of a key succeeds, and only a current version is replaced. */
+/** The store has the conditional writes of chats: one create of a key succeeds, only a current version is replaced. */
 export async function checkState(
   location: string,
   open: (location: string) => Promise<Store> = openStore,

@@ -29,7 +29,9 @@ beforeAll(async () => {
   ])
   expect(err).toBe('')
   expect(code).toBe(0)
-  expect(out).toMatch(/^plain at fp32: [\d.]+ MB in .*, from [\d.]+ MB of weights\nTry it: /)
+  expect(out).toMatch(/^plain at fp32: [\d.]+ MB in .*, from [\d.]+ MB of weights\n/)
+  // Its weights are random: the smoke test gets no text.
+  expect(out).toContain('answers with empty text')
   expect(out).toContain(`glimpse caption --model ${artifact}`)
 })
 afterAll(() => rm(folder, { recursive: true }))
