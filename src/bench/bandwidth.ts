@@ -1,17 +1,16 @@
-// How fast this machine reads memory with so many threads: what making a token, which reads every weight once, can
-// be held against.
+// A number of threads -> the memory bandwidth of this machine: the limit for a token, which reads every weight once.
 
 import { availableParallelism } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { timeReading } from '../quantize/kernels.ts'
 
-/** Far more than caches hold. */
+/** Per thread: far more than the processor's caches hold. */
 const BYTES = 256 * 1024 * 1024
 const TIMES = 4
 
-/** Bytes a second. */
+/** Bytes per second that `threads` threads read in parallel. */
 export async function readBandwidth(threads = availableParallelism()): Promise<number> {
-  // Node runs no TypeScript in a thread: under a test runner that reads src/, the compiled file is taken.
+  // Node cannot run TypeScript in a worker thread. Tests, which run src/, use the compiled file.
   const file = new URL(
     import.meta.url.endsWith('.ts') ? '../../dist/bench/bandwidth.js' : import.meta.url,
     import.meta.url,
@@ -28,7 +27,7 @@ export async function readBandwidth(threads = availableParallelism()): Promise<n
             ms = measured
           })
           worker.once('error', reject)
-          worker.once('exit', () => resolve(ms)) // what it read is given back
+          worker.once('exit', () => resolve(ms)) // its memory is free by then
         }),
     ),
   )
@@ -37,8 +36,8 @@ export async function readBandwidth(threads = availableParallelism()): Promise<n
 
 if (!isMainThread && workerData?.start) {
   const { start, threads } = workerData as { start: SharedArrayBuffer; threads: number }
-  timeReading(BYTES, 1) // memory is there, code is compiled
-  // All read at the same time: each waits for the last.
+  timeReading(BYTES, 1) // warm-up: allocates the memory and compiles the code
+  // Each thread waits for the last, so that all read at the same time.
   const arrived = new Int32Array(start)
   Atomics.add(arrived, 0, 1)
   while (Atomics.load(arrived, 0) < threads);

@@ -1,4 +1,4 @@
-// How fast an artifact is on this machine, stage by stage: what `glimpse bench` prints.
+// An artifact and a picture -> times of the stages, tokens per second and memory on this machine (`glimpse bench`).
 
 import { readFile } from 'node:fs/promises'
 import { LANGUAGE } from '../artifact/contract.ts'
@@ -13,26 +13,29 @@ import { runQueries } from '../run/queries.ts'
 import { runVision } from '../run/vision.ts'
 import { readBandwidth } from './bandwidth.ts'
 
+const STAGES = ['image', 'pixels', 'vision', 'queries', 'prefill', 'token'] as const
+type Stage = (typeof STAGES)[number]
+
 export interface Benchmark {
   model: string
   precision: string
   threads: number
   rounds: number
-  /** Memory is null where the system does not tell, and in the run that lays the model out. */
+  /** Memory in bytes; null if the system does not report it, and in a run that prepacks the weights. */
   opening: { ms: number; anonymous_bytes: number | null }
-  /** Medians in milliseconds. `token` is one more token with the cache of all before. */
-  ms: { image: number; pixels: number; vision: number; queries: number; prefill: number; token: number }
-  /** Positions that prefill reads: the picture's and the prompt's. */
+  /** Medians in milliseconds. `token`: one decode step with the KV cache of all tokens before. */
+  ms: Record<Stage, number>
+  /** Positions that prefill reads: of the image embeddings and the prompt. */
   prefill_positions: number
   tokens_per_second: number
-  /** A first caption, and a question on a picture seen before, of `tokens` tokens each, from these medians. */
+  /** Sums of these medians: a caption of a new picture, and a question about a cached one, of `tokens` tokens each. */
   caption_ms: number
   question_ms: number
   tokens: number
-  /** Weights of the language model, which each token reads once. */
+  /** Size of the language model's weights, which each token reads once. */
   bytes_per_token: number
   memory_bytes_per_second: number
-  /** Time of a token over the time it takes to read its bytes: 1 is as fast as memory allows. */
+  /** Time of a token divided by the time to read its bytes: 1 is the limit of the memory bandwidth. */
   over_bandwidth: number
   anonymous_bytes: number | null
 }
@@ -44,56 +47,49 @@ export interface BenchOptions extends OpenOptions {
   onStep?: (what: string) => void
 }
 
-/** Tokens of a short question, "Question: what color is the car? Answer:". */
+/** As many as in "Question: what color is the car? Answer:". */
 const PROMPT_TOKENS = 10
 
-/** Runs in this thread. `picture` is a picture's file. Throws ArtifactError. */
+/** Runs in this thread. `picture`: the bytes of a picture's file. @throws ArtifactError */
 export async function measure(
   folder: string,
   picture: Uint8Array,
   options: BenchOptions,
 ): Promise<Benchmark> {
   const { threads, rounds, tokens, onStep = () => {} } = options
-  onStep('laying out') // not part of opening: it happens once
-  let isMade = false
+  onStep('prepacking') // happens once, so it is not part of opening
+  let hasPrepacked = false
   const onMaking = () => {
-    isMade = true
+    hasPrepacked = true
   }
   const { prepack } = options
-  const layout =
+  const opened =
     prepack && (await ensurePrepacked(folder, await openArtifact(folder), { ...prepack, onMaking }))
-  // What making a layout leaves in the process would be counted, or not, by chance.
-  const grownBy = (from: number | null, to: number | null) =>
-    isMade || from === null || to === null ? null : to - from
+  // Prepacking leaves an unknown amount of memory in the process, so its run reports no growth.
+  const growth = (from: number | null, to: number | null) =>
+    hasPrepacked || from === null || to === null ? null : to - from
   onStep('opening')
   const before = await anonymousBytes()
-  const began = performance.now()
-  // What could not be laid out is not tried again while the clock runs.
-  const model = await openModel(folder, layout === folder ? { ...options, prepack: undefined } : options)
-  const opening = { ms: performance.now() - began, anonymous_bytes: grownBy(before, await anonymousBytes()) }
+  const startMs = performance.now()
+  // Without a prepacked folder, openModel would try to prepack again while its time is measured.
+  const model = await openModel(folder, opened === folder ? { ...options, prepack: undefined } : options)
+  const opening = { ms: performance.now() - startMs, anonymous_bytes: growth(before, await anonymousBytes()) }
   try {
-    const samples: Record<keyof Benchmark['ms'], number[]> = {
-      image: [],
-      pixels: [],
-      vision: [],
-      queries: [],
-      prefill: [],
-      token: [],
-    }
-    // Other machines on the same memory come and go: its speed is measured in the same rounds as the token's.
+    const measured: Record<Stage, number[]>[] = []
+    // On a shared machine the bandwidth changes with time, so each round measures it next to the token.
     const bandwidths: number[] = []
-    // The first round warms up.
-    for (let round = -1; round < rounds; round++) {
-      onStep(`round ${Math.max(0, round + 1)} of ${rounds}`)
+    // Round 0 warms up.
+    for (let round = 0; round <= rounds; round++) {
+      onStep(`round ${round} of ${rounds}`)
       const times = await oneRound(model, picture, tokens)
-      if (round < 0) continue
-      for (const [stage, list] of entries(samples)) list.push(...times[stage])
+      if (round === 0) continue
+      measured.push(times)
       bandwidths.push(await readBandwidth(threads))
     }
-    const anonymous_bytes = grownBy(before, await anonymousBytes())
+    const anonymous_bytes = growth(before, await anonymousBytes())
     const memory_bytes_per_second = median(bandwidths)
     const ms = Object.fromEntries(
-      entries(samples).map(([stage, list]) => [stage, median(list)]),
+      STAGES.map((stage) => [stage, median(measured.flatMap((times) => times[stage]))]),
     ) as Benchmark['ms']
     const [, data] = filesOf(LANGUAGE.graph)
     const bytes_per_token = model.manifest.files.find(({ path }) => path === data)?.sizeBytes ?? 0
@@ -120,11 +116,8 @@ export async function measure(
   }
 }
 
-async function oneRound(
-  model: Model,
-  picture: Uint8Array,
-  tokens: number,
-): Promise<Record<keyof Benchmark['ms'], number[]>> {
+/** Times in milliseconds by stage; of `token` one for each token after the first. */
+async function oneRound(model: Model, picture: Uint8Array, tokens: number): Promise<Record<Stage, number[]>> {
   const [rgb, image] = await timed(() => decode(picture, AS_SEEN))
   const [pixels, resize] = await timed(() => toPixels(rgb, model.preprocessorConfig))
   const [seen, vision] = await timed(() => runVision(model.vision, pixels))
@@ -139,12 +132,12 @@ async function oneRound(
 }
 
 async function timed<T>(work: () => T | Promise<T>): Promise<[T, number]> {
-  const began = performance.now()
+  const startMs = performance.now()
   const result = await work()
-  return [result, performance.now() - began]
+  return [result, performance.now() - startMs]
 }
 
-/** Memory of the process that no file stands behind; null where the system does not tell. */
+/** Memory of the process that is not mapped from a file (RssAnon, Linux); null if the system does not report it. */
 async function anonymousBytes(): Promise<number | null> {
   const status = await readFile('/proc/self/status', 'utf8').catch(() => '')
   const kilobytes = /^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]
@@ -153,8 +146,4 @@ async function anonymousBytes(): Promise<number | null> {
 
 function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-}
-
-function entries<K extends string, V>(record: Record<K, V>): [K, V][] {
-  return Object.entries(record) as [K, V][]
 }

@@ -1,15 +1,17 @@
 // glimpse ask <image> <question>
 
 import { Command } from 'commander'
-import { startEngine } from '../engine/engine.ts'
 import { RequestError } from '../errors.ts'
-import { addGenerationFlags, addModelFlags, type ModelFlags, modelFor, settingsOf } from './flags.ts'
-import { answerAndPrint } from './reply.ts'
+import { addGenerationFlags, addModelFlags } from './flags.ts'
+import { answerPictures, type ReplyFlags } from './reply.ts'
 
 const HELP = `
 Examples:
-  $ npx glimpse ask scene.png "how many dogs are there?"
-  $ npx glimpse ask scene.png "what color is the car?" --json
+  $ npx glimpse ask models/demo/crab-and-helicopter.png "what is on the left?"
+  a crab
+  $ npx glimpse ask models/demo/guitars.png "how many guitars are there?" --json | jq -r .text
+  five
+  $ npx glimpse ask scene.png "how many dogs are there?" --model ./blip2-int4 --num-beams 5
 `
 
 export function askCommand(): Command {
@@ -21,19 +23,12 @@ export function askCommand(): Command {
     .addHelpText('after', HELP)
   addModelFlags(command)
   addGenerationFlags(command)
-  return command.action(async (image: string, question: string, options: ModelFlags & { json: boolean }) => {
+  return command.action(async (image: string, question: string, options: ReplyFlags) => {
     if (question.trim() === '') {
-      throw new RequestError(
-        'no_question',
-        'Expected a question but got none. For a caption: npx glimpse caption <image>',
-      )
+      const message =
+        'Expected a question but got an empty text. For a caption run: npx glimpse caption <image>'
+      throw new RequestError('no_question', message)
     }
-    const engine = await startEngine(await modelFor(options))
-    try {
-      const ask = { question, settings: settingsOf({ ...options }) }
-      await answerAndPrint(engine, image, ask, { json: options.json, label: false })
-    } finally {
-      await engine.close()
-    }
+    await answerPictures([image], { question }, options)
   })
 }

@@ -1,31 +1,37 @@
-// glimpse bench: how fast a model is on this machine, and how near to what the machine's memory allows.
+// glimpse bench: a model's speed on this machine, and its ratio to what the memory bandwidth allows.
 
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { type Benchmark, measure } from '../bench/measure.ts'
 import { log } from '../observe/log.ts'
+import { megabytes } from '../units.ts'
 import { addModelFlags, type ModelFlags, modelFor, wholeNumber } from './flags.ts'
 import { readPicture } from './reply.ts'
 
 const SAMPLE = fileURLToPath(new URL('../../models/demo/guitars.png', import.meta.url))
 
 const HELP = `
-A token reads every weight of the language model once, so memory sets the pace: "over bandwidth" is how many times
-longer a token takes than reading its bytes does. Times are medians; on a shared machine compare within one run only.
+Each token reads every weight of the language model once, so memory bandwidth limits the speed. "over bandwidth" is the
+time of a token divided by the time to read these weights; 1 is the limit. Times are medians. On a shared machine
+compare times of the same run only.
 
 Examples:
   $ npx glimpse bench
+  glimpse-pico at fp32, 2 threads, medians of 5 rounds
+    ...
+    token                        1.5 ms  664.5 tokens per second
+    over bandwidth                1.20x
   $ npx glimpse bench --model ./blip2-int4 --rounds 10
   $ npx glimpse bench --model ./blip2-int4 --json photo.jpg
 `
 
 export function benchCommand(): Command {
   const command = new Command('bench')
-    .description('measures stages, tokens per second, opening and memory')
+    .description('measures stages, tokens per second, opening time and memory')
     .argument('[picture]', 'a picture file', SAMPLE)
-    .option('--rounds <count>', 'rounds measured, after one to warm up', wholeNumber(1, 1000), 5)
-    .option('--tokens <count>', 'tokens of an answer', wholeNumber(2, 1000), 10)
+    .option('--rounds <count>', 'rounds to measure, after one round of warm-up', wholeNumber(1, 1000), 5)
+    .option('--tokens <count>', 'tokens in each answer', wholeNumber(2, 1000), 10)
     .option('--json', 'one line of JSON', false)
     .addHelpText('after', HELP)
   addModelFlags(command)
@@ -52,11 +58,10 @@ function table(result: Benchmark): string {
   const row = (name: string, value: string, rest = '') =>
     `  ${name.padEnd(22)} ${value.padStart(12)}  ${rest}`
   const time = (value: number) => `${value.toFixed(1)} ms`
-  const megabytes = (bytes: number | null) => (bytes === null ? 'unknown' : `${(bytes / 1e6).toFixed(0)} MB`)
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`
+  const memory = (bytes: number | null) => (bytes === null ? 'unknown' : megabytes(bytes))
   return [
     `${result.model} at ${result.precision}, ${result.threads} threads, medians of ${result.rounds} rounds`,
-    row('opening', time(opening.ms), `${megabytes(opening.anonymous_bytes)} of anonymous memory`),
+    row('opening', time(opening.ms), `${memory(opening.anonymous_bytes)} of anonymous memory`),
     row('image', time(ms.image)),
     row('pixels', time(ms.pixels)),
     row('vision', time(ms.vision)),
@@ -65,13 +70,13 @@ function table(result: Benchmark): string {
     row('token', time(ms.token), `${result.tokens_per_second.toFixed(1)} tokens per second`),
     row(
       'weights per token',
-      gigabytes(result.bytes_per_token),
-      `memory reads ${gigabytes(result.memory_bytes_per_second)} per second`,
+      megabytes(result.bytes_per_token),
+      `memory bandwidth ${(result.memory_bytes_per_second / 1e9).toFixed(2)} GB per second`,
     ),
     row('over bandwidth', `${result.over_bandwidth.toFixed(2)}x`),
     row('first caption', time(result.caption_ms), `${result.tokens} tokens`),
-    row('question after that', time(result.question_ms), `${result.tokens} tokens`),
-    row('anonymous memory', megabytes(result.anonymous_bytes), 'after the rounds'),
+    row('next question', time(result.question_ms), `${result.tokens} tokens`),
+    row('anonymous memory', memory(result.anonymous_bytes), 'after the rounds'),
     '',
   ].join('\n')
 }

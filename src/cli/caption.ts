@@ -1,18 +1,20 @@
 // glimpse caption <images...>
 
 import { Command } from 'commander'
-import { startEngine } from '../engine/engine.ts'
-import { isGlimpseError } from '../errors.ts'
-import { addGenerationFlags, addModelFlags, type ModelFlags, modelFor, settingsOf } from './flags.ts'
-import { answerAndPrint } from './reply.ts'
+import { addGenerationFlags, addModelFlags } from './flags.ts'
+import { answerPictures, type ReplyFlags } from './reply.ts'
 
 const HELP = `
 Examples:
-  $ npx glimpse caption cat.jpg
+  $ npx glimpse caption models/demo/guitars.png
+  five guitars on a green background
+  $ npx glimpse caption models/demo/*.png               one line for each picture
+  models/demo/crab-and-helicopter.png: a crab to the left of a helicopter on a yellow background
+  models/demo/faces-out-of-domain.png: something i do not know
+  ...
   $ npx glimpse caption --json cat.jpg                  text, token_ids, sequences, prompt, timings_ms, model, picture
-  $ npx glimpse caption *.png                           a line for each picture
   $ npx glimpse caption --num-beams 5 --max-new-tokens 30 cat.jpg
-  $ npx glimpse caption --prompt "a photo of" cat.jpg   the caption goes on from these words
+  $ npx glimpse caption --prompt "a photo of" cat.jpg   the caption continues these words
   $ curl -s https://example.org/cat.jpg | npx glimpse caption -
 `
 
@@ -21,28 +23,11 @@ export function captionCommand(): Command {
     .description('says what is in each picture')
     .argument('<images...>', 'picture files (JPEG, PNG, WebP, GIF, AVIF, TIFF); - is standard input')
     .option('--json', 'one line of JSON for each picture', false)
-    .option('--prompt <text>', 'words the caption goes on from')
+    .option('--prompt <text>', 'words that the caption continues')
     .addHelpText('after', HELP)
   addModelFlags(command)
   addGenerationFlags(command)
-  return command.action(
-    async (images: string[], options: ModelFlags & { json: boolean; prompt?: string }) => {
-      const engine = await startEngine(await modelFor(options))
-      const ask = { settings: settingsOf({ ...options }), prompt: options.prompt }
-      try {
-        for (const image of images) {
-          await answerAndPrint(engine, image, ask, { json: options.json, label: images.length > 1 }).catch(
-            (error: unknown) => {
-              // One bad picture must not cost the others their captions.
-              if (images.length === 1 || !isGlimpseError(error)) throw error
-              process.stderr.write(`glimpse: ${image}: ${error.message}\n`)
-              process.exitCode = 1
-            },
-          )
-        }
-      } finally {
-        await engine.close()
-      }
-    },
+  return command.action(async (images: string[], options: ReplyFlags & { prompt?: string }) =>
+    answerPictures(images, { prompt: options.prompt }, options),
   )
 }

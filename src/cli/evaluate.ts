@@ -1,4 +1,4 @@
-// glimpse evaluate <folders...>: how often captions and answers about made scenes are exactly right.
+// glimpse evaluate <folders...>: how often captions and answers about generated scenes are exactly right.
 
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -16,16 +16,21 @@ const EMBEDDED_SETS = ['seen', 'validation', 'test', 'scattered'].map((name) =>
 )
 
 const HELP = `
-A folder holds pictures and scenes.jsonl, a line for each picture with its true caption and questions, as
-training/scenes.py writes them. Without folders: the sets that come with the embedded model.
+A folder holds pictures and scenes.jsonl: one line for each picture, with its true caption and questions, as
+training/scenes.py writes them. Without folders it measures the sets that come with the embedded model:
 
-  seen        fresh scenes of designs the model was trained on
-  validation  a designer it never saw, used to choose the training's settings
-  test        a designer it never saw, used for nothing else
-  scattered   designs the model was trained on, things of one kind lying anywhere
+  seen        new scenes in the drawing styles that the model was trained on
+  validation  a style that the model never saw, used to choose the training's settings
+  test        a style that the model never saw, used for nothing else
+  scattered   the trained styles, with several things of one kind at random positions
 
 Examples:
   $ npx glimpse evaluate
+  ...
+  test: 75 pictures
+    captions exactly right         47 of 66   71.2%
+    questions right              249 of 264   94.3%
+      of new wordings              46 of 48   95.8%
   $ npx glimpse evaluate ./my-scenes --model ./my-artifact --json
 `
 
@@ -38,29 +43,35 @@ const scene = z.object({
   ),
 })
 
+type Scene = z.infer<typeof scene>
+
 interface Tally {
   right: number
   asked: number
 }
 
-interface Report {
+/** What is counted beside the kinds of questions, and its name in the table. */
+const COUNTED = {
+  captions: 'captions exactly right',
+  questions: 'questions right',
+  /** Questions whose wording the model was not trained on. */
+  newWordings: '  of new wordings',
+  /** Pictures of unknown things: captions and answers that say so. */
+  saidUnknown: 'unknown, and said so',
+  /** Pictures of known things: captions that say unknown. */
+  falselyUnknown: 'known, but said unknown',
+}
+
+interface Report extends Record<keyof typeof COUNTED, Tally> {
   set: string
   pictures: number
-  captions: Tally
-  questions: Tally
-  /** Questions whose wording the model was not trained on. */
-  newWordings: Tally
-  /** Of pictures it can't know: caption and answers that said so. */
-  saidUnknown: Tally
-  /** Of pictures it can know: captions that said unknown all the same. */
-  falselyUnknown: Tally
-  /** By kind, beside what always giving the kind's most frequent answer would score. */
+  /** By kind of question; `majority`: how often the kind's most frequent answer is right. */
   kinds: Record<string, Tally & { majority: number }>
 }
 
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
-    .description('measures captions and answers on scenes whose truth is known')
+    .description('measures captions and answers on scenes with known answers')
     .argument('[folders...]', 'sets of scenes')
     .option('--json', 'one line of JSON for each set', false)
     .addHelpText('after', HELP)
@@ -83,14 +94,17 @@ async function evaluate(engine: Engine, folder: string): Promise<Report> {
   const report: Report = {
     set: basename(folder),
     pictures: scenes.length,
-    captions: tally(),
-    questions: tally(),
-    newWordings: tally(),
-    saidUnknown: tally(),
-    falselyUnknown: tally(),
+    captions: { right: 0, asked: 0 },
+    questions: { right: 0, asked: 0 },
+    newWordings: { right: 0, asked: 0 },
+    saidUnknown: { right: 0, asked: 0 },
+    falselyUnknown: { right: 0, asked: 0 },
     kinds: {},
   }
-  const answersOfKind: Record<string, Map<string, number>> = {}
+  const count = (tally: Tally, isRight: boolean) => {
+    tally.asked++
+    if (isRight) tally.right++
+  }
   const unknownCaption = scenes.find(({ out_of_domain }) => out_of_domain)?.caption
   const bar = new SingleBar({
     format: `${report.set} {bar} {value} of {total} pictures | {eta_formatted} left`,
@@ -101,93 +115,62 @@ async function evaluate(engine: Engine, folder: string): Promise<Report> {
     for (const { file, caption, out_of_domain, questions } of scenes) {
       const image = await readPicture(join(folder, file))
       const { text } = await engine.answer({ image })
-      if (out_of_domain) count(report.saidUnknown, text === caption)
-      else {
-        count(report.captions, text === caption)
-        count(report.falselyUnknown, text === unknownCaption)
-      }
+      count(out_of_domain ? report.saidUnknown : report.captions, text === caption)
+      if (!out_of_domain) count(report.falselyUnknown, text === unknownCaption)
       for (const { kind, question, answer, heldOutWording } of questions) {
-        const right = (await engine.answer({ image, question })).text === answer
-        if (out_of_domain) {
-          count(report.saidUnknown, right)
-          continue
-        }
-        count(report.questions, right)
-        if (heldOutWording) count(report.newWordings, right)
-        report.kinds[kind] ??= { ...tally(), majority: 0 }
-        count(report.kinds[kind], right)
-        answersOfKind[kind] ??= new Map()
-        answersOfKind[kind].set(answer, (answersOfKind[kind].get(answer) ?? 0) + 1)
+        const isRight = (await engine.answer({ image, question })).text === answer
+        count(out_of_domain ? report.saidUnknown : report.questions, isRight)
+        if (out_of_domain) continue
+        if (heldOutWording) count(report.newWordings, isRight)
+        report.kinds[kind] ??= { right: 0, asked: 0, majority: majorityOf(scenes, kind) }
+        count(report.kinds[kind], isRight)
       }
       bar.increment()
     }
   } finally {
     bar.stop()
   }
-  for (const [kind, answers] of Object.entries(answersOfKind))
-    report.kinds[kind]!.majority = Math.max(...answers.values())
   return report
 }
 
-async function readScenes(folder: string): Promise<z.infer<typeof scene>[]> {
-  const text = await readFile(join(folder, 'scenes.jsonl'), 'utf8').catch((cause: unknown) => {
-    throw new SetupError(
-      'no_scenes',
-      `Expected scenes.jsonl in ${folder} but can't read it. Make a set with training/scenes.py.`,
-      { cause },
-    )
+/** How many questions of the kind have its most frequent answer. */
+function majorityOf(scenes: readonly Scene[], kind: string): number {
+  const known = scenes.filter(({ out_of_domain }) => !out_of_domain).flatMap(({ questions }) => questions)
+  const times = new Map<string, number>()
+  for (const { answer } of known.filter((question) => question.kind === kind))
+    times.set(answer, (times.get(answer) ?? 0) + 1)
+  return Math.max(...times.values())
+}
+
+async function readScenes(folder: string): Promise<Scene[]> {
+  const path = join(folder, 'scenes.jsonl')
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new SetupError('no_scenes', `Cannot read ${path}. Make a set with training/scenes.py.`, { cause })
   })
   try {
-    return text
-      .trim()
-      .split('\n')
-      .map((line) => scene.parse(JSON.parse(line)))
+    const lines = text.trim().split('\n')
+    return lines.map((line) => scene.parse(JSON.parse(line)))
   } catch (cause) {
-    throw new SetupError(
-      'bad_scenes',
-      `Expected scenes.jsonl in ${folder} as training/scenes.py writes it but it is not. Make it again.`,
-      { cause },
-    )
+    const message = `${path} is not in the format that training/scenes.py writes. Make the set again.`
+    throw new SetupError('bad_scenes', message, { cause })
   }
 }
 
-function table({
-  set,
-  pictures,
-  captions,
-  questions,
-  newWordings,
-  saidUnknown,
-  falselyUnknown,
-  kinds,
-}: Report): string {
-  const row = (name: string, { right, asked }: Tally, rest = '') =>
-    `  ${name.padEnd(26)} ${`${right} of ${asked}`.padStart(12)}  ${percent(right, asked)}${rest}`
+function table({ set, pictures, kinds, ...counted }: Report): string {
+  const percent = (part: number, whole: number) =>
+    whole === 0 ? '      ' : `${((100 * part) / whole).toFixed(1).padStart(5)}%`
+  const row = (name: string, { right, asked }: Tally, more = '') =>
+    `  ${name.padEnd(26)} ${`${right} of ${asked}`.padStart(12)}  ${percent(right, asked)}${more}`
+  const rows = (...names: (keyof typeof COUNTED)[]) => names.map((name) => row(COUNTED[name], counted[name]))
   return [
     `${set}: ${pictures} pictures`,
-    row('captions exactly right', captions),
-    row('questions right', questions),
-    row('  of new wordings', newWordings),
+    ...rows('captions', 'questions', 'newWordings'),
     ...Object.entries(kinds)
       .sort(([a], [b]) => a.localeCompare(b))
-      .map(([kind, result]) =>
-        row(`  ${kind}`, result, `   most frequent answer ${percent(result.majority, result.asked)}`),
+      .map(([kind, tally]) =>
+        row(`  ${kind}`, tally, `   most frequent answer ${percent(tally.majority, tally.asked)}`),
       ),
-    row('unknown, and said so', saidUnknown),
-    row('known, but said unknown', falselyUnknown),
+    ...rows('saidUnknown', 'falselyUnknown'),
     '',
   ].join('\n')
-}
-
-function tally(): Tally {
-  return { right: 0, asked: 0 }
-}
-
-function count(to: Tally, right: boolean): void {
-  to.asked++
-  if (right) to.right++
-}
-
-function percent(part: number, whole: number): string {
-  return whole === 0 ? '      ' : `${((100 * part) / whole).toFixed(1).padStart(5)}%`
 }

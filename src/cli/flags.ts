@@ -1,4 +1,4 @@
-// Flags that several commands share: which model, and how tokens are chosen.
+// Flags that several commands share: the model to run, and how tokens are chosen.
 
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
@@ -9,22 +9,21 @@ import { readConfig, SETTINGS } from '../config.ts'
 import type { startEngine } from '../engine/engine.ts'
 import { log } from '../observe/log.ts'
 import { type GenerationSettings, generationSettings } from '../run/settings.ts'
-import type { Setting } from '../setting.ts'
-import { transferBar } from './transfer.ts'
+import { integer, type Setting } from '../setting.ts'
+import { withProgress } from './progress.ts'
 
-/** Every generation setting as a flag: `num_beams` is --num-beams. */
+/** Adds a flag for each generation setting: `num_beams` is --num-beams. */
 export function addGenerationFlags(command: Command): Command {
   for (const [name, schema] of Object.entries(generationSettings.shape)) {
     const flag = `--${name.replaceAll('_', '-')}`
     const isSwitch = schema instanceof z.ZodBoolean
-    const option = new Option(isSwitch ? flag : `${flag} <value>`, schema.description).helpGroup(
-      'Choosing tokens (as in transformers):',
-    )
+    const option = new Option(isSwitch ? flag : `${flag} <value>`, schema.description)
+    option.helpGroup('Choosing tokens (as in transformers):')
     if (!isSwitch) {
       option.argParser((text: string) => {
-        const parsed = schema.safeParse(typed(text))
-        if (!parsed.success) throw new InvalidArgumentError(parsed.error.issues[0]!.message)
-        return parsed.data
+        const { success, error, data } = schema.safeParse(parseValue(text))
+        if (success) return data
+        throw new InvalidArgumentError(error.issues[0]!.message)
       })
     }
     command.addOption(option)
@@ -32,12 +31,12 @@ export function addGenerationFlags(command: Command): Command {
   return command
 }
 
-/** What of a command's options are generation settings. */
+/** The generation settings among a command's options. */
 export function settingsOf(options: Record<string, unknown>): Partial<GenerationSettings> {
+  const camelCase = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
   const names = Object.keys(generationSettings.shape)
-  const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
   return Object.fromEntries(
-    names.map((name) => [name, options[camel(name)]]).filter(([, value]) => value !== undefined),
+    names.map((name) => [name, options[camelCase(name)]]).filter(([, value]) => value !== undefined),
   )
 }
 
@@ -45,11 +44,11 @@ export function addModelFlags(command: Command): Command {
   return command
     .option(
       '-m, --model <folder>',
-      'artifact to run, as `glimpse build` made it, or s3://bucket/prefix (default: the embedded model)',
+      'artifact that `glimpse build` made, or s3://bucket/prefix (default: the embedded model)',
     )
     .option(
       '--threads <count>',
-      'threads of one operator (default: the cores there are)',
+      'threads for each operator (default: one per core)',
       parserOf(SETTINGS.threads),
     )
 }
@@ -59,7 +58,7 @@ export interface ModelFlags {
   threads?: number
 }
 
-/** The artifact and threads that flags, or else the environment, ask for. */
+/** How to start the model that the flags name; a flag that is absent has its value from the environment. */
 export async function modelFor(
   { model, threads }: ModelFlags,
   config = readConfig(),
@@ -68,62 +67,41 @@ export async function modelFor(
     ...modelProcessOptions({ ...config, threads: threads ?? config.threads }),
     artifact: await artifactAt(model ?? config.model, config.cacheFolder),
     prepack: { folder: join(config.cacheFolder, 'prepacked'), fromBytes: config.prepackFromMb * 1e6 },
-    onPreparing: () => process.stderr.write('Laying the model out for this processor, once...\n'),
+    onPreparing: () => process.stderr.write('Prepacking the weights for this processor, once...\n'),
   }
 }
 
-/** The folder to open: of the embedded model, of one that is fetched into the cache, or the one that is named. */
+/** The folder to open: the embedded model's, the cache's copy of a model in S3, or `location` itself. */
 async function artifactAt(location: string, cacheFolder: string): Promise<string> {
   if (location === '') return await embeddedArtifact(cacheFolder)
   if (!location.startsWith('s3://')) return location
-  // Only here: the SDK takes a while to load.
+  // Imported on use: the SDK takes a while to load.
   const { fetchArtifact } = await import('../transfer/fetch.ts')
-  const bar = transferBar('model_fetching')
-  const stop = new AbortController()
-  const interrupt = () => stop.abort()
-  process.once('SIGINT', interrupt)
-  process.once('SIGTERM', interrupt)
-  try {
-    return await fetchArtifact(location, {
-      cacheFolder,
-      signal: stop.signal,
-      onProgress: bar.show,
-      onWait: once(() => log.info('model_awaited', { why: 'another process is fetching it' })),
-    })
-  } finally {
-    bar.stop()
-    process.off('SIGINT', interrupt)
-    process.off('SIGTERM', interrupt)
+  let isWaiting = false
+  const onWait = () => {
+    if (!isWaiting) log.info('model_awaited', { why: 'another process is fetching it' })
+    isWaiting = true
   }
+  return await withProgress('model_fetching', (given) =>
+    fetchArtifact(location, { cacheFolder, onWait, ...given }),
+  )
 }
 
-function once(work: () => void): () => void {
-  let isDone = false
-  return () => {
-    if (!isDone) work()
-    isDone = true
-  }
-}
-
-/** A flag that means the same as a setting takes the same values. */
-export function parserOf<T>({ parse, expected }: Setting<T>): (text: string) => T {
-  return (text) => {
+/** Reads a flag as the setting of the same meaning is read. */
+export function parserOf<T>({ parse, expected }: Pick<Setting<T>, 'parse' | 'expected'>) {
+  return (text: string): T => {
     const value = parse(text)
     if (value === undefined) throw new InvalidArgumentError(`Expected ${expected}.`)
     return value
   }
 }
 
-/** A count. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
-    if (value >= min && value <= max) return value
-    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`)
-  }
+  return parserOf(integer('', min, min, max, ''))
 }
 
-function typed(text: string): unknown {
+/** `true`, `2`, `0.9`, `never`, or `2,50118` for several ids. */
+function parseValue(text: string): unknown {
   if (text === 'true' || text === 'false') return text === 'true'
   if (/^\d+(,\d+)+$/.test(text)) return text.split(',').map(Number)
   const number = Number(text)

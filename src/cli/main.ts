@@ -6,7 +6,7 @@ import { SETTINGS } from '../config.ts'
 import { ArtifactError, isGlimpseError, SetupError } from '../errors.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 
-/** Each is loaded only when it is named: all together take twice as long to start as one. */
+/** A command's file is imported when the command is named: importing all takes twice as long as importing one. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
   caption: async () => (await import('./caption.ts')).captionCommand(),
   ask: async () => (await import('./ask.ts')).askCommand(),
@@ -25,9 +25,9 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
 
 const EXAMPLES = `
 Examples:
-  $ npx glimpse caption photo.jpg                       what is in the picture
-  $ npx glimpse ask photo.jpg "what color is the car?"  an answer about it
-  $ npx glimpse serve                                   a local page and an HTTP endpoint
+  $ npx glimpse caption photo.jpg                       says what is in the picture
+  $ npx glimpse ask photo.jpg "what color is the car?"  answers a question about it
+  $ npx glimpse serve                                   starts a local page and an HTTP endpoint
   $ npx glimpse build ./blip2-opt-2.7b --out ./blip2-int4 --precision int4
   $ npx glimpse caption --model ./blip2-int4 --json photo.jpg
   $ npx glimpse push ./blip2-int4 s3://my-models/blip2-int4/1
@@ -39,7 +39,7 @@ ${Object.values(SETTINGS)
 `
 
 async function main(): Promise<void> {
-  // `glimpse caption *.png | head -1` closes our output early: nobody is left to write for.
+  // `glimpse caption *.png | head -1` closes standard output early. The process then ends without an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit()
     throw error
@@ -61,16 +61,12 @@ main().catch((error: unknown) => {
   process.exitCode = 1
 })
 
-/** A known error's message, with what lay behind it where that helps the operator; of a bug all there is. */
+/** The message of a Glimpse error, with its cause if the operator can act on it; for a bug the stack and the cause. */
 function wordsFor(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  const why = error.cause instanceof Error ? error.cause.message : undefined
-  if (error instanceof SetupError || error instanceof ArtifactError) {
-    return why === undefined || error.message.includes(why)
-      ? error.message
-      : `${error.message}\n  because: ${why}`
-  }
-  return isGlimpseError(error)
-    ? error.message
-    : `${error.stack}${why === undefined ? '' : `\n  because: ${why}`}`
+  const isBug = !isGlimpseError(error)
+  const showsCause = isBug || error instanceof SetupError || error instanceof ArtifactError
+  const why = showsCause && error.cause instanceof Error ? error.cause.message : ''
+  const text = isBug ? `${error.stack}` : error.message
+  return error.message.includes(why) ? text : `${text}\n  because: ${why}`
 }

@@ -1,4 +1,4 @@
-// glimpse manifest: what to paste where a platform asks what the app is. Slack is the only one that asks.
+// glimpse manifest: the Slack app's manifest, to paste into Slack's form for a new app.
 
 import { Command, InvalidArgumentError } from 'commander'
 import { PLATFORMS } from '../platforms.ts'
@@ -7,16 +7,17 @@ const HELP = `
 Paste it at https://api.slack.com/apps, "Create New App", "From a manifest", "JSON".
 
 Examples:
-  $ npx glimpse manifest                                  the app opens a connection to Slack (Socket Mode)
-  $ npx glimpse manifest --url https://glimpse.example    Slack posts to this address instead
+  $ npx glimpse manifest                                  Socket Mode: this machine connects to Slack
+  $ npx glimpse manifest --url https://glimpse.example    Slack sends events to this address
+  $ npx glimpse manifest | pbcopy                         to the clipboard (macOS)
 `
 
 export function manifestCommand(): Command {
   return new Command('manifest')
     .description('prints the manifest of the Slack app')
-    .option('--url <address>', 'address of this server as Slack reaches it, https', (text) => {
+    .option('--url <address>', 'public https address of this server, to which Slack sends events', (text) => {
       if (URL.canParse(text) && new URL(text).protocol === 'https:') return text
-      throw new InvalidArgumentError('Expected an address that begins with https://.')
+      throw new InvalidArgumentError('Expected an address that starts with https://.')
     })
     .addHelpText('after', HELP)
     .action(async ({ url }: { url?: string }) => {

@@ -1,37 +1,61 @@
-// A picture's file -> a reply on the terminal: text for people, one line of JSON for programs.
+// Pictures' files -> answers on standard output: text for people, one line of JSON for programs.
 
 import { readFile } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
-import type { Engine } from '../engine/engine.ts'
-import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
-import { RequestError } from '../errors.ts'
+import { type Engine, startEngine } from '../engine/engine.ts'
+import type { InferenceRequest } from '../engine/request.ts'
+import { isGlimpseError, RequestError } from '../errors.ts'
+import { type ModelFlags, modelFor, settingsOf } from './flags.ts'
 
-/** `-` is standard input. Throws RequestError `no_picture`. */
+export interface ReplyFlags extends ModelFlags {
+  json: boolean
+}
+
+/** Answers the same request about each picture. Among several, a bad picture costs only its own answer. */
+export async function answerPictures(
+  paths: readonly string[],
+  request: Omit<InferenceRequest, 'image' | 'settings'>,
+  options: ReplyFlags,
+): Promise<void> {
+  const engine = await startEngine(await modelFor(options))
+  const withSettings = { ...request, settings: settingsOf({ ...options }) }
+  try {
+    for (const path of paths) {
+      const print = { json: options.json, label: paths.length > 1 }
+      await answerAndPrint(engine, path, withSettings, print).catch((error: unknown) => {
+        if (paths.length === 1 || !isGlimpseError(error)) throw error
+        process.stderr.write(`glimpse: ${path}: ${error.message}\n`)
+        process.exitCode = 1
+      })
+    }
+  } finally {
+    await engine.close()
+  }
+}
+
+/** The file's bytes; `-` is standard input. @throws RequestError `no_picture` */
 export async function readPicture(path: string): Promise<Uint8Array> {
   if (path === '-') return buffer(process.stdin)
   return readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    const why =
-      { ENOENT: 'there is no such file', EISDIR: 'that is a folder' }[cause.code ?? ''] ?? cause.message
-    throw new RequestError('no_picture', `Expected a picture at ${path} but ${why}. Check the path.`, {
-      cause,
-    })
+    const known: Record<string, string> = { ENOENT: 'there is no such file', EISDIR: 'it is a folder' }
+    const message = `Expected a picture at ${path} but ${known[cause.code ?? ''] ?? cause.message}. Check the path.`
+    throw new RequestError('no_picture', message, { cause })
   })
 }
 
-/** Answers and prints as soon as words come, where a person looks on and there is one answer. */
-export async function answerAndPrint(
+/** Prints each word when the model has generated it if standard output is a terminal and there is one answer. */
+async function answerAndPrint(
   engine: Engine,
   path: string,
-  ask: Omit<InferenceRequest, 'image'>,
+  request: Omit<InferenceRequest, 'image'>,
   { json, label }: { json: boolean; label: boolean },
-): Promise<InferenceResult> {
+): Promise<void> {
   const image = await readPicture(path)
-  const { num_beams = 1, num_return_sequences = 1 } = ask.settings ?? {}
+  const { num_beams = 1, num_return_sequences = 1 } = request.settings ?? {}
   const streams = !json && !label && process.stdout.isTTY && num_beams === 1 && num_return_sequences === 1
   const onToken = streams ? (text: string) => process.stdout.write(text) : undefined
-  const reply = await engine.answer({ ...ask, image }, { onToken })
+  const reply = await engine.answer({ ...request, image }, { onToken })
   if (json) process.stdout.write(`${JSON.stringify(label ? { image: path, ...reply } : reply)}\n`)
   else if (streams) process.stdout.write('\n')
   else for (const { text } of reply.sequences) process.stdout.write(`${label ? `${path}: ` : ''}${text}\n`)
-  return reply
 }

@@ -9,18 +9,20 @@ import { openModel } from '../run/model.ts'
 import { readReference } from '../verify/reference.ts'
 import { type Comparison, compare } from '../verify/verify.ts'
 
-/** float32 sums in another order differ by about 1e-6. The others bound what 8 and 4 bits cost random weights. */
+/** fp32: float32 sums in another order differ by about 1e-6. int8 and int4: bounds of the error on random weights. */
 const TOLERANCE: Record<Precision, number> = { fp32: 1e-4, int8: 0.05, int4: 0.35 }
 
 const HELP = `
-The reference is what transformers computed, recorded with reference/record.py. Every stage goes on from the stage
-before, as when a picture is captioned. Holds, and exits with 0, when each stage's relative error is within the
+The reference is a file of transformers' results, recorded with reference/record.py. Each stage gets the output of the
+stage before it, as for a caption. It passes, and exits with 0, if the relative error of each stage is at most the
 tolerance (${Object.entries(TOLERANCE)
-  .map(([precision, tolerance]) => `${precision} ${tolerance}`)
-  .join(', ')}) and, at fp32, all tokens are equal. At 8 and
-4 bits small random models can miss it without being broken; --tolerance sets another.
+  .map((entry) => entry.join(' '))
+  .join(', ')}) and, at fp32, all tokens are equal. A small model with random weights
+can exceed the tolerance of int8 or int4 without a fault; --tolerance sets another one.
 
 Examples:
+  $ npx glimpse verify ./blip2-int4
+  All checksums match the manifest.
   $ python reference/record.py ./blip2-opt-2.7b --pictures demo.jpg --prompts "" --out demo.safetensors
   $ npx glimpse build ./blip2-opt-2.7b --out ./blip2 --precision fp32
   $ npx glimpse verify ./blip2 demo.safetensors --pictures .
@@ -28,17 +30,11 @@ Examples:
 
 export function verifyCommand(): Command {
   return new Command('verify')
-    .description('compares an artifact with its checksums, and with what transformers computed')
+    .description('compares an artifact with its checksums and with transformers')
     .argument('<artifact>', 'folder that `glimpse build` made')
-    .argument(
-      '[reference]',
-      'file that reference/record.py wrote; without it only the checksums are compared',
-    )
-    .option(
-      '--pictures <folder>',
-      "the reference's pictures (default: beside it); without them its pixels are taken",
-    )
-    .option('--tolerance <error>', 'relative error allowed at each stage', (text) => {
+    .argument('[reference]', 'file that reference/record.py wrote (default: compare only the checksums)')
+    .option('--pictures <folder>', "the reference's pictures (default: its folder); if absent, its pixels")
+    .option('--tolerance <error>', 'largest relative error of a stage', (text) => {
       const value = Number(text)
       if (!(value > 0)) throw new InvalidArgumentError('Expected a number above 0.')
       return value
@@ -52,7 +48,7 @@ export function verifyCommand(): Command {
         options: { pictures?: string; tolerance?: number; json: boolean },
       ) => {
         await verifyFiles(artifact, await openArtifact(artifact))
-        if (file === undefined) return void process.stdout.write('All files are as they were built.\n')
+        if (file === undefined) return void process.stdout.write('All checksums match the manifest.\n')
         const reference = await readReference(file)
         const model = await openModel(artifact)
         const bar = new SingleBar({ format: 'cases {bar} {value} of {total}', stream: process.stderr })
@@ -79,11 +75,8 @@ export function verifyCommand(): Command {
 }
 
 function table({ stages, tokens }: Comparison, tolerance: number, holds: boolean): string {
-  const row = (cells: string[]) =>
-    `${cells[0]!.padEnd(14)}${cells
-      .slice(1)
-      .map((cell) => cell.padStart(14))
-      .join('')}\n`
+  const row = ([stage, ...cells]: string[]) =>
+    `${stage!.padEnd(14)}${cells.map((cell) => cell.padStart(14)).join('')}\n`
   return [
     row(['stage', 'values', 'max abs', 'relative', 'within']),
     ...stages.map(({ stage, values, maxAbsoluteError, relativeError }) =>
@@ -100,6 +93,6 @@ function table({ stages, tokens }: Comparison, tolerance: number, holds: boolean
       ({ case: name, expected, got }) =>
         `  ${name}\n    expected ${JSON.stringify(expected)}\n    got      ${JSON.stringify(got)}\n`,
     ),
-    holds ? 'It holds.\n' : 'It does not hold.\n',
+    holds ? 'Passed.\n' : 'Failed.\n',
   ].join('')
 }

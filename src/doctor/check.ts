@@ -1,9 +1,9 @@
-// One thing that is looked at, and what was found: checks run beside each other, each with a bound, and none can stop
-// the others.
+// Checks -> their findings. They run in parallel, each with a timeout; a check that throws or hangs fails alone.
 
 import { isGlimpseError } from '../errors.ts'
 import { type Finding, fail } from '../finding.ts'
 import { scrub } from '../observe/log.ts'
+import { withTimeout } from '../time.ts'
 
 export interface Check {
   name: string
@@ -15,39 +15,28 @@ export interface Result extends Finding {
   ms: number
 }
 
-/** All at once, told in the order given. A check that throws or takes longer than `timeoutMs` failed. */
+/** Findings in the order of `checks`, without secrets. A check that throws or takes longer than `timeoutMs` fails. */
 export async function runChecks(checks: readonly Check[], timeoutMs: number): Promise<Result[]> {
+  const late = () => new TimeoutError(`no answer within ${timeoutMs / 1000} s`)
   return await Promise.all(
     checks.map(async ({ name, look }) => {
-      const begun = performance.now()
-      const { status, found, todo } = await withTimeout(look, timeoutMs).catch(unexpected)
-      const ms = Math.round(performance.now() - begun)
-      return { name, status, found: scrub(found), ...(todo === undefined ? {} : { todo: scrub(todo) }), ms }
+      const startMs = performance.now()
+      const work = Promise.resolve().then(look)
+      const { status, found, todo } = await withTimeout(work, timeoutMs, late).catch(unexpected)
+      const ms = Math.round(performance.now() - startMs)
+      return { name, status, found: scrub(found), todo: todo && scrub(todo), ms }
     }),
   )
 }
 
-async function withTimeout(look: () => Promise<Finding>, timeoutMs: number): Promise<Finding> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<Finding>((resolve) => {
-    timer = setTimeout(
-      () =>
-        resolve(
-          fail(
-            `no answer within ${timeoutMs / 1000} s`,
-            'See whether the way there is open: proxy, firewall, DNS.',
-          ),
-        ),
-      timeoutMs,
-    )
-  })
-  return await Promise.race([look(), late]).finally(() => clearTimeout(timer))
-}
+class TimeoutError extends Error {}
 
-/** Our own errors say what to do already. */
+/** The failed finding for an error that a check threw: its message and cause, in one line. */
 export function unexpected(error: unknown): Finding {
   const { message, cause } = error instanceof Error ? error : new Error(String(error))
   const why = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : ''
-  const todo = isGlimpseError(error) ? undefined : 'Run it again; if it stays so it is worth a report.'
-  return fail(`${message}${why}`.replace(/\s+/g, ' '), todo)
+  const found = `${message}${why}`.replace(/\s+/g, ' ')
+  if (isGlimpseError(error)) return fail(found)
+  if (error instanceof TimeoutError) return fail(found, 'Check the connection: proxy, firewall and DNS.')
+  return fail(found, 'Run it again. If it fails again, report it as a bug.')
 }

@@ -1,4 +1,4 @@
-// What lies elsewhere: secrets in SSM, the queue, a model that runs on another machine.
+// Settings -> findings about secrets in SSM, the queue in SQS and a remote engine.
 
 import { z } from 'zod'
 import { type readSecrets, secretsBelow } from '../app/secrets.ts'
@@ -9,24 +9,20 @@ import { unexpected } from './check.ts'
 
 export interface SecretsFound {
   finding: Finding
-  /** By the name of the setting. */
+  /** Values by the name of their setting. */
   values: Record<string, string>
 }
 
-/** Names only: what they hold is for the checks that use them. */
+/** The finding names the secrets; other checks test their values. */
 export async function lookAtSecrets(path: string, read?: typeof readSecrets): Promise<SecretsFound> {
   if (path === '') return { finding: skipped('GLIMPSE_SECRETS is not set'), values: {} }
   try {
     const values = await secretsBelow(path, undefined, read)
     const names = Object.keys(values)
-    const finding =
-      names.length > 0
-        ? ok(`${names.join(', ')} below ${path}`)
-        : warn(
-            `no token stands below ${path}`,
-            `Put one there: aws ssm put-parameter --type SecureString --name ${path.replace(/\/$/, '')}/SLACK_BOT_TOKEN --value ...`,
-          )
-    return { finding, values }
+    if (names.length > 0) return { finding: ok(`${names.join(', ')} below ${path}`), values }
+    const name = `${path.replace(/\/$/, '')}/SLACK_BOT_TOKEN`
+    const todo = `Store one: aws ssm put-parameter --type SecureString --name ${name} --value ...`
+    return { finding: warn(`there is no token below ${path}`, todo), values }
   } catch (error) {
     return { finding: unexpected(error), values: {} }
   }
@@ -39,93 +35,79 @@ const attributes = z.looseObject({
   RedrivePolicy: z.string().optional(),
 })
 const redrive = z.looseObject({ deadLetterTargetArn: z.string(), maxReceiveCount: z.coerce.number() })
-/** A question is claimed for half a minute at a time (chat/processor.ts). */
-const SHORTEST_HIDING_S = 45
-/** Fewer, and a question is given up for a fault that would have passed. */
-const FEWEST_TRIES = 3
+/** A worker leases a question for 30 s at a time (chat/processor.ts). */
+const MIN_VISIBILITY_S = 45
+/** With fewer receives a passing fault moves a question to the dead-letter queue. */
+const MIN_RECEIVES = 3
 
-/** The queue between chats and answers: there, in order, and with a place for what cannot be answered. */
+/** The queue exists, keeps its order, and has a dead-letter queue and enough time to answer. */
 export async function checkQueue({
   queue,
   deadlineMs,
 }: Pick<Config, 'queue' | 'deadlineMs'>): Promise<Finding> {
-  if (queue === '') return skipped('GLIMPSE_QUEUE is not set: one process answers what it hears')
-  if (queue === 'memory')
-    return warn('in memory', 'To try it out only: what waits in it ends with the process.')
+  if (queue === '') return skipped('GLIMPSE_QUEUE is not set: one process receives and answers questions')
+  if (queue === 'memory') return warn('in memory', 'For trials only: waiting questions end with the process.')
   const { GetQueueAttributesCommand } = await import('@aws-sdk/client-sqs')
   const { sqsClient } = await import('../queue/sqs.ts')
-  // What it throws says what to set.
-  const client = sqsClient(queue)
+  const client = sqsClient(queue) // a SetupError names the setting to change
   const name = new URL(queue).pathname.split('/').at(-1)!
-  let found: z.infer<typeof attributes>
-  try {
-    const { Attributes } = await client.send(
-      new GetQueueAttributesCommand({ QueueUrl: queue, AttributeNames: ['All'] }),
-    )
-    found = attributes.parse(Attributes)
-  } catch (error) {
-    const why = error instanceof Error ? error.name : String(error)
+  const command = new GetQueueAttributesCommand({ QueueUrl: queue, AttributeNames: ['All'] })
+  const response = await client.send(command).catch((error: Error) => error)
+  if (response instanceof Error)
     return fail(
-      `${name} did not answer: ${why}`,
-      'Check GLIMPSE_QUEUE, AWS_REGION and that the role may sqs:GetQueueAttributes.',
+      `${name} did not answer: ${response.name}`,
+      'Check GLIMPSE_QUEUE, AWS_REGION, and that the role has sqs:GetQueueAttributes.',
     )
-  }
-  if (found.FifoQueue !== 'true')
+  const { FifoQueue, VisibilityTimeout, ApproximateNumberOfMessages, RedrivePolicy } = attributes.parse(
+    response.Attributes,
+  )
+  if (FifoQueue !== 'true')
     return fail(
-      `${name} is no FIFO queue`,
-      "Make one whose name ends in .fifo: a thread's questions must stay in order.",
+      `${name} is not a FIFO queue`,
+      'Create a queue whose name ends in .fifo: it keeps the order of the questions in a thread.',
     )
-  if (!found.RedrivePolicy)
+  if (!RedrivePolicy)
     return fail(
       `${name} has no dead-letter queue`,
-      'Give it one (RedrivePolicy): a question that cannot be answered would come back for days.',
+      'Set its RedrivePolicy. Without one, a question that cannot be answered returns for days.',
     )
-  const { maxReceiveCount } = redrive.parse(JSON.parse(found.RedrivePolicy))
-  const waiting = `${found.ApproximateNumberOfMessages} waiting, hidden for ${found.VisibilityTimeout} s, ${maxReceiveCount} tries`
-  if (found.VisibilityTimeout < SHORTEST_HIDING_S)
+  const { maxReceiveCount } = redrive.parse(JSON.parse(RedrivePolicy))
+  const found = `${name}: ${ApproximateNumberOfMessages} waiting, VisibilityTimeout ${VisibilityTimeout} s, maxReceiveCount ${maxReceiveCount}`
+  if (VisibilityTimeout < MIN_VISIBILITY_S)
     return fail(
-      `${name}: ${waiting}`,
-      `Hide messages for ${SHORTEST_HIDING_S} s or more: sooner, another takes up what the first still has.`,
+      found,
+      `Set VisibilityTimeout to ${MIN_VISIBILITY_S} s or more; otherwise a second worker receives a message the first is still answering.`,
     )
-  if (found.VisibilityTimeout * 1000 < deadlineMs)
+  if (VisibilityTimeout * 1000 < deadlineMs)
     return warn(
-      `${name}: ${waiting}`,
-      'Enough for a worker that prolongs it as it works (`glimpse work`); on Lambda it must be six times the timeout of the function.',
+      found,
+      'Enough for `glimpse work`, which extends it while it answers. For Lambda set six times the timeout of the function.',
     )
-  if (maxReceiveCount < FEWEST_TRIES)
-    return warn(`${name}: ${waiting}`, `Set maxReceiveCount to ${FEWEST_TRIES} or more.`)
-  return ok(`${name}: ${waiting}`)
+  if (maxReceiveCount < MIN_RECEIVES) return warn(found, `Set maxReceiveCount to ${MIN_RECEIVES} or more.`)
+  return ok(found)
 }
 
-/** A model elsewhere says itself whether it is ready. */
+/** The remote engine's /readyz. @throws SetupError `bad_engine` for a malformed GLIMPSE_ENGINE */
 export async function checkEngine(
   config: Pick<Config, 'engine' | 'apiToken' | 'deadlineMs'>,
 ): Promise<Finding> {
   const { engine, apiToken } = config
-  // Calls nothing yet; what it throws says what to set.
-  if (!(await openRemoteEngine(config))) return skipped('GLIMPSE_ENGINE is not set: the model runs here')
+  // Opening makes no call.
+  if (!(await openRemoteEngine(config))) return skipped('GLIMPSE_ENGINE is not set: the model runs locally')
   if (engine.startsWith('sagemaker://'))
-    return skipped('a SageMaker endpoint is asked by a question only, which costs')
-  const address = new URL(`${engine.replace(/\/+$/, '')}/readyz`)
+    return skipped('a SageMaker endpoint can only be tested with a paid request')
+  const { href, host } = new URL(`${engine.replace(/\/+$/, '')}/readyz`)
   const headers: Record<string, string> = apiToken === '' ? {} : { authorization: `Bearer ${apiToken}` }
-  const response = await fetch(address, { headers, redirect: 'manual' }).catch((error: unknown) => ({
-    error,
-  }))
-  if ('error' in response) {
-    const { cause, message } = response.error as Error
-    return fail(
-      `${address.host} did not answer: ${cause instanceof Error ? cause.message : message}`,
-      'Check GLIMPSE_ENGINE, and whether that Glimpse runs.',
-    )
+  const response = await fetch(href, { headers, redirect: 'manual' }).catch((error: Error) => error)
+  if (response instanceof Error) {
+    const { message } = response.cause instanceof Error ? response.cause : response
+    return fail(`${host} did not answer: ${message}`, 'Check GLIMPSE_ENGINE, and that Glimpse runs there.')
   }
-  if (response.ok) return ok(`${address.host} is ready`)
+  if (response.ok) return ok(`${host} is ready`)
   if (response.status === 503)
-    return warn(
-      `${address.host} answers but is not ready yet`,
-      'Wait for its model; its log says what it does.',
-    )
+    return warn(`${host} answers but is not ready yet`, 'Wait for its model to load, or read its log.')
   return fail(
-    `${address.host} answered ${response.status} at /readyz`,
-    'Check that GLIMPSE_ENGINE is a Glimpse, and GLIMPSE_API_TOKEN its token.',
+    `${host} answered ${response.status} at /readyz`,
+    'Check that GLIMPSE_ENGINE is the address of a Glimpse server and GLIMPSE_API_TOKEN is its token.',
   )
 }

@@ -1,47 +1,48 @@
-// What Glimpse runs on: Node, the processor, memory, the port, the clock.
+// The machine -> findings about Node, the processor, memory, the port, HTTP access and the clock.
 
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { availableParallelism, totalmem } from 'node:os'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
 import { isLocal } from '../serve/server.ts'
+import { megabytes } from '../units.ts'
 
-/** package.json, `engines`. */
+/** The lowest version in package.json's `engines`. */
 const OLDEST_NODE = [20, 19] as const
-/** AWS's SDK says that its releases from January 2027 on need it. */
+/** The AWS SDK needs it in its releases from January 2027 on, as a warning of the SDK says. */
 const NEXT_NODE = 22
 
 /** @example checkNode('22.11.0') */
 export function checkNode(version: string): Finding {
   const [major = 0, minor = 0] = version.split('.').map(Number)
-  const isOld = major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])
-  if (isOld) return fail(`Node ${version}`, `Install Node ${OLDEST_NODE.join('.')} or newer.`)
-  if (major < NEXT_NODE)
-    return warn(
-      `Node ${version}`,
-      `It works; take Node ${NEXT_NODE} or 24 at the next chance, AWS's SDK will ask for it.`,
-    )
-  return ok(`Node ${version}`)
+  const [oldestMajor, oldestMinor] = OLDEST_NODE
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
+    return fail(`Node ${version}`, `Install Node ${OLDEST_NODE.join('.')} or newer.`)
+  if (major >= NEXT_NODE) return ok(`Node ${version}`)
+  return warn(`Node ${version}`, `It works. Upgrade to Node ${NEXT_NODE} or 24: the AWS SDK will require it.`)
 }
 
-/** @param cpuinfo text of /proc/cpuinfo; undefined where there is none */
+/** @param cpuinfo text of /proc/cpuinfo; undefined on a system without it */
 export function checkProcessor(cpuinfo: string | undefined, arch: string, cores: number): Finding {
-  const on = `${arch}, ${cores} ${cores === 1 ? 'core' : 'cores'}`
+  const processor = `${arch}, ${cores} ${cores === 1 ? 'core' : 'cores'}`
   const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(cpuinfo ?? '')?.[1]?.split(' ')
-  if (!flags) return skipped(`${on}; this system does not tell its instructions`)
+  if (!flags) return skipped(`${processor}; the system does not report its instructions`)
   const has = (name: string) => flags.includes(name)
   if (arch !== 'x64') {
-    if (has('asimddp')) return ok(`${on}, dot products of 8 bits (asimddp)`)
+    if (has('asimddp')) return ok(`${processor}, 8-bit dot products (asimddp)`)
     return warn(
-      `${on}, no dot products of 8 bits`,
-      'int8 and int4 gain less here; `npx glimpse bench` measures it.',
+      `${processor}, no 8-bit dot products`,
+      'int8 and int4 gain less; `npx glimpse bench` measures it.',
     )
   }
   if (!has('avx2'))
-    return warn(`${on}, no AVX2`, 'Answers take several times as long; choose a machine with AVX2.')
-  const products = ['avx512_vnni', 'avx_vnni'].filter(has)
-  if (products.length > 0) return ok(`${on}, AVX2 and 8-bit products (${products.join(', ')})`)
-  return warn(`${on}, AVX2 without VNNI`, 'It works; models of 8 and 4 bits answer faster where VNNI is.')
+    return warn(`${processor}, no AVX2`, 'Answers take several times as long. Use a machine with AVX2.')
+  const vnni = ['avx512_vnni', 'avx_vnni'].filter(has)
+  if (vnni.length > 0) return ok(`${processor}, AVX2 and 8-bit dot products (${vnni.join(', ')})`)
+  return warn(
+    `${processor}, AVX2 without VNNI`,
+    'It works. int8 and int4 models answer faster on a processor with VNNI.',
+  )
 }
 
 export async function checkThisProcessor(): Promise<Finding> {
@@ -49,50 +50,45 @@ export async function checkThisProcessor(): Promise<Finding> {
   return checkProcessor(cpuinfo, process.arch, availableParallelism())
 }
 
-/** Beside the weights: the program, a picture and caches. */
+/** Memory for the program, a picture and caches, beside the weights. */
 const BESIDE_WEIGHTS_BYTES = 512e6
 
-/** @param modelBytes of all files of the artifact; undefined when it is not known */
+/** @param modelBytes size of all files of the artifact; undefined if it is unknown */
 export function checkMemory(limitBytes: number, modelBytes: number | undefined): Finding {
-  const has = `${megabytes(limitBytes)} MB`
-  if (modelBytes === undefined) return skipped(`${has}; how large the model is could not be found out`)
-  const wanted = modelBytes + BESIDE_WEIGHTS_BYTES
-  const of = `${has} for a model of ${megabytes(modelBytes)} MB`
-  if (limitBytes >= wanted) return ok(of)
+  if (modelBytes === undefined) return skipped(`${megabytes(limitBytes)}; the size of the model is unknown`)
+  const found = `${megabytes(limitBytes)} for a model of ${megabytes(modelBytes)}`
+  const neededBytes = modelBytes + BESIDE_WEIGHTS_BYTES
+  if (limitBytes >= neededBytes) return ok(found)
   return warn(
-    of,
-    `Give it ${megabytes(wanted)} MB, or run a smaller model: below that weights are read again and again, or the process is killed.`,
+    found,
+    `Provide ${megabytes(neededBytes)} or run a smaller model. With less, weights are read from disk repeatedly or the process is killed.`,
   )
 }
 
-/** What this process may use: the container's limit, or the machine's memory. */
+/** Bytes that this process may use: the container's limit, or the machine's memory. */
 export function memoryLimit(): number {
-  const limit = process.constrainedMemory()
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
+  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
 }
 
 export async function checkPort(host: string, port: number): Promise<Finding> {
-  const code = await codeOfListening(host, port)
+  const code = await listenError(host, port)
   if (code === undefined) return ok(port === 0 ? `a free port on ${host}` : `${port} on ${host} is free`)
-  if (code === 'EADDRINUSE') {
-    const alive = await fetch(`http://127.0.0.1:${port}/healthz`, {
-      signal: AbortSignal.timeout(2_000),
-    })
-      .then(async (response) => response.ok && (await response.text()).includes('alive'))
-      .catch(() => false)
-    if (alive) return ok(`Glimpse listens on ${port} already`)
+  if (code !== 'EADDRINUSE')
     return fail(
-      `${port} on ${host} is taken by another program`,
-      'Set GLIMPSE_PORT to another; 0 takes a free one.',
+      `cannot listen on ${host}:${port} (${code})`,
+      'Set GLIMPSE_HOST to an address of this machine, and GLIMPSE_PORT to a port that this user may open.',
     )
-  }
+  const health = await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(2_000) })
+    .then(async (response) => (response.ok ? await response.text() : ''))
+    .catch(() => '')
+  if (health.includes('alive')) return ok(`a running Glimpse listens on ${port}`)
   return fail(
-    `cannot listen on ${host}:${port} (${code})`,
-    'Set GLIMPSE_HOST to an address of this machine and GLIMPSE_PORT to a port that this user may have.',
+    `${port} on ${host} is taken by another program`,
+    'Set GLIMPSE_PORT to another port, or to 0 for any free one.',
   )
 }
 
-function codeOfListening(host: string, port: number): Promise<string | undefined> {
+function listenError(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer()
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
@@ -100,41 +96,34 @@ function codeOfListening(host: string, port: number): Promise<string | undefined
   })
 }
 
-/** Who may ask over HTTP. */
+/** Who may call the HTTP endpoint. */
 export function checkAccess({ host, apiToken }: { host: string; apiToken: string }): Finding {
-  if (isLocal(host)) return ok('only programs of this machine may ask')
-  if (apiToken !== '') return ok('whoever has GLIMPSE_API_TOKEN may ask')
+  if (isLocal(host)) return ok('only programs on this machine can call Glimpse')
+  if (apiToken !== '') return ok('callers need GLIMPSE_API_TOKEN')
   return warn(
-    `whoever reaches ${host} may ask`,
-    'Set GLIMPSE_API_TOKEN (openssl rand -hex 32), or let only a proxy of yours reach it.',
+    `every machine that reaches ${host} can call Glimpse`,
+    'Set GLIMPSE_API_TOKEN (openssl rand -hex 32), or allow connections from your proxy only.',
   )
 }
 
-/** Slack takes no signature, and AWS no request, that is more than five minutes off. */
-const MOST_SKEW_MS = 300_000
-const NOTED_SKEW_MS = 30_000
+/** Slack's signatures and AWS's requests are refused when they are more than five minutes off. */
+const MAX_SKEW_MS = 300_000
+const WARN_SKEW_MS = 30_000
 
-/** @param address whose Date is believed: one that is asked anyway; undefined when there is none */
+/** @param address a service that Glimpse calls anyway; its Date header is the reference. Undefined if there is none */
 export async function checkClock(
   address: string | undefined,
   now: () => number = Date.now,
 ): Promise<Finding> {
-  if (address === undefined) return skipped('nothing is set up that has a clock to compare with')
-  const response = await fetch(address, {
-    method: 'HEAD',
-    redirect: 'manual',
-    signal: AbortSignal.timeout(5_000),
-  }).catch(() => undefined)
-  const theirs = Date.parse(response?.headers.get('date') ?? '')
-  const host = new URL(address).host
-  if (Number.isNaN(theirs)) return skipped(`${host} did not tell the time`)
-  const skewMs = Math.abs(theirs - now())
+  if (address === undefined) return skipped('no service is set up whose clock could be compared')
+  const signal = AbortSignal.timeout(5_000)
+  const request = fetch(address, { method: 'HEAD', redirect: 'manual', signal })
+  const date = (await request.catch(() => undefined))?.headers.get('date')
+  const { host } = new URL(address)
+  if (Number.isNaN(Date.parse(date ?? ''))) return skipped(`${host} did not return a date`)
+  const skewMs = Math.abs(Date.parse(date!) - now())
   const found = `${Math.round(skewMs / 1000)} s off the clock of ${host}`
-  const todo = 'Let the machine set its clock (NTP): signatures of Slack and AWS hold for five minutes.'
-  if (skewMs >= MOST_SKEW_MS) return fail(found, todo)
-  return skewMs >= NOTED_SKEW_MS ? warn(found, todo) : ok(found)
-}
-
-function megabytes(bytes: number): string {
-  return String(Math.round(bytes / 1e6))
+  if (skewMs < WARN_SKEW_MS) return ok(found)
+  const todo = 'Synchronize the clock (NTP). Slack and AWS refuse signatures more than five minutes off.'
+  return skewMs < MAX_SKEW_MS ? warn(found, todo) : fail(found, todo)
 }

@@ -1,4 +1,4 @@
-// The benchmark on the embedded model: its figures fit together, and memory has a speed.
+// The benchmark on the embedded model: its figures are consistent, and the memory bandwidth is plausible.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,7 +22,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(room, { recursive: true }))
 
-test('every stage has a time, and totals are their sums', () => {
+test('every stage has a time, and totals are sums of these', () => {
   const { ms } = result
   for (const [stage, time] of Object.entries(ms)) expect(time, stage).toBeGreaterThan(0)
   expect(result.question_ms).toBeCloseTo(ms.prefill + 4 * ms.token, 6)
@@ -30,15 +30,15 @@ test('every stage has a time, and totals are their sums', () => {
   expect(result.tokens_per_second).toBeCloseTo(1000 / ms.token, 6)
 })
 
-test('a token is held against the bytes it reads', () => {
+test('over_bandwidth compares a token with the bytes it reads', () => {
   expect(result.bytes_per_token).toBeGreaterThan(1e6)
-  // Slower than a gigabyte or faster than ten thousand a second is no memory.
+  // Memory of any machine reads between 1 GB and 10,000 GB per second.
   expect(result.memory_bytes_per_second).toBeGreaterThan(1e9)
   expect(result.memory_bytes_per_second).toBeLessThan(1e13)
   const bound = (1000 * result.bytes_per_token) / result.memory_bytes_per_second
   expect(result.over_bandwidth).toBeCloseTo(result.ms.token / bound, 6)
 })
 
-test('it says what it is doing', () => {
-  expect(steps).toEqual(['laying out', 'opening', 'round 0 of 2', 'round 1 of 2', 'round 2 of 2'])
+test('reports each step', () => {
+  expect(steps).toEqual(['prepacking', 'opening', 'round 0 of 2', 'round 1 of 2', 'round 2 of 2'])
 })

@@ -1,4 +1,4 @@
-// The command line as a person types it: each test is a process.
+// The commands as processes.
 
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -29,6 +29,9 @@ beforeAll(async () => {
   ])
   expect(err).toBe('')
   expect(code).toBe(0)
+  expect(out).toMatch(/^plain at fp32: [\d.]+ MB in .*, from [\d.]+ MB of weights\n/)
+  // Its weights are random: the smoke test gets no text.
+  expect(out).toContain('answers with empty text')
   expect(out).toContain(`glimpse caption --model ${artifact}`)
 })
 afterAll(() => rm(folder, { recursive: true }))
@@ -55,7 +58,7 @@ test('caption --json is one line with text, ids, prompt, times and the model', a
   })
 })
 
-test('ask gives the question to the model', async () => {
+test('ask puts the question into the prompt', async () => {
   const { out } = await glimpse(['ask', '--json', '--model', artifact, DISC, 'what is it?'])
   expect(JSON.parse(out)).toMatchObject({ prompt: 'Question: what is it? Answer:' })
 })
@@ -77,7 +80,7 @@ test('generation flags are transformers’ names with dashes', async () => {
   for (const { token_ids } of sequences) expect(token_ids.length).toBeLessThanOrEqual(4)
 })
 
-test('one bad picture among several costs only its own caption', async () => {
+test('a bad picture among several costs only its own caption', async () => {
   const text = join(folder, 'notes.txt')
   await writeFile(text, 'no picture')
   const { out, err, code } = await glimpse(['caption', '--json', '--model', artifact, DISC, text, TRIANGLE])
@@ -108,20 +111,20 @@ test.each([
   expect(out).toBe('')
 })
 
-test('a build that fails leaves nothing behind', async () => {
+test('a failed build leaves no files', async () => {
   const { code } = await glimpse(['build', join(FIXTURES, 'references'), '--out', join(folder, 'broken')])
   expect(code).toBe(1)
   expect(await readdir(folder)).not.toContain('broken')
 })
 
-test('settings that are wrong or unknown are reported together', async () => {
+test('wrong and unknown settings are reported together', async () => {
   const { err, code } = await glimpse(['caption', DISC], { GLIMPSE_PORT: 'http', GLIMPSE_PROT: '1' })
   expect(code).toBe(1)
   expect(err).toContain('GLIMPSE_PORT must be a whole number')
   expect(err).toContain('GLIMPSE_PROT is no setting')
 })
 
-test('help is there even when a setting is wrong', async () => {
+test('--help works when a setting is wrong', async () => {
   const { out, code } = await glimpse(['--help'], { GLIMPSE_PORT: 'http' })
   expect(code).toBe(0)
   expect(out).toContain('GLIMPSE_PORT')
@@ -149,14 +152,14 @@ test('serve prints a command that works for a model whose path needs quotes', as
   }
 })
 
-test('a cache that cannot be written is told by the setting that names it', async () => {
+test('a cache that cannot be written is reported with its setting', async () => {
   const { err, code } = await glimpse(['caption', DISC], { GLIMPSE_CACHE: '/proc/nope' })
   expect(code).toBe(1)
   expect(err).toContain('give another GLIMPSE_CACHE')
   expect(err).not.toContain('--out')
 })
 
-test('what is wrong with a tokenizer is told once, in words', async () => {
+test('a fault of the tokenizer is reported once, in words', async () => {
   const checkpoint = join(folder, 'odd')
   await cp(join(FIXTURES, 'checkpoints/plain'), checkpoint, { recursive: true })
   await writeFile(join(checkpoint, 'tokenizer.json'), '{"model": {"type": "Unigram"}}')
@@ -167,7 +170,7 @@ test('what is wrong with a tokenizer is told once, in words', async () => {
   ])
 })
 
-test('serving on a port that is taken ends with what to do', async () => {
+test('serve on a port that is taken ends with what to do', async () => {
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as AddressInfo
@@ -178,20 +181,21 @@ test('serving on a port that is taken ends with what to do', async () => {
   expect(err).not.toContain('    at ')
 })
 
-test('ends quietly when nobody reads on', async () => {
+test('ends without an error when the reader closes the pipe', async () => {
   const command = `${process.execPath} dist/cli/main.js caption --model ${artifact} ${DISC} ${TRIANGLE} ${DISC} | true`
   const { stderr } = await promisify(execFile)('bash', ['-c', command], { cwd: ROOT })
   expect(stderr).toBe('')
 })
 
-test('every command teaches by example', async () => {
-  for (const command of ['', 'caption', 'ask', 'build', 'serve', 'listen', 'work', 'evaluate', 'verify']) {
+test('the help of every command has examples', async () => {
+  const all = 'caption ask pull build push serve listen work manifest evaluate verify bench doctor'.split(' ')
+  for (const command of ['', ...all]) {
     const { out } = await glimpse([...(command ? [command] : []), '--help'])
     expect(out, command).toContain('$ npx glimpse')
   }
 })
 
-test('serve ends when a setting of its uploads is wrong, and starts no model before', async () => {
+test('serve with a wrong GLIMPSE_UPLOADS ends before it starts a model', async () => {
   const { code, err, out } = await glimpse(['serve', '--port', '0', '--model', artifact], {
     GLIMPSE_UPLOADS: 'somewhere',
   })

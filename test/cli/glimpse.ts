@@ -1,10 +1,10 @@
-// The command line as a process of its own: run to its end, or started until it serves.
+// A `glimpse` command as a process: run to its end, or started until it serves.
 
 import { execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 
 export const ROOT = join(import.meta.dirname, '../..')
-/** Ends what hangs; no verdict depends on it. */
+/** Ends a process that hangs. No test depends on the exact time. */
 const HANGS_MS = 110_000
 const MAIN = join(ROOT, 'dist/cli/main.js')
 
@@ -14,7 +14,7 @@ export interface Result {
   err: string
 }
 
-/** Runs `glimpse` as it ships. */
+/** Runs the compiled `glimpse`. */
 export function glimpse(args: string[], env: Record<string, string> = {}): Promise<Result> {
   return new Promise((resolve) => {
     execFile(
@@ -28,13 +28,13 @@ export function glimpse(args: string[], env: Record<string, string> = {}): Promi
 }
 
 export interface Running {
-  /** Both outputs so far. */
+  /** Standard output and standard error so far. */
   printed(): string
   /** Sends SIGTERM unless it has ended. @returns the exit status */
   stop(): Promise<number | null>
 }
 
-/** Resolves when it prints how to end it, or has ended. It takes a free port from PORT, as platforms set it. */
+/** Resolves when the process prints "Ctrl-C" or has ended. PORT=0 gives it a free port. */
 export async function startGlimpse(args: string[], env: Record<string, string> = {}): Promise<Running> {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: ROOT,
@@ -60,7 +60,7 @@ export async function startGlimpse(args: string[], env: Record<string, string> =
   }
 }
 
-/** What `serve` prints behind a label. */
+/** The text that `serve` prints after a label. */
 export function lineIn(printed: string, label: string): string {
   return new RegExp(`^ *${label} +(.*)$`, 'm').exec(printed)![1]!
 }

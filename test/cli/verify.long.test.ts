@@ -1,4 +1,4 @@
-// `glimpse verify` as a process: 194 cases, twice.
+// `glimpse verify` as a process, with 194 cases, twice.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-test('verify holds for the artifact of the checkpoint the reference was recorded with, and for no other', async () => {
+test('verify passes for the artifact that the reference was recorded from, and fails for another', async () => {
   const references = join(FIXTURES, 'references')
   const { out, code } = await glimpse(['verify', artifact, join(references, 'plain.safetensors')])
   expect(out).toContain('194 of 194 cases equal')

@@ -1,4 +1,4 @@
-// What is said of secrets, the queue and a model elsewhere.
+// The doctor's findings about secrets, the queue and a remote engine.
 
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../../src/config.ts'
@@ -14,27 +14,27 @@ beforeEach(() => {
 })
 
 describe('secrets', () => {
-  test('are told by name, never by value', async () => {
+  test('are listed by name, never by value', async () => {
     const read = async () => ({ SLACK_BOT_TOKEN: 'xoxb-1-abcdef' })
     const { finding, values } = await lookAtSecrets('/glimpse/prod', read)
     expect(finding).toEqual({ status: 'ok', found: 'SLACK_BOT_TOKEN below /glimpse/prod' })
     expect(values).toEqual({ SLACK_BOT_TOKEN: 'xoxb-1-abcdef' })
   })
 
-  test('that this role may not read hide none that it may', async () => {
+  test('that the role may not read do not hide those that it may', async () => {
     const read = async (_: string, [name]: readonly string[]) => {
       const cause = Object.assign(new Error('no'), { name: 'AccessDeniedException' })
-      if (name !== 'DISCORD_TOKEN') throw new SetupError('no_secrets', 'Expected to read it.', { cause })
+      if (name !== 'DISCORD_TOKEN') throw new SetupError('no_secrets', 'Cannot read it.', { cause })
       return { DISCORD_TOKEN: 'abcdef' }
     }
     const { finding, values } = await lookAtSecrets('/glimpse/prod', read)
     expect([finding.status, values]).toEqual(['ok', { DISCORD_TOKEN: 'abcdef' }])
   })
 
-  test('that are not there are warned of, that may not be read fail, unset are skipped', async () => {
+  test('that are missing give a warning, that are forbidden fail, that are unset are skipped', async () => {
     expect((await lookAtSecrets('/glimpse/prod', async () => ({}))).finding.status).toBe('warn')
     const refused = async () => {
-      throw new SetupError('no_secrets', 'Expected to read them but SSM said AccessDeniedException.')
+      throw new SetupError('no_secrets', 'SSM refused: AccessDeniedException.')
     }
     expect((await lookAtSecrets('/glimpse/prod', refused)).finding.status).toBe('fail')
     expect((await lookAtSecrets('')).finding.status).toBe('skipped')
@@ -59,53 +59,53 @@ describe('the queue', () => {
     return await checkQueue(readConfig({ GLIMPSE_QUEUE: `${url}/1/glimpse.fifo` }))
   }
 
-  test('in order, with a dead-letter queue and time to answer, is well', async () => {
+  test('passes with FIFO order, a dead-letter queue and time to answer', async () => {
     expect(await queue({ body: { Attributes: GOOD } })).toEqual({
       status: 'ok',
-      found: 'glimpse.fifo: 3 waiting, hidden for 720 s, 5 tries',
+      found: 'glimpse.fifo: 3 waiting, VisibilityTimeout 720 s, maxReceiveCount 5',
     })
   })
 
   test.each([
-    ['that is not first in, first out', { FifoQueue: undefined }, 'fail', 'no FIFO queue'],
+    ['without FIFO order', { FifoQueue: undefined }, 'fail', 'not a FIFO queue'],
     ['without a dead-letter queue', { RedrivePolicy: undefined }, 'fail', 'no dead-letter queue'],
     [
-      'that shows a message again before it can be answered',
+      'with a visibility timeout below the lease of a question',
       { VisibilityTimeout: '30' },
       'fail',
-      'hidden for 30 s',
+      'VisibilityTimeout 30 s',
     ],
     [
-      'that hides a message for less than an answer may take',
+      'with a visibility timeout below the deadline of an answer',
       { VisibilityTimeout: '60' },
       'warn',
-      'hidden for 60 s',
+      'VisibilityTimeout 60 s',
     ],
     [
-      'that gives up soon',
+      'with few receives',
       { RedrivePolicy: JSON.stringify({ deadLetterTargetArn: 'arn', maxReceiveCount: 1 }) },
       'warn',
-      '1 tries',
+      'maxReceiveCount 1',
     ],
   ])('%s', async (_, other, status, words) => {
-    const { status: said, found } = await queue({ body: { Attributes: { ...GOOD, ...other } } })
-    expect([said, found]).toEqual([status, expect.stringContaining(words)])
+    const { status: actual, found } = await queue({ body: { Attributes: { ...GOOD, ...other } } })
+    expect([actual, found]).toEqual([status, expect.stringContaining(words)])
   })
 
-  test('that is not there fails with the reason', async () => {
+  test('that does not exist fails with the reason', async () => {
     const error = { __type: 'com.amazonaws.sqs#QueueDoesNotExist', message: 'The queue does not exist.' }
     const { status, found } = await queue({ status: 400, body: error })
     expect([status, found]).toEqual(['fail', expect.stringContaining('QueueDoesNotExist')])
   })
 
-  test('unset is skipped, in memory warned of, no address refused', async () => {
+  test('unset is skipped, in memory gives a warning, malformed is refused', async () => {
     const of = async (GLIMPSE_QUEUE: string) => (await checkQueue(readConfig({ GLIMPSE_QUEUE }))).status
     expect([await of(''), await of('memory')]).toEqual(['skipped', 'warn'])
     await expect(of('nonsense')).rejects.toMatchObject({ code: 'bad_queue' })
   })
 })
 
-describe('a model elsewhere', () => {
+describe('a remote engine', () => {
   const engine = (url: string) =>
     checkEngine(readConfig({ GLIMPSE_ENGINE: url, GLIMPSE_API_TOKEN: 'a-token' }))
 
@@ -113,29 +113,29 @@ describe('a model elsewhere', () => {
     [200, 'ok'],
     [503, 'warn'],
     [401, 'fail'],
-  ])('that answers %i: %s', async (status, said) => {
+  ])('that answers %i: %s', async (status, expected) => {
     let authorization: string | undefined
     const url = await httpStub((request) => {
       authorization = request.headers.authorization
       return { status: request.url === '/readyz' ? status : 404, body: {} }
     })
-    expect((await engine(url)).status).toBe(said)
+    expect((await engine(url)).status).toBe(expected)
     expect(authorization).toBe('Bearer a-token')
   })
 
-  test('that is not there fails; unset and SageMaker are skipped', async () => {
+  test('that does not answer fails; unset and SageMaker are skipped', async () => {
     expect((await engine('http://127.0.0.1:1')).status).toBe('fail')
     expect((await engine('')).status).toBe('skipped')
     expect((await engine('here')).status).toBe('skipped')
     expect((await engine('sagemaker://glimpse?bucket=b')).status).toBe('skipped')
   })
 
-  test('that the run does not take is not taken here either', async () => {
+  test('with an address that the server refuses is refused by the doctor too', async () => {
     for (const address of ['sagemaker://glimpse', 'ftp://glimpse.example', 'nonsense'])
       await expect(engine(address)).rejects.toMatchObject({ code: 'bad_engine' })
   })
 
-  test('below a path is asked there', async () => {
+  test('below a path is called below that path', async () => {
     const url = await httpStub((request) => ({ status: request.url === '/a/readyz' ? 200 : 404, body: {} }))
     expect((await engine(`${url}/a/`)).status).toBe('ok')
   })

@@ -1,6 +1,5 @@
-// All checks together, and the command as it is typed.
+// All checks together, and the command as a process.
 
-import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,9 +7,9 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { loadConfig } from '../../src/app/config.ts'
 import { runChecks } from '../../src/doctor/check.ts'
 import { examine } from '../../src/doctor/examine.ts'
+import { glimpse } from '../cli/glimpse.ts'
 import { httpStub } from './http-stub.ts'
 
-const ROOT = join(import.meta.dirname, '../..')
 const DEAD = 'http://127.0.0.1:1'
 
 function fresh(): Record<string, string> {
@@ -19,14 +18,7 @@ function fresh(): Record<string, string> {
   return { GLIMPSE_CACHE: join(folder, 'cache'), GLIMPSE_STATE: join(folder, 'state'), GLIMPSE_PORT: '0' }
 }
 
-function doctor(args: string[], env: Record<string, string>) {
-  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    const command = [join(ROOT, 'dist/cli/main.js'), 'doctor', ...args]
-    execFile(process.execPath, command, { cwd: ROOT, env: { ...process.env, ...env } }, (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-    )
-  })
-}
+const doctor = (args: string[], env: Record<string, string>) => glimpse(['doctor', ...args], env)
 
 test('a check that throws or hangs fails alone', async () => {
   const results = await runChecks(
@@ -45,7 +37,7 @@ test('a check that throws or hangs fails alone', async () => {
   expect(JSON.stringify(results)).not.toContain('xoxb')
 })
 
-test('with nothing set up nothing fails and nobody is asked', async () => {
+test('without settings no check fails, and no service is called', async () => {
   const results = await examine(fresh())
   expect(results.filter(({ status }) => status === 'fail')).toEqual([])
   const skipped = results.filter(({ status }) => status === 'skipped').map(({ name }) => name)
@@ -63,7 +55,7 @@ test('with nothing set up nothing fails and nobody is asked', async () => {
   )
 })
 
-test('secrets are those of the run: the same names, and they stand over the environment', async () => {
+test('secrets are those of the server: the same names, and they override the environment', async () => {
   const asked: string[] = []
   const ssm = await httpStub((_, body) => {
     const { Names } = JSON.parse(body) as { Names: string[] }
@@ -94,7 +86,7 @@ test('secrets are those of the run: the same names, and they stand over the envi
   expect(names).toEqual(asked.sort())
 })
 
-test('a state that cannot be written fails for chats and is warned of without them', async () => {
+test('a state that cannot be written fails with chats, and gives a warning without them', async () => {
   const env = { ...fresh(), GLIMPSE_STATE: '/dev/null/state' }
   const of = async (more: Record<string, string>) =>
     (await examine({ ...env, ...more })).find(({ name }) => name === 'state')?.status
@@ -102,7 +94,7 @@ test('a state that cannot be written fails for chats and is warned of without th
   expect(await of({ DISCORD_PUBLIC_KEY: 'a'.repeat(64) })).toBe('fail')
 })
 
-test('one bad setting hides no other, nor what the good ones lead to', async () => {
+test('a bad setting hides neither another one nor the checks of the good ones', async () => {
   const results = await examine({
     ...fresh(),
     GLIMPSE_THREADS: 'many',
@@ -115,7 +107,7 @@ test('one bad setting hides no other, nor what the good ones lead to', async () 
   expect(of('model')).toMatchObject({ status: 'fail', found: expect.stringContaining('/nowhere') })
 })
 
-test('typed, it says a line for each check and what to do, and exits with 1 when one fails', async () => {
+test('as a process it prints a line for each check and what to do, and exits with 1 when one fails', async () => {
   const { code, out } = await doctor([], { ...fresh(), GLIMPSE_MODEL: '/nowhere' })
   expect(code).toBe(1)
   expect(out).toMatch(/^ok {7}settings {6}\d+ set, all valid$/m)
@@ -124,7 +116,7 @@ test('typed, it says a line for each check and what to do, and exits with 1 when
   expect(out.trim().split('\n').at(-1)).toMatch(/^1 of \d+ checks failed\.$/)
 })
 
-test('--json is one line, and exits with 0 when none fails', async () => {
+test('--json prints one line, and exits with 0 when none fails', async () => {
   const { code, out } = await doctor(['--json', '--deep'], fresh())
   expect(code).toBe(0)
   expect(out.trim().split('\n')).toHaveLength(1)
@@ -134,7 +126,17 @@ test('--json is one line, and exits with 0 when none fails', async () => {
     expect(Object.keys(check)).toEqual(expect.arrayContaining(['name', 'status', 'found', 'ms']))
 })
 
-test('no token is printed, whatever goes wrong', async () => {
+test('the summary counts the warnings', async () => {
+  // /dev/null/state cannot be created, which gives a warning without chats.
+  const { code, out } = await doctor([], { ...fresh(), GLIMPSE_STATE: '/dev/null/state' })
+  const warnings = out.split('\n').filter((line) => line.startsWith('warn')).length
+  expect(out.trim().split('\n').at(-1)).toBe(
+    `Passed with ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}.`,
+  )
+  expect(code).toBe(0)
+})
+
+test('no token is printed when every check of a token fails', async () => {
   const tokens = {
     SLACK_BOT_TOKEN: 'xoxb-11-bot-token',
     SLACK_APP_TOKEN: 'xapp-22-app-token',

@@ -1,4 +1,4 @@
-// A service of the tests: answers over HTTP as the test says, on a port of its own.
+// A stand-in for a service: an HTTP server on a free port that answers as a test says.
 
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -11,7 +11,7 @@ export interface Answer {
   body?: unknown
 }
 
-/** Its address, without a slash at the end. Undefined never answers. */
+/** Its address without a trailing slash. If `answer` returns undefined, the request gets no answer. */
 export async function httpStub(
   answer: (request: IncomingMessage, body: string) => Answer | undefined,
 ): Promise<string> {

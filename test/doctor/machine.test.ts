@@ -1,4 +1,4 @@
-// What is said of the machine.
+// The doctor's findings about the machine.
 
 import { createServer } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -33,22 +33,22 @@ describe('the processor', () => {
     ['avx2 avx512f avx512_vnni', 'ok', 'avx512_vnni'],
     ['avx2 avx_vnni', 'ok', 'avx_vnni'],
   ])('with %s: %s', (flags, status, words) => {
-    const { status: said, found } = checkProcessor(info(flags), 'x64', 2)
-    expect([said, found]).toEqual([status, expect.stringContaining(words)])
+    const { status: actual, found } = checkProcessor(info(flags), 'x64', 2)
+    expect([actual, found]).toEqual([status, expect.stringContaining(words)])
   })
 
-  test('of ARM, whose flags are called features', () => {
+  test('of ARM, which lists Features in place of flags', () => {
     expect(checkProcessor('Features\t: fp asimd asimddp\n', 'arm64', 4).status).toBe('ok')
     expect(checkProcessor('Features\t: fp asimd\n', 'arm64', 4).status).toBe('warn')
   })
 
-  test('that does not tell is skipped, and this one is told', async () => {
+  test('is skipped without /proc/cpuinfo, and found on this machine', async () => {
     expect(checkProcessor(undefined, 'arm64', 8).status).toBe('skipped')
     expect((await checkThisProcessor()).found).toContain(process.arch)
   })
 })
 
-test('memory must hold the weights and the program beside them', () => {
+test('memory must hold the weights and 512 MB beside them', () => {
   expect(checkMemory(3e9, 1.8e9).status).toBe('ok')
   const small = checkMemory(2e9, 1.8e9)
   expect([small.status, small.todo]).toEqual(['warn', expect.stringContaining('2312 MB')])
@@ -57,7 +57,7 @@ test('memory must hold the weights and the program beside them', () => {
 })
 
 describe('the port', () => {
-  test('that nobody has is free', async () => {
+  test('that no program uses is free', async () => {
     expect((await checkPort('127.0.0.1', 0)).status).toBe('ok')
   })
 
@@ -65,7 +65,7 @@ describe('the port', () => {
     'no HTTP',
     'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno',
     'HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"alive":',
-  ])('that another program has is not: it says %j', async (words) => {
+  ])('that another program uses fails: it answers %j', async (words) => {
     const server = createServer((socket) => socket.end(words))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     onTestFinished(() => void server.close())
@@ -78,7 +78,7 @@ describe('the port', () => {
     ])
   })
 
-  test('that Glimpse itself has is well taken', async () => {
+  test('that a running Glimpse uses passes', async () => {
     const url = await httpStub(({ url }) => ({
       status: url === '/healthz' ? 200 : 404,
       body: { alive: true },
@@ -86,12 +86,12 @@ describe('the port', () => {
     expect((await checkPort('127.0.0.1', Number(new URL(url).port))).status).toBe('ok')
   })
 
-  test('on an address that is not ours cannot be had', async () => {
+  test('on an address of another machine fails', async () => {
     expect((await checkPort('203.0.113.1', 8080)).status).toBe('fail')
   })
 })
 
-test('whoever reaches an open address without a token is named', () => {
+test('a public address without a token gives a warning', () => {
   expect(checkAccess({ host: '127.0.0.1', apiToken: '' }).status).toBe('ok')
   expect(checkAccess({ host: '0.0.0.0', apiToken: '' }).status).toBe('warn')
   expect(checkAccess({ host: '0.0.0.0', apiToken: 'a-token' }).status).toBe('ok')
@@ -110,7 +110,7 @@ describe('the clock', () => {
     expect((await checkClock(await service(), () => at + offMs)).status).toBe(status)
   })
 
-  test('has nothing to compare with where nothing is set up, or nobody answers', async () => {
+  test('is skipped if no service is set up, or it does not answer', async () => {
     expect((await checkClock(undefined)).status).toBe('skipped')
     expect((await checkClock('http://127.0.0.1:1/')).status).toBe('skipped')
   })

@@ -1,4 +1,4 @@
-// What is said of the model and what it runs on.
+// The doctor's findings about the model, onnxruntime and the places that Glimpse writes to.
 
 import { appendFile, cp, mkdtemp, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
@@ -18,7 +18,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-/** A bucket that the SDK finds by the environment. */
+/** A bucket whose endpoint and credentials are in the environment, where the SDK reads them. */
 async function bucket(name: string): Promise<S3Double> {
   const s3 = await startS3Double(name)
   vi.stubEnv('AWS_ENDPOINT_URL_S3', s3.endpoint)
@@ -44,37 +44,37 @@ describe('the provider', () => {
     throw new Error('Failed to load shared library')
   }
 
-  test('cpu is always there', async () => {
+  test('cpu always passes', async () => {
     expect((await checkProvider(config({}))).status).toBe('ok')
   })
 
-  test('that cannot be had fails, or warns where the CPU may stand in', async () => {
+  test('that is unavailable fails, or gives a warning if GLIMPSE_PROVIDER_MISSING allows the CPU', async () => {
     const wanted = { GLIMPSE_PROVIDER: 'cuda' }
     expect((await checkProvider(config(wanted), missing)).status).toBe('fail')
     const allowed = await checkProvider(config({ ...wanted, GLIMPSE_PROVIDER_MISSING: 'cpu' }), missing)
     expect([allowed.status, allowed.found]).toEqual(['warn', expect.stringContaining('cpu in place of cuda')])
   })
 
-  test('that can be had is told', async () => {
+  test('that is available passes', async () => {
     const found = await checkProvider(config({ GLIMPSE_PROVIDER: 'webgpu' }), async () => {})
     expect(found).toEqual({ status: 'ok', found: 'webgpu, as set' })
   })
 
-  test('does not matter where the model runs elsewhere', async () => {
-    const elsewhere = config({ GLIMPSE_PROVIDER: 'cuda', GLIMPSE_ENGINE: 'https://glimpse.example' })
-    expect((await checkProvider(elsewhere, missing)).status).toBe('skipped')
+  test('is skipped with a remote engine', async () => {
+    const remote = config({ GLIMPSE_PROVIDER: 'cuda', GLIMPSE_ENGINE: 'https://glimpse.example' })
+    expect((await checkProvider(remote, missing)).status).toBe('skipped')
   })
 })
 
 describe('the model', () => {
-  test('in the box is there', async () => {
+  test('in the package passes', async () => {
     const { status, bytes } = await checkModel(config({}), false)
     expect(status).toBe('ok')
     // 5.5 million parameters of four bytes.
     expect(bytes! / 1e6).toBeCloseTo(22, 0)
   })
 
-  test('as it was built passes; one changed byte at the same size is found by --deep alone', async () => {
+  test('as built passes; changed bytes at the same size are found by --deep only', async () => {
     const built = join(folder, 'built')
     await cp(await embeddedArtifact(join(folder, 'cache')), built, { recursive: true })
     const at = (deep: boolean) => checkModel(config({ GLIMPSE_MODEL: built }), deep)
@@ -93,7 +93,7 @@ describe('the model', () => {
     expect((await at(false)).status).toBe('fail')
   })
 
-  test('in a bucket is read as far as its manifest, also when that breaks off once', async () => {
+  test('in a bucket is checked by its manifest, also after one broken connection', async () => {
     const s3 = await bucket('models')
     upload(s3, makeModel())
     const look = () => checkModel(config({ GLIMPSE_MODEL: 's3://models/model' }), false)
@@ -103,38 +103,38 @@ describe('the model', () => {
     expect(await look()).toMatchObject({ status: 'fail', found: expect.stringContaining('glimpse push') })
   })
 
-  test('in a bucket that is not there fails with the setting to look at', async () => {
+  test('in a missing bucket fails with the setting to change', async () => {
     await bucket('models')
     const { status, found } = await checkModel(config({ GLIMPSE_MODEL: 's3://other/model' }), false)
     expect([status, found]).toEqual(['fail', expect.stringContaining("bucket's name in GLIMPSE_MODEL")])
   })
 
-  test('that is not there fails with what to do', async () => {
+  test('that is missing fails with what to do', async () => {
     const { status, found } = await checkModel(config({ GLIMPSE_MODEL: join(folder, 'none') }), false)
     expect([status, found]).toEqual(['fail', expect.stringContaining('npx glimpse build')])
   })
 })
 
 describe('the cache', () => {
-  test('that can be written is told with its room, and the trial is gone', async () => {
+  test('that is writable passes with its free space, and no file is left', async () => {
     const { status, found } = await checkCache(join(folder, 'a'), 1e6, false)
     expect([status, found]).toEqual(['ok', expect.stringContaining('MB free')])
     const { readdir } = await import('node:fs/promises')
     expect(await readdir(join(folder, 'a'))).toEqual([])
   })
 
-  test('without room for the layout, or that is no folder, is warned of', async () => {
+  test('without room for prepacked weights, or that is not a folder, gives a warning', async () => {
     expect((await checkCache(join(folder, 'a'), 1e18, true)).status).toBe('warn')
     expect((await checkCache(join(import.meta.dirname, 'model.test.ts'), 1, false)).status).toBe('warn')
   })
 })
 
 describe('the state', () => {
-  test('in a folder keeps to what chats rely on', async () => {
+  test('in a folder has conditional writes', async () => {
     expect((await checkState(join(folder, 'state'))).status).toBe('ok')
   })
 
-  test('in a bucket too, and leaves nothing there', async () => {
+  test('in a bucket has them too, and no object is left', async () => {
     const s3 = await startS3Double()
     const { openS3Store } = await import('../../src/store/s3.ts')
     const open = () =>
@@ -149,7 +149,7 @@ describe('the state', () => {
     s3.close()
   })
 
-  test('that overwrites where it must not fails', async () => {
+  test('that ignores conditions fails', async () => {
     let value: Uint8Array | undefined
     const put = async (_: string, bytes: Uint8Array) => {
       value = bytes
@@ -167,12 +167,12 @@ describe('the state', () => {
     expect([status, found]).toEqual(['fail', expect.stringContaining('conditional writes')])
   })
 
-  test('in a place that cannot be made fails', async () => {
+  test('in a folder that cannot be created fails', async () => {
     expect((await checkState(join(import.meta.dirname, 'model.test.ts', 'x'))).status).toBe('fail')
   })
 })
 
-test('uploads in a bucket that is there pass, in another they fail with the setting to look at', async () => {
+test('uploads pass in a bucket that exists, and fail in another with the setting to change', async () => {
   await bucket('pictures')
   expect((await checkUploads('s3://pictures/uploads')).status).toBe('ok')
   const { status, found } = await checkUploads('s3://other/uploads')
