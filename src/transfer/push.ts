@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
-import { ArtifactError, SetupError } from '../errors.ts'
+import { ArtifactError, isGlimpseError, SetupError } from '../errors.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 
 export interface PushOptions {
@@ -117,14 +117,15 @@ async function sendFile(
   onBytes: (count: number) => void,
 ): Promise<void> {
   const options = { ...streams, metadata: { [SHA256]: file.sha256 }, onBytes }
-  let failure: unknown = changed(folder, file.path)
+  let failure: unknown
   try {
     await bucket.upload(file.path, join(folder, file.path), options)
   } catch (error) {
     failure = error
   }
   // Also after a failure: only the answer to the last request may have been lost.
-  if (!(await isUploaded(bucket, file).catch(() => false))) throw failure
+  if (await isUploaded(bucket, file).catch(() => false)) return
+  throw isGlimpseError(failure) ? failure : changed(folder, file.path, failure)
 }
 
 function taken(bucket: Bucket): SetupError {
@@ -134,9 +135,10 @@ function taken(bucket: Bucket): SetupError {
   )
 }
 
-function changed(folder: string, path: string): ArtifactError {
+function changed(folder: string, path: string, cause: unknown): ArtifactError {
   return new ArtifactError(
     'damaged_artifact',
-    `${path} in ${folder} changed its size while it was pushed. Push it again when no other program writes to it.`,
+    `${path} in ${folder} changed while it was pushed. Push it again when no other program writes to it.`,
+    { cause },
   )
 }
