@@ -94,7 +94,7 @@ export const SETTINGS = {
     'GLIMPSE_QUEUE',
     'none',
     () => '',
-    'Address of the SQS queue between chats and answers (https://sqs...fifo), or `memory` to try that out.',
+    'Address of the SQS queue between chats and answers (https://sqs...fifo).',
   ),
   uploads: text(
     'GLIMPSE_UPLOADS',

@@ -28,11 +28,10 @@ export function requireQueue(config: Config, command: 'listen' | 'work'): void {
   if (!wantsChat(config)) {
     throw new SetupError('no_chat', `Expected tokens of Slack or Discord but got none. ${help}`)
   }
-  if (config.queue !== '' && config.queue !== 'memory') return
-  const came = config.queue === '' ? 'got none' : 'got memory, which no other process sees'
+  if (config.queue !== '') return
   throw new SetupError(
     'no_queue',
-    `Expected GLIMPSE_QUEUE to be the address of a queue in SQS but ${came}. ${help}`,
+    `Expected GLIMPSE_QUEUE to be the address of a queue in SQS but got none. ${help}`,
   )
 }
 

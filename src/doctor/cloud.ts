@@ -49,8 +49,6 @@ export async function checkQueue({
   deadlineMs,
 }: Pick<Config, 'queue' | 'deadlineMs'>): Promise<Finding> {
   if (queue === '') return skipped('GLIMPSE_QUEUE is not set: one process answers what it hears')
-  if (queue === 'memory')
-    return warn('in memory', 'To try it out only: what waits in it ends with the process.')
   const { GetQueueAttributesCommand } = await import('@aws-sdk/client-sqs')
   const { sqsClient } = await import('../queue/sqs.ts')
   // What it throws says what to set.

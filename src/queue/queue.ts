@@ -50,7 +50,6 @@ export interface Consumer {
 export const MAX_RECEIVES = 5
 /** Before one whose work failed comes again: 5, 15, 45, 135 s. Longer than a claim whose holder died (chat/processor.ts). */
 export const RETRY_MS = 5_000
-export const DEDUPE_MS = 5 * 60_000
 
 /** @param receives how often it came so far */
 export function retryDelayMs(receives: number, firstMs: number): number {
