@@ -154,6 +154,20 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
     return { ...head, body: chunksOf(body, fail) }
   }
 
+  const readOnce = async (key: string, maxBytes: number, { abortSignal }: { abortSignal?: AbortSignal }) => {
+    const { body, ...head } = await get(key, {}, abortSignal)
+    const chunks: Uint8Array[] = []
+    let { sizeBytes } = head
+    let readBytes = 0
+    for await (const chunk of body) {
+      readBytes += chunk.length
+      sizeBytes = Math.max(sizeBytes, readBytes)
+      if (sizeBytes > maxBytes) break
+      chunks.push(chunk)
+    }
+    return { ...head, sizeBytes, bytes: new Uint8Array(Buffer.concat(chunks)) }
+  }
+
   const bucket: Bucket = {
     name,
     async check() {
@@ -174,23 +188,7 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
         }
       }),
     read: (key, maxBytes = Number.POSITIVE_INFINITY, signal) =>
-      tried(
-        key,
-        async ({ abortSignal }) => {
-          const { body, ...described } = await get(key, {}, abortSignal)
-          const chunks: Uint8Array[] = []
-          let read = 0
-          for await (const chunk of body) {
-            read += chunk.length
-            if (Math.max(read, described.sizeBytes) > maxBytes) break
-            chunks.push(chunk)
-          }
-          const sizeBytes = Math.max(read, described.sizeBytes)
-          const { buffer, byteOffset, length } = Buffer.concat(chunks)
-          return { ...described, sizeBytes, bytes: new Uint8Array(buffer, byteOffset, length) }
-        },
-        signal,
-      ).catch(unless('missing')),
+      tried(key, (sent) => readOnce(key, maxBytes, sent), signal).catch(unless('missing')),
     readRange(key, bytes, { from, etag, signal, onBytes }) {
       let arrived = 0
       const readRest = async ({ abortSignal }: { abortSignal?: AbortSignal }) => {

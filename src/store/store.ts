@@ -20,7 +20,7 @@ export interface Store {
   /** The new version; undefined when the value has another version than `version`, if that is given. */
   replace(key: string, bytes: Uint8Array, ttlMs: number, version?: string): Promise<string | undefined>
   remove(key: string): Promise<void>
-  /** Keys with this prefix, in no order. `jobs/` gives the keys in that folder, but not in its folders. */
+  /** Keys with this prefix, in no order. `jobs/` gives the keys in that folder. */
   list(prefix: string): Promise<string[]>
   /** Removes expired values. */
   sweep(): Promise<void>

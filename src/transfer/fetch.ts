@@ -179,10 +179,11 @@ async function fill(
 async function describeFiles(bucket: Bucket, manifest: Manifest, limit: number): Promise<RemoteFile[]> {
   const files: RemoteFile[] = []
   await forEachLimit(manifest.files, limit, async (file) => {
-    const found = await bucket.head(file.path)
-    if (!found) throw damaged(bucket, file.path, 'it is missing')
-    if (found.sizeBytes !== file.sizeBytes) {
-      throw damaged(bucket, `${file.path} with ${file.sizeBytes} bytes`, `it has ${found.sizeBytes}`)
+    const { path, sizeBytes } = file
+    const found = await bucket.head(path)
+    if (!found) throw damaged(bucket, path, 'it is missing')
+    if (found.sizeBytes !== sizeBytes) {
+      throw damaged(bucket, `${path} with ${sizeBytes} bytes`, `it has ${found.sizeBytes}`)
     }
     files.push({ ...file, etag: found.etag })
   })

@@ -62,16 +62,6 @@ export async function pushArtifact(
     signal: options.signal,
   }
   const bucket = openBucket(location, purpose, options.client)
-  return await send(folder, manifest, text, bucket, options)
-}
-
-async function send(
-  folder: string,
-  manifest: Manifest,
-  text: Buffer,
-  bucket: Bucket,
-  options: PushOptions,
-): Promise<Pushed> {
   const hasManifest = await checkPlace(bucket, text, options.replace === true)
   const totalBytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   const skipped: string[] = []
@@ -85,10 +75,10 @@ async function send(
     if (await isUploaded(bucket, file)) {
       skipped.push(file.path)
       onBytes(file.sizeBytes)
-      continue
+    } else {
+      await sendFile(bucket, folder, file, options.streams ?? STREAMS, onBytes)
+      sentBytes += file.sizeBytes
     }
-    await sendFile(bucket, folder, file, options, onBytes)
-    sentBytes += file.sizeBytes
   }
   if (!hasManifest && (await bucket.put(MANIFEST, text, { isNew: true })) === undefined) throw taken(bucket)
   return { manifest, sentBytes, skipped }
@@ -113,18 +103,15 @@ async function sendFile(
   bucket: Bucket,
   folder: string,
   file: ArtifactFile,
-  { streams = STREAMS }: PushOptions,
+  streams: typeof STREAMS,
   onBytes: (count: number) => void,
 ): Promise<void> {
   const options = { ...streams, metadata: { [SHA256]: file.sha256 }, onBytes }
-  let failure: unknown
-  try {
-    await bucket.upload(file.path, join(folder, file.path), options)
-  } catch (error) {
-    failure = error
-  }
-  // Also after a failure: only the answer to the last request may have been lost.
-  if (await isUploaded(bucket, file).catch(() => false)) return
+  const upload = bucket.upload(file.path, join(folder, file.path), options)
+  const failure = await upload.catch((error: unknown) => error)
+  // After a failure too: only the answer to the last request may have been lost.
+  const isThere = isUploaded(bucket, file)
+  if (failure === undefined ? await isThere : await isThere.catch(() => false)) return
   throw isGlimpseError(failure) ? failure : changed(folder, file.path, failure)
 }
 
