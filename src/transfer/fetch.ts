@@ -118,6 +118,8 @@ async function fetchOnce(bucket: Bucket, models: string, options: FetchOptions):
       await rename(partial, folder)
       break
     } catch (error) {
+      // The lock was lost: another process continues, or has completed the folder.
+      if (await isComplete(folder)) break
       if (stop.signal.aborted && !options.signal?.aborted) throw replaced(bucket, error)
       // Bytes are kept after an interruption, but not on a full disk or of a damaged artifact.
       const isResumable = isGlimpseError(error) && (error.kind === 'upstream' || error.kind === 'busy')
