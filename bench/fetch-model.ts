@@ -15,7 +15,7 @@ import { credentials, makeModel, PIECE_BYTES, upload } from '../test/transfer/mo
 const MEGABYTES = Number(process.argv[2] ?? 256)
 const RATE_MB = Number(process.argv[3] ?? 55)
 const RUNS = 3
-const COUNTS = [1, 12]
+const COUNTS = [1, 16]
 
 if (process.send) await serve()
 else await measure()
@@ -55,7 +55,7 @@ async function measure(): Promise<void> {
       `${String(count).padStart(3)} streams ${seconds.toFixed(2).padStart(7)} s ${(MEGABYTES / seconds).toFixed(0).padStart(5)} MB/s, ${cpu.get(count)!.toFixed(2)} s of processor in the last`,
     )
   }
-  console.log(`${(median(1) / median(12)).toFixed(1)} times as fast`)
+  console.log(`${(median(1) / median(16)).toFixed(1)} times as fast`)
   console.log(`at most ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MB of memory`)
   process.exit()
 }

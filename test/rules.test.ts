@@ -27,6 +27,8 @@ const HOMES = {
   '@aws-sdk/client-ssm': 'src/app/secrets.ts',
   '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
   '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
+  '@aws-sdk/lib-storage': 'src/store/bucket.ts',
+  'proper-lockfile': 'src/transfer/download.ts',
   'rate-limiter-flexible': 'src/chat/rate-limit.ts',
   '@hono/node-server': 'src/serve/server.ts',
   '@fastify/busboy': 'src/serve/form.ts',

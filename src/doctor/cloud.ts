@@ -46,7 +46,6 @@ export async function checkQueue({
   deadlineMs,
 }: Pick<Config, 'queue' | 'deadlineMs'>): Promise<Finding> {
   if (queue === '') return skipped('GLIMPSE_QUEUE is not set: one process receives and answers questions')
-  if (queue === 'memory') return warn('in memory', 'For trials only: waiting questions end with the process.')
   const { GetQueueAttributesCommand } = await import('@aws-sdk/client-sqs')
   const { sqsClient } = await import('../queue/sqs.ts')
   const client = sqsClient(queue) // a SetupError names the setting to change

@@ -1,24 +1,24 @@
-// One delivery of a message, however it came: checked, part of its sender's trace, worked on, counted.
+// One delivery of a message -> its outcome: parsed, handled inside the sender's trace, counted. The same for SQS and Lambda.
 
 import type { QuestionProcessor } from '../chat/processor.ts'
 import { isGlimpseError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { count } from '../observe/metrics.ts'
 import { type Carrier, withSpan } from '../observe/trace.ts'
-import { MAX_RECEIVES, type Message, type MessageHandler, messageName, parseBody } from './queue.ts'
+import { MAX_RECEIVES, type MessageHandler, messageName, parseBody } from './queue.ts'
 
 export interface Delivery {
   body: string
-  /** The sender's trace. */
+  /** The sender's trace context. */
   carrier: Carrier
-  /** How often it was delivered, this time included. */
+  /** Deliveries so far, this one included. */
   receives: number
 }
 
-/** `again`: to be delivered once more. `poison`: it was often enough, or it would help never. */
+/** `again`: to be delivered once more. `poison`: for the dead-letter queue, after MAX_RECEIVES or because it is invalid. */
 export type DeliveryOutcome = 'done' | 'again' | 'poison'
 
-/** Never throws: `report` is told what went wrong, without a word of the message. */
+/** Never throws. @param report called with the error, which holds no text of the message */
 export async function handleDelivery(
   { body, carrier, receives }: Delivery,
   handler: MessageHandler,
@@ -29,26 +29,18 @@ export async function handleDelivery(
     const isLast = receives >= MAX_RECEIVES && !(isGlimpseError(error) && error.code === 'stopping')
     return isLast || (isGlimpseError(error) && error.code === 'bad_message') ? 'poison' : 'again'
   }
-  const outcome = await parsed(body).then(async (message): Promise<DeliveryOutcome> => {
-    const ids = { job_id: messageName(message) }
-    return await withIds(ids, async () => {
-      try {
-        await withSpan('answer', carrier, () => handler(message), 'CONSUMER')
-        return 'done'
-      } catch (error) {
-        return failed(error)
-      }
-    })
-  }, failed)
+  const handle = async (): Promise<DeliveryOutcome> => {
+    const message = parseBody(body)
+    return await withIds({ job_id: messageName(message) }, () =>
+      withSpan('answer', carrier, () => handler(message), 'CONSUMER').then(() => 'done' as const, failed),
+    )
+  }
+  const outcome = await handle().catch(failed)
   count('glimpse_queue_messages_total', { outcome })
   return outcome
 }
 
-async function parsed(body: string): Promise<Message> {
-  return parseBody(body)
-}
-
-/** What a consumer does with a message: answers the question, or retracts it. */
+/** Answers a question, or retracts it. */
 export function questionHandler(processor: Pick<QuestionProcessor, 'process' | 'retract'>): MessageHandler {
   return (message) =>
     message.kind === 'question' ? processor.process(message.question) : processor.retract(message.id)

@@ -1,7 +1,7 @@
-// What Lambda brings from an SQS queue -> the messages that are to come again.
+// A batch of SQS messages that Lambda delivers -> the ids of those that SQS must deliver again.
 //
-// Those reported untouched have used up one of their deliveries all the same: behind one that always fails they may end
-// with the dead letters, too. So the event source should have `batchSize: 1`; SQS keeps the order by itself.
+// A message returned unprocessed still counts as received, so messages behind a poison message can end up in the dead-letter
+// queue. Set `batchSize: 1` on the event source; SQS keeps the order of a group by itself.
 
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { count } from '../observe/metrics.ts'
@@ -12,8 +12,8 @@ import type { MessageHandler } from './queue.ts'
 const report = reportAs('message_failed')
 
 /**
- * Works on all of them, on one group in its order: after one that failed, the rest of its group is given back untouched,
- * for it would overtake. Never throws.
+ * Handles groups in parallel and the messages of a group in their order. After a failure the rest of the group is returned
+ * unprocessed, to keep the order. Never throws.
  */
 export async function processPartialResponse(
   { Records }: SQSEvent,

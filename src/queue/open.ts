@@ -1,12 +1,10 @@
-// `memory` -> the queue within this process; an address -> the queue in SQS.
+// GLIMPSE_QUEUE, the address of a FIFO queue in SQS -> that queue.
 
-import { inMemoryQueue } from './in-memory.ts'
 import type { Queue } from './queue.ts'
 
-/** @throws SetupError `bad_queue` */
+/** Sends nothing yet. @throws SetupError `bad_queue` for an address that is not one of a FIFO queue */
 export async function openQueue(location: string): Promise<Queue> {
-  if (location === 'memory') return inMemoryQueue()
-  // Only here: the SDK takes a while to load.
+  // Loaded here: the SDK takes a while, and most processes use no queue.
   const { sqsQueue } = await import('./sqs.ts')
   return sqsQueue(location)
 }

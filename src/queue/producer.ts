@@ -1,5 +1,6 @@
-// What stands in for the desk where there is no model: questions that are ours go into the queue, in the order of their
-// channel.
+// Questions and retractions of the chats -> messages in the queue, for processes that load no model.
+//
+// Only questions for the bot are sent. Their group is the channel, so a channel's questions stay in order.
 
 import type { Preferences } from '../chat/preferences.ts'
 import type { QuestionSink } from '../chat/processor.ts'
@@ -14,21 +15,20 @@ export interface ProducerOptions {
   queue: Queue
   store: Store
   preferences: Preferences
-  /** Another in tests. */
   sleep?: (ms: number) => Promise<void>
 }
 
 export interface QueueProducer extends QuestionSink {
-  /** Resolves when all that was accepted is in the queue. */
+  /** Resolves when every submitted question is in the queue. */
   drained(): Promise<void>
 }
 
-/** A question that waits longer is of no use to anybody. */
+/** How long a thread counts as one with an answer to come. */
 const AWAITED_MS = 15 * 60_000
 
 /**
- * Once `submit` resolves the question is in the queue. One with a delay waits here first, so that a fuller delivery of the
- * same message is sent before it and, under the same id, takes its place.
+ * `submit` resolves when the question is in the queue. A question with a delay waits in this process first: a more complete
+ * delivery of the same chat message is then sent before it, and the queue drops the later one by its id.
  */
 export function queueProducer({
   queue,
@@ -43,7 +43,7 @@ export function queueProducer({
   const enqueue = async (question: Question, delayMs: number): Promise<void> => {
     if (delayMs > 0) await sleep(delayMs)
     if (!(await shouldAnswer(question, { store, preferences, isAnswerPending }))) return
-    // What follows in the thread is ours too, before the answer is there.
+    // Follow-ups in the thread are for the bot, even before its answer is posted.
     const marks = question.conversations.map((name) => store.replace(key(name), new Uint8Array(), AWAITED_MS))
     await Promise.all(marks)
     const groupId = `${question.platform}/${question.channel}`
@@ -59,7 +59,7 @@ export function queueProducer({
     async drained() {
       await Promise.allSettled(pending)
     },
-    // Not behind the question in its group: while that is thought about, its going is to be known already.
+    // A group of its own: a retraction is delivered while the question's group is busy.
     async retract(id) {
       await queue.send(
         { kind: 'withdraw', id },

@@ -1,69 +1,67 @@
-// What waits between those who hear a question and those who answer it, in one process or in two machines.
+// The queue between the processes that receive chat events (producers) and those that answer them (consumers).
 //
-// Whatever stands behind it: a message that was sent is delivered at least once; messages of a group come one at a time
-// and in their order, while other groups go on; the same id sent twice within five minutes comes once; one whose work
-// fails comes again after a while, and after five tries lies with the dead letters, out of everybody's way.
+// Every implementation guarantees: delivery at least once; order within a group, groups in parallel; one delivery of an id
+// sent twice within five minutes; a retry with backoff after a failure, and the dead-letter queue after five deliveries.
 
 import { z } from 'zod'
 import { questionSchema } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 
-/** Plain data, and never a picture. */
+/** Plain data. Pictures are sent as addresses only. */
 export const messageSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('question'), question: questionSchema }),
-  /** The message with this question is gone. */
+  /** The chat message with this question was deleted. */
   z.object({ kind: z.literal('withdraw'), id: z.string().min(1) }),
 ])
 export type Message = z.infer<typeof messageSchema>
 
 export interface SendOptions {
-  /** Names this message: sent again it is not delivered again. */
+  /** A message with an id that was sent within five minutes is not delivered. */
   deduplicationId: string
-  /** Those who share it wait for each other. */
+  /** Messages of one group are delivered one after another. */
   groupId: string
 }
 
 export interface Queue {
-  /** Looks at the start whether it is there and keeps these promises. @throws SetupError `bad_queue`, UpstreamError */
+  /** For the start of a process. @throws SetupError `bad_queue` when the queue cannot keep the guarantees, UpstreamError */
   check(): Promise<void>
-  /** Once this resolves the message is safe. @throws UpstreamError `queue_failed`, RequestError `message_too_large` */
+  /** Resolves when the queue has stored the message. @throws UpstreamError `queue_failed`, RequestError `message_too_large` */
   send(message: Message, options: SendOptions): Promise<void>
-  /** Hands messages to `handler`, which fails by throwing. Goes on until it is stopped. */
+  /** Calls `handler` with each message until it is stopped. A handler that throws has failed. */
   consume(handler: MessageHandler, options?: ConsumeOptions): Consumer
 }
 
 export type MessageHandler = (message: Message) => Promise<void>
 
 export interface ConsumeOptions {
-  /** Groups worked on at once. Default 4. */
+  /** Messages handled at once, each of another group. Default 4. */
   concurrency?: number
-  /** Is told of what fails; never of what a message says. Default: the log. */
+  /** Called with errors, which hold no text of a message. Default: the log. */
   report?: (error: unknown) => void
 }
 
 export interface Consumer {
-  /** Takes nothing more and lets work finish, up to `graceMs`; what is left comes again, here or elsewhere. */
+  /** Receives no more messages, and waits up to `graceMs` for handlers. Unfinished messages are delivered again. */
   stop(graceMs: number): Promise<void>
 }
 
 export const MAX_RECEIVES = 5
-/** Before one whose work failed comes again: 5, 15, 45, 135 s. Longer than a claim whose holder died (chat/processor.ts). */
+/** Waits before a failed message is delivered again: 5, 15, 45, 135 s. In sum longer than a dead process' lease (chat/processor.ts). */
 export const RETRY_MS = 5_000
-export const DEDUPE_MS = 5 * 60_000
 
-/** @param receives how often it came so far */
+/** @param receives deliveries so far */
 export function retryDelayMs(receives: number, firstMs: number): number {
   return firstMs * 3 ** (receives - 1)
 }
 
-/** Names a job in the log without telling what platform, channel or message it is. */
+/** Identifies a question in the log without its platform, channel or message id. */
 export function messageName(message: Message): string {
   const id = message.kind === 'question' ? message.question.id : message.id
   return sha256Hex(id).slice(0, 16)
 }
 
-/** @throws RequestError `bad_message`, which holds nothing of it */
+/** @throws RequestError `bad_message`, which holds no text of the message */
 export function parseBody(body: string): Message {
   try {
     return messageSchema.parse(JSON.parse(body))

@@ -1,9 +1,8 @@
-// The queue in SQS: a FIFO queue with a redrive policy, as serverless.yml makes it.
+// Queue in SQS: a FIFO queue with a redrive policy, as in serverless.yml. A heartbeat hides a message while it is handled.
 //
-// One message is received at a time. Of several of one group those behind one that always fails would go back untouched,
-// each time one delivery nearer to the dead letters; alone it holds up its group and harms nobody in it.
-//
-// Credentials come the SDK's usual ways: roles, profiles, AWS_ACCESS_KEY_ID. The region stands in the queue's address.
+// Each receive asks for one message. With several of a group, those behind a poison message would be returned unprocessed
+// and count as received, until they are dead letters too.
+// Credentials come the SDK's usual ways (roles, profiles, AWS_ACCESS_KEY_ID), the region from the queue's address.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -33,46 +32,42 @@ import {
 } from './queue.ts'
 
 export interface SqsOptions extends SQSClientConfig {
-  /** How long a message that is worked on stays hidden unless that is put off, which happens all along. Default 60 s. */
+  /** Visibility timeout in seconds. A heartbeat renews it while the handler runs. Default 60. */
   visibilityTimeoutS?: number
-  /** Before one whose work failed comes again, for the first time. Default 5 s. */
+  /** Seconds before the first retry of a failed message. Default 5. */
   retryS?: number
-  /** How long a receive waits for something. Default 20 s, the most that SQS takes. */
+  /** Seconds that a receive waits for a message. Default 20, the most that SQS takes. */
   waitTimeS?: number
 }
 
-const VISIBILITY_TIMEOUT_S = 60
 const CONCURRENCY = 4
-const WAIT_TIME_S = 20
-/** An answer that takes longer than that will not come any more. */
-const LATE_MS = 10_000
-/** With room for the trace's attributes, which count as well. */
+const REQUEST_TIMEOUT_MS = 10_000
+/** SQS takes 1 MiB, of which 1 KiB is left for the trace's attributes. */
 const MAX_BYTES = 1024 * 1024 - 1024
-/** After a receive that failed, doubled each time up to the larger. */
+/** Wait after a failed receive; doubles up to `most`. */
 const PAUSE_MS = { first: 500, most: 30_000 }
 /** W3C Trace Context. */
 const TRACE_HEADERS = ['traceparent', 'tracestate']
 
 /**
- * Opens no connection yet.
+ * Sends nothing yet.
  * @param url of a FIFO queue: https://sqs.eu-central-1.amazonaws.com/123456789012/glimpse.fifo
  * @throws SetupError `bad_queue`
  */
 export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
-  const {
-    visibilityTimeoutS = VISIBILITY_TIMEOUT_S,
-    retryS = RETRY_MS / 1_000,
-    waitTimeS = WAIT_TIME_S,
-    ...config
-  } = options
+  const { visibilityTimeoutS = 60, retryS = RETRY_MS / 1_000, waitTimeS = 20, ...config } = options
   const client = sqsClient(url, config)
 
   return {
     async check() {
       const command = new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ['RedrivePolicy'] })
-      const { Attributes } = await client.send(command, requestTimeout()).catch(toGlimpseError('answer'))
+      const { Attributes } = await client
+        .send(command, requestTimeout())
+        .catch(toGlimpseError('describe the queue'))
       if (Attributes?.['RedrivePolicy']) return
-      throw badQueue('it has no dead letters (RedrivePolicy), so what always fails would come for days')
+      throw badQueue(
+        'it has no dead-letter queue (RedrivePolicy), so poison messages would be delivered for days',
+      )
     },
     async send(message, { deduplicationId, groupId }) {
       const MessageBody = JSON.stringify(message)
@@ -80,18 +75,18 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
       if (sizeBytes > MAX_BYTES) {
         throw new RequestError(
           'message_too_large',
-          `Expected a question of at most ${MAX_BYTES} bytes but got ${sizeBytes}. Ask with fewer words.`,
+          `Expected a question of at most ${MAX_BYTES} bytes but got ${sizeBytes}. Shorten it.`,
         )
       }
       const command = new SendMessageCommand({
         QueueUrl: url,
         MessageBody,
-        // SQS takes 128 characters of few kinds as names.
+        // SQS takes names of 128 letters, digits and punctuation marks.
         MessageGroupId: sha256Hex(groupId),
         MessageDeduplicationId: sha256Hex(deduplicationId),
         MessageAttributes: attributesOf(injectTrace()),
       })
-      await client.send(command, requestTimeout()).catch(toGlimpseError('send'))
+      await client.send(command, requestTimeout()).catch(toGlimpseError('send a message'))
       count('glimpse_queue_messages_total', { outcome: 'sent' })
     },
     consume: (handler, given) =>
@@ -99,21 +94,18 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
   }
 }
 
-/** In the region of the queue's address. @throws SetupError `bad_queue` */
+/** A client in the region of the queue's address. @throws SetupError `bad_queue` */
 export function sqsClient(url: string, config: SQSClientConfig = {}): SQSClient {
   if (URL.canParse(url) && url.endsWith('.fifo')) return new SQSClient({ region: regionIn(url), ...config })
   throw new SetupError(
     'bad_queue',
-    `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Its order is what keeps a thread in order.`,
+    `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Only a FIFO queue keeps the questions of a channel in order.`,
   )
 }
 
-interface SqsContext {
+interface SqsContext extends Required<Pick<SqsOptions, 'visibilityTimeoutS' | 'retryS' | 'waitTimeS'>> {
   client: SQSClient
   url: string
-  visibilityTimeoutS: number
-  retryS: number
-  waitTimeS: number
 }
 
 function consume(
@@ -123,10 +115,10 @@ function consume(
 ): Consumer {
   const stopping = new AbortController()
   const { signal } = stopping
-  /** Ends the wait of `poll`. */
+  /** Ends the wait of `poll` for a free handler. */
   let wake = () => {}
   const woken = () => new Promise<void>((resolve) => (wake = resolve))
-  /** Each with what gives its message back. */
+  /** Handlers at work, each with the function that returns its message to the queue. */
   const running = new Map<Promise<void>, () => Promise<void>>()
 
   const receive = async (): Promise<Received | undefined> => {
@@ -138,8 +130,10 @@ function consume(
       MessageSystemAttributeNames: ['ApproximateReceiveCount'],
       MessageAttributeNames: TRACE_HEADERS,
     })
-    const stop = stopWith(signal, AbortSignal.timeout(1_000 * waitTimeS + LATE_MS))
-    const received = client.send(command, { abortSignal: stop.signal }).catch(toGlimpseError('receive'))
+    const stop = stopWith(signal, AbortSignal.timeout(1_000 * waitTimeS + REQUEST_TIMEOUT_MS))
+    const received = client
+      .send(command, { abortSignal: stop.signal })
+      .catch(toGlimpseError('receive a message'))
     return (await received.finally(stop.end)).Messages?.[0]
   }
 
@@ -148,7 +142,10 @@ function consume(
     const names = { QueueUrl: url, ReceiptHandle: received.ReceiptHandle! }
     const changeVisibility = async (seconds: number) => {
       const command = new ChangeMessageVisibilityCommand({ ...names, VisibilityTimeout: seconds })
-      await client.send(command, requestTimeout()).catch(toGlimpseError('hide a message')).catch(report)
+      await client
+        .send(command, requestTimeout())
+        .catch(toGlimpseError('change the visibility of a message'))
+        .catch(report)
     }
     const heartbeat = setInterval(
       () => void changeVisibility(visibilityTimeoutS),
@@ -169,8 +166,10 @@ function consume(
       const outcome = await handleDelivery({ body: Body, carrier, receives }, handler, report)
       clearInterval(heartbeat)
       if (outcome === 'done')
-        await client.send(new DeleteMessageCommand(names), requestTimeout()).catch(toGlimpseError('delete'))
-      // Poison goes to the dead letters, and what a stop interrupted to somebody else, without a pause.
+        await client
+          .send(new DeleteMessageCommand(names), requestTimeout())
+          .catch(toGlimpseError('delete a message'))
+      // Without a wait for poison, which SQS moves to the dead letters, and for a message that a stop interrupted.
       else await returnToQueue(outcome === 'again' && !signal.aborted ? retryDelayMs(receives, retryS) : 0)
     }
     const ended = run()
@@ -193,7 +192,7 @@ function consume(
       } catch (error) {
         if (signal.aborted) return
         report(error)
-        // Many processes that fail at once shall not all come back at once.
+        // With jitter, so that processes that failed together do not retry together.
         await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
         pauseMs = Math.min(PAUSE_MS.most, 2 * pauseMs)
       }
@@ -212,7 +211,7 @@ function consume(
   }
 }
 
-/** `https://sqs.eu-central-1.amazonaws.com/...`; elsewhere AWS_REGION says it. */
+/** The region of `https://sqs.eu-central-1.amazonaws.com/...`; of other addresses the SDK takes AWS_REGION. */
 function regionIn(url: string): string | undefined {
   return /^sqs\.([a-z0-9-]+)\./.exec(new URL(url).hostname)?.[1]
 }
@@ -223,26 +222,28 @@ function attributesOf(carrier: Record<string, string>) {
 }
 
 function requestTimeout(): { abortSignal: AbortSignal } {
-  return { abortSignal: AbortSignal.timeout(LATE_MS) }
+  return { abortSignal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }
 }
 
-/** What only the operator can mend. */
+/** Errors that the operator must fix. */
 const SETUP_ERRORS =
   /NonExistentQueue|QueueDoesNotExist|AccessDenied|InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|CredentialsProvider|InvalidAddress|Region is missing/
 
-function toGlimpseError(what: string): (cause: unknown) => never {
+function toGlimpseError(operation: string): (cause: unknown) => never {
   return (cause) => {
     if (isGlimpseError(cause)) throw cause
-    const word = cause instanceof Error ? `${cause.name} ${cause.message}`.trim() : String(cause)
-    if (SETUP_ERRORS.test(word)) throw badQueue(word, cause)
-    throw new UpstreamError('queue_failed', `Expected SQS to ${what} but: ${word}.`, { cause })
+    const reason = cause instanceof Error ? `${cause.name} ${cause.message}`.trim() : String(cause)
+    if (SETUP_ERRORS.test(reason)) throw badQueue(reason, cause)
+    throw new UpstreamError('queue_failed', `SQS (GLIMPSE_QUEUE) failed to ${operation}: ${reason}.`, {
+      cause,
+    })
   }
 }
 
 function badQueue(why: string, cause?: unknown): SetupError {
   return new SetupError(
     'bad_queue',
-    `Expected GLIMPSE_QUEUE to name a FIFO queue in SQS that may be used but: ${why}. Check the address, the region and the permissions.`,
+    `Expected GLIMPSE_QUEUE to name a usable FIFO queue in SQS but: ${why}. Check the address, the region and the permissions.`,
     { cause },
   )
 }

@@ -1,4 +1,4 @@
-// An ask and its reply as they travel to a Glimpse elsewhere and back: the JSON of POST /v1/caption and /v1/answer.
+// A request and its result in the JSON of POST /v1/caption and /v1/answer, and a refusal -> the error it means.
 
 import { z } from 'zod'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
@@ -13,10 +13,10 @@ import {
 } from '../errors.ts'
 import { log } from '../observe/log.ts'
 
-/** What errors.ts sends back with a status that says the ask itself is at fault. */
+/** Statuses of a RequestError (errors.ts). */
 const CLIENT_ERRORS = new Set([400, 404, 405, 413, 415, 422])
-/** A remote's own words are told on, but not a page of them. */
-const MAX_WORDS = 300
+/** Characters of a remote message that are passed on. */
+const MAX_MESSAGE_LENGTH = 300
 
 const replySchema: z.ZodType<InferenceResult> = z.object({
   text: z.string(),
@@ -38,14 +38,14 @@ const replySchema: z.ZodType<InferenceResult> = z.object({
 
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
 
-/** The body of the request; the deadline is kept on this side. */
+/** The body of the request, without the deadline: this side keeps it. */
 export function encodeRequest(request: InferenceRequest): string {
   const { image, deadlineMs: _, question, history, ...rest } = request
-  const asked = isCaption(request) ? {} : { question, history }
-  return JSON.stringify({ ...rest, ...asked, image: image && Buffer.from(image).toString('base64') })
+  const text = isCaption(request) ? {} : { question, history }
+  return JSON.stringify({ ...rest, ...text, image: image && Buffer.from(image).toString('base64') })
 }
 
-/** No question: a caption is wanted, whatever was said before. */
+/** A request without a question and a prompt, whatever its history. */
 export function isCaption({ question = '', prompt }: InferenceRequest): boolean {
   return question.trim() === '' && prompt === undefined
 }
@@ -54,10 +54,10 @@ export function isCaption({ question = '', prompt }: InferenceRequest): boolean 
 export function decodeReply(text: string): InferenceResult {
   const parsed = replySchema.safeParse(jsonOf(text))
   if (parsed.success) return parsed.data
-  throw engineFailed('it answered with something that is no reply of Glimpse')
+  throw engineFailed('its answer is not a result of Glimpse')
 }
 
-/** A refusal as an error of ours. `picture_forgotten` also where the other does not know pictures by name. */
+/** The error of a refusal. `picture_forgotten` also when the remote engine takes no pictures by their sha256. */
 export function decodeError(
   status: number,
   text: string,
@@ -67,13 +67,13 @@ export function decodeError(
   if (code === 'picture_forgotten' || (CLIENT_ERRORS.has(status) && picture !== undefined && !image)) {
     return new RequestError(
       'picture_forgotten',
-      'Expected a picture seen before but it is no longer remembered.',
+      'Expected a picture that is still in the cache but it was removed. Send its bytes again.',
     )
   }
   if (status === 401 || status === 403) {
     return new SetupError(
       'engine_refused',
-      `Expected the engine elsewhere to let us in but it said ${status}. Give both the same GLIMPSE_API_TOKEN.`,
+      `The remote engine (GLIMPSE_ENGINE) answered ${status}. Set the same GLIMPSE_API_TOKEN on both machines.`,
     )
   }
   if (CLIENT_ERRORS.has(status) && code !== undefined) {
@@ -84,37 +84,41 @@ export function decodeError(
   if (status === 499) return cancelled()
   if (status === 504) return deadlineError()
   if (status === 429 || status === 503) {
-    const words = message || 'The engine elsewhere is busy. Try again in a moment.'
-    if (code === undefined || isCode('busy', code)) return new BusyError(code ?? 'busy', words)
-    return unknownCode(code, new BusyError('busy', words))
+    const reason = message || 'The remote engine is busy. Try again in a moment.'
+    if (code === undefined || isCode('busy', code)) return new BusyError(code ?? 'busy', reason)
+    return unknownCode(code, new BusyError('busy', reason))
   }
-  return engineFailed(`it said ${status}${code === undefined ? '' : ` (${code})`}`)
+  return engineFailed(`it answered ${status}${code === undefined ? '' : ` (${code})`}`)
 }
 
-/** Another version of Glimpse may have codes that this one does not: the code that stands in is written to the log. */
+/** Another version of Glimpse may have other codes. Logs the one that `error` replaces. */
 function unknownCode<T extends GlimpseError>(theirs: string, error: T): T {
   log.warn('unknown_code', error, { theirs })
   return error
 }
 
 export function engineFailed(why: string, cause?: unknown): UpstreamError {
-  return new UpstreamError('engine_failed', `Expected the engine elsewhere to answer but ${why}.`, { cause })
+  return new UpstreamError(
+    'engine_failed',
+    `Expected an answer of the remote engine (GLIMPSE_ENGINE) but ${why}.`,
+    { cause },
+  )
 }
 
 export function deadlineError(): BusyError {
   return new BusyError(
     'deadline',
-    'Expected an answer in time but it took longer. Ask again, or allow more time.',
+    'Expected an answer before the deadline but it took longer. Try again, or allow more time.',
   )
 }
 
-/** Also where somebody wrapped the problem in words of their own, as SageMaker does, with its quotes escaped or not. */
+/** Also of a problem that SageMaker wrapped in another message, with its quotes escaped or not. */
 function problemOf(text: string): { code: string; message: string } | undefined {
   const plain = problemSchema.safeParse(jsonOf(text)).data?.error
-  if (plain) return { code: plain.code, message: plain.message.slice(0, MAX_WORDS) }
+  if (plain) return { code: plain.code, message: plain.message.slice(0, MAX_MESSAGE_LENGTH) }
   const code = /\\?"code\\?":\s?\\?"([a-z_]+)\\?"/.exec(text)?.[1]
   const message = /\\?"message\\?":\s?\\?"([^"\\]*)/.exec(text)?.[1]
-  return code === undefined ? undefined : { code, message: (message ?? '').slice(0, MAX_WORDS) }
+  return code === undefined ? undefined : { code, message: (message ?? '').slice(0, MAX_MESSAGE_LENGTH) }
 }
 
 function jsonOf(text: string): unknown {

@@ -1,4 +1,4 @@
-// Time of one call elsewhere: what is left of it, what ends it, and waiting within it.
+// A deadline and the signals of callers -> one signal, what is left of the time, and waits that end with it.
 
 import { cancelled, isGlimpseError } from '../errors.ts'
 import { stopWith } from '../stop.ts'
@@ -6,25 +6,28 @@ import { deadlineError } from './codec.ts'
 
 export interface Deadline {
   remainingMs(): number
-  /** Aborted by the deadline or by whoever asked. */
+  /** Aborted by the deadline or by one of the callers. */
   signal: AbortSignal
-  /** @throws BusyError `deadline`, `cancelled` once either has come */
+  /** @throws BusyError `deadline`, `cancelled` once `signal` is aborted */
   throwIfEnded(): void
-  /** Resolves later, or at once when the time is over. */
+  /** Resolves after so many milliseconds, or as soon as `signal` is aborted. */
   wait(ms: number): Promise<void>
+  /** Removes the timer and the listeners. */
   end(): void
 }
 
-/** setTimeout takes no more. */
+/** The longest that setTimeout takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** @param askers any of them ends it */
-export function startDeadline(deadlineMs: number, ...askers: readonly (AbortSignal | undefined)[]): Deadline {
-  const endsAt = performance.now() + deadlineMs
-  const { signal, abort, end } = stopWith(...askers)
+export function startDeadline(
+  deadlineMs: number,
+  ...callers: readonly (AbortSignal | undefined)[]
+): Deadline {
+  const endMs = performance.now() + deadlineMs
+  const { signal, abort, end } = stopWith(...callers)
   const timer = setTimeout(() => abort(deadlineError()), Math.min(deadlineMs, MAX_TIMER_MS))
   return {
-    remainingMs: () => Math.max(0, endsAt - performance.now()),
+    remainingMs: () => Math.max(0, endMs - performance.now()),
     signal,
     throwIfEnded() {
       if (signal.aborted) throw isGlimpseError(signal.reason) ? signal.reason : cancelled()
@@ -32,13 +35,13 @@ export function startDeadline(deadlineMs: number, ...askers: readonly (AbortSign
     wait: (ms) =>
       new Promise((resolve) => {
         if (signal.aborted) return resolve()
-        const done = () => {
-          clearTimeout(waiting)
-          signal.removeEventListener('abort', done)
+        const stop = () => {
+          clearTimeout(pause)
+          signal.removeEventListener('abort', stop)
           resolve()
         }
-        const waiting = setTimeout(done, ms)
-        signal.addEventListener('abort', done)
+        const pause = setTimeout(stop, ms)
+        signal.addEventListener('abort', stop)
       }),
     end() {
       clearTimeout(timer)

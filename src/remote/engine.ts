@@ -1,38 +1,39 @@
-// What engines elsewhere have in common: asks under way are counted, end with their deadline, their asker or the engine.
+// A request -> a result from another machine. Common to all remote engines.
+//
+// A request ends with its deadline, with its caller's signal or with the engine, whichever is first.
 
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
 
 /**
- * @param deadlineMs for asks that bring none, and as long as people are kept waiting where the other sleeps
- * @param ask one ask, within its limit
+ * @param defaultDeadlineMs for requests without a deadline of their own
+ * @param send sends one request and awaits its result
  */
 export function remoteEngine(
   name: string,
-  deadlineMs: number,
-  ask: (request: InferenceRequest, deadline: Deadline) => Promise<InferenceResult>,
+  defaultDeadlineMs: number,
+  send: (request: InferenceRequest, deadline: Deadline) => Promise<InferenceResult>,
 ): Engine {
   const closed = new AbortController()
-  let load = 0
+  let pending = 0
   return {
     model: { name },
-    maxWaitMs: deadlineMs,
+    maxWaitMs: defaultDeadlineMs,
     get pending() {
-      return load
+      return pending
     },
     ready: true,
     async answer(request, { signal, onToken } = {}) {
-      const deadline = startDeadline(request.deadlineMs ?? deadlineMs, signal, closed.signal)
-      load++
+      const deadline = startDeadline(request.deadlineMs ?? defaultDeadlineMs, signal, closed.signal)
+      pending++
       try {
         deadline.throwIfEnded()
-        const reply = await ask(request, deadline)
-        // It comes as a whole: then so are its pieces.
-        onToken?.(reply.text)
-        return reply
+        const result = await send(request, deadline)
+        onToken?.(result.text) // the whole text at once: remote engines do not stream
+        return result
       } finally {
-        load--
+        pending--
         deadline.end()
       }
     },

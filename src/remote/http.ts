@@ -1,26 +1,27 @@
-// A Glimpse at another address as an engine: asks go there, replies come back. GLIMPSE_ENGINE=https://host
+// Another Glimpse server as an engine: GLIMPSE_ENGINE=https://host. A request -> POST /v1/caption or /v1/answer -> its result.
 //
-// Whoever is busy or still loading there says when to come back, and is asked again within the deadline. The other side
-// hears of a deadline or of an asker who left by the connection that closes: it ends the run.
+// A server that is busy or still loads is asked again after its Retry-After, within the deadline. When the deadline ends or
+// the caller cancels, the connection closes, and the server stops working on the request.
 
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
+import { isGlimpseError } from '../errors.ts'
 import { decodeError, decodeReply, encodeRequest, engineFailed, isCaption } from './codec.ts'
 import type { Deadline } from './deadline.ts'
 import { remoteEngine } from './engine.ts'
 
 export interface HttpEngineOptions {
-  /** `https://host`, with a path before /v1 if there is one. */
+  /** `https://host`, or with a path in front of /v1. */
   url: string
-  /** Sent as Authorization: Bearer; '' sends none. */
+  /** Bearer token; '' sends none. */
   token: string
-  /** For asks that bring none, and as long as people are kept waiting where the other sleeps. */
+  /** For requests without a deadline of their own. */
   deadlineMs: number
-  /** Between two tries where the other does not say. */
+  /** Wait before the first retry, doubled each time, when the server sends no Retry-After. Default 500. */
   firstWaitMs?: number
 }
 
-/** Busy, loading, or something on the way that could not reach it. */
+/** Busy, loading, or a proxy that did not reach the server. */
 const RETRYABLE = new Set([429, 502, 503])
 const FIRST_WAIT_MS = 500
 const LONGEST_WAIT_MS = 15_000
@@ -33,40 +34,44 @@ export function openHttpEngine({
 }: HttpEngineOptions): Engine {
   const base = url.replace(/\/+$/, '')
 
-  const post = async (path: string, body: string, { signal }: Deadline) =>
-    await fetch(`${base}${path}`, {
+  const post = async (path: string, body: string, signal: AbortSignal) => {
+    const response = await fetch(`${base}${path}`, {
       method: 'POST',
       body,
       headers: {
         'content-type': 'application/json',
         ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
       },
-      // A token goes to nobody but the one it was given for.
-      redirect: 'error',
+      redirect: 'error', // another host must not receive the token
       signal,
-    }).then(async (response) => ({ response, text: await response.text() }))
+    })
+    return { response, text: await response.text() }
+  }
 
-  const ask = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
+  const send = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
     const path = isCaption(request) ? '/v1/caption' : '/v1/answer'
     const body = encodeRequest(request)
     for (let waitMs = firstWaitMs; ; waitMs *= 2) {
       deadline.throwIfEnded()
-      const answered = await post(path, body, deadline).catch((cause: unknown) => {
+      let error: Error
+      let retryAfterMs = 0
+      try {
+        const { response, text } = await post(path, body, deadline.signal)
+        if (response.ok) return decodeReply(text)
+        error = decodeError(response.status, text, request)
+        if (!RETRYABLE.has(response.status)) throw error
+        retryAfterMs = 1_000 * Number(response.headers.get('retry-after'))
+      } catch (cause) {
         deadline.throwIfEnded()
-        return engineFailed('it could not be reached', cause)
-      })
-      if (!(answered instanceof Error) && answered.response.ok) return decodeReply(answered.text)
-      const error =
-        answered instanceof Error ? answered : decodeError(answered.response.status, answered.text, request)
-      if (!(answered instanceof Error) && !RETRYABLE.has(answered.response.status)) throw error
-      const asked =
-        answered instanceof Error ? 0 : 1_000 * Number(answered.response.headers.get('retry-after'))
-      const pauseMs = Math.min(LONGEST_WAIT_MS, asked > 0 ? asked : waitMs)
-      // Its own reason says more than that time is over.
+        if (isGlimpseError(cause)) throw cause
+        error = engineFailed('it could not be reached', cause)
+      }
+      const pauseMs = Math.min(LONGEST_WAIT_MS, retryAfterMs > 0 ? retryAfterMs : waitMs)
+      // The server's reason says more than an exceeded deadline.
       if (pauseMs >= deadline.remainingMs()) throw error
       await deadline.wait(pauseMs)
     }
   }
 
-  return remoteEngine(`Glimpse at ${new URL(base).host}`, deadlineMs, ask)
+  return remoteEngine(`Glimpse at ${new URL(base).host}`, deadlineMs, send)
 }

@@ -1,16 +1,16 @@
-// GLIMPSE_ENGINE -> the engine elsewhere that it names.
+// GLIMPSE_ENGINE -> the remote engine that it names.
 
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 
 export interface RemoteEngineConfig {
-  /** Of GLIMPSE_ENGINE. */
+  /** GLIMPSE_ENGINE; '' for a model in this process. */
   engine: string
   apiToken: string
   deadlineMs: number
 }
 
-/** Undefined when the model runs here. Nothing is called yet. @throws SetupError `bad_engine` */
+/** Undefined for ''. Sends nothing yet. @throws SetupError `bad_engine` */
 export async function openRemoteEngine({
   engine,
   apiToken,
@@ -22,7 +22,7 @@ export async function openRemoteEngine({
     return openHttpEngine({ url: engine, token: apiToken, deadlineMs })
   }
   if (engine.startsWith('sagemaker:')) {
-    // Only here: the SDK takes a while to load.
+    // Loaded here: the SDK takes a while.
     const { openSageMakerEngine, parseEndpoint } = await import('./sagemaker.ts')
     return openSageMakerEngine(parseEndpoint(engine), { deadlineMs })
   }

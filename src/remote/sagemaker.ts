@@ -1,9 +1,8 @@
-// A Glimpse on a SageMaker asynchronous endpoint as an engine: the ask goes to S3 and is named to the endpoint; the reply,
-// or the failure, is fetched from S3 once it is there. GLIMPSE_ENGINE=sagemaker://endpoint?bucket=name&prefix=sagemaker
+// A Glimpse server on an asynchronous SageMaker endpoint as an engine: the request goes to S3, the endpoint gets its address,
+// and the result or the failure is read from S3. GLIMPSE_ENGINE=sagemaker://endpoint?bucket=name&prefix=sagemaker
 //
-// An endpoint at zero instances keeps what it is asked until one has come up, which takes minutes: the deadline, not this
-// code, says how long that is waited for. Whatever comes of it, nothing of the ask stays in S3; what is left by a crash is
-// for the bucket's lifecycle rule.
+// An endpoint with zero instances keeps requests until one has started, which takes minutes; only the deadline bounds that
+// wait. Every object of a request is removed at its end; what a crash leaves is for the bucket's lifecycle rule.
 // Contract: docs.aws.amazon.com/sagemaker, "Invoke an Asynchronous Endpoint"; src/serve answers POST /invocations.
 
 import { randomUUID } from 'node:crypto'
@@ -15,31 +14,33 @@ import {
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
+import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 import { decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
 import type { Deadline } from './deadline.ts'
 import { remoteEngine } from './engine.ts'
-import { type Objects, openObjects } from './s3-objects.ts'
 
 export interface Endpoint {
   name: string
   bucket: string
-  /** Before each key of ours: `sagemaker`. */
+  /** First part of each key, without slashes at its ends. Default `sagemaker`. */
   prefix: string
 }
 
 export interface SageMakerOptions {
+  /** For requests without a deadline of their own. */
   deadlineMs: number
-  objects?: Objects
+  s3?: BucketOptions
   client?: SageMakerRuntimeClientConfig
-  /** Between the first two looks for the reply. */
+  /** Wait between the first two reads of the result. Default 500; each wait is 1.5 times the one before, up to 5 s. */
   firstWaitMs?: number
 }
 
 const FIRST_WAIT_MS = 500
-/** Two requests a look: an hour of waiting costs a third of a cent. */
+/** Two requests each time: an hour of waiting costs a third of a cent. */
 const LONGEST_WAIT_MS = 5_000
 const SLOWER = 1.5
-/** What InvokeEndpointAsync allows. */
+const PURPOSE = { setting: 'GLIMPSE_ENGINE', code: 'engine_failed' as const, todo: 'Try again.' }
+/** Seconds that InvokeEndpointAsync allows. */
 const TTL_S = { min: 60, max: 21_600 }
 const TAKES_S = { min: 1, max: 3_600 }
 
@@ -59,8 +60,21 @@ export function parseEndpoint(address: string): Endpoint {
 
 export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOptions): Engine {
   const { deadlineMs, firstWaitMs = FIRST_WAIT_MS } = options
-  const objects = options.objects ?? openObjects()
   const client = new SageMakerRuntimeClient(options.client ?? {})
+  const buckets = new Map<string, Bucket>()
+  /** `s3://bucket/key` */
+  const objectAt = (address: string) => {
+    const [, location = address, key = ''] = /^(s3:\/\/[^/]+)\/(.+)$/.exec(address) ?? []
+    const bucket = buckets.get(location) ?? openBucket(location, PURPOSE, options.s3)
+    buckets.set(location, bucket)
+    return { bucket, key }
+  }
+  /** Undefined while there is no such object. */
+  const readText = async (address: string, signal: AbortSignal) => {
+    const { bucket, key } = objectAt(address)
+    const found = await bucket.read(key, undefined, signal)
+    return found && new TextDecoder().decode(found.bytes)
+  }
 
   const invoke = async (input: string, id: string, deadline: Deadline) => {
     const seconds = Math.ceil(deadline.remainingMs() / 1_000)
@@ -70,68 +84,74 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
       ContentType: 'application/json',
       Accept: 'application/json',
       InferenceId: id,
-      // Nobody waits for it after that.
+      // The caller does not wait any longer.
       RequestTTLSeconds: clamp(seconds, TTL_S),
       InvocationTimeoutSeconds: clamp(seconds, TAKES_S),
     })
     const { OutputLocation, FailureLocation } = await client.send(command, { abortSignal: deadline.signal })
-    if (!OutputLocation) throw engineFailed('SageMaker named no place for the reply')
+    if (!OutputLocation) throw engineFailed('SageMaker named no address of the result')
     return { output: OutputLocation, failure: FailureLocation }
   }
 
-  const ask = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
-    // To ask for a picture by its name would cost a turn in the queue, and another instance may be the one that saw it.
+  const send = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
+    // A request by the picture's sha256 would wait in the endpoint's queue, and another instance may have cached the picture.
     if (!request.image) {
       throw new RequestError(
         'picture_forgotten',
-        'Expected the bytes of a picture: none is remembered here. Send them.',
+        'Expected the bytes of the picture: a SageMaker endpoint does not keep pictures. Send them again.',
       )
     }
     const id = randomUUID()
     const input = `s3://${endpoint.bucket}/${endpoint.prefix}/in/${id}.json`
-    const places = [input]
+    const addresses = [input]
     try {
-      await objects.put(input, encodeRequest(request), deadline.signal)
+      const { bucket, key } = objectAt(input)
+      await bucket.put(key, encodeRequest(request), { type: 'application/json', signal: deadline.signal })
       const { output, failure } = await invoke(input, id, deadline)
-      places.push(output, ...(failure === undefined ? [] : [failure]))
+      addresses.push(output, ...(failure === undefined ? [] : [failure]))
       for (let waitMs = firstWaitMs; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * SLOWER)) {
         deadline.throwIfEnded()
-        const reply = await objects.get(output, deadline.signal)
+        const reply = await readText(output, deadline.signal)
         if (reply !== undefined) return decodeReply(reply)
-        const failed = failure === undefined ? undefined : await objects.get(failure, deadline.signal)
+        const failed = failure === undefined ? undefined : await readText(failure, deadline.signal)
         if (failed !== undefined) throw decodeError(statusIn(failed), failed, request)
         await deadline.wait(waitMs)
       }
     } finally {
-      // Best effort: one that is not there yet, or cannot be removed now, goes with the lifecycle rule.
-      await Promise.allSettled(places.map((place) => objects.remove(place)))
+      // What is written later, or cannot be removed now, is for the lifecycle rule.
+      await Promise.allSettled(
+        addresses.map(async (address) => {
+          const { bucket, key } = objectAt(address)
+          await bucket.remove(key)
+        }),
+      )
     }
   }
 
   return remoteEngine(`SageMaker endpoint ${endpoint.name}`, deadlineMs, (request, deadline) =>
-    ask(request, deadline).catch((error: unknown) => {
+    send(request, deadline).catch((error: unknown) => {
       deadline.throwIfEnded()
       throw isGlimpseError(error) ? error : toGlimpseError(error)
     }),
   )
 }
 
-/** `Received client error (415) from primary with message "..."`; anything else is the endpoint's own failure. */
+/** The status in `Received client error (415) from primary with message "..."`; 500 for any other failure. */
 function statusIn(failure: string): number {
   return Number(/error \((\d{3})\)/.exec(failure)?.[1] ?? 500)
 }
 
-/** Of the SDK: a role that may not, an endpoint that is not there, a service that failed. */
+/** Of an error of the SDK. */
 function toGlimpseError(error: unknown): Error {
   const name = error instanceof Error ? error.name : ''
   if (/AccessDenied|ValidationError|NoSuchBucket|NotFound/.test(name)) {
     return new SetupError(
       'engine_refused',
-      `Expected the SageMaker endpoint and its bucket to be there and usable but: ${name}. Check GLIMPSE_ENGINE and the role's permissions.`,
+      `SageMaker refused the request: ${name}. Check that the endpoint and the bucket in GLIMPSE_ENGINE exist, and the permissions of the role.`,
       { cause: error },
     )
   }
-  return engineFailed(`AWS said ${name || 'nothing'}`, error)
+  return engineFailed(`AWS answered ${name || 'nothing'}`, error)
 }
 
 function clamp(value: number, { min, max }: { min: number; max: number }): number {

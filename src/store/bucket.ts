@@ -1,17 +1,14 @@
-// `s3://bucket/prefix` -> what is done there with objects of any size: parts of them read, parts of them written,
-// addresses that take one without a key. Only this file talks to S3. What another try may mend it tries again, bodies that
-// break off halfway included; answers.ts makes errors of the rest.
+// `s3://bucket/prefix` -> objects read whole or in ranges, written, uploaded in parts, listed, and presigned addresses.
 //
-// A write whose answer was lost is told from the write of another by WRITER, a random id in the object's metadata.
-//
-// Credentials, region and endpoint come the SDK's usual ways: AWS_REGION, AWS_ENDPOINT_URL_S3, roles and profiles.
+// The only file that sends requests to S3. Temporary failures are retried, bodies that break off included; answers.ts turns
+// the others into errors. Every write carries a random id in the metadata (WRITER): it tells a write whose answer was lost
+// from another process's. Credentials, region and endpoint come the SDK's usual ways (AWS_REGION, AWS_ENDPOINT_URL_S3).
 
 import { randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import {
   AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   HeadBucketCommand,
@@ -20,14 +17,14 @@ import {
   PutObjectCommand,
   S3Client,
   type S3ClientConfig,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { SetupError, UpstreamError } from '../errors.ts'
-import { type RetryOptions, retry } from '../retry.ts'
+import { type RetryOptions, retry, TransientError } from '../retry.ts'
+import { stopWith } from '../stop.ts'
 import { type Purpose, statusOf, toGlimpseError, unless } from './answers.ts'
 
-/** For the SDK; for tests also how long is waited. */
+/** Configuration of the SDK's client, and of retries and timeouts. */
 export interface BucketOptions extends S3ClientConfig, Pick<RetryOptions, 'retryMs' | 'stallMs'> {}
 
 export interface ObjectHead {
@@ -36,81 +33,73 @@ export interface ObjectHead {
   metadata: Record<string, string>
 }
 
-export interface ObjectBody extends ObjectHead {
-  /** Throws TransientError where it breaks off. */
-  body: AsyncIterable<Uint8Array>
-}
-
 export interface WholeObject extends ObjectHead {
   bytes: Uint8Array
 }
 
-export interface UploadPart {
-  number: number
-  etag: string
-  checksum?: string
-}
-
-/** Every call throws SetupError for what the operator must mend, UpstreamError `purpose.code`, BusyError `cancelled`. */
+/** Every call throws SetupError when the operator must act, UpstreamError `purpose.code`, BusyError `cancelled`. */
 export interface Bucket {
   /** `s3://bucket/prefix`, for messages. */
   readonly name: string
-  /** Throws SetupError when the bucket is not there or may not be used. */
+  /** @throws SetupError when the bucket does not exist or must not be used */
   check(): Promise<void>
-  /** Undefined: nothing is there. */
+  /** Undefined: no such object. */
   head(key: string): Promise<ObjectHead | undefined>
   /**
-   * Bytes `from` to before `to`, of a version with this etag alone if one is named. This is one try: it throws TransientError
-   * where another may mend it, and S3Error. The whole of an object ends in TransientError where it is not what S3's own
-   * checksum says.
+   * Undefined: no such object. Of an object larger than `maxBytes` only `sizeBytes` is right. Retries when the bytes do not
+   * match S3's checksum.
    */
-  get(key: string, range: Range, signal?: AbortSignal): Promise<ObjectBody>
-  /** The whole object; undefined: nothing is there. Of one with more than `maxBytes` only the size is right. */
   read(key: string, maxBytes?: number, signal?: AbortSignal): Promise<WholeObject | undefined>
+  /**
+   * Fills `bytes` from one version of an object. A retry continues behind the bytes that have arrived.
+   * @throws S3Error when that version is missing or shorter
+   */
+  readRange(key: string, bytes: Uint8Array, options: RangeOptions): Promise<void>
   /** The etag; undefined: the condition is not met. */
-  put(key: string, bytes: Uint8Array | string, given?: PutOptions): Promise<string | undefined>
-  /** Succeeds also where nothing is. */
+  put(key: string, bytes: Uint8Array | string, options?: PutOptions): Promise<string | undefined>
+  /** Sends a file, in parts if it is larger than `partBytes`. Removes the parts when it fails. */
+  upload(key: string, path: string, options: UploadOptions): Promise<void>
+  /** Succeeds also for a missing object. */
   remove(key: string): Promise<void>
-  /** Keys that begin so. */
+  /** All keys with this prefix. */
   list(prefix: string): Promise<string[]>
-  /** A large object in parts; all but the last have at least 5 MiB. */
-  beginParts(key: string, metadata: Record<string, string>): Promise<string>
-  putPart(
-    key: string,
-    upload: string,
-    number: number,
-    bytes: Uint8Array,
-    signal?: AbortSignal,
-  ): Promise<UploadPart>
-  completeParts(key: string, upload: string, parts: readonly UploadPart[]): Promise<void>
-  abortParts(key: string, upload: string): Promise<void>
-  /** An address that takes exactly so many bytes by PUT, for a while. */
+  /** A URL that accepts a PUT of exactly so many bytes, for so many seconds. */
   presignPut(key: string, sizeBytes: number, seconds: number): Promise<string>
 }
 
-interface Range {
-  from?: number
-  to?: number
-  etag?: string
+export interface RangeOptions {
+  /** Position of the first byte in the object. */
+  from: number
+  etag: string
+  signal?: AbortSignal
+  onBytes?: (count: number) => void
 }
 
 export interface PutOptions {
   metadata?: Record<string, string>
   type?: string
-  /** Only where nothing is. */
+  /** Write only if the key has no object. */
   isNew?: boolean
-  /** Only in place of this version. */
+  /** Write only in place of this version. */
   etag?: string
   signal?: AbortSignal
+}
+
+export interface UploadOptions {
+  metadata: Record<string, string>
+  /** 5 MiB or more; S3 takes 10,000 parts at most. */
+  partBytes: number
+  /** Parts sent at once. */
+  count: number
+  onBytes: (count: number) => void
 }
 
 const CONNECT_MS = 5_000
 const SOCKET_TIMEOUT_MS = 10_000
 const RETRY_MS = 100
-/** Metadata key of the random id that each write carries. */
 const WRITER = 'writer'
 
-/** Throws SetupError `bad_place`. */
+/** Sends nothing yet. @throws SetupError `bad_place` */
 export function openBucket(location: string, given: Purpose, options: BucketOptions = {}): Bucket {
   const { bucket: Bucket, prefix } = parseLocation(location, given.setting)
   const name = location.replace(/\/+$/, '')
@@ -121,12 +110,12 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
       connectionTimeout: CONNECT_MS,
       socketTimeout: stallMs ?? purpose.stallMs ?? SOCKET_TIMEOUT_MS,
     },
-    // Of a part of an object S3 has no checksum.
+    // S3 has no checksum of a range of an object.
     responseChecksumValidation: 'WHEN_REQUIRED',
-    // The checksum of no bytes would be signed into an address, and no body fits it. Our own writes name one.
+    // A presigned address would include the checksum of an empty body. Writes name their checksum themselves.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     ...config,
-    // `tried` tries again, and must know that it did.
+    // `tried` retries; `put` must know whether it did.
     maxAttempts: 1,
   })
   const ChecksumAlgorithm = 'CRC32' as const
@@ -145,6 +134,40 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
   const headBucket = (sent: { abortSignal?: AbortSignal }) =>
     client.send(new HeadBucketCommand({ Bucket }), sent)
 
+  /** One attempt. The body throws TransientError when it breaks off. */
+  const get = async (
+    key: string,
+    { from = 0, to, etag }: { from?: number; to?: number; etag?: string },
+    abortSignal?: AbortSignal,
+  ) => {
+    const Range = to === undefined ? undefined : `bytes=${from}-${to - 1}`
+    const ChecksumMode = Range === undefined ? ('ENABLED' as const) : undefined
+    const command = new GetObjectCommand({ ...at(key), Range, IfMatch: etag, ChecksumMode })
+    const found = await client.send(command, { abortSignal }).catch(fail)
+    const body = found.Body as Readable
+    body.on('error', () => {}) // the iterator throws it
+    if (Number(/^bytes (\d+)-/.exec(found.ContentRange ?? '')?.[1] ?? 0) !== from) {
+      body.destroy()
+      throw ignoresRanges(key, name)
+    }
+    const head = { sizeBytes: found.ContentLength ?? 0, etag: found.ETag!, metadata: found.Metadata ?? {} }
+    return { ...head, body: chunksOf(body, fail) }
+  }
+
+  const readOnce = async (key: string, maxBytes: number, { abortSignal }: { abortSignal?: AbortSignal }) => {
+    const { body, ...head } = await get(key, {}, abortSignal)
+    const chunks: Uint8Array[] = []
+    let { sizeBytes } = head
+    let readBytes = 0
+    for await (const chunk of body) {
+      readBytes += chunk.length
+      sizeBytes = Math.max(sizeBytes, readBytes)
+      if (sizeBytes > maxBytes) break
+      chunks.push(chunk)
+    }
+    return { ...head, sizeBytes, bytes: new Uint8Array(Buffer.concat(chunks)) }
+  }
+
   const bucket: Bucket = {
     name,
     async check() {
@@ -157,58 +180,31 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
           return { sizeBytes: found.ContentLength!, etag: found.ETag!, metadata: found.Metadata ?? {} }
         } catch (error) {
           if (statusOf(error) !== 404) throw error
-          // An answer to HEAD has no body: it does not say whether the object is missing or the bucket.
+          // An answer to HEAD has no body, so it does not say whether the object or the bucket is missing.
           await headBucket(sent).catch((other: unknown) => {
             if (statusOf(other) !== 403) throw other
           })
           return undefined
         }
       }),
-    async get(key, { from = 0, to, etag }, abortSignal = purpose.signal) {
-      const Range =
-        from > 0 || to !== undefined ? `bytes=${from}-${to === undefined ? '' : to - 1}` : undefined
-      const command = new GetObjectCommand({
-        ...at(key),
-        Range,
-        IfMatch: etag,
-        ChecksumMode: Range === undefined ? 'ENABLED' : undefined,
-      })
-      const got = await client.send(command, { abortSignal }).catch(fail)
-      const body = got.Body as Readable
-      body.on('error', () => {}) // the iterator throws it
-      // A server that does not know ranges sends all.
-      if (Number(/^bytes (\d+)-/.exec(got.ContentRange ?? '')?.[1] ?? 0) !== from) {
-        body.destroy()
-        throw new UpstreamError(
-          'bad_answer',
-          `Expected a part of ${key} from ${name} but other bytes came. The service does not know ranges (AWS_ENDPOINT_URL_S3).`,
-        )
-      }
-      const described = {
-        sizeBytes: got.ContentLength ?? 0,
-        etag: got.ETag!,
-        metadata: got.Metadata ?? {},
-      }
-      return { ...described, body: chunksOf(body, fail) }
-    },
     read: (key, maxBytes = Number.POSITIVE_INFINITY, signal) =>
-      tried(
-        key,
-        async ({ abortSignal }) => {
-          const { body, ...described } = await bucket.get(key, {}, abortSignal)
-          const chunks: Uint8Array[] = []
-          let read = 0
-          for await (const chunk of body) {
-            read += chunk.length
-            if (Math.max(read, described.sizeBytes) > maxBytes) break
-            chunks.push(chunk)
-          }
-          const sizeBytes = Math.max(read, described.sizeBytes)
-          const { buffer, byteOffset, length } = Buffer.concat(chunks)
-          return { ...described, sizeBytes, bytes: new Uint8Array(buffer, byteOffset, length) }
-        },
-        signal,
-      ).catch(unless('missing')),
+      tried(key, (sent) => readOnce(key, maxBytes, sent), signal).catch(unless('missing')),
+    readRange(key, bytes, { from, etag, signal, onBytes }) {
+      let arrived = 0
+      const readRest = async ({ abortSignal }: { abortSignal?: AbortSignal }) => {
+        const range = { from: from + arrived, to: from + bytes.length, etag }
+        for await (const chunk of (await get(key, range, abortSignal)).body) {
+          if (arrived + chunk.length > bytes.length) throw ignoresRanges(key, name)
+          bytes.set(chunk, arrived)
+          arrived += chunk.length
+          onBytes?.(chunk.length)
+        }
+        if (arrived === bytes.length) return
+        const why = `the body ended after ${arrived} of ${bytes.length} bytes`
+        throw new TransientError(why, { reason: 'short' })
+      }
+      return tried(key, readRest, signal)
+    },
     async put(key, Body, { metadata, type, isNew, etag, signal } = {}) {
       const writer = randomUUID()
       const command = new PutObjectCommand({
@@ -228,46 +224,58 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
       const orUndefined = isNew || etag !== undefined ? unless('changed', 'missing') : unless()
       const done = await tried(key, send, signal).catch(orUndefined)
       if (done || tries === 1) return done?.ETag
-      // An earlier try may have been done, and its answer lost.
+      // An earlier attempt may have succeeded, and its answer was lost.
       const there = await bucket.head(key)
       return there?.metadata[WRITER] === writer ? there.etag : undefined
+    },
+    async upload(key, path, { metadata, partBytes, count, onBytes }) {
+      const { Upload } = await import('@aws-sdk/lib-storage') // only a push needs it
+      const Body = createReadStream(path)
+      const stop = stopWith(purpose.signal)
+      let failure: unknown
+      // The library would send all other parts after one has failed. So a failure ends every request but the removal of parts.
+      const send = async (command: PutObjectCommand) => {
+        const isRemoval = (command as unknown) instanceof AbortMultipartUploadCommand
+        const signal = isRemoval ? new AbortController().signal : stop.signal
+        return await tried(key, (sent) => client.send(command, sent), signal).catch((error: unknown) => {
+          failure ??= error
+          stop.abort()
+          throw error
+        })
+      }
+      const upload = new Upload({
+        client: Object.assign(Object.create(client), { send }) as S3Client,
+        params: { ...at(key), Body, Metadata: metadata, ChecksumAlgorithm },
+        partSize: partBytes,
+        queueSize: count,
+      })
+      let sentBytes = 0
+      upload.on('httpUploadProgress', ({ loaded = 0 }) => {
+        onBytes(loaded - sentBytes)
+        sentBytes = loaded
+      })
+      try {
+        await upload.done()
+      } catch (error) {
+        throw failure ?? error
+      } finally {
+        stop.end()
+        Body.destroy()
+      }
     },
     async remove(key) {
       await tried(key, (sent) => client.send(new DeleteObjectCommand(at(key)), sent)).catch(unless('missing'))
     },
-    async list(below) {
+    async list(prefixInside) {
       const keys: string[] = []
       let ContinuationToken: string | undefined
       do {
-        const request = { Bucket, Prefix: `${prefix}${below}`, ContinuationToken }
-        const page = await tried(below, (sent) => client.send(new ListObjectsV2Command(request), sent))
+        const request = { Bucket, Prefix: `${prefix}${prefixInside}`, ContinuationToken }
+        const page = await tried(prefixInside, (sent) => client.send(new ListObjectsV2Command(request), sent))
         keys.push(...(page.Contents ?? []).map(({ Key }) => Key!.slice(prefix.length)))
         ContinuationToken = page.NextContinuationToken
       } while (ContinuationToken !== undefined)
       return keys
-    },
-    async beginParts(key, Metadata) {
-      const command = new CreateMultipartUploadCommand({ ...at(key), Metadata, ChecksumAlgorithm })
-      return (await tried(key, (sent) => client.send(command, sent))).UploadId!
-    },
-    async putPart(key, UploadId, PartNumber, Body, signal) {
-      const command = new UploadPartCommand({ ...at(key), UploadId, PartNumber, Body, ChecksumAlgorithm })
-      const { ETag, ChecksumCRC32 } = await tried(key, (sent) => client.send(command, sent), signal)
-      return { number: PartNumber, etag: ETag!, checksum: ChecksumCRC32 }
-    },
-    async completeParts(key, UploadId, parts) {
-      const Parts = parts.map(({ number, etag, checksum }) => ({
-        PartNumber: number,
-        ETag: etag,
-        ChecksumCRC32: checksum,
-      }))
-      const command = new CompleteMultipartUploadCommand({ ...at(key), UploadId, MultipartUpload: { Parts } })
-      await tried(key, (sent) => client.send(command, sent))
-    },
-    async abortParts(key, UploadId) {
-      const command = new AbortMultipartUploadCommand({ ...at(key), UploadId })
-      // Also after everything else was cancelled.
-      await tried(key, () => client.send(command), new AbortController().signal)
     },
     presignPut: (key, ContentLength, expiresIn) =>
       tried(key, () =>
@@ -275,6 +283,13 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
       ),
   }
   return bucket
+}
+
+function ignoresRanges(key: string, name: string): UpstreamError {
+  return new UpstreamError(
+    'bad_answer',
+    `${name} answered a request for a range of ${key} with other bytes. Expected a service that supports ranges: check AWS_ENDPOINT_URL_S3.`,
+  )
 }
 
 async function* chunksOf(body: Readable, fail: (error: unknown) => never): AsyncGenerator<Uint8Array> {

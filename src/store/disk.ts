@@ -1,8 +1,8 @@
-// The store in a folder: a file for each key, its modification time the moment at which it ends.
+// Store in a folder: one file per key. The modification time of a file is the time at which its value expires.
 //
-// A value is written beside its place and then linked or renamed there, so a file is whole or absent whenever the
-// process dies. `create` is exclusive between processes too (link(2) fails where a name is taken); `replace` compares
-// within this process only, which is enough for one process per folder.
+// A value is written to a temporary file, which is then linked or renamed, so a crash leaves no partial value. `create` is
+// exclusive between processes too: link(2) fails if the name exists. `replace` compares within this process only, which is
+// enough for one process per folder.
 
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
@@ -13,23 +13,23 @@ import { sha256Hex } from '../hash.ts'
 import { HOUR_MS } from '../time.ts'
 import { checkKey, type Store, type Stored } from './store.ts'
 
-/** Beginning of names that are no key's. */
+/** Prefix of temporary files; no key begins with it. */
 const WRITING = '.writing-'
 const ABANDONED_MS = HOUR_MS
 
-/** Throws SetupError `no_state` when the folder cannot be made or written. */
+/** @throws SetupError `no_state` when the folder cannot be created */
 export async function openDiskStore(folder: string, now: () => number = Date.now): Promise<Store> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
   } catch (cause) {
     throw new SetupError(
       'no_state',
-      `Expected a folder that can be written at ${folder} but: ${(cause as Error).message}. Set GLIMPSE_STATE to another.`,
+      `Expected a writable folder ${folder} but: ${(cause as Error).message}. Set GLIMPSE_STATE to another one.`,
       { cause },
     )
   }
 
-  /** Reading, comparing and writing are then one step. */
+  // Makes reading, comparing and writing one step.
   const mutex = keyedMutex()
   const pathOf = (key: string) => join(folder, checkKey(key))
 
@@ -46,7 +46,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
     }
   }
 
-  /** Puts the value in a file of its own and hands it to `putInPlace`. */
+  /** Writes a temporary file and calls `putInPlace` with its path. Returns the version. */
   const write = async (
     path: string,
     bytes: Uint8Array,
@@ -85,21 +85,21 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
         if (version !== undefined && (await read(key))?.version !== version) return undefined
         return await write(pathOf(key), bytes, ttlMs, (partial) =>
           rename(partial, pathOf(key)).catch(async (error: unknown) => {
-            // On a network's file system: the answer was lost, and the second try found nothing to rename.
+            // A network file system lost the answer and repeated the call, which found nothing to rename.
             if (!isMissing(error) || (await read(key))?.version !== versionOf(bytes)) throw error
           }),
         )
       }),
     remove: (key) => mutex.run([key], () => rm(pathOf(key), { force: true })),
     async list(prefix) {
-      const below = prefix.slice(0, prefix.lastIndexOf('/') + 1)
-      const names = await readdir(join(folder, below)).catch((error: unknown) => {
+      const parent = prefix.slice(0, prefix.lastIndexOf('/') + 1)
+      const names = await readdir(join(folder, parent)).catch((error: unknown) => {
         if (isMissing(error)) return []
         throw error
       })
       return names
         .filter((name) => !name.startsWith(WRITING))
-        .map((name) => `${below}${name}`)
+        .map((name) => `${parent}${name}`)
         .filter((key) => key.startsWith(prefix))
     },
     async sweep() {
@@ -108,7 +108,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
         const path = join(entry.parentPath, entry.name)
         const info = await stat(path).catch(() => undefined)
         if (!info) continue
-        // What is being written is left alone, unless whoever wrote it died.
+        // A temporary file may be in use, unless its writer died an hour ago.
         const isExpired = entry.name.startsWith(WRITING)
           ? info.ctimeMs < now() - ABANDONED_MS
           : info.mtimeMs <= now()
@@ -118,10 +118,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
   }
 }
 
-/**
- * On a network's file system the answer may be lost, and the second try finds the name taken by the first: the file
- * then has both names (open(2), O_EXCL).
- */
+/** A network file system may lose the answer and repeat the call. The name then exists, and the file has both names (open(2), O_EXCL). */
 async function linkOnce(partial: string, path: string): Promise<void> {
   await link(partial, path).catch(async (error: unknown) => {
     if ((await stat(partial)).nlink < 2) throw error

@@ -1,16 +1,16 @@
-// `/var/lib/glimpse` -> the store on disk; `s3://bucket/prefix` -> the store in that bucket.
+// `/var/lib/glimpse` -> the store in that folder; `s3://bucket/prefix` -> the store in that bucket.
 
 import { openDiskStore } from './disk.ts'
 import type { Store } from './store.ts'
 
-/** @throws SetupError where the place cannot be used */
+/** @throws SetupError when the location cannot be used */
 export async function openStore(location: string): Promise<Store> {
   if (!location.startsWith('s3://')) return await openDiskStore(location)
-  // Only here: the SDK takes longer to load than a folder to open.
+  // Loaded here: the SDK takes a while.
   return await (await import('./s3.ts')).openS3Store(location)
 }
 
-/** A place within a place. */
+/** The location of a folder in a location. */
 export function childLocation(location: string, name: string): string {
   return `${location.replace(/\/$/, '')}/${name}`
 }

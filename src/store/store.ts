@@ -1,32 +1,32 @@
-// Small values by key, kept longer than the process: which questions are taken, and what a thread is about.
+// Small values by key that outlive the process: jobs, conversations, preferences.
 //
-// Two writers may meet (a redelivered event, a second process): `create` has one winner, and `replace` loses when the
-// value is no longer the one that was read. These are S3's conditional writes (PutObject with If-None-Match: * and
-// If-Match), so that disk and bucket behave alike.
+// Two processes may write at once (a redelivered event): `create` has one winner, and `replace` fails when the value is not
+// the version that was read. These are S3's conditional writes (PutObject with If-None-Match: * and If-Match); the store in a
+// folder behaves the same.
 
 import { UpstreamError } from '../errors.ts'
 
 export interface Stored {
   bytes: Uint8Array
-  /** Names this very value. */
+  /** Identifies this value, for `replace`. */
   version: string
 }
 
 export interface Store {
-  /** Undefined when there is none, or when its time is over. */
+  /** Undefined when there is no value or it has expired. */
   read(key: string): Promise<Stored | undefined>
-  /** The new version; undefined when the key has a value already. */
+  /** The new version; undefined when the key has a value. */
   create(key: string, bytes: Uint8Array, ttlMs: number): Promise<string | undefined>
-  /** The new version; undefined when the value is no longer `version`. Without `version` whatever is there. */
+  /** The new version; undefined when the value has another version than `version`, if that is given. */
   replace(key: string, bytes: Uint8Array, ttlMs: number, version?: string): Promise<string | undefined>
   remove(key: string): Promise<void>
-  /** Keys that begin so, in no order: `jobs/` gives those right below it. */
+  /** Keys with this prefix, in no order. `jobs/` gives the keys in that folder. */
   list(prefix: string): Promise<string[]>
-  /** Removes what is past its time. */
+  /** Removes expired values. */
   sweep(): Promise<void>
 }
 
-/** A key is a path of such names: it can become a file's or an object's name as it is. */
+/** A key can be the name of a file and of an object. */
 const KEY = /^[a-z0-9_-]+(\/[A-Za-z0-9_-]+)+$/
 
 export function checkKey(key: string): string {
@@ -34,7 +34,7 @@ export function checkKey(key: string): string {
   throw new Error(`Expected a key like jobs/0a1b but got ${JSON.stringify(key)}.`)
 }
 
-/** A value that is JSON. Throws SyntaxError for one that is not. */
+/** Reads a JSON value. @throws SyntaxError when it is not JSON, and what `parse` throws */
 export async function readJsonOf<T>(
   store: Store,
   key: string,
@@ -45,7 +45,7 @@ export async function readJsonOf<T>(
   return { value: parse(JSON.parse(new TextDecoder().decode(stored.bytes))), version: stored.version }
 }
 
-/** In milliseconds; tests give another. */
+/** In milliseconds. */
 export interface Time {
   now: () => number
   sleep: (ms: number) => Promise<unknown>
@@ -55,9 +55,9 @@ const CHANGE_MS = 30_000
 const WAIT_MS = { first: 10, most: 1_000 }
 
 /**
- * Writes what `next` makes of a JSON value, again until no other write came between reading and writing. `next` may run
- * several times, also on what it made itself; undefined writes nothing. Each conflict means that another write succeeded,
- * so waits grow and differ: after 30 s it throws UpstreamError `state_contended`.
+ * Replaces a JSON value by `next(value)`; undefined writes nothing. Repeats that when another process wrote in between, after
+ * a growing, random wait: so `next` may run several times, and may get its own result.
+ * @throws UpstreamError `state_contended` after 30 s of conflicts
  */
 export async function updateJson<T>(
   store: Store,
@@ -80,7 +80,7 @@ export async function updateJson<T>(
     if (time.now() >= endsAt) {
       throw new UpstreamError(
         'state_contended',
-        `Expected to change ${key} but others changed it without a pause for ${CHANGE_MS / 1000} s. Try again.`,
+        `Expected to change ${key} but other processes changed it without a pause for ${CHANGE_MS / 1000} s. Try again.`,
       )
     }
     await time.sleep(waitMs * Math.random())

@@ -1,9 +1,9 @@
-// The queue within the process keeps the promises of every queue.
+// The queue that other tests use keeps the promises of every queue.
 
 import { describe, test } from 'vitest'
-import { inMemoryQueue } from '../../src/queue/in-memory.ts'
 import { until } from '../until.ts'
 import { conformsToQueue } from './conformance.ts'
+import { inMemoryQueue } from './in-memory.ts'
 
 describe('within this process', () => {
   conformsToQueue(async () => {

@@ -3,13 +3,13 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { inMemoryQueue } from '../../src/queue/in-memory.ts'
 import { queueProducer } from '../../src/queue/producer.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import type { Store } from '../../src/store/store.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
+import { inMemoryQueue } from './in-memory.ts'
 
 let queue: Queue
 let store: Store

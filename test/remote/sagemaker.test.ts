@@ -3,7 +3,6 @@ import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { openRemoteEngine } from '../../src/remote/open.ts'
-import { openObjects } from '../../src/remote/s3-objects.ts'
 import { openSageMakerEngine, parseEndpoint } from '../../src/remote/sagemaker.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
@@ -100,13 +99,13 @@ const open = (name = 'blip2', deadlineMs = 600_000) =>
     {
       deadlineMs,
       firstWaitMs: 5,
-      objects: openObjects({
+      s3: {
         region: 'eu-central-1',
         endpoint: s3.endpoint,
         forcePathStyle: true,
         credentials,
         retryMs: 1,
-      }),
+      },
       client: { region: 'eu-central-1', endpoint: endpoint.url, credentials, maxAttempts: 1 },
     },
   )

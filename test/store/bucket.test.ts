@@ -27,6 +27,7 @@ const open = (place = 's3://state/p', stallMs?: number) =>
       stallMs,
     },
   )
+const UPLOAD = { metadata: {}, partBytes: 5 * 1024 * 1024, count: 2, onBytes: () => {} }
 const outcome = (work: Promise<unknown>): Promise<unknown> => work.catch((error: unknown) => error)
 
 /** Each call, and what it makes of a key with nothing there. */
@@ -38,7 +39,7 @@ const CALLS: [string, (bucket: Bucket, key: string) => Promise<unknown>, unknown
   ['put', (bucket, key) => bucket.put(key, 'x'), expect.any(String)],
   ['remove', (bucket, key) => bucket.remove(key), undefined],
   ['list', (bucket, key) => bucket.list(key), []],
-  ['begin parts', (bucket, key) => bucket.beginParts(key, {}), expect.any(String)],
+  ['upload', (bucket, key) => bucket.upload(key, import.meta.filename, UPLOAD), undefined],
 ]
 
 describe.each(CALLS)('%s', (name, call, ofNothing) => {
@@ -145,27 +146,26 @@ describe('a body', () => {
     expect(await open().read('here', 5_000)).toMatchObject({ sizeBytes: BYTES.length })
   })
 
-  test('of a piece is one try, which says that another may mend it', async () => {
-    let hasBegun = () => {}
+  test('of a range that breaks off is requested behind the bytes that arrived', async () => {
+    let hasArrived = () => {}
     const once = new Promise<void>((resolve) => {
-      hasBegun = resolve
+      hasArrived = resolve
     })
     s3.plan(/^GET/, { kind: 'reset', after: 50, once })
-    const { body } = await open().get('here', { from: 100, to: 200 })
-    hasBegun()
-    const read = async () => {
-      for await (const _ of body);
-    }
-    await expect(read()).rejects.toMatchObject({ reason: 'reset' })
-    expect(s3.asked).toHaveLength(1)
+    const bytes = new Uint8Array(100)
+    const { etag } = s3.objects.get('p/here')!
+    await open().readRange('here', bytes, { from: 103, etag, onBytes: () => hasArrived() })
+    expect(Buffer.from(bytes)).toEqual(BYTES.subarray(103, 203))
+    expect(s3.asked).toEqual(['GET p/here 103-202', 'GET p/here 153-202'])
   })
 
-  test.each<[string, { from?: number; etag?: string }, string]>([
-    ['nothing', {}, 'missing'],
-    ['here', { etag: '"0"' }, 'changed'],
-    ['here', { from: BYTES.length }, 'range'],
-  ])('of %s, %j, is refused: %s', async (key, range, reason) => {
-    const error = await outcome(open().get(key, range))
+  test.each<[string, number, string | undefined, string]>([
+    ['nothing', 0, '"0"', 'missing'],
+    ['here', 0, '"0"', 'changed'],
+    ['here', BYTES.length, undefined, 'range'],
+  ])('of %s from %i with the etag %s is refused: %s', async (key, from, etag, reason) => {
+    const version = etag ?? s3.objects.get('p/here')!.etag
+    const error = await outcome(open().readRange(key, new Uint8Array(10), { from, etag: version }))
     expect(error).toBeInstanceOf(S3Error)
     expect(error).toMatchObject({ reason })
   })

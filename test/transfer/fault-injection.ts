@@ -50,10 +50,8 @@ export async function fetchOnce(
   try {
     const outcome = await fetchArtifact('s3://models/model', {
       cacheFolder: room,
-      client: credentials(s3),
+      client: { ...credentials(s3), stallMs, retryMs: 2 },
       streams: { count: 4, pieceBytes: PIECE_BYTES },
-      stallMs,
-      retryMs: 2,
     }).then(
       async (folder) => ((await isSame(folder, model)) ? 'right' : 'wrong'),
       (error: unknown) => (isGlimpseError(error) ? error.code : `untyped: ${error}`),
@@ -68,7 +66,7 @@ export async function fetchOnce(
       outcome,
       requests: s3.asked.length,
       mostTries: Math.max(...tries.values()),
-      looksWhole: outcome !== 'right' && names.some((name) => !name.includes('.partial-')),
+      looksWhole: outcome !== 'right' && names.some((name) => !name.endsWith('.partial')),
     }
   } finally {
     s3.close()

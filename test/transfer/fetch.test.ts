@@ -1,6 +1,6 @@
 // A model in a bucket is in the cache, whole, before anything opens it; what is wrong with it is said in one sentence.
 
-import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -39,9 +39,8 @@ afterEach(async () => {
 const fetched = (options: Partial<FetchOptions> = {}, place = PLACE) =>
   fetchArtifact(place, {
     cacheFolder: room,
-    client: credentials(s3),
+    client: { ...credentials(s3), retryMs: 2 },
     streams: { count: 4, pieceBytes: PIECE_BYTES },
-    retryMs: 2,
     ...options,
   })
 const inCache = () => readdir(join(room, 'models')).catch((): string[] => [])
@@ -91,10 +90,17 @@ test('another version is another folder, and going back fetches nothing', async 
   expect(gets()).toEqual([])
 })
 
-test('models unused for 30 days go when another is fetched, with what was left half', async () => {
+test('models unused for 30 days go when another is fetched, with what was left half for a day', async () => {
   const old = await fetched()
-  const then = new Date(Date.now() - 31 * DAY_MS)
-  await utimes(old, then, then)
+  const days = async (path: string, count: number) => {
+    const then = new Date(Date.now() - count * DAY_MS)
+    await utimes(path, then, then)
+  }
+  await days(old, 31)
+  for (const name of ['a.partial', 'a.partial.lock', 'b.partial-0']) {
+    await mkdir(join(room, 'models', name))
+    await days(join(room, 'models', name), 2)
+  }
   upload(s3, makeModel(2))
   const folder = await fetched()
   expect((await inCache()).map((name) => join(room, 'models', name))).toEqual([folder])
@@ -228,38 +234,38 @@ describe('after a break', () => {
       code: 'model_unreachable',
       message: expect.stringContaining('failed 6 times: it answered 503'),
     })
-    expect((await inCache()).every((name) => name.includes('.partial-'))).toBe(true)
+    // The lock is released.
+    expect(await inCache()).toEqual([expect.stringMatching(/^\w+\.partial$/)])
     s3.asked.length = 0
   }
 
-  test('pieces that are here are not fetched again', async () => {
+  test('the file goes on behind the bytes that are here', async () => {
     await breakOff()
     expect(await isSame(await fetched(), model)).toBe(true)
-    expect(gets()).not.toContain('GET model/language.data 0-65535')
-    expect(gets()).not.toContain('GET model/language.data 65536-131071')
-    expect(gets()).toContain('GET model/language.data 131072-196607')
+    expect(gets().filter((line) => line.includes('language.data'))).toEqual([
+      'GET model/language.data 131072-196607',
+    ])
     expect(await inCache()).toHaveLength(1)
   })
 
-  test('a piece that is here and wrong is, alone', async () => {
+  test.each<[string, (bytes: Buffer) => Buffer]>([
+    ['wrong', (bytes) => Buffer.from(bytes.map((byte, i) => (i === 70_000 ? byte ^ 1 : byte)))],
+    ['too many', () => Buffer.alloc(200_000)],
+  ])('a file of which the bytes that are here are %s is fetched again, alone', async (_, spoil) => {
     await breakOff()
-    const [partial] = await inCache()
-    const file = join(room, 'models', partial!, 'language.data')
-    const bytes = await readFile(file)
-    bytes[70_000]! ^= 1
-    await writeFile(file, bytes)
-    expect(await isSame(await fetched(), model)).toBe(true)
-    expect(gets()).toContain('GET model/language.data 65536-131071')
-    expect(gets()).not.toContain('GET model/language.data 0-65535')
-  })
-
-  test('pieces of a file that was replaced meanwhile count for nothing', async () => {
-    await breakOff()
-    s3.put('model/language.data', flipped('language.data'))
-    s3.put('model/language.data', model.get('language.data')!)
-    s3.objects.get('model/language.data')!.etag = '"another-2"'
+    const file = join(room, 'models', (await inCache())[0]!, 'language.data')
+    await writeFile(file, spoil(await readFile(file)))
+    s3.asked.length = 0
     expect(await isSame(await fetched(), model)).toBe(true)
     expect(gets()).toContain('GET model/language.data 0-65535')
+    expect(gets()).toHaveLength(new Set(gets()).size + Number(_ === 'wrong'))
+  })
+
+  test('a file that was uploaded again meanwhile is one file, of the version that is there', async () => {
+    await breakOff()
+    s3.objects.get('model/language.data')!.etag = '"another-2"'
+    expect(await isSame(await fetched(), model)).toBe(true)
+    expect(gets()).not.toContain('GET model/language.data 0-65535')
   })
 })
 
@@ -297,19 +303,54 @@ test('ten who begin in the same moment do not hurt each other', async () => {
   expect(await inCache()).toHaveLength(1)
 })
 
+/** A lock that a process holds, or held: its heartbeat was so long ago. */
+async function lockedSince(ms: number): Promise<string> {
+  const [name] = await inCache()
+  const lock = join(room, 'models', `${name}.lock`)
+  await mkdir(lock)
+  const then = new Date(Date.now() - ms)
+  await utimes(lock, then, then)
+  return lock
+}
+
 test('what a process that died was filling is taken over', async () => {
   s3.fault(/language.data 131072-/, 503, 6)
   await fetched({ streams: { count: 1, pieceBytes: PIECE_BYTES } }).catch(() => {})
-  const [name] = await inCache()
-  const journal = join(room, 'models', name!, '.journal')
-  // As one that fell silent a moment ago: on this machine, by a process id that nobody has.
-  const text = await readFile(journal, 'utf8')
-  await writeFile(journal, text.replace(/"pid":\d+/, '"pid":4194305'))
-  const then = new Date(Date.now() - 2_500)
-  await utimes(journal, then, then)
+  await lockedSince(11_000)
   s3.asked.length = 0
   expect(await isSame(await fetched(), model)).toBe(true)
   expect(gets()).not.toContain('GET model/language.data 0-65535')
+  expect(await inCache()).toHaveLength(1)
+})
+
+test('what another process is filling is waited for, until it stops or this one is stopped', async () => {
+  s3.fault(/language.data 131072-/, 503, 6)
+  await fetched({ streams: { count: 1, pieceBytes: PIECE_BYTES } }).catch(() => {})
+  const lock = await lockedSince(0)
+  s3.asked.length = 0
+  const stop = new AbortController()
+  const stopped = fetched({ signal: stop.signal, onWait: () => stop.abort() })
+  await expect(stopped).rejects.toMatchObject({ code: 'cancelled' })
+  expect(gets()).toEqual([])
+  const onWait = vi.fn(async () => await rm(lock, { recursive: true, force: true }))
+  expect(await isSame(await fetched({ onWait: () => void onWait() }), model)).toBe(true)
+  expect(onWait).toHaveBeenCalled()
+})
+
+test('a process that paused until another took its lock fetches no more, and waits', async () => {
+  s3.bytesPerSecond = 5_000
+  let waits = 0
+  const work = fetched({ onWait: () => waits++ })
+  await until(() => gets().length > 0)
+  const lock = join(room, 'models', (await inCache()).find((name) => name.endsWith('.lock'))!)
+  // As another process does it that finds the lock stale.
+  const now = new Date(Date.now() + 1_000)
+  await utimes(lock, now, now)
+  await until(() => waits > 0)
+  s3.bytesPerSecond = Number.POSITIVE_INFINITY
+  await rm(lock, { recursive: true })
+  expect(await isSame(await work, model)).toBe(true)
+  expect(await measured('glimpse_model_retries_total', { reason: 'replaced' })).toBe(1)
 })
 
 test('stopped: nothing goes on, and the next run goes on from there', async () => {

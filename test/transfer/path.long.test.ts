@@ -70,6 +70,6 @@ test.each([
   await ended
   s3.bytesPerSecond = Number.POSITIVE_INFINITY
   const left = await readdir(join(cache, 'models'))
-  expect(left.every((name) => name.includes('.partial-'))).toBe(true)
+  expect(left.every((name) => name.endsWith('.partial'))).toBe(true)
   expect(left).toHaveLength(1)
 })

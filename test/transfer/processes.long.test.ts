@@ -53,7 +53,7 @@ test('three at once: each gets the folder, whole', async () => {
   expect(await readdir(join(room, 'models'))).toHaveLength(1)
 })
 
-test('killed halfway: the next goes on with the pieces that are there', async () => {
+test('killed halfway: the next goes on behind the bytes that are there', async () => {
   s3.bytesPerSecond = 500_000
   const first = fetching()
   await untilPieces(6)

@@ -1,6 +1,7 @@
 // An artifact that is pushed can be fetched; one that was pushed half is none.
 
 import { execFile } from 'node:child_process'
+import { truncateSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,7 +40,7 @@ const pushed = (options: PushOptions = {}) =>
     ...options,
   })
 const fetched = () =>
-  fetchArtifact(PLACE, { cacheFolder: join(room, 'cache'), client: credentials(s3), retryMs: 2 })
+  fetchArtifact(PLACE, { cacheFolder: join(room, 'cache'), client: { ...credentials(s3), retryMs: 2 } })
 const writes = () => s3.asked.filter((line) => /^(PUT|POST)/.test(line))
 
 test('what is pushed is fetched as it was, large files in parts, the manifest last', async () => {
@@ -87,6 +88,31 @@ test('stopped: said, and its parts are removed', async () => {
   stop.abort()
   await expect(pushed({ signal: stop.signal })).rejects.toMatchObject({ code: 'cancelled' })
   expect(s3.objects.size + s3.unfinished).toBe(0)
+})
+
+test('stopped within a file: its parts are removed, and the rest is not sent', async () => {
+  const stop = new AbortController()
+  const work = pushed({
+    signal: stop.signal,
+    streams: { count: 1, partBytes: 5 * MIB },
+    onProgress: () => stop.abort(),
+  })
+  await expect(work).rejects.toMatchObject({ code: 'cancelled' })
+  expect(s3.objects.size + s3.unfinished).toBe(0)
+  expect(writes()).toEqual(['POST model/v1/language.data?uploads', 'PUT model/v1/language.data'])
+})
+
+test('a file that becomes shorter while it is sent is no file of the model', async () => {
+  s3.misbehave = (asked) => {
+    if (asked.startsWith('POST')) truncateSync(join(folder, 'language.data'), 6 * MIB)
+    return undefined
+  }
+  // Of one part at a time no more than the first is read by then.
+  await expect(pushed({ streams: { count: 1, partBytes: 5 * MIB } })).rejects.toMatchObject({
+    code: 'damaged_artifact',
+    message: expect.stringContaining('language.data'),
+  })
+  expect(s3.objects.has('model/v1/manifest.json')).toBe(false)
 })
 
 test.each<[string, RegExp, Fault]>([

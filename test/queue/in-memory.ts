@@ -1,11 +1,10 @@
-// The queue within this process, to try out what otherwise needs SQS: what waits in it is lost when the process ends.
+// A queue within this process for tests: the same guarantees as SQS, until the process ends.
 
-import { log } from '../observe/log.ts'
-import { count } from '../observe/metrics.ts'
-import { reportAs } from '../observe/report.ts'
-import { injectTrace } from '../observe/trace.ts'
-import { type Delivery, handleDelivery } from './handler.ts'
-import { DEDUPE_MS, type Message, type Queue, RETRY_MS, retryDelayMs, type SendOptions } from './queue.ts'
+import { count } from '../../src/observe/metrics.ts'
+import { reportAs } from '../../src/observe/report.ts'
+import { injectTrace } from '../../src/observe/trace.ts'
+import { type Delivery, handleDelivery } from '../../src/queue/handler.ts'
+import { type Message, type Queue, RETRY_MS, retryDelayMs, type SendOptions } from '../../src/queue/queue.ts'
 
 export interface InMemoryOptions {
   /** Before one whose work failed comes again, for the first time. Default 5 s. */
@@ -24,6 +23,7 @@ interface Waiting extends Delivery {
 }
 
 const CONCURRENCY = 4
+const DEDUPE_MS = 5 * 60_000
 
 export function inMemoryQueue({ retryMs = RETRY_MS, now = Date.now }: InMemoryOptions = {}): InMemoryQueue {
   const groups = new Map<string, Waiting[]>()
@@ -105,8 +105,6 @@ export function inMemoryQueue({ retryMs = RETRY_MS, now = Date.now }: InMemoryOp
           stopped = true
           consumers.delete(dispatch)
           await Promise.race([Promise.allSettled(running), new Promise((end) => setTimeout(end, graceMs))])
-          const left = [...groups.values()].reduce((sum, waiting) => sum + waiting.length, 0)
-          if (left > 0) log.info('memory_queue_left', { messages: left })
         },
       }
     },
