@@ -19,6 +19,12 @@ EXPECTED = {
 }
 
 for name, (prompt, ids) in EXPECTED.items():
-    metadata = {"model": "Salesforce/blip2-opt-2.7b", "picture": "demo.jpg", "prompt": prompt, "max_new_tokens": "20"}
+    metadata = {
+        "kind": "generate",
+        "checkpoint": "Salesforce/blip2-opt-2.7b",
+        "image": "demo.jpg",
+        "prompt": prompt,
+        "generation": '{"max_new_tokens": 20}',
+    }
     FOLDER.mkdir(exist_ok=True)
     save_file({"token_ids": np.array([ids])}, FOLDER / f"{name}.safetensors", metadata=metadata)

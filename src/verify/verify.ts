@@ -12,7 +12,7 @@ import type { Model } from '../run/model.ts'
 import { type Queries, runQueries } from '../run/queries.ts'
 import type { GenerationSettings } from '../run/settings.ts'
 import { runVision, type Vision } from '../run/vision.ts'
-import { concat, readPrompts, settingsFor, withoutPadding } from './cases.ts'
+import { concat, readPrompts, settingsFor } from './cases.ts'
 import type { Reference } from './reference.ts'
 
 /** The error of one stage over all its values. `chances` are the first token's probabilities. */
@@ -80,14 +80,14 @@ export async function compare(
   const prompts = readPrompts(model, description)
   const rowOf = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => ({
     prefix: queries[picture]!.prefix.data,
-    ids: prompts[prompt]!.ids,
+    ids: prompts[prompt]!,
   })
   const settingsOf = ({ settings: name, prompt }: { settings: string; prompt: number }) =>
-    settingsFor(model, description.settings[name] ?? {}, prompts[prompt]!.ids.length)
+    settingsFor(model, description.settings[name] ?? {}, prompts[prompt]!.length)
   const logits = { actual: [] as Float32Array[], expected: [] as Float32Array[] }
   for (const [k, place] of description.logits.entries()) {
     logits.actual.push(...(await Decoder.allLogits(model, rowOf(place))))
-    logits.expected.push(withoutPadding(model, reference.floats(`logits.${k}`), prompts[place.prompt]!))
+    logits.expected.push(reference.floats(`logits.${k}`))
   }
   addStage('logits', logits.actual, logits.expected)
   const probs = { actual: [] as Float32Array[], expected: [] as Float32Array[] }
@@ -119,7 +119,7 @@ export async function compare(
     addTokens(name, answers!, reference.ids(`token_ids.${k}`), settings)
   }
   for (const [k, batch] of description.batches.entries()) {
-    const longest = Math.max(...batch.cases.map(({ prompt }) => prompts[prompt]!.ids.length))
+    const longest = Math.max(...batch.cases.map(({ prompt }) => prompts[prompt]!.length))
     const settings = settingsFor(model, batch.arguments, longest)
     const answers = await generate(model, batch.cases.map(rowOf), settings)
     const best = answers.map(([first]) => first!)

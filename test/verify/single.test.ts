@@ -1,4 +1,4 @@
-// References in the plain form, as other programs record them, are compared like those of reference/record.py.
+// References of one picture and one prompt, as other programs record them, are compared like those of reference/record.py.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -52,14 +52,14 @@ async function write(tensors: Tensors, metadata: Record<string, string>): Promis
   await writeFile(file, withHeader(JSON.stringify(header), ...bytes))
 }
 
-/** The stages of the fixture's first pictures, in the plain form. */
-function stages(pictures = 1): Tensors {
+/** The stages of the fixture's first picture. */
+function stages(): Tensors {
   const { image, patches, vision_width, queries, query_width, width } = model.manifest.sizes
   const shapes = {
-    pixel_values: [pictures, 3, ...image],
-    vision: [pictures, patches, vision_width],
-    queries: [pictures, queries, query_width],
-    prefix: [pictures, queries, width],
+    pixel_values: [1, 3, ...image],
+    vision: [1, patches, vision_width],
+    queries: [1, queries, query_width],
+    prefix: [1, queries, width],
   }
   return Object.fromEntries(
     Object.entries(shapes).map(([name, shape]) => {
@@ -78,16 +78,25 @@ function answer(settings: string, prompt: number): number[][] {
 
 const result = async () => compare(model, await readReference(file), room)
 
-test('stages, a prompt as text and settings one by one', async () => {
+test('stages, a prompt as text, arguments of generate with and without effect', async () => {
   const [ids] = answer('beams, penalty -1', 1)
+  const { queries } = model.manifest.sizes
+  const generation = {
+    num_beams: 3,
+    length_penalty: -1,
+    max_length: queries + own.description.input_ids![1]!.length + 10,
+    do_sample: false,
+    num_beam_groups: 1,
+    output_scores: true,
+    top_h: null,
+  }
   await write(
     { ...stages(), token_ids: { dtype: 'I64', shape: [ids!.length], values: ids! } },
     {
+      kind: 'generate',
       prompt: QUESTION,
-      num_beams: '3',
-      length_penalty: '-1',
-      max_new_tokens: '10',
-      do_sample: 'False',
+      generation: JSON.stringify(generation),
+      text: 'for people',
       format: 'pt',
     },
   )
@@ -97,57 +106,29 @@ test('stages, a prompt as text and settings one by one', async () => {
   expect(tokens).toEqual({ compared: 1, equal: 1, differing: [] })
 })
 
-test('ids as a processor makes them, settings as JSON, several sequences, 32-bit ids, logits', async () => {
+test('ids in place of a prompt, several sequences, 32-bit ids', async () => {
   const rows = answer('beams, all returned', 1)
-  const placeholders = new Array<number>(model.manifest.sizes.queries).fill(
-    model.manifest.tokens.image_token_id!,
-  )
-  const ids = [...placeholders, ...own.description.input_ids![1]!]
-  const k = own.description.logits.findIndex(({ picture, prompt }) => picture === 0 && prompt === 0)
-  const settings = {
-    num_beams: 4,
-    num_return_sequences: 4,
-    max_new_tokens: 10,
-    use_cache: true,
-    eos_token_id: null,
-  }
+  const ids = own.description.input_ids![1]!
+  const generation = { num_beams: 4, num_return_sequences: 4, max_new_tokens: 10, eos_token_id: null }
   await write(
     {
       ...stages(),
       input_ids: { dtype: 'I64', shape: [1, ids.length], values: ids },
       token_ids: { dtype: 'I32', shape: [4, rows[0]!.length], values: rows.flat() },
     },
-    { settings: JSON.stringify(settings) },
+    { generation: JSON.stringify(generation) },
   )
   expect((await result()).tokens).toEqual({ compared: 1, equal: 1, differing: [] })
+})
 
+test('logits of every prompt position', async () => {
+  const k = own.description.logits.findIndex(({ picture, prompt }) => picture === 0 && prompt === 0)
   const logits = own.floats(`logits.${k}`)
   const V = model.manifest.sizes.vocabulary
   await write({ ...stages(), logits: { dtype: 'F32', shape: [1, logits.length / V, V], values: logits } }, {})
   const last = (await result()).stages.at(-1)!
   expect(last.stage).toBe('logits')
   expect(last.relativeError).toBeLessThan(1e-4)
-})
-
-test.each([
-  ['generation_settings', { prompt: QUESTION }],
-  ['gen_kwargs', { prompts: JSON.stringify([QUESTION]) }],
-  ['of-this-run', {}],
-])('settings under %s, a prompt beside or among them, arguments without effect', async (name, beside) => {
-  const [ids] = answer('beams, penalty -1', 1)
-  const { queries } = model.manifest.sizes
-  const settings = {
-    ...(Object.keys(beside).length === 0 && { prompt: QUESTION, image: 'gone.png' }),
-    num_beams: 3,
-    length_penalty: -1,
-    max_length: queries + own.description.input_ids![1]!.length + 10,
-    num_beam_groups: 1,
-    output_scores: true,
-    top_h: null,
-  }
-  const metadata = { ...beside, [name]: JSON.stringify(settings), versions: '{"torch": "2"}' }
-  await write({ ...stages(), token_ids: { dtype: 'I64', shape: [ids!.length], values: ids! } }, metadata)
-  expect((await result()).tokens).toEqual({ compared: 1, equal: 1, differing: [] })
 })
 
 test('without a length an answer has 20 tokens, or as many as positions are left', () => {
@@ -159,77 +140,11 @@ test('without a length an answer has 20 tokens, or as many as positions are left
   expect(() => settingsFor(near, {}, 30)).toThrow('30 tokens of prompt')
 })
 
-test('two prompts for one picture', async () => {
-  const [one, two] = [answer('defaults', 0), answer('defaults', 1)].map(([ids]) => ids!)
-  const length = Math.max(one!.length, two!.length)
-  const padded = [one!, two!].map((ids) => [...ids, ...new Array<number>(length - ids.length).fill(1)])
-  await write(
-    { ...stages(), token_ids: { dtype: 'I64', shape: [2, length], values: padded.flat() } },
-    { prompts: JSON.stringify(['', QUESTION]) },
-  )
-  expect((await result()).tokens).toEqual({ compared: 2, equal: 2, differing: [] })
-})
-
-test.each(['a mask', 'no mask', 'no ids'])(
-  'a batch padded with the BOS token, and %s: padding is dropped, the BOS token is not',
-  async (given) => {
-    const { sizes, tokens } = model.manifest
-    const V = sizes.vocabulary
-    const input = own.description.input_ids!
-    const length = input[1]!.length
-    const rows = [0, 1].map((k) => {
-      const ids = input[k]!
-      const padding = length - ids.length
-      const logits = own.floats(`logits.${own.description.logits.findIndex(({ prompt }) => prompt === k)}`)
-      const junk = new Float32Array(padding * V).fill(7)
-      const picture = new Array<number>(sizes.queries).fill(tokens.image_token_id!)
-      const [answers] = own.description.token_ids.flatMap((one, at) =>
-        one.settings === 'defaults' && one.picture === k && one.prompt === k
-          ? [own.ids(`token_ids.${at}`)[0]!]
-          : [],
-      )
-      return {
-        ids: [...picture, ...new Array<number>(padding).fill(tokens.bos_token_id), ...ids],
-        mask: [...picture.map(() => 1), ...new Array<number>(padding).fill(0), ...ids.map(() => 1)],
-        logits: [...logits.slice(0, sizes.queries * V), ...junk, ...logits.slice(sizes.queries * V)],
-        answer: answers!,
-      }
-    })
-    const shape = [2, sizes.queries + length]
-    const longest = Math.max(...rows.map((one) => one.answer.length))
-    await write(
-      {
-        ...stages(2),
-        ...(given !== 'no ids' && {
-          input_ids: { dtype: 'I64', shape, values: rows.flatMap((one) => one.ids) },
-        }),
-        ...(given === 'a mask' && {
-          attention_mask: { dtype: 'I64', shape, values: rows.flatMap((one) => one.mask) },
-        }),
-        logits: { dtype: 'F32', shape: [...shape, V], values: rows.flatMap((one) => one.logits) },
-        token_ids: {
-          dtype: 'I64',
-          shape: [2, longest],
-          values: rows.flatMap(({ answer: ids }) => [...ids, ...new Array(longest - ids.length).fill(2)]),
-        },
-      },
-      {
-        prompts: JSON.stringify(own.description.prompts.slice(0, 2)),
-        pad_token_id: String(tokens.bos_token_id),
-      },
-    )
-    const { stages: compared, tokens: counted } = await result()
-    expect(compared.at(-1)).toMatchObject({ stage: 'logits', relativeError: expect.any(Number) })
-    expect(compared.at(-1)!.relativeError).toBeLessThan(1e-4)
-    expect(counted).toEqual({ compared: 2, equal: 2, differing: [] })
-  },
-)
-
 test('only tokens, of a picture on disk', async () => {
   const [ids] = answer('defaults', 0)
   await write(
     { token_ids: { dtype: 'I64', shape: [1, ids!.length], values: ids! } },
-    { picture: 'disc-40x30.png' },
+    { image: 'disc-40x30.png' },
   )
   const { stages: compared, tokens } = await compare(
     model,
@@ -257,12 +172,12 @@ test('a token that differs is reported', async () => {
 })
 
 test.each([
-  ['an unknown setting', { settings: '{"num_bream": 3}' }, 'num_bream'],
-  ['settings that are not JSON', { settings: 'beams: 3' }, 'its description is wrong'],
-  ['more prompts than answers', { prompts: '["a", "b"]' }, "can't be divided among 2 pictures or prompts"],
-  ['settings under an unknown name', { how: '{"num_beams": 3, "width": 2}' }, 'its metadata has how'],
-  ['an argument that would change tokens', { num_beam_groups: '2' }, 'num_beam_groups'],
-  ['a prompt that leaves no room', { settings: '{"max_length": 6}' }, 'leave none'],
+  ['an unknown argument', { generation: '{"num_bream": 3}' }, 'num_bream'],
+  ['arguments that are not JSON', { generation: 'beams: 3' }, 'its description is wrong'],
+  ['arguments outside of generation', { num_beams: '3' }, 'its metadata has num_beams outside'],
+  ['another kind', { kind: 'itm' }, 'its kind is "itm"'],
+  ['an argument that would change tokens', { generation: '{"num_beam_groups": 2}' }, 'num_beam_groups'],
+  ['a prompt that leaves no room', { generation: '{"max_length": 6}' }, 'leave none'],
 ])('%s are an error', async (_, metadata, message) => {
   const [ids] = answer('defaults', 0)
   await write({ ...stages(), token_ids: { dtype: 'I64', shape: [ids!.length], values: ids! } }, metadata)
@@ -271,7 +186,7 @@ test.each([
 
 test('without pixels and without pictures there is an error', async () => {
   const { vision } = stages()
-  await write({ vision: vision! }, { picture: 'demo.jpg' })
+  await write({ vision: vision! }, { image: 'demo.jpg' })
   await expect(result()).rejects.toThrow('its pictures (demo.jpg) on disk but found neither')
   await write({}, {})
   await expect(result()).rejects.toThrow('it has none of pixel_values')
