@@ -1,7 +1,7 @@
-// What many ranged reads at once gain: npx tsx bench/fetch-model.ts [megabytes] [MB/s of one stream]
+// Speed of concurrent ranged reads of an artifact: npx tsx bench/fetch-model.ts [megabytes] [MB/s of one stream]
 //
-// S3's stand-in, in a process of its own, sends each connection no more than one stream of S3 brings (about 55 MB/s was
-// published for Lambda). The whole of a load is timed: manifest, pieces, sha256 of every byte, files on this disk.
+// A double of S3 in another process limits each connection to the rate of one S3 stream (about 55 MB/s was published for
+// Lambda). The time covers a whole load: manifest, ranges, sha256 of every byte, files on the local disk.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -33,7 +33,7 @@ async function measure(): Promise<void> {
   const client = { ...credentials({ endpoint } as S3Double) }
   const times = new Map(COUNTS.map((count): [number, number[]] => [count, []]))
   const cpu = new Map<number, number>()
-  // In turns, so that a busy moment of the machine meets both.
+  // Alternating, so that other work on the machine affects both alike.
   for (let run = 0; run < RUNS; run++) {
     for (const count of COUNTS) {
       const cacheFolder = await mkdtemp(join(tmpdir(), 'glimpse-bench-'))
@@ -48,14 +48,14 @@ async function measure(): Promise<void> {
   }
   child.kill()
   const median = (count: number) => times.get(count)!.sort((a, b) => a - b)[RUNS >> 1]!
-  console.log(`${MEGABYTES} MB, ${RATE_MB} MB/s a stream, median of ${RUNS}`)
+  console.log(`${MEGABYTES} MB, ${RATE_MB} MB/s for each stream, median of ${RUNS}`)
   for (const count of COUNTS) {
     const seconds = median(count)
     console.log(
-      `${String(count).padStart(3)} streams ${seconds.toFixed(2).padStart(7)} s ${(MEGABYTES / seconds).toFixed(0).padStart(5)} MB/s, ${cpu.get(count)!.toFixed(2)} s of processor in the last`,
+      `${String(count).padStart(3)} streams ${seconds.toFixed(2).padStart(7)} s ${(MEGABYTES / seconds).toFixed(0).padStart(5)} MB/s, ${cpu.get(count)!.toFixed(2)} s of CPU time in the last run`,
     )
   }
   console.log(`${(median(1) / median(12)).toFixed(1)} times as fast`)
-  console.log(`at most ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MB of memory`)
+  console.log(`peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MB`)
   process.exit()
 }
