@@ -1,4 +1,4 @@
-// Questions from the queue -> replies in their threads. What failed is named, and comes again.
+// SQS event with questions -> replies in their threads; the response names the failed messages, which SQS delivers again.
 
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda'
 import { openAnswer } from '../src/aws/answer.ts'

@@ -1,4 +1,4 @@
-// Discord's commands, as API Gateway hands them on -> the queue -> "is thinking".
+// API Gateway event with a Discord command -> question in the queue -> the response "is thinking".
 
 import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
 import { openDiscord } from '../src/aws/discord.ts'

@@ -1,4 +1,4 @@
-// Slack's events and commands, as API Gateway hands them on -> the queue -> Slack is told that they came.
+// API Gateway event with a Slack event or command -> question in the queue -> acknowledgement to Slack.
 
 import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
 import { lazyWithRetry, withInvocation } from '../src/aws/lifecycle.ts'

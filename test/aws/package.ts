@@ -228,7 +228,7 @@ export function describePackage(gpu: Gpu): void {
       const { DefaultRouteSettings } = packaged.resources['HttpApiStage']!.Properties
       expect(DefaultRouteSettings).toMatchObject({ ThrottlingRateLimit: 10, ThrottlingBurstLimit: 20 })
       expect(packaged.resources['HttpLambdaFunction']!.Properties['ReservedConcurrentExecutions']).toBe(5)
-      expect(packaged.resources['Budget']).toMatchObject({ Condition: 'SomebodyListens' })
+      expect(packaged.resources['Budget']).toMatchObject({ Condition: 'HasAlarmEmail' })
     })
 
     test('says of every alarm what it means and does something about it', () => {
