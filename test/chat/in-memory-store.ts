@@ -1,4 +1,4 @@
-// A store in memory, for tests that write a million times: keeps what disk.test.ts proves of the one on disk.
+// A store in memory, for tests with a million writes. It has the semantics that disk.test.ts checks on disk.
 
 import type { Store } from '../../src/store/store.ts'
 

@@ -1,10 +1,10 @@
-// The command line as a process of its own: run to its end, or started until it serves.
+// Runs the command line as a process: to its end, or until it serves.
 
 import { execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 
 export const ROOT = join(import.meta.dirname, '../..')
-/** Ends what hangs; no verdict depends on it. */
+/** Ends a process that hangs. No verdict depends on it. */
 const HANGS_MS = 110_000
 const MAIN = join(ROOT, 'dist/cli/main.js')
 
@@ -14,7 +14,7 @@ export interface Result {
   err: string
 }
 
-/** Runs `glimpse` as it ships. */
+/** Runs `glimpse` from dist/. */
 export function glimpse(args: string[], env: Record<string, string> = {}): Promise<Result> {
   return new Promise((resolve) => {
     execFile(
@@ -28,13 +28,13 @@ export function glimpse(args: string[], env: Record<string, string> = {}): Promi
 }
 
 export interface Running {
-  /** Both outputs so far. */
+  /** stdout and stderr so far. */
   printed(): string
-  /** Sends SIGTERM unless it has ended. @returns the exit status */
+  /** Sends SIGTERM unless it has exited. @returns the exit status */
   stop(): Promise<number | null>
 }
 
-/** Resolves when it prints how to end it, or has ended. It takes a free port from PORT, as platforms set it. */
+/** Starts a server with PORT 0, which selects a free port. Resolves when it serves or has exited. */
 export async function startGlimpse(args: string[], env: Record<string, string> = {}): Promise<Running> {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: ROOT,
@@ -60,7 +60,7 @@ export async function startGlimpse(args: string[], env: Record<string, string> =
   }
 }
 
-/** What `serve` prints behind a label. */
+/** Returns the text that `serve` prints after a label. */
 export function lineIn(printed: string, label: string): string {
   return new RegExp(`^ *${label} +(.*)$`, 'm').exec(printed)![1]!
 }

@@ -1,4 +1,4 @@
-// A service of the tests: answers over HTTP as the test says, on a port of its own.
+// An HTTP service that answers as the test specifies, on a free port.
 
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -11,7 +11,7 @@ export interface Answer {
   body?: unknown
 }
 
-/** Its address, without a slash at the end. Undefined never answers. */
+/** Returns its address without a trailing slash. A result of undefined never answers. */
 export async function httpStub(
   answer: (request: IncomingMessage, body: string) => Answer | undefined,
 ): Promise<string> {

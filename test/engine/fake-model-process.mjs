@@ -1,4 +1,4 @@
-// A model's process without a model: answers with what it was asked, and does what some questions tell it to.
+// A model process without a model: echoes the question; some questions trigger faults.
 import { existsSync } from 'node:fs'
 
 const cancelled = new Map()
@@ -7,7 +7,7 @@ process.on('disconnect', () => process.exit())
 process.on('message', async (message) => {
   if (message.kind === 'open') {
     const { artifact } = message.start
-    // While the file that `artifact` names is there, a new process ends, or loads without end, before it is ready.
+    // While the file that `artifact` names exists, a new process exits, or never finishes loading, before it is ready.
     if (existsSync(artifact)) return artifact.endsWith('endless') ? undefined : process.exit(4)
     return say({ kind: 'ready', model: { name: 'fake', precision: 'fp32' }, loadMs: { open: 2000 } })
   }
@@ -19,7 +19,7 @@ process.on('message', async (message) => {
 
 async function answer({ id, request }, together) {
   if (request.question === 'exit') process.exit(3)
-  // As native code that fails a check; process.abort() would print its stack as well.
+  // SIGABRT, as native code with a failed assertion; process.abort() would also print a stack.
   if (request.question === 'abort') process.kill(process.pid, 'SIGABRT')
   if (request.question === 'short') {
     const error = { kind: 'busy', code: 'out_of_memory', message: 'too little' }

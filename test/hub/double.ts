@@ -1,4 +1,4 @@
-// A hub in this process: one repository, spoken as huggingface_hub's interface, with faults on demand.
+// A double of the hub in this process: one repository behind huggingface_hub's interface, with faults on demand.
 
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { join } from 'node:path'
 export const REPOSITORY = 'glimpse/half-shards'
 export const COMMIT = 'c0ffee0123456789c0ffee0123456789c0ffee01'
 
-/** What goes wrong with one request for a file; asked in order, `undefined` is none. */
+/** A fault of one request for a file; used in order, `undefined` is none. */
 export type Fault =
   | { kind: 'drop'; after: number }
   | { kind: 'stall'; after: number }
@@ -24,21 +24,21 @@ export interface Double {
   endpoint: string
   /** Requests, `file` or `file from-to`. */
   asked: string[]
-  /** Authorization that came to the hub, and to the host it sends on to. */
+  /** Authorization headers received by the hub, and by the host that it redirects to. */
   tokens: { hub: (string | undefined)[]; store: (string | undefined)[] }
   files: Map<string, Buffer>
-  /** Faults of a file's next downloads; requests for a header have none. */
+  /** Faults of a file's next downloads; requests for a safetensors header have none. */
   faults: Map<string, Fault[]>
-  /** A mirror that lists names only, and whether it tells size and checksum with each file. */
+  /** Behaves as a mirror that lists names only; `with headers` sends size and checksum with each file. */
   namesOnly?: 'with headers' | 'without'
-  /** What the interface answers instead of the repository. */
+  /** Response of the interface instead of the repository. */
   api?: { status: number; body: string }
   close(): Promise<void>
 }
 
-/** Files over 20 kB are large ones: kept with sha256, and sent from another host. */
+/** Files with more bytes than this have a sha256 and come from another host. */
 const LARGE = 20_000
-/** How much of a file a request for its header asks for at most. */
+/** The maximum range of a request for a safetensors header. */
 const HEADER = 256 * 1024
 
 export async function startDouble(checkpoint: string): Promise<Double> {
