@@ -54,8 +54,8 @@ console.log(
   `${(await nextMessage()).ready}, fp32 | Glimpse ${engine.model.precision} | ${threads} threads, ${new_tokens} tokens`,
 )
 
-const theirs = { caption: [], question: [] }
-const ours = { caption: [], question: [] }
+const transformersTimes = { caption: [], question: [] }
+const glimpseTimes = { caption: [], question: [] }
 for (let round = -1; round < rounds; round++) {
   const image = await noise(round)
   const times = {
@@ -67,18 +67,20 @@ for (let round = -1; round < rounds; round++) {
     ],
   }
   if (round < 0) continue // warm-up
-  for (const [name, [their, our]] of Object.entries(times)) {
-    theirs[name].push(their)
-    ours[name].push(our)
+  for (const [name, [transformersS, glimpseS]] of Object.entries(times)) {
+    transformersTimes[name].push(transformersS)
+    glimpseTimes[name].push(glimpseS)
     console.log(
-      `  ${name.padEnd(8)} transformers ${their.toFixed(2)} s, Glimpse ${our.toFixed(2)} s: ${(their / our).toFixed(1)}x`,
+      `  ${name.padEnd(8)} transformers ${transformersS.toFixed(2)} s, Glimpse ${glimpseS.toFixed(2)} s: ${(transformersS / glimpseS).toFixed(1)}x`,
     )
   }
 }
 for (const name of ['caption', 'question']) {
-  const ratios = theirs[name].map((their, i) => their / ours[name][i]).sort((a, b) => a - b)
+  const ratios = transformersTimes[name]
+    .map((seconds, i) => seconds / glimpseTimes[name][i])
+    .sort((a, b) => a - b)
   console.log(
-    `${name.padEnd(8)} median: transformers ${median(theirs[name]).toFixed(2)} s, Glimpse ${median(ours[name]).toFixed(2)} s: ${median(ratios).toFixed(1)}x (${ratios[0].toFixed(1)} to ${ratios.at(-1).toFixed(1)})`,
+    `${name.padEnd(8)} median: transformers ${median(transformersTimes[name]).toFixed(2)} s, Glimpse ${median(glimpseTimes[name]).toFixed(2)} s: ${median(ratios).toFixed(1)}x (${ratios[0].toFixed(1)} to ${ratios.at(-1).toFixed(1)})`,
   )
 }
 python.stdin.end()
