@@ -1,5 +1,5 @@
-// Row S1: forms of an address that have led other services into their own network. None opens a connection, whether it
-// is where a picture is said to be or where a redirect leads: asserted where connections begin.
+// Server-side request forgery: forms of an address that led other services into their own network. None opens a connection,
+// neither as a picture's address nor as the target of a redirect. The tests check where connections are opened.
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createServer } from 'node:http'

@@ -1,4 +1,4 @@
-// What the model runs on: what is missing is said, and nothing falls back unless it may. Row F8.
+// Execution providers: an error names what is missing, and the CPU is a fallback only where the settings allow it.
 //
 // WebGPU is in onnxruntime-node's package and wants an adapter; without a GPU Chromium's software one will do, slowly:
 //   apt-get install chromium libvulkan1
