@@ -1,39 +1,39 @@
-# Glimpse as an image: one file, two results.
+# Builds the Glimpse image, for the CPU or for an NVIDIA GPU.
 #
-#   docker build -t glimpse .                                   on the CPU
-#   docker build -t glimpse:cuda --build-arg DEVICE=cuda .      on an NVIDIA GPU (driver 535 or newer)
-#   docker run --rm -p 8080:8080 glimpse                        `serve`; what stands behind the name is the command
+#   docker build -t glimpse .                                   for the CPU
+#   docker build -t glimpse:cuda --build-arg DEVICE=cuda .      for an NVIDIA GPU (driver 535 or newer)
+#   docker run --rm -p 8080:8080 glimpse                        runs `serve`; another command may follow the name
 #
-# docs/container.md says how to run it where: docker, compose, Cloud Run, SageMaker, Lambda. It needs BuildKit, which
-# docker has used since 23.0.
+# docs/container.md says how to run it with docker, compose, Cloud Run, SageMaker and Lambda. The build needs BuildKit, the
+# default since docker 23.0.
 #
-# --build-context model=./blip2-int4   puts that artifact in, in place of the embedded model
-# --build-arg RUN_AS=root              for SageMaker, whose mounts are root's
-# --build-arg NODE_IMAGE=node:22-bookworm-slim@sha256:...   pins by digest, and so for the other two images;
-#                                      `docker buildx imagetools inspect node:22-bookworm-slim` prints it
+# --build-context model=./blip2-int4   includes that artifact instead of the embedded model
+# --build-arg RUN_AS=root              for SageMaker, whose mounts only root may read
+# --build-arg NODE_IMAGE=node:22-bookworm-slim@sha256:...   pins by digest; also for the other two images;
+#                                      `docker buildx imagetools inspect node:22-bookworm-slim` prints the digest
 
 ARG DEVICE=cpu
 ARG NODE_IMAGE=node:22-bookworm-slim
 ARG CUDA_IMAGE=nvidia/cuda:12.6.3-cudnn-runtime-ubuntu22.04
 ARG ADAPTER_IMAGE=public.ecr.aws/awsguru/aws-lambda-adapter:1.0.0
 
-# Makes HTTP of what Lambda hands out; anywhere else its file lies there unused.
+# Turns Lambda events into HTTP requests; unused on other platforms.
 FROM ${ADAPTER_IMAGE} AS adapter
 
 FROM ${NODE_IMAGE} AS node
 
-# dist/: what the sources compile to.
+# dist/: the compiled sources.
 FROM node AS compiled
 WORKDIR /opt/glimpse
 COPY package.json package-lock.json .npmrc ./
-# No package's own script is needed: what is native lies ready in the packages.
+# No install scripts are needed: the packages contain prebuilt binaries.
 RUN --mount=type=cache,target=/var/cache/npm npm ci --ignore-scripts --no-audit --no-fund --cache /var/cache/npm
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts/compile.mjs scripts/
 COPY src src
 RUN npm run --silent compile
 
-# node_modules/: production packages, and of onnxruntime's libraries only this system's.
+# node_modules/: production packages, with onnxruntime's libraries for this system only.
 FROM node AS packages
 WORKDIR /opt/glimpse
 COPY package.json package-lock.json .npmrc ./
@@ -41,23 +41,23 @@ RUN --mount=type=cache,target=/var/cache/npm npm ci --omit=dev --ignore-scripts 
   && find node_modules/onnxruntime-node/bin/napi-v6 -mindepth 2 -maxdepth 2 -type d \
     ! -path "*/linux/$(node -p process.arch)" -exec rm -r {} +
 
-# With onnxruntime's libraries for CUDA 12 and cuDNN 9, which .npmrc leaves out. They come from nuget.org, not from npm.
+# Adds onnxruntime's libraries for CUDA 12 and cuDNN 9, which .npmrc skips. They come from nuget.org, not from npm.
 FROM packages AS packages-cuda
 RUN ONNXRUNTIME_NODE_INSTALL=cuda12 node node_modules/onnxruntime-node/script/install.js
 
-# The program, without what it runs on.
+# The program, without Node and node_modules.
 FROM scratch AS program
 COPY package.json LICENSE slack-manifest.json /
 COPY models/pico /models/pico
 COPY models/demo /models/demo
 COPY --from=compiled /opt/glimpse/dist /dist
 
-# The embedded model, built here so that no start has to.
+# The embedded model, built into the image so that no start builds it.
 FROM packages AS built
 COPY --from=program / ./
 RUN node dist/cli/main.js build models/pico --out /opt/model --precision fp32 --name glimpse-pico
 
-# A stage of its own, so that --build-context model=<folder> can take its place.
+# A separate stage, so that --build-context model=<folder> can replace it.
 FROM scratch AS model
 COPY --from=built /opt/model /
 
@@ -80,8 +80,8 @@ COPY --from=adapter /lambda-adapter /opt/extensions/lambda-adapter
 WORKDIR /opt/glimpse
 COPY --from=program / ./
 COPY --from=model / model/
-# On 0.0.0.0, because 127.0.0.1 is the container's own. Caches go where every platform lets one write. Two arenas keep
-# glibc from holding on to memory for each thread. AWS_LWA_*: how the adapter waits for the model on Lambda.
+# 0.0.0.0, because 127.0.0.1 is not reachable from outside the container. The cache is in /tmp, which every platform lets a
+# process write. Two arenas keep glibc from holding memory for each thread. AWS_LWA_*: the adapter waits for the model.
 ENV NODE_ENV=production \
   MALLOC_ARENA_MAX=2 \
   GLIMPSE_HOST=0.0.0.0 \

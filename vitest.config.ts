@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 import type { Reporter, TestModule } from 'vitest/node'
 
-/** The last line says how it went in one form that any reader of logs knows. */
+/** Prints the totals as the last line, in a fixed form that scripts can parse. */
 const closingLine: Reporter = {
   onTestRunEnd(modules: readonly TestModule[], errors) {
     const results = modules.flatMap((module) =>
@@ -16,21 +16,21 @@ const closingLine: Reporter = {
   },
 }
 
-/** Files that need more than the npm registry gives, or minutes: `npm run test:long`. */
+/** Tests that need tools beyond the npm registry, or minutes: `npm run test:long`. */
 const LONG = 'test/**/*.long.test.ts'
 
 export const configOf = (isLong: boolean) =>
   defineConfig({
     test: {
-      // The command line and the model's process are tested as they ship.
+      // Compiles dist/: tests run the command line and the model process from there.
       globalSetup: './test/compile.ts',
       include: isLong ? [LONG] : ['test/**/*.test.ts'],
       exclude: isLong ? [] : [LONG, 'node_modules/**'],
-      // No verdict depends on time: these bounds end only what hangs, on a busy machine too.
+      // No verdict depends on time. These timeouts end only tests that hang, also on a busy machine.
       testTimeout: 120_000,
       hookTimeout: 120_000,
       expect: { poll: { timeout: 60_000 } },
-      // Each file may run a model: on two cores more at once would only wait for each other.
+      // Each file may run a model. On two cores more workers would only wait for each other.
       maxWorkers: 2,
       reporters: ['default', closingLine],
     },

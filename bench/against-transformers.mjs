@@ -1,11 +1,12 @@
-// Glimpse beside transformers, in turns, on one machine: a first caption, and a question about a picture seen before.
+// Compares Glimpse with transformers in alternating rounds on one machine: a first caption, and a question about a picture
+// seen before.
 //
 //   node bench/random-checkpoint.mjs --out /tmp/opt-2.7b
 //   npx glimpse build /tmp/opt-2.7b --out /tmp/opt-2.7b-int4 --precision int4
 //   node bench/against-transformers.mjs --checkpoint /tmp/opt-2.7b --model /tmp/opt-2.7b-int4 --python python3
 //
-// transformers runs in float32, the fastest it has on a CPU without AMX, and needs 16 GB. Both make exactly so many
-// tokens. Only the ratios mean something on a machine that is shared.
+// transformers runs in float32, its fastest type on a CPU without AMX, and needs 16 GB. Both generate exactly --tokens
+// tokens. On a shared machine compare only the ratios.
 
 import { spawn } from 'node:child_process'
 import { availableParallelism, homedir } from 'node:os'
@@ -26,7 +27,7 @@ const { values: options } = parseArgs({
   },
 })
 if (!options.checkpoint || !options.model) {
-  console.error('Expected --checkpoint <folder> for transformers and --model <artifact> for Glimpse')
+  console.error('Expected --checkpoint <folder> for transformers and --model <artifact> for Glimpse.')
   process.exit(2)
 }
 const rounds = Number(options.rounds)
@@ -48,50 +49,52 @@ const python = spawn(
   { stdio: ['pipe', 'pipe', 'inherit'] },
 )
 const lines = createInterface({ input: python.stdout })[Symbol.asyncIterator]()
-const heard = async () => JSON.parse((await lines.next()).value ?? '{"ready":"no transformers"}')
+const nextMessage = async () => JSON.parse((await lines.next()).value ?? '{"ready":"no transformers"}')
 console.log(
-  `${(await heard()).ready}, fp32 | Glimpse ${engine.model.precision} | ${threads} threads, ${new_tokens} tokens`,
+  `${(await nextMessage()).ready}, fp32 | Glimpse ${engine.model.precision} | ${threads} threads, ${new_tokens} tokens`,
 )
 
-const theirs = { caption: [], question: [] }
-const ours = { caption: [], question: [] }
+const transformersTimes = { caption: [], question: [] }
+const glimpseTimes = { caption: [], question: [] }
 for (let round = -1; round < rounds; round++) {
   const image = await noise(round)
   const times = {
-    caption: [await ask([2]), await answer({ image })],
-    // A question of a dozen tokens; the picture is known to Glimpse by now, transformers looks again.
+    caption: [await generate([2]), await answer({ image })],
+    // A question of twelve tokens. Glimpse has cached the picture's embeddings; transformers encodes it again.
     question: [
-      await ask([2, ...Array.from({ length: 12 }, (_, i) => 100 + i)]),
+      await generate([2, ...Array.from({ length: 12 }, (_, i) => 100 + i)]),
       await answer({ image, question: QUESTION }),
     ],
   }
   if (round < 0) continue // warm-up
-  for (const [name, [their, our]] of Object.entries(times)) {
-    theirs[name].push(their)
-    ours[name].push(our)
+  for (const [name, [transformersS, glimpseS]] of Object.entries(times)) {
+    transformersTimes[name].push(transformersS)
+    glimpseTimes[name].push(glimpseS)
     console.log(
-      `  ${name.padEnd(8)} transformers ${their.toFixed(2)} s, Glimpse ${our.toFixed(2)} s: ${(their / our).toFixed(1)}x`,
+      `  ${name.padEnd(8)} transformers ${transformersS.toFixed(2)} s, Glimpse ${glimpseS.toFixed(2)} s: ${(transformersS / glimpseS).toFixed(1)}x`,
     )
   }
 }
 for (const name of ['caption', 'question']) {
-  const ratios = theirs[name].map((their, i) => their / ours[name][i]).sort((a, b) => a - b)
+  const ratios = transformersTimes[name]
+    .map((seconds, i) => seconds / glimpseTimes[name][i])
+    .sort((a, b) => a - b)
   console.log(
-    `${name.padEnd(8)} median: transformers ${median(theirs[name]).toFixed(2)} s, Glimpse ${median(ours[name]).toFixed(2)} s: ${median(ratios).toFixed(1)}x (${ratios[0].toFixed(1)} to ${ratios.at(-1).toFixed(1)})`,
+    `${name.padEnd(8)} median: transformers ${median(transformersTimes[name]).toFixed(2)} s, Glimpse ${median(glimpseTimes[name]).toFixed(2)} s: ${median(ratios).toFixed(1)}x (${ratios[0].toFixed(1)} to ${ratios.at(-1).toFixed(1)})`,
   )
 }
 python.stdin.end()
 await engine.close()
 
-async function ask(ids) {
+async function generate(ids) {
   python.stdin.write(`${JSON.stringify({ ids, new_tokens })}\n`)
-  return (await heard()).total
+  return (await nextMessage()).total
 }
 
-async function answer(about) {
+async function answer(request) {
   const settings = { max_new_tokens: new_tokens, min_new_tokens: new_tokens }
   const began = performance.now()
-  await engine.answer({ ...about, settings })
+  await engine.answer({ ...request, settings })
   return (performance.now() - began) / 1000
 }
 

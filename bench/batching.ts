@@ -1,10 +1,10 @@
-// Eight asks at once, answered together against one by one.
+// batching: time of eight concurrent requests in a batch against the same requests one by one.
 //
-//   npx tsx bench/batching.ts [artifact ...]      the embedded model, unless told
+//   npx tsx bench/batching.ts [artifact ...]      default: the embedded model
 //
-// Rounds take turns, so that what else the machine does meets both alike; processor time of the model is printed as well,
-// which a busy machine bends less. Captions are of eight pictures; questions are
-// about pictures seen before, which is what a thread asks. Exit code 1 if any answer differs.
+// Rounds alternate, so that other work on the machine affects both alike. The CPU time of the model process is printed too,
+// because a busy machine changes it less. Captions are of eight pictures; questions are about pictures seen before, as in a
+// thread. Exits with 1 if any answer differs.
 
 import { readdir, readFile } from 'node:fs/promises'
 import { loadavg } from 'node:os'
@@ -21,11 +21,11 @@ const { cacheFolder, prepackFromMb } = readConfig()
 const artifacts = process.argv.slice(2)
 const names = (await readdir(DEMO)).filter((name) => name.endsWith('.png'))
 const pictures = await Promise.all(names.map((name) => readFile(join(DEMO, name))))
-const each = (ask: (image: Buffer, i: number) => InferenceRequest): InferenceRequest[] =>
-  Array.from({ length: AT_ONCE }, (_, i) => ask(pictures[i % pictures.length]!, i))
+const each = (create: (image: Buffer, i: number) => InferenceRequest): InferenceRequest[] =>
+  Array.from({ length: AT_ONCE }, (_, i) => create(pictures[i % pictures.length]!, i))
 
 const settings = { max_new_tokens: 20, min_new_tokens: 20 }
-// Two more bytes make another file, and so another picture to whoever remembers, of the same content.
+// Two more bytes at the end change the sha256, so the encoder cache misses; the decoded picture is the same.
 let made = 0
 const fresh = (image: Buffer) => Buffer.concat([image, Buffer.from(Uint16Array.of(made++).buffer)])
 const WORK: Record<string, () => InferenceRequest[]> = {
@@ -43,18 +43,18 @@ for (const artifact of artifacts.length > 0 ? artifacts : [await embeddedArtifac
     prepack: { folder: join(cacheFolder, 'prepacked'), fromBytes: prepackFromMb * 1e6 },
     warmUp: true,
   }
-  // One process at a time holds the model: a large one may not fit twice. Its queue decides who goes together.
+  // One process at a time holds the model, because a large one may not fit twice.
   const engine = await startEngine({ ...start, maxBatch: AT_ONCE })
   const rounds = engine.model.precision === 'fp32' ? 15 : 2
   for (const image of pictures) await engine.answer({ image, settings: { max_new_tokens: 1 } })
-  for (const [name, asksOf] of Object.entries(WORK)) {
+  for (const [name, requestsOf] of Object.entries(WORK)) {
     const serial: Cost[] = []
     const batched: Cost[] = []
     for (let round = 0; round < rounds; round++) {
-      const asks = asksOf()
-      const [cost, texts] = await costOf(engine, () => oneByOne(engine, asks))
-      // The same pictures again, as files nobody remembers.
-      const again = name.startsWith('captions') ? asksOf() : asks
+      const requests = requestsOf()
+      const [cost, texts] = await costOf(engine, () => oneByOne(engine, requests))
+      // The same pictures again, as files that are not in the encoder cache.
+      const again = name.startsWith('captions') ? requestsOf() : requests
       const [togetherCost, together] = await costOf(engine, () =>
         Promise.all(again.map(async (request) => (await engine.answer(request)).token_ids)),
       )
@@ -67,22 +67,22 @@ for (const artifact of artifacts.length > 0 ? artifacts : [await embeddedArtifac
     console.log(
       `${engine.model.name} ${engine.model.precision}, ${name}: one by one ${of(serial, 'ms').toFixed(0)} ms, ` +
         `together ${of(batched, 'ms').toFixed(0)} ms, ${ratio('ms')} (target ${TARGET}x), ` +
-        `by processor time ${ratio('cpuMs')}, answers ${isSame ? 'identical' : 'DIFFER'}, load ${loadavg()[0]!.toFixed(1)}`,
+        `by CPU time ${ratio('cpuMs')}, answers ${isSame ? 'identical' : 'DIFFER'}, load ${loadavg()[0]!.toFixed(1)}`,
     )
   }
   await engine.close()
 }
 process.exitCode = isSame ? 0 : 1
 
-async function oneByOne(engine: Engine, asks: readonly InferenceRequest[]): Promise<number[][]> {
+async function oneByOne(engine: Engine, requests: readonly InferenceRequest[]): Promise<number[][]> {
   const answers: number[][] = []
-  for (const request of asks) answers.push((await engine.answer(request)).token_ids)
+  for (const request of requests) answers.push((await engine.answer(request)).token_ids)
   return answers
 }
 
 interface Cost {
   ms: number
-  /** Of the model's process. */
+  /** CPU time of the model process. */
   cpuMs: number
 }
 
@@ -92,7 +92,7 @@ async function costOf<T>(engine: Engine, work: () => Promise<T>): Promise<[Cost,
   return [{ ms: performance.now() - began, cpuMs: (await processorMs(engine.pid!)) - used }, result]
 }
 
-/** utime and stime, in ticks of 10 ms: proc(5). */
+/** Returns utime plus stime of a process; proc(5) counts them in ticks of 10 ms. */
 async function processorMs(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
   const [user, system] = stat

@@ -1,6 +1,6 @@
-// A build beside the bare disk: how long it takes, in turns with reading the checkpoint's bytes and writing the
-// artifact's, and the most memory it holds. Where the system lets us (root on Linux), its cache of files is dropped
-// before each turn, so that both read from the disk.
+// Compares the time of a build with the time of the disk alone (reading the checkpoint's bytes, then writing the artifact's),
+// in alternating rounds, and prints the build's peak memory. As root on Linux, the page cache is dropped before each
+// measurement, so that both read from the disk.
 //
 //   node bench/random-checkpoint.mjs --out /tmp/opt-2.7b
 //   node bench/build.mjs --checkpoint /tmp/opt-2.7b --precision int4
@@ -20,14 +20,14 @@ const { values: options } = parseArgs({
   },
 })
 if (!options.checkpoint) {
-  console.error('Expected --checkpoint <folder>')
+  console.error('Expected --checkpoint <folder>.')
   process.exit(2)
 }
 const room = await mkdtemp(join(dirname(resolve(options.checkpoint)), 'build-'))
 const artifact = join(room, 'artifact')
 const rounds = []
 try {
-  await build() // warms up, and makes what is copied
+  await build() // warm-up; writes the artifact that is copied below
   for (let round = 0; round < Number(options.rounds); round++) {
     const isCold = await dropCaches()
     const began = performance.now()
@@ -39,14 +39,14 @@ try {
     rounds.push({ disk, isCold, ...(await build()) })
     const { seconds, megabytes } = rounds.at(-1)
     console.log(
-      `  disk ${disk.toFixed(1)} s, build ${seconds.toFixed(1)} s: ${(seconds / disk).toFixed(2)}x, ${megabytes.toFixed(0)} MB resident at most`,
+      `  disk ${disk.toFixed(1)} s, build ${seconds.toFixed(1)} s: ${(seconds / disk).toFixed(2)}x, ${megabytes.toFixed(0)} MB peak resident memory`,
     )
   }
 } finally {
   await rm(room, { recursive: true, force: true })
 }
 const ratios = rounds.map(({ seconds, disk }) => seconds / disk).sort((a, b) => a - b)
-console.log(rounds[0].isCold ? 'read from the disk' : 'read from the cache of files')
+console.log(rounds[0].isCold ? 'cold page cache' : 'warm page cache')
 console.log(
   `median ${ratios[Math.floor(ratios.length / 2)].toFixed(2)}x of the disk's time (${ratios[0].toFixed(2)} to ${ratios.at(-1).toFixed(2)})`,
 )

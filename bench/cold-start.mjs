@@ -1,7 +1,7 @@
-// What a function reads before it can answer: bundled into one file, against the modules of dist/ and node_modules as they
-// are. node bench/cold-start.mjs [rounds]   (after npm run compile and npm run layers)
+// Import time of each Lambda handler, bundled into one file and as separate modules of dist/ and node_modules.
+// node bench/cold-start.mjs [rounds]   (after npm run compile and npm run layers)
 //
-// On a disk whose files are in memory; Lambda's are not, so there the difference of thousands of files is larger.
+// The page cache is warm on this machine. On Lambda it is cold, so the difference is larger.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
@@ -22,7 +22,7 @@ function medianOf(path) {
 for (const name of ['http', 'slack', 'discord', 'answer']) {
   const bundled = `dist/lambda/${name}.js`
   if (!existsSync(fileURLToPath(new URL(bundled, root))))
-    throw new Error('Expected dist/lambda; run: npm run layers')
+    throw new Error('dist/lambda is missing. Run: npm run layers')
   const kib = (statSync(new URL(bundled, root)).size / 1024).toFixed(0)
   const [one, many] = [medianOf(bundled), medianOf(`dist/aws/${name}.js`)]
   console.log(

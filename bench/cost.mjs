@@ -1,6 +1,6 @@
-// The table of docs/deploy.md, out of prices and assumptions that stand here: node bench/cost.mjs
+// Prices and assumptions below -> the cost table of docs/deploy.md: node bench/cost.mjs
 //
-// Prices are US dollars, us-east-1, without free tier and tax. From memory or blogs, as marked there: put yours in.
+// Prices are US dollars, us-east-1, without free tier and tax, from memory or blogs as docs/deploy.md says. Replace them.
 
 const PRICE = {
   lambdaGbSecond: 0.0000166667,
@@ -17,12 +17,12 @@ const PRICE = {
   managedInstances: 1.15,
   cloudRunL4: 0.67,
 }
-/** A question: events of Slack for it, seconds of functions, requests to S3, kilobytes of log. */
+/** One question: Slack events, seconds of functions, S3 requests, kilobytes of log. */
 const QUESTION = { events: 2, edgeSeconds: 0.5, answerSeconds: 3, writes: 15, reads: 25, logKb: 4 }
 const ALARMS = 13
 const METRICS = 30
 const HOURS = 720
-/** An instance that was woken: minutes to come up, and until it is put to sleep again. */
+/** Minutes that a started instance is paid for: its start, the time until scale-in, and the cooldown. */
 const AWAKE = { sagemaker: 25, cloudRun: 15 }
 const CPU = { gb: 10, seconds: 30, loadSeconds: 60 }
 
@@ -34,7 +34,7 @@ const USES = [
 
 function rowsOf({ questions, bursts, activeHours, metricHours }) {
   const { events, edgeSeconds, answerSeconds, writes, reads, logKb } = QUESTION
-  // The queue is asked for messages all the time: five pollers, each waiting 20 s.
+  // Lambda polls the queue constantly: five pollers, 20 s long polling each.
   const polls = (5 * HOURS * 3600) / 20
   const common =
     questions * events * edgeSeconds * 1 * PRICE.lambdaGbSecond +
@@ -45,7 +45,7 @@ function rowsOf({ questions, bursts, activeHours, metricHours }) {
     (questions * reads * PRICE.s3ReadsThousand) / 1e3 +
     (questions * logKb * PRICE.logGb) / 1e6
   const answer = (gb) => questions * answerSeconds * gb * PRICE.lambdaGbSecond
-  // A metric is paid for the hours in which it is written.
+  // A metric costs only in hours in which it is written.
   const watched = ALARMS * PRICE.alarm + (METRICS * PRICE.metric * metricHours) / HOURS
   const awake = (minutes) => Math.min(HOURS, activeHours + (bursts * minutes) / 60)
   const onCpu = questions * CPU.seconds * CPU.gb + (bursts + activeHours) * CPU.loadSeconds * CPU.gb

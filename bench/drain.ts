@@ -1,9 +1,9 @@
-// SIGTERM under load: npx tsx bench/drain.ts [--runs 50]
+// drain: SIGTERM under load. npx tsx bench/drain.ts [--runs 50]
 //
-// A server process with a stub engine is loaded by twenty clients and told to stop at a random moment. Every second run
-// its asks take 2 s each, more in all than it has time for: those are cancelled with 503. Lost is a request that the server
-// saw and whose client got neither an answer nor a refusal. A connection that the kernel still held when the port closed
-// was never taken: it is reset, and counted apart.
+// Twenty clients load a server process with a stub engine, which gets SIGTERM at a random moment. In every second run a
+// request takes 2 s, more in all than the time to stop: those are cancelled with 503. A request is lost if the server read
+// it and its client got neither an answer nor a refusal. A connection that the kernel queued and the server never accepted
+// is reset when the port closes; it is not counted as lost.
 
 import { parseArgs } from 'node:util'
 import { ask, printRow, quantile, type RequestOutcome, startStub, summary } from './traffic.ts'

@@ -1,10 +1,10 @@
-// The model's process is killed under load, again and again.
+// kill: the model process is killed repeatedly under load.
 //
-//   npx tsx bench/kills.ts [kills] [artifact]      100, the embedded model
+//   npx tsx bench/kills.ts [kills] [artifact]      default: 100, the embedded model
 //
-// Asks keep coming, four at a time. Each kill is a SIGKILL at a random moment; every other one makes the process abort
-// instead, as native code does that fails a check. Printed: how long until every ask under way had its typed error, and until the
-// engine was ready again, beside the targets. Exit code 1 where a target is missed.
+// Four clients send requests without a pause. Kills come at random moments and alternate between SIGKILL and SIGABRT, which
+// is what native code with a failed assertion does. Printed with its target: the time until every running request had its
+// typed error, and until the engine was ready again. Exits with 1 if a target is missed.
 
 import { readFile } from 'node:fs/promises'
 import { loadavg } from 'node:os'
@@ -41,14 +41,14 @@ for (let i = 0; i < 3; i++) {
   await engine.close()
 }
 const loadMs = loads.sort((a, b) => a - b)[1]!
-// So many deaths would trip the breaker: it is another row.
+// The circuit breaker would open after so many restarts, so it is off.
 const engine = await startEngine(start, undefined, { restarts: Number.POSITIVE_INFINITY })
 
 const tally = { answered: 0, codes: {} as Record<string, number>, untyped: 0 }
 let stopped = false
 let killedAt = 0
 let lastErrorMs = 0
-const asker = async () => {
+const client = async () => {
   while (!stopped) {
     try {
       await engine.answer({ image: picture, question: 'what is on the left?' })
@@ -60,7 +60,7 @@ const asker = async () => {
     }
   }
 }
-const askers = Array.from({ length: AT_ONCE }, asker)
+const clients = Array.from({ length: AT_ONCE }, client)
 
 let maxErrorMs = 0
 const readyMs: number[] = []
@@ -76,7 +76,7 @@ for (let kill = 0; kill < KILLS; kill++) {
   maxErrorMs = Math.max(maxErrorMs, lastErrorMs)
 }
 stopped = true
-await Promise.all(askers)
+await Promise.all(clients)
 await engine.close()
 
 const restarts = /^glimpse_worker_restarts_total\{reason="died"\} (\d+)/m.exec(
@@ -90,11 +90,11 @@ console.log(`last typed error after a kill: max ${maxErrorMs.toFixed(0)} ms (tar
 readyMs.sort((a, b) => a - b)
 const maxReadyMs = readyMs.at(-1)!
 console.log(
-  `ready again: median ${readyMs[KILLS >> 1]!.toFixed(0)} ms, max ${maxReadyMs.toFixed(0)} ms (target: load ${loadMs.toFixed(0)} ms + ${OVER_LOAD_MS} ms); machine's load ${loadavg()[0]!.toFixed(1)}`,
+  `ready again: median ${readyMs[KILLS >> 1]!.toFixed(0)} ms, max ${maxReadyMs.toFixed(0)} ms (target: load ${loadMs.toFixed(0)} ms + ${OVER_LOAD_MS} ms); load average ${loadavg()[0]!.toFixed(1)}`,
 )
 const isGood = tally.untyped === 0 && maxErrorMs <= ERROR_MS && maxReadyMs <= loadMs + OVER_LOAD_MS
 process.exitCode = isGood && Number(restarts) === KILLS ? 0 : 1
 
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await sleep(2)
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(2)
 }

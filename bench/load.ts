@@ -1,9 +1,9 @@
-// Serving under load, the engine a stub but for ping: npx tsx bench/load.ts [--rows steady,overload,ping,fairness,attack] [--seconds 60]
-// [--model folder]
+// The server under load: npx tsx bench/load.ts [--rows steady,overload,ping,fairness,attack] [--seconds 60] [--model folder]
 //
-// steady: 80 % of what the engine can do, overload: ten times as much as that, ping: /ping while a real model runs (compiled:
-// npm run compile), fairness: one tenant floods and another asks once a second, attack: as steady with attackers beside it. Each figure is
-// printed beside its target. The load comes from this process, the server is another.
+// steady: 80 % of the engine's capacity. overload: ten times the capacity. ping: /ping while a real model runs (after npm run
+// compile). fairness: one tenant floods, another sends one request a second. attack: as steady, with attackers. All rows
+// except ping use a stub engine. This process makes the load, the server is another process. Each figure is printed with its
+// target.
 
 import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
@@ -30,7 +30,7 @@ const { values } = parseArgs({
 })
 const SECONDS = Number(values.seconds)
 const SERVICE_MS = 20
-/** Of fairness: longer, so that what is measured is turns, not how busy this machine is. */
+/** For fairness. Longer, so that the turns dominate the measurement and not other work on the machine. */
 const FAIR_SERVICE_MS = 100
 const MAX_QUEUE = 8
 const CAPACITY_PER_S = 1000 / SERVICE_MS
@@ -59,7 +59,7 @@ const rows: Record<string, () => Promise<void>> = {
     const stub = await stubWith(1)
     const alone = await constantRate(CAPACITY_PER_S * 0.5, 4, () => ask(stub.port))
     const serviceMs = quantile(0.5, msOf(alone))
-    // Once before, so that code is compiled and buffers are there.
+    // Warm-up: compiles code and allocates buffers.
     await constantRate(CAPACITY_PER_S * 10, 3, () => ask(stub.port))
     const before = await stub.memory()
     const outcomes = await constantRate(CAPACITY_PER_S * 10, SECONDS, () => ask(stub.port))
@@ -89,14 +89,14 @@ const rows: Record<string, () => Promise<void>> = {
         const [, found] = /Page +http:\/\/[^:]+:(\d+)/.exec(printed) ?? []
         if (found) resolve(Number(found))
       })
-      server.once('exit', () => reject(new Error(`It ended before it was ready: ${printed}`)))
+      server.once('exit', () => reject(new Error(`The server exited before it was ready: ${printed}`)))
     })
     const picture = await readFile(join(ROOT, 'models/demo/crab-and-helicopter.png'))
     let isOver = false
     let captions = 0
     const busy = async () => {
       while (!isOver) {
-        // Other bytes behind the picture: it is seen anew each time.
+        // Other bytes at the end change the sha256, so the encoder cache misses.
         const image = Buffer.concat([picture, Buffer.from(String(captions++))]).toString('base64')
         const body = JSON.stringify({ image })
         const { status } = await send(
@@ -115,7 +115,7 @@ const rows: Record<string, () => Promise<void>> = {
     await running
     server.kill('SIGTERM')
     console.log(`ping ${captions} captions meanwhile, pings ${summary(pings)}`)
-    printRow('ping pings that failed', pings.length - withStatus(pings, 200).length, 0, '')
+    printRow('ping failed', pings.length - withStatus(pings, 200).length, 0, '')
     printRow('ping /ping, p99', quantile(0.99, msOf(pings)), 50, 'ms')
     printRow('ping /ping, max', quantile(1, msOf(pings)), 250, 'ms')
   },
@@ -124,7 +124,7 @@ const rows: Record<string, () => Promise<void>> = {
     for (const batch of [1, 8]) {
       const stub = await stubWith(batch, TOKEN, FAIR_SERVICE_MS)
       const quiet = () => constantRate(1, SECONDS, () => ask(stub.port, tenant('quiet')))
-      await quietly(stub.port)
+      await warmUp(stub.port)
       const alone = quantile(0.95, msOf(await quiet()))
       const flood = constantRate(10_000 / FAIR_SERVICE_MS, SECONDS, () => ask(stub.port, tenant('flood')))
       const outcomes = await quiet()
@@ -136,7 +136,7 @@ const rows: Record<string, () => Promise<void>> = {
         ms.toFixed(1),
       )
       console.log(
-        `fairness batch ${batch}: alone p95 ${alone.toFixed(1)} ms; beside a flood p50 ${beside[0]}, p95 ${beside[1]} ms, of it waiting for its turn p95 ${beside[2]} ms`,
+        `fairness batch ${batch}: alone p95 ${alone.toFixed(1)} ms; beside a flood p50 ${beside[0]}, p95 ${beside[1]} ms, of which waiting for its turn p95 ${beside[2]} ms`,
       )
       console.log(`fairness batch ${batch}: quiet tenant ${summary(outcomes)}`)
       printRow(
@@ -156,20 +156,20 @@ const rows: Record<string, () => Promise<void>> = {
     const outcomes = await constantRate(CAPACITY_PER_S * 0.8, SECONDS, () => ask(stub.port))
     const attacks = attack.stop()
     await stub.stop()
-    console.log(`attack ${attacks} attacks meanwhile, honest clients ${summary(outcomes)}`)
-    printRow('attack errors of honest clients', outcomes.length - withStatus(outcomes, 200).length, 0, '')
+    console.log(`attack ${attacks} attacks meanwhile, valid requests ${summary(outcomes)}`)
+    printRow('attack errors of valid requests', outcomes.length - withStatus(outcomes, 200).length, 0, '')
     printRow('attack added to the engine’s 20 ms, p99', quantile(0.99, msOf(outcomes)) - SERVICE_MS, 25, 'ms')
   },
 }
 
-async function quietly(port: number): Promise<void> {
+async function warmUp(port: number): Promise<void> {
   for (let i = 0; i < 20; i++) await ask(port, tenant('warm'))
 }
 
-/** Headers that never end, on fifty connections, and each tenth of a second one of everything else. */
+/** Opens fifty connections with headers that never end, and sends one request of each other kind every tenth of a second. */
 function attackers(port: number): { stop(): number } {
   let attacks = 0
-  const speak = (text: string) => {
+  const sendRaw = (text: string) => {
     attacks++
     const socket = connect(port, '127.0.0.1')
     socket.on('error', () => {})
@@ -178,7 +178,7 @@ function attackers(port: number): { stop(): number } {
   }
   const post = (headers: string, body = '') =>
     `POST /v1/caption HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n${body}`
-  const slow = Array.from({ length: 50 }, () => speak(post('').slice(0, -2)))
+  const slow = Array.from({ length: 50 }, () => sendRaw(post('').slice(0, -2)))
   const trickle = setInterval(() => {
     for (const socket of slow) if (!socket.destroyed) socket.write('X-A: b\r\n')
   }, 500)
@@ -195,7 +195,7 @@ function attackers(port: number): { stop(): number } {
     '\x16\x03\x01\r\n\r\n',
   ]
   const burst = setInterval(() => {
-    for (const kind of KINDS) speak(kind)
+    for (const kind of KINDS) sendRaw(kind)
   }, 100)
   return {
     stop() {

@@ -1,8 +1,8 @@
-// Models fetched from an S3 that has bad days: npx tsx bench/model-faults.ts [loads] [seed]
+// model-faults: artifacts downloaded from a failing S3 double. npx tsx bench/model-faults.ts [loads] [seed]
 //
-// Each request meets a fault with probability 0.2: of one kind, then of any. Targets: every
-// load gives the model that was pushed or an error that says who has to act; at most 5 tries more for a piece of a
-// file, of which a file with a wrong checksum is fetched 3 times at most; nothing left that looks whole.
+// Each request fails with probability 0.2: with one kind of fault a group, then with any. Targets: every load ends with the
+// pushed model or a typed error; a range has at most 6 attempts, and a file with a wrong checksum is downloaded at most 3
+// times; a failed load leaves nothing that passes for a complete artifact.
 
 import { FAULTS, type FaultName, type FaultRun, fetchOnce, TYPED } from '../test/transfer/fault-injection.ts'
 
@@ -19,38 +19,38 @@ const groups: [string, FaultName[]][] = [
 const share = Math.ceil(LOADS / groups.length)
 const columns = ['loads', 'right', 'typed', 'wrong', 'untyped', 'looks whole', 'most tries', 'requests']
 console.log(`${'fault, p = 0.2'.padEnd(18)}${columns.map((name) => name.padStart(12)).join('')}`)
-const days: FaultRun[] = []
+const allRuns: FaultRun[] = []
 for (const [g, [name, kinds]] of groups.entries()) {
-  const mine: FaultRun[] = []
+  const runs: FaultRun[] = []
   for (let i = 0; i < share; i++)
-    mine.push(await fetchOnce(kinds, PROBABILITY, SEED * 1_000_000 + g * 10_000 + i))
-  row(name, mine)
-  days.push(...mine)
+    runs.push(await fetchOnce(kinds, PROBABILITY, SEED * 1_000_000 + g * 10_000 + i))
+  printGroup(name, runs)
+  allRuns.push(...runs)
 }
-row('all', days)
+printGroup('all', allRuns)
 const codes = new Map<string, number>()
-for (const { outcome } of days) codes.set(outcome, (codes.get(outcome) ?? 0) + 1)
+for (const { outcome } of allRuns) codes.set(outcome, (codes.get(outcome) ?? 0) + 1)
 console.log(`outcomes: ${[...codes].map(([code, number]) => `${code} ${number}`).join(', ')}`)
-const holds = days.every(
+const isMet = allRuns.every(
   ({ outcome, mostTries, looksWhole }) => isExpected(outcome) && mostTries <= MOST_TRIES && !looksWhole,
 )
 console.log(
-  `right or typed ${percent(days.filter(({ outcome }) => isExpected(outcome)).length / days.length)} (target 100 %), ` +
-    `most tries ${Math.max(...days.map(({ mostTries }) => mostTries))} (target at most ${MOST_TRIES}): ${holds ? 'holds' : 'DOES NOT HOLD'}`,
+  `right or typed ${percent(allRuns.filter(({ outcome }) => isExpected(outcome)).length / allRuns.length)} (target 100 %), ` +
+    `most tries ${Math.max(...allRuns.map(({ mostTries }) => mostTries))} (target at most ${MOST_TRIES}): ${isMet ? 'met' : 'MISSED'}`,
 )
-process.exit(holds ? 0 : 1)
+process.exit(isMet ? 0 : 1)
 
-function row(name: string, some: readonly FaultRun[]): void {
-  const number = (fits: (day: FaultRun) => boolean) => some.filter(fits).length
+function printGroup(name: string, runs: readonly FaultRun[]): void {
+  const number = (matches: (run: FaultRun) => boolean) => runs.filter(matches).length
   const cells = [
-    some.length,
+    runs.length,
     number(({ outcome }) => outcome === 'right'),
     number(({ outcome }) => TYPED.includes(outcome)),
     number(({ outcome }) => outcome === 'wrong'),
     number(({ outcome }) => !isExpected(outcome) && outcome !== 'wrong'),
     number(({ looksWhole }) => looksWhole),
-    Math.max(...some.map(({ mostTries }) => mostTries)),
-    some.reduce((sum, { requests }) => sum + requests, 0),
+    Math.max(...runs.map(({ mostTries }) => mostTries)),
+    runs.reduce((sum, { requests }) => sum + requests, 0),
   ]
   console.log(`${name.padEnd(18)}${cells.map((cell) => String(cell).padStart(12)).join('')}`)
 }

@@ -1,11 +1,11 @@
-// How far fewer bits move each stage: artifacts of one checkpoint beside its fp32 artifact.
+// Relative error of each stage at lower precision: artifacts of one checkpoint against its fp32 artifact.
 //
 //   node bench/random-checkpoint.mjs --out /tmp/opt-2.7b
 //   for p in fp32 int8 int4; do npx glimpse build /tmp/opt-2.7b --out /tmp/opt-2.7b-$p --precision $p; done
 //   node bench/precision.mjs /tmp/opt-2.7b-fp32 /tmp/opt-2.7b-int8 /tmp/opt-2.7b-int4
 //
-// Two relative errors |a - b| / |b| over three pictures: of the stage alone, given what fp32 made of the stages before,
-// and of the whole path up to there.
+// Prints two relative errors |a - b| / |b| over three pictures: of the stage alone, given fp32 inputs, and of the whole path
+// up to and including the stage.
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const PICTURES = ['guitars.png', 'crab-and-helicopter.png', 'train-on-white.png'
 const [reference, ...others] = process.argv.slice(2)
 if (!reference || others.length === 0) {
   console.error(
-    'Expected the fp32 artifact, then one or more others: node bench/precision.mjs <fp32> <int8> <int4>',
+    'Expected the fp32 artifact and one or more others: node bench/precision.mjs <fp32> <int8> <int4>.',
   )
   process.exit(2)
 }
@@ -66,7 +66,7 @@ for (const folder of others) {
 }
 console.table(rows)
 
-/** Outputs of each stage: along the artifact's own path, and alone from the reference's inputs. */
+/** Returns the outputs of each stage: `path` from the artifact's own inputs, `alone` from the reference's. */
 async function stages(folder, reference) {
   const manifest = await openArtifact(folder)
   const path = { pixels }

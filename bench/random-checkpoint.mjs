@@ -1,11 +1,11 @@
-// A full-size BLIP-2 checkpoint with random weights, in the files and names of the hub: what speed, memory and
-// precision are measured on where the real weights are out of reach.
+// Writes a full-size BLIP-2 checkpoint with random weights, in the hub's files and tensor names. Speed, memory and precision
+// are measured on it where the real weights are not available.
 //
 //   node bench/random-checkpoint.mjs --out /tmp/opt-2.7b                 bf16, 7.5 GB, in three shards
 //   node bench/random-checkpoint.mjs --model opt-6.7b --layers 4 --out /tmp/opt-6.7b
 //
-// Matrices are Gaussian with deviation 1 / sqrt(inputs), so that every stage gives numbers of ordinary size. They are
-// cut from one pool of Gaussian numbers at random places: drawing 3.7 thousand million of them would take minutes.
+// Matrices are Gaussian with deviation 1 / sqrt(inputs), so that the outputs of every stage have an ordinary size. Values are
+// copied from random offsets of one pool of Gaussian numbers, because sampling 3.7 thousand million would take minutes.
 
 import { mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -54,7 +54,7 @@ await mkdir(options.out, { recursive: true })
 await writeShards([...tensors()])
 await writeSmallFiles()
 
-/** Name, shape, and the deviation and mean of its values. */
+/** Yields the name and shape of each tensor, and the deviation and mean of its values. */
 function* tensors() {
   const matrix = (name, outputs, inputs, gain = 1) => ({
     name,
@@ -165,7 +165,7 @@ async function writeShards(all) {
   await writeJson('model.safetensors.index.json', { metadata: { total_size: total }, weight_map })
 }
 
-/** bfloat16 values: a stretch of the pool of this deviation, from a random place, going round. */
+/** Returns bfloat16 values: a range of the pool of this deviation from a random offset, wrapping around. */
 function piece({ deviation, mean = 0 }, bytes) {
   const key = `${deviation} ${mean}`
   if (!pools.has(key)) pools.set(key, pool(deviation, mean))
@@ -181,7 +181,7 @@ function piece({ deviation, mean = 0 }, bytes) {
   return new Uint8Array(out.buffer)
 }
 
-/** Box-Muller, cut to bfloat16. */
+/** Samples by Box-Muller, truncated to bfloat16. */
 function pool(deviation, mean) {
   const values = new Float32Array(POOL_VALUES)
   for (let i = 0; i < POOL_VALUES; i += 2) {
@@ -222,7 +222,7 @@ async function writeSmallFiles() {
     rescale_factor: 1 / 255,
     size: { height: 224, width: 224 },
   })
-  // Words of two bytes, so that every id below 50265 is a token.
+  // Tokens of two bytes, so that every id below 50265 is a token.
   const bytes = byteLetters()
   const vocab = { '<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3 }
   for (const letter of bytes) vocab[letter] = Object.keys(vocab).length
@@ -246,7 +246,7 @@ async function writeSmallFiles() {
   })
 }
 
-/** The letters that byte-level BPE writes the 256 bytes with (GPT-2's bytes_to_unicode). */
+/** Returns the letters by which byte-level BPE writes the 256 bytes (GPT-2's bytes_to_unicode). */
 function byteLetters() {
   const printable = (byte) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173)
   let extra = 0

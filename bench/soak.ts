@@ -1,10 +1,9 @@
-// Does the engine grow? Asks of many kinds, one after another; memory and handles every thousand.
+// soak: growth of memory, file descriptors and handles over many requests of different kinds.
 //
-//   npx tsx bench/soak.ts [inferences] [artifact]      10,000, the embedded model
+//   npx tsx bench/soak.ts [inferences] [artifact]      default: 10,000, the embedded model
 //
-// Both processes are watched: this one and the model's. Before it begins, as many pictures are shown as the model
-// remembers: until then it grows by design. The slope is that of a straight line through the samples after the first
-// tenth. Exit code 1 where a target is missed.
+// Measures this process and the model process. The encoder cache is filled first, because until then memory grows by design.
+// The slope is that of a least-squares line through the samples after the first tenth. Exits with 1 if a target is missed.
 
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -33,11 +32,11 @@ const engine = await startEngine({
 })
 
 const { queries, width } = (await openArtifact(artifact)).sizes
-const remembered = Math.ceil(MAX_CACHE_BYTES / (Float32Array.BYTES_PER_ELEMENT * queries * width))
-for (let shown = 0; shown < remembered; shown += AT_ONCE) {
+const cachedPictures = Math.ceil(MAX_CACHE_BYTES / (Float32Array.BYTES_PER_ELEMENT * queries * width))
+for (let sent = 0; sent < cachedPictures; sent += AT_ONCE) {
   await Promise.all(
     Array.from({ length: AT_ONCE }, (_, i) =>
-      engine.answer({ image: pictureOf(COUNT + shown + i), settings: { max_new_tokens: 1 } }),
+      engine.answer({ image: pictureOf(COUNT + sent + i), settings: { max_new_tokens: 1 } }),
     ),
   )
 }
@@ -52,17 +51,20 @@ let done = 0
 let handles = 0
 const began = performance.now()
 while (done < COUNT) {
-  const asks = Array.from({ length: Math.min(AT_ONCE, COUNT - done) }, (_, i) => askOf(done + i))
+  const requests = Array.from({ length: Math.min(AT_ONCE, COUNT - done) }, (_, i) => requestOf(done + i))
   await Promise.all(
-    asks.map(async ({ request, fails }) => {
+    requests.map(async ({ request, fails }) => {
       const error = await engine.answer(request).then(
         () => undefined,
         (error: unknown) => error,
       )
-      if ((error !== undefined) !== fails) throw new Error('an ask ended as it should not', { cause: error })
+      if ((error !== undefined) !== fails) {
+        const [got, expected] = error === undefined ? ['a reply', 'an error'] : ['an error', 'a reply']
+        throw new Error(`Expected ${expected} but got ${got}.`, { cause: error })
+      }
     }),
   )
-  done += asks.length
+  done += requests.length
   if (done % Math.max(AT_ONCE, Math.round(COUNT / SAMPLES / AT_ONCE) * AT_ONCE) === 0) {
     globalThis.gc?.()
     samples.server.push({ done, ...(await sizeOf(process.pid)) })
@@ -92,15 +94,15 @@ for (const [name, all] of Object.entries(samples)) {
 }
 process.exitCode = isGood ? 0 : 1
 
-/** Mostly new pictures, captions and questions, greedy and beams; every fiftieth is no picture. */
-function askOf(number: number): { request: InferenceRequest; fails: boolean } {
+/** Returns a caption or question request, greedy or with beams; every fiftieth has a truncated picture and fails. */
+function requestOf(number: number): { request: InferenceRequest; fails: boolean } {
   const image = pictureOf(number)
   if (number % 50 === 49) return { request: { image: image.subarray(0, 300) }, fails: true }
   const question = number % 3 === 0 ? undefined : `what is at number ${number % 7}?`
   return { request: { image, question, settings: number % 5 === 0 ? { num_beams: 3 } : {} }, fails: false }
 }
 
-/** Bytes after the end make another file of the same content. */
+/** Appended bytes change the sha256 but not the decoded picture. */
 function pictureOf(number: number): Buffer {
   return Buffer.concat([pictures[number % pictures.length]!, Buffer.from(Uint32Array.of(number).buffer)])
 }
@@ -111,11 +113,11 @@ async function sizeOf(pid: number): Promise<{ rssMb: number; fds: number }> {
   return { rssMb: kilobytes / 1024, fds: (await readdir(`/proc/${pid}/fd`)).length }
 }
 
-/** Least squares. */
+/** Returns the slope of the least-squares line. */
 function slopeOf(points: readonly (readonly [number, number])[]): number {
   const mean = (of: (point: readonly [number, number]) => number) =>
     points.reduce((sum, point) => sum + of(point), 0) / points.length
   const [x, y] = [mean(([x]) => x), mean(([, y]) => y)]
-  const above = points.reduce((sum, [px, py]) => sum + (px - x) * (py - y), 0)
-  return above / points.reduce((sum, [px]) => sum + (px - x) ** 2, 0)
+  const covariance = points.reduce((sum, [px, py]) => sum + (px - x) * (py - y), 0)
+  return covariance / points.reduce((sum, [px]) => sum + (px - x) ** 2, 0)
 }

@@ -1,5 +1,5 @@
-// A server process with an engine that takes a known time and no work, for the benches of serving: they start it with
-// fork(), so that the load is made elsewhere. Messages: in `memory`, out `port`, `memory` (bytes), `seen` (ids).
+// A server process whose engine only waits a fixed time. bench/traffic.ts starts it with fork(), so that another process makes
+// the load. Messages: in `memory`, out `port`, `memory` (bytes), `seen` (request ids).
 
 import diagnostics from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
@@ -10,19 +10,19 @@ import { configureLog } from '../src/observe/log.ts'
 import { startServer } from '../src/serve/server.ts'
 
 export interface StubOptions {
-  /** What one ask takes. */
+  /** Time of one request. */
   serviceMs: number
   maxQueue: number
-  /** Asks answered in one go; each further one takes `MARGINAL` of the first. */
+  /** Largest batch; each request after the first adds `MARGINAL` of `serviceMs`. */
   batch: number
   token?: string
 }
 
-/** Eight at once take 5.3 times as long as one: the 1.5-fold throughput that bench/batching.ts asks of a CPU. */
+/** A batch of eight takes 5.3 times as long as one request: the 1.5-fold throughput that is bench/batching.ts's target. */
 const MARGINAL = 0.62
 
 const options = JSON.parse(process.argv[2]!) as StubOptions
-/** Of every request that Node read, whatever became of it. */
+/** Ids of every request that Node read, answered or not. */
 const seen: string[] = []
 diagnostics.subscribe('http.server.request.start', (message) => {
   const { request } = message as { request: IncomingMessage }
@@ -76,7 +76,7 @@ function stub({ serviceMs, batch }: StubOptions): Engine {
 }
 
 function cancelled(): BusyError {
-  return new BusyError('cancelled', 'The run was cancelled by the one who asked.')
+  return new BusyError('cancelled', 'The caller cancelled the request.')
 }
 
 configureLog('json', { write: () => {} })

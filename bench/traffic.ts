@@ -1,4 +1,4 @@
-// Requests at a given rate, and what came of them: the load of the benches of serving, made in a process of its own.
+// Load for the server benches: starts bench/stub.ts, sends requests at a given rate and summarizes their outcomes.
 
 import { fork } from 'node:child_process'
 import { Agent, request } from 'node:http'
@@ -7,13 +7,13 @@ import { PNG } from '../test/serve/double.ts'
 import type { StubOptions } from './stub.ts'
 
 export interface RequestOutcome {
-  /** 0: the connection broke. */
+  /** 0 if the connection broke. */
   status: number
   ms: number
   retryAfter?: string
-  /** How long it waited for its turn, as the server tells (Server-Timing). */
+  /** Time that the request waited for its turn, from the server's Server-Timing header. */
   queueMs: number
-  /** Of a broken connection: ECONNREFUSED, ECONNRESET. */
+  /** Error code of a broken connection: ECONNREFUSED, ECONNRESET. */
   code?: string
   id: string
 }
@@ -22,7 +22,7 @@ export interface Stub {
   port: number
   /** Resident bytes after a garbage collection. */
   memory(): Promise<number>
-  /** Sends SIGTERM; how it ended, and the ids of all requests it saw. */
+  /** Sends SIGTERM. Returns the exit code, the time until exit, and the ids of all requests that the server read. */
   stop(): Promise<{ code: number | null; ms: number; seen: string[] }>
 }
 
@@ -30,26 +30,26 @@ export async function startStub(options: StubOptions): Promise<Stub> {
   const child = fork(new URL('./stub.ts', import.meta.url), [JSON.stringify(options)], {
     execArgv: ['--import', 'tsx', '--expose-gc'],
   })
-  const heard = <T>(key: string) =>
+  const messageWith = <T>(key: string) =>
     new Promise<T>((resolve) => {
-      const hear = (message: Record<string, T>) => {
+      const onMessage = (message: Record<string, T>) => {
         if (!(key in message)) return
-        child.off('message', hear)
+        child.off('message', onMessage)
         resolve(message[key]!)
       }
-      child.on('message', hear)
+      child.on('message', onMessage)
     })
-  const port = await heard<number>('port')
+  const port = await messageWith<number>('port')
   return {
     port,
     memory() {
-      const memory = heard<number>('memory')
+      const memory = messageWith<number>('memory')
       child.send('memory')
       return memory
     },
     async stop() {
       const begun = performance.now()
-      const seen = heard<string[]>('seen')
+      const seen = messageWith<string[]>('seen')
       const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
       child.kill('SIGTERM')
       const code = await exited
@@ -61,7 +61,7 @@ export async function startStub(options: StubOptions): Promise<Stub> {
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY })
 let count = 0
 
-/** One ask about the smallest picture; never throws. */
+/** Sends one question about the smallest picture. Never throws. */
 export function ask(port: number, headers: Record<string, string> = {}): Promise<RequestOutcome> {
   const body = JSON.stringify({ image: Buffer.from(PNG).toString('base64'), question: 'What is it?' })
   return send(port, 'POST', '/v1/answer', { 'content-type': 'application/json', ...headers }, body)
@@ -105,7 +105,7 @@ export function send(
   })
 }
 
-/** Sends evenly, whatever comes back: an overload stays one. */
+/** Calls `work` at a constant rate, without waiting for earlier calls. */
 export async function constantRate<T>(perS: number, seconds: number, work: () => Promise<T>): Promise<T[]> {
   const begun = performance.now()
   const all: Promise<T>[] = []
@@ -118,7 +118,7 @@ export async function constantRate<T>(perS: number, seconds: number, work: () =>
   return await Promise.all(all)
 }
 
-/** `200: 479, 429: 4521, ECONNRESET: 1`, and how busy the machine is, which figures of time depend on. */
+/** Returns `200: 479, 429: 4521, ECONNRESET: 1`, with the machine's load average. */
 export function summary(outcomes: readonly RequestOutcome[]): string {
   const counts = new Map<string, number>()
   for (const { status, code } of outcomes) {
@@ -129,13 +129,13 @@ export function summary(outcomes: readonly RequestOutcome[]): string {
   return `${all.join(', ')} (load ${loadavg()[0]!.toFixed(1)} on ${availableParallelism()} cores)`
 }
 
-/** The value below which `share` of them lie. */
+/** Returns the `share` quantile of the values: 0.95 gives p95. */
 export function quantile(share: number, values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
 }
 
-/** One line: the figure beside its target, and whether it is met. */
+/** Prints a figure with its target and whether it is met; a missed target sets exit code 1. */
 export function printRow(name: string, figure: number, target: number, unit: string): void {
   const met = figure <= target ? 'met' : 'MISSED'
   console.log(

@@ -1,7 +1,7 @@
 """
-transformers' side of against-transformers.mjs: loads a checkpoint in float32, then answers one line of JSON with another.
+The transformers side of against-transformers.mjs: loads a checkpoint in float32, then answers each line of JSON with one.
 
-In:  {"ids": [prompt ids], "new_tokens": 10}    a picture of noise is looked at anew each time, as transformers does
+In:  {"ids": [prompt ids], "new_tokens": 10}    the picture is noise, encoded again for each line
 Out: {"vision": s, "queries": s, "total": s}    seconds; total is one call of generate
 
     python transformers.py CHECKPOINT THREADS
@@ -14,7 +14,7 @@ import time
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-sys.path = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]  # this file's own name
+sys.path = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]  # this file has the package's name
 
 import torch
 import transformers
@@ -31,9 +31,9 @@ def main():
     pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     print(json.dumps({"ready": f"transformers {transformers.__version__}, torch {torch.__version__}"}), flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
-        ids = torch.tensor([placeholders + asked["ids"]])
-        count = asked["new_tokens"]
+        request = json.loads(line)
+        ids = torch.tensor([placeholders + request["ids"]])
+        count = request["new_tokens"]
         began = time.perf_counter()
         model.vision_model(pixels)
         vision = time.perf_counter() - began

@@ -1,7 +1,8 @@
-// handlers/*.ts and the model's process -> dist/lambda/*.js, one file each: a cold start reads one file, not thousands.
+// handlers/*.ts and the model process -> dist/lambda/*.js, one file each, so that a cold start reads one file instead of
+// thousands.
 //
-// onnxruntime-node and sharp stay outside, in the layers. Lambda finds them there by NODE_PATH, which `import` does not
-// know and `require` does: so they are required.
+// onnxruntime-node and sharp are external, in the layers. Lambda finds them through NODE_PATH, which `require` uses and
+// `import` does not, so their imports become `require`.
 
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -11,15 +12,15 @@ import { build } from 'esbuild'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = join(ROOT, 'dist/lambda')
 const HANDLERS = ['http', 'slack', 'discord', 'answer']
-/** What the engine starts: it looks for these beside the file that it is in itself. */
+/** Entry points that the engine starts; it looks for them beside its own file. */
 export const BESIDE = ['model-process', 'parent-watchdog']
 
-/** In layers/build.mjs. */
+/** Packages in the layers of layers/build.mjs. */
 const IN_LAYERS = /^(onnxruntime-node|sharp)$/
-/** Asked for by ws and discord.js if they are there, which they are not. */
+/** Optional dependencies of ws and discord.js, which are not installed. */
 const OPTIONAL = ['bufferutil', 'utf-8-validate', 'zlib-sync', 'erlpack', 'ffmpeg-static']
 
-/** What CommonJS inside takes for granted. */
+/** Globals that bundled CommonJS modules need. */
 const FOR_COMMON_JS = [
   `import { createRequire as __createRequire } from 'node:module'`,
   `import { fileURLToPath as __toPath } from 'node:url'`,
@@ -40,7 +41,7 @@ const requireFromLayers = {
   },
 }
 
-/** What discord.js hands on of its parts. No function keeps a connection open, and all of it takes a second to start. */
+/** The parts of discord.js that the functions use. They need no gateway, and all of discord.js takes a second to load. */
 const PARTS_OF_DISCORD = `
 export { DiscordAPIError, RateLimitError, REST } from '@discordjs/rest'
 export { escapeMarkdown } from '@discordjs/formatters'
@@ -85,7 +86,7 @@ function platformsOf(handler) {
   return handler === 'answer' ? PLATFORMS : PLATFORMS.filter((name) => name === handler)
 }
 
-/** Writes what has changed, each file whole: somebody may be packaging at the same time. @returns the bytes of all files */
+/** Writes the changed files, each atomically, because another process may be packaging. @returns the bytes of all files */
 export async function bundle() {
   const entries = [
     ...HANDLERS.map((name) => ({ name, from: `handlers/${name}.ts`, platforms: platformsOf(name) })),
@@ -103,7 +104,7 @@ export async function bundle() {
         target: 'node20',
         format: 'esm',
         minify: true,
-        // A stack in the log says which function; names of errors are names of classes.
+        // Keeps function names in stack traces, and class names, which are the names of errors.
         keepNames: true,
         legalComments: 'none',
         external: OPTIONAL,
@@ -115,7 +116,7 @@ export async function bundle() {
   )
   const outputFiles = builds.flatMap((each) => each.outputFiles)
   for (const { path, contents } of outputFiles) write(path, contents)
-  // Where src/versions.ts looks, and what makes Lambda read .js files as modules.
+  // src/versions.ts reads the version; `type` makes Lambda load .js files as ES modules.
   const { version, type } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   write(join(OUT, '../package.json'), Buffer.from(`${JSON.stringify({ version, type })}\n`))
   return outputFiles.reduce((sum, { contents }) => sum + contents.length, 0)

@@ -1,5 +1,5 @@
-// What `serverless` does not do by itself: bundles the handlers and builds the layers before packaging, so that
-// `npx serverless package` is the only command, and keeps a deployment from starting with a placeholder in it.
+// Serverless plugin: bundles the handlers and builds the layers before packaging, so that `npx serverless package` is the
+// only command, and refuses to deploy a template that still has a placeholder.
 
 import { buildLayers, checkSizes } from '../layers/build.mjs'
 import { bundle } from './bundle.mjs'
@@ -29,25 +29,25 @@ export default class GlimpsePlugin {
     if (this.serverless.processedInput.commands[0] !== 'deploy') this.packageOffline()
   }
 
-  /** Layers are compared with the deployed stack's, to upload only new ones: without an account there is none. */
+  /** Skips the comparison with the deployed stack's layers, which uploads only new ones and needs an account. */
   packageOffline() {
     const { plugins } = this.serverless.pluginManager
     const compiler = plugins.find((plugin) => plugin.constructor.name === 'AwsCompileLayers')
     if (!compiler?.compareWithLastLayer) {
       throw new Error(
-        'Expected osls 4 to have AwsCompileLayers.compareWithLastLayer but it has not. See deploy/plugin.mjs.',
+        'osls has no AwsCompileLayers.compareWithLastLayer, which osls 4 has. Install osls 4, or change deploy/plugin.mjs.',
       )
     }
     compiler.compareWithLastLayer = async () => {}
   }
 
-  /** @throws Error for a template that still has what stands in serverless.yml for want of yours. */
+  /** @throws Error for a template that still has a placeholder of serverless.yml. */
   checkPlaceholders() {
     const template = JSON.stringify(this.serverless.service.provider.compiledCloudFormationTemplate)
     const [found] = Object.entries(PLACEHOLDERS).filter(([text]) => template.includes(text))
     if (!found) return
     throw new Error(
-      `Expected your own ${found[1]} but got the placeholder ${found[0]}. Give it, or take --param gpu=embedded, which needs none; see docs/deploy.md.`,
+      `The template has the placeholder ${found[0]}. Pass your ${found[1]}, or --param gpu=embedded, which needs none. See docs/deploy.md.`,
     )
   }
 }

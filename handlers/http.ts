@@ -1,4 +1,4 @@
-// API Gateway's event -> the HTTP app -> its response.
+// API Gateway event -> the HTTP app -> its response.
 
 import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
 import { openHttp } from '../src/aws/http.ts'

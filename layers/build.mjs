@@ -1,11 +1,11 @@
-// Makes what Lambda mounts under /opt: onnxruntime, sharp, and the embedded model. npm run layers [-- --arch arm64]
+// Builds the Lambda layers, mounted under /opt: onnxruntime, sharp and the embedded model. npm run layers [-- --arch arm64]
 //
-//   layers/built/<arch>/onnxruntime/nodejs/node_modules/...   the CPU's library for Linux and one architecture, no other
+//   layers/built/<arch>/onnxruntime/nodejs/node_modules/...   only the CPU library for Linux and one architecture
 //   layers/built/<arch>/sharp/nodejs/node_modules/...         with libvips
-//   layers/built/<arch>/model/glimpse/model/...               models/pico, built: nothing is built at a cold start
+//   layers/built/<arch>/model/glimpse/model/...               models/pico, built, so that a cold start builds nothing
 //
-// Versions are those of package-lock.json. A package that is not installed here (another architecture's binaries) comes
-// from the npm registry and must have the lock's checksum. Nothing is made again while its inputs are the same.
+// Versions are those of package-lock.json. A package that is not installed (binaries of another architecture) is downloaded
+// from the npm registry and must match the lock file's checksum. A layer is rebuilt only if its inputs changed.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -26,17 +26,17 @@ import { basename, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-/** Lambda refuses a function whose code and layers are larger unzipped ("Lambda quotas"). */
+/** Lambda's limit for the unzipped code and layers of a function ("Lambda quotas"). */
 export const LIMIT_BYTES = 250 * 1024 * 1024
 const MIB = 1024 * 1024
 
-/** What each layer takes, and which of its files run: no typings, sources or other systems' binaries. */
+/** Packages of each layer, with a filter for the files used at run time: no typings, sources or other systems' binaries. */
 const LAYERS = {
   onnxruntime: (arch) => ({
     'onnxruntime-node': (path) =>
       path === 'package.json' ||
       /^dist\/[^/]+\.js$/.test(path) ||
-      // Without a GPU in the machine its libraries are of no use, wherever an install has put them.
+      // Lambda has no GPU, so its libraries are excluded even if an install has them.
       (path.startsWith(`bin/napi-v6/linux/${arch}/`) && !/cuda|tensorrt/i.test(path)),
     'onnxruntime-common': (path) => path === 'package.json' || /^dist\/cjs\/.*\.(js|json)$/.test(path),
   }),
@@ -56,7 +56,7 @@ function isRun(path) {
 }
 
 /**
- * Builds what is not there yet.
+ * Builds the layers that are missing or outdated.
  * @param arch x64 or arm64, as Node names them
  * @returns folder and bytes of each layer
  */
@@ -81,7 +81,7 @@ export function buildLayers(arch) {
     if (!existsSync(cli)) execFileSync('npm', ['run', '--silent', 'compile'], { cwd: ROOT, stdio: 'inherit' })
     const place = join(folder, 'glimpse/model')
     mkdirSync(join(folder, 'glimpse'), { recursive: true })
-    // fp32: so small that nothing is gained by storing less (src/builder/embedded.ts).
+    // fp32, because the model is so small that lower precision saves nothing (src/builder/embedded.ts).
     const what = ['build', CHECKPOINT, '--precision', 'fp32', '--name', 'glimpse-pico', '--out', place]
     execFileSync(process.execPath, [cli, ...what], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] })
   })
@@ -92,20 +92,20 @@ export function buildLayers(arch) {
   }))
 }
 
-/** @throws Error when functions with these layers would be refused */
+/** @returns the total in bytes. @throws Error if Lambda would refuse functions with these layers */
 export function checkSizes(layers, codeBytes) {
   const total = layers.reduce((sum, { bytes }) => sum + bytes, codeBytes)
   if (total > LIMIT_BYTES) {
     throw new Error(
-      `Expected code and layers of at most ${LIMIT_BYTES / MIB} MiB unzipped but they are ${(total / MIB).toFixed(1)} MiB.`,
+      `Code and layers are ${(total / MIB).toFixed(1)} MiB unzipped; Lambda allows ${LIMIT_BYTES / MIB} MiB. Remove files in LAYERS (layers/build.mjs).`,
     )
   }
   return total
 }
 
 /**
- * A folder that stands beside a stamp with its inputs is whole. The stamp is written first: a process that finds the
- * folder of another knows whether it is the same, and does not remove what the other already uses.
+ * Makes `folder` unless it exists with the same inputs. A folder with a matching stamp file is complete. The stamp is written
+ * before the folder, so a process that finds another's folder knows its inputs and does not remove it while in use.
  */
 export function makeOnce(folder, inputs, make) {
   const stamp = `${folder}.txt`
@@ -130,11 +130,11 @@ export function makeOnce(folder, inputs, make) {
 
 function lockedOf(lock, name) {
   const locked = lock[`node_modules/${name}`]
-  if (!locked) throw new Error(`Expected ${name} in package-lock.json but it is not there.`)
+  if (!locked) throw new Error(`package-lock.json has no ${name}. Run: npm install`)
   return locked
 }
 
-/** The installed package where it is the lock's, else the registry's. */
+/** Returns the folder of the installed package if its version is the lock file's, otherwise of a download from the registry. */
 function sourceOf(name, { version, integrity }) {
   const installed = join(ROOT, 'node_modules', name)
   const manifest = join(installed, 'package.json')
@@ -151,7 +151,9 @@ function sourceOf(name, { version, integrity }) {
   const [kind] = integrity.split('-')
   const got = `${kind}-${createHash(kind).update(readFileSync(archive)).digest('base64')}`
   if (got !== integrity)
-    throw new Error(`Expected ${name}@${version} as package-lock.json knows it but got another.`)
+    throw new Error(
+      `${name}@${version} from the registry has the checksum ${got}; package-lock.json expects ${integrity}.`,
+    )
   execFileSync('tar', ['-xzf', archive, '-C', folder])
   return join(folder, 'package')
 }
@@ -181,7 +183,7 @@ function checksumOf(folder) {
   return hash.digest('hex')
 }
 
-/** The table of sizes. */
+/** Builds everything and prints a table of sizes. */
 async function main() {
   const given = process.argv.indexOf('--arch')
   const arch = given < 0 ? 'x64' : process.argv[given + 1]
@@ -191,7 +193,7 @@ async function main() {
   const line = (name, bytes) => console.log(`${name.padEnd(28)}${(bytes / MIB).toFixed(1).padStart(7)} MiB`)
   for (const { name, bytes } of layers) line(`layer ${name} (${arch})`, bytes)
   line('all functions, bundled', code)
-  line('together, of at most 250', checkSizes(layers, code))
+  line('total, at most 250', checkSizes(layers, code))
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) void main()

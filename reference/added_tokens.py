@@ -1,13 +1,13 @@
 """
-What transformers makes of tokenizers whose files list more tokens than those of `plain`.
+Records how transformers reads tokenizers with more added tokens than `plain` has.
 
 In:  the table VARIANTS: edits of the files of test/fixtures/checkpoints/plain.
 Out: test/fixtures/references/added-tokens.json: [{name, edits, cases: [{text, ids, typed}], answers: [{ids, text}]}].
 
-     edits    file name -> the keys to set in its JSON (null: take the key away), or null: take the file away
-     ids      of the text as AutoTokenizer and Blip2Processor have them; texts that `plain` gives the same are left out
+     edits    file name -> keys to set in its JSON (null removes the key); null removes the file
+     ids      of the text from AutoTokenizer and Blip2Processor; texts with the same ids as in `plain` are left out
      typed    the same with split_special_tokens=True: special tokens in the text stay text
-     answers  batch_decode(skip_special_tokens=True) of all added ids and of ids that none has, with and without a
+     answers  batch_decode(skip_special_tokens=True) of all added ids and of unused ids, with and without a
               letter between two
 
     python added_tokens.py
@@ -40,12 +40,12 @@ BASE = {1: token("<pad>", True), 2: token("</s>", True), 296: token("<image>", T
 
 
 def decoder(*contents):
-    """added_tokens_decoder: those of `plain`, and more of them behind."""
+    """Returns added_tokens_decoder: the entries of `plain`, then the given ones."""
     return {str(id): entry for id, entry in {**BASE, **dict(enumerate(contents, VOCABULARY + 1))}.items()}
 
 
 def listed(entries):
-    """The same as tokenizer.json has it."""
+    """Returns the same tokens in the format of tokenizer.json."""
     return [{"id": int(id), **entry} for id, entry in entries.items()]
 
 
@@ -89,7 +89,7 @@ VARIANTS = {
     "words": both(*WORDS),
     "strips": both(*STRIPS),
     "overlaps": both(*OVERLAPS),
-    # Only tokenizer.json lists them, as transformers 5 saves.
+    # Only tokenizer.json lists them, as transformers 5 saves it.
     "tokenizer.json": {
         CONFIG: {"added_tokens_decoder": None, "add_bos_token": None},
         FILE: {"added_tokens": listed(decoder(*WORDS[:4]))},
@@ -98,7 +98,7 @@ VARIANTS = {
         "vocab.json": None,
         "merges.txt": None,
     },
-    # As OPT's own files: no tokenizer.json, no added_tokens_decoder.
+    # As in OPT's files: no tokenizer.json, no added_tokens_decoder.
     "oldest": {
         CONFIG: {"added_tokens_decoder": None, "bos_token": {"__type": "AddedToken", **token("</s>")}},
         FILE: None,
@@ -110,12 +110,12 @@ VARIANTS = {
         FILE: None,
         LEGACY: {"<loc_1>": 296},
     },
-    # added_tokens.json stands beside a tokenizer.json that does not know all of it.
+    # added_tokens.json lists tokens that tokenizer.json does not.
     "added_tokens.json and tokenizer.json": {
         CONFIG: {"added_tokens_decoder": None},
         LEGACY: {"<image>": 296, "<loc_1>": 297, "</s>": 2},
     },
-    # tokenizer_config.json decides.
+    # tokenizer_config.json takes precedence.
     "stale tokenizer.json": {
         CONFIG: {"added_tokens_decoder": decoder(token("<loc_1>"), token("<loc_12>", True))},
         FILE: {"added_tokens": listed(decoder(token("<loc_1>", True), token("<loc_12>"), token("a b")))},
@@ -125,7 +125,7 @@ VARIANTS = {
         LEGACY: {"<image>": 296, "a b": 297, "<loc_12>": 298},
     },
     "stale vocab.json": {"vocab.json": {"a": 5, "b": 4}, **both(token("<loc_1>"))},
-    # What an id says in the files is not what the token gets.
+    # Tokens do not get the ids that the files state.
     "ids with gaps": {
         CONFIG: {"added_tokens_decoder": {**decoder(), "400": token("<loc_1>"), "7": token("on"), "350": token("a b")}},
     },
@@ -138,7 +138,7 @@ VARIANTS = {
         },
     },
     "space in front": {CONFIG: {**both(*WORDS[:4])[CONFIG], "add_prefix_space": True}},
-    # tokenizer.json is taken whole by a class that is not GPT-2's.
+    # A class other than GPT-2's uses all of tokenizer.json.
     "another class": {
         CONFIG: {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": decoder(token("<loc_12>"))},
         FILE: {

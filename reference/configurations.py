@@ -4,7 +4,7 @@ Shapes of tiny BLIP-2 checkpoints, as data.
 In:  a name of NAMED, or a seed for `random_configuration`.
 Out: one complete configuration (see BASE for every key and its meaning).
 
-Sizes are small on purpose: what varies is everything a reader of checkpoints can get wrong.
+Sizes are small. The configurations vary everything that a reader of checkpoints can get wrong.
 """
 
 import copy
@@ -59,7 +59,7 @@ NAMED = {
     "base": {},
     "patch-7": {"vision": {"image_size": 35, "patch_size": 7}},
     "patch-16": {"vision": {"image_size": 48, "patch_size": 16}},
-    "image-remainder": {"vision": {"image_size": 31, "patch_size": 7}},  # 31 = 4 * 7 + 3: the edge is not seen
+    "image-remainder": {"vision": {"image_size": 31, "patch_size": 7}},  # 31 = 4 * 7 + 3: the edge is ignored
     "single-patch": {"vision": {"image_size": 14, "patch_size": 14}},
     "vision-deep": {"vision": {"num_hidden_layers": 5, "hidden_size": 20, "num_attention_heads": 2}},
     "vision-one-head": {"vision": {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 22}},
@@ -181,7 +181,7 @@ NAMED = {
     "refused-word-embed-proj": {"text": {"word_embed_proj_dim": 16}},
 }
 
-# Made by hand for one purpose each: not for sweeps.
+# Each is written for one test, not for sweeps.
 ON_DEMAND = {"hub-like", "refused-word-embed-proj"}
 
 
@@ -191,7 +191,7 @@ def named_configuration(name):
 
 
 def random_configuration(seed):
-    """A configuration drawn from every axis at once. The same seed gives the same configuration."""
+    """Returns a configuration with random values on all axes. The same seed gives the same configuration."""
     draw = random.Random(seed)
 
     def width(heads_choices, head_dim_choices):
@@ -247,7 +247,7 @@ def random_configuration(seed):
 
 
 def merge(base, differences):
-    """A deep copy of `base` with `differences` laid over it, one level of dictionaries deep."""
+    """Returns a deep copy of `base`, updated with `differences` one level of dictionaries deep."""
     merged = copy.deepcopy(base)
     for key, value in differences.items():
         if key not in base:

@@ -1,5 +1,5 @@
 """
-Makes everything under test/fixtures/checkpoints and test/fixtures/references.
+Writes test/fixtures/checkpoints and test/fixtures/references.
 
 In:  the table FIXTURES.
 Out: two pictures, one checkpoint folder and one .safetensors of references per row, tokenizer.json, added-tokens.json.
@@ -74,7 +74,7 @@ NASTY_TEXTS = [
 
 
 def draw_pictures(folder=REFERENCES):
-    """Two tiny pictures: a wide one with a gradient and a disc, a tall one with stripes and a triangle."""
+    """Writes two tiny pictures: a wide one with a gradient and a disc, a tall one with stripes and a triangle."""
     wide = Image.new("RGB", (40, 30))
     wide.putdata([(6 * x, 8 * y, 255 - 3 * (x + y)) for y in range(30) for x in range(40)])
     ImageDraw.Draw(wide).ellipse((12, 6, 28, 22), fill=(240, 60, 30))
@@ -90,7 +90,7 @@ def draw_pictures(folder=REFERENCES):
 
 
 def record_tokenizer(checkpoint):
-    """tokenizer.json: [{text, ids, decoded}] of the tokenizer in the fixture checkpoint `plain`."""
+    """Writes tokenizer.json: [{text, ids, decoded}] of the tokenizer in the fixture checkpoint `plain`."""
     tokenizer = GPT2Tokenizer.from_pretrained(checkpoint)
     rows = []
     for text in NASTY_TEXTS:

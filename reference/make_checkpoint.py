@@ -2,15 +2,15 @@
 Makes one tiny random BLIP-2 checkpoint (OPT language model).
 
 In:  --config NAME of configurations.py, or --random; --seed N.
-Out: a folder as save_pretrained leaves it: config.json, generation_config.json, model.safetensors (or shards and an
+Out: a folder in the format of save_pretrained: config.json, generation_config.json, model.safetensors (or shards and an
      index), preprocessor_config.json, processor_config.json and the tokenizer's files.
 
     python make_checkpoint.py --out /tmp/checkpoint --config plain --seed 1
     python make_checkpoint.py --out /tmp/checkpoint --random --seed 7
     python make_checkpoint.py --list
 
-The weights are random but lively: biases, LayerNorms, query tokens and position tables are drawn too, so that a wire in
-the wrong place changes the answer, and the drawing is repeated until answers vary (see `count_points`).
+Biases, LayerNorms, query tokens and position tables are random too, so that a wrong connection changes the answer. Weights
+are sampled again until answers vary (see `count_points`).
 """
 
 import argparse
@@ -67,7 +67,7 @@ def make_checkpoint(folder, configuration, seed):
     write_config(folder, configuration)
     write_processor(folder, configuration)
     for file in folder.iterdir():
-        file.chmod(0o644)  # safetensors makes files that only their owner can read
+        file.chmod(0o644)  # safetensors writes files that only their owner can read
     return config
 
 
@@ -84,7 +84,7 @@ def build_config(configuration, ids):
 
 
 def build_lively_model(config, seed, liveliness, real_tokens):
-    """Draws weights until the answers of the model vary; `seed` decides everything."""
+    """Samples weights until the answers of the model vary. The same `seed` gives the same weights."""
     model = Blip2ForConditionalGeneration(config).eval()
     best, best_points = 0, -1
     for attempt in range(ATTEMPTS):
@@ -147,7 +147,7 @@ def draw_weights(model, generator, liveliness, real_tokens):
 
 @torch.no_grad()
 def place_end(model, config, generator):
-    """Gives the end token a row like that of a token that answers hold seldom and not at once, so that some end."""
+    """Copies to the end token the row of a token that is rare in answers and never first, so that some answers end."""
     answers = probe(model, config, length=8)
     tokens = [token for answer in answers for token in answer]
     late = {token for answer in answers for token in answer[2:]} - {answer[0] for answer in answers}
@@ -158,7 +158,7 @@ def place_end(model, config, generator):
 
 
 def count_points(model, config):
-    """One point each: answers differ; they hold several tokens; some end, not all; none is empty."""
+    """One point each: answers differ; they have several tokens; some, not all, end; none is empty."""
     answers = probe(model, config, length=10)
     end = config.text_config.eos_token_id
     ended = sum(end in answer for answer in answers)
@@ -204,7 +204,7 @@ def cast(model, dtype):
 
 
 def rewrite_weights(folder, configuration, seed):
-    """Renames and splits tensors inside the files that save_pretrained wrote, and keeps the index true."""
+    """Renames and splits tensors inside the files of save_pretrained, and updates the index."""
     files = sorted(folder.glob("*.safetensors"))
     owner = {}
     for file in files:
@@ -228,7 +228,7 @@ def rewrite_weights(folder, configuration, seed):
 
 
 def write_config(folder, configuration):
-    """Leaves config.json as it is, or makes it as terse as those on the Hub."""
+    """Keeps config.json, or removes keys that files on the Hub leave out."""
     if configuration["config_style"] == "full":
         return
     path = folder / "config.json"
@@ -247,7 +247,7 @@ def write_config(folder, configuration):
             if key == "model_type" or key not in defaults or defaults[key] != value
         }
         if part == "qformer_config":
-            config[part].pop("encoder_hidden_size", None)  # overwritten by the vision model's width, whatever it says
+            config[part].pop("encoder_hidden_size", None)  # always overwritten by the vision model's width
         if configuration["config_style"] == "hub":
             config[part].update(HUB_NOISE[part])
     defaults = Blip2Config().to_dict()
@@ -278,7 +278,7 @@ def write_processor(folder, configuration):
             (folder / name).unlink(missing_ok=True)
         path = folder / "tokenizer_config.json"
         tokenizer = json.loads(path.read_text())
-        del tokenizer["add_bos_token"], tokenizer["added_tokens_decoder"]  # both stand in tokenizer.json only
+        del tokenizer["add_bos_token"], tokenizer["added_tokens_decoder"]  # both are in tokenizer.json only
         write_json(path, {"backend": "tokenizers", **tokenizer})
     else:
         write_json(folder / "preprocessor_config.json", {**image_processor, "processor_class": "Blip2Processor"})

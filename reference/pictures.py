@@ -1,17 +1,18 @@
-"""Writes test/fixtures/pictures/: odd picture files, and what Pillow and transformers make of them.
+"""Writes test/fixtures/pictures/: unusual picture files, and how Pillow and transformers decode them.
 
-Goes in: nothing but this file; every pixel comes from a formula. Comes out:
+In:  nothing; every pixel comes from a formula.
+Out:
   *.jpg *.png *.gif *.webp *.avif *.tif   the pictures, one oddity each
   expected.bin    zlib streams of raw RGB or float32 bytes, one after another
-  expected.json   where each stream lies (`at`, `size`) and what it is; sha256 where the bytes would be too many
+  expected.json   position of each stream (`at`, `size`) and its meaning; a sha256 instead of large streams
 
-Pins: pillow 13.0.0, numpy 2.4.6, transformers 5.18.0 (checked below: other versions may round otherwise).
+Pins: pillow 13.0.0, numpy 2.4.6, transformers 5.18.0 (checked below, because other versions may round differently).
 Run:  python reference/pictures.py
 
 Expected values:
   as_transformers   Image.open(f).convert("RGB")
   as_seen           ImageOps.exif_transpose, then pasted on white through its own alpha; 16-bit grey by its high
-                    byte; what a GIF's first frame leaves uncovered is see-through, as browsers draw it
+                    byte; the area outside a GIF's first frame is transparent, as in browsers
 """
 
 import hashlib
@@ -38,7 +39,7 @@ made = {"pillow": PIL.__version__, "transformers": transformers.__version__, "pi
 
 def keep(data):
     packed = zlib.compress(data, 9)
-    at = blobs.find(packed)  # many pictures look alike: one copy is enough
+    at = blobs.find(packed)  # equal streams are stored once
     if at < 0:
         at = len(blobs)
         blobs.extend(packed)
@@ -121,7 +122,7 @@ def halved(ycbcr):
 
 def tiff(values, photometric, depth=8, order="<", big=False, planes=False, tile=0, deflate=True, following=0, **tags):
     """TIFF 6.0 or BigTIFF from [H, W, C] integers, the directory first. `tags` are named `t338`, with one or more
-    numbers, or pairs of them; `following` is where it says the next directory lies."""
+    numbers, or pairs of them; `following` is the offset of the next directory."""
     height, width, samples = values.shape
     parts = []
     for layer in numpy.split(values, samples, 2) if planes else [values]:
@@ -162,7 +163,7 @@ def tiff(values, photometric, depth=8, order="<", big=False, planes=False, tile=
 
 
 def deep(width, height, channels):
-    """16-bit values whose low byte matters to whoever rounds. uint16 [H, W, C]."""
+    """16-bit values whose low byte changes a rounded result. uint16 [H, W, C]."""
     return scene(width, height, channels).astype(numpy.uint32) * 256 + noise(width, height, channels, 9).astype(numpy.uint32)
 
 
@@ -213,7 +214,7 @@ def as_seen(data):
 
 
 def picture(name, data, like=None, mean_difference=0):
-    """`like`: the same picture in a file that Pillow reads rightly, where it does not read this one, or not rightly."""
+    """`like`: the same picture in a file that Pillow reads correctly, if it cannot read this one correctly."""
     (HERE / name).write_bytes(data)
     plain, seen = as_transformers(like or data), as_seen(like or data)
     entry = {"name": name, "mode": Image.open(io.BytesIO(like or data)).mode}
@@ -312,7 +313,7 @@ def pictures():
 
 
 def timeless(avif):
-    """Without the times of writing, so that the fixture is reproducible: 64 bits each after version 1 and flags."""
+    """Clears the timestamps, so that the fixture is reproducible: 64 bits each after version 1 and flags."""
     out = bytearray(avif)
     for box in (b"mvhd\1\0\0", b"tkhd\1\0\0", b"mdhd\1\0\0"):
         at = avif.index(box) + 8
@@ -325,7 +326,7 @@ def avifs(image):
         return saved(image, "AVIF", quality=quality, subsampling=subsampling, **options)
 
     rgba = Image.fromarray(scene(40, 30, 4))
-    # libheif and libavif round otherwise by 1 or 2; halved colour they also draw out otherwise, by more at edges.
+    # libheif and libavif round differently by 1 or 2, and upsample halved colour differently, by more at edges.
     picture("photo.avif", avif(image, 90, "4:2:0"), mean_difference=4)
     picture("alpha.avif", avif(rgba, 95, "4:2:0"), mean_difference=4)
     picture("premultiplied.avif", avif(rgba, alpha_premultiplied=True), mean_difference=1)
@@ -341,7 +342,7 @@ def avifs(image):
 
 
 def tiffs(palette):
-    """What libvips does not heed: the meaning of samples beyond the colours, of YCbCr, and of tags out of order."""
+    """Cases that libvips ignores: the meaning of extra samples, of YCbCr, and of tags out of order."""
     rgb, rgba, grey = scene(10, 6), scene(10, 6, 4), scene(10, 6, 1)
     deep_rgb, deep_rgba, index = deep(10, 6, 3), deep(10, 6, 4), grey >> 4
     plain = tiff(rgb, 2)
@@ -361,10 +362,10 @@ def tiffs(palette):
     picture("grey8-white-is-0.tif", tiff(grey, 0))
     colours = list(numpy.frombuffer(palette, numpy.uint8).reshape(16, 3).T.reshape(-1).astype(int) * 257)
     picture("palette4.tif", tiff(index, 3, 4, t320=colours))
-    # Pillow takes palettes of 8 bits, which the specification does not know, for nearly black.
+    # Pillow reads 8-bit palettes, which the specification does not define, as nearly black.
     picture("palette4-of-bytes.tif", tiff(index, 3, 4, t320=[c // 257 for c in colours]), like=tiff(index, 3, 4, t320=colours))
 
-    # Beyond the colours: 0 says nothing, 1 is alpha that the colours are multiplied by, 2 is alpha.
+    # Extra samples: 0 is unspecified, 1 is premultiplied alpha, 2 is straight alpha.
     rgbaa = numpy.concatenate([rgba, rgba[:, :, 3:]], 2)
     rgbxa = numpy.concatenate([rgba[:, :, :3], grey, rgba[:, :, 3:]], 2)
     share = rgba[:, :, 3:].astype(int)
@@ -397,9 +398,9 @@ def tiffs(palette):
 
     ycbcr = numpy.array(Image.fromarray(scene(12, 8)).convert("YCbCr"))
     full = tiff(ycbcr, 6, t530=[1, 1])
-    # 16 to 235, with the shares of HDTV.
+    # Range 16 to 235, with the HDTV coefficients.
     narrow = dict(t530=[1, 1], t529=[(2126, 10000), (7152, 10000), (722, 10000)], t532=[(16, 1), (235, 1), (128, 1), (240, 1), (128, 1), (240, 1)])
-    # What is not compressed Pillow converts itself, rounding otherwise by 1 and without heed of the range.
+    # Pillow converts uncompressed files itself; it rounds differently by 1 and ignores the range.
     picture("ycbcr.tif", full)
     picture("ycbcr-plain.tif", tiff(ycbcr, 6, deflate=False, t530=[1, 1]), like=full)
     picture("ycbcr-tiles.tif", tiff(ycbcr, 6, tile=16, order=">", t530=[1, 1]))
@@ -417,14 +418,14 @@ def tiffs(palette):
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     image = ImageCms.profileToProfile(Image.fromarray(scene(12, 8)), srgb, lab, outputMode="LAB")
     codes = numpy.frombuffer(Image.open(io.BytesIO(saved(image, "TIFF"))).tobytes("raw", "LAB"), numpy.uint8).reshape(8, 12, 3)
-    # Pillow converts by way of littleCMS, whose tables lose more than this.
+    # Pillow converts with littleCMS, whose tables lose more precision than this.
     picture("lab.tif", tiff(codes, 8), mean_difference=2)
     picture("lab16.tif", tiff(codes.astype(int) * 257, 8, 16), like=tiff(codes, 8), mean_difference=2)
     picture("lab-planes.tif", tiff(codes, 8, planes=True), like=tiff(codes, 8), mean_difference=2)
 
 
 def wide_profile():
-    """An RGB profile that swaps red and blue: whoever obeys it shows other colours."""
+    """An RGB profile that swaps red and blue: a decoder that applies it gives other colours."""
     from PIL import ImageCms
 
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -440,7 +441,7 @@ def icc_chunk():
 
 
 def inset_gif(canvas, transparency):
-    """A canvas whose only frame is 5 x 4 at (3, 2): what is outside, and what is see-through?"""
+    """A canvas whose only frame is 5 x 4 at (3, 2); tests the area outside it and transparency."""
     colours = noise(8, 1, 3, 3).tobytes()
     whole = saved(Image.fromarray((scene(5, 4, 1)[:, :, 0] >> 5), "L").convert("P"), "GIF")
     frame = whole.index(b"\x2c")
@@ -462,7 +463,7 @@ def resized():
     random = numpy.random.RandomState(20)
     cases = [(7, 5, 3, 4, f, 2) for f in FILTERS] + [(5, 3, 5, 3, 3, 3), (9, 4, 9, 2, 3, 4), (4, 9, 2, 9, 3, 5), (1, 1, 8, 8, 3, 6)]
     cases += [(1, 700, 24, 24, 3, 7), (900, 1, 24, 24, 3, 8), (97, 61, 224, 224, 3, 9), (224, 224, 224, 224, 3, 10), (3, 200, 2, 1, 3, 1)]
-    cases += [(300, 376, 224, 224, 3, 11), (300, 377, 224, 224, 3, 12)]  # the last before, the first after the order of passes turns
+    cases += [(300, 376, 224, 224, 3, 11), (300, 377, 224, 224, 3, 12)]  # the last size before and the first after the order of passes changes
     for i in range(200):
         width, height = (int(v) for v in random.randint(1, 60, 2))
         to = [int(v) for v in (random.randint(1, 90, 2) if i % 2 else random.randint(1, 24, 2))]

@@ -1,5 +1,5 @@
 """
-Writes what transformers' own tests expect of Salesforce/blip2-opt-2.7b, as references for `glimpse verify`.
+Writes the expected values of transformers' tests for Salesforce/blip2-opt-2.7b as references for `glimpse verify`.
 
 Source: tests/models/blip_2/test_modeling_blip_2.py of transformers 5, test_inference_opt, on the picture demo.jpg of
 hf-internal-testing/blip-test-image; the ids are those after the 32 placeholders and the prompt.

@@ -5,7 +5,7 @@ In:  a checkpoint folder, pictures, prompts, settings of `generate`, batches.
 Out: one .safetensors file. N pictures, S image side, P vision positions, W vision width, Q queries, H Q-Former width,
      D width of the language model, T prompt tokens, V vocabulary, R returned sequences, L longest answer, B batch rows:
 
-       pixel_values [N,3,S,S]   the PIL image processor's
+       pixel_values [N,3,S,S]   output of the PIL image processor
        vision       [N,P,W]     vision model after post_layernorm
        queries      [N,Q,H]     Q-Former
        prefix       [N,Q,D]     language_projection(queries)
@@ -15,12 +15,12 @@ Out: one .safetensors file. N pictures, S image side, P vision positions, W visi
        batch_logits.K    [B,V]  last position of left-padded prompts run together: description.batches[K]
        batch_token_ids.K [B,L]  int64, greedy unless its settings say otherwise
 
-     The file's metadata holds `description`, JSON: everything needed to repeat each number.
+     The file's metadata has `description`, JSON with everything needed to repeat each number.
 
     python record.py CHECKPOINT --pictures a.png b.png --prompts "" "Question: what is it? Answer:" \
         --settings settings.json --batch 0:1,1:0 --out reference.safetensors
 
-All weights are cast to float32 first (whatever the file holds); attention is "eager".
+All weights are cast to float32 first; attention is "eager".
 """
 
 import argparse
@@ -104,7 +104,7 @@ def record(checkpoint, pictures, prompts, settings, batches):
 
 
 def load_model(checkpoint):
-    """The model in float32 with eager attention, from any of the layouts that BLIP-2 files have had."""
+    """Returns the model in float32 with eager attention, from any layout of BLIP-2 files so far."""
     checkpoint = Path(checkpoint)
     config = Blip2Config.from_pretrained(checkpoint)
     for part in (config, config.vision_config, config.qformer_config, config.text_config):
@@ -120,7 +120,7 @@ def load_model(checkpoint):
         weights[EMBED] = weights[HEAD]
     weights.setdefault(HEAD, weights[EMBED])
     if not torch.equal(weights[HEAD], weights[EMBED]):
-        # As from_pretrained does: tables that differ are not tied, whatever the config says.
+        # As in from_pretrained: tables that differ are not tied, even if the config says so.
         config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
     model = Blip2ForConditionalGeneration(config).eval()
     model.load_state_dict(weights, strict=True)
@@ -131,7 +131,7 @@ def load_model(checkpoint):
 
 
 def weight_files(checkpoint):
-    """As from_pretrained does: model.safetensors, or else the shards of the index, whatever other files there are."""
+    """As in from_pretrained: model.safetensors, or else the shards of the index; other files are ignored."""
     if (checkpoint / "model.safetensors").exists():
         return ["model.safetensors"]
     index = json.loads((checkpoint / "model.safetensors.index.json").read_text())
@@ -195,7 +195,7 @@ def generate(model, inputs, arguments):
         return model.generate(**{key: inputs[key] for key in keys}, **arguments)
     keys = ("inputs_embeds", "input_ids", "attention_mask")
     if "min_length" in arguments and arguments.get("min_new_tokens") is None:
-        # input_ids without placeholders would make it count otherwise than in every other checkpoint.
+        # Without placeholders in input_ids, lengths would count differently than for other checkpoints.
         row = inputs["inputs_embeds"].shape[1]
         arguments["min_new_tokens"] = max(0, arguments.pop("min_length") - row)
     arguments.pop("min_length", None)
@@ -203,7 +203,7 @@ def generate(model, inputs, arguments):
 
 
 def run_generate(model, inputs, arguments):
-    """Generated ids [R,L]; and how safe they are: the smallest gap between best and second score, or beam scores."""
+    """Returns the generated ids [R,L], with the smallest gap between best and second score, or the beam scores."""
     output = generate(model, inputs, arguments)
     ids = output.sequences[:, inputs["input_ids"].shape[1] :]
     if arguments.get("num_beams", 1) > 1:
@@ -215,7 +215,7 @@ def run_generate(model, inputs, arguments):
 
 
 def run_first_step(model, inputs, arguments):
-    """Probabilities [V] that the first token is drawn from."""
+    """Returns the probabilities [V] of the first sampled token."""
     at_least = min(1, arguments.get("min_new_tokens", 0))  # more than max_new_tokens would only warn
     output = generate(model, inputs, {**arguments, "max_new_tokens": 1, "min_new_tokens": at_least})
     return output.scores[0][0].softmax(dim=-1)

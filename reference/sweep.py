@@ -1,13 +1,13 @@
 """
-Makes many checkpoints with their references, for `verify` of the TypeScript side. Not committed.
+Makes many checkpoints with their references, for `glimpse verify`. They are not committed.
 
-In:  how many random ones, the first seed; --named adds every named configuration.
+In:  the number of random checkpoints, the first seed; --named adds every named configuration.
 Out: the layout of test/fixtures: DIR/checkpoints/NAME/, DIR/references/NAME.safetensors, DIR/references/*.png.
      A checkpoint and its references take about four seconds and 0.5 MB.
 
     python sweep.py --out /tmp/sweep --count 20 --seed 100
     python sweep.py --out /tmp/sweep --count 0 --named
-    python sweep.py --out /tmp/sweep --count 4 --settings 60     settings drawn at random in place of settings.json
+    python sweep.py --out /tmp/sweep --count 4 --settings 60     random settings instead of settings.json
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main():
 
 
 def random_settings(seed, count):
-    """Arguments of generate that leave nothing to chance, in any combination."""
+    """Returns a random combination of deterministic arguments of generate."""
     generator = random.Random(seed)
     sometimes = lambda share, values: generator.choice(values) if generator.random() < share else None
     drawn = {}

@@ -1,5 +1,5 @@
 """
-A small byte-level BPE tokenizer with the layout of OPT's.
+Writes a small byte-level BPE tokenizer with the layout of OPT's.
 
 In:  the number of merges, whether there is an `<image>` token.
 Out: tokenizer.json, vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json and added_tokens.json in a
@@ -30,7 +30,7 @@ CORPUS = [
 
 
 def write_tokenizer(folder, merges, image_token):
-    """Writes the tokenizer's files; returns {"size", "newline", "image"}: the ids' count and two ids."""
+    """Writes the tokenizer's files; returns {"size", "newline", "image"}: the number of ids and two ids."""
     tokenizer = train(merges)
     size = tokenizer.get_vocab_size()
     added = {1: "<pad>", 2: END}

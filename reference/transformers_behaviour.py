@@ -1,9 +1,9 @@
 """
-Shows, by running it, what Blip2ForConditionalGeneration.generate of the pinned transformers does with its inputs.
+Runs Blip2ForConditionalGeneration.generate of the pinned transformers and asserts how it treats its inputs.
 
 In:  nothing; makes a few checkpoints in a temporary folder.
-Out: one line per check; each asserts a finding of README.md. An assertion that fails means: the pinned release changed,
-     and the findings, record.py and the TypeScript side need another look.
+Out: one line per check; each asserts a finding of README.md. A failed assertion means that the pinned release
+     changed, and that the findings, record.py and the TypeScript code must be checked.
 
     python transformers_behaviour.py
 """
@@ -69,7 +69,7 @@ def raises(kind, call):
 
 
 def check_loading(folder):
-    """record.load_model equals from_pretrained wherever from_pretrained understands the file."""
+    """record.load_model equals from_pretrained for every file that from_pretrained supports."""
     for name in ("plain", "bias-none", "head-lm_head", "head-both", "bfloat16", "config-hub", "shards"):
         path, model, _, _ = make(folder, name)
         theirs = Blip2ForConditionalGeneration.from_pretrained(path, dtype=torch.float32).state_dict()
@@ -121,7 +121,7 @@ def check_no_image_token(folder):
 
 
 def seen_by_processors(model, *arguments, **keywords):
-    """The ids that logits processors are handed at each step."""
+    """Returns the ids that logits processors receive at each step."""
     seen = []
     original = logits_process.LogitsProcessorList.__call__
 
@@ -150,7 +150,7 @@ def check_processors_see_everything(folder):
     mask = torch.cat([torch.ones(2, len(placeholders(model)), dtype=torch.long), padded["attention_mask"]], dim=1)
     batch = seen_by_processors(model, pixels.repeat(2, 1, 1, 1), input_ids=rows, attention_mask=mask, max_new_tokens=2)
     assert batch[0].tolist() == rows.tolist() and 1 in batch[0][0].tolist()
-    # In beam search processors are given log probabilities, in greedy search and sampling raw logits.
+    # In beam search processors receive log probabilities, in greedy search and sampling raw logits.
     return "placeholders, </s>, the prompt and, in batches, <pad> are all seen as history"
 
 

@@ -1,9 +1,9 @@
 // src/ -> dist/: TypeScript compiled, every other file copied.
 //
-// Other processes load dist/ meanwhile (npx, tests, servers). Up to date, nothing is written. Otherwise the whole of src/ is
-// compiled into a folder beside dist/, and each file that differs is renamed into its place; the stamp is renamed last.
-// The stamp holds the hashes of inputs and outputs, so that after two compiles at once a mix of both is noticed and mended
-// by the next. dist/lambda and dist/package.json are deploy/bundle.mjs's.
+// Other processes may load dist/ during a compile (npx, tests, servers). If dist/ is up to date, nothing is written. Otherwise
+// src/ is compiled into a temporary folder beside dist/, and each file that differs is renamed into dist/; the stamp is
+// renamed last. The stamp has the hashes of inputs and outputs, so after two concurrent compiles the next one detects and
+// repairs a mix of both. deploy/bundle.mjs writes dist/lambda and dist/package.json.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -26,9 +26,9 @@ import { fileURLToPath } from 'node:url'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const DIST = join(ROOT, 'dist')
 const STAMP = join(DIST, '.compiled.json')
-/** AssemblyScript has a compiler of its own: scripts/kernels.mjs. */
-const isCompiledElsewhere = (path) => path.endsWith('.as.ts')
-const isOfBundles = (path) => path === 'package.json' || path.startsWith('lambda/')
+/** scripts/kernels.mjs compiles AssemblyScript. */
+const isAssemblyScript = (path) => path.endsWith('.as.ts')
+const isBundle = (path) => path === 'package.json' || path.startsWith('lambda/')
 
 function filesBelow(folder) {
   if (!existsSync(folder)) return []
@@ -45,7 +45,7 @@ const hashesOf = (folder, paths) =>
   )
 
 function inputs() {
-  const sources = filesBelow(join(ROOT, 'src')).filter((path) => !isCompiledElsewhere(path))
+  const sources = filesBelow(join(ROOT, 'src')).filter((path) => !isAssemblyScript(path))
   const settings = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'scripts/compile.mjs']
   return JSON.stringify(hashesOf(ROOT, [...settings, ...sources.map((path) => join('src', path))]))
 }
@@ -56,7 +56,7 @@ function isCurrent(wanted) {
   return inputs === wanted && JSON.stringify(hashesOf(DIST, Object.keys(outputs))) === JSON.stringify(outputs)
 }
 
-/** The path of the compiler, or undefined where only production packages are installed. */
+/** Returns the path of the compiler, or undefined if only production packages are installed. */
 function compiler() {
   try {
     return join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
@@ -85,7 +85,7 @@ function moveInto(folder, stamp) {
     mkdirSync(dirname(target), { recursive: true })
     renameSync(join(folder, path), target)
   }
-  for (const path of before.filter((path) => !(path in stamp.outputs) && !isOfBundles(path))) {
+  for (const path of before.filter((path) => !(path in stamp.outputs) && !isBundle(path))) {
     if (path !== '.compiled.json') rmSync(join(DIST, path), { force: true })
   }
   writeFileSync(join(folder, 'stamp'), JSON.stringify(stamp))
@@ -98,7 +98,9 @@ function compile() {
   const tsc = compiler()
   if (!tsc) {
     const state = existsSync(join(DIST, 'cli/main.js')) ? 'older than src/' : 'missing'
-    console.error(`dist/ is ${state} and typescript is not installed: run \`npm ci\`, or copy dist/ here.`)
+    console.error(
+      `dist/ is ${state} and typescript is not installed: run \`npm ci\`, or copy dist/ into this folder.`,
+    )
     return 0
   }
   const folder = mkdtempSync(join(ROOT, '.compile-'))

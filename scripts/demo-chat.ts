@@ -1,5 +1,5 @@
-// npm run demo:chat: a day in Slack and on Discord without an account. The real adapters and the embedded model answer;
-// the platforms are the stand-ins of the tests, on this machine. Printed as people there would read it.
+// npm run demo:chat: plays conversations in Slack and on Discord without an account, and prints them as users read them.
+// The real adapters and the embedded model answer; the platforms are the test doubles, on this machine.
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -41,7 +41,7 @@ async function inSlack(engine: Engine): Promise<void> {
     line(names[root!.user!] ?? '?', `${shown(root!.text ?? '')} ${first}`.trim())
     for (const reply of replies) line(names[reply.user!] ?? '?', readable(reply), 1)
   }
-  /** What its blocks show; the text alone where it has none. */
+  /** Returns the text that the message's blocks show, or its plain text if it has no blocks. */
   const readable = (message: { text?: string; blocks?: unknown[] }) => {
     const texts = (message.blocks ?? []).flatMap((block) => textsIn(block))
     return texts.length > 0 ? texts.join('\n') : shown(message.text ?? '')
@@ -65,13 +65,13 @@ async function inSlack(engine: Engine): Promise<void> {
   await ben.chat.postMessage({ channel, text: mention('what is this?') })
   await slack.processor.drained()
   line('ben', '@Glimpse what is this?')
-  const told = slack.calls.filter(({ method }) => method === 'chat.postEphemeral').at(-1)
-  line('Glimpse', told?.body.text ?? '', 1)
+  const ephemeral = slack.calls.filter(({ method }) => method === 'chat.postEphemeral').at(-1)
+  line('Glimpse', ephemeral?.body.text ?? '', 1)
   await slack.close()
 }
 
 async function onDiscord(engine: Engine): Promise<void> {
-  // The stage's engine is a double unless given; it only ever asks it.
+  // The harness is typed for its engine double; it calls only the methods of Engine.
   const harness = await openHarness({ engine: engine as never, answers: 'reply' })
   const { discord, bot, ann, channel } = harness
   const file = async (filename: string) => ({
@@ -79,18 +79,18 @@ async function onDiscord(engine: Engine): Promise<void> {
     bytes: await picture(filename),
     contentType: 'image/png',
   })
-  const me = `<@${discord.botId}>`
+  const mention = `<@${discord.botId}>`
   const print = (viewer: string) => {
     for (const { author, content, files, isEphemeral } of discord.read(channel, viewer)) {
       const attached = files.map((name) => `[${name}]`).join(' ')
-      const text = `${content.replace(me, '@Glimpse')} ${attached}`.trim()
+      const text = `${content.replace(mention, '@Glimpse')} ${attached}`.trim()
       line(author === discord.world.bot.username ? 'Glimpse' : author, text, author === 'ann' ? 0 : 1)
-      if (isEphemeral) line('', `(only ${'ann'} sees this)`, 1)
+      if (isEphemeral) line('', `(only ann sees this)`, 1)
     }
   }
 
   heading('Discord, #pictures')
-  const crab = discord.say(ann, channel, { content: me, files: [await file('crab-and-helicopter.png')] })
+  const crab = discord.say(ann, channel, { content: mention, files: [await file('crab-and-helicopter.png')] })
   await quiet(bot)
   const reply = discord.read(channel).find(({ replyTo }) => replyTo === crab)!
   discord.say(ann, channel, { content: 'what is on the left?', replyTo: reply.id })
@@ -107,7 +107,7 @@ async function onDiscord(engine: Engine): Promise<void> {
   await harness.close()
 }
 
-/** The words in a block, wherever they stand in it. */
+/** Returns all texts in a block, at any depth. */
 function textsIn(block: unknown): string[] {
   if (typeof block !== 'object' || block === null) return []
   const { text, elements } = block as { text?: unknown; elements?: unknown[] }

@@ -1,49 +1,50 @@
-// A Dockerfile's text -> its stages and instructions, as far as ours use the language (Dockerfile reference, "Format"):
-// comments, lines that go on, ARG before FROM, flags, JSON forms, ${NAME}. No here-documents, no `escape` directive.
+// A Dockerfile's text -> its stages and instructions (Dockerfile reference, "Format"). Supported is what this repository's
+// Dockerfile uses: comments, continued lines, ARG before FROM, flags, JSON forms, ${NAME}. Not supported: here-documents,
+// the `escape` directive.
 
 export interface Instruction {
-  /** In capitals: `COPY`. */
+  /** In upper case: `COPY`. */
   name: string
   /** `--from=packages` -> `from: 'packages'`. */
   flags: Record<string, string>
-  /** What follows the flags, in one line. */
+  /** The text after the flags, joined into one line. */
   text: string
-  /** Counted from 1. */
+  /** Line number, counted from 1. */
   line: number
 }
 
 export interface Stage {
   name: string
-  /** An image, `scratch` or a stage's name. */
+  /** An image, `scratch` or the name of another stage. */
   base: string
-  /** All but FROM. */
+  /** All instructions except FROM. */
   instructions: Instruction[]
 }
 
 export interface Dockerfile {
-  /** ARGs before the first FROM, with what was given in place of their defaults. */
+  /** ARGs before the first FROM; given values replace their defaults. */
   args: Record<string, string>
   stages: Stage[]
 }
 
 /**
  * @param given `--build-arg`s
- * @throws Error for a line that is no instruction
+ * @throws Error for a line that is not an instruction
  */
 export function parseDockerfile(text: string, given: Readonly<Record<string, string>> = {}): Dockerfile {
   const args: Record<string, string> = {}
   const stages: Stage[] = []
   for (const instruction of instructionsOf(text)) {
-    const harness = stages.at(-1)
+    const stage = stages.at(-1)
     if (instruction.name === 'FROM') {
       const [, base, name] = /^(\S+)(?: AS (\S+))?$/i.exec(expand(instruction.text, args)) ?? []
       if (base === undefined) throw new Error(`Line ${instruction.line}: expected FROM <image> AS <name>.`)
       stages.push({ name: name ?? String(stages.length), base, instructions: [] })
-    } else if (harness) harness.instructions.push(instruction)
+    } else if (stage) stage.instructions.push(instruction)
     else if (instruction.name === 'ARG') {
       const [name, value] = pairOf(instruction.text)
       args[name] = given[name] ?? expand(value, args)
-    } else throw new Error(`Line ${instruction.line}: ${instruction.name} stands before the first FROM.`)
+    } else throw new Error(`Line ${instruction.line}: ${instruction.name} is before the first FROM.`)
   }
   return { args, stages }
 }
@@ -78,7 +79,7 @@ function next(text: string): RegExpExecArray | null {
   return /^\s*--([\w-]+)=(\S+)(?:\s+|$)/.exec(text)
 }
 
-/** The words of an exec form, `["node", "main.js"]`; undefined of a shell form. */
+/** Returns the words of an exec form, `["node", "main.js"]`, or undefined for a shell form. */
 export function execForm(text: string): string[] | undefined {
   try {
     const words: unknown = JSON.parse(text)
@@ -104,32 +105,32 @@ export function expand(text: string, values: Readonly<Record<string, string>>): 
   return text.replace(/\$\{(\w+)\}|\$(\w+)/g, (_, a?: string, b?: string) => values[(a ?? b)!] ?? '')
 }
 
-/** The stages that `target` needs, itself last. */
+/** Returns the stages that `target` needs, `target` last. */
 export function stagesFor({ stages }: Dockerfile, target = stages.at(-1)!.name): Stage[] {
   const needed: Stage[] = []
   const visit = (name: string) => {
-    const harness = stages.find((each) => each.name === name)
-    if (!harness || needed.includes(harness)) return
-    visit(harness.base)
-    for (const { flags } of harness.instructions) if (flags.from !== undefined) visit(flags.from)
-    needed.push(harness)
+    const stage = stages.find((each) => each.name === name)
+    if (!stage || needed.includes(stage)) return
+    visit(stage.base)
+    for (const { flags } of stage.instructions) if (flags.from !== undefined) visit(flags.from)
+    needed.push(stage)
   }
   visit(target)
   return needed
 }
 
-/** What .dockerignore lets through, of paths from the top: the last line that fits decides; a folder's line is its content's. */
+/** Returns whether .dockerignore excludes a path relative to the root. The last matching line decides; a folder's line applies to its content. */
 export function ignoredBy(text: string): (path: string) => boolean {
   const rules = text
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('#'))
-    .map((line) => ({ lets: line.startsWith('!'), pattern: line.replace(/^!/, '').replace(/\/$/, '') }))
+    .map((line) => ({ includes: line.startsWith('!'), pattern: line.replace(/^!/, '').replace(/\/$/, '') }))
   return (path) => {
     let ignored = false
-    for (const { lets, pattern } of rules) {
-      const fits = pattern === '*' || path === pattern || path.startsWith(`${pattern}/`)
-      if (fits) ignored = !lets
+    for (const { includes, pattern } of rules) {
+      const matches = pattern === '*' || path === pattern || path.startsWith(`${pattern}/`)
+      if (matches) ignored = !includes
     }
     return ignored
   }

@@ -1,7 +1,7 @@
-// src/quantize/kernels.as.ts -> src/quantize/kernels.wasm, which is committed: run it after changing the source.
+// src/quantize/kernels.as.ts -> src/quantize/kernels.wasm, which is committed. Run this script after changing the source.
 //
-// npx fetches the compiler (101 MB), which nothing else needs. Two runs give the same bytes. The section `source` of the
-// result holds the hash of what it was compiled from: test/quantize/kernels.test.ts compares it.
+// npx downloads the compiler (101 MB), which no other part needs. Two runs give the same bytes. The section `source` of the
+// result has the hash of the source; test/quantize/kernels.test.ts compares it.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -1,15 +1,15 @@
-// Executes the Dockerfile where there is no docker: each stage in a root of its own, each instruction a layer of an
-// overlay file system, and then the image's own ENTRYPOINT, as process 1 of its own, on a root that cannot be written.
+// Executes the Dockerfile without docker: each stage in its own root, each instruction as a layer of an overlay file
+// system, and then the image's ENTRYPOINT as process 1 of a new PID namespace, on a read-only root. Prints a table of checks.
 //
 //   npx tsx scripts/prove-container.ts [--work <folder>] [--adapter <file> [--rie <file>]]
 //
-// --adapter: a lambda-adapter built here (`cargo install lambda_web_adapter`), in place of the image that has it.
-// --rie: AWS's emulator of Lambda (`go install github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie@latest`);
-// with both the image is also run as a function.
+// --adapter: a lambda-adapter built on this machine (`cargo install lambda_web_adapter`), used instead of its image.
+// --rie: AWS's emulator of Lambda (`go install github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie@latest`).
+// With both, the image also runs as a function.
 //
-// Needs root on a Linux with overlayfs, debootstrap, and a network: Debian's mirror and the npm registry, which is the
-// one that npm uses on this machine. Debian bookworm by debootstrap, Node of the image's version and npm of its line
-// stand for the base image; images that nobody can fetch without a registry of images are left out and named.
+// Requires root on a Linux with overlayfs, debootstrap, and a network: Debian's mirror and the npm registry configured for
+// npm. Debian bookworm by debootstrap, Node of the image's version and npm of its line replace the base image. Stages whose
+// base image is only in an image registry are skipped and listed.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -41,7 +41,7 @@ import {
 
 const ROOT = join(import.meta.dirname, '..')
 const PORT = 18_080
-/** Others than the server's, which is started right after. */
+/** Differs from the server's port, because the server starts right after. */
 const FUNCTION_PORT = 18_081
 const RIE_PORT = 18_090
 const MIRROR = 'http://deb.debian.org/debian'
@@ -49,11 +49,11 @@ const DEMO = 'models/demo'
 const READY_WITHIN_MS = 120_000
 const ENDS_WITHIN_MS = 8_000
 
-/** Captions after the first: so many askers, so many times each. */
+/** Captions after the first: concurrent clients, and requests of each. */
 const AT_ONCE = 8
 const TIMES = 10
-/** Of the tools of development, and of whoever builds. */
-const NOT_IN_IT = [
+/** Development and builder files that the image must not contain. */
+const EXCLUDED = [
   'opt/glimpse/node_modules/typescript',
   'opt/glimpse/node_modules/vitest',
   'opt/glimpse/.npmrc',
@@ -63,7 +63,7 @@ const NOT_IN_IT = [
   'var/cache/npm',
 ]
 
-/** A root file system: layers of an overlay, the lowest last, and what holds while in it. */
+/** A root file system: layers of an overlay, the lowest last, with the environment, working folder and user of the image. */
 interface Image {
   layers: string[]
   env: Record<string, string>
@@ -98,23 +98,23 @@ async function main(): Promise<void> {
   const file = parseDockerfile(readFileSync(join(ROOT, 'Dockerfile'), 'utf8'))
   const base = nodeImage(file.args.NODE_IMAGE!)
   const images = new Map<string, Image>()
-  for (const harness of stagesFor(file)) {
-    process.stdout.write(`\n--- stage ${harness.name}, from ${harness.base}\n`)
+  for (const stage of stagesFor(file)) {
+    process.stdout.write(`\n--- stage ${stage.name}, from ${stage.base}\n`)
     const from =
-      harness.base === file.args.NODE_IMAGE
+      stage.base === file.args.NODE_IMAGE
         ? base
-        : harness.base === file.args.ADAPTER_IMAGE && options.adapter
+        : stage.base === file.args.ADAPTER_IMAGE && options.adapter
           ? adapterImage(options.adapter)
-          : images.get(harness.base)
-    if (!from && harness.base !== 'scratch') {
+          : images.get(stage.base)
+    if (!from && stage.base !== 'scratch') {
       check(
-        `stage ${harness.name}`,
+        `stage ${stage.name}`,
         'skipped',
-        `${harness.base} is in a registry of images, which was not reached`,
+        `${stage.base} is in an image registry, which was not accessible`,
       )
       continue
     }
-    images.set(harness.name, build(harness, from ?? empty(), images, file.args))
+    images.set(stage.name, build(stage, from ?? empty(), images, file.args))
   }
   const image = images.get(file.stages.at(-1)!.name)!
   const size = sizes(image)
@@ -132,7 +132,7 @@ function empty(): Image {
   }
 }
 
-/** What node:22-bookworm-slim holds: Debian, Node of that line, npm, the user `node`. */
+/** Builds the contents of node:22-bookworm-slim: Debian, Node of that line, npm, the user `node`. */
 function nodeImage(name: string): Image {
   const [, major, suite] = /^node:(\d+)[\d.]*-(\w+)-slim$/.exec(name)!
   const debian = join(work, `${suite}`)
@@ -148,7 +148,7 @@ function nodeImage(name: string): Image {
     const packages = join(work, `packages-${major}`)
     mkdirSync(packages, { recursive: true })
     writeFileSync(join(packages, 'package.json'), '{}')
-    // The npm that comes with a Node is the one of its line: 10 with 22, 11 with 24.
+    // Node 22 includes npm 10, Node 24 npm 11.
     const npm = Number(major) >= 24 ? '11' : '10'
     sh('npm', [
       'install',
@@ -183,14 +183,14 @@ function nodeImage(name: string): Image {
 }
 
 function adapterImage(path: string): Image {
-  return layered(empty(), 'the adapter built here', (root) => cpSync(path, join(root, 'lambda-adapter')))
+  return layered(empty(), 'the adapter', (root) => cpSync(path, join(root, 'lambda-adapter')))
 }
 
-function build(harness: Stage, from: Image, images: Map<string, Image>, args: Record<string, string>): Image {
+function build(stage: Stage, from: Image, images: Map<string, Image>, args: Record<string, string>): Image {
   let image = { ...from }
   const values: Record<string, string> = {}
   const scope = () => ({ ...values, ...image.env })
-  for (const instruction of harness.instructions) {
+  for (const instruction of stage.instructions) {
     const { name, text } = instruction
     const what = `${name} ${text.replace(/\s+/g, ' ').slice(0, 100)}`
     if (name !== 'LABEL') process.stdout.write(`${what}\n`)
@@ -227,28 +227,28 @@ function build(harness: Stage, from: Image, images: Map<string, Image>, args: Re
       case 'CMD':
         break
       default:
-        throw new Error(`Line ${instruction.line}: ${name} is not known here.`)
+        throw new Error(`Line ${instruction.line}: ${name} is not supported.`)
     }
   }
   return image
 }
 
-/** As docker: into a folder where the goal ends in / or is one, a folder's content and not the folder itself. */
+/** As docker: copies into a folder if the target is one or ends in /; of a folder, copies the content and not the folder itself. */
 function copy(image: Image, { flags, text }: Instruction, images: Map<string, Image>, what: string): Image {
   const words = text.split(/\s+/)
   const to = words.at(-1)!
   const from = flags.from
   const source = from === undefined ? undefined : images.get(from)
   if (from !== undefined && !source) {
-    check(what, 'skipped', `stage ${from} was left out`)
+    check(what, 'skipped', `stage ${from} was skipped`)
     return image
   }
   const isIgnored = ignoredBy(readFileSync(join(ROOT, '.dockerignore'), 'utf8'))
-  const there = source ? mount(source.layers) : ROOT
+  const sourceRoot = source ? mount(source.layers) : ROOT
   const made = layered(image, what, (root) => {
     for (const word of words.slice(0, -1)) {
-      const path = join(there, word)
-      if (!source && isIgnored(word)) throw new Error(`.dockerignore leaves out ${word}.`)
+      const path = join(sourceRoot, word)
+      if (!source && isIgnored(word)) throw new Error(`.dockerignore excludes ${word}, which COPY needs.`)
       let goal = join(root, resolve(image.folder, to))
       const isFolder = statSync(path).isDirectory()
       if (!isFolder && (to.endsWith('/') || (existsSync(goal) && statSync(goal).isDirectory())))
@@ -257,11 +257,11 @@ function copy(image: Image, { flags, text }: Instruction, images: Map<string, Im
       sh('cp', ['--recursive', '--preserve=mode,timestamps,links', '--no-target-directory', path, goal])
     }
   })
-  if (source) unmount(there)
+  if (source) unmount(sourceRoot)
   return made
 }
 
-/** What a stranger's machine needs to reach its registry stands in the environment, never in a layer. */
+/** Runs a RUN instruction. Registry, proxy and certificate settings of this machine are in the environment, never in a layer. */
 function run(root: string, image: Image, { flags, text }: Instruction): void {
   for (const [name, from] of [
     ['proc', '/proc'],
@@ -282,7 +282,7 @@ function run(root: string, image: Image, { flags, text }: Instruction): void {
     bind(kept, join(root, cache))
     inside.push(join(root, cache))
   }
-  // Names are looked up as this machine does; the file is docker's to provide, so it is no layer's.
+  // docker provides resolv.conf at run time, so these files are mounted and not part of a layer.
   for (const path of [
     '/etc/resolv.conf',
     ...(cafile === 'null' || cafile === '' ? [] : ['/etc/ssl/certs/ca-certificates.crt']),
@@ -310,7 +310,7 @@ function run(root: string, image: Image, { flags, text }: Instruction): void {
   }
 }
 
-/** A new layer on top, filled by `fill`. */
+/** Returns the image with a new top layer, written by `fill`. */
 function layered(image: Image, what: string, fill: (root: string) => void): Image {
   const layer = join(work, 'layers', String(++layerCount))
   mkdirSync(layer)
@@ -323,7 +323,7 @@ function layered(image: Image, what: string, fill: (root: string) => void): Imag
   return { ...image, layers: [layer, ...image.layers], made: [...image.made, { what, layer }] }
 }
 
-/** Without a layer to write it is read-only. */
+/** Mounts the layers; read-only without `upper`. Returns the mount point. */
 function mount(lower: readonly string[], upper?: string): string {
   const at = join(work, 'layers', `mount-${++layerCount}`)
   mkdirSync(at)
@@ -357,14 +357,14 @@ function unmount(at: string): void {
   mounted.splice(mounted.lastIndexOf(at), 1)
 }
 
-/** Runs the image's entry point in the image; `before` it stands what starts it. */
+/** Runs the image's entry point in the image. `before`: a command that starts the entry point. */
 type Start = (
   words: readonly string[],
   env?: Record<string, string>,
   before?: readonly string[],
 ) => ChildProcess
 
-/** The image as a function: AWS's emulator starts the extension and the entry point, and hands out one event. */
+/** Runs the image as a function: AWS's emulator starts the extension and the entry point, and delivers one event. */
 async function proveFunction(rie: string, root: string, start: Start): Promise<void> {
   cpSync(rie, join(root, 'tmp/aws-lambda-rie'))
   const begun = performance.now()
@@ -381,9 +381,9 @@ async function proveFunction(rie: string, root: string, start: Start): Promise<v
     `127.0.0.1:${RIE_PORT + 1}`,
   ]
   const emulator = start(['serve'], env, ['/tmp/aws-lambda-rie', ...addresses])
-  let said = ''
-  emulator.stdout!.on('data', (chunk) => (said += chunk))
-  emulator.stderr!.on('data', (chunk) => (said += chunk))
+  let output = ''
+  emulator.stdout!.on('data', (chunk) => (output += chunk))
+  emulator.stderr!.on('data', (chunk) => (output += chunk))
   try {
     await until(begun, () => canConnect(RIE_PORT))
     const { expected, picture } = readmeExample()
@@ -403,12 +403,16 @@ async function proveFunction(rie: string, root: string, start: Start): Promise<v
     const { statusCode, body } = (await response.json()) as { statusCode: number; body: string }
     const text = statusCode === 200 ? (JSON.parse(body) as { text: string }).text : `${statusCode} ${body}`
     check(
-      'as a function, behind the adapter, the same',
+      'as a function behind the adapter, the caption is the same',
       text === expected,
       `${text}, ${Math.round(performance.now() - begun)} ms after a cold start`,
     )
   } catch (error) {
-    check('as a function, behind the adapter, the same', false, `${error}: ${said.slice(-600)}`)
+    check(
+      'as a function behind the adapter, the caption is the same',
+      false,
+      `${error}: ${output.slice(-600)}`,
+    )
   } finally {
     await killed(emulator)
   }
@@ -434,7 +438,7 @@ async function prove(image: Image, last: Stage): Promise<void> {
   bind('/dev', join(root, 'dev'))
   const start: Start = (words, env = {}, before = []) => {
     const within = assignments({ HOME: '/home/node', ...image.env, ...env })
-    // Process 1 of its own, as in a container: signals it has no handler for are not delivered to it.
+    // Process 1 of a new PID namespace, as in a container: signals without a handler are not delivered to it.
     const args = ['--mount', '--pid', '--fork', `--mount-proc=${join(root, 'proc')}`]
     return spawn(
       'unshare',
@@ -457,11 +461,11 @@ async function prove(image: Image, last: Stage): Promise<void> {
   }
   process.stdout.write('\n--- the image\n')
 
-  const present = NOT_IN_IT.filter((path) => existsSync(join(root, path)))
+  const present = EXCLUDED.filter((path) => existsSync(join(root, path)))
   check(
-    'nothing of development or of the builder is in it',
+    'the image contains no development or builder files',
     present.length === 0,
-    present.join(', ') || `none of ${NOT_IN_IT.length} places`,
+    present.join(', ') || `none of ${EXCLUDED.length} places`,
   )
 
   const version = await ended(start(['--version']))
@@ -473,7 +477,7 @@ async function prove(image: Image, last: Stage): Promise<void> {
   const written = await ended(
     start(['build', 'models/pico', '--out', '/opt/glimpse/other', '--precision', 'fp32']),
   )
-  check('its root cannot be written', written.code === 1, `glimpse build into it ends with ${written.code}`)
+  check('its root is read-only', written.code === 1, `glimpse build into it exits with ${written.code}`)
   const doctor = await ended(start(['doctor', '--json'], { GLIMPSE_PORT: String(PORT) }))
   check('docker run IMAGE doctor', doctor.code === 0, summary(doctor.out) || doctor.err.trim().slice(0, 200))
 
@@ -481,9 +485,9 @@ async function prove(image: Image, last: Stage): Promise<void> {
 
   const begun = performance.now()
   const server = start(command, { PORT: String(PORT), GLIMPSE_PORT: String(PORT) })
-  let said = ''
-  server.stdout!.on('data', (chunk) => (said += chunk))
-  server.stderr!.on('data', (chunk) => (said += chunk))
+  let output = ''
+  server.stdout!.on('data', (chunk) => (output += chunk))
+  server.stderr!.on('data', (chunk) => (output += chunk))
   try {
     const portMs = await until(begun, () => canConnect())
     check('the port is open', portMs !== undefined, `${portMs} ms after the start`)
@@ -501,12 +505,12 @@ async function prove(image: Image, last: Stage): Promise<void> {
         ...health,
       ]),
     )
-    check("the image's HEALTHCHECK", healthy.code === 0, `ends with ${healthy.code}`)
+    check("the image's HEALTHCHECK", healthy.code === 0, `exits with ${healthy.code}`)
 
     const { expected, picture } = readmeExample()
     const response = await caption(join(ROOT, picture))
     const { text } = (await response.json()) as { text: string }
-    check(`POST /v1/caption says of ${picture} what the README says`, text === expected, text)
+    check(`POST /v1/caption with ${picture} returns the README's caption`, text === expected, text)
 
     const pid = childrenOf(server.pid!)[0]!
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
@@ -523,17 +527,18 @@ async function prove(image: Image, last: Stage): Promise<void> {
     )
     check('memory after them', true, `${memoryOf(pid)} MiB`)
 
-    const asked = performance.now()
+    const signalled = performance.now()
     process.kill(pid, 'SIGTERM')
     const result = await Promise.race([
       once(server, 'exit'),
       sleep(ENDS_WITHIN_MS * 2).then(() => [undefined]),
     ])
-    const ms = Math.round(performance.now() - asked)
-    check('SIGTERM ends it', result[0] === 0 && ms <= ENDS_WITHIN_MS, `code ${result[0]} after ${ms} ms`)
+    const ms = Math.round(performance.now() - signalled)
+    check('SIGTERM stops it', result[0] === 0 && ms <= ENDS_WITHIN_MS, `code ${result[0]} after ${ms} ms`)
   } finally {
     await killed(server)
-    if (checks.some(({ passed }) => passed === false)) process.stdout.write(`\nIt said:\n${said}\n`)
+    if (checks.some(({ passed }) => passed === false))
+      process.stdout.write(`\nOutput of the server:\n${output}\n`)
   }
 }
 
@@ -546,7 +551,7 @@ function sizes(image: Image): string {
   const line = (mb: number, what: string) => `${mb.toFixed(1).padStart(8)} MiB  ${what}`
   return [
     ...rows.filter(({ mb }) => mb >= 0.05).map(({ mb, what }) => line(mb, what)),
-    line(total, 'together'),
+    line(total, 'total'),
   ].join('\n')
 }
 
@@ -560,11 +565,11 @@ function report(size: string): void {
     )
   }
   const failed = checks.filter(({ passed }) => passed === false).length
-  process.stdout.write(`\n${failed === 0 ? 'It holds.' : `${failed} do not hold.`}\n`)
+  process.stdout.write(`\n${failed === 0 ? 'All checks passed.' : `${failed} checks failed.`}\n`)
   if (failed > 0) process.exitCode = 1
 }
 
-/** What the README's first command prints, and of which picture. */
+/** Returns the picture of the README's first command and the caption that it prints. */
 function readmeExample(): { picture: string; expected: string } {
   const text = readFileSync(join(ROOT, 'README.md'), 'utf8')
   const [, picture, expected] = /\$ npx glimpse caption (\S+)\n(.*)\n/.exec(text)!
@@ -595,7 +600,7 @@ async function ended(child: ChildProcess): Promise<{ code: number | null; out: s
   return { code, out, err }
 }
 
-/** Milliseconds since `begun` when it first held. */
+/** Returns the milliseconds from `begun` until `holds` first returned true; undefined after a timeout. */
 async function until(begun: number, holds: () => Promise<boolean>): Promise<number | undefined> {
   while (performance.now() - begun < READY_WITHIN_MS) {
     if (await holds()) return Math.round(performance.now() - begun)
@@ -604,13 +609,13 @@ async function until(begun: number, holds: () => Promise<boolean>): Promise<numb
   return undefined
 }
 
-/** Of a process and those it started, in MiB: their own pages, and their share of those they have in common. */
+/** Returns the proportional set size of a process and its descendants, in MiB. */
 function memoryOf(pid: number): number {
   const kb = Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))![1])
   return Math.round(kb / 1024) + childrenOf(pid).reduce((sum, child) => sum + memoryOf(child), 0)
 }
 
-/** Process 1 of the container, and with it all of them; that it changed its user has parted it from whoever started it. */
+/** Kills process 1 of the container, which ends all its processes. They do not end with `outer`, because chroot changed their user. */
 async function killed(outer: ChildProcess): Promise<void> {
   if (outer.exitCode !== null || outer.signalCode !== null) return
   const gone = once(outer, 'exit')
@@ -627,7 +632,7 @@ function childrenOf(pid: number): number[] {
     .map(Number)
 }
 
-/** How many of them were answered. */
+/** Sends `times` caption requests one by one. Returns how many succeeded. */
 async function captions(times: number): Promise<number> {
   const pictures = readdirSync(join(ROOT, DEMO)).filter((name) => name.endsWith('.png'))
   let answered = 0

@@ -1,5 +1,4 @@
-// Compiles src/ once before the tests, and builds the embedded model into the cache that the commands of several test
-// files share.
+// Compiles src/ once before the tests, and builds the embedded model into the cache that several test files share.
 
 import { execFileSync } from 'node:child_process'
 

@@ -1,4 +1,4 @@
-// The checkpoints that transformers was recorded with (see reference/fixtures.py).
+// The checkpoints whose transformers outputs reference/fixtures.py recorded.
 
 import { join } from 'node:path'
 

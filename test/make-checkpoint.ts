@@ -1,7 +1,7 @@
-// Any config -> a checkpoint's folder with random weights; a wrong one is made by editing its list of tensors.
+// A config -> a checkpoint folder with random weights. Tests make invalid checkpoints by editing the list of tensors.
 //
-// Names and shapes are found as the builder finds them, by drawing the model (test/fixtures has independent ones). The
-// tokenizer and the picture rule are those of test/fixtures/checkpoints/plain, so vocabularies have 297 words or more.
+// Names and shapes come from building the graphs, as in the builder (test/fixtures has independent ones). The tokenizer and
+// preprocessor_config.json are those of test/fixtures/checkpoints/plain, so a vocabulary must have 297 tokens or more.
 
 import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -23,7 +23,7 @@ export interface RawTensor {
 
 type Edits = { [key: string]: unknown }
 
-/** The config of `plain`, its parts edited one by one: `{ text_config: { hidden_size: 64 } }`. */
+/** Returns the config of `plain` with edits merged into its parts: `{ text_config: { hidden_size: 64 } }`. */
 export async function configWith(edits: Edits): Promise<Edits> {
   const config = JSON.parse(await readFile(join(PLAIN, 'config.json'), 'utf8'))
   for (const [key, value] of Object.entries(edits)) {
@@ -33,12 +33,12 @@ export async function configWith(edits: Edits): Promise<Edits> {
   return config
 }
 
-/** Every tensor the config asks for: norms near 1, sums of products near the size of what comes in. */
+/** Returns every tensor that the config needs: norms near 1, matrices scaled so that outputs have the size of inputs. */
 export function randomTensors(config: unknown, seed = 1): RawTensor[] {
-  const asked = new Map<string, number[]>()
-  buildBlip2Graphs(parseConfig(config), new Asking(asked))
+  const requested = new Map<string, number[]>()
+  buildBlip2Graphs(parseConfig(config), new RecordingWeights(requested))
   const random = createRng(seed)
-  return [...asked].map(([name, shape]) => {
+  return [...requested].map(([name, shape]) => {
     const spread = shape.length > 1 ? Math.sqrt(3 / shape.at(-1)!) : 0.1
     const middle = /norm\d?\.weight$/i.test(name) ? 1 : 0
     const count = shape.reduce((a, b) => a * b, 1)
@@ -47,7 +47,7 @@ export function randomTensors(config: unknown, seed = 1): RawTensor[] {
   })
 }
 
-/** A language model whose every answer is the end at once: its last state is all ones, and only the end's row counts. */
+/** Returns tensors whose every answer is empty: the last hidden state is all ones, and only the end token's row is not zero. */
 export function silentTensors(config: { [key: string]: unknown }): RawTensor[] {
   const { text } = parseConfig(config)
   const end = [text.eos_token_id].flat()[0]!
@@ -74,14 +74,14 @@ export function safetensors(tensors: readonly RawTensor[]): Buffer {
   return withHeader(JSON.stringify(Object.fromEntries(header)), ...tensors.map(({ bytes }) => bytes))
 }
 
-/** A safetensors file whose header may say anything. */
+/** Returns a safetensors file with any text as its header. */
 export function withHeader(header: string, ...bytes: Uint8Array[]): Buffer {
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(Buffer.byteLength(header)))
   return Buffer.concat([length, Buffer.from(header), ...bytes])
 }
 
-/** A new folder in the system's temporary one; whoever asks for it removes it. */
+/** Returns a new temporary folder; the caller removes it. */
 export async function makeCheckpoint(config: unknown, tensors = randomTensors(config)): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'glimpse-checkpoint-'))
   await cp(PLAIN, folder, { recursive: true })
@@ -90,12 +90,12 @@ export async function makeCheckpoint(config: unknown, tensors = randomTensors(co
   return folder
 }
 
-/** Notes what is asked for and gives nothing. */
-class Asking extends Weights {
-  readonly #asked: Map<string, number[]>
+/** Records the requested names and shapes and returns no data. */
+class RecordingWeights extends Weights {
+  readonly #requested: Map<string, number[]>
   readonly #at: string
 
-  constructor(asked: Map<string, number[]>, at = '') {
+  constructor(requested: Map<string, number[]>, at = '') {
     const none = {
       entries: new Map(),
       sizeBytes: 0,
@@ -105,17 +105,17 @@ class Asking extends Weights {
       async close() {},
     }
     super(none, () => ({ kind: 'float32' }), at)
-    this.#asked = asked
+    this.#requested = requested
     this.#at = at
   }
 
-  override at(step: string): Asking {
-    return new Asking(this.#asked, this.#at === '' ? step : `${this.#at}.${step}`)
+  override at(step: string): RecordingWeights {
+    return new RecordingWeights(this.#requested, this.#at === '' ? step : `${this.#at}.${step}`)
   }
 
   override take(step: string, dims: number[]): Weight {
     const weight = super.take(step, dims)
-    this.#asked.set(weight.sources[0]!, dims)
+    this.#requested.set(weight.sources[0]!, dims)
     return weight
   }
 

@@ -1,11 +1,10 @@
-// moto, a peer for AWS that we did not write. `pip install 'moto[server,s3,sqs]'` puts moto_server on the path; only long
-// tests use it.
+// moto, an independent double of AWS. `pip install 'moto[server,s3,sqs]'` puts moto_server on the path. Only long tests use it.
 
 import { spawn } from 'node:child_process'
 import { type AddressInfo, createServer } from 'node:net'
 
 export interface Moto {
-  /** For any client of the SDK. */
+  /** Options for any client of the SDK. */
   options: { endpoint: string; region: string; credentials: { accessKeyId: string; secretAccessKey: string } }
   stop(): void
 }
@@ -13,7 +12,7 @@ export interface Moto {
 const WITHIN_MS = 60_000
 const PAUSE_MS = 100
 
-/** Resolves once it does what `first` asks of it. @throws Error when moto is not installed or does not start */
+/** Starts moto and resolves once `first` succeeds. @throws Error if moto is not installed or does not start */
 export async function startMoto(first: (options: Moto['options']) => Promise<unknown>): Promise<Moto> {
   const port = await freePort()
   const moto = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' })

@@ -1,4 +1,4 @@
-// Tensors that are made piece by piece, and weights to make them from.
+// Reads tensors that are produced in chunks, and makes weights to produce them from.
 
 import type { InitializerTensor } from '../src/onnx/graph.ts'
 import type { Matrix } from '../src/quantize/matrix.ts'
@@ -13,7 +13,7 @@ export async function floatsOf(tensor: InitializerTensor): Promise<Float32Array>
   return new Float32Array((await bytesOf(tensor)).buffer)
 }
 
-/** Rows of numbers as a weight in float32, in pieces of so many rows. */
+/** Returns rows of numbers as a float32 weight, in chunks of `pieces` rows. */
 export function matrixOf(rows: readonly (readonly number[])[], pieces = [rows.length]): Matrix {
   return {
     dims: [rows.length, rows[0]!.length],

@@ -1,4 +1,4 @@
-// For what must not happen: everything else gets its turn, however slow the machine is.
+// Waits until pending work has had a chance to run, on a machine of any speed. For tests that something does not happen.
 
 import { stat } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 
 let echo: Promise<Server> | undefined
 
-/** So many times the event loop, the file system's threads and the loopback device answer, one after another. */
+/** Completes `count` round trips through the file system's threads, the loopback device and the event loop. */
 export async function turns(count = 20): Promise<void> {
   echo ??= new Promise((resolve) => {
     const server = createServer((_, response) => response.end()).listen(0, '127.0.0.1', () => resolve(server))

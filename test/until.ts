@@ -1,14 +1,14 @@
-// Waiting for a fact, in tests.
+// Polls for a condition, in tests.
 
-/** Ends a test that hangs; no verdict depends on it. */
+/** Ends a test that hangs. No verdict depends on it. */
 const HANGS_MS = 60_000
 
-/** What `see` returns once it is neither undefined nor false. */
-export async function until<T>(see: () => T | Promise<T>): Promise<Exclude<T, undefined | false>> {
+/** Returns the first result of `read` that is neither undefined nor false. */
+export async function until<T>(read: () => T | Promise<T>): Promise<Exclude<T, undefined | false>> {
   for (const end = Date.now() + HANGS_MS; Date.now() < end; ) {
-    const seen = await see()
-    if (seen !== undefined && seen !== false) return seen as Exclude<T, undefined | false>
+    const value = await read()
+    if (value !== undefined && value !== false) return value as Exclude<T, undefined | false>
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
-  throw new Error(`Expected this to become true within ${HANGS_MS} ms: ${see}`)
+  throw new Error(`Expected this to become true within ${HANGS_MS} ms: ${read}`)
 }

@@ -1,11 +1,11 @@
-"""Writes a trained model as a Hugging Face BLIP-2 checkpoint, and proves that it is one.
+"""Writes a trained model as a Hugging Face BLIP-2 checkpoint, and checks it with transformers.
 
 In:  WORK/RUN/last.pt (train.py) and WORK/tokenizer.json.
-Out: a folder laid out as Salesforce/blip2-opt-2.7b on the Hub, weights in float16.
+Out: a folder with the file layout of Salesforce/blip2-opt-2.7b on the Hub, weights in float16.
 
     python export.py --work DIR --run NAME --out ../models/pico
 
-The proof: transformers' own Blip2ForConditionalGeneration and Blip2Processor load the folder, and give
+The check: Blip2ForConditionalGeneration and Blip2Processor of transformers load the folder, and give
 the same logits within 1e-4 and the same greedy text as model.py on pictures of scenes.
 """
 
@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, processors
 
 import language
 from model import SIZES, Blip2, Size, greedy, pack_mask
-from scenes import BACKGROUNDS, CATEGORY, NOUNS, SHAPES, Atlas, SceneSampler, draw, to_image
+from scenes import BACKGROUNDS, CATEGORY, NOUNS, SHAPES, Atlas, SceneSampler, render, to_image
 from train import BOS, MEAN, PIECES, STD
 
 TOLERANCE = 1e-4  # float32 on both sides, sums in another order
@@ -80,7 +80,7 @@ def write_config(size: Size, newline: int, out: Path):
 
 
 def write_words(out: Path):
-    """What the model knows, for people."""
+    """Writes words.json, the list of what the model knows, for users."""
     nouns = {}
     for noun in NOUNS:
         if noun not in SHAPES:
@@ -92,7 +92,7 @@ def write_words(out: Path):
 def write_weights(model: Blip2, out: Path):
     weights = {}
     for name, weight in model.state_dict().items():
-        if name.startswith(("eyes.", "facts.")):
+        if name.startswith(("patch_head.", "facts.")):
             continue
         weight = weight.detach().clone()
         if name.endswith("self_attn.qkv.bias"):
@@ -104,7 +104,7 @@ def write_weights(model: Blip2, out: Path):
 
 @torch.no_grad()
 def prove(model: Blip2, out: Path, work: Path, newline: int, count=24):
-    """transformers, from the folder alone, against model.py with the same rounded weights."""
+    """Compares transformers, loading the folder, with model.py on the same rounded weights."""
     from transformers import AutoTokenizer, Blip2ForConditionalGeneration, BlipImageProcessorPil
 
     reference, loading = Blip2ForConditionalGeneration.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
@@ -114,9 +114,9 @@ def prove(model: Blip2, out: Path, work: Path, newline: int, count=24):
     rounded = {name: weight.half().float() for name, weight in model.state_dict().items()}
     model.load_state_dict(rounded)
 
-    generator, stage = random.Random(77), SceneSampler(Atlas(work), "seen")
-    scenes = [stage.scene(generator) for _ in range(count)]
-    pixels = images([to_image(picture) for picture in draw(stage.atlas, scenes, 256)[0]], return_tensors="pt").pixel_values
+    generator, sampler = random.Random(77), SceneSampler(Atlas(work), "seen")
+    scenes = [sampler.scene(generator) for _ in range(count)]
+    pixels = images([to_image(picture) for picture in render(sampler.atlas, scenes, 256)[0]], return_tensors="pt").pixel_values
     prefix = model.language_projection(model.see(pixels)[1])
     worst, same, total = 0.0, 0, 0
     for text in ["", "Question: how many things are there? Answer:", "Question: what color is the background? Answer:"]:

@@ -1,10 +1,10 @@
-"""Language: what may be said about a scene.
+"""Captions, questions and answers about a scene.
 
 In:  a `Scene` (scenes.py).
 Out: its one canonical caption, and questions with their answers; the texts a tokenizer is trained on.
 
-Answers are decided by the facts of the scene alone. Each kind of question has several wordings; the last
-one of each is never trained on and measures whether a new wording is understood.
+Answers follow from the facts of the scene alone. Each kind of question has several wordings. The last
+wording of each kind is never trained on and measures whether a new wording is understood.
 """
 
 from __future__ import annotations

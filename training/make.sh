@@ -5,8 +5,8 @@ cd "$(dirname "$0")"
 work=${WORK:-.work}
 minutes=${MINUTES:-95}
 
-# Training frees and takes large blocks all the time. Left to itself glibc returns each one to the system:
-# half the time then goes to page faults.
+# Training constantly allocates and frees large blocks. By default glibc returns each one to the system, and half
+# of the time is spent on page faults.
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1:glibc.malloc.arena_max=4
 export OMP_WAIT_POLICY=PASSIVE
 

@@ -1,9 +1,9 @@
 """BLIP-2 in plain torch, with the parameter names of the Hugging Face checkpoint.
 
-In:  a `Size`, pictures, and several texts a picture packed behind one prefix of queries.
-Out: logits; `state_dict()` is the checkpoint (minus `eyes.` and `facts.`, which only training has).
+In:  a `Size`, pictures, and for each picture several texts packed behind one prefix of queries.
+Out: logits; `state_dict()` is the checkpoint (minus `patch_head.` and `facts.`, which exist only in training).
 
-transformers' own model cannot pack: it would run the picture once for each question. export.py proves
+transformers' model cannot pack; it would encode the picture once for each question. export.py checks
 that transformers, loading the exported folder, computes the same numbers as this file.
 
 B pictures, C channels, S side, P patches + 1, D width, Q queries, T positions of the language model.
@@ -43,7 +43,7 @@ SIZES = {
 
 
 def attend(q, k, v, heads, mask=None):
-    """[B, N, D] x [B, M, D] -> [B, N, D]. Written out: on a CPU and at these lengths twice as fast as torch's fused one."""
+    """[B, N, D] x [B, M, D] -> [B, N, D]. Explicit, because on a CPU and at these lengths it is twice as fast as torch's fused attention."""
     split = lambda x: x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
     q, k, v = split(q), split(k), split(v)
     scores = (q * q.shape[-1] ** -0.5) @ k.mT
@@ -53,7 +53,7 @@ def attend(q, k, v, heads, mask=None):
 
 
 class Named(nn.Module):
-    """A module that only holds others under the checkpoint's names."""
+    """A container that gives submodules the checkpoint's names."""
 
     def __init__(self, **parts):
         super().__init__()
@@ -191,16 +191,16 @@ class OptDecoder(nn.Module):
 
 
 class PatchHead(nn.Module):
-    """Training only. What each patch shows, and whether a thing has its centre there."""
+    """Training only. Predicts the noun of each patch, and whether a thing has its centre in it."""
 
     def __init__(self, size):
         super().__init__()
-        self.noun = nn.Linear(size.width, len(NOUNS) + 2)  # none, nouns, stranger
+        self.noun = nn.Linear(size.width, len(NOUNS) + 2)  # none, nouns, unknown
         self.center = nn.Linear(size.width, 1)
 
 
 class SceneHead(nn.Module):
-    """Training only. The first four queries tell the facts of the scene; and facts as a prefix, to teach the language model before it has eyes."""
+    """Training only. Predicts the facts of the scene from the first four queries, and embeds facts as a prefix for lm-warmup."""
 
     def __init__(self, size):
         super().__init__()
@@ -234,7 +234,7 @@ class Blip2(nn.Module):
         self.qformer = Qformer(size)
         self.language_projection = nn.Linear(size.width, size.width)
         self.language_model = Named(model=Named(decoder=OptDecoder(size)))
-        self.eyes = PatchHead(size)
+        self.patch_head = PatchHead(size)
         self.facts = SceneHead(size)
         for name, part in self.named_modules():
             if isinstance(part, nn.Linear):
@@ -264,7 +264,7 @@ class Blip2(nn.Module):
 
 
 def pack_mask(segments, queries):
-    """Segment numbers [B, T] (-1 = padding) -> who may look at whom, bool [B, 1, Q + T, Q + T]."""
+    """Segment numbers [B, T] (-1 = padding) -> attention mask, bool [B, 1, Q + T, Q + T]."""
     count, length = segments.shape
     all_segments = torch.cat([segments.new_full((count, queries), -2), segments], 1)
     causal = torch.ones(queries + length, queries + length, dtype=torch.bool, device=segments.device).tril()

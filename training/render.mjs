@@ -2,7 +2,7 @@
 //
 // In:  nouns.json (which icons show which noun) and the art packages of package.json.
 // Out: DIR/sprites.bin, uint8 [N, 256, 256, 4], premultiplied RGBA, trimmed, centred, 4 px margin;
-//      DIR/sprites.json, N rows {set, noun, icon}; a noun of null is a "stranger": any other emoji,
+//      DIR/sprites.json, N rows {set, noun, icon}; a noun of null is an unknown icon: any other emoji,
 //      which the model must not claim to know.
 //
 //   npm install && node render.mjs .work/art     (about a minute)
@@ -14,12 +14,12 @@ import sharp from 'sharp'
 
 const SIDE = 256
 const MARGIN = 4
-const STRANGERS = 420
-const FLAGS = 9 // emojibase's group: not in every set, and no one draws them as things
-const NEVER_STRANGERS =
+const UNKNOWN_ICONS = 420
+const FLAGS = 9 // emojibase's group: missing in some sets, and not things
+const EXCLUDED_NAMES =
   /cat|monkey|heart|skull|ghost|alien|robot|circle|square|star|sun|diamond|triangle|cross|face-with-(medical|head)|anchor|ring|bell|button|fire|snow|book|lock|key|love|santa|kiss|poodle|wolf|leopard|dragon|buffalo|ship|boat|ferry|canoe|bus|truck|lorry|vehicle|taxi|ambulance|monorail|motorcycle|scooter|biking|flower|hibiscus|blossom|bouquet|seedling|cake|house|hotel|hospital|church|building|thirty|watch|fish|dolphin|chicken|rooster|duck|dove|eagle|football|baseball|tennis|bowling|goal|^pen$|fountain-pen|paintbrush|ledger|newspaper|notepad|clothes|kimono|uniform|glasses|helmet|graduation|shoe|bikini|comet|milky|tent|globe|milk|plus|multiply|divide|check|sake|saxophone|cityscape|volcano|mosque|synagogue|bacon|burrito|stuffed|baguette/
 
-// Words of icons' names that say nothing about what is drawn.
+// Words of icons' names that do not describe the thing.
 const COMMON_WORDS = new Set([
   'with',
   'and',
@@ -68,7 +68,7 @@ const codePoints = Object.fromEntries(
 
 const rows = []
 for (const [noun, icons] of Object.entries(nouns)) for (const icon of icons) rows.push({ noun, icon })
-for (const icon of strangers()) rows.push({ noun: null, icon })
+for (const icon of unknownIcons()) rows.push({ noun: null, icon })
 
 const out = createWriteStream(join(directory, 'sprites.bin'))
 const index = []
@@ -88,8 +88,8 @@ writeFileSync(
 )
 console.log(`${index.length} sprites of ${rows.length} icons`)
 
-/** Names of emoji of all kinds that every main set draws, none of them close to a known noun. */
-function strangers() {
+/** Returns names of emoji of all kinds that every main set has; none is similar to a known noun. */
+function unknownIcons() {
   const known = new Set(Object.values(nouns).flat())
   const words = new Set([...known, ...Object.keys(nouns)].flatMap((name) => name.split(/[- ]/)))
   const sharesWord = (name) => name.split('-').some((word) => words.has(word) && !COMMON_WORDS.has(word))
@@ -102,10 +102,10 @@ function strangers() {
   const names = Object.entries(codePoints)
     .filter(([, hex]) => (groups.get(hex) ?? groups.get(`${hex}-fe0f`) ?? FLAGS) !== FLAGS)
     .map(([name]) => name)
-    .filter((name) => !known.has(name) && !NEVER_STRANGERS.test(name) && !sharesWord(name))
+    .filter((name) => !known.has(name) && !EXCLUDED_NAMES.test(name) && !sharesWord(name))
     .filter((name) => ['noto', 'fluent-emoji', 'emojione', 'twemoji'].every((set) => vector(set, name)))
-  const step = Math.max(1, names.length / STRANGERS)
-  return Array.from({ length: Math.min(STRANGERS, names.length) }, (_, i) => names[Math.floor(i * step)])
+  const step = Math.max(1, names.length / UNKNOWN_ICONS)
+  return Array.from({ length: Math.min(UNKNOWN_ICONS, names.length) }, (_, i) => names[Math.floor(i * step)])
 }
 
 /** SVG source of an icon, or undefined when the set lacks it. */

@@ -1,14 +1,14 @@
-"""Scenes: things on a background, with every fact about them known.
+"""Scenes: things on a background, with all facts about them.
 
 In:  the sprites of render.mjs (WORK/art/sprites.bin, sprites.json) and nouns.json.
 Out: for training, `Scene` objects and batches of pictures as tensors;
-     as a command, an evaluation pack: pictures and scenes.jsonl, one line a picture.
+     as a command, an evaluation pack: pictures and scenes.jsonl, one line for each picture.
 
     python scenes.py --work DIR --designs seen|validation|test --count N --seed S --out DIR [--kinds scattered ...]
 
-A scene is laid out in the unit square so that its words are true with a margin: "left of" means that
-the picture was split there, "big" means at least 2.2 times the area. One compositing function draws it
-at any size; training draws at the model's size, packs at 192 to 384 px.
+A scene is composed in the unit square so that its words are true with a margin: "left of" means that the
+picture was split between the groups, "big" means at least 2.2 times the area. `render` composes it at any size:
+the model's size for training, 192 to 384 px for packs.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def shape_mask(shape, side=256):
 
 
 def text_sprite(generator, side=256):
-    """A few words as a picture: out of domain."""
+    """Renders a few words as a picture, which is out of domain."""
     image = Image.new("L", (side, side), 0)
     draw = ImageDraw.Draw(image)
     for line in range(generator.randint(1, 5)):
@@ -175,15 +175,15 @@ def text_sprite(generator, side=256):
 
 @dataclass
 class Entry:
-    """One sprite and what it may be called."""
+    """One sprite and its possible names."""
 
     noun: str | None
     designs: str  # "seen", "validation", "test" or "all"
     color: str | None  # painted colour
-    natural: str | None  # colour it has by itself, when beyond doubt
-    stranger: str | None  # icon name, for sprites that must not be named
+    natural: str | None  # its natural colour, if that is certain
+    unknown_icon: str | None  # icon name, for sprites that the model must not name
     mean: tuple[float, float, float]
-    tinted: bool = False  # white, given its colour by the scene
+    tinted: bool = False  # white; the scene sets its colour
 
 
 class Atlas:
@@ -205,10 +205,10 @@ class Atlas:
             if entry.designs not in (designs, "all"):
                 continue
             if entry.noun is None:
-                # every fifth stranger is kept for evaluation
-                if entry.stranger == "text" or (int.from_bytes(entry.stranger.encode()[-4:], "big") % 5 == 0) == (designs != "seen"):
+                # every fifth unknown icon is kept for evaluation
+                if entry.unknown_icon == "text" or (int.from_bytes(entry.unknown_icon.encode()[-4:], "big") % 5 == 0) == (designs != "seen"):
                     unknown_sprites.append(i)
-            elif entry.noun in by_word:  # nouns.json may have lost nouns since the sprites were drawn
+            elif entry.noun in by_word:  # nouns.json may have lost nouns since the sprites were rendered
                 by_word[entry.noun].setdefault(entry.color, []).append(i)
         return {noun: colors for noun, colors in by_word.items() if colors}, unknown_sprites
 
@@ -233,15 +233,15 @@ def build_atlas(work: Path):
             for color in PAINTS:
                 painted = paint(sprite, color)
                 if painted is not None:
-                    add(painted, noun=row["noun"], designs=designs, color=color, natural=color, stranger=None)
+                    add(painted, noun=row["noun"], designs=designs, color=color, natural=color, unknown_icon=None)
         else:
-            stranger = None if row["noun"] else row["icon"]
-            add(sprite / 255.0, noun=row["noun"], designs=designs, color=None, natural=natural_color(sprite) if row["noun"] else None, stranger=stranger)
+            unknown_icon = None if row["noun"] else row["icon"]
+            add(sprite / 255.0, noun=row["noun"], designs=designs, color=None, natural=natural_color(sprite) if row["noun"] else None, unknown_icon=unknown_icon)
     for shape in SHAPES:
-        add(shape_mask(shape), noun=shape, designs="all", color=None, natural=None, stranger=None, tinted=True)
+        add(shape_mask(shape), noun=shape, designs="all", color=None, natural=None, unknown_icon=None, tinted=True)
     generator = random.Random(0)
     for _ in range(200):
-        add(text_sprite(generator), noun=None, designs="all", color=None, natural=None, stranger="text")
+        add(text_sprite(generator), noun=None, designs="all", color=None, natural=None, unknown_icon="text")
     mips = {256: torch.stack(sprites)}
     for side in MIPS[1:]:
         mips[side] = torch.cat([F.interpolate(chunk.float(), (side, side), mode="bicubic", antialias=True).round().clamp(0, 255).to(torch.uint8) for chunk in mips[256].split(256)])
@@ -503,7 +503,7 @@ class SceneSampler:
         return groups
 
     def background(self, generator, groups, things):
-        """A colour away from the things' own, and how it is laid on."""
+        """A colour that differs from those of the things, and its gradient."""
         taken = {group.color for group in groups} | ({"dark gray"} if any(group.color == "black" for group in groups) else set())
         means = [(thing.color @ torch.tensor(self.atlas.entries[thing.sprite].mean)).tolist() for thing in things]
         for _ in range(12):
@@ -523,7 +523,7 @@ class SceneSampler:
 
 
 def chaos_picture(seed, size):
-    """Smooth noise, stripes and patches: stands for photographs and patterns, which the model does not know."""
+    """Smooth noise, stripes and patches in place of photographs and patterns, which the model does not know."""
     generator = torch.Generator().manual_seed(seed)
     rand = lambda *shape: torch.rand(*shape, generator=generator)
     photo = float(rand(1)) < 0.6  # light and shade over a few dull colours; else any colours at all
@@ -544,10 +544,10 @@ def chaos_picture(seed, size):
     return picture.clamp(0, 1)
 
 
-def draw(atlas: Atlas, scenes: list[Scene], size: int, warp=0.0):
+def render(atlas: Atlas, scenes: list[Scene], size: int, warp=0.0):
     """Scenes -> pictures [B, 3, size, size] in 0..1 and the coverage of each thing, [T, size, size], with its scene [T].
 
-    `warp` bends drawings (not shapes) by up to about that part of their side, as another hand might draw them.
+    `warp` bends drawings (not shapes) by up to about that part of their side, as another designer might draw them.
     """
     count = len(scenes)
     first = torch.tensor([scene.fill[0] for scene in scenes])[:, :, None, None]
@@ -609,7 +609,7 @@ def jpeg(picture, quality):
 
 
 def augment(generator, pictures):
-    """What chats do to pictures: rescaling, noise, brightness, JPEG. On a batch, in place of per-picture work."""
+    """Augments a batch as chats change pictures: rescaling, noise, brightness, JPEG."""
     count, _, size, _ = pictures.shape
     few = lambda share: [i for i in range(count) if generator.random() < share]
     blurred = few(0.2)
@@ -628,9 +628,9 @@ def augment(generator, pictures):
 
 
 def training_pictures(generator, atlas, scenes, size):
-    """Pictures [B, 3, size, size] as training sees them, with coverage and owners of things as in `draw`."""
+    """Augmented pictures [B, 3, size, size] for training, with coverage and owners of things as in `render`."""
     scale = 2 if generator.random() < 0.12 else 1
-    pictures, coverage, owner = draw(atlas, scenes, size * scale, warp=0.12 if generator.random() < 0.5 else 0.0)
+    pictures, coverage, owner = render(atlas, scenes, size * scale, warp=0.12 if generator.random() < 0.5 else 0.0)
     if scale > 1:
         pictures = F.interpolate(pictures, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
         coverage = F.avg_pool2d(coverage[None], scale)[0]
@@ -641,7 +641,7 @@ def training_pictures(generator, atlas, scenes, size):
 
 
 def plain(generator, scene):
-    """One big thing on white, black or dark grey: what a chat user drops. In place."""
+    """Changes a scene in place to one big thing on white, black or dark grey, as chat users post."""
     group = scene.groups[0]
     group.things[0].side = generator.uniform(0.6, 0.98)
     group.things[0].x = group.things[0].y = 0.5
@@ -650,9 +650,9 @@ def plain(generator, scene):
     scene.background, scene.fill, scene.texture = name, (color, color, 0.0), 0.0
 
 
-def write_pack(stage, count, seed, out: Path, size=224, kinds=KINDS):
-    """`count` pictures and what is true of them. One in eight is a plain one; questions of all kinds get their turn."""
-    import language  # which needs this module's words
+def write_pack(sampler, count, seed, out: Path, size=224, kinds=KINDS):
+    """Writes `count` pictures and their facts. One in eight is a plain scene; all kinds of questions occur."""
+    import language  # imports this module
 
     generator, asker = random.Random(f"pack {seed}"), random.Random(f"questions {seed}")
     torch.manual_seed(seed)
@@ -660,7 +660,7 @@ def write_pack(stage, count, seed, out: Path, size=224, kinds=KINDS):
     asked = {}
     with (out / "scenes.jsonl").open("w") as file:
         for i in range(count):
-            scene = stage.scene(generator, kinds)
+            scene = sampler.scene(generator, kinds)
             if scene.layout == "one" and generator.random() < 0.4:
                 plain(generator, scene)
             candidates = language.scene_questions(asker, scene, 4 if scene.unknown else 12, held_out_share=0.2)
@@ -668,7 +668,7 @@ def write_pack(stage, count, seed, out: Path, size=224, kinds=KINDS):
             for question in candidates[:4]:
                 asked[question.kind] = asked.get(question.kind, 0) + 1
             name = f"{i + 1:04d}.png"
-            picture = to_image(draw(stage.atlas, [scene], size)[0][0])
+            picture = to_image(render(sampler.atlas, [scene], size)[0][0])
             if scene.chaos or scene.texture:
                 name = f"{i + 1:04d}.jpg"
                 picture.save(out / name, quality=90)

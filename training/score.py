@@ -1,8 +1,8 @@
 """Scores an exported model on evaluation packs, in PyTorch.
 
 In:  a checkpoint folder (export.py) and folders of pictures with scenes.jsonl (scenes.py).
-Out: one table a pack: captions exactly right, answers exactly right by kind beside the most common answer
-     of that kind, and how often a picture out of domain got a false answer.
+Out: one table for each pack: captions exactly right; answers exactly right by kind, with the share of the most
+     common answer of that kind; and how often an out-of-domain picture got a false answer.
 
     python score.py --model ../models/pico ../models/evaluation/seen ../models/evaluation/test
 """
@@ -39,12 +39,12 @@ def load_model(folder: Path) -> Blip2:
     model = Blip2(size).eval()
     weights = {name: weight.float() for name, weight in load_file(folder / "model.safetensors").items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
-    assert not unexpected and all(name.startswith(("eyes.", "facts.")) for name in missing), (missing, unexpected)
+    assert not unexpected and all(name.startswith(("patch_head.", "facts.")) for name in missing), (missing, unexpected)
     return model
 
 
 class Captioner:
-    """Pictures and texts in, words out."""
+    """Pictures and prompts in, texts out."""
 
     def __init__(self, folder: Path):
         self.model = load_model(folder)
@@ -60,7 +60,7 @@ class Captioner:
         return torch.cat([self.model.language_projection(self.model.see(part)[1]) for part in pixels.split(BATCH)])
 
     def say(self, prefix, texts):
-        """One text for each prefix; an empty one asks for the caption."""
+        """One text for each prefix; an empty prompt asks for the caption."""
         out = []
         for start in range(0, len(texts), BATCH):
             prompts = [self.tokenizer.encode(text).ids for text in texts[start : start + BATCH]]
@@ -103,7 +103,7 @@ def score(captioner: Captioner, pack: Path):
 
 
 def nouns_of(caption: str):
-    """The nouns named, longest names first, without their number."""
+    """The nouns in a caption in singular, longest names matched first."""
     found = []
     words = caption.split(" background")[0]
     for noun in sorted(language.NOUNS, key=len, reverse=True):

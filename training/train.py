@@ -1,15 +1,15 @@
 """Trains a model, in three stages, within a given number of minutes.
 
 In:  WORK/art (render.mjs). Sprites are cached as WORK/atlas.pt, the tokenizer as WORK/tokenizer.json.
-Out: WORK/RUN/last.pt, written every few minutes: run the same command again to go on from it;
-     lines with losses and scores on standard output and in WORK/RUN/status.txt.
+Out: WORK/RUN/last.pt, written every few minutes; the same command run again resumes from it.
+     Losses and scores, as lines on standard output and in WORK/RUN/status.txt.
 
     python train.py --work DIR --run NAME --size pico --minutes 95 [--device cuda]
-    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (on from a checkpoint folder: "joint" only)
+    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (from a checkpoint folder, "joint" only)
 
-read   the language model learns captions and answers from the facts of scenes, with no picture (8 %)
-see    vision and Q-Former learn to tell those facts from pictures; every patch also says what it shows (52 %)
-speak  all together, from pictures to words (40 %)
+lm-warmup  the language model learns captions and answers from the facts of scenes, without pictures (8 %)
+vision     vision and Q-Former learn to predict those facts from pictures, and the noun of every patch (52 %)
+joint      all parts together, from pictures to text (40 %)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import language
 from model import SIZES, Blip2, greedy, pack_mask
-from scenes import NOUNS, Atlas, SceneSampler, draw, to_image, training_pictures
+from scenes import NOUNS, Atlas, SceneSampler, render, to_image, training_pictures
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
@@ -36,10 +36,10 @@ BOS, PAD = 2, 1  # as in OPT, where <s> 0 <pad> 1 </s> 2 <unk> 3 and texts begin
 PIECES = 768
 STAGES = [("lm-warmup", 0.08), ("vision", 0.52), ("joint", 0.40)]
 LEARNING_RATE = 2e-3
-FURTHER = 0.6  # of the learning rate of "joint", when going on from a checkpoint folder
-HEADS_STEPS, HEADS_RATE = 150, 4e-3  # which has no heads for facts and patches: they are fitted first
-QUESTIONS = 3  # a scene
-FACTS_WEIGHT, EYES_WEIGHT = 0.3, 0.3  # beside the loss on words, in the last stage
+FURTHER = 0.6  # factor on the learning rate of "joint" when training starts from a checkpoint folder
+HEADS_STEPS, HEADS_RATE = 150, 4e-3  # a checkpoint folder has no heads for facts and patches; they are fitted first
+QUESTIONS = 3  # for each scene
+FACTS_WEIGHT, PATCH_WEIGHT = 0.3, 0.3  # weights beside the loss on text, in "joint"
 EMA = 0.996
 EVALUATION_SEED, EVALUATION_SCENES = 1_000_003, 80
 
@@ -47,12 +47,12 @@ EVALUATION_SEED, EVALUATION_SCENES = 1_000_003, 80
 # ---- Text ----------------------------------------------------------------------------------------
 
 
-def train_tokenizer(stage: SceneSampler) -> Tokenizer:
-    """Byte-level BPE as in GPT-2, trained on what is said about scenes."""
+def train_tokenizer(sampler: SceneSampler) -> Tokenizer:
+    """Byte-level BPE as in GPT-2, trained on captions and questions of scenes."""
     generator = random.Random(0)
     texts = []
     for _ in range(30_000):
-        scene = stage.scene(generator)
+        scene = sampler.scene(generator)
         texts.append(language.caption(scene))
         texts += [f"Question: {q.text} Answer: {q.answer}." for q in language.scene_questions(generator, scene, 3)]
     tokenizer = Tokenizer(models.BPE())
@@ -63,7 +63,7 @@ def train_tokenizer(stage: SceneSampler) -> Tokenizer:
 
 
 def tokenizer_of(checkpoint: Path) -> Tokenizer:
-    """The tokenizer of a checkpoint folder as it was before export.py gave it its normalizer."""
+    """The tokenizer of a checkpoint folder without the normalizer that export.py added."""
     tokenizer = Tokenizer(models.BPE.from_file(str(checkpoint / "vocab.json"), str(checkpoint / "merges.txt")))
     tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -84,7 +84,7 @@ def texts_about(generator, scene) -> list[tuple[str, str]]:
 
 
 def typed(generator, text):
-    """A question as people type it: sometimes with a capital, sometimes without its mark."""
+    """A question as people type it: sometimes with a capital letter, sometimes without a question mark."""
     if generator.random() < 0.15:
         text = text[0].upper() + text[1:]
     return text[:-1] if generator.random() < 0.15 else text
@@ -119,7 +119,7 @@ def words_loss(model, prefix, packed):
 
 
 def facts_loss(model, queries, facts):
-    """Groups that are not there only have to say so: their other facts are not counted."""
+    """Cross-entropy of all facts. Of an absent group only its absence counts."""
     total = 0.0
     for i, logits in enumerate(model.facts.logits(queries)):
         wanted = facts[:, i]
@@ -131,8 +131,8 @@ def facts_loss(model, queries, facts):
     return total
 
 
-def eyes_targets(scenes, coverage, owner, patch):
-    """Coverage of things [N, S, S] -> the noun of each patch [B, P-1] (0 none, -100 unsure) and where centres are."""
+def patch_targets(scenes, coverage, owner, patch):
+    """Coverage of things [N, S, S] -> the noun of each patch [B, P-1] (0 none, -100 ignored) and the patches that hold a centre."""
     share = F.avg_pool2d(coverage[:, None], patch)[:, 0].flatten(1) if len(owner) else coverage.new_zeros(0, 1)
     side = coverage.shape[-1] // patch
     nouns = torch.zeros(len(scenes), side * side, dtype=torch.long)
@@ -153,11 +153,11 @@ def eyes_targets(scenes, coverage, owner, patch):
     return nouns, centers
 
 
-def eyes_loss(model, image, targets):
+def patch_loss(model, image, targets):
     nouns, centers = targets
     patches = image[:, 1:].float()
-    noun = F.cross_entropy(model.eyes.noun(patches).flatten(0, 1), nouns.flatten(), ignore_index=-100)
-    center = F.binary_cross_entropy_with_logits(model.eyes.center(patches)[..., 0], centers, pos_weight=torch.tensor(4.0, device=centers.device))
+    noun = F.cross_entropy(model.patch_head.noun(patches).flatten(0, 1), nouns.flatten(), ignore_index=-100)
+    center = F.binary_cross_entropy_with_logits(model.patch_head.center(patches)[..., 0], centers, pos_weight=torch.tensor(4.0, device=centers.device))
     return noun + 0.5 * center
 
 
@@ -202,45 +202,45 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimizers(model):
-    matrix = lambda name, p: p.ndim == 2 and not any(part in name for part in ("embed_", "facts.", "eyes."))
+    matrix = lambda name, p: p.ndim == 2 and not any(part in name for part in ("embed_", "facts.", "patch_head."))
     matrices = [p for name, p in model.named_parameters() if matrix(name, p)]
     others = [p for name, p in model.named_parameters() if not matrix(name, p)]
     return [Muon(matrices, LEARNING_RATE), torch.optim.AdamW(others, LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
-def fit_heads(model, atlas, stage, generator, batch, device):
-    """Trains the heads of `facts` and `eyes` alone, on what the rest of the model sees already."""
-    heads = [*model.facts.scene.parameters(), *model.facts.group.parameters(), *model.eyes.parameters()]
+def fit_heads(model, atlas, sampler, generator, batch, device):
+    """Trains the heads of `facts` and `patch_head` alone; the other weights are frozen."""
+    heads = [*model.facts.scene.parameters(), *model.facts.group.parameters(), *model.patch_head.parameters()]
     tool = torch.optim.AdamW(heads, HEADS_RATE, weight_decay=0.0)
     for step in range(HEADS_STEPS):
         for group in tool.param_groups:
             group["lr"] = HEADS_RATE * (1 - step / HEADS_STEPS)
-        scenes = [stage.scene(generator) for _ in range(batch)]
+        scenes = [sampler.scene(generator) for _ in range(batch)]
         pictures, coverage, owner = training_pictures(generator, atlas, scenes, model.size.image)
         with torch.autocast(device, torch.bfloat16):
             with torch.no_grad():
                 image, queries = model.see(((pictures - MEAN) / STD).to(device))
-            targets = [part.to(device) for part in eyes_targets(scenes, coverage, owner, model.size.patch)]
+            targets = [part.to(device) for part in patch_targets(scenes, coverage, owner, model.size.patch)]
             facts = torch.tensor([language.facts(scene) for scene in scenes]).to(device)
-            facts_part, eyes_part = facts_loss(model, queries, facts), eyes_loss(model, image, targets)
-        (facts_part + eyes_part).backward()
+            facts_part, patch_part = facts_loss(model, queries, facts), patch_loss(model, image, targets)
+        (facts_part + patch_part).backward()
         tool.step()
         tool.zero_grad(set_to_none=True)
         if step % 25 == 0 or step == HEADS_STEPS - 1:
-            print(f"heads  step {step}  facts {facts_part.item():.3f}  eyes {eyes_part.item():.3f}", flush=True)
+            print(f"heads  step {step}  facts {facts_part.item():.3f}  patches {patch_part.item():.3f}", flush=True)
 
 
 # ---- Evaluation ----------------------------------------------------------------------------------------
 
 
 class Evaluation:
-    """Fresh scenes, drawn at 192 px and resized with Pillow as a user's picture would be."""
+    """Fresh scenes, rendered at 192 px and resized with Pillow as a user's picture is."""
 
     def __init__(self, atlas, designs, tokenizer, size, count=EVALUATION_SCENES):
         generator = random.Random(EVALUATION_SEED)
-        stage = SceneSampler(atlas, designs)
-        self.scenes = [stage.scene(generator) for _ in range(count)]
-        pictures = draw(atlas, self.scenes, 192)[0]
+        sampler = SceneSampler(atlas, designs)
+        self.scenes = [sampler.scene(generator) for _ in range(count)]
+        pictures = render(atlas, self.scenes, 192)[0]
         resized = [to_image(picture).resize((size.image, size.image), Image.Resampling.BICUBIC) for picture in pictures]
         self.pixels = (torch.from_numpy(np.stack([np.asarray(r) for r in resized])).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
         self.facts = torch.tensor([language.facts(scene) for scene in self.scenes])
@@ -274,7 +274,7 @@ class Evaluation:
 
 
 def pace(name, progress):
-    """Share of the full learning rate at a point 0..1 of a stage."""
+    """Factor on the learning rate at progress 0..1 of a stage."""
     warm = min(1.0, progress / 0.03)
     if name == "vision":
         return warm * (1 - 0.3 * progress)
@@ -290,16 +290,16 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--further", type=Path, help="checkpoint folder to go on from, at a low learning rate")
+    parser.add_argument("--further", type=Path, help="checkpoint folder to start from, at a low learning rate")
     options = parser.parse_args()
     folder = options.work / options.run
     folder.mkdir(parents=True, exist_ok=True)
     size, device = SIZES[options.size], options.device
 
     atlas = Atlas(options.work)
-    stage = SceneSampler(atlas, "seen", vary=True)
+    sampler = SceneSampler(atlas, "seen", vary=True)
     if not (options.work / "tokenizer.json").exists():
-        (tokenizer_of(options.further) if options.further else train_tokenizer(stage)).save(str(options.work / "tokenizer.json"))
+        (tokenizer_of(options.further) if options.further else train_tokenizer(sampler)).save(str(options.work / "tokenizer.json"))
     tokenizer = Tokenizer.from_file(str(options.work / "tokenizer.json"))
     evaluations = {designs: Evaluation(atlas, designs, tokenizer, size) for designs in ("seen", "validation")}
 
@@ -322,8 +322,8 @@ def main():
     if options.further and not last.exists():
         weights = {name: weight.float() for name, weight in load_file(options.further / "model.safetensors").items()}
         missing, unexpected = model.load_state_dict(weights, strict=False)
-        assert not unexpected and all(name.startswith(("eyes.", "facts.")) for name in missing), (missing, unexpected)
-        fit_heads(model, atlas, stage, generator, options.batch, device)
+        assert not unexpected and all(name.startswith(("patch_head.", "facts.")) for name in missing), (missing, unexpected)
+        fit_heads(model, atlas, sampler, generator, options.batch, device)
         average.load_state_dict(model.state_dict())
 
     def say(line):
@@ -350,14 +350,14 @@ def main():
             for group in tool.param_groups:
                 group["lr"] = LEARNING_RATE * pace(name, progress) * (FURTHER if options.further else 1.0)
 
-        scenes = [stage.scene(generator) for _ in range(options.batch)]
+        scenes = [sampler.scene(generator) for _ in range(options.batch)]
         facts = torch.tensor([language.facts(scene) for scene in scenes]).to(device)
         parts = {}
         if name != "vision":
             packed = [part.to(device) for part in pack(tokenizer, [texts_about(generator, scene) for scene in scenes])]
         if name != "lm-warmup":
             pictures, coverage, owner = training_pictures(generator, atlas, scenes, size.image)
-            targets = [part.to(device) for part in eyes_targets(scenes, coverage, owner, size.patch)]
+            targets = [part.to(device) for part in patch_targets(scenes, coverage, owner, size.patch)]
             pixels = ((pictures - MEAN) / STD).to(device)
         data_time += time.time() - began
         with torch.autocast(device, torch.bfloat16):
@@ -367,12 +367,12 @@ def main():
             else:
                 image, queries = model.see(pixels)
                 parts["facts"] = facts_loss(model, queries, facts)
-                parts["eyes"] = eyes_loss(model, image, targets)
+                parts["patches"] = patch_loss(model, image, targets)
                 if name == "vision":
-                    loss = parts["facts"] * 0.5 + parts["eyes"]
+                    loss = parts["facts"] * 0.5 + parts["patches"]
                 else:
                     parts["words"] = words_loss(model, model.language_projection(queries), packed)
-                    loss = parts["words"] + FACTS_WEIGHT * parts["facts"] + EYES_WEIGHT * parts["eyes"]
+                    loss = parts["words"] + FACTS_WEIGHT * parts["facts"] + PATCH_WEIGHT * parts["patches"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for tool in tools:

@@ -1,5 +1,5 @@
-// Lambda on this machine, as far as its files go: a folder like /var/task with what a function's zip holds, one like /opt
-// with its layers, and a process that can reach nothing else.
+// A double of Lambda's file system: a folder like /var/task with the files of a function's zip, one like /opt with its
+// layers, and a process that resolves modules from these only.
 
 import { fork } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { APIGatewayProxyEventV2 } from 'aws-lambda'
 import { ROOT } from './packaged.ts'
 
-/** Answers what its parent sends it as Lambda's runtime would: one event after another, to the handler it was named. */
+/** Process code: calls the named handler with one event after another from its parent, as Lambda's runtime does. */
 const RUNTIME = `
 const [file, functionName] = process.argv.slice(2)
 const { handler } = await import(file)
@@ -23,19 +23,19 @@ process.on('disconnect', () => process.exit())
 `
 
 export interface Installed {
-  /** A process with this function in it. */
+  /** Starts a process with this function. */
   start(name: string, env: Record<string, string>): Running
   remove(): Promise<void>
 }
 
 export interface Running {
   invoke(event: unknown): Promise<unknown>
-  /** Lines of both outputs. */
+  /** Lines of stdout and stderr. */
   lines(): string[]
   stop(): void
 }
 
-/** What deploy/plugin.mjs made, laid out as Lambda does. */
+/** Unpacks the output of deploy/plugin.mjs into Lambda's folders. */
 export async function installFunctions(): Promise<Installed> {
   const { bundle } = (await import(join(ROOT, 'deploy/bundle.mjs'))) as { bundle(): Promise<number> }
   const { buildLayers } = (await import(join(ROOT, 'layers/build.mjs'))) as {
@@ -47,7 +47,7 @@ export async function installFunctions(): Promise<Installed> {
   await mkdir(join(task, 'dist'), { recursive: true })
   await cp(join(ROOT, 'dist/lambda'), join(task, 'dist/lambda'), {
     recursive: true,
-    // What another test file is writing now ends in a process id until it is whole.
+    // Files that another test file is writing have a process id as suffix until they are complete.
     filter: (path) => !/\.\d+$/.test(path),
   })
   await cp(join(ROOT, 'dist/package.json'), join(task, 'dist/package.json'))
@@ -99,7 +99,7 @@ export async function installFunctions(): Promise<Installed> {
   }
 }
 
-/** What an HTTP API hands to a function (payload format 2.0): bodies that are no text come in base64. */
+/** Returns the event of an HTTP API (payload format 2.0); binary bodies are in base64. */
 export function apiEvent(
   method: string,
   path: string,

@@ -1,5 +1,4 @@
-// serverless.yml as it is deployed: packaged offline for each place the model may run at, and read as whoever pays for it,
-// and whoever must keep it safe, reads it.
+// Packages serverless.yml offline for each value of param gpu, and checks the template for cost and security.
 
 import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -9,9 +8,9 @@ import { namesIn, type Packaged, packageFor, ROOT } from './packaged.ts'
 export const PLACES = ['embedded', 'sagemaker', 'lambda', 'url', 'none'] as const
 type Gpu = (typeof PLACES)[number]
 
-/** AWS lets these name no resource ("Actions, resources, and condition keys for Amazon ECR"). */
+/** Actions that support no resource ("Actions, resources, and condition keys for Amazon ECR"). */
 const WITHOUT_RESOURCE = new Set(['ecr:GetAuthorizationToken'])
-/** Log streams below a log group end so ("Actions, resources ... CloudWatch Logs"); objects of a bucket below a prefix. */
+/** Resource suffixes that may have a wildcard: log streams of a log group ("Actions, resources ... CloudWatch Logs"); objects of a bucket below a prefix. */
 const MAY_END_IN_STAR = /^(logs|s3):/
 
 interface Statement {
@@ -21,7 +20,7 @@ interface Statement {
 }
 
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [value])
-/** `{Fn::Sub: text}` and plain text as text, references by their name. */
+/** Returns `{Fn::Sub: text}` and plain text as text, and references by name. */
 const textOf = (value: unknown): string =>
   typeof value === 'string' ? value : JSON.stringify(value ?? '').replace(/^\{"Fn::Sub":"(.*)"\}$/, '$1')
 
@@ -144,7 +143,7 @@ export function describePackage(gpu: Gpu): void {
         const deadline = Number(Properties['Environment'].Variables['GLIMPSE_DEADLINE_MS'] ?? 45_000)
         if (/Http|Answer/.test(name)) expect(deadline, name).toBeLessThan(1_000 * Properties['Timeout'])
       }
-      // The API waits 30 s.
+      // The API waits at most 30 s.
       expect(packaged.resources['HttpLambdaFunction']!.Properties['Timeout']).toBeLessThan(30)
     })
 
@@ -196,7 +195,7 @@ export function describePackage(gpu: Gpu): void {
         ).toBe(true)
       }
       expect(Rules.some((rule) => rule.Prefix === '' && rule.AbortIncompleteMultipartUpload)).toBe(true)
-      // Not before it may be forgotten: a thread is remembered for GLIMPSE_KEEP_HOURS.
+      // The rule must not delete state before GLIMPSE_KEEP_HOURS.
       const hours = Number(
         packaged.resources['AnswerLambdaFunction']!.Properties['Environment'].Variables['GLIMPSE_KEEP_HOURS'],
       )
@@ -228,7 +227,7 @@ export function describePackage(gpu: Gpu): void {
       const { DefaultRouteSettings } = packaged.resources['HttpApiStage']!.Properties
       expect(DefaultRouteSettings).toMatchObject({ ThrottlingRateLimit: 10, ThrottlingBurstLimit: 20 })
       expect(packaged.resources['HttpLambdaFunction']!.Properties['ReservedConcurrentExecutions']).toBe(5)
-      expect(packaged.resources['Budget']).toMatchObject({ Condition: 'SomebodyListens' })
+      expect(packaged.resources['Budget']).toMatchObject({ Condition: 'HasAlarmEmail' })
     })
 
     test('says of every alarm what it means and does something about it', () => {

@@ -1,4 +1,4 @@
-// `npx serverless package` as somebody without an account and without a network runs it; what it makes, parsed.
+// Runs `npx serverless package` without an account and without a network, and parses its output.
 
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile } from 'node:fs/promises'
@@ -17,13 +17,13 @@ export interface Resource {
 }
 
 export interface Packaged {
-  /** Holds <function>.zip and <layer>.zip. */
+  /** Folder with <function>.zip and <layer>.zip. */
   folder: string
   resources: Record<string, Resource>
   of(type: string): [string, Resource][]
 }
 
-/** Names in a zip, from its central directory (APPNOTE.TXT, 4.3.12). */
+/** Returns the names in a zip from its central directory (APPNOTE.TXT, 4.3.12). */
 export async function namesIn(zip: string): Promise<string[]> {
   const bytes = await readFile(zip)
   const names: string[] = []
@@ -40,7 +40,7 @@ export async function namesIn(zip: string): Promise<string[]> {
   return names.sort()
 }
 
-/** Nothing listens there: whoever tries the network fails at once. */
+/** No server listens on this proxy, so every network access fails at once. */
 const DEAD = 'http://127.0.0.1:9'
 
 export async function packageFor(gpu: string): Promise<Packaged> {

@@ -1,4 +1,4 @@
-// A bot of ours before the double: the real desk over a store on disk, the engine double for a model.
+// The bot connected to the Discord double: the real question processor on a disk store, with the engine double.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -28,14 +28,14 @@ export interface Bot {
   platform: DiscordPlatform
   preferences: Preferences
   engine: Double
-  /** Codes of the errors that were reported, and whatever is not one of ours. */
+  /** Codes of reported Glimpse errors, and other reported errors as they are. */
   reported: unknown[]
   errors: unknown[]
   gateway?: Gateway
   discord: DiscordDouble
-  /** Time goes on for it, beside the real one. */
+  /** Advances the bot's clock beyond real time. */
   pass(ms: number): void
-  /** Ends as a process does that is asked to. */
+  /** Shuts down as on SIGTERM. */
   close(): Promise<void>
 }
 
@@ -43,17 +43,17 @@ export interface BotOptions extends Partial<DiscordSettings> {
   folder: string
   engine?: Double
   limits?: { perMinute: number; perHour: number }
-  /** Default: connects to the gateway. */
+  /** Does not connect to the gateway. Default: connects. */
   isOffline?: boolean
-  /** Dies on the way. */
+  /** Simulates a crash of the process. */
   crash?: Crash
-  /** The clock, in milliseconds from now: abandoned questions are taken up after half a minute. */
+  /** Offset of the clock in ms. Leases of abandoned questions expire after half a minute. */
   laterMs?: number
 }
 
-/** Pauses between tries are this much shorter than in life. */
-const HASTE = 100
-/** What is under way at the end ends by itself. */
+/** Factor by which pauses between attempts are shortened. */
+const SPEED = 100
+/** Bounds the shutdown; running work ends by itself. */
 const HANGS_MS = 60_000
 const KEEP_MS = 86_400_000
 
@@ -75,11 +75,11 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     picturesUrl: discord.picturesUrl,
   }
   const disk = await openDiskStore(options.folder)
-  const store = options.crash ? options.crash.of(disk) : disk
+  const store = options.crash ? options.crash.wrap(disk) : disk
   const preferences = openPreferences(store)
   const api = discordApi(settings)
   const real = discordPlatform(api, settings, now)
-  const platform = options.crash ? options.crash.dying(real) : real
+  const platform = options.crash ? options.crash.wrapPlatform(real) : real
   const processor = openProcessor({
     platforms: [platform],
     engine: Promise.resolve(engine),
@@ -90,14 +90,14 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     keepMs: KEEP_MS,
     report,
     now,
-    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms / HASTE).unref()),
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms / SPEED).unref()),
   })
   await processor.recoverAbandoned()
   const gateway = options.isOffline
     ? undefined
     : await startGateway({ settings, api, platform, sink: processor, preferences, report, now })
   return {
-    processor: processor,
+    processor,
     platform,
     preferences,
     engine,
@@ -110,15 +110,15 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     },
     async close() {
       await gateway?.stop()
-      await processor.shutdown(HANGS_MS * HASTE)
+      await processor.shutdown(HANGS_MS * SPEED)
     },
   }
 }
 
-/** A process that dies: from a moment on nothing it does has an effect. */
+/** A simulated crash: after it, calls through the wrapped objects have no effect. */
 export interface Crash {
-  of<T extends object>(part: T): T
-  dying(platform: DiscordPlatform): DiscordPlatform
+  wrap<T extends object>(part: T): T
+  wrapPlatform(platform: DiscordPlatform): DiscordPlatform
 }
 
 export type CrashPoint = 'before the reply' | 'after the reply' | 'when the reply fails'
@@ -129,7 +129,7 @@ export function crashAt(point: CrashPoint): Crash {
     isOver = true
     throw new Error('The process is dead.')
   }
-  const of = <T extends object>(part: T): T =>
+  const wrap = <T extends object>(part: T): T =>
     new Proxy(part, {
       get(target, key) {
         const value: unknown = Reflect.get(target, key)
@@ -139,8 +139,8 @@ export function crashAt(point: CrashPoint): Crash {
       },
     })
   return {
-    of,
-    dying(platform) {
+    wrap,
+    wrapPlatform(platform) {
       const post: DiscordPlatform['post'] = async (...given) => {
         if (point === 'before the reply') return end()
         const posted = await platform.post(...given).catch((error: unknown) => {
@@ -149,7 +149,7 @@ export function crashAt(point: CrashPoint): Crash {
         })
         return point === 'after the reply' ? end() : posted
       }
-      return of({ ...platform, post })
+      return wrap({ ...platform, post })
     },
   }
 }
@@ -158,7 +158,7 @@ export interface Harness {
   discord: DiscordDouble
   bot: Bot
   folder: string
-  /** A person, and a channel of the server. */
+  /** Id of a user; `channel`: id of a channel of the server. */
   ann: string
   channel: string
   close(): Promise<void>
@@ -167,7 +167,7 @@ export interface Harness {
 export async function openHarness(
   options: Omit<BotOptions, 'folder'> &
     Omit<DoubleOptions, 'endpoint'> & {
-      /** Interactions come over HTTP, each so often. */
+      /** Interactions arrive over HTTP, each delivered this many times. */
       deliveries?: number
     } = {},
 ): Promise<Harness> {
@@ -219,14 +219,14 @@ export function png(more: Partial<File> = {}): File {
   return { filename: 'apples.png', bytes: PNG, contentType: 'image/png', ...more }
 }
 
-/** Messages of the bot that can be read, without those that still say "is thinking...". */
+/** Returns the bot's visible messages, without those that still show "is thinking...". */
 export function repliesIn(discord: DiscordDouble, channel: string, viewer?: string): ReadMessage[] {
   return discord
     .read(channel, viewer)
     .filter(({ author, isThinking }) => author === discord.world.bot.username && !isThinking)
 }
 
-/** The reply to a message, or the last one, once it is there. */
+/** Waits for the reply to a message, or for the last reply. */
 export async function reply(
   discord: DiscordDouble,
   channel: string,
@@ -239,7 +239,7 @@ export async function reply(
   })
 }
 
-/** Until events that were sent have been dealt with; for what must not happen. */
+/** Waits until all sent events are processed. For tests that something does not happen. */
 export async function quiet(bot: Bot): Promise<void> {
   await bot.discord.eventsRead()
   await bot.gateway?.idle()

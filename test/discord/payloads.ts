@@ -1,5 +1,5 @@
-// Payloads in the shape that Discord's gateway sends them, fields that we do not read included. Made by hand after
-// docs.discord.com's examples; ids, names and addresses belong to nobody.
+// Payloads of Discord's gateway, with fields that Glimpse does not read. Written by hand after the examples of
+// docs.discord.com; ids, names and addresses are invented.
 
 export const ME = '900000000000000001'
 export const ANN = '900000000000000002'
@@ -40,7 +40,7 @@ export function attachment(id: string, more: object = {}): Record<string, unknow
   }
 }
 
-/** The `d` of a MESSAGE_CREATE. */
+/** Returns the `d` of a MESSAGE_CREATE. */
 export function message(more: Record<string, unknown> = {}): Record<string, unknown> {
   return {
     id: '900000000000000100',
@@ -77,7 +77,7 @@ export function mentioning(content: string, more: Record<string, unknown> = {}):
   return message({ content, mentions: [{ ...person(ME, { bot: true }), member: { roles: [] } }], ...more })
 }
 
-/** A reply; what it replies to as Discord sends it along. */
+/** Returns a reply, with the referenced message as Discord includes it. */
 export function replying(referenced: unknown, more: Record<string, unknown> = {}): Record<string, unknown> {
   const id = (referenced as { id?: string } | null)?.id ?? '900000000000000055'
   return {
@@ -88,7 +88,7 @@ export function replying(referenced: unknown, more: Record<string, unknown> = {}
   }
 }
 
-/** The `d` of an INTERACTION_CREATE, and the body of a request to an endpoint. */
+/** Returns the `d` of an INTERACTION_CREATE, which is also the body of a request to an endpoint. */
 export function interaction(data: Record<string, unknown>, more: Record<string, unknown> = {}): object {
   return {
     version: 1,

@@ -1,4 +1,4 @@
-// What Pillow and transformers gave, as reference/pictures.py recorded it. Goes in: nothing. Comes out: lists.
+// The results of Pillow and transformers that reference/pictures.py recorded, as lists.
 
 import { readFileSync } from 'node:fs'
 import { inflateSync } from 'node:zlib'
@@ -15,7 +15,7 @@ interface Expected {
   pictures: {
     name: string
     mode: string
-    /** How much the values may differ on average; without it they are equal. */
+    /** Allowed mean difference of the values; without it they must be equal. */
     mean_difference?: number
     as_transformers: Place & { width: number; height: number }
     as_seen: Place & { width: number; height: number }

@@ -1,4 +1,4 @@
-// Pictures from a formula, the same as reference/pictures.py `noise`. Goes in: size and seed. Comes out: Rgb.
+// Size and seed -> Rgb pictures from the formula of `noise` in reference/pictures.py.
 
 import type { Rgb } from '../../src/image/decode.ts'
 

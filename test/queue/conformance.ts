@@ -1,20 +1,20 @@
-// What every queue promises, whatever it is made of: run against each of them.
+// Guarantees of every queue; run against each implementation.
 
 import { expect, test } from 'vitest'
 import type { Message, MessageHandler, Queue } from '../../src/queue/queue.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 
-/** What a stop waits for ends by itself. */
+/** Bounds a stop; running work ends by itself. */
 const HANGS_MS = 60_000
 
 export interface Opened {
   queue: Queue
-  /** How many lie with the dead letters. */
+  /** Number of messages in the dead-letter queue. */
   dead: () => Promise<number>
 }
 
-/** `open` gives an empty queue in which what failed comes again soon. */
+/** `open` returns an empty queue that retries failed messages soon. */
 export function conformsToQueue(open: () => Promise<Opened>): void {
   const message = (id: string): Message => ({ kind: 'withdraw', id })
   const send = (queue: Queue, deduplicationId: string, groupId = 'g') =>
@@ -46,7 +46,7 @@ export function conformsToQueue(open: () => Promise<Opened>): void {
     const handler: MessageHandler = async (sent) => {
       if (idOf(sent) === 'quick') return void came.push('quick')
       most = Math.max(most, ++atOnce)
-      // The other group goes on meanwhile; what comes out of its turn would have come by then.
+      // The other group continues; an out-of-order message would have arrived by then.
       if (idOf(sent) === '1') await until(() => came.includes('quick'))
       atOnce--
       came.push(idOf(sent))
@@ -82,7 +82,7 @@ export function conformsToQueue(open: () => Promise<Opened>): void {
     expect(came).toEqual(['a', 'a', 'a', 'b'])
   })
 
-  test('one that fails five times lies with the dead letters, and its neighbours go on', async () => {
+  test('one that fails five times moves to the dead-letter queue, and its neighbours continue', async () => {
     const { queue, dead } = await open()
     for (const id of ['poison', 'after it']) await send(queue, id)
     await send(queue, 'beside it', 'other')
@@ -133,7 +133,7 @@ export function conformsToQueue(open: () => Promise<Opened>): void {
     await send(queue, 'a')
     await until(() => happened.length === 1)
     const stopped = consumer.stop(HANGS_MS).then(() => happened.push('stopped'))
-    // Long enough for a stop that does not wait.
+    // Enough for a stop that does not wait for running work.
     await turns()
     release()
     await stopped

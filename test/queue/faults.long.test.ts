@@ -1,4 +1,4 @@
-// Row F6: exactly one visible reply, whatever the queue, the processes and the platform do. A thousand runs, with the
+// queue-faults: exactly one visible reply under faults of the queue, the processes and the platform. For a thousand runs with
 // figures: npx tsx bench/queue-faults.ts
 
 import { beforeAll, expect, test } from 'vitest'
@@ -9,20 +9,20 @@ const RUNS = 15
 
 beforeAll(() => configureLog('text', { write: () => {} }))
 
-test(`in ${RUNS} runs each question has exactly one reply, and only poison dies`, async () => {
+test(`in ${RUNS} runs each question has exactly one reply, and only poison is in the dead-letter queue`, async () => {
   const sums = await playAll(RUNS)
   expect(sums).toMatchObject({ missing: 0, duplicates: 0, othersDead: 0, poisonDead: 2 * RUNS })
-  // A run in which nothing goes wrong proves nothing.
+  // The runs prove something only if faults occurred.
   expect(sums.deaths).toBeGreaterThan(RUNS)
   expect(sums.deathsBeforeReply).toBeGreaterThan(0)
   expect(sums.deathsAfterPost).toBeGreaterThan(0)
   expect(sums.redeliveries).toBeGreaterThan(RUNS)
 })
 
-test('where a platform cannot be asked what it shows, a reply comes twice only after a death right behind it', async () => {
+test('on a platform that cannot list its replies, a reply is repeated only after a crash or a lost response', async () => {
   const sums = await playAll(RUNS, { canFind: false })
   expect(sums.missing).toBe(0)
-  // Or after an answer of the platform's that was lost: then it is tried again.
+  // A lost response of the platform is retried, which repeats the reply.
   expect(sums.duplicates).toBeGreaterThan(0)
   expect(sums.duplicates).toBeLessThanOrEqual(sums.deathsAfterPost + sums.platformFaults)
 })

@@ -1,8 +1,8 @@
-// One run of row F6: questions go through the queue three times each and in any order to processes that die, at a platform
-// that fails, beside poison. All faults are drawn from the run's seed.
+// One run of queue-faults: each question is sent three times, in random order and among poison messages, to processes that
+// crash and a platform that fails. All faults follow from the run's seed.
 //
-// SQS is the double over HTTP, the front and the unmodified SDK send to it, and what comes is worked on as on Lambda, one
-// message an invocation (queue/lambda-batch.ts). A process that dies leaves its message to come again when its visibility ends.
+// The producer and the unmodified SDK send to the SQS double over HTTP. Messages are handled as on Lambda, one for each
+// invocation (queue/lambda-batch.ts). The message of a crashed process is delivered again when its visibility timeout ends.
 
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
@@ -21,15 +21,15 @@ import { doubleEngine, PNG } from '../serve/double.ts'
 import { askSqs, eventOf, type SqsDouble, startSqsDouble } from './sqs-double.ts'
 
 export interface Run {
-  /** How many replies each question has. */
+  /** Number of visible replies by question id. */
   visible: Map<string, number>
-  /** Bodies in the dead letters that are poison, and that are not. */
+  /** Poison messages in the dead-letter queue, and other messages. */
   poisonDead: number
   othersDead: number
   deaths: number
-  /** Of these, after the model had answered and before a reply was posted. */
+  /** Of `deaths`: after the model's answer and before a reply was posted. */
   deathsBeforeReply: number
-  /** Of these, between a reply and the record of it. */
+  /** Of `deaths`: between a reply and its record. */
   deathsAfterPost: number
   platformFaults: number
   queueFaults: number
@@ -38,14 +38,14 @@ export interface Run {
 }
 
 export interface RunOptions {
-  /** Whether the platform can be asked for a reply that was posted: not for what Discord shows to the asker alone. */
+  /** Whether the platform can find a posted reply. It cannot for ephemeral replies. */
   canFind?: boolean
 }
 
 const HOUR_MS = 3_600_000
-/** Longer than a claim: what a dead process held is free by then. */
+/** Longer than a lease, so that the claims of crashed processes have expired. */
 const HIDDEN_S = 35
-/** A message has five deliveries: with one for a duplicate that finds it held, and one that succeeds. */
+/** Bounds crashes, because a message has five deliveries: one may find the job held, and one must succeed. */
 const MOST_DEATHS = 3
 const QUESTIONS = ['a', 'b', 'c', 'd']
 const CHANNELS = ['one', 'two', 'one', 'three']
@@ -61,16 +61,16 @@ const FATES: readonly Fate[] = [
 
 export async function play(seed: number, { canFind = true }: RunOptions = {}): Promise<Run> {
   const source = xoroshiro128plus(seed)
-  const draw = (below: number) => uniformInt(source, 0, below - 1)
+  const random = (limit: number) => uniformInt(source, 0, limit - 1)
   const sqs = await startSqsDouble()
   try {
-    return await playOn(sqs, draw, canFind)
+    return await playOn(sqs, random, canFind)
   } finally {
     await sqs.close()
   }
 }
 
-async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: boolean): Promise<Run> {
+async function playOn(sqs: SqsDouble, random: (limit: number) => number, canFind: boolean): Promise<Run> {
   const clock = { now: 1_000_000 }
   const store = inMemoryStore(() => clock.now)
   const preferences = openPreferences(store)
@@ -93,22 +93,22 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
     clock.now += ms
   }
 
-  /** A process: from some step on it may be dead, and gets nothing done any more. */
+  /** Starts a process. After a crash none of its steps has an effect. */
   const start = () => {
     let isOver = false
-    let tell = () => {}
+    let resolveDied = () => {}
     const died = new Promise<'died'>((resolve) => {
-      tell = () => resolve('died')
+      resolveDied = () => resolve('died')
     })
     const die = (): Promise<never> => {
       run.deaths++
       isOver = true
-      tell()
+      resolveDied()
       return NEVER
     }
     const failed = () => {
       run.platformFaults++
-      return new UpstreamError('slack_failed', 'Expected it to work but it did not.')
+      return new UpstreamError('slack_failed', 'The platform failed (injected fault).')
     }
     const step = async <T>(
       work: () => Promise<T>,
@@ -116,7 +116,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
       onDeath: (isDone: boolean) => void,
     ): Promise<T> => {
       if (isOver) return NEVER
-      const fate = FATES[draw(FATES.length)]!
+      const fate = FATES[random(FATES.length)]!
       const mayDie = run.deaths < MOST_DEATHS
       if (fate === 'dies before' && mayDie) {
         onDeath(false)
@@ -188,7 +188,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
   for (let rounds = 0; sqs.waiting() > 0; rounds++) {
     if (rounds > 200) throw new Error(`Expected the queue to be empty but ${sqs.waiting()} are left.`)
     if (process.isDead()) process = start()
-    const taken = await receive(1 + draw(3))
+    const taken = await receive(1 + random(3))
     if (taken.length === 0) {
       pass(1_000 * HIDDEN_S + 1_000)
       continue
@@ -202,37 +202,40 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
     othersDead: sqs.dead.filter((body) => !isPoison(body)).length,
   }
 
-  /** Each three times and in any order, through a queue that fails before and after it takes them. */
+  /** Sends each question three times in random order. Some sends fail before or after the queue accepted them. */
   async function sendAll(): Promise<void> {
-    const front = queueProducer({ queue, store, preferences })
+    const producer = queueProducer({ queue, store, preferences })
     const questions = QUESTIONS.map((id, index) => question(id, CHANNELS[index]!, 'test', clock.now))
-    // Of a platform that does not run here: it fails each time it is tried.
-    questions.push(question('poison', CHANNELS[draw(CHANNELS.length)]!, 'nowhere', clock.now))
+    // Its platform does not exist, so every attempt fails.
+    questions.push(question('poison', CHANNELS[random(CHANNELS.length)]!, 'nowhere', clock.now))
     const sends = questions.flatMap((each) => [each, each, each])
     for (let i = sends.length - 1; i > 0; i--) {
-      const j = draw(i + 1)
+      const j = random(i + 1)
       ;[sends[i], sends[j]] = [sends[j]!, sends[i]!]
     }
-    // What is no message at all comes beside them.
-    const junkAt = draw(sends.length)
+    // One message is not JSON.
+    const junkAt = random(sends.length)
     for (const [index, each] of sends.entries()) {
       if (index === junkAt) {
-        const about = { MessageGroupId: CHANNELS[draw(CHANNELS.length)]!, MessageDeduplicationId: 'junk' }
-        await askSqs(sqs, 'SendMessage', { MessageBody: 'no JSON', ...about })
+        const attributes = {
+          MessageGroupId: CHANNELS[random(CHANNELS.length)]!,
+          MessageDeduplicationId: 'junk',
+        }
+        await askSqs(sqs, 'SendMessage', { MessageBody: 'no JSON', ...attributes })
       }
-      if (draw(6) === 0) {
+      if (random(6) === 0) {
         run.queueFaults++
-        sqs.fault({ on: 'SendMessage', status: draw(2) === 0 ? 503 : 0, applied: draw(2) === 0 })
+        sqs.fault({ on: 'SendMessage', status: random(2) === 0 ? 503 : 0, applied: random(2) === 0 })
       }
-      await front.submit(each)
+      await producer.submit(each)
     }
-    if (draw(2) === 0) {
+    if (random(2) === 0) {
       run.queueFaults++
       sqs.duplicate(1)
     }
   }
 
-  /** As many messages as are free, each of another group. */
+  /** Receives up to `most` available messages, each of another group. */
   async function receive(most: number) {
     const input = { MaxNumberOfMessages: 1, VisibilityTimeout: HIDDEN_S }
     const taken = []
@@ -244,8 +247,8 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
         taken.push(message)
       }
     }
-    // Groups wait for each other only within themselves: whoever is quicker is begun first.
-    return draw(2) === 0 ? taken : taken.reverse()
+    // Groups are independent, so their messages may start in any order.
+    return random(2) === 0 ? taken : taken.reverse()
   }
 
   async function invoke(
@@ -253,7 +256,7 @@ async function playOn(sqs: SqsDouble, draw: (below: number) => number, canFind: 
     by: { work: MessageHandler; died: Promise<'died'> },
   ): Promise<void> {
     const outcome = await Promise.race([processPartialResponse(eventOf([message]), by.work), by.died])
-    // Nobody is left to say that it was done, or not.
+    // A crashed process reports no result.
     if (outcome === 'died') return
     if (outcome.batchItemFailures.length > 0) return
     await askSqs(sqs, 'DeleteMessage', { ReceiptHandle: message.ReceiptHandle })
@@ -282,12 +285,12 @@ function question(id: string, channel: string, platform: string, askedAt: number
 export interface Totals extends Omit<Run, 'visible'> {
   runs: number
   questions: number
-  /** Questions with no reply, and replies beyond the first. */
+  /** Number of questions without a reply; `duplicates`: number of replies beyond the first. */
   missing: number
   duplicates: number
 }
 
-/** Sums of many runs, seeds 1, 2, 3, ... */
+/** Returns the sums over runs with seeds 1, 2, 3, ... */
 export async function playAll(runs: number, options: RunOptions = {}): Promise<Totals> {
   const sums: Totals = {
     runs,

@@ -1,6 +1,6 @@
-// As much of SQS's JSON protocol as the queue uses, in this process, with time and faults in a test's hands: FIFO groups,
-// deduplication, hidden messages, redrive to dead letters. What it answers was compared with the API reference;
-// test/queue/moto.test.ts asks moto the same where that is installed.
+// A double of SQS in this process: the part of its JSON protocol that the queue uses, with FIFO groups, deduplication,
+// visibility timeouts and redrive to a dead-letter queue. Tests control its clock and faults. Responses follow the API
+// reference; test/queue/moto.long.test.ts makes the same requests to moto.
 
 import { createHash, randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
@@ -22,29 +22,29 @@ export interface SqsFault {
   /** `SendMessage`, `ReceiveMessage`, ... */
   on: string
   times?: number
-  /** Answered instead; 0 cuts the connection. */
+  /** Status of the response; 0 breaks the connection. */
   status: number
-  /** Default `ServiceUnavailable`. */
+  /** Error code. Default `ServiceUnavailable`. */
   type?: string
-  /** After doing what was asked: the answer is what gets lost. */
+  /** The request takes effect; only its response is lost. */
   applied?: boolean
 }
 
 export interface SqsDouble {
   endpoint: string
-  /** Address of the FIFO queue. */
+  /** URL of the FIFO queue. */
   url: string
   waiting(): number
-  /** How often it has answered `ReceiveMessage` and the like. */
+  /** Number of responses by action, such as `ReceiveMessage`. */
   answered(action: string): number
-  /** How often receives looked for a message: those that wait look all along. */
+  /** Number of times that receives checked for a message; a long poll checks repeatedly. */
   looks(): number
-  /** Bodies of those that failed too often. */
+  /** Bodies in the dead-letter queue. */
   dead: string[]
   fault(fault: SqsFault): void
-  /** The next `times` messages that are deleted come once more, as SQS allows itself with standard queues. */
+  /** Delivers the next `times` deleted messages once more, as standard queues may. */
   duplicate(times: number): void
-  /** Time goes on, beside the real one. */
+  /** Advances the clock beyond real time. */
   pass(ms: number): void
   close(): Promise<void>
 }
@@ -70,7 +70,7 @@ export async function startSqsDouble({ maxReceives = 5, clock = Date.now } = {})
     const found: Held[] = []
     const blocked = new Set<string>()
     for (const message of [...messages]) {
-      // The first of a group that is hidden hides the rest.
+      // A hidden first message of a group hides the rest.
       if (message.visibleAt > now()) blocked.add(message.group)
       if (blocked.has(message.group) || found.length === most) continue
       if (message.receives >= maxReceives) {
@@ -118,7 +118,7 @@ export async function startSqsDouble({ maxReceives = 5, clock = Date.now } = {})
         await new Promise((resolve) => setTimeout(resolve, POLL_MS))
         found = receivable(most)
       }
-      // Nobody would ever hear of what is given to a caller who left.
+      // A message returned to a disconnected caller would be lost until its visibility timeout.
       if (!isOpen()) return {}
       for (const message of found) {
         message.receives++
@@ -223,7 +223,7 @@ function md5(body: string): string {
   return createHash('md5').update(body).digest('hex')
 }
 
-/** One message as ReceiveMessage gives it. */
+/** One message as ReceiveMessage returns it. */
 export interface SqsMessage {
   MessageId: string
   ReceiptHandle: string
@@ -233,7 +233,7 @@ export interface SqsMessage {
   MessageAttributes?: Held['attributes']
 }
 
-/** One call without the SDK, for what stands in for Lambda. */
+/** Makes one call without the SDK, for the double of Lambda. */
 export async function askSqs(
   { endpoint, url }: Pick<SqsDouble, 'endpoint' | 'url'>,
   action: string,
@@ -254,7 +254,7 @@ export interface PollOptions {
   hiddenS?: number
 }
 
-/** What Lambda's event source mapping does: receives, invokes, deletes what did not fail. Ends by the function returned. */
+/** A double of Lambda's event source mapping: receives, invokes, deletes successful messages. Returns a function that stops it. */
 export function pollInto(
   sqs: Pick<SqsDouble, 'endpoint' | 'url'>,
   invoke: (event: SQSEvent) => Promise<SQSBatchResponse | undefined>,

@@ -133,7 +133,7 @@ describe('turns', () => {
       })
   }
 
-  // Row L5 of bench/load.ts, in virtual time.
+  // The row fairness of bench/load.ts, in virtual time.
   test.each([1, 2, 8])(
     'beside a flood a quiet caller is never refused and waits for one request, batches of %i',
     async (concurrency) => {

@@ -1,4 +1,4 @@
-// Engine's second implementation: says the same about every picture, fails and waits when told to.
+// The engine double: gives the same reply for every picture; tests make it fail or wait.
 
 import { createHash } from 'node:crypto'
 import type { Engine } from '../../src/engine/engine.ts'
@@ -16,14 +16,14 @@ export const PNG = new Uint8Array(
 )
 
 export interface Double extends Engine {
-  /** Every ask that came, in order. */
+  /** All requests in order. */
   readonly asks: InferenceRequest[]
-  /** How many runs ended because their signal was aborted. */
+  /** Number of runs that ended by an aborted signal. */
   readonly aborted: number
   readonly closed: boolean
-  /** The next runs fail with it; undefined again lets them succeed. */
+  /** Makes the next runs fail with this error; undefined makes them succeed again. */
   fail(error: unknown): void
-  /** Runs wait from now on, until `release`. */
+  /** Makes runs wait until `release`. */
   hold(): void
   release(): void
 }

@@ -1,5 +1,5 @@
-// Slack on this machine with the app connected to it: the peer we did not write (emulate-server.mjs), in front of it a relay that
-// can break things, and our app behind an HTTP address, which the peer's signed events reach.
+// The Slack app connected to a double of Slack on this machine: emulate-server.mjs (the peer), a relay before it that injects
+// faults, and the app behind an HTTP address that receives the peer's signed events.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { createHmac, randomUUID } from 'node:crypto'
@@ -25,7 +25,7 @@ export const BOT_TOKEN = 'xoxb-of-the-tests'
 const HOUR_MS = 3_600_000
 const NEVER = new Promise<never>(() => {})
 
-/** What a relayed call meets instead of passing through. */
+/** Returns the fault of a relayed call; undefined relays it. */
 export type Fault = (
   call: Call,
 ) => undefined | 'lose answer' | { status: number; headers?: Record<string, string>; body?: string }
@@ -37,60 +37,60 @@ export interface Call {
 }
 
 export interface SlackHarness {
-  /** A person's own client of the peer. */
+  /** A user's client of the peer. */
   ann: webApi.WebClient
   ben: webApi.WebClient
   annId: string
   benId: string
   botId: string
   team: string
-  /** A public channel with everybody in it. */
+  /** Id of a public channel with all users and the bot. */
   channel: string
   processor: QuestionProcessor
   preferences: Preferences
-  /** What the app called, in order. */
+  /** Calls of the app in order. */
   calls: Call[]
-  /** What was said to response_urls. */
+  /** Bodies posted to response_urls. */
   responses: { text: string }[]
   responseUrl: string
   reported: unknown[]
-  /** Lets the app open one window. */
+  /** Returns a trigger_id, with which the app can open one modal. */
   trigger(user: string): Promise<string>
   fault(fault: Fault | undefined): void
-  /** How long the desk paused, each time, in milliseconds. */
+  /** Pauses of the question processor in ms. */
   slept: number[]
-  /** A payload as Slack would sign and send it. */
+  /** Signs and sends a payload as Slack does. */
   send(
     body: Record<string, unknown> | URLSearchParams,
     headers?: Record<string, string>,
   ): Promise<{ status: number; text: string }>
-  /** Posts pictures as a person would. */
+  /** Posts pictures as a user. */
   upload(who: webApi.WebClient, pictures: Uint8Array[], text?: string, thread_ts?: string): Promise<string>
-  /** A thread as its readers see it. */
-  thread(ts: string, channel?: string): Promise<Said[]>
+  /** Returns the replies in a thread. */
+  thread(ts: string, channel?: string): Promise<ThreadReply[]>
   /** Stops the app and starts another on the same store. */
   restart(): Promise<void>
-  /** From now on the app gets nothing done any more, as if its process had died. */
+  /** Simulates a crash: from now on the app's calls to the store have no effect. */
   kill(): void
-  /** Half a minute later another process starts on the same store. */
+  /** Starts another process on the same store, half a minute later. */
   revive(): Promise<void>
   close(): Promise<void>
 }
 
-export interface Said {
+export interface ThreadReply {
   ts: string
   user: string
   text: string
   blocks: unknown[]
 }
 
-export interface StageOptions {
+export interface SlackHarnessOptions {
   engine: Engine | Promise<Engine>
   limits?: RateLimiter
   maxQueue?: number
 }
 
-export async function startSlackHarness(options: StageOptions): Promise<SlackHarness> {
+export async function startSlackHarness(options: SlackHarnessOptions): Promise<SlackHarness> {
   const calls: Call[] = []
   const responses: { text: string }[] = []
   const reported: unknown[] = []
@@ -105,7 +105,7 @@ export async function startSlackHarness(options: StageOptions): Promise<SlackHar
   const slept: number[] = []
   let waiting = 0
   const held: (() => void)[] = []
-  /** A mention is held until its reader waits for the answer: by then its fuller event has come. Else no time passes. */
+  /** Holds the delay of a mention until a test waits in `drained()`, so that its second event arrives first. Other pauses end at once. */
   const sleep = (ms: number) => {
     slept.push(ms)
     return new Promise<void>((resolve) => {
@@ -127,17 +127,17 @@ export async function startSlackHarness(options: StageOptions): Promise<SlackHar
       responses.push(JSON.parse(body.toString()))
       return new Response('ok')
     }
-    const ofApp = request.headers.authorization === `Bearer ${BOT_TOKEN}`
+    const isFromApp = request.headers.authorization === `Bearer ${BOT_TOKEN}`
     const call = {
       method: request.url!.replace(/^\/api\//, ''),
       body: Object.fromEntries(new URLSearchParams(body.toString())),
     }
-    const met = ofApp ? fault?.(call) : undefined
-    if (ofApp) calls.push(call)
-    if (met && met !== 'lose answer')
-      return new Response(met.body ?? '{"ok":false,"error":"not_in_channel"}', met)
+    const injected = isFromApp ? fault?.(call) : undefined
+    if (isFromApp) calls.push(call)
+    if (injected && injected !== 'lose answer')
+      return new Response(injected.body ?? '{"ok":false,"error":"not_in_channel"}', injected)
     const answer = await forward(`${peerUrl}${request.url}`, request, body)
-    return met === 'lose answer' ? new Response(null, { status: 502 }) : answer
+    return injected === 'lose answer' ? new Response(null, { status: 502 }) : answer
   })
   const relayUrl = `http://127.0.0.1:${(relay.address() as AddressInfo).port}`
 
@@ -151,12 +151,12 @@ export async function startSlackHarness(options: StageOptions): Promise<SlackHar
     kill = () => {
       life.isOver = true
     }
-    const store = mortal(await openDiskStore(folder, now), life)
+    const store = crashable(await openDiskStore(folder, now), life)
     const report = (error: unknown) => reported.push(error)
     const platform = slackPlatform(settings)
     const engine = Promise.resolve(options.engine)
     preferences = openPreferences(store)
-    // An event is answered when its listeners have ended, however long they take: `processor.drained()` then knows of it.
+    // Without a timeout, the response to an event is sent only after its listeners; `processor.drained()` then includes it.
     receiver = requestReceiver({ signingSecret: SECRET, report, sleep: () => NEVER })
     processor = openProcessor({
       engine,
@@ -261,8 +261,8 @@ export async function startSlackHarness(options: StageOptions): Promise<SlackHar
       const { messages } = thread_ts
         ? await who.conversations.replies({ channel: channel!.id!, ts: thread_ts })
         : await who.conversations.history({ channel: channel!.id! })
-      const mine = messages!.filter(({ files }) => files && files.length > 0)
-      return mine
+      const withFiles = messages!.filter(({ files }) => files && files.length > 0)
+      return withFiles
         .map(({ ts }) => ts!)
         .sort()
         .at(-1)!
@@ -298,7 +298,7 @@ export async function startSlackHarness(options: StageOptions): Promise<SlackHar
   }
 }
 
-/** An event's envelope as Slack sends it. */
+/** Returns the envelope of an event as Slack sends it. */
 export function envelope(team: string, event: Record<string, unknown>): Record<string, unknown> {
   return {
     token: 'unused',
@@ -313,8 +313,8 @@ export function envelope(team: string, event: Record<string, unknown>): Record<s
   }
 }
 
-/** A store that answers nothing once its process is over. */
-function mortal(store: Store, life: { isOver: boolean }): Store {
+/** Wraps a store so that its calls never resolve after `life.isOver`. */
+function crashable(store: Store, life: { isOver: boolean }): Store {
   return new Proxy(store, {
     get:
       (target, name: keyof Store) =>
@@ -343,7 +343,7 @@ export function startPeer(publicUrl: string): Promise<{ url: string; process: Ch
     execArgv: [],
   })
   return new Promise((resolve, reject) => {
-    child.once('exit', (code) => reject(new Error(`The peer ended with ${code}.`)))
+    child.once('exit', (code) => reject(new Error(`The peer exited with ${code}.`)))
     child.once('message', ({ url }: { url: string }) => {
       child.once('message', () => resolve({ url, process: child }))
       child.send({ eventsUrl: `${publicUrl}/slack/events` })

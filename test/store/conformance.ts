@@ -1,4 +1,4 @@
-// What every store promises, whatever it is made of: run against each of them.
+// Guarantees of every store; run against each implementation.
 
 import { expect, test } from 'vitest'
 import { jsonBytes, readJsonOf, type Store } from '../../src/store/store.ts'
@@ -7,9 +7,8 @@ const DAY_MS = 86_400_000
 const bytes = (text: string) => new TextEncoder().encode(text)
 
 /**
- * `open` opens the same store again: as another process would. `pass` lets time go by for all of them. `lose`: the answer
- * to the next write that is done gets lost. `decidesAtOnce`: whether what stands behind the store decides a conditional
- * write in one step, as S3 does.
+ * `open` opens the same store again, as another process does. `pass` advances the clock of all. `lose` loses the response of
+ * the next write that takes effect. `decidesAtOnce`: whether the backend decides a conditional write atomically, as S3 does.
  */
 export function conformsToStore(
   open: () => Promise<Store>,
@@ -79,7 +78,7 @@ export function conformsToStore(
     ]
     let version: string | undefined
     for (const [text, write] of writes) {
-      // What is over may be created again.
+      // An expired value may be created again.
       if (text === '4') pass(1_001)
       lose()
       version = await write(version)

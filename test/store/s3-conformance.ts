@@ -1,5 +1,5 @@
-// What Glimpse takes S3 to do, asked with the unmodified SDK: run against the double and against moto, so that neither
-// is believed alone.
+// The behaviour of S3 that Glimpse relies on, tested with the unmodified SDK against the double and against moto, so that
+// each checks the other.
 
 import { createHash, randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
@@ -22,7 +22,7 @@ import { expect, test } from 'vitest'
 const MIB = 1024 * 1024
 const PART = 5 * MIB
 
-/** `strict`: checksums and signatures are looked at, which moto does not. */
+/** `strict`: the server checks checksums and signatures, which moto does not. */
 export function conformsToS3(options: () => S3ClientConfig, Bucket: string, strict: boolean): void {
   const client = () => new S3Client({ ...options(), maxAttempts: 1 })
   const at = (Key = `conformance/${randomUUID()}`) => ({ Bucket, Key })

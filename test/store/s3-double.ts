@@ -1,6 +1,6 @@
-// As much of S3's REST interface as Glimpse uses, in this process: ranges and conditions, writes decided in one step,
-// multipart uploads, presigned addresses, checksums, pages of listings, and faults on demand. What it answers was
-// compared with the documentation; test/store/s3-conformance.ts asks the same of moto where that is installed.
+// A double of S3 in this process: the part of its REST interface that Glimpse uses, with ranges, atomic conditional writes,
+// multipart uploads, presigned URLs, checksums, paged listings, and faults on demand. Responses follow the documentation;
+// test/store/s3-conformance.ts runs the same tests against moto.
 
 import { createHash, randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -11,20 +11,20 @@ import { checksumOf, isWhole, rangeOf, refusalOf, sentOf } from './s3-request.ts
 export interface S3Object {
   bytes: Buffer
   etag: string
-  /** Headers that come back with it. */
+  /** Headers returned with the object. */
   metadata: Record<string, string>
   modifiedMs: number
 }
 
-/** What goes wrong with one request. `after`: so many bytes of the body have been sent by then. */
+/** A fault of one request. `after`: the number of bytes of the body sent before it. */
 export type Fault =
   | { kind: 'status'; status: number; code?: string; headers?: Record<string, string>; applied?: boolean }
-  /** `once`: the connection breaks when this has resolved. Default: at once. */
+  /** `once`: the connection breaks when this resolves. Default: at once. */
   | { kind: 'reset'; after: number; once?: Promise<void> }
   | { kind: 'stall'; after: number }
   | { kind: 'short'; after: number }
   | { kind: 'flip' }
-  /** What was asked is done, then the connection closes, or nothing comes. */
+  /** The request takes effect; then the connection closes, or no response is sent. */
   | { kind: 'drop' }
   | { kind: 'silence' }
 
@@ -34,17 +34,17 @@ export interface S3Double {
   objects: Map<string, S3Object>
   /** Requests: `GET models/a.data 0-99`, `PUT x`, `POST x?uploads`. */
   asked: string[]
-  /** Puts an object there, as if somebody had. */
+  /** Adds an object. */
   put(key: string, bytes: Uint8Array | string): void
-  /** The next requests that fit are answered with this status instead; `applied`: after doing what they asked. */
+  /** Answers the next matching requests with this status; `applied`: after they took effect. */
   fault(on: RegExp, status: number, times?: number, applied?: boolean): void
-  /** The same with any fault. */
+  /** Applies any fault to the next matching requests. */
   plan(on: RegExp, fault: Fault, times?: number): void
-  /** Asked before each request what shall go wrong with it. */
+  /** Called before each request; returns its fault. */
   misbehave: (request: string) => Fault | undefined
-  /** Bodies leave at this rate, each connection for itself. */
+  /** Rate limit of bodies for each connection. */
   bytesPerSecond: number
-  /** Uploads begun and neither completed nor aborted. */
+  /** Number of multipart uploads in progress. */
   readonly unfinished: number
   now: () => number
   close(): void
@@ -59,7 +59,7 @@ interface Upload {
 const PAGE = 3
 const MIN_PART_BYTES = 5 * 1024 * 1024
 const SECRET = 'test'
-/** How often a connection of bounded rate sends. */
+/** Interval at which a rate-limited connection sends. */
 const TICK_MS = 20
 
 export async function startS3Double(bucket = 'state'): Promise<S3Double> {
@@ -131,7 +131,7 @@ export async function startS3Double(bucket = 'state'): Promise<S3Double> {
     }
   })
 
-  /** Undefined if the conditions of a write hold, or else the answer's status and code. */
+  /** Returns undefined if the conditions of a write hold, otherwise the status and code of the error. */
   function unmet(
     headers: IncomingMessage['headers'],
     object: S3Object | undefined,
@@ -235,7 +235,7 @@ export async function startS3Double(bucket = 'state'): Promise<S3Double> {
   return double
 }
 
-/** One answer, with what goes wrong with it. */
+/** Sends one response with its fault. */
 class Answer {
   readonly request: IncomingMessage
   readonly #response: ServerResponse
@@ -280,7 +280,7 @@ class Answer {
     if (fault.kind === 'short') return this.#write(status, headers, sent)
     this.#response.writeHead(status, { ...headers, 'content-length': bytes.length })
     this.#response.flushHeaders()
-    // Written out before the end comes, or the reader would get nothing at all.
+    // Flushed before the connection breaks; otherwise the reader gets no bytes at all.
     this.#response.write(sent.length > 0 ? sent : '', () => {
       if (fault.kind === 'reset') void Promise.resolve(fault.once).then(() => this.#response.destroy())
     })

@@ -1,16 +1,16 @@
-// What an S3 request says, read as S3 reads it: which bytes, on which condition, with which checksum, signed by whom.
+// Parses an S3 request as S3 does: body, conditions, checksums, ranges and signatures.
 
 import { createHash, createHmac } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { crc32 } from 'node:zlib'
 
-/** The body as it was meant, and the checksums that came with it, before it or behind it. */
+/** The decoded body, and its checksums from headers and trailers. */
 export interface Sent {
   bytes: Buffer
   checksums: Record<string, string>
 }
 
-/** The SDK may send bodies in chunks with a checksum behind (aws-chunked, "Signature calculations"). */
+/** Decodes bodies that the SDK sends in chunks with a trailing checksum (aws-chunked, "Signature calculations"). */
 export function sentOf(body: Buffer, headers: IncomingHttpHeaders): Sent {
   const checksums = Object.fromEntries(
     Object.entries(headers).filter(([name]) =>
@@ -37,12 +37,12 @@ export function sentOf(body: Buffer, headers: IncomingHttpHeaders): Sent {
   }
 }
 
-/** Whether every checksum that came is that of the bytes. */
+/** Returns whether every received checksum matches the bytes. */
 export function isWhole({ bytes, checksums }: Sent): boolean {
   return Object.entries(checksums).every(([name, value]) => checksumOf(name, bytes) === value)
 }
 
-/** As the header of that name says it. */
+/** Returns the checksum in the format of the header. */
 export function checksumOf(name: string, bytes: Buffer): string {
   switch (name) {
     case 'x-amz-checksum-crc32': {
@@ -57,7 +57,7 @@ export function checksumOf(name: string, bytes: Buffer): string {
   }
 }
 
-/** `bytes=0-9`, `bytes=5-`, `bytes=-3` (RFC 9110, 14.1.2): undefined is all of it, 'none' a range outside of it. */
+/** `bytes=0-9`, `bytes=5-`, `bytes=-3` (RFC 9110, 14.1.2): undefined is the whole object, 'none' a range outside of it. */
 export function rangeOf(
   header: string | undefined,
   size: number,
@@ -72,7 +72,7 @@ export function rangeOf(
   return { from: Number(first), to: last === '' ? size - 1 : Math.min(Number(last), size - 1) }
 }
 
-/** The code S3 refuses a presigned address with, or undefined ("Authenticating Requests: Using Query Parameters"). */
+/** Returns the error code for an invalid presigned URL, or undefined ("Authenticating Requests: Using Query Parameters"). */
 export function refusalOf(
   method: string,
   url: URL,
@@ -115,7 +115,7 @@ function hmac(key: Buffer, text: string): Buffer {
   return createHmac('sha256', key).update(text).digest()
 }
 
-/** RFC 3986, which leaves fewer letters alone than encodeURIComponent. */
+/** Encodes by RFC 3986, which escapes more letters than encodeURIComponent. */
 function quoted(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
 }

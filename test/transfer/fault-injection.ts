@@ -1,4 +1,4 @@
-// Models fetched while S3 has a bad day, seeded: each request goes wrong with some probability, in one way or another.
+// Downloads an artifact from the S3 double with seeded faults: each request fails with a given probability.
 
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,19 +19,19 @@ export const FAULTS = {
 } as const satisfies Record<string, (random: Rng) => Fault>
 export type FaultName = keyof typeof FAULTS
 
-/** What a load may end with besides the model: each says who has to act. */
+/** Codes of the typed errors that a load may end with. */
 export const TYPED = ['model_unreachable', 'bucket_refused', 'damaged_artifact']
 
 export interface FaultRun {
   outcome: 'right' | 'wrong' | string
   requests: number
-  /** Requests for the piece that was asked for most often. */
+  /** Highest number of requests for one range. */
   mostTries: number
-  /** Anything in the cache that a later start would take for a model. */
+  /** Whether the cache has anything that a later start would accept as a model. */
   looksWhole: boolean
 }
 
-/** One load, with a cache of its own. `stallMs` stands for the 10 s of a real one. */
+/** Runs one load with its own cache. `stallMs` replaces the 10 s of a real load. */
 export async function fetchOnce(
   kinds: readonly FaultName[],
   probability: number,

@@ -1,4 +1,4 @@
-// A small artifact that nothing runs, in a bucket: files with the sizes and checksums that its manifest says.
+// Makes a small artifact that cannot be run, in a bucket: random files with the sizes and checksums of its manifest.
 
 import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -10,11 +10,11 @@ import type { S3Double } from '../store/s3-double.ts'
 
 export type Files = Map<string, Buffer>
 
-/** Three pieces, two and a half, less than one, and nothing: with pieces of 64 KiB. */
+/** File sizes in ranges of 64 KiB: three, two and a half, less than one, and empty. */
 export const PIECE_BYTES = 64 * 1024
 const SIZES = { 'language.data': 3, 'vision.data': 2.5, 'tokenizer.json': 0.1, 'language.onnx': 0 }
 
-/** Random bytes of these sizes, in pieces, and the manifest that goes with them. */
+/** Returns random files of these sizes, in ranges, and their manifest. */
 export function makeModel(seed = 1, sizes: Readonly<Record<string, number>> = SIZES): Files {
   const random = createRng(seed)
   const files: Files = new Map()
@@ -58,11 +58,12 @@ export function manifestOf(files: Files, name: string): Manifest {
   }
 }
 
-/** As it stands in the bucket; the model with what was changed in its manifest. */
+/** Puts the files into the bucket. */
 export function upload(s3: S3Double, files: Files, prefix = 'model'): void {
   for (const [path, bytes] of files) s3.put(`${prefix}/${path}`, bytes)
 }
 
+/** Returns the files with an edited manifest. */
 export function withManifest(files: Files, edit: (manifest: Manifest) => unknown): Files {
   const manifest = JSON.parse(files.get('manifest.json')!.toString()) as Manifest
   edit(manifest)

@@ -1,4 +1,4 @@
-// The Discord double's gateway: hello, identify, ready, heartbeats, dispatches by intent, resume with what was missed.
+// The Discord double's gateway: hello, identify, ready, heartbeats, dispatches by intent, resume with missed events.
 
 import type { Server } from 'node:http'
 import { type APIMessage, GatewayCloseCodes, GatewayIntentBits, GatewayOpcodes } from 'discord.js'
@@ -9,18 +9,18 @@ interface Session {
   id: string
   intents: number
   sequence: number
-  /** What was sent, to be sent again after a resume. */
+  /** Sent events, for a resume. */
   sent: { op: number; t: string; s: number; d: unknown }[]
   socket?: WebSocket
 }
 
 export interface Socket {
   dispatch(type: string, data: object): void
-  /** Resolves when each client has read what was sent to it. */
+  /** Resolves when each client has read all events sent to it. */
   read(): Promise<void>
-  /** Ends the connections without a word, as a network does. */
+  /** Breaks the connections without a close frame, as a network failure does. */
   drop(): void
-  /** How often clients identified and resumed. */
+  /** Number of identifies and resumes. */
   readonly counts: { identified: number; resumed: number }
   close(): void
 }
@@ -96,7 +96,7 @@ export function openSocket(server: Server, world: World): Socket {
           const answered = new Promise<void>((resolve) => {
             socket.once('pong', () => resolve()).once('close', () => resolve())
           })
-          // Answered in its turn, after all that was sent before.
+          // Acknowledged in order, after all earlier events.
           socket.ping()
           return answered
         }),
@@ -112,7 +112,7 @@ export function openSocket(server: Server, world: World): Socket {
   }
 }
 
-/** What a session with these intents is sent of an event; nothing for events it did not ask for. */
+/** Returns the event as a session with these intents receives it; undefined if the intents exclude it. */
 function seenWith(intents: number, world: World, type: string, data: object): object | undefined {
   const has = (bit: number) => (intents & bit) !== 0
   const { guild_id } = data as { guild_id?: string }

@@ -1,5 +1,4 @@
-// Interactions as Discord sends them, checked against the commands that the bot registered: what is not registered cannot
-// be used.
+// Creates interactions as Discord sends them, and checks them against the bot's registered commands.
 
 import { ChannelType } from 'discord.js'
 import {
@@ -13,11 +12,11 @@ import {
 } from './state.ts'
 
 export interface Invocation {
-  /** A command's name, or with `target` that of an entry in a message's menu. */
+  /** Name of a command, or with `target` of an entry in a message's menu. */
   command: string
   options?: Record<string, string | boolean | File>
   target?: string
-  /** Of whoever uses it. Default en-US. */
+  /** Locale of the user. Default en-US. */
   locale?: string
 }
 
@@ -41,7 +40,7 @@ export function interactionPayload(
       throw new Error(`Expected a declared option of ${name} but got ${option}.`)
     }
     if (typeof value !== 'object') return { name: option, type: kind, value }
-    // Discord keeps these apart from messages, and not for long.
+    // Discord keeps attachments of commands apart from those of messages, and only for a short time.
     const attachment = { ...attach(world, 'ephemeral', value), ephemeral: true }
     attachments[attachment.id] = attachment
     return { name: option, type: kind, value: attachment.id }

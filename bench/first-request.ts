@@ -1,6 +1,6 @@
-// What warming up is for: the first ask beside the next ones, without and with it.
+// Time of the first request and the next two, without and with warm-up.
 //
-//   npx tsx bench/first-ask.ts [artifact]      the embedded model
+//   npx tsx bench/first-request.ts [artifact]      default: the embedded model
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -24,18 +24,18 @@ for (let round = 0; round < ROUNDS; round++) {
     const engine = await startEngine({ artifact, prepack, warmUp })
     const times = [performance.now() - began]
     for (const image of pictures) {
-      const asked = performance.now()
+      const sentAt = performance.now()
       await engine.answer({ image })
-      times.push(performance.now() - asked)
+      times.push(performance.now() - sentAt)
     }
     await engine.close()
     samples.set(warmUp, [...(samples.get(warmUp) ?? []), times])
   }
 }
 for (const [warmUp, rounds] of samples) {
-  const [start, ...asks] = rounds[0]!.map((_, i) => median(rounds.map((times) => times[i]!)))
+  const [start, ...captions] = rounds[0]!.map((_, i) => median(rounds.map((times) => times[i]!)))
   console.log(
-    `${warmUp ? 'warmed up' : 'as opened'}: ready after ${start!.toFixed(0)} ms; captions ${asks.map((ms) => `${ms.toFixed(0)} ms`).join(', ')}`,
+    `${warmUp ? 'with warm-up' : 'without warm-up'}: ready after ${start!.toFixed(0)} ms; captions ${captions.map((ms) => `${ms.toFixed(0)} ms`).join(', ')}`,
   )
 }
 
