@@ -16,7 +16,7 @@ export interface DownloadPolicy {
   token?: string
   /** A whole origin that is asked although it is no host of the platform: a stand-in on this machine. */
   testOrigin?: string
-  /** Default 15 s, for everything. */
+  /** Milliseconds for the whole download. Default and maximum: 15 s. */
   timeoutMs?: number
   /** Another in tests. */
   sleep?: (ms: number) => Promise<unknown>
@@ -31,7 +31,7 @@ const PAUSE_MS = 500
  * @throws RequestError `picture_gone`, `picture_forbidden`, `picture_too_large`; UpstreamError `picture_unreachable`.
  */
 export async function download(url: string, policy: DownloadPolicy): Promise<Uint8Array> {
-  const signal = AbortSignal.timeout(policy.timeoutMs ?? TIMEOUT_MS)
+  const signal = AbortSignal.timeout(Math.max(1, Math.min(TIMEOUT_MS, policy.timeoutMs ?? TIMEOUT_MS)))
   for (let tries = 1; ; tries++) {
     try {
       return await fetchFollowingRedirects(url, policy, signal)
