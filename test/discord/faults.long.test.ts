@@ -4,8 +4,8 @@ import { inspect } from 'node:util'
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { questionOfInteraction } from '../../src/discord/interactions.ts'
 import { questionOfMessage } from '../../src/discord/message.ts'
+import { parseMessage } from '../../src/discord/payloads.ts'
 import { CAPTION, doubleEngine } from '../serve/double.ts'
 import { until } from '../until.ts'
 import type { Fault } from './double/index.ts'
@@ -20,6 +20,7 @@ import {
   reply,
   startBot,
 } from './harness.ts'
+import { questionOfInteraction } from './payloads.ts'
 
 /** When a process dies, if it does. */
 const MOMENTS: (CrashPoint | undefined)[] = [
@@ -277,7 +278,7 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
     const isLong = upTo(1) === 0
     const engine = isLong ? talker() : doubleEngine()
     const asked = discord.say(ann, channel, { content: `${at} hm`, files: [png()], isSilent: true })
-    const question = questionOfMessage(discord.eventOf(channel, asked), around)!
+    const question = questionOfMessage(parseMessage(discord.eventOf(channel, asked)), around)!
     const faults: Fault[] = [
       { on: POSTS, status: 500, times: upTo(4), skip: upTo(2) },
       { on: POSTS, isLost: true, times: upTo(2), skip: upTo(2) },

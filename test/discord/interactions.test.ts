@@ -1,8 +1,18 @@
 // Recorded interactions replayed at the translation.
 
 import { describe, expect, test } from 'vitest'
-import { questionOfInteraction, readInteraction } from '../../src/discord/interactions.ts'
-import { ANN, attachment, BEN, CHANNEL, interaction, ME, message, person } from './payloads.ts'
+import { readInteraction } from '../../src/discord/interactions.ts'
+import {
+  ANN,
+  attachment,
+  BEN,
+  CHANNEL,
+  interaction,
+  ME,
+  message,
+  person,
+  questionOfInteraction,
+} from './payloads.ts'
 
 const FILE = '900000000000000400'
 const caption = interaction({

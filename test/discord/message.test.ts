@@ -1,12 +1,8 @@
 // Recorded messages replayed at the translation: which are for us, what is asked, which picture is meant.
 
 import { describe, expect, test } from 'vitest'
-import {
-  type MessageContext,
-  missingReference,
-  questionOfEdit,
-  questionOfMessage,
-} from '../../src/discord/message.ts'
+import * as translation from '../../src/discord/message.ts'
+import { parseMessage } from '../../src/discord/payloads.ts'
 import { isExpired } from '../../src/discord/pictures.ts'
 import {
   ANN,
@@ -20,6 +16,14 @@ import {
   replying,
   THREAD,
 } from './payloads.ts'
+
+type MessageContext = translation.MessageContext
+const questionOfMessage = (payload: unknown, where: MessageContext) =>
+  translation.questionOfMessage(parseMessage(payload), where)
+const questionOfEdit = (payload: unknown, where: MessageContext) =>
+  translation.questionOfEdit(parseMessage(payload), where)
+const missingReference = (payload: unknown, where: MessageContext) =>
+  translation.missingReference(parseMessage(payload), where)
 
 const context: MessageContext = { me: ME, now: 1_000, messageContent: false }
 const withContent: MessageContext = { ...context, messageContent: true }

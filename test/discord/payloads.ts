@@ -1,6 +1,9 @@
 // Payloads in the shape that Discord's gateway sends them, fields that we do not read included. Made by hand after
 // docs.discord.com's examples; ids, names and addresses belong to nobody.
 
+import type { Question } from '../../src/chat/question.ts'
+import { readInteraction } from '../../src/discord/interactions.ts'
+
 export const ME = '900000000000000001'
 export const ANN = '900000000000000002'
 export const BEN = '900000000000000003'
@@ -125,4 +128,10 @@ export function interaction(data: Record<string, unknown>, more: Record<string, 
     data: { id: '900000000000000300', type: 1, ...data },
     ...more,
   }
+}
+
+/** The question of an interaction; undefined for one that is no question. */
+export function questionOfInteraction(payload: unknown, now: number): Question | undefined {
+  const incoming = readInteraction(payload, now)
+  return incoming.kind === 'question' ? incoming.question : undefined
 }

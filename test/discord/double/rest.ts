@@ -46,6 +46,8 @@ export function route(world: World, asked: Asked): unknown {
   const { method, path } = asked
   const parts = path.split('/').slice(1)
   const [first, a = '', second, b = '', third] = parts
+  if (asked.isBot && (first === 'interactions' || first === 'webhooks'))
+    throw new Refused(400, 0, 'The token of the bot was sent to a URL that has its own.')
   if (first === 'interactions' && third === undefined && second !== undefined) {
     return takeCallback(world, a, second, asked.body)
   }
