@@ -61,7 +61,10 @@ export function discordPlatform(
 
     async fetchPicture(picture, withinMs) {
       const endsAt = now() + withinMs
-      const fetchFrom = (from: PictureRef) => fetchOnce(from, { ...policy, timeoutMs: endsAt - now() })
+      const fetchFrom = async ({ url, smallerUrl = url }: PictureRef) => {
+        if (smallerUrl === undefined) throw gone()
+        return await download(smallerUrl, { ...policy, timeoutMs: endsAt - now() })
+      }
       const isFresh = !picture.message || !isExpired(picture.url ?? '', now())
       try {
         if (isFresh) return await fetchFrom(picture)
@@ -130,16 +133,6 @@ async function fetchPictures(api: DiscordApi, channel: string, id: string): Prom
   const own = picturesOf(message, channel)
   const replied = message.referenced_message
   return own.pictures.length > 0 || !replied ? own : picturesOf(replied, channel)
-}
-
-/** The smaller version where there is one. When that cannot be reached, the picture itself. */
-async function fetchOnce({ url, smallerUrl }: PictureRef, policy: DownloadPolicy): Promise<Uint8Array> {
-  if (url === undefined) throw gone()
-  if (smallerUrl === undefined) return await download(url, policy)
-  return await download(smallerUrl, policy).catch(async (error: unknown) => {
-    if (error instanceof RequestError) throw error
-    return await download(url, policy)
-  })
 }
 
 /** The same picture with a URL that has not expired. */

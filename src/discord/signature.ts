@@ -6,12 +6,10 @@
 import { createPublicKey, verify } from 'node:crypto'
 import { SetupError } from '../errors.ts'
 
-export type IsSigned = (body: Uint8Array, headers: Headers, now: number) => boolean
-
 const WINDOW_MS = 5 * 60_000
 
 /** `publicKey`: 64 hexadecimal digits. @throws SetupError `discord_public_key` */
-export function signatureCheck(publicKey: string): IsSigned {
+export function signatureCheck(publicKey: string, now: () => number = Date.now) {
   if (!/^[0-9a-f]{64}$/i.test(publicKey)) {
     throw new SetupError(
       'discord_public_key',
@@ -21,11 +19,11 @@ export function signatureCheck(publicKey: string): IsSigned {
   }
   const x = Buffer.from(publicKey, 'hex').toString('base64url')
   const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
-  return (body, headers, now) => {
+  return (body: Uint8Array, headers: Headers): boolean => {
     const signature = headers.get('x-signature-ed25519') ?? ''
     const timestamp = headers.get('x-signature-timestamp') ?? ''
     if (!/^[0-9a-f]{128}$/i.test(signature) || !/^\d{1,12}$/.test(timestamp)) return false
-    if (Math.abs(now - Number(timestamp) * 1000) > WINDOW_MS) return false
+    if (Math.abs(now() - Number(timestamp) * 1000) > WINDOW_MS) return false
     const signed = Buffer.concat([Buffer.from(timestamp), body])
     return verify(null, signed, key, Buffer.from(signature, 'hex'))
   }

@@ -1,6 +1,6 @@
 // The reply target of a question, and the ids and store keys of messages, channels and people on Discord.
 
-import { ChannelType } from 'discord.js'
+import { ChannelType, Constants } from 'discord.js'
 import { z } from 'zod'
 import type { Question } from '../chat/question.ts'
 
@@ -62,17 +62,10 @@ export function replyTargetOf({ route }: Question): ReplyTarget {
   return replyTargetSchema.parse(route)
 }
 
+const THREADS: readonly (ChannelType | undefined)[] = Constants.ThreadChannelTypes
+
 /** The kind of a channel of this type. */
 export function placeOf(type: ChannelType | undefined): Place {
-  switch (type) {
-    case ChannelType.PublicThread:
-    case ChannelType.PrivateThread:
-    case ChannelType.AnnouncementThread:
-      return 'thread'
-    case ChannelType.DM:
-    case ChannelType.GroupDM:
-      return 'direct'
-    default:
-      return 'channel'
-  }
+  if (THREADS.includes(type)) return 'thread'
+  return type === ChannelType.DM || type === ChannelType.GroupDM ? 'direct' : 'channel'
 }

@@ -2,9 +2,8 @@
 // application receives its interactions either at this URL or over the gateway.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { readBody } from '../body.ts'
 import type { QuestionSink } from '../chat/processor.ts'
-import { countedWebhook } from '../chat/webhook.ts'
+import { signedWebhook } from '../chat/webhook.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { ephemeralProblem, type InteractionDeps, initialResponse } from './initial-response.ts'
 import { type Incoming, readInteraction } from './interactions.ts'
@@ -31,16 +30,13 @@ const READ_MS = 300
  */
 export function discordEndpoint(options: EndpointOptions): (request: Request) => Promise<Response> {
   const { sink, platform, report, now = Date.now, sleep = wait } = options
-  const isSigned = signatureCheck(options.publicKey)
+  // Discord sends bad signatures as a test, and removes a URL that accepts them.
+  const isSigned = signatureCheck(options.publicKey, now)
 
-  return countedWebhook('discord', async (request) => {
-    const body = await readBody(request)
-    if (!body) return new Response(null, { status: 413 })
-    // Discord sends bad signatures as a test, and removes a URL that accepts them.
-    if (!isSigned(body, request.headers, now())) return new Response(null, { status: 401 })
+  return signedWebhook('discord', isSigned, async (body) => {
     let incoming: Incoming
     try {
-      incoming = readInteraction(JSON.parse(body.toString()), now())
+      incoming = readInteraction(JSON.parse(body), now())
     } catch (error) {
       report(error)
       return new Response(null, { status: 400 })

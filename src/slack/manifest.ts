@@ -23,8 +23,9 @@ const SCOPES = {
 
 /** `url`: the public address of the server, for HTTP. Without it the app uses Socket Mode. */
 export function slackManifest(url?: string): object {
-  const request = url === undefined ? {} : { request_url: `${url.replace(/\/$/, '')}/slack/events` }
-  const commandUrl = url === undefined ? {} : { url: request.request_url }
+  const address = url && `${url.replace(/\/$/, '')}/slack/events`
+  const request = address && { request_url: address }
+  const command = { ...(address && { url: address }), should_escape: false }
   return {
     display_information: {
       name: 'Glimpse',
@@ -45,16 +46,14 @@ export function slackManifest(url?: string): object {
       slash_commands: [
         {
           command: CAPTION_COMMAND,
-          ...commandUrl,
+          ...command,
           description: en.command.caption,
           usage_hint: '[question]',
-          should_escape: false,
         },
         {
           command: SETTINGS_COMMAND,
-          ...commandUrl,
+          ...command,
           description: en.command.settings,
-          should_escape: false,
         },
       ],
     },

@@ -1,7 +1,7 @@
 // Slack as a `Platform`: downloads pictures, shows progress, posts replies and finds them again.
 
 import { LRUCache } from 'lru-cache'
-import { type DownloadPolicy, download, isAllowedHost } from '../chat/download.ts'
+import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
@@ -49,7 +49,9 @@ const NO_STATUS = new Set(['unknown_method', 'missing_scope', 'not_allowed_token
 export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const client = slackClient(settings)
   const quickClient = slackClient(settings, QUICK_TIMEOUT_MS)
-  const policy = downloadPolicy(settings)
+  // The token is sent to Slack's hosts, and to the origin of the configured API.
+  const { botToken: token, apiUrl = SLACK_API } = settings
+  const policy: DownloadPolicy = { hosts: HOSTS, token, testOrigin: new URL(apiUrl).origin }
   const profiles = new LRUCache<string, Profile>({
     max: 10_000,
     ttl: HOUR_MS,
@@ -131,13 +133,6 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     findPosted: (question) => findReply(client, question),
     deleteReply: (posted) => removeReply(client, posted),
   }
-}
-
-/** The token is sent to Slack's hosts, and to the origin of the configured API. */
-function downloadPolicy({ botToken, apiUrl }: SlackSettings): DownloadPolicy {
-  const api = new URL(apiUrl ?? SLACK_API)
-  const testOrigin = isAllowedHost(api.hostname, HOSTS) ? undefined : api.origin
-  return { hosts: HOSTS, token: botToken, testOrigin }
 }
 
 /** The picture of a file that is shared from another workspace: only files.info says what and where it is. */

@@ -5,21 +5,19 @@
 
 import { isValidSlackRequest } from '@slack/bolt'
 
-export type IsSigned = (body: Buffer, headers: Headers, now: number) => boolean
-
 const WINDOW_MS = 5 * 60_000
 
-export function signatureCheck(signingSecret: string): IsSigned {
-  return (body, headers, now) => {
+export function signatureCheck(signingSecret: string, now: () => number = Date.now) {
+  return (body: Buffer, headers: Headers): boolean => {
     const timestamp = Number(headers.get('x-slack-request-timestamp') ?? Number.NaN)
     const signature = headers.get('x-slack-signature') ?? ''
     return (
-      timestamp * 1000 - now <= WINDOW_MS &&
+      timestamp * 1000 - now() <= WINDOW_MS &&
       isValidSlackRequest({
         signingSecret,
         body: body.toString(),
         headers: { 'x-slack-signature': signature, 'x-slack-request-timestamp': timestamp },
-        nowMilliseconds: now,
+        nowMilliseconds: now(),
       })
     )
   }

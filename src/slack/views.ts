@@ -25,12 +25,9 @@ const FILE_TYPES = ['jpg', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff', 'tif', 
 /** `privateMetadata` is returned with the submission. `question` is the initial text of the question. */
 export function captionView({ modal }: Messages, privateMetadata: string, question: string): types.ModalView {
   return {
-    type: 'modal',
+    ...frame(modal.title, modal.submit, modal.cancel),
     callback_id: CAPTION_VIEW,
     private_metadata: privateMetadata,
-    title: plain(modal.title),
-    submit: plain(modal.submit),
-    close: plain(modal.cancel),
     blocks: [
       {
         type: 'input',
@@ -80,12 +77,9 @@ export function settingsView(
     value: AUTOMATIC,
   }
   return {
-    type: 'modal',
+    ...frame(modal.settingsTitle, modal.save, modal.cancel),
     callback_id: SETTINGS_VIEW,
     private_metadata: privateMetadata,
-    title: plain(modal.settingsTitle),
-    submit: plain(modal.save),
-    close: plain(modal.cancel),
     blocks: [
       {
         type: 'input',
@@ -135,6 +129,10 @@ export function homeView(
       { type: 'actions', elements: [{ type: 'button', action_id: action, text: plain(label) }] },
     ],
   }
+}
+
+function frame(title: string, submit: string, close: string) {
+  return { type: 'modal', title: plain(title), submit: plain(submit), close: plain(close) } as const
 }
 
 function header(text: string): types.HeaderBlock {

@@ -6,8 +6,8 @@
 
 import { setTimeout } from 'node:timers/promises'
 import type { App, Receiver, ReceiverEvent } from '@slack/bolt'
-import { readBody } from '../body.ts'
-import { countedWebhook } from '../chat/webhook.ts'
+import { z } from 'zod'
+import { signedWebhook } from '../chat/webhook.ts'
 import { signatureCheck } from './signature.ts'
 
 export interface RequestReceiver extends Receiver {
@@ -35,8 +35,7 @@ const GRACE_MS = 250
 const ACK_DEADLINE_MS = 2_800
 
 export function requestReceiver(options: ReceiverOptions): RequestReceiver {
-  const { now = Date.now } = options
-  const isSigned = signatureCheck(options.signingSecret)
+  const isSigned = signatureCheck(options.signingSecret, options.now)
   let app: App | undefined
 
   return {
@@ -45,12 +44,8 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
     },
     start: async () => undefined,
     stop: async () => undefined,
-    handle: countedWebhook('slack', async (request) => {
-      const { headers } = request
-      const raw = await readBody(request)
-      if (!raw) return new Response(null, { status: 413 })
-      if (!isSigned(raw, headers, now())) return new Response(null, { status: 401 })
-      const body = parseBody(raw.toString(), headers.get('content-type') ?? '')
+    handle: signedWebhook('slack', isSigned, async (text, headers) => {
+      const body = parseBody(text, headers.get('content-type') ?? '')
       if (!body) return new Response(null, { status: 400 })
       if (body['ssl_check'] === '1') return new Response(null)
       if (body['type'] === 'url_verification') return Response.json({ challenge: body['challenge'] })
@@ -68,19 +63,19 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
   }
 }
 
+const bodySchema = z.record(z.string(), z.unknown())
+
 /** Formats: JSON (events), a form (slash commands), or a form with JSON in it (buttons, shortcuts, modals). */
 function parseBody(text: string, contentType: string): Record<string, unknown> | undefined {
+  const isForm = /^application\/x-www-form-urlencoded\b/i.test(contentType)
+  const form: Record<string, string> = isForm
+    ? Object.fromEntries(new URLSearchParams(text))
+    : { payload: text }
   try {
-    if (!/^application\/x-www-form-urlencoded\b/i.test(contentType)) return objectOf(JSON.parse(text))
-    const form = Object.fromEntries(new URLSearchParams(text))
-    return form['payload'] === undefined ? form : objectOf(JSON.parse(form['payload']))
+    return form['payload'] === undefined ? form : bodySchema.parse(JSON.parse(form['payload']))
   } catch {
     return undefined
   }
-}
-
-function objectOf(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined
 }
 
 type AckResult = { kind: 'acknowledged'; response: unknown } | { kind: keyof typeof STATUS }
