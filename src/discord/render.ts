@@ -40,7 +40,7 @@ export function piecesOf(content: string): number {
   return total === undefined ? 1 : Number(total)
 }
 
-/** A message's body. Mentions in the model's words notify nobody, and links are not embedded. */
+/** A message's body. Mentions in it do not notify, and links are not embedded. */
 export function bodyOf(content: string, flags = 0): Record<string, unknown> {
   return {
     content,

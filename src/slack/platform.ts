@@ -105,7 +105,7 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
       const answer = await client.conversations
         .replies({ channel, ts: thread_ts, latest, inclusive: true, limit: MAX_MESSAGES })
         .catch(() => undefined)
-      // The last pictures before the question, whoever posted them; the thread's first message is included.
+      // The last pictures before the question, by any person. The thread's first message is included.
       for (const each of (answer?.messages ?? []).toReversed()) {
         const message = messageSchema.safeParse(each)
         if (!message.success || message.data.bot_id) continue

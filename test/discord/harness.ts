@@ -1,4 +1,4 @@
-// A bot of ours before the double: the real desk over a store on disk, the engine double for a model.
+// A bot connected to the Discord double: the real processor over a store on disk, and the engine double.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -28,14 +28,14 @@ export interface Bot {
   platform: DiscordPlatform
   preferences: Preferences
   engine: Double
-  /** Codes of the errors that were reported, and whatever is not one of ours. */
+  /** Codes of reported errors; an error without a code as it is. */
   reported: unknown[]
   errors: unknown[]
   gateway?: Gateway
   discord: DiscordDouble
-  /** Time goes on for it, beside the real one. */
+  /** Advances its clock. */
   pass(ms: number): void
-  /** Ends as a process does that is asked to. */
+  /** Shuts down in order. */
   close(): Promise<void>
 }
 
@@ -45,15 +45,15 @@ export interface BotOptions extends Partial<DiscordSettings> {
   limits?: { perMinute: number; perHour: number }
   /** Default: connects to the gateway. */
   isOffline?: boolean
-  /** Dies on the way. */
+  /** When its process dies. Default: never. */
   crash?: Crash
-  /** The clock, in milliseconds from now: abandoned questions are taken up after half a minute. */
+  /** Offset of its clock in milliseconds: abandoned questions are claimed after half a minute. */
   laterMs?: number
 }
 
-/** Pauses between tries are this much shorter than in life. */
+/** Pauses between tries are divided by this. */
 const HASTE = 100
-/** What is under way at the end ends by itself. */
+/** Time that a shutdown allows for work in progress. */
 const HANGS_MS = 60_000
 const KEEP_MS = 86_400_000
 
@@ -115,7 +115,7 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
   }
 }
 
-/** A process that dies: from a moment on nothing it does has an effect. */
+/** A process that dies: after that nothing it does has an effect. */
 export interface Crash {
   of<T extends object>(part: T): T
   dying(platform: DiscordPlatform): DiscordPlatform
@@ -167,7 +167,7 @@ export interface Harness {
 export async function openHarness(
   options: Omit<BotOptions, 'folder'> &
     Omit<DoubleOptions, 'endpoint'> & {
-      /** Interactions come over HTTP, each so often. */
+      /** Deliver interactions over HTTP, each this many times. */
       deliveries?: number
     } = {},
 ): Promise<Harness> {
@@ -219,14 +219,14 @@ export function png(more: Partial<File> = {}): File {
   return { filename: 'apples.png', bytes: PNG, contentType: 'image/png', ...more }
 }
 
-/** Messages of the bot that can be read, without those that still say "is thinking...". */
+/** Visible messages of the bot, without "is thinking...". */
 export function repliesIn(discord: DiscordDouble, channel: string, viewer?: string): ReadMessage[] {
   return discord
     .read(channel, viewer)
     .filter(({ author, isThinking }) => author === discord.world.bot.username && !isThinking)
 }
 
-/** The reply to a message, or the last one, once it is there. */
+/** Resolves to the reply to a message, or to the last reply. */
 export async function reply(
   discord: DiscordDouble,
   channel: string,
@@ -239,7 +239,7 @@ export async function reply(
   })
 }
 
-/** Until events that were sent have been dealt with; for what must not happen. */
+/** Resolves when all dispatched events are handled, for checks that something did not happen. */
 export async function quiet(bot: Bot): Promise<void> {
   await bot.discord.eventsRead()
   await bot.gateway?.idle()

@@ -1,5 +1,5 @@
-// Payloads in the shape that Discord's gateway sends them, fields that we do not read included. Made by hand after
-// docs.discord.com's examples; ids, names and addresses belong to nobody.
+// Payloads in the shape of Discord's gateway, with fields that Glimpse does not read. Written by hand after the examples of
+// docs.discord.com; ids, names and URLs are invented.
 
 import type { Question } from '../../src/chat/question.ts'
 import { readInteraction } from '../../src/discord/interactions.ts'
@@ -80,7 +80,7 @@ export function mentioning(content: string, more: Record<string, unknown> = {}):
   return message({ content, mentions: [{ ...person(ME, { bot: true }), member: { roles: [] } }], ...more })
 }
 
-/** A reply; what it replies to as Discord sends it along. */
+/** The fields of a reply, with the message replied to as Discord sends it. */
 export function replying(referenced: unknown, more: Record<string, unknown> = {}): Record<string, unknown> {
   const id = (referenced as { id?: string } | null)?.id ?? '900000000000000055'
   return {

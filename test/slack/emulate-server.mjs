@@ -1,9 +1,9 @@
-// A Slack we did not write: the pinned `emulate` package, in a process of its own. What it is told and tells goes over
-// the parent's channel: {listen: {events url}} -> {url, botToken, ...}.
+// A third-party Slack server: the pinned `emulate` package, in its own process. Messages over the parent's channel:
+// {listen: {events url}} -> {url, botToken, ...}.
 //
-// The package asks for a function of newer Nodes (module.registerHooks) that its Slack never calls; a resolve hook gives
-// it one, so that the package stays as it is. It has no public way to say where events go: `register` of its Slack is
-// wrapped to find the dispatcher. Both lean on internals, hence the pinned version.
+// The package imports a function of newer Node versions (module.registerHooks) that its Slack never calls; a resolve hook
+// provides one, so that the package stays unmodified. It has no public way to set the URL of events: `register` of its
+// Slack is wrapped to find the dispatcher. Both depend on internals, hence the pinned version.
 
 import { readdirSync } from 'node:fs'
 import { register } from 'node:module'
@@ -57,6 +57,6 @@ process.on('message', ({ eventsUrl }) => {
   webhooks.register({ url: eventsUrl, events: ['*'], active: true, owner: 'slack' })
   process.send({ listening: true })
 })
-// Whoever started it may have been killed.
+// The process that started this one may have been killed.
 process.on('disconnect', () => process.exit())
 process.send({ url: `http://127.0.0.1:${free}` })

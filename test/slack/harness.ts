@@ -1,5 +1,5 @@
-// Slack on this machine with the app connected to it: the peer we did not write (emulate-server.mjs), in front of it a relay that
-// can break things, and our app behind an HTTP address, which the peer's signed events reach.
+// A local Slack with the app connected to it: the third-party server (emulate-server.mjs), a relay in front of it that injects
+// faults, and the app behind an HTTP URL, to which the server sends signed events.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { createHmac, randomUUID } from 'node:crypto'
@@ -25,7 +25,7 @@ export const BOT_TOKEN = 'xoxb-of-the-tests'
 const HOUR_MS = 3_600_000
 const NEVER = new Promise<never>(() => {})
 
-/** What a relayed call meets instead of passing through. */
+/** The response to a relayed call instead of the server's. */
 export type Fault = (
   call: Call,
 ) => undefined | 'lose answer' | { status: number; headers?: Record<string, string>; body?: string }
@@ -37,42 +37,42 @@ export interface Call {
 }
 
 export interface SlackHarness {
-  /** A person's own client of the peer. */
+  /** A person's client of the server. */
   ann: webApi.WebClient
   ben: webApi.WebClient
   annId: string
   benId: string
   botId: string
   team: string
-  /** A public channel with everybody in it. */
+  /** A public channel with all people in it. */
   channel: string
   processor: QuestionProcessor
   preferences: Preferences
-  /** What the app called, in order. */
+  /** The app's calls, in order. */
   calls: Call[]
-  /** What was said to response_urls. */
+  /** Bodies posted to response_urls. */
   responses: { text: string }[]
   responseUrl: string
   reported: unknown[]
-  /** Lets the app open one window. */
+  /** Lets the app open one modal. */
   trigger(user: string): Promise<string>
   fault(fault: Fault | undefined): void
-  /** How long the desk paused, each time, in milliseconds. */
+  /** Pauses of the processor in milliseconds. */
   slept: number[]
-  /** A payload as Slack would sign and send it. */
+  /** Signs a payload and sends it, as Slack does. */
   send(
     body: Record<string, unknown> | URLSearchParams,
     headers?: Record<string, string>,
   ): Promise<{ status: number; text: string }>
   /** Posts pictures as a person would. */
   upload(who: webApi.WebClient, pictures: Uint8Array[], text?: string, thread_ts?: string): Promise<string>
-  /** A thread as its readers see it. */
+  /** The visible messages of a thread. */
   thread(ts: string, channel?: string): Promise<Said[]>
   /** Stops the app and starts another on the same store. */
   restart(): Promise<void>
-  /** From now on the app gets nothing done any more, as if its process had died. */
+  /** From this call on nothing the app does has an effect, as if its process had died. */
   kill(): void
-  /** Half a minute later another process starts on the same store. */
+  /** Advances the clock by half a minute and starts another process on the same store. */
   revive(): Promise<void>
   close(): Promise<void>
 }
@@ -105,7 +105,7 @@ export async function startSlackHarness(options: StageOptions): Promise<SlackHar
   const slept: number[] = []
   let waiting = 0
   const held: (() => void)[] = []
-  /** A mention is held until its reader waits for the answer: by then its fuller event has come. Else no time passes. */
+  /** A mention is held until the test waits for the answer: by then the event with its files is delivered. Other pauses take no time. */
   const sleep = (ms: number) => {
     slept.push(ms)
     return new Promise<void>((resolve) => {
@@ -156,7 +156,7 @@ export async function startSlackHarness(options: StageOptions): Promise<SlackHar
     const platform = slackPlatform(settings)
     const engine = Promise.resolve(options.engine)
     preferences = openPreferences(store)
-    // An event is answered when its listeners have ended, however long they take: `processor.drained()` then knows of it.
+    // The response to an event waits for its listeners without a limit, so that `processor.drained()` covers its question.
     receiver = requestReceiver({ signingSecret: SECRET, report, sleep: () => NEVER })
     processor = openProcessor({
       engine,
@@ -313,7 +313,7 @@ export function envelope(team: string, event: Record<string, unknown>): Record<s
   }
 }
 
-/** A store that answers nothing once its process is over. */
+/** A store whose calls never end once its process is dead. */
 function mortal(store: Store, life: { isOver: boolean }): Store {
   return new Proxy(store, {
     get:

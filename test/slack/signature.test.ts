@@ -76,7 +76,7 @@ describe('over HTTP', () => {
     return receiver.handle(new Request('http://x/', { method: 'POST', body: raw as BodyInit, headers }))
   }
 
-  test('answers the check of the address', async () => {
+  test('answers the check of the URL', async () => {
     const response = await send('{"type":"url_verification","challenge":"abc"}')
     expect(await response.json()).toEqual({ challenge: 'abc' })
   })
@@ -104,10 +104,10 @@ describe('over HTTP', () => {
     ['is no JSON', () => send('{'), 400],
     ['is a list', () => send('[]'), 400],
     ['is no UTF-8', () => send(new Uint8Array([0x7b, 0xff, 0x7d])), 401],
-    ['is larger than anything Slack sends', () => send(new Uint8Array(1024 * 1024 + 1)), 413],
+    ["is larger than Slack's payloads", () => send(new Uint8Array(1024 * 1024 + 1)), 413],
     ['could not be recorded, for Slack to send it again', () => send('{"fail":true}'), 500],
-    ['nothing listens to', () => send('{"silent":true}'), 404],
-  ])('what %s is answered so', async (_, sent, status) => {
+    ['no listener handles', () => send('{"silent":true}'), 404],
+  ])('a request that %s gets its status and is counted', async (_, sent, status) => {
     const before = await measured('glimpse_webhooks_total', { platform: 'slack' })
     expect((await sent()).status).toBe(status)
     expect(await measured('glimpse_webhooks_total', { platform: 'slack' })).toBe(before + 1)

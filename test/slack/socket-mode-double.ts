@@ -1,5 +1,5 @@
 // Slack's side of Socket Mode, as docs.slack.dev, "Using Socket Mode" shows it: apps.connections.open, hello, envelopes,
-// acknowledgements. Knows as much of the Web API as one thread needs.
+// acknowledgements. Implements as much of the Web API as one thread needs.
 
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -10,14 +10,14 @@ import { envelope } from './harness.ts'
 
 export interface SocketDouble {
   apiUrl: string
-  /** Address of the picture, for an event's `files`. */
+  /** URL of the picture, for an event's `files`. */
   pictureUrl: string
-  /** What chat.postMessage was called with. */
+  /** Arguments of the calls of chat.postMessage. */
   posted: Record<string, string>[]
   acknowledged: string[]
-  /** Sends an event to whoever connected last. */
+  /** Sends an event to the last connection. */
   send(envelopeId: string, event: Record<string, unknown>): void
-  /** Resolves when so many replies were posted. */
+  /** Resolves when this many replies are posted. */
   replies(count: number): Promise<string[]>
   close(): void
 }
@@ -72,7 +72,7 @@ export async function startSocketDouble(picture: Uint8Array): Promise<SocketDoub
   }
 }
 
-/** A message with the picture, and the bot mentioned in it. */
+/** A message with the picture and a mention of the bot. */
 export function mentionWith(pictureUrl: string): Record<string, unknown> {
   return {
     type: 'message',

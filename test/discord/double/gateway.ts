@@ -9,7 +9,7 @@ interface Session {
   id: string
   intents: number
   sequence: number
-  /** What was sent, to be sent again after a resume. */
+  /** Sent packets, to be repeated after a resume. */
   sent: { op: number; t: string; s: number; d: unknown }[]
   socket?: WebSocket
 }
@@ -18,7 +18,7 @@ export interface Socket {
   dispatch(type: string, data: object): void
   /** Resolves when each client has read what was sent to it. */
   read(): Promise<void>
-  /** Ends the connections without a word, as a network does. */
+  /** Drops the connections without a close frame, as a network failure does. */
   drop(): void
   /** How often clients identified and resumed. */
   readonly counts: { identified: number; resumed: number }
@@ -96,7 +96,7 @@ export function openSocket(server: Server, world: World): Socket {
           const answered = new Promise<void>((resolve) => {
             socket.once('pong', () => resolve()).once('close', () => resolve())
           })
-          // Answered in its turn, after all that was sent before.
+          // Answered after all packets that were sent before.
           socket.ping()
           return answered
         }),
@@ -112,7 +112,7 @@ export function openSocket(server: Server, world: World): Socket {
   }
 }
 
-/** What a session with these intents is sent of an event; nothing for events it did not ask for. */
+/** The event as a session with these intents receives it; undefined when it does not. */
 function seenWith(intents: number, world: World, type: string, data: object): object | undefined {
   const has = (bit: number) => (intents & bit) !== 0
   const { guild_id } = data as { guild_id?: string }

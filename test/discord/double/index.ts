@@ -1,5 +1,5 @@
-// A Discord for tests and the demo, on this machine: gateway, REST, CDN and interactions, as docs.discord.com and
-// discord-api-types describe them. discord.js connects to it unmodified; what Discord refuses, it refuses.
+// A local Discord for tests and the demo: gateway, REST, CDN and interactions, as docs.discord.com and discord-api-types
+// describe them. discord.js connects to it unmodified. It refuses what Discord refuses.
 
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
@@ -28,25 +28,25 @@ import {
 export interface DoubleOptions {
   /** The switch in the developer portal. Default: on. */
   allowsMessageContent?: boolean
-  /** Of the server. Default en-US. */
+  /** Locale of the server. Default en-US. */
   locale?: string
-  /** Interactions come here, signed, and not over the gateway. */
+  /** Receives interactions, signed, instead of the gateway. */
   endpoint?: (request: Request) => Promise<Response>
 }
 
-/** Something that goes wrong with the next calls that it fits, `times` of them (1). */
+/** A fault of the next `times` calls that match `on`. Default 1. */
 export interface Fault {
   /** Tested against `POST /channels/123/messages`. */
   on: RegExp
   times?: number
-  /** So many calls that fit are let through before. */
+  /** This many matching calls succeed before. */
   skip?: number
   status?: number
   /** With status 429. */
   retryAfterS?: number
-  /** Only then it is done. */
+  /** The call is held until this resolves. */
   after?: Promise<unknown>
-  /** It is done, but the answer never arrives. */
+  /** The call takes effect, but its response is lost. */
   isLost?: boolean
 }
 
@@ -54,17 +54,17 @@ export interface SaidMessage {
   content?: string
   files?: File[]
   replyTo?: string
-  /** Off: the reply does not mention whom it replies to. Default: on, as in Discord's client. */
+  /** Whether the reply mentions its addressee. Default true, as in Discord's client. */
   ping?: boolean
   /** A message that is forwarded. */
   forward?: string
   webhook?: boolean
   mentionsEveryone?: boolean
-  /** Kept back: the test dispatches the event itself. */
+  /** No event is sent: the test dispatches it. */
   isSilent?: boolean
 }
 
-/** A message as one who looks at the channel reads it. */
+/** A message as a reader of the channel sees it. */
 export interface ReadMessage {
   id: string
   author: string
@@ -73,7 +73,7 @@ export interface ReadMessage {
   replyTo?: string
   isEphemeral: boolean
   isThinking: boolean
-  /** The thread that hangs on it. */
+  /** The thread on this message. */
   thread?: string
   pinged: string[]
 }
@@ -87,7 +87,7 @@ export interface DiscordDouble {
   privateKey: KeyObject
   botId: string
   guildId: string
-  /** Calls that came to REST, in order: `POST /channels/123/messages`. */
+  /** REST calls, in order: `POST /channels/123/messages`. */
   calls: string[]
   world: World
   connections: { identified: number; resumed: number }
@@ -96,14 +96,14 @@ export interface DiscordDouble {
   direct(user: string): string
   addThread(channel: string, message: string, name?: string): string
   forbid(channel: string, ...permissions: Permission[]): void
-  /** Somebody posts a message; its id. */
+  /** A person posts a message. Returns its id. */
   say(user: string, channel: string, said: SaidMessage): string
-  /** Adds files to a message, as bots can and people will once Discord lets them. */
+  /** Adds files to a message by an edit, as Discord's API allows. */
   addFiles(channel: string, message: string, files: File[]): void
   deleteMessage(channel: string, ...messages: string[]): void
-  /** Somebody uses a command, or an entry of a message's menu. */
+  /** A person uses a command, or an entry of a message's menu. */
   invoke(user: string, channel: string, invocation: Invocation): Promise<StoredInteraction>
-  /** The same without anything being sent: the test does it, and acknowledges it. */
+  /** Creates the same interaction without sending it. */
   prepare(
     user: string,
     channel: string,
@@ -113,7 +113,7 @@ export interface DiscordDouble {
   /** The event of a message, as the gateway sends it. */
   eventOf(channel: string, message: string): object
   dispatch(type: string, data: object): void
-  /** What a person sees in a channel: all, and what is only for them. Nothing where there is no such channel. */
+  /** The messages that a person sees in a channel, with ephemeral ones. Empty when the channel does not exist. */
   read(channel: string, viewer?: string): ReadMessage[]
   fault(fault: Fault): void
   /** Resolves when the bot has read all events that were dispatched. */
@@ -300,7 +300,7 @@ export async function startDiscordDouble(options: DoubleOptions = {}): Promise<D
   }
 }
 
-/** As Discord signs what it sends to an endpoint. */
+/** A request signed as Discord signs it. */
 export function signedRequest(
   key: KeyObject,
   payload: unknown,

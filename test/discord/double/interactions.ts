@@ -1,5 +1,5 @@
-// Interactions in the Discord double: the first answer within 3 s and once, and what comes later through the
-// interaction's own address ("Receiving and responding").
+// Interactions in the Discord double: the initial response within 3 s and once, then edits and follow-up messages with the
+// interaction's token ("Receiving and responding").
 
 import { type APIMessage, MessageFlags } from 'discord.js'
 import {

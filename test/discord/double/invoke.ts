@@ -1,5 +1,4 @@
-// Interactions as Discord sends them, checked against the commands that the bot registered: what is not registered cannot
-// be used.
+// Interactions as Discord sends them. Only commands that the bot registered can be used.
 
 import { ChannelType } from 'discord.js'
 import {
@@ -17,7 +16,7 @@ export interface Invocation {
   command: string
   options?: Record<string, string | boolean | File>
   target?: string
-  /** Of whoever uses it. Default en-US. */
+  /** Locale of the user. Default en-US. */
   locale?: string
 }
 
@@ -41,7 +40,7 @@ export function interactionPayload(
       throw new Error(`Expected a declared option of ${name} but got ${option}.`)
     }
     if (typeof value !== 'object') return { name: option, type: kind, value }
-    // Discord keeps these apart from messages, and not for long.
+    // Discord stores these apart from messages, for a short time.
     const attachment = { ...attach(world, 'ephemeral', value), ephemeral: true }
     attachments[attachment.id] = attachment
     return { name: option, type: kind, value: attachment.id }

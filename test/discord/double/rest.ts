@@ -16,7 +16,7 @@ import {
   withoutContent,
 } from './state.ts'
 
-/** An answer that is an error of Discord's. */
+/** An error response of Discord. */
 export class Refused extends Error {
   readonly status: number
   readonly code: number
@@ -34,14 +34,14 @@ export interface Asked {
   path: string
   query: URLSearchParams
   body: Body
-  /** The bot's token came along. */
+  /** The request has the bot's token. */
   isBot: boolean
 }
 
 const MAX_CHARACTERS = 2_000
 const MAX_NONCE = 25
 
-/** What Discord answers; undefined is 204. @throws Refused */
+/** Discord's response; undefined is 204. @throws Refused */
 export function route(world: World, asked: Asked): unknown {
   const { method, path } = asked
   const parts = path.split('/').slice(1)
@@ -72,7 +72,7 @@ export function route(world: World, asked: Asked): unknown {
     case 'PUT /applications/:id/commands':
       world.commandPuts++
       world.commands = (asked.body as unknown as Body[]).map((command) => ({
-        // As Discord does: it adds ids and defaults, and drops what is false anyway.
+        // Discord adds ids and defaults, and drops `required: false`.
         ...command,
         id: world.snowflake(),
         application_id: world.bot.id,
@@ -116,14 +116,14 @@ function channelOf(world: World, id: string): Channel {
 }
 
 function allow(channel: Channel, permission: Permission): void {
-  // In a thread another permission counts ("Threads", "Permissions").
+  // In a thread another permission is needed ("Threads", "Permissions").
   const needed = permission === 'SEND_MESSAGES' && isThread(channel) ? 'SEND_MESSAGES_IN_THREADS' : permission
   if (!channel.forbidden.has(needed)) return
   if (needed === 'VIEW_CHANNEL') throw new Refused(403, 50_001, 'Missing Access')
   throw new Refused(403, 50_013, 'Missing Permissions')
 }
 
-/** @throws Refused for what Discord calls an invalid form body */
+/** @throws Refused for an invalid form body */
 export function checkContent(body: Body): string {
   const content = body['content'] ?? ''
   if (typeof content !== 'string') throw new Refused(400, 50_035, 'Invalid Form Body')
@@ -132,7 +132,7 @@ export function checkContent(body: Body): string {
   return content
 }
 
-/** @throws Refused for flags that may not be set here */
+/** @throws Refused for flags that this route does not allow */
 export function checkFlags(body: Body, allowed: number): void {
   if ((Number(body['flags'] ?? 0) & ~allowed) !== 0) throw new Refused(400, 50_035, 'Invalid Form Body')
 }
@@ -177,7 +177,7 @@ function createMessage(world: World, channel: Channel, body: Body): APIMessage {
   return { ...stored.message, ...(nonce === undefined ? {} : { nonce: String(nonce) }) }
 }
 
-/** A message of the bot's. */
+/** A message of the bot. */
 export function messageOf(
   world: World,
   channel: string,
@@ -215,7 +215,7 @@ export function messageOf(
   }
 }
 
-/** Without allowed_mentions everybody named is notified, and whoever is replied to. */
+/** Without allowed_mentions Discord notifies everyone mentioned, and the author of the message replied to. */
 export function pingedBy(body: Body, content: string, replied?: string): string[] {
   const allowed = body['allowed_mentions'] as { parse?: string[]; replied_user?: boolean } | undefined
   const named = [...content.matchAll(/<@!?(\d+)>|@(everyone|here)/g)].map(([, id, all]) => id ?? all!)
@@ -225,7 +225,7 @@ export function pingedBy(body: Body, content: string, replied?: string): string[
 }
 
 function listMessages(world: World, channel: Channel, query: URLSearchParams): APIMessage[] {
-  // Without the history Discord answers with an empty list.
+  // Without the permission to read the history Discord returns an empty list.
   if (channel.forbidden.has('READ_MESSAGE_HISTORY')) return []
   const after = BigInt(query.get('after') ?? 0)
   const limit = Number(query.get('limit') ?? 50)
@@ -297,7 +297,7 @@ function createThread(world: World, channel: Channel, id: string, body: Body): o
   return openThread(world, channel, id, name)
 }
 
-/** A thread has the id of the message it hangs on. */
+/** A thread has the id of its message. */
 export function openThread(world: World, parent: Channel, id: string, name: string): object {
   const thread: Channel = {
     id,
@@ -329,7 +329,7 @@ export function openThread(world: World, parent: Channel, id: string, name: stri
   return payload
 }
 
-/** Files as the CDN hands them out: signed addresses only, until they end; no token is asked for, or wanted. */
+/** The CDN: serves files at signed URLs until they expire, and refuses a request with a token. */
 export function serveFile(world: World, request: IncomingMessage, response: ServerResponse, url: URL): void {
   const path = url.pathname.replace(/^\/media/, '')
   const found = world.files.get(path)

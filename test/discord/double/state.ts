@@ -1,5 +1,5 @@
-// What the Discord double remembers: people, channels, messages, interactions. Payloads are typed by discord-api-types,
-// so that what the tests send has the shape that Discord documents.
+// The state of the Discord double: people, channels, messages, interactions. Payloads are typed by discord-api-types, so
+// that they have the shape that Discord documents.
 
 import { createHmac } from 'node:crypto'
 import { type APIAttachment, type APIMessage, type APIUser, ChannelType, MessageFlags } from 'discord.js'
@@ -17,10 +17,10 @@ export interface Channel {
   type: ChannelType.GuildText | ChannelType.PublicThread | ChannelType.DM
   guild_id?: string
   parent_id?: string
-  /** Of a direct channel: the person at its other end. */
+  /** The person of a direct channel. */
   person?: APIUser
   messages: Stored[]
-  /** What the bot may not do in it. */
+  /** Permissions that the bot lacks in it. */
   forbidden: Set<Permission>
 }
 
@@ -28,7 +28,7 @@ export interface Stored {
   message: APIMessage
   /** Ephemeral: only this user sees it. */
   onlyFor?: string
-  /** Users whom it notified. */
+  /** Users that it notified. */
   pinged: string[]
 }
 
@@ -37,7 +37,7 @@ export interface StoredInteraction {
   token: string
   user: string
   channel: string
-  /** How long ago it was used, in milliseconds: only a test lets time pass. */
+  /** Its age in milliseconds. Only a test changes it. */
   ageMs: number
   state: 'new' | 'answered'
   /** Its first message. */
@@ -51,7 +51,7 @@ export interface File {
   bytes: Uint8Array
   contentType?: string
   spoiler?: boolean
-  /** The address in the event has ended already; a fresh one works. */
+  /** The URL in the event has expired; a fresh one works. */
   expired?: boolean
 }
 
@@ -67,14 +67,14 @@ export interface World {
   channels: Map<string, Channel>
   interactions: Map<string, StoredInteraction>
   files: Map<string, { file: File; id: string }>
-  /** Files that were fetched. */
+  /** Paths of downloaded files. */
   served: string[]
   commands: Record<string, unknown>[]
   commandPuts: number
   nonces: Map<string, string>
   typing: string[]
   snowflake(): string
-  /** To whoever is connected. */
+  /** Sends an event to all connections. */
   dispatch(type: string, data: object): void
 }
 
@@ -91,7 +91,7 @@ export function userOf(id: string, username: string, bot = false): APIUser {
   return { id, username, discriminator: '0', global_name: username, avatar: null, ...(bot ? { bot } : {}) }
 }
 
-/** A file on the CDN, with its address signed as Discord signs it. */
+/** A file on the CDN, with a URL signed as Discord signs it. */
 export function attach(world: World, channel: string, file: File): APIAttachment {
   const id = world.snowflake()
   const name = file.spoiler ? `SPOILER_${file.filename}` : file.filename
@@ -117,7 +117,7 @@ export function signatureOf(path: string, ex: string): string {
   return createHmac('sha256', 'the CDN of the double').update(`${path} ${ex}`).digest('hex')
 }
 
-/** A message as REST hands it out: its attachments' addresses are fresh. */
+/** A message as REST returns it, with fresh URLs of its attachments. */
 export function fresh(world: World, message: APIMessage): APIMessage {
   const renewed = (attachment: APIAttachment): APIAttachment => {
     const signed = signedPath(new URL(attachment.url).pathname, Date.now() + DAY_MS)
@@ -126,7 +126,7 @@ export function fresh(world: World, message: APIMessage): APIMessage {
   return { ...message, attachments: message.attachments.map(renewed) }
 }
 
-/** What is left of a message for an app without the Message Content intent ("Gateway", "Message content intent"). */
+/** A message as an app without the Message Content intent receives it ("Gateway", "Message content intent"). */
 export function withoutContent(world: World, message: APIMessage, isDirect: boolean): APIMessage {
   const isOurs = message.author.id === world.bot.id
   const mentionsUs = message.mentions.some(({ id }) => id === world.bot.id)
@@ -148,11 +148,11 @@ export function findMessage(world: World, channel: string, id: string): Stored |
   return world.channels.get(channel)?.messages.find(({ message }) => message.id === id)
 }
 
-/** Puts a message into its channel and tells whoever is connected. */
+/** Puts a message into its channel and sends its event to all connections. */
 export function publish(world: World, stored: Stored): void {
   const channel = world.channels.get(stored.message.channel_id)!
   channel.messages.push(stored)
-  // What only one person sees is not sent over the gateway.
+  // Discord sends no event of an ephemeral message.
   if (stored.onlyFor === undefined) world.dispatch('MESSAGE_CREATE', eventOf(channel, stored.message))
 }
 
