@@ -1,6 +1,6 @@
 // A reply -> the texts of Discord messages: captions to copy, answers, notes. No message notifies anyone or embeds links.
 
-import { escapeMarkdown, MessageFlags } from 'discord.js'
+import { bold, codeBlock, escapeMarkdown, spoiler as hidden, MessageFlags, subtext } from 'discord.js'
 import { type ChatReply, type ReplyPart, splitText, truncateAt } from '../chat/compose.ts'
 import type { Question } from '../chat/question.ts'
 
@@ -24,14 +24,13 @@ export function renderReply(
   for (const [index, part] of parts.entries()) {
     const isFirstAlt = part.kind === 'alt' && parts.findIndex(({ kind }) => kind === 'alt') === index
     const texts = blocksOf(part)
-    blocks.push(...(isFirstAlt ? [`-# ${messages.altText}\n${texts[0]}`, ...texts.slice(1)] : texts))
+    blocks.push(...(isFirstAlt ? [`${subtext(messages.altText)}\n${texts[0]}`, ...texts.slice(1)] : texts))
   }
-  const small = [...notes, ...after].map((note) => `-# ${note}`)
+  const small = [...notes, ...after].map((note) => subtext(note))
   if (small.length > 0) blocks.push(small.join('\n'))
   const pieces = packed(blocks)
-  return pieces.length === 1
-    ? pieces
-    : pieces.map((text, index) => `${text}\n-# ${index + 1}/${pieces.length}`)
+  if (pieces.length === 1) return pieces
+  return pieces.map((text, index) => `${text}\n${subtext(`${index + 1}/${pieces.length}`)}`)
 }
 
 /** The number of pieces of the reply that this piece belongs to. */
@@ -58,12 +57,12 @@ export function threadName({ parts }: ChatReply, { text }: Question): string {
 
 /** One text, or several for an answer that is longer than a message. */
 function blocksOf({ kind, text, number, spoiler }: ReplyPart): string[] {
-  const hide = (shown: string) => (spoiler ? `||${shown}||` : shown)
+  const hide = (shown: string) => (spoiler ? hidden(shown) : shown)
   const numbered = (shown: string, gap: string) =>
-    number === undefined ? shown : `**${number}.**${gap}${shown}`
+    number === undefined ? shown : `${bold(`${number}.`)}${gap}${shown}`
   switch (kind) {
     case 'alt':
-      return [numbered(hide(`\`\`\`\n${plain(text)}\n\`\`\``), '\n')]
+      return [numbered(hide(codeBlock(plain(text))), '\n')]
     case 'answer':
       return fitting(text, (part) => hide(escaped(part))).map((part, index) =>
         index === 0 ? numbered(part, ' ') : part,

@@ -94,7 +94,8 @@ export function slackApp(options: SlackAppOptions): SlackApp {
         if (code === undefined) throw toGlimpseError(cause)
         throw new SetupError(
           'bad_slack_token',
-          `Slack refused SLACK_BOT_TOKEN (${code}). Copy the Bot User OAuth Token (xoxb-...) from the app's page "OAuth & Permissions".`,
+          `Slack refused SLACK_BOT_TOKEN (${code}). Copy the Bot User OAuth Token (xoxb-...) from the app's page ` +
+            '"OAuth & Permissions".',
           { cause },
         )
       })

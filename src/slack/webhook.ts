@@ -57,7 +57,7 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
       const result = await runListeners(app!, event, options)
       if (result.kind !== 'acknowledged') return new Response(null, { status: STATUS[result.kind] })
       const { response } = result
-      if (response === undefined || response === '') return new Response(null)
+      if ((response ?? '') === '') return new Response(null)
       return typeof response === 'string' ? new Response(response) : Response.json(response)
     }),
   }
