@@ -40,11 +40,11 @@ const requireFromLayers = {
   },
 }
 
-/** What discord.js hands on of its parts. No function keeps a connection open, and all of it takes a second to start. */
+/** The parts of discord.js without its client: no function keeps a connection open, and the client takes a second to load. */
 const PARTS_OF_DISCORD = `
 export { DiscordAPIError, RateLimitError, REST } from '@discordjs/rest'
-export { escapeMarkdown } from '@discordjs/formatters'
-export { Routes } from 'discord-api-types/v10'
+export * from '@discordjs/formatters'
+export * from 'discord-api-types/v10'
 `
 const discordWithoutGateway = {
   name: 'discord.js without its gateway',

@@ -1,6 +1,6 @@
 // The reply target of a question, and the ids and store keys of messages, channels and people on Discord.
 
-import { ChannelType, Constants } from 'discord.js'
+import { ChannelType } from 'discord.js'
 import { z } from 'zod'
 import type { Question } from '../chat/question.ts'
 
@@ -62,10 +62,11 @@ export function replyTargetOf({ route }: Question): ReplyTarget {
   return replyTargetSchema.parse(route)
 }
 
-const THREADS: readonly (ChannelType | undefined)[] = Constants.ThreadChannelTypes
+const { AnnouncementThread, DM, GroupDM, PrivateThread, PublicThread } = ChannelType
+const THREADS: (ChannelType | undefined)[] = [AnnouncementThread, PrivateThread, PublicThread]
 
 /** The kind of a channel of this type. */
 export function placeOf(type: ChannelType | undefined): Place {
   if (THREADS.includes(type)) return 'thread'
-  return type === ChannelType.DM || type === ChannelType.GroupDM ? 'direct' : 'channel'
+  return type === DM || type === GroupDM ? 'direct' : 'channel'
 }
