@@ -41,11 +41,11 @@ const requireFromLayers = {
   },
 }
 
-/** The parts of discord.js that the functions use. They need no gateway, and all of discord.js takes a second to load. */
+/** The parts of discord.js without its client: no function keeps a connection open, and the client takes a second to load. */
 const PARTS_OF_DISCORD = `
 export { DiscordAPIError, RateLimitError, REST } from '@discordjs/rest'
-export { escapeMarkdown } from '@discordjs/formatters'
-export { Routes } from 'discord-api-types/v10'
+export * from '@discordjs/formatters'
+export * from 'discord-api-types/v10'
 `
 const discordWithoutGateway = {
   name: 'discord.js without its gateway',

@@ -16,7 +16,7 @@ export interface DownloadPolicy {
   token?: string
   /** One more allowed origin, for a test double. */
   testOrigin?: string
-  /** Limit for all attempts and redirects together. Default 15 s. */
+  /** Milliseconds for the whole download. Default and maximum: 15 s. */
   timeoutMs?: number
   sleep?: (ms: number) => Promise<unknown>
 }
@@ -28,7 +28,7 @@ const PAUSE_MS = 500
 
 /** @throws RequestError `picture_gone`, `picture_forbidden`, `picture_too_large`; UpstreamError `picture_unreachable` */
 export async function download(url: string, policy: DownloadPolicy): Promise<Uint8Array> {
-  const signal = AbortSignal.timeout(policy.timeoutMs ?? TIMEOUT_MS)
+  const signal = AbortSignal.timeout(Math.max(1, Math.min(TIMEOUT_MS, policy.timeoutMs ?? TIMEOUT_MS)))
   for (let attempt = 1; ; attempt++) {
     try {
       return await fetchFollowingRedirects(url, policy, signal)

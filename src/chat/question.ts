@@ -49,6 +49,11 @@ export const questionSchema = z.object({
 })
 
 export type PictureRef = z.infer<typeof pictureSchema>
+/** The pictures of one message, and the id of the person who posted them where it is known. */
+export interface NearestPictures {
+  pictures: PictureRef[]
+  owner?: string
+}
 export type Question = z.infer<typeof questionSchema>
 export type Trigger = Question['trigger']
 

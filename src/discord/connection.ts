@@ -1,14 +1,19 @@
-// Discord over its gateway: the connection stays open, messages and interactions come in as they happen.
-//
-// discord.js connects, resumes and keeps the connection alive. What comes is taken as it came (events.ts), and answered
-// through the same API as without a gateway.
+// The persistent connection to Discord (gateway) -> events for discordEvents. discord.js connects, resumes and sends
+// heartbeats. Replies are posted through the REST API, as without a gateway.
 
-import { Client, Events, GatewayIntentBits, Options } from 'discord.js'
-import { z } from 'zod'
-import { type SetupError, UpstreamError } from '../errors.ts'
+import {
+  Client,
+  DiscordjsErrorCodes,
+  Events,
+  GatewayCloseCodes,
+  type GatewayDispatchPayload,
+  GatewayIntentBits,
+  Options,
+} from 'discord.js'
+import { SetupError, UpstreamError } from '../errors.ts'
+import { invalidToken } from './api.ts'
 import { registerCommands } from './commands.ts'
 import { discordEvents, type EventsOptions } from './events.ts'
-import { closeCodeError, loginError } from './gateway-errors.ts'
 import type { DiscordSettings } from './settings.ts'
 
 export interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' | 'messageContent'> {
@@ -17,29 +22,15 @@ export interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' 
 }
 
 export interface Gateway {
-  /** The bot's user id. */
-  readonly me: string
-  /** Resolves when what came has been dealt with: questions are then at the desk. */
+  /** Resolves when all received events are handled: their questions are recorded. */
   idle(): Promise<void>
-  /** Takes nothing more in and closes the connection; answers under way still get out. */
+  /** Handles no further events and closes the connection. Replies in progress are still posted. */
   stop(): Promise<void>
 }
 
-/** What discord.js would keep of people is not used here. */
-const FEW = {
-  maxSize: 200,
-  keepOverLimit: ({ id, client }: { id: string; client: Client }) => id === client.user?.id,
-}
-
-const dispatchSchema = z.object({ t: z.string().nullish(), d: z.unknown() })
-const readySchema = z.object({
-  user: z.object({ id: z.string() }),
-  application: z.object({ id: z.string() }).optional(),
-})
-
 /**
- * Resolves once connected, and tries until then; commands are registered beside.
- * @throws SetupError when Discord does not take the token or an intent; UpstreamError when it cannot be reached
+ * Resolves once connected. The commands are registered in the background.
+ * @throws SetupError `discord_token`, `discord_intents`, `discord_gateway`; UpstreamError `discord_unreachable`
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { settings, api, report, now = Date.now } = options
@@ -50,33 +41,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const tracked = work.then(() => {}, report).finally(() => pending.delete(tracked))
     pending.add(tracked)
   }
-
-  let me = ''
   const handle = discordEvents({
     ...options,
     messageContent,
     now,
-    contextOf: (channel = '', guild = '') => ({
-      me,
+    contextOf: (channel, guild = '') => ({
+      me: client.user!.id,
       now: now(),
       messageContent,
       isThread: client.channels.cache.get(channel)?.isThread(),
       locale: client.guilds.cache.get(guild)?.preferredLocale,
     }),
   })
-  let onReady = (_applicationId: string) => {}
-  const ready = new Promise<string>((resolve) => {
-    onReady = resolve
-  })
-  const dispatch = async (packet: unknown): Promise<void> => {
-    const { t, d } = dispatchSchema.parse(packet)
-    if (t === 'READY') {
-      const { user, application } = readySchema.parse(d)
-      me = user.id
-      onReady(application?.id ?? user.id)
-    } else if (t) await handle(t, d)
-  }
-  client.on(Events.Raw, (packet: unknown) => track(dispatch(packet)))
+  client.on(Events.Raw, ({ t, d }: GatewayDispatchPayload) => track(handle(t, d)))
 
   let refused: SetupError | undefined
   let isStarted = false
@@ -85,20 +62,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (isStarted) report(refused)
   })
   client.on(Events.ShardError, ({ message }) => {
-    if (!isStarted) return
-    report(new UpstreamError('discord_gateway', `Expected the gateway to stay but: ${message}.`))
+    if (isStarted) report(new UpstreamError('discord_gateway', `The gateway connection failed (${message}).`))
   })
   client.on(Events.Error, report)
+  const ready = new Promise<Client<true>>((resolve) => client.once(Events.ClientReady, resolve))
   await client.login(settings.token).catch((error: unknown) => {
     throw refused ?? loginError(error)
   })
-  const applicationId = await ready
+  const { application } = await ready
   isStarted = true
-  track(registerCommands(api, applicationId))
+  track(registerCommands(api, application.id))
 
   const idle = async () => void (await Promise.allSettled(pending))
   return {
-    me,
     idle,
     async stop() {
       client.removeAllListeners(Events.Raw)
@@ -109,6 +85,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 }
 
 function openClient({ messageContent, apiUrl }: DiscordSettings): Client {
+  // Glimpse reads no cached people; discord.js needs the bot itself.
+  const people = {
+    maxSize: 200,
+    keepOverLimit: ({ id, client }: { id: string; client: Client }) => id === client.user?.id,
+  }
   return new Client({
     intents: [
       GatewayIntentBits.Guilds,
@@ -119,9 +100,39 @@ function openClient({ messageContent, apiUrl }: DiscordSettings): Client {
     makeCache: Options.cacheWithLimits({
       ...Options.DefaultMakeCacheSettings,
       MessageManager: 0,
-      GuildMemberManager: FEW,
-      UserManager: FEW,
+      GuildMemberManager: people,
+      UserManager: people,
     }),
     ...(apiUrl === undefined ? {} : { rest: { api: apiUrl } }),
+  })
+}
+
+/** Close codes after which discord.js does not reconnect (topic "Opcodes and status codes"). */
+function closeCodeError(code: number): SetupError {
+  switch (code) {
+    case GatewayCloseCodes.AuthenticationFailed:
+      return invalidToken()
+    case GatewayCloseCodes.DisallowedIntents:
+      return new SetupError(
+        'discord_intents',
+        'Discord refused the Message Content intent (4014). Switch it on at ' +
+          'https://discord.com/developers/applications (your application, Bot, Privileged Gateway Intents), or set ' +
+          'GLIMPSE_DISCORD_MESSAGE_CONTENT=off: the bot then answers mentions, replies to it and commands.',
+      )
+    default:
+      return new SetupError(
+        'discord_gateway',
+        `Discord closed the gateway connection (${code}). The code is explained at ` +
+          'https://discord.com/developers/docs/topics/opcodes-and-status-codes.',
+      )
+  }
+}
+
+/** Keeps only the message of the cause: errors of discord.js contain the request, and so the token. */
+function loginError(error: unknown): Error {
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  if (code === DiscordjsErrorCodes.TokenInvalid) return invalidToken()
+  return new UpstreamError('discord_unreachable', `Discord cannot be reached (${message}). Retry later.`, {
+    cause: new Error(String(message)),
   })
 }

@@ -1,11 +1,13 @@
-// Events of the gateway, as they come -> questions at the desk, replies taken back, interactions answered at once. Knows
-// no connection: recorded events can be replayed at it.
+// Gateway events -> questions and retractions for the sink, and responses to interactions. Independent of the connection:
+// recorded events can be replayed.
 
-import { Routes } from 'discord.js'
+import { GatewayDispatchEvents, RESTJSONErrorCodes, Routes } from 'discord.js'
+import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
+import { list, maybe } from '../chat/payload.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
-import { type Call, CODES, type DiscordApi, isDiscordError } from './api.ts'
+import { type DiscordApi, isDiscordError } from './api.ts'
 import {
   type InitialResponse,
   type InteractionDeps,
@@ -14,7 +16,7 @@ import {
 } from './initial-response.ts'
 import { readInteraction } from './interactions.ts'
 import { type MessageContext, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
-import { recentPictureless } from './pictureless.ts'
+import { type Message, parseMessage } from './payloads.ts'
 import type { DiscordPlatform } from './platform.ts'
 import { editedKey, messageKey } from './target.ts'
 
@@ -23,32 +25,30 @@ export interface EventsOptions extends InteractionDeps {
   platform: DiscordPlatform
   sink: QuestionSink
   now: () => number
-  /** What is known of a channel and its server besides. */
-  contextOf: (channel: string | undefined, guild: string | undefined) => MessageContext
+  /** The context of a message in this channel and server. */
+  contextOf: (channel: string, guild: string | undefined) => MessageContext
 }
 
-/** Deals with one event: its name, and what it holds. Those that are none of ours do nothing. */
+/** Handles one event by its name and payload. Events of other names do nothing. */
 export type EventHandler = (type: string, data: unknown) => Promise<void>
 
 /** Discord shows "did not respond" after 3 s. */
 const ACKNOWLEDGE_MS = 2_800
+/** An edit adds a picture to a message only if it was posted without one, at most this long ago. */
+const PICTURELESS_MS = 15 * 60_000
+const MAX_PICTURELESS = 10_000
 
-const maybe = z
-  .string()
-  .nullish()
-  .transform((value) => value ?? undefined)
-const placeSchema = z.object({
-  id: z.string(),
-  channel_id: maybe,
-  guild_id: maybe,
-  attachments: z.array(z.unknown()).nullish(),
-})
-const deletedSchema = z.object({ id: z.string().optional(), ids: z.array(z.string()).optional() })
+const deletedSchema = z.object({ id: maybe(z.string()), ids: list(z.string()) })
 const addressSchema = z.object({ id: z.string(), token: z.string() })
 
 export function discordEvents(options: EventsOptions): EventHandler {
   const { api, platform, sink, report, now } = options
-  const pictureless = recentPictureless(now)
+  /** Ids of messages that were posted without a picture. */
+  const pictureless = new LRUCache<string, true>({
+    max: MAX_PICTURELESS,
+    ttl: PICTURELESS_MS,
+    perf: { now },
+  })
 
   const submit = async (question: Question): Promise<void> => {
     try {
@@ -61,39 +61,39 @@ export function discordEvents(options: EventsOptions): EventHandler {
   }
 
   const onMessage = async (data: unknown): Promise<void> => {
-    const { id, channel_id, guild_id, attachments } = placeSchema.parse(data)
-    if (!attachments?.length) pictureless.add(id)
-    const context = options.contextOf(channel_id, guild_id)
-    const question = questionOfMessage(await withReference(api, data, context), context)
+    const message = parseMessage(data)
+    if (message.attachments.length === 0) pictureless.set(message.id, true)
+    const context = options.contextOf(message.channel_id, message.guild_id)
+    const question = questionOfMessage(await withReference(api, message, context), context)
     if (question) await submit(question)
   }
 
   const onEdit = async (data: unknown): Promise<void> => {
-    const { id, channel_id, guild_id, attachments } = placeSchema.parse(data)
-    if (!attachments?.length || !pictureless.delete(id)) return
-    const question = questionOfEdit(data, options.contextOf(channel_id, guild_id))
+    const message = parseMessage(data)
+    if (message.attachments.length === 0 || !pictureless.has(message.id)) return
+    pictureless.delete(message.id)
+    const question = questionOfEdit(message, options.contextOf(message.channel_id, message.guild_id))
     if (question) await submit(question)
   }
 
   const onDelete = async (data: unknown): Promise<void> => {
-    const { id, ids = [] } = deletedSchema.parse(data)
-    const names = (id === undefined ? ids : [id]).flatMap((each) => [messageKey(each), editedKey(each)])
+    const { id, ids } = deletedSchema.parse(data)
+    const keys = (id === undefined ? ids : [id]).flatMap((each) => [messageKey(each), editedKey(each)])
     const failures: unknown[] = []
-    // Discord does not send it again: one that fails must not keep the others.
-    for (const name of names) await sink.retract(name).catch((error: unknown) => failures.push(error))
+    // Discord sends the event once: a failure must not keep the other messages from being retracted.
+    for (const key of keys) await sink.retract(key).catch((error: unknown) => failures.push(error))
     if (failures.length > 0) throw failures[0]
   }
 
   const onInteraction = async (data: unknown): Promise<void> => {
     const incoming = readInteraction(data, now())
-    const answer = await initialResponse(incoming, options)
-    const acknowledged = acknowledge(api, addressSchema.parse(data), answer)
+    const acknowledged = acknowledge(api, data, await initialResponse(incoming, options))
     if (incoming.kind !== 'question') return await acknowledged
     const { question } = incoming
     platform.waitFor(question.id, acknowledged)
     await submit(question)
     await acknowledged.catch(async (error: unknown) => {
-      // Nothing can be said to it any more.
+      // Discord accepts no reply to this interaction.
       if (isDiscordError(error)) await sink.retract(question.id)
       throw error
     })
@@ -101,37 +101,37 @@ export function discordEvents(options: EventsOptions): EventHandler {
 
   return async (type, data) => {
     switch (type) {
-      case 'MESSAGE_CREATE':
+      case GatewayDispatchEvents.MessageCreate:
         return await onMessage(data)
-      case 'MESSAGE_UPDATE':
+      case GatewayDispatchEvents.MessageUpdate:
         return await onEdit(data)
-      case 'MESSAGE_DELETE':
-      case 'MESSAGE_DELETE_BULK':
+      case GatewayDispatchEvents.MessageDelete:
+      case GatewayDispatchEvents.MessageDeleteBulk:
         return await onDelete(data)
-      case 'INTERACTION_CREATE':
+      case GatewayDispatchEvents.InteractionCreate:
         return await onInteraction(data)
     }
   }
 }
 
-/** The message with what it replies to, fetched where Discord left it out. */
-async function withReference(api: DiscordApi, message: unknown, context: MessageContext): Promise<unknown> {
+/** The message with the one it replies to, fetched where Discord left it out; null where the bot may not read it. */
+async function withReference(api: DiscordApi, message: Message, context: MessageContext): Promise<Message> {
   const missing = missingReference(message, context)
   if (!missing) return message
-  const route = Routes.channelMessage(missing.channel, missing.message)
-  // Without it the question is about what is known of the thread.
-  const referenced_message = await api.call('GET', route).catch(() => null)
-  return { ...(message as object), referenced_message }
+  const fetched = api.call('GET', Routes.channelMessage(missing.channel, missing.message))
+  return { ...message, referenced_message: await fetched.then(parseMessage).catch(() => null) }
 }
 
-async function acknowledge(
-  api: DiscordApi,
-  { id, token }: z.infer<typeof addressSchema>,
-  body: InitialResponse,
-): Promise<void> {
-  const call: Call = { body, useBotToken: false, timeoutMs: ACKNOWLEDGE_MS }
-  await api.call('POST', Routes.interactionCallback(id, token), call).catch((error: unknown) => {
-    // The same interaction came twice, or an answer of Discord's was lost.
-    if (!isDiscordError(error, CODES.alreadyAcknowledged)) throw error
-  })
+async function acknowledge(api: DiscordApi, interaction: unknown, body: InitialResponse): Promise<void> {
+  const { id, token } = addressSchema.parse(interaction)
+  await api
+    .call('POST', Routes.interactionCallback(id, token), {
+      body,
+      useBotToken: false,
+      timeoutMs: ACKNOWLEDGE_MS,
+    })
+    .catch((error: unknown) => {
+      // The event was delivered twice, or Discord's response to the first try was lost.
+      if (!isDiscordError(error, RESTJSONErrorCodes.InteractionHasAlreadyBeenAcknowledged)) throw error
+    })
 }

@@ -1,6 +1,7 @@
-// What an interaction is answered with at once, within Discord's 3 s: over the gateway by a call of ours, over HTTP in the
-// response. A reply to the question itself comes later, in its place.
+// The initial response to an interaction, due within 3 s. Over HTTP it is the response's body; with the gateway it is
+// sent by a call. A reply to a question replaces it later.
 
+import { InteractionResponseType, MessageFlags } from 'discord.js'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Preferences } from '../chat/preferences.ts'
 import { problemText } from '../chat/problems.ts'
@@ -8,46 +9,42 @@ import type { Question } from '../chat/question.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
 import type { Incoming } from './interactions.ts'
-import { bodyOf, EPHEMERAL } from './render.ts'
+import { bodyOf } from './render.ts'
 
-/** Body of an interaction's response. */
 export type InitialResponse = Record<string, unknown>
 
 export interface InteractionDeps {
   preferences: Preferences
-  /** Whether contents come that are not addressed to the bot. */
+  /** Whether the bot has the Message Content intent. */
   messageContent: boolean
   report: (error: unknown) => void
 }
 
-/** "Interaction callback type". */
-const PONG = { type: 1 }
-const MESSAGE_WITH_SOURCE = 4
-const DEFERRED_MESSAGE_WITH_SOURCE = 5
-
-/** Makes the choice, if it is one, and confirms it. What fails is told to whoever asked, and to `report`. */
+/** Saves a setting and confirms it. A failure is reported, and its user sees the problem. */
 export async function initialResponse(
   incoming: Incoming,
   { preferences, messageContent, report }: InteractionDeps,
 ): Promise<InitialResponse> {
-  if (incoming.kind === 'ping') return PONG
-  // Whether all may read the answer is fixed here.
+  if (incoming.kind === 'ping') return { type: InteractionResponseType.Pong }
   if (incoming.kind === 'question') {
-    return { type: DEFERRED_MESSAGE_WITH_SOURCE, data: { flags: incoming.isEphemeral ? EPHEMERAL : 0 } }
+    // This flag decides for good whether the reply is public.
+    const flags = incoming.isEphemeral ? MessageFlags.Ephemeral : 0
+    return { type: InteractionResponseType.DeferredChannelMessageWithSource, data: { flags } }
   }
   const { messages } = incoming
+  const { done, problem } = messages
   try {
     switch (incoming.kind) {
       case 'automatic':
-        // Without the intent no picture would ever be seen: better no promise.
-        if (incoming.on && !messageContent) return messageResponse(messages.problem.needs_intent, EPHEMERAL)
+        // Without the intent the bot receives no pictures that do not mention it.
+        if (incoming.on && !messageContent) return ephemeral(problem.needs_intent)
         await preferences.setAutomatic(incoming.channel, incoming.on)
-        return messageResponse(incoming.on ? messages.done.automaticOn : messages.done.automaticOff)
+        return messageResponse(incoming.on ? done.automaticOn : done.automaticOff)
       case 'opt_out':
         await preferences.setOptedOut(incoming.person, incoming.out)
-        return messageResponse(incoming.out ? messages.done.optedOut : messages.done.optedIn, EPHEMERAL)
+        return ephemeral(incoming.out ? done.optedOut : done.optedIn)
       case 'unknown':
-        return messageResponse(messages.problem.internal, EPHEMERAL)
+        return ephemeral(problem.internal)
     }
   } catch (error) {
     report(error)
@@ -56,16 +53,20 @@ export async function initialResponse(
 }
 
 export function ephemeralProblem(error: unknown, messages: Messages): InitialResponse {
-  return messageResponse(problemText(error, messages), EPHEMERAL)
+  return ephemeral(problemText(error, messages))
 }
 
-/** For a question that could not even be taken. */
+/** The reply to a question that could not be recorded. */
 export function problemReply(error: unknown, { asker }: Question): ChatReply {
   const messages = messagesFor(asker.locale)
   const text = problemText(error, messages)
   return { parts: [{ text, kind: 'problem', spoiler: false }], notes: [], ephemeral: true, messages }
 }
 
+function ephemeral(text: string): InitialResponse {
+  return messageResponse(text, MessageFlags.Ephemeral)
+}
+
 function messageResponse(text: string, flags = 0): InitialResponse {
-  return { type: MESSAGE_WITH_SOURCE, data: bodyOf(text, flags) }
+  return { type: InteractionResponseType.ChannelMessageWithSource, data: bodyOf(text, flags) }
 }

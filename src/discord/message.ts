@@ -1,70 +1,66 @@
-// A message on Discord -> a question, or nothing where it is none of ours. Pure: recorded payloads can be replayed at it.
+// A Discord message -> the Question in it, or undefined when it does not ask the bot. Pure: recorded payloads can be
+// replayed.
 
+import { MessageType } from 'discord.js'
 import { isSmallTalk, looksLikeQuestion } from '../chat/intent.ts'
-import type { PictureRef, Question, Trigger } from '../chat/question.ts'
-import { type Message, messageSchema, parsePayload } from './payloads.ts'
-import { isPicture, type NearestPictures, nearestIn, ownPictures, pictureOf } from './pictures.ts'
+import type { NearestPictures, Question, Trigger } from '../chat/question.ts'
+import type { Message } from './payloads.ts'
+import { isPicture, ownPictures, pictureOf, picturesOf } from './pictures.ts'
 import {
   channelKey,
   directKey,
   editedKey,
-  isThreadType,
   lastAskedKey,
   type MessageTarget,
   messageKey,
   type Place,
+  placeOf,
 } from './target.ts'
 
-/** What a message does not say itself. */
+/** What the message itself does not contain. */
 export interface MessageContext {
   /** The bot's own user id. */
   me: string
   /** Milliseconds since 1970. */
   now: number
-  /** Whether contents come that are not addressed to the bot. */
+  /** Whether the bot has the Message Content intent. */
   messageContent: boolean
-  /** Whether its channel is a thread, for a message that does not say so. */
+  /** Whether its channel is a thread, for a message without `channel_type`. */
   isThread?: boolean
-  /** Of the server it is in. */
+  /** The server's locale. */
   locale?: string
 }
 
-/** Types of messages that people write: `DEFAULT` and `REPLY` (resource "Message", "Message types"). */
-const DEFAULT = 0
-const REPLY = 19
-
-/**
- * @throws UpstreamError `discord_payload` for what is no message at all
- * @example questionOfMessage(dispatch.d, { me: '…', now: Date.now(), messageContent: false })
- */
-export function questionOfMessage(payload: unknown, context: MessageContext): Question | undefined {
-  const message = parsePayload(messageSchema, payload, 'a message')
+/** @example questionOfMessage(parseMessage(dispatch.d), { me: '…', now: Date.now(), messageContent: false }) */
+export function questionOfMessage(message: Message, context: MessageContext): Question | undefined {
+  const { id, channel_id: channel, content, referenced_message } = message
+  const { me, now, locale } = context
   const asker = askerOf(message, context)
   if (asker === undefined) return undefined
-  const place = placeOf(message, context)
-  const text = textOf(message.content, context.me)
+  const place = placeOfMessage(message, context)
+  const text = plainText(content, me)
   const trigger = triggerOf(message, place, text, context)
   if (trigger === undefined) return undefined
 
   const { pictures, owner } = picturesFor(message, trigger)
   return {
-    id: messageKey(message.id),
+    id: messageKey(id),
     platform: 'discord',
     trigger,
-    asker: { id: asker, locale: context.locale },
-    isToUs: message.referenced_message?.author?.id === context.me || undefined,
-    // Nobody asked: what they wrote is not for us.
+    asker: { id: asker, locale },
+    isToUs: referenced_message?.author?.id === me || undefined,
+    // The text of a message that does not address the bot is not kept.
     text: trigger === 'automatic' ? '' : text,
     pictures,
     owner,
-    conversations: conversationsOf(message, place, trigger, pictures, asker, context.me),
-    channel: channelKey(message.channel_id),
-    source: message.id,
-    askedAt: context.now,
+    conversations: conversationsOf(message, place, trigger, pictures.length > 0, asker, me),
+    channel: channelKey(channel),
+    source: id,
+    askedAt: now,
     route: {
       kind: 'message',
-      channel: message.channel_id,
-      message: message.id,
+      channel,
+      message: id,
       asker,
       place,
       above: repliedToPicture(message, context),
@@ -73,20 +69,18 @@ export function questionOfMessage(payload: unknown, context: MessageContext): Qu
   }
 }
 
-/** A message that got a picture after it was posted is a question of its own; other edits are none. */
-export function questionOfEdit(payload: unknown, context: MessageContext): Question | undefined {
-  const message = parsePayload(messageSchema, payload, 'a message')
+/** A message that got its first picture by an edit is a question of its own. Other edits are not. */
+export function questionOfEdit(message: Message, context: MessageContext): Question | undefined {
   if (!message.attachments.some(isPicture)) return undefined
-  const question = questionOfMessage(payload, context)
+  const question = questionOfMessage(message, context)
   return question && { ...question, id: editedKey(message.id) }
 }
 
-/** The message that this one replies to, where Discord did not send it along and its picture may be meant. */
+/** The message that this one replies to, when Discord left it out and its picture may be needed. */
 export function missingReference(
-  payload: unknown,
+  message: Message,
   context: MessageContext,
 ): { channel: string; message: string } | undefined {
-  const message = parsePayload(messageSchema, payload, 'a message')
   const replied = repliedId(message)
   if (replied === undefined || message.referenced_message !== undefined) return undefined
   if (askerOf(message, context) === undefined || message.attachments.some(isPicture)) return undefined
@@ -94,15 +88,15 @@ export function missingReference(
   return { channel: message.message_reference?.channel_id ?? message.channel_id, message: replied }
 }
 
-/** Bots, webhooks and what Discord writes itself are never answered. */
+/** The author, when it is a person: undefined for bots, webhooks and system messages. */
 function askerOf({ author, type, webhook_id }: Message, { me }: MessageContext): string | undefined {
   const isPerson = author && !author.bot && author.id !== me && webhook_id === undefined
-  return isPerson && (type === DEFAULT || type === REPLY) ? author.id : undefined
+  return isPerson && (type === MessageType.Default || type === MessageType.Reply) ? author.id : undefined
 }
 
-function placeOf(message: Message, { isThread }: MessageContext): Place {
-  if (message.guild_id === undefined) return 'direct'
-  const isInThread = message.channel_type === undefined ? isThread : isThreadType(message.channel_type)
+function placeOfMessage({ guild_id, channel_type }: Message, { isThread }: MessageContext): Place {
+  if (guild_id === undefined) return 'direct'
+  const isInThread = channel_type === undefined ? isThread : placeOf(channel_type) === 'thread'
   return isInThread ? 'thread' : 'channel'
 }
 
@@ -110,23 +104,24 @@ function triggerOf(
   message: Message,
   place: Place,
   text: string,
-  context: MessageContext,
+  { me, messageContent }: MessageContext,
 ): Trigger | undefined {
-  const { me, messageContent } = context
   const hasPictures = message.attachments.some(isPicture)
+  const hasWords = text !== '' && !isSmallTalk(text)
   const replied = repliedId(message)
   if (place === 'direct') return 'direct'
   if (isMentioned(message, me)) {
-    // A reply mentions whom it replies to by itself: "thanks" to an answer of ours asks for nothing.
-    if (isMentionedInText(message, me) || hasPictures || replied === undefined) return 'mention'
-    return text === '' || isSmallTalk(text) ? undefined : 'follow_up'
+    // Discord adds a mention of the author to a reply: "thanks" as a reply to the bot does not ask anything.
+    const isInText = message.content.includes(`<@${me}>`) || message.content.includes(`<@!${me}>`)
+    if (isInText || hasPictures || replied === undefined) return 'mention'
+    return hasWords ? 'follow_up' : undefined
   }
   if (replied !== undefined && message.referenced_message?.author?.id === me) {
-    return (text === '' || isSmallTalk(text)) && !hasPictures ? undefined : 'follow_up'
+    return hasWords || hasPictures ? 'follow_up' : undefined
   }
   if (!messageContent) return undefined
-  const isForThread = place === 'thread' && replied === undefined && message.mentions.length === 0
-  if (isForThread && looksLikeQuestion(text)) return 'follow_up'
+  const isToThread = place === 'thread' && replied === undefined && message.mentions.length === 0
+  if (isToThread && looksLikeQuestion(text)) return 'follow_up'
   return hasPictures ? 'automatic' : undefined
 }
 
@@ -134,17 +129,13 @@ function isMentioned({ mentions }: Message, me: string): boolean {
   return mentions.some(({ id }) => id === me)
 }
 
-function isMentionedInText({ content }: Message, me: string): boolean {
-  return content.includes(`<@${me}>`) || content.includes(`<@!${me}>`)
-}
-
-/** A forward refers to a message too, but is no reply. */
+/** A forward has a `message_reference` too, but is not a reply. */
 function repliedId({ type, message_reference }: Message): string | undefined {
-  return type === REPLY ? message_reference?.message_id : undefined
+  return type === MessageType.Reply ? message_reference?.message_id : undefined
 }
 
-/** Words without mentions; of emoji of a server their names. */
-function textOf(content: string, me: string): string {
+/** The text without mentions, with custom emoji by their names. */
+function plainText(content: string, me: string): string {
   return content
     .replaceAll(`<@${me}>`, ' ')
     .replaceAll(`<@!${me}>`, ' ')
@@ -154,46 +145,46 @@ function textOf(content: string, me: string): string {
     .trim()
 }
 
-/** Its own, what it forwards, what it replies to; else, for whoever addressed us, a file that is told to be no picture. */
+/**
+ * The message's own pictures, else those it forwards, else those it replies to. Without any, a message to the bot has its
+ * first file, for the answer that it is not a picture.
+ */
 function picturesFor(message: Message, trigger: Trigger): NearestPictures {
-  const channel = message.channel_id
-  // What a forward shows may be of somebody who wants it left alone: only when asked.
-  if (trigger === 'automatic') {
-    return { pictures: ownPictures(message, channel), owner: message.author?.id }
-  }
-  const own = nearestIn(message, channel)
+  const { channel_id: channel, author, referenced_message: replied, message_reference } = message
+  // The owner of a forwarded picture is unknown and may have opted out.
+  if (trigger === 'automatic') return { pictures: ownPictures(message, channel), owner: author?.id }
+  const own = picturesOf(message, channel)
   if (own.pictures.length > 0) return own
-  const { referenced_message: replied, message_reference } = message
-  const theirs = replied ? nearestIn(replied, message_reference?.channel_id ?? channel) : undefined
-  if (theirs && theirs.pictures.length > 0) return theirs
+  const quoted = replied ? picturesOf(replied, message_reference?.channel_id ?? channel) : undefined
+  if (quoted && quoted.pictures.length > 0) return quoted
   const [file] = message.attachments
   if (!file || trigger === 'follow_up') return { pictures: [] }
-  return { pictures: [pictureOf(file, { channel, id: message.id })], owner: message.author?.id }
+  return { pictures: [pictureOf(file, { channel, id: message.id })], owner: author?.id }
 }
 
-/** The nearest first: what it replies to, its thread or direct messages, itself, what its asker asked about last. */
+/** The nearest first: the message replied to, the thread or direct messages, the message, the asker's last question. */
 function conversationsOf(
   message: Message,
   place: Place,
   trigger: Trigger,
-  pictures: readonly PictureRef[],
+  hasPictures: boolean,
   asker: string,
   me: string,
 ): string[] {
+  const { id, channel_id: channel } = message
   const replied = repliedId(message)
-  const names: string[] = []
-  if (replied !== undefined) names.push(messageKey(replied))
-  if (place === 'thread') names.push(messageKey(message.channel_id))
-  if (place === 'direct') names.push(directKey(message.channel_id))
-  names.push(messageKey(message.id))
-  // Who replies to something else does not mean what they asked about before.
-  const isElsewhere = replied !== undefined && message.referenced_message?.author?.id !== me
-  const mayGoOn = trigger === 'mention' && (pictures.length > 0 || !isElsewhere)
-  if (mayGoOn) names.push(lastAskedKey(message.channel_id, asker))
-  return names
+  const keys: string[] = []
+  if (replied !== undefined) keys.push(messageKey(replied))
+  if (place === 'thread') keys.push(messageKey(channel))
+  if (place === 'direct') keys.push(directKey(channel))
+  keys.push(messageKey(id))
+  // A reply to another person's message is about that message, not about the asker's last question.
+  const repliesToOther = replied !== undefined && message.referenced_message?.author?.id !== me
+  if (trigger === 'mention' && (hasPictures || !repliesToOther)) keys.push(lastAskedKey(channel, asker))
+  return keys
 }
 
-/** An answer of ours replies to the message that it is about. */
+/** An answer of the bot replies to the message that it is about. */
 function repliedToPicture(
   { referenced_message: replied, channel_id }: Message,
   { me }: MessageContext,
@@ -202,7 +193,7 @@ function repliedToPicture(
   return replied?.author?.id === me && message_id !== undefined ? { channel, message: message_id } : undefined
 }
 
-/** It replies to somebody's message, of which Discord shows us nothing without the Message Content intent. */
+/** Without the Message Content intent, Discord sends the message replied to without its contents. */
 function isContentHidden(message: Message, { me, messageContent }: MessageContext): boolean {
   const { referenced_message: replied, guild_id } = message
   if (!replied || messageContent || guild_id === undefined || replied.author?.id === me) return false

@@ -1,31 +1,30 @@
-// What Discord sends, as far as we read it: checked once, unknown fields dropped, missing optional ones tolerated.
+// Discord's payloads -> the fields that Glimpse reads, checked once.
 //
-// Source: docs.discord.com/developers, resources "Message" and "Application commands" and "Receiving and responding".
+// Source: docs.discord.com/developers, resources "Message" and "Application commands", and "Receiving and responding".
 
 import { z } from 'zod'
+import { list, maybe } from '../chat/payload.ts'
 import { UpstreamError } from '../errors.ts'
 
-/** Absent and null mean the same, unless a comment says otherwise. */
-const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined)
-const list = <T extends z.ZodType>(schema: T) =>
-  z
-    .array(schema)
-    .nullish()
-    .transform((value) => value ?? [])
 const id = z.string().min(1)
+const text = maybe(z.string())
+const number = maybe(z.number())
 const user = z.object({ id, bot: maybe(z.boolean()) })
+
+/** For objects of which only the id is read. */
+export const identifiedSchema = z.object({ id })
 
 const attachmentSchema = z.object({
   id,
   url: z.string(),
   filename: z.string().default(''),
-  content_type: maybe(z.string()),
-  size: maybe(z.number()),
-  /** The same through the media proxy, which can make it smaller and another format. */
-  proxy_url: maybe(z.string()),
-  width: maybe(z.number()),
-  height: maybe(z.number()),
-  flags: maybe(z.number()),
+  content_type: text,
+  size: number,
+  /** Address of the media proxy, which scales and converts the picture. */
+  proxy_url: text,
+  width: number,
+  height: number,
+  flags: number,
 })
 
 const contents = {
@@ -33,49 +32,47 @@ const contents = {
   attachments: list(attachmentSchema),
 }
 
-/** A message that another one shows: replied to, or the target of a command. */
+/** A message inside another payload: the one replied to, or the target of a command. */
 const shownSchema = z.object({
   id,
   channel_id: maybe(id),
   author: maybe(user),
   ...contents,
   embeds: list(z.unknown()),
-  /** What a forward carries; whose it was is not told. */
+  /** Forwarded messages. Discord does not name their author. */
   message_snapshots: list(z.object({ message: z.object(contents) })),
   message_reference: maybe(z.object({ message_id: maybe(id), channel_id: maybe(id) })),
 })
 
 export const messageSchema = shownSchema.extend({
   channel_id: id,
-  channel_type: maybe(z.number()),
+  channel_type: number,
   guild_id: maybe(id),
   type: z.number().default(0),
   webhook_id: maybe(id),
   mentions: list(user),
-  /** Null: deleted. Absent: Discord did not look. */
+  /** Null: the message is deleted. Absent: Discord did not fetch it. */
   referenced_message: shownSchema.nullish(),
 })
-
-const optionSchema = z.object({ name: z.string(), value: z.unknown() })
 
 export const interactionSchema = z.object({
   id,
   application_id: id,
   type: z.number(),
   token: z.string().default(''),
-  guild_locale: maybe(z.string()),
-  locale: maybe(z.string()),
+  guild_locale: text,
+  locale: text,
   channel_id: maybe(id),
-  channel: maybe(z.object({ type: maybe(z.number()) })),
-  /** In a server; elsewhere it is `user`. */
+  channel: maybe(z.object({ type: number })),
+  /** The user in a server. In a direct message it is `user`. */
   member: maybe(z.object({ user })),
   user: maybe(user),
   data: maybe(
     z.object({
-      name: maybe(z.string()),
-      type: maybe(z.number()),
+      name: text,
+      type: number,
       target_id: maybe(id),
-      options: list(optionSchema),
+      options: list(z.object({ name: z.string(), value: z.unknown() })),
       resolved: maybe(
         z.object({
           attachments: maybe(z.record(z.string(), attachmentSchema)),
@@ -91,7 +88,7 @@ export type ShownMessage = z.infer<typeof shownSchema>
 export type Message = z.infer<typeof messageSchema>
 export type Interaction = z.infer<typeof interactionSchema>
 
-/** Says where it is not as expected, and nothing of what it holds. @throws UpstreamError `discord_payload` */
+/** The error names the field, and contains no value of it. @throws UpstreamError `discord_payload` */
 export function parsePayload<T>(schema: z.ZodType<T>, payload: unknown, what: string): T {
   const parsed = schema.safeParse(payload)
   if (parsed.success) return parsed.data
@@ -100,4 +97,9 @@ export function parsePayload<T>(schema: z.ZodType<T>, payload: unknown, what: st
     'discord_payload',
     `Expected ${what} from Discord but at "${path.join('.')}": ${message}.`,
   )
+}
+
+/** @throws UpstreamError `discord_payload` */
+export function parseMessage(payload: unknown): Message {
+  return parsePayload(messageSchema, payload, 'a message')
 }

@@ -1,83 +1,74 @@
-// Attachments of a message -> pictures, the nearest first, and where their bytes are.
+// Attachments of a Discord message -> picture references: its own, else those it forwards.
 
-import type { PictureRef } from '../chat/question.ts'
+import { AttachmentFlags } from 'discord.js'
+import type { NearestPictures, PictureRef } from '../chat/question.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import type { Attachment, ShownMessage } from './payloads.ts'
 
-/** Only a guess which attachments are worth fetching: the bytes decide. */
+/** Names of files that may be pictures. The decoder decides by their bytes. */
 const PICTURE_NAME = /\.(jpe?g|jfif|png|webp|gif|avif|tiff?|hei[cf]s?|bmp)$/i
-/** What phones post and we do not read: the media proxy makes a JPEG of it. */
+/** Formats of phones that the decoder cannot read. The media proxy converts them to JPEG. */
 const UNSUPPORTED_NAME = /\.hei[cf]s?$/i
 const UNSUPPORTED_TYPE = /^image\/hei[cf]/i
-/** Large enough to see what is there: a model looks at far fewer pixels. */
+/** Longer side of a converted picture in pixels. It exceeds the input of every model. */
 const SMALLER_SIDE = 2_048
-/** `IS_SPOILER` (resource "Message", "Attachment flags"); older clients only name the file so. */
-const SPOILER_FLAG = 8
+/** Older clients mark a spoiler only by this prefix of the file name. */
 const SPOILER_NAME = 'SPOILER_'
 
-export interface NearestPictures {
-  pictures: PictureRef[]
-  owner?: string
-}
-
 export function isPicture({ content_type, filename }: Attachment): boolean {
-  const isUntold = content_type === undefined || content_type === 'application/octet-stream'
-  return isUntold ? PICTURE_NAME.test(filename) : /^image\//i.test(content_type)
+  const isUnknown = content_type === undefined || content_type === 'application/octet-stream'
+  return isUnknown ? PICTURE_NAME.test(filename) : /^image\//i.test(content_type)
 }
 
-/** `message`: where a fresh address comes from; what came with a command has none. */
+/** `message`: the source of a fresh URL. An attachment of a command has none. */
 export function pictureOf(attachment: Attachment, message?: PictureRef['message']): PictureRef {
-  const { id, url, size, filename, flags } = attachment
-  const isHidden = filename.startsWith(SPOILER_NAME) || ((flags ?? 0) & SPOILER_FLAG) !== 0
+  const { id, url, size, filename, flags = 0 } = attachment
+  const isSpoiler = filename.startsWith(SPOILER_NAME) || (flags & AttachmentFlags.IsSpoiler) !== 0
   return {
     id,
     url,
     smallerUrl: smallerUrlOf(attachment),
     sizeBytes: size,
-    spoiler: isHidden || undefined,
+    spoiler: isSpoiler || undefined,
     message,
   }
 }
 
-/** Every picture of a message: its own, and what it forwards. */
-export function picturesIn(message: ShownMessage, channel: string): PictureRef[] {
-  return [...ownPictures(message, channel), ...forwardedPictures(message, channel)]
-}
-
-/** What the message carries itself, else what it forwards: whose pictures a forward shows is not told. */
-export function nearestIn(message: ShownMessage, channel: string): NearestPictures {
+/** The message's own pictures, else those it forwards, whose owner is unknown. */
+export function picturesOf(message: ShownMessage, channel: string): NearestPictures {
   const own = ownPictures(message, channel)
   if (own.length > 0) return { pictures: own, owner: message.author?.id }
   return { pictures: forwardedPictures(message, channel) }
 }
 
 export function ownPictures(message: ShownMessage, channel: string): PictureRef[] {
-  return message.attachments
-    .filter(isPicture)
-    .map((each) => pictureOf(each, { channel: message.channel_id ?? channel, id: message.id }))
+  return picturesIn(message.attachments, message, channel)
 }
 
-function forwardedPictures(message: ShownMessage, channel: string): PictureRef[] {
-  return message.message_snapshots
-    .flatMap((snapshot) => snapshot.message.attachments)
-    .filter(isPicture)
-    .map((each) => pictureOf(each, { channel: message.channel_id ?? channel, id: message.id }))
+export function forwardedPictures(message: ShownMessage, channel: string): PictureRef[] {
+  const attachments = message.message_snapshots.flatMap((snapshot) => snapshot.message.attachments)
+  return picturesIn(attachments, message, channel)
 }
 
-/** Addresses are signed and say in hexadecimal seconds when they end ("Signed attachment CDN URLs"). */
+function picturesIn(attachments: readonly Attachment[], message: ShownMessage, channel: string) {
+  const source = { channel: message.channel_id ?? channel, id: message.id }
+  return attachments.filter(isPicture).map((each) => pictureOf(each, source))
+}
+
+/** URLs are signed, and `ex` is their expiry in hexadecimal seconds ("Signed attachment CDN URLs"). */
 export function isExpired(url: string, now: number): boolean {
-  const ends = URL.canParse(url) ? new URL(url).searchParams.get('ex') : null
-  return ends !== null && /^[0-9a-f]{1,12}$/i.test(ends) && Number.parseInt(ends, 16) * 1000 <= now
+  const expiry = URL.canParse(url) ? new URL(url).searchParams.get('ex') : null
+  return expiry !== null && /^[0-9a-f]{1,12}$/i.test(expiry) && Number.parseInt(expiry, 16) * 1000 <= now
 }
 
 function smallerUrlOf(attachment: Attachment): string | undefined {
-  const { proxy_url, size, filename, content_type, width, height } = attachment
-  const isUnsupported = UNSUPPORTED_NAME.test(filename) || UNSUPPORTED_TYPE.test(content_type ?? '')
-  if (!isUnsupported && (size ?? 0) <= MAX_PICTURE_BYTES) return undefined
+  const { proxy_url, size = 0, filename, content_type = '', width = 0, height = 0 } = attachment
+  const isUnsupported = UNSUPPORTED_NAME.test(filename) || UNSUPPORTED_TYPE.test(content_type)
+  if (!isUnsupported && size <= MAX_PICTURE_BYTES) return undefined
   if (proxy_url === undefined || !URL.canParse(proxy_url)) return undefined
   const url = new URL(proxy_url)
   url.searchParams.set('format', 'jpeg')
-  const scale = SMALLER_SIDE / Math.max(width ?? 0, height ?? 0)
+  const scale = SMALLER_SIDE / Math.max(width, height)
   if (width && height && scale < 1) {
     url.searchParams.set('width', String(Math.round(width * scale)))
     url.searchParams.set('height', String(Math.round(height * scale)))

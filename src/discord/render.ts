@@ -1,21 +1,19 @@
-// A reply -> the texts of Discord messages: captions to copy, answers, small print, nothing that pings or unfurls.
+// A reply -> the texts of Discord messages: captions to copy, answers, notes. No message notifies anyone or embeds links.
 
-import { escapeMarkdown } from 'discord.js'
+import { bold, codeBlock, escapeMarkdown, spoiler as hidden, MessageFlags, subtext } from 'discord.js'
 import { type ChatReply, type ReplyPart, splitText, truncateAt } from '../chat/compose.ts'
 import type { Question } from '../chat/question.ts'
 
-/** Characters of a message (resource "Message", "Create message"); UTF-16 units are never fewer. */
+/** Characters of a message (resource "Message", "Create message"). A text has at least as many UTF-16 units. */
 export const MAX_MESSAGE_CHARACTERS = 2_000
 /** Room for `-# 10/12` under a piece. */
 const FOOT_CHARACTERS = 16
-/** Room for a number before a text. */
-const MAX_TEXT_CHARACTERS = MAX_MESSAGE_CHARACTERS - FOOT_CHARACTERS - 16
+const MAX_PIECE_CHARACTERS = MAX_MESSAGE_CHARACTERS - FOOT_CHARACTERS
+/** Leaves room for a number before the text. */
+const MAX_TEXT_CHARACTERS = MAX_PIECE_CHARACTERS - 16
 const MAX_THREAD_NAME_CHARACTERS = 100
-/** `SUPPRESS_EMBEDS` and `EPHEMERAL` ("Message flags"). */
-const SUPPRESS_EMBEDS = 4
-export const EPHEMERAL = 64
 
-/** Texts of at most 2,000 characters. `before` and `after` stand around it: why it comes elsewhere, what else to try. */
+/** Texts of at most 2,000 characters. `before` is put above the reply, `after` below it as small print. */
 export function renderReply(
   reply: ChatReply,
   before: readonly string[] = [],
@@ -26,42 +24,45 @@ export function renderReply(
   for (const [index, part] of parts.entries()) {
     const isFirstAlt = part.kind === 'alt' && parts.findIndex(({ kind }) => kind === 'alt') === index
     const texts = blocksOf(part)
-    blocks.push(...(isFirstAlt ? [`-# ${messages.altText}\n${texts[0]}`, ...texts.slice(1)] : texts))
+    blocks.push(...(isFirstAlt ? [`${subtext(messages.altText)}\n${texts[0]}`, ...texts.slice(1)] : texts))
   }
-  const small = [...notes, ...after].map((note) => `-# ${note}`)
+  const small = [...notes, ...after].map((note) => subtext(note))
   if (small.length > 0) blocks.push(small.join('\n'))
   const pieces = packed(blocks)
-  return pieces.length === 1
-    ? pieces
-    : pieces.map((text, index) => `${text}\n-# ${index + 1}/${pieces.length}`)
+  if (pieces.length === 1) return pieces
+  return pieces.map((text, index) => `${text}\n${subtext(`${index + 1}/${pieces.length}`)}`)
 }
 
-/** How many pieces the reply has of which this is one. */
+/** The number of pieces of the reply that this piece belongs to. */
 export function piecesOf(content: string): number {
   const [, total] = /\n-# \d+\/(\d+)$/.exec(content) ?? []
   return total === undefined ? 1 : Number(total)
 }
 
-/** What every message of ours is sent with: it pings nobody and shows no links, whatever the model says. */
+/** A message's body. Mentions in it do not notify, and links are not embedded. */
 export function bodyOf(content: string, flags = 0): Record<string, unknown> {
-  return { content, flags: flags | SUPPRESS_EMBEDS, allowed_mentions: { parse: [], replied_user: false } }
+  return {
+    content,
+    flags: flags | MessageFlags.SuppressEmbeds,
+    allowed_mentions: { parse: [], replied_user: false },
+  }
 }
 
-/** A thread is called by what it is about, unless that is hidden. */
+/** The question or the first answer. A thread about a spoiler is called Glimpse. */
 export function threadName({ parts }: ChatReply, { text }: Question): string {
   const [first] = parts
   const name = first && !parts.some(({ spoiler }) => spoiler) ? text || first.text : ''
   return truncateAt(name.replace(/\s+/g, ' ').trim(), MAX_THREAD_NAME_CHARACTERS) || 'Glimpse'
 }
 
-/** One text each, but for an answer that is longer than a message. */
+/** One text, or several for an answer that is longer than a message. */
 function blocksOf({ kind, text, number, spoiler }: ReplyPart): string[] {
-  const hide = (shown: string) => (spoiler ? `||${shown}||` : shown)
+  const hide = (shown: string) => (spoiler ? hidden(shown) : shown)
   const numbered = (shown: string, gap: string) =>
-    number === undefined ? shown : `**${number}.**${gap}${shown}`
+    number === undefined ? shown : `${bold(`${number}.`)}${gap}${shown}`
   switch (kind) {
     case 'alt':
-      return [numbered(hide(`\`\`\`\n${plain(text)}\n\`\`\``), '\n')]
+      return [numbered(hide(codeBlock(plain(text))), '\n')]
     case 'answer':
       return fitting(text, (part) => hide(escaped(part))).map((part, index) =>
         index === 0 ? numbered(part, ' ') : part,
@@ -71,7 +72,7 @@ function blocksOf({ kind, text, number, spoiler }: ReplyPart): string[] {
   }
 }
 
-/** Marks make a text longer: cut until it fits with them. */
+/** Splits the text until each part fits with its marks, which make it longer. */
 function fitting(text: string, mark: (part: string) => string, limit = MAX_TEXT_CHARACTERS): string[] {
   return splitText(text, limit).flatMap((part) => {
     const marked = mark(part)
@@ -79,12 +80,12 @@ function fitting(text: string, mark: (part: string) => string, limit = MAX_TEXT_
   })
 }
 
-/** In a code block nothing has a meaning but what ends it, and two bars where it is hidden. */
+/** For a code block: without the marks that end the block or a spoiler. */
 function plain(text: string): string {
   return text.replaceAll('`', "'").replaceAll('||', '| |')
 }
 
-/** Words of the model as words: no markup, no mention, no list. */
+/** The model's words without markup, mentions and lists. */
 function escaped(text: string): string {
   const marks = { heading: true, bulletedList: true, numberedList: true, maskedLink: true }
   return escapeMarkdown(text, marks)
@@ -92,13 +93,12 @@ function escaped(text: string): string {
     .replaceAll('<', '\\<')
 }
 
+/** Joins blocks to as few pieces as fit. */
 function packed(blocks: readonly string[]): string[] {
-  const limit = MAX_MESSAGE_CHARACTERS - FOOT_CHARACTERS
   const pieces: string[] = []
   for (const block of blocks) {
-    const last = pieces.at(-1)
-    if (last !== undefined && last.length + 1 + block.length <= limit)
-      pieces[pieces.length - 1] = `${last}\n${block}`
+    const joined = pieces.length === 0 ? block : `${pieces.at(-1)}\n${block}`
+    if (pieces.length > 0 && joined.length <= MAX_PIECE_CHARACTERS) pieces[pieces.length - 1] = joined
     else pieces.push(block)
   }
   return pieces

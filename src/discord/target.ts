@@ -1,9 +1,38 @@
-// Where a question came from and how it is answered, and the names of conversations on Discord.
+// The reply target of a question, and the ids and store keys of messages, channels and people on Discord.
 
+import { ChannelType } from 'discord.js'
 import { z } from 'zod'
 import type { Question } from '../chat/question.ts'
 
-/** Kept with the question, so that any process can answer it. */
+/** The key of a message, and of the thread on it, which has the same id. */
+export function messageKey(id: string): string {
+  return `discord/message/${id}`
+}
+
+/** The question of a message that got a picture by an edit. */
+export function editedKey(id: string): string {
+  return `${messageKey(id)}/edited`
+}
+
+export function directKey(channel: string): string {
+  return `discord/channel/${channel}`
+}
+
+/** The conversation of one person's last question in a channel. */
+export function lastAskedKey(channel: string, user: string): string {
+  return `discord/asker/${channel}/${user}`
+}
+
+export function interactionKey(id: string): string {
+  return `discord/interaction/${id}`
+}
+
+/** Key of a channel's settings. */
+export function channelKey(channel: string): string {
+  return `discord/${channel}`
+}
+
+/** Stored with the question, so that any process can answer it. */
 const replyTargetSchema = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('message'),
@@ -11,12 +40,12 @@ const replyTargetSchema = z.discriminatedUnion('kind', [
     message: z.string(),
     asker: z.string(),
     place: z.enum(['channel', 'thread', 'direct']),
-    /** What the answer of ours that it replies to was about. */
+    /** The question replies to an answer of the bot; this is the message that the answer replied to. */
     above: z.object({ channel: z.string(), message: z.string() }).optional(),
-    /** It replies to a message whose contents Discord does not show us. */
+    /** The question replies to a message whose contents Discord hides from the bot. */
     isBlind: z.boolean().optional(),
   }),
-  /** Answered through the interaction's own address, which works for 15 minutes. */
+  /** Answered through the interaction's token, which is valid for 15 minutes. */
   z.object({
     kind: z.literal('interaction'),
     application: z.string(),
@@ -29,46 +58,15 @@ export type MessageTarget = Extract<ReplyTarget, { kind: 'message' }>
 export type InteractionTarget = Extract<ReplyTarget, { kind: 'interaction' }>
 export type Place = MessageTarget['place']
 
-/** `PUBLIC_THREAD` and its kin (resource "Channel", "Channel types"). */
-const THREAD_TYPES = new Set([10, 11, 12])
-const DIRECT_TYPES = new Set([1, 3])
-
 export function replyTargetOf({ route }: Question): ReplyTarget {
   return replyTargetSchema.parse(route)
 }
 
-export function isThreadType(type: number | undefined): boolean {
-  return type !== undefined && THREAD_TYPES.has(type)
-}
+const { AnnouncementThread, DM, GroupDM, PrivateThread, PublicThread } = ChannelType
+const THREADS: (ChannelType | undefined)[] = [AnnouncementThread, PrivateThread, PublicThread]
 
-export function isDirectType(type: number | undefined): boolean {
-  return type !== undefined && DIRECT_TYPES.has(type)
-}
-
-/** A thread has the id of the message it hangs on, so this names the thread's conversation too. */
-export function messageKey(id: string): string {
-  return `discord/message/${id}`
-}
-
-export function directKey(channel: string): string {
-  return `discord/channel/${channel}`
-}
-
-/** What one person asked about last in a channel. */
-export function lastAskedKey(channel: string, user: string): string {
-  return `discord/asker/${channel}/${user}`
-}
-
-export function interactionKey(id: string): string {
-  return `discord/interaction/${id}`
-}
-
-/** The same message, once somebody added a picture to it. */
-export function editedKey(id: string): string {
-  return `${messageKey(id)}/edited`
-}
-
-/** Where automatic captions are switched on. */
-export function channelKey(channel: string): string {
-  return `discord/${channel}`
+/** The kind of a channel of this type. */
+export function placeOf(type: ChannelType | undefined): Place {
+  if (THREADS.includes(type)) return 'thread'
+  return type === DM || type === GroupDM ? 'direct' : 'channel'
 }

@@ -1,10 +1,9 @@
-// Interactions over HTTP: a Request comes in, a Response goes out, so that commands work where no connection can be kept
-// open (Lambda). An application has either this address or the gateway for its interactions, never both.
+// A signed HTTP request with an interaction -> its initial response, for commands without a connection (Lambda). An
+// application receives its interactions either at this URL or over the gateway.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { readBody } from '../body.ts'
 import type { QuestionSink } from '../chat/processor.ts'
-import { countedWebhook } from '../chat/webhook.ts'
+import { signedWebhook } from '../chat/webhook.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { ephemeralProblem, type InteractionDeps, initialResponse } from './initial-response.ts'
 import { type Incoming, readInteraction } from './interactions.ts'
@@ -12,17 +11,17 @@ import type { DiscordPlatform } from './platform.ts'
 import { signatureCheck } from './signature.ts'
 
 export interface EndpointOptions extends InteractionDeps {
-  /** Of the application, in hexadecimal. */
+  /** The application's public key, in hexadecimal. */
   publicKey: string
   sink: QuestionSink
   platform: DiscordPlatform
   now?: () => number
-  /** Another in tests. */
+  /** Replaced in tests. */
   sleep?: (ms: number) => Promise<unknown>
 }
 
-/** How long Discord may take to read our response: nothing can be put in its place before. */
-const READING_MS = 300
+/** Time that Discord needs to read the response. Before, a reply has nothing to replace. */
+const READ_MS = 300
 
 /**
  * For POST at the "Interactions endpoint URL".
@@ -31,16 +30,13 @@ const READING_MS = 300
  */
 export function discordEndpoint(options: EndpointOptions): (request: Request) => Promise<Response> {
   const { sink, platform, report, now = Date.now, sleep = wait } = options
-  const isSigned = signatureCheck(options.publicKey)
+  // Discord sends bad signatures as a test, and removes a URL that accepts them.
+  const isSigned = signatureCheck(options.publicKey, now)
 
-  return countedWebhook('discord', async (request) => {
-    const body = await readBody(request)
-    if (!body) return new Response(null, { status: 413 })
-    // Discord probes with bad signatures, and takes an address that accepts them away.
-    if (!isSigned(body, request.headers, now())) return new Response(null, { status: 401 })
+  return signedWebhook('discord', isSigned, async (body) => {
     let incoming: Incoming
     try {
-      incoming = readInteraction(JSON.parse(new TextDecoder().decode(body)), now())
+      incoming = readInteraction(JSON.parse(body), now())
     } catch (error) {
       report(error)
       return new Response(null, { status: 400 })
@@ -57,7 +53,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
       report(error)
       return Response.json(ephemeralProblem(error, messagesFor(question.asker.locale)))
     } finally {
-      void sleep(READING_MS).then(responded)
+      void sleep(READ_MS).then(responded)
     }
   })
 }

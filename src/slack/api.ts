@@ -1,14 +1,15 @@
-// Slack's Web API, and what its failures mean for us.
+// Calls of Slack's Web API, and their failures as errors of errors.ts.
 
 import { webApi } from '@slack/bolt'
 import { isGlimpseError, RequestError, UpstreamError } from '../errors.ts'
+import { discard, retryAfterMs } from '../retry.ts'
 import { SLACK_API, type SlackSettings } from './settings.ts'
 
 export type Client = webApi.WebClient
 
-/** Slack answers in a few hundred milliseconds, or not at all. */
+/** Slack usually answers within a few hundred milliseconds. */
 const TIMEOUT_MS = 10_000
-/** Slack's own faults, by the words it uses for them: the same call may work later. */
+/** Error codes of faults inside Slack: a later try of the same call may succeed. */
 const RETRYABLE = new Set([
   'internal_error',
   'fatal_error',
@@ -19,7 +20,7 @@ const RETRYABLE = new Set([
   'team_added_to_org',
 ])
 
-/** Calls once: whether to try again is decided where it is known what a second time would do. */
+/** A client that tries each call once: only the caller knows whether a repeated call would post twice. */
 export function slackClient({ botToken, apiUrl }: SlackSettings, timeoutMs = TIMEOUT_MS): Client {
   return new webApi.WebClient(botToken, clientOptions(apiUrl, timeoutMs))
 }
@@ -30,29 +31,54 @@ export function clientOptions(apiUrl = SLACK_API, timeoutMs = TIMEOUT_MS): webAp
     timeout: timeoutMs,
     retryConfig: { retries: 0 },
     rejectRateLimitedCalls: true,
-    // Its errors reach us; its log would repeat them with what was sent.
+    // Warnings of the SDK contain what was sent. Failures are thrown and need no log.
     logLevel: webApi.LogLevel.ERROR,
   }
 }
 
-/** What Slack said no with: `channel_not_found`. */
+/** The error code with which Slack refused a call, such as `channel_not_found`. */
 export function slackErrorCode(error: unknown): string | undefined {
   return error instanceof webApi.WebAPIPlatformError ? error.data.error : undefined
 }
 
-/** A failed call as one of our errors: UpstreamError where trying again may help, else RequestError. */
+/** A failed call as UpstreamError when a later try may succeed, else as RequestError `cannot_reply`. */
 export function toGlimpseError(error: unknown): Error {
   if (isGlimpseError(error)) return error
   if (error instanceof webApi.WebAPIRateLimitedError) {
     const retryAfterMs = error.retryAfter * 1000
-    return new UpstreamError('slack_busy', `Slack asks to wait ${error.retryAfter} s.`, { retryAfterMs })
-  }
-  const refusal = slackErrorCode(error)
-  if (refusal !== undefined && !RETRYABLE.has(refusal)) {
-    return new RequestError('cannot_reply', `Expected Slack to do it but it refused: ${refusal}.`, {
-      cause: error,
+    return new UpstreamError('slack_busy', `Slack limits the rate. Retry after ${error.retryAfter} s.`, {
+      retryAfterMs,
     })
   }
-  const why = refusal ?? (error instanceof Error ? error.message : String(error))
-  return new UpstreamError('slack_failed', `Expected Slack to do it but: ${why}.`, { cause: error })
+  const code = slackErrorCode(error)
+  if (code !== undefined && !RETRYABLE.has(code)) {
+    return new RequestError('cannot_reply', `Slack refused the call (${code}).`, { cause: error })
+  }
+  const why = code ?? (error instanceof Error ? error.message : String(error))
+  return new UpstreamError('slack_failed', `The call to Slack failed (${why}). Retry later.`, {
+    cause: error,
+  })
+}
+
+/**
+ * Posts to the `response_url` of a command or shortcut, visible to its user only. Slack accepts five posts within
+ * 30 minutes (docs.slack.dev, "Handling user interaction").
+ * @throws UpstreamError `slack_failed` when a later try may succeed; RequestError `cannot_reply`
+ */
+export async function respondEphemerally(url: string, body: object): Promise<void> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ response_type: 'ephemeral', replace_original: false, ...body }),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  }).catch((cause: unknown) => {
+    throw new UpstreamError('slack_failed', 'The connection to response_url failed. Retry later.', { cause })
+  })
+  await discard(response)
+  if (response.ok) return
+  const message = `Slack answered ${response.status} to a reply through response_url.`
+  if (response.status < 500 && response.status !== 429) throw new RequestError('cannot_reply', message)
+  throw new UpstreamError('slack_failed', message, {
+    retryAfterMs: retryAfterMs(response.headers.get('retry-after')),
+  })
 }

@@ -1,34 +1,35 @@
-// The persistent connection to Slack (Socket Mode). An event is acknowledged after it was recorded; what is not
-// acknowledged, Slack sends again.
+// The persistent connection to Slack (Socket Mode) -> events for Bolt's App. An event is acknowledged after its listeners
+// have recorded it. Slack sends an event again that is not acknowledged.
 
 import { type App, LogLevel, type Receiver, SocketModeReceiver } from '@slack/bolt'
 import { SetupError } from '../errors.ts'
 import { clientOptions } from './api.ts'
 import type { SlackSettings } from './settings.ts'
-import { GRACE_MS, runListeners, wait } from './webhook.ts'
+import { runListeners } from './webhook.ts'
 
-export function socketReceiver({ appToken, apiUrl }: SlackSettings): Receiver {
+/** @throws SetupError `no_slack_connection` without an app token */
+export function socketReceiver(
+  { appToken, apiUrl }: SlackSettings,
+  report: (error: unknown) => void,
+): Receiver {
   if (!appToken) {
     throw new SetupError(
       'no_slack_connection',
-      'Expected SLACK_APP_TOKEN (a connection from here) or SLACK_SIGNING_SECRET (requests to here) beside SLACK_BOT_TOKEN but got neither. Take one from the app\'s page "Basic Information".',
+      'SLACK_BOT_TOKEN is set, but neither SLACK_APP_TOKEN (Socket Mode) nor SLACK_SIGNING_SECRET (HTTP events). ' +
+        'Copy one from the app\'s page "Basic Information".',
     )
   }
-  return new SocketModeReceiver({
+  const socket = new SocketModeReceiver({
     appToken,
     logLevel: LogLevel.ERROR,
     installerOptions: { clientOptions: clientOptions(apiUrl) },
   })
-}
-
-/** The same over a connection from here: what is not acknowledged Slack sends again. */
-export function ackAfterRecording(socket: Receiver, report: (error: unknown) => void): Receiver {
   return {
     init(app) {
       const recording: Pick<App, 'processEvent'> = {
         async processEvent(event) {
-          const outcome = await runListeners(app, event, GRACE_MS, report, wait)
-          if (outcome.kind === 'acknowledged') await event.ack(outcome.answer)
+          const result = await runListeners(app, event, { report })
+          if (result.kind === 'acknowledged') await event.ack(result.response)
         },
       }
       socket.init(Object.assign(Object.create(app), recording))

@@ -1,7 +1,8 @@
-// What people click and type into in Slack -> the desk: "Describe this image", /caption, /caption-settings, the app's home.
-// Each is acknowledged and recorded; answers come through the address that Slack gave for it.
+// Slack's interactions -> questions and settings: the shortcut "Describe this image", /caption, /caption-settings, the
+// app's home. A question is acknowledged after it is recorded. Its reply is posted to the interaction's `response_url`.
 
-import type { App } from '@slack/bolt'
+import { setTimeout } from 'node:timers/promises'
+import type { App, SlashCommand, types } from '@slack/bolt'
 import { z } from 'zod'
 import type { Preferences } from '../chat/preferences.ts'
 import type { QuestionSink } from '../chat/processor.ts'
@@ -9,14 +10,14 @@ import { personOf } from '../chat/question.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ModelCard } from '../engine/protocol.ts'
 import { messagesFor } from '../i18n/languages.ts'
-import { discard } from '../retry.ts'
+import type { Messages } from '../i18n/messages.ts'
 import { HOUR_MS } from '../time.ts'
-import { type Client, toGlimpseError } from './api.ts'
+import { type Client, respondEphemerally, toGlimpseError } from './api.ts'
 import { fileSchema, messageSchema, teamOf } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
 import type { SlackPlatform } from './platform.ts'
 import { escapeMrkdwn } from './render.ts'
-import { channelKey, personId, type ReplyTarget } from './target.ts'
+import { channelKey, personId, type ResponseTarget } from './target.ts'
 import {
   CAPTION_VIEW,
   captionView,
@@ -43,17 +44,17 @@ export interface InteractionOptions {
   now: () => number
 }
 
+/** Slack accepts a modal within 3 s of the command. When the user's locale takes longer, the modal is in English. */
 const LOCALE_WAIT_MS = 700
-const RESPOND_TIMEOUT_MS = 5_000
 
-/** What a window of ours is given to say where its answer goes. */
-const modalMetadataSchema = z.object({
+/** Where a command was used. A modal returns it with its submission. */
+const privateMetadataSchema = z.object({
   team: z.string(),
   user: z.string(),
   channel: z.string(),
   url: z.string(),
 })
-type ModalMetadata = z.infer<typeof modalMetadataSchema>
+type PrivateMetadata = z.infer<typeof privateMetadataSchema>
 
 export function registerInteractions(app: App, client: Client, options: InteractionOptions): void {
   const { platform, sink, preferences, engine, report, now } = options
@@ -64,123 +65,101 @@ export function registerInteractions(app: App, client: Client, options: Interact
     },
     () => {},
   )
-  /** A window must be opened within 3 s of the click: then rather in English. */
-  const localeInTime = async (user: string): Promise<string | undefined> => {
-    const late = new Promise<undefined>((resolve) => setTimeout(resolve, LOCALE_WAIT_MS, undefined).unref())
-    return (await Promise.race([platform.profileOf(user), late]))?.locale
+  const messagesOf = async (user: string): Promise<Messages> => {
+    const late = setTimeout(LOCALE_WAIT_MS, undefined, { ref: false })
+    return messagesFor((await Promise.race([platform.profileOf(user), late]))?.locale)
   }
 
+  /** The fields of a question whose reply only its asker sees. */
   const privateQuestion = (
-    team: string,
-    user: string,
-    channel: string,
-    url: string,
-    thread_ts?: string | null,
+    id: string,
+    { team, user, channel, url }: PrivateMetadata,
+    thread_ts?: string,
   ) => ({
+    id,
     platform: 'slack',
     asker: { id: personId(team, user) },
     channel: channelKey(team, channel),
+    conversations: [id],
     askedAt: now(),
-    route: { kind: 'response', team, url, user, thread_ts: thread_ts ?? undefined } satisfies ReplyTarget,
+    route: { kind: 'response', team, url, user, thread_ts } satisfies ResponseTarget,
   })
+
+  const registerModal = (
+    name: string,
+    viewOf: (messages: Messages, metadata: string, command: SlashCommand) => Promise<types.ModalView>,
+  ) =>
+    app.command(name, async ({ command, ack }) => {
+      await ack()
+      const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
+      const metadata: PrivateMetadata = { team, user, channel, url }
+      const view = await viewOf(await messagesOf(user), JSON.stringify(metadata), command)
+      await client.views.open({ trigger_id: command.trigger_id, view })
+    })
+  const metadataOf = (view: { private_metadata: string }) =>
+    privateMetadataSchema.parse(JSON.parse(view.private_metadata))
 
   app.shortcut(
     { callback_id: DESCRIBE_SHORTCUT, type: 'message_action' },
     async ({ shortcut, body, ack }) => {
       const message = messageSchema.parse(shortcut.message)
       const team = teamOf(body)
+      const user = shortcut.user.id
       const { pictures, owner } = picturesOf(message)
-      const id = `slack/${team}/shortcut/${shortcut.action_ts}/${shortcut.user.id}`
+      const metadata = { team, user, channel: shortcut.channel.id, url: shortcut.response_url }
+      const id = `slack/${team}/shortcut/${shortcut.action_ts}/${user}`
       await sink.submit({
-        ...privateQuestion(
-          team,
-          shortcut.user.id,
-          shortcut.channel.id,
-          shortcut.response_url,
-          message.thread_ts,
-        ),
-        id,
+        ...privateQuestion(id, metadata, message.thread_ts),
         trigger: 'shortcut',
         text: '',
         pictures,
-        owner: owner === undefined ? undefined : personId(team, owner),
-        conversations: [id],
+        owner: owner && personId(team, owner),
       })
       await ack()
     },
   )
 
-  app.command(CAPTION_COMMAND, async ({ command, ack }) => {
-    await ack()
-    const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
-    const messages = messagesFor(await localeInTime(user))
-    const privateMetadata: ModalMetadata = { team, user, channel, url }
-    await client.views.open({
-      trigger_id: command.trigger_id,
-      view: captionView(messages, JSON.stringify(privateMetadata), command.text ?? ''),
-    })
-  })
-
+  registerModal(CAPTION_COMMAND, async (messages, metadata, { text }) =>
+    captionView(messages, metadata, text ?? ''),
+  )
   app.view(CAPTION_VIEW, async ({ view, ack }) => {
-    const { team, user, channel, url } = modalMetadataSchema.parse(JSON.parse(view.private_metadata))
+    const metadata = metadataOf(view)
+    const { team, user } = metadata
     const { files, question } = parseCaptionSubmission(view.state.values)
-    const id = `slack/${team}/view/${view.id}`
     await sink.submit({
-      ...privateQuestion(team, user, channel, url),
-      id,
+      ...privateQuestion(`slack/${team}/view/${view.id}`, metadata),
       trigger: 'command',
       text: question,
       pictures: files.map((file) => pictureOf(fileSchema.parse(file))),
       owner: personId(team, user),
-      conversations: [id],
     })
     await ack()
   })
 
-  app.command(SETTINGS_COMMAND, async ({ command, ack }) => {
-    await ack()
-    const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
-    const messages = messagesFor(await localeInTime(user))
-    const isAutomatic = await preferences.isAutomatic(channelKey(team, channel))
-    const privateMetadata: ModalMetadata = { team, user, channel, url }
-    await client.views.open({
-      trigger_id: command.trigger_id,
-      view: settingsView(messages, JSON.stringify(privateMetadata), isAutomatic),
-    })
-  })
-
+  registerModal(SETTINGS_COMMAND, async (messages, metadata, { team_id, channel_id }) =>
+    settingsView(messages, metadata, await preferences.isAutomatic(channelKey(team_id, channel_id))),
+  )
   app.view(SETTINGS_VIEW, async ({ view, ack }) => {
     await ack()
-    const { team, user, channel, url } = modalMetadataSchema.parse(JSON.parse(view.private_metadata))
-    const on = parseSettingsSubmission(view.state.values)
-    const name = channelKey(team, channel)
-    if (on === (await preferences.isAutomatic(name))) return
-    const { problem, done } = messagesFor(await localeInTime(user))
-    if ((await platform.profileOf(user))?.isGuest) return await respondEphemerally(url, problem.not_allowed)
-    // Said where it holds, so that whoever posts there knows; where that cannot be said it does not hold.
-    const text = `<@${user}>: ${escapeMrkdwn(on ? done.automaticOn : done.automaticOff)}`
+    const { team, user, channel, url } = metadataOf(view)
+    const isAutomatic = parseSettingsSubmission(view.state.values)
+    const key = channelKey(team, channel)
+    if (isAutomatic === (await preferences.isAutomatic(key))) return
+    const { problem, done } = await messagesOf(user)
+    const refuse = (text: string) => respondEphemerally(url, { text: escapeMrkdwn(text) }).catch(report)
+    if ((await platform.profileOf(user))?.isGuest) return await refuse(problem.not_allowed)
+    // The channel is informed first. Automatic captions stay off in a channel where the bot cannot post.
+    const text = `<@${user}>: ${escapeMrkdwn(isAutomatic ? done.automaticOn : done.automaticOff)}`
     const posted = await client.chat.postMessage({ channel, text }).catch((error: unknown) => {
       report(toGlimpseError(error))
       return undefined
     })
-    if (on && !posted) return await respondEphemerally(url, problem.not_here)
-    await preferences.setAutomatic(name, on)
+    if (isAutomatic && !posted) return await refuse(problem.not_here)
+    await preferences.setAutomatic(key, isAutomatic)
   })
 
-  /** To the asker alone. */
-  const respondEphemerally = async (url: string, text: string): Promise<void> => {
-    const body = JSON.stringify({
-      response_type: 'ephemeral',
-      replace_original: false,
-      text: escapeMrkdwn(text),
-    })
-    const headers = { 'content-type': 'application/json' }
-    const signal = AbortSignal.timeout(RESPOND_TIMEOUT_MS)
-    await fetch(url, { method: 'POST', headers, body, signal }).then(discard, report)
-  }
-
   const publishHome = async (team: string, user: string) => {
-    const messages = messagesFor(await localeInTime(user))
+    const messages = await messagesOf(user)
     const hasOptedOut = await preferences.hasOptedOut(personOf('slack', personId(team, user)))
     const view = homeView(messages, model, { hasOptedOut, keepHours: options.keepMs / HOUR_MS })
     await client.views.publish({ user_id: user, view })
@@ -192,10 +171,8 @@ export function registerInteractions(app: App, client: Client, options: Interact
     app.action(action, async ({ body, ack }) => {
       await ack()
       const team = teamOf(body)
-      await preferences.setOptedOut(
-        personOf('slack', personId(team, body.user.id)),
-        action === OPT_OUT_ACTION,
-      )
+      const person = personOf('slack', personId(team, body.user.id))
+      await preferences.setOptedOut(person, action === OPT_OUT_ACTION)
       await publishHome(team, body.user.id)
     })
   }

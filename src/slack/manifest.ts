@@ -1,4 +1,4 @@
-// What Slack is told the app is: pasted once, it makes an app that can do what events.ts listens for, and no more.
+// The app manifest: pasted into Slack once, it creates an app with the scopes and events that Glimpse uses, and no others.
 //
 // Source: docs.slack.dev, "App manifest reference".
 
@@ -6,26 +6,27 @@ import { en } from '../i18n/en.ts'
 import { CAPTION_COMMAND, DESCRIBE_SHORTCUT, SETTINGS_COMMAND } from './interactions.ts'
 import { SLACK_PATH } from './settings.ts'
 
-/** Each with the reason it is asked for. */
+/** Bot scopes, each with its purpose. */
 const SCOPES = {
-  'app_mentions:read': 'hears its name',
+  'app_mentions:read': 'receives mentions',
   'channels:history':
-    'hears pictures, follow-ups and deletions in public channels it is in, and reads a thread that it is asked in',
-  'chat:write': 'answers',
-  commands: '/caption and the message menu',
-  'files:read': 'fetches the picture',
-  'groups:history': 'the same in private channels',
-  'im:history': 'the same in direct messages',
-  'im:write': 'tells the asker where it may not speak',
-  'mpim:history': 'the same in group messages',
-  'reactions:write': 'shows that it looks, where there is no status',
+    'receives pictures, follow-ups and deletions in its public channels, and reads a thread',
+  'chat:write': 'posts replies',
+  commands: 'slash commands and the message shortcut',
+  'files:read': 'downloads pictures',
+  'groups:history': 'like channels:history, in private channels',
+  'im:history': 'like channels:history, in direct messages',
+  'im:write': 'writes to the asker when it may not post in a channel',
+  'mpim:history': 'like channels:history, in group messages',
+  'reactions:write': 'shows progress where the app has no status',
   'users:read': "reads the asker's language, and whether a guest changes settings",
 }
 
-/** @param url this server's address, for HTTP; without it the app connects from here (Socket Mode). */
+/** `url`: the public address of the server, for HTTP. Without it the app uses Socket Mode. */
 export function slackManifest(url?: string): object {
-  const request = url === undefined ? {} : { request_url: `${url.replace(/\/$/, '')}${SLACK_PATH}` }
-  const commandUrl = url === undefined ? {} : { url: request.request_url }
+  const address = url && `${url.replace(/\/$/, '')}${SLACK_PATH}`
+  const request = address && { request_url: address }
+  const command = { ...(address && { url: address }), should_escape: false }
   return {
     display_information: {
       name: 'Glimpse',
@@ -46,16 +47,14 @@ export function slackManifest(url?: string): object {
       slash_commands: [
         {
           command: CAPTION_COMMAND,
-          ...commandUrl,
+          ...command,
           description: en.command.caption,
           usage_hint: '[question]',
-          should_escape: false,
         },
         {
           command: SETTINGS_COMMAND,
-          ...commandUrl,
+          ...command,
           description: en.command.settings,
-          should_escape: false,
         },
       ],
     },

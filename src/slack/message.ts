@@ -1,84 +1,84 @@
-// A Slack message -> the Question in it, if there is one for us. Pure: what only Slack could tell is asked later.
+// A Slack message -> the Question in it, or undefined when it does not ask the bot. Pure: recorded payloads can be replayed.
 
 import { looksLikeQuestion } from '../chat/intent.ts'
 import type { Question, Trigger } from '../chat/question.ts'
-import type { SlackMessage } from './payloads.ts'
+import type { SlackMessage, SlackMessageEvent } from './payloads.ts'
 import { isPicture, picturesOf } from './pictures.ts'
-import { channelKey, conversationKey, personId, questionId } from './target.ts'
+import { channelKey, editedKey, type MessageTarget, messageKey, personId } from './target.ts'
 
-/** Where a message stands and who reads it. */
+/** What the event says about a message besides its text. */
 export interface MessageContext {
   team: string
   channel: string
   isDirect: boolean
   /** The bot's own user id. */
   me: string
+  /** Milliseconds since 1970. */
   now: number
 }
 
-/** Posted by people; all others (joins, topics, bots) are none of our business. */
-const SUBTYPES = new Set([undefined, null, 'file_share', 'thread_broadcast'])
+/** Subtypes of messages that people write. Joins, topics and bots have others. */
+const SUBTYPES = new Set([undefined, 'file_share', 'thread_broadcast'])
 
 export function questionOfMessage(message: SlackMessage, context: MessageContext): Question | undefined {
-  const { user } = message
-  if (!user || user === context.me || message.bot_id || !SUBTYPES.has(message.subtype)) return undefined
-  const { pictures, owner } = picturesOf(message)
-  const hasOwn = (message.files ?? []).some(isPicture)
-  const trigger = triggerOf(message, hasOwn, context)
+  const { user, thread_ts, ts } = message
+  const { team, channel, isDirect, me, now } = context
+  if (!user || user === me || message.bot_id || !SUBTYPES.has(message.subtype)) return undefined
+  const text = plainText(message.text, me)
+  const trigger = triggerOf(message, text, context)
   if (!trigger) return undefined
-  const threadTs = message.thread_ts ?? undefined
-  const thread = conversationKey(context, threadTs ?? message.ts)
-  const direct = channelKey(context.team, context.channel)
-  // In a direct message people go on below, not only in the thread: there the last picture is meant.
-  const conversations = !context.isDirect
-    ? [thread]
-    : threadTs || pictures.length > 0
-      ? [thread, direct]
-      : [direct]
-  const standsAlone = context.isDirect && !threadTs && pictures.length === 0
+  const { pictures, owner } = picturesOf(message)
+  // Without a thread, a direct message without a picture is about the last picture of the conversation.
+  const isUnthreaded = isDirect && !thread_ts && pictures.length === 0
+  const conversations = isUnthreaded ? [] : [messageKey(context, thread_ts ?? ts)]
+  if (isDirect) conversations.push(channelKey(team, channel))
   return {
-    id: questionId(context, message.ts),
+    id: messageKey(context, ts),
     platform: 'slack',
     trigger,
-    asker: { id: personId(context.team, user) },
-    text: plainText(message.text ?? '', context.me),
+    asker: { id: personId(team, user) },
+    text,
     pictures,
-    owner: owner === undefined ? undefined : personId(context.team, owner),
+    owner: owner && personId(team, owner),
     conversations,
-    channel: direct,
-    source: message.ts,
-    askedAt: context.now,
+    channel: channelKey(team, channel),
+    source: ts,
+    askedAt: now,
     route: {
       kind: 'message',
-      team: context.team,
-      channel: context.channel,
+      team,
+      channel,
       user,
-      isDirect: context.isDirect,
-      ...(standsAlone ? {} : { thread_ts: threadTs ?? message.ts }),
-    },
+      isDirect,
+      ...(isUnthreaded ? {} : { thread_ts: thread_ts ?? ts }),
+    } satisfies MessageTarget,
   }
+}
+
+/** A message that got its first picture by an edit is a question of its own. Other edits are not. */
+export function questionOfEdit(
+  { message, previous_message: previous }: SlackMessageEvent,
+  context: MessageContext,
+): Question | undefined {
+  // Without the previous message it is unknown whether the picture is new.
+  if (!message || !previous || previous.files.length > 0 || message.files.length === 0) return undefined
+  const question = questionOfMessage(message, context)
+  return question && { ...question, id: editedKey(context, message.ts) }
 }
 
 function triggerOf(
-  message: SlackMessage,
-  hasPictures: boolean,
+  { text: markup, files, thread_ts, ts }: SlackMessage,
+  text: string,
   { isDirect, me }: MessageContext,
 ): Trigger | undefined {
-  const text = message.text ?? ''
   if (isDirect) return 'direct'
-  if (mentions(text, me)) return 'mention'
-  const isReply = message.thread_ts && message.thread_ts !== message.ts
-  if (isReply && !hasPictures && !/<@[A-Z0-9]+/.test(text) && looksLikeQuestion(plainText(text, me))) {
-    return 'follow_up'
-  }
-  return hasPictures ? 'automatic' : undefined
+  if (new RegExp(`<@${me}(\\||>)`).test(markup)) return 'mention'
+  if (files.some(isPicture)) return 'automatic'
+  const isReply = thread_ts && thread_ts !== ts
+  return isReply && !/<@[A-Z0-9]+/.test(markup) && looksLikeQuestion(text) ? 'follow_up' : undefined
 }
 
-export function mentions(text: string, me: string): boolean {
-  return new RegExp(`<@${me}(\\||>)`).test(text)
-}
-
-/** Slack's markup as a person would have typed it, without the bot's name. */
+/** Slack's markup as typed text, without mentions of the bot. */
 export function plainText(text: string, me: string): string {
   return text
     .replace(new RegExp(`<@${me}(\\|[^>]*)?>[,:]?`, 'g'), ' ')

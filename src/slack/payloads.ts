@@ -1,47 +1,59 @@
-// What Slack sends, as far as it is read: checked once, unknown fields kept, missing optional ones tolerated.
+// Slack's payloads -> the fields that Glimpse reads, checked once.
 //
 // Source: docs.slack.dev, "Message event", "File object" and "Interaction payloads".
 
 import { z } from 'zod'
+import { list, maybe } from '../chat/payload.ts'
 
-export const fileSchema = z.looseObject({
+const text = maybe(z.string())
+
+export const fileSchema = z.object({
   id: z.string(),
-  mimetype: z.string().nullish(),
-  filetype: z.string().nullish(),
-  size: z.number().nullish(),
-  mode: z.string().nullish(),
-  file_access: z.string().nullish(),
-  url_private: z.string().nullish(),
-  url_private_download: z.string().nullish(),
-  thumb_1024: z.string().nullish(),
-  thumb_960: z.string().nullish(),
-  thumb_720: z.string().nullish(),
+  mimetype: text,
+  filetype: text,
+  size: maybe(z.number()),
+  mode: text,
+  file_access: text,
+  url_private: text,
+  thumb_1024: text,
+  thumb_960: text,
+  thumb_720: text,
+})
+
+/** A message in an event, in a shortcut and in a thread. */
+export const messageSchema = z.object({
+  ts: z.string(),
+  thread_ts: text,
+  subtype: text,
+  user: text,
+  bot_id: text,
+  text: z
+    .string()
+    .nullish()
+    .transform((value) => value ?? ''),
+  files: list(fileSchema),
+  /** Includes quoted messages. */
+  attachments: list(z.object({ author_id: text, files: list(fileSchema) })),
+  blocks: list(z.object({ type: z.string(), file_id: text })),
+})
+
+/** A message event: a new message, an edit or a deletion. */
+export const messageEventSchema = messageSchema.extend({
+  channel: z.string(),
+  channel_type: text,
+  deleted_ts: text,
+  message: maybe(messageSchema),
+  previous_message: maybe(messageSchema),
 })
 
 export type SlackFile = z.infer<typeof fileSchema>
-
-const filesSchema = z.array(fileSchema).nullish()
-
-/** What a message in an event, in a shortcut and in a thread have in common. */
-export const messageSchema = z.looseObject({
-  ts: z.string(),
-  thread_ts: z.string().nullish(),
-  subtype: z.string().nullish(),
-  user: z.string().nullish(),
-  bot_id: z.string().nullish(),
-  text: z.string().nullish(),
-  files: filesSchema,
-  /** Quoted messages, among others. */
-  attachments: z.array(z.looseObject({ author_id: z.string().nullish(), files: filesSchema })).nullish(),
-  blocks: z.array(z.looseObject({ type: z.string(), file_id: z.string().nullish() })).nullish(),
-})
-
 export type SlackMessage = z.infer<typeof messageSchema>
+export type SlackMessageEvent = z.infer<typeof messageEventSchema>
 
-/** Of whatever Slack sends: an event, a command, a click. */
+const teamSchema = z.object({ team_id: text, team: maybe(z.object({ id: z.string() })) })
+
+/** The workspace of an event, a command or an interaction. */
 export function teamOf(body: unknown): string {
-  const { team_id, team } = z
-    .looseObject({ team_id: z.string().nullish(), team: z.looseObject({ id: z.string() }).nullish() })
-    .parse(body)
+  const { team_id, team } = teamSchema.parse(body)
   return team_id ?? team?.id ?? 'unknown'
 }

@@ -1,7 +1,7 @@
-// Slack as the core sees it: fetches pictures, shows that work goes on, posts replies and finds them again.
+// Slack as a `Platform`: downloads pictures, shows progress, posts replies and finds them again.
 
 import { LRUCache } from 'lru-cache'
-import { type DownloadPolicy, download, isAllowedHost } from '../chat/download.ts'
+import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
@@ -16,18 +16,18 @@ import { SLACK_API, type SlackSettings } from './settings.ts'
 import { personId, replyTargetOf } from './target.ts'
 
 export interface SlackPlatform extends Platform {
-  /** Undefined when Slack does not say in time. */
+  /** Undefined when Slack does not answer within 3 s. */
   profileOf(user: string): Promise<Profile | undefined>
 }
 
 export interface Profile {
   /** `de-DE` */
   locale?: string
-  /** From outside, or of a few channels only: changes nothing for others. */
+  /** Guests and people of other workspaces may not change a channel's settings. */
   isGuest: boolean
 }
 
-/** Where Slack keeps files and their smaller versions (docs.slack.dev, "Working with files"). */
+/** Hosts of files and their smaller versions (docs.slack.dev, "Working with files"). */
 const HOSTS = [
   'slack.com',
   '.slack.com',
@@ -36,45 +36,46 @@ const HOSTS = [
   'slack-gov.com',
   '.slack-gov.com',
 ]
-/** What phones post and we do not read: Slack's smaller version of it is a JPEG or PNG. */
+/** Formats of phones that the decoder cannot read. Slack's smaller version is a JPEG or PNG. */
 const UNSUPPORTED = /\.hei[cf]s?($|\?)/i
-/** Signs and languages are not worth waiting for. */
+/** For progress signs and profiles, which must not delay an answer. */
 const QUICK_TIMEOUT_MS = 3_000
-const PROFILE_KEPT_MS = HOUR_MS
 const REACTION = 'eyes'
-/** Messages of a thread that are looked through for its picture; as many as Slack gives at once. */
-const LOOK_THROUGH = 200
-/** What Slack says where there is no status for this app at all. */
+/** Messages of a thread that are searched for pictures: as many as one call returns. */
+const MAX_MESSAGES = 200
+/** Error codes of an app that cannot set a status at all. */
 const NO_STATUS = new Set(['unknown_method', 'missing_scope', 'not_allowed_token_type', 'method_deprecated'])
-const FETCH_TIMEOUT_MS = 15_000
 
 export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const client = slackClient(settings)
   const quickClient = slackClient(settings, QUICK_TIMEOUT_MS)
-  const policy = sourceOf(settings)
-  const profiles = new LRUCache<string, Profile>({ max: 10_000, ttl: PROFILE_KEPT_MS })
-  /** Apps without an assistant's view have no status: a reaction says it there. */
+  // The token is sent to Slack's hosts, and to the origin of the configured API.
+  const { botToken: token, apiUrl = SLACK_API } = settings
+  const policy: DownloadPolicy = { hosts: HOSTS, token, testOrigin: new URL(apiUrl).origin }
+  const profiles = new LRUCache<string, Profile>({
+    max: 10_000,
+    ttl: HOUR_MS,
+    async fetchMethod(user) {
+      const answer = await quickClient.users.info({ user, include_locale: true }).catch(() => undefined)
+      if (!answer?.user) return undefined
+      const { locale, is_restricted, is_ultra_restricted, is_stranger } = answer.user
+      return { locale, isGuest: !!(is_restricted || is_ultra_restricted || is_stranger) }
+    },
+  })
+  const profileOf = (user: string) => profiles.fetch(user)
+  const localeOf = async (question: Question) =>
+    question.asker.locale ?? (await profileOf(replyTargetOf(question).user))?.locale
+  /** False for apps without an assistant view: for them a reaction shows the progress. */
   let hasStatus = true
 
-  const profileOf = async (user: string): Promise<Profile | undefined> => {
-    const known = profiles.get(user)
-    if (known) return known
-    const answer = await quickClient.users.info({ user, include_locale: true }).catch(() => undefined)
-    if (!answer?.user) return undefined
-    const { locale, is_restricted, is_ultra_restricted, is_stranger } = answer.user
-    const profile = { locale, isGuest: !!(is_restricted || is_ultra_restricted || is_stranger) }
-    profiles.set(user, profile)
-    return profile
-  }
-  const localeOfUser = async (user: string) => (await profileOf(user))?.locale
-
-  /** An empty status ends it. False when there is no such thing here. */
-  const setStatus = async (channel: string, thread_ts: string, status: string): Promise<boolean> => {
+  /** Resolves to whether Slack set the status. An empty status clears it. */
+  const setStatus = async (channel_id: string, thread_ts: string, status: string): Promise<boolean> => {
     if (!hasStatus) return false
-    return await quickClient.assistant.threads.setStatus({ channel_id: channel, thread_ts, status }).then(
+    return await quickClient.assistant.threads.setStatus({ channel_id, thread_ts, status }).then(
       () => true,
       (error: unknown) => {
-        hasStatus = !NO_STATUS.has(slackErrorCode(error) ?? '') && !isUnknownMethod(error)
+        const isUnknownMethod = error instanceof Error && 'statusCode' in error && error.statusCode === 404
+        hasStatus = !NO_STATUS.has(slackErrorCode(error) ?? '') && !isUnknownMethod
         return false
       },
     )
@@ -87,16 +88,14 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     const { channel } = target
     if (await setStatus(channel, target.thread_ts ?? timestamp, status)) return
     const reaction = { channel, timestamp, name: REACTION }
-    await (status === ''
-      ? quickClient.reactions.remove(reaction)
-      : quickClient.reactions.add(reaction)
-    ).catch(() => {})
+    const { reactions } = quickClient
+    await (status === '' ? reactions.remove(reaction) : reactions.add(reaction)).catch(() => {})
   }
 
   return {
     name: 'slack',
     profileOf,
-    localeOf: async (question) => question.asker.locale ?? (await localeOfUser(replyTargetOf(question).user)),
+    localeOf,
 
     async parentPictures(question) {
       const target = replyTargetOf(question)
@@ -104,36 +103,31 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
       const { channel, thread_ts } = target
       const latest = question.source
       const answer = await client.conversations
-        .replies({ channel, ts: thread_ts, latest, inclusive: true, limit: LOOK_THROUGH })
+        .replies({ channel, ts: thread_ts, latest, inclusive: true, limit: MAX_MESSAGES })
         .catch(() => undefined)
-      // The nearest above the question, whoever posted it; the first message is one of them.
+      // The last pictures before the question, by any person. The thread's first message is included.
       for (const each of (answer?.messages ?? []).toReversed()) {
         const message = messageSchema.safeParse(each)
         if (!message.success || message.data.bot_id) continue
         const { pictures, owner } = picturesOf(message.data)
-        if (pictures.length === 0) continue
-        return { pictures, owner: owner === undefined ? undefined : personId(target.team, owner) }
+        if (pictures.length > 0) return { pictures, owner: owner && personId(target.team, owner) }
       }
       return { pictures: [] }
     },
 
     async fetchPicture(picture, withinMs) {
       const known = picture.url || picture.unavailable ? picture : await fileInfo(client, picture)
-      if (known.unavailable || !known.url) {
-        throw new RequestError('picture_gone', 'Expected a picture but Slack no longer has it.')
-      }
-      const isTooMuch = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNSUPPORTED.test(known.url)
-      const url = isTooMuch && known.smallerUrl ? known.smallerUrl : known.url
-      return await download(url, { ...policy, timeoutMs: Math.min(FETCH_TIMEOUT_MS, withinMs) })
+      if (known.unavailable || !known.url) throw gone()
+      const needsSmaller = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNSUPPORTED.test(known.url)
+      const url = (needsSmaller && known.smallerUrl) || known.url
+      return await download(url, { ...policy, timeoutMs: withinMs })
     },
 
     async startTyping(question, ahead) {
-      const messages = messagesFor(await localeOfUser(replyTargetOf(question).user))
+      const messages = messagesFor(await localeOf(question))
       await showStatus(question, ahead > 0 ? messages.waiting(ahead) : messages.looking)
     },
-    async stopTyping(question) {
-      await showStatus(question, '')
-    },
+    stopTyping: (question) => showStatus(question, ''),
 
     post: (question, reply) => postReply(client, question, reply),
     findPosted: (question) => findReply(client, question),
@@ -141,35 +135,24 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
   }
 }
 
-/** A token goes to Slack's hosts, and to where its API was said to be. */
-function sourceOf({ botToken, apiUrl }: SlackSettings): DownloadPolicy {
-  const api = new URL(apiUrl ?? SLACK_API)
-  const testOrigin = isAllowedHost(api.hostname, HOSTS) ? undefined : api.origin
-  return { hosts: HOSTS, token: botToken, testOrigin }
-}
-
-/** A file shared from another workspace comes as a stub: what it is only files.info tells. */
+/** The picture of a file that is shared from another workspace: only files.info says what and where it is. */
 async function fileInfo(client: Client, picture: PictureRef): Promise<PictureRef> {
-  const answer = await client.files.info({ file: picture.id }).catch((error: unknown) => {
-    switch (slackErrorCode(error)) {
+  const answer = await client.files.info({ file: picture.id }).catch((cause: unknown) => {
+    switch (slackErrorCode(cause)) {
       case 'file_not_found':
       case 'file_deleted':
-        throw new RequestError('picture_gone', 'Expected a picture but Slack no longer has it.', {
-          cause: error,
-        })
+        throw gone(cause)
       case undefined:
-        throw toGlimpseError(error)
+        throw toGlimpseError(cause)
       default:
-        throw new RequestError('picture_forbidden', 'Expected a picture but Slack does not show it to us.', {
-          cause: error,
-        })
+        throw new RequestError('picture_forbidden', 'Slack does not show this picture to the app.', { cause })
     }
   })
   const file = fileSchema.safeParse(answer.file)
-  if (!file.success) throw new RequestError('picture_gone', 'Expected a picture but Slack no longer has it.')
+  if (!file.success) throw gone()
   return pictureOf(file.data)
 }
 
-function isUnknownMethod(error: unknown): boolean {
-  return error instanceof Error && 'statusCode' in error && error.statusCode === 404
+function gone(cause?: unknown): RequestError {
+  return new RequestError('picture_gone', 'Slack no longer has this picture.', { cause })
 }

@@ -1,25 +1,26 @@
-// A reply -> visible in Slack, found again, and taken back.
+// A reply -> posted in Slack, found again, and deleted. A message in a channel is found again by its metadata.
 
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
-import { discard } from '../retry.ts'
-import { type Client, slackErrorCode, toGlimpseError } from './api.ts'
+import { type Client, respondEphemerally, slackErrorCode, toGlimpseError } from './api.ts'
 import { escapeMrkdwn, renderReply, section } from './render.ts'
-import { conversationKey, type MessageTarget, type ReplyTarget, replyTargetOf } from './target.ts'
+import { type MessageTarget, messageKey, replyTargetOf } from './target.ts'
 
-/** Names our replies among all messages, and which question each answers. */
+/** Metadata type of Glimpse's replies. */
 const METADATA = 'glimpse_reply'
-const RESPOND_TIMEOUT_MS = 10_000
 
-/** @throws UpstreamError when trying again may help; RequestError when Slack refuses it everywhere. */
+/** @throws UpstreamError when a later try may succeed; RequestError when Slack refuses every place */
 export async function postReply(client: Client, question: Question, reply: ChatReply): Promise<Posted[]> {
   const target = replyTargetOf(question)
-  if (target.kind === 'response') return await respond(target, reply)
+  if (target.kind === 'response') {
+    await respondEphemerally(target.url, { thread_ts: target.thread_ts, ...renderReply(reply) })
+    return []
+  }
   try {
-    if (!reply.ephemeral || target.isDirect) return await postOpenly(client, question, target, reply)
+    if (!reply.ephemeral || target.isDirect) return await postPublicly(client, question, target, reply)
     const { channel, user, thread_ts } = target
     await client.chat.postEphemeral({ channel, user, thread_ts, ...renderReply(reply) })
     return []
@@ -32,8 +33,7 @@ export async function postReply(client: Client, question: Question, reply: ChatR
   }
 }
 
-/** In the thread, for everybody. */
-async function postOpenly(
+async function postPublicly(
   client: Client,
   question: Question,
   target: MessageTarget,
@@ -51,11 +51,11 @@ async function postOpenly(
   return [postedAs(target, ts!)]
 }
 
-/** Where we may not speak, the asker is told in a message of their own. */
+/** A direct message to the asker, for a channel where the bot may not post. */
 async function postToAsker(client: Client, { user }: MessageTarget, reply: ChatReply): Promise<Posted[]> {
   const opened = await client.conversations.open({ users: user })
   const channel = opened.channel?.id
-  if (!channel) throw new RequestError('cannot_reply', 'Expected a direct message to the asker but got none.')
+  if (!channel) throw new RequestError('cannot_reply', 'Slack opened no direct message with the asker.')
   const { text, blocks } = renderReply(reply)
   const why = reply.messages.problem.cannot_reply
   const { ts } = await client.chat.postMessage({
@@ -66,31 +66,7 @@ async function postToAsker(client: Client, { user }: MessageTarget, reply: ChatR
   return [{ channel, ts: ts! }]
 }
 
-/** Slack takes five of these within 30 minutes (docs.slack.dev, "Handling user interaction"). */
-async function respond(
-  { url, thread_ts }: Extract<ReplyTarget, { kind: 'response' }>,
-  reply: ChatReply,
-): Promise<Posted[]> {
-  const options = { response_type: 'ephemeral', replace_original: false, thread_ts }
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ ...options, ...renderReply(reply) }),
-    signal: AbortSignal.timeout(RESPOND_TIMEOUT_MS),
-  }).catch((cause: unknown) => {
-    throw new UpstreamError('slack_failed', 'Expected Slack to take a reply but the connection failed.', {
-      cause,
-    })
-  })
-  await discard(response)
-  if (response.ok) return []
-  const message = `Expected Slack to take a reply but it answered ${response.status}.`
-  if (response.status < 500 && response.status !== 429) throw new RequestError('cannot_reply', message)
-  const retryAfterMs = Number(response.headers.get('retry-after')) * 1000 || undefined
-  throw new UpstreamError('slack_failed', message, { retryAfterMs })
-}
-
-/** Undefined when there is none, or when this app may not look. @throws UpstreamError */
+/** Undefined when there is no reply, or when the app may not read the channel. @throws UpstreamError */
 export async function findReply(client: Client, question: Question): Promise<Posted[] | undefined> {
   const target = replyTargetOf(question)
   if (target.kind !== 'message') return undefined
@@ -100,11 +76,11 @@ export async function findReply(client: Client, question: Question): Promise<Pos
     const { messages } = thread_ts
       ? await client.conversations.replies({ ...since, ts: thread_ts })
       : await client.conversations.history(since)
-    const ours = (messages ?? []).find(({ metadata }) => {
+    const found = messages?.find(({ metadata }) => {
       const payload = metadata?.event_payload as { question?: unknown } | undefined
       return metadata?.event_type === METADATA && payload?.question === markOf(question)
     })
-    return ours?.ts ? [postedAs(target, ours.ts)] : undefined
+    return found?.ts ? [postedAs(target, found.ts)] : undefined
   } catch (error) {
     const failure = toGlimpseError(error)
     if (failure instanceof UpstreamError) throw failure
@@ -112,7 +88,7 @@ export async function findReply(client: Client, question: Question): Promise<Pos
   }
 }
 
-/** @throws UpstreamError */
+/** @throws UpstreamError; RequestError when Slack refuses */
 export async function removeReply(client: Client, { channel, ts }: Posted): Promise<void> {
   if (!channel || !ts) return
   await client.chat.delete({ channel, ts }).catch((error: unknown) => {
@@ -120,12 +96,12 @@ export async function removeReply(client: Client, { channel, ts }: Posted): Prom
   })
 }
 
-/** Who answers below the reply itself goes on about the same picture. */
-function postedAs({ team, channel }: MessageTarget, ts: string): Posted {
-  return { channel, ts, conversation: conversationKey({ team, channel }, ts) }
+/** The reply starts a conversation of its own: a message in its thread is about the same picture. */
+function postedAs(target: MessageTarget, ts: string): Posted {
+  return { channel: target.channel, ts, conversation: messageKey(target, ts) }
 }
 
-/** Tells which question a reply is to, and nothing else about it. */
+/** Identifies the question of a reply, and contains nothing else about it. */
 function markOf({ id }: Question): string {
   return sha256Hex(id).slice(0, 32)
 }

@@ -1,4 +1,4 @@
-// A reply as Slack shows it: text for notifications and screen readers, blocks for the eye.
+// A reply -> a Slack message: `text` for notifications and screen readers, `blocks` for display.
 
 import type { types } from '@slack/bolt'
 import { type ChatReply, type ReplyPart, truncateAt } from '../chat/compose.ts'
@@ -8,9 +8,9 @@ export interface SlackBody {
   blocks: types.KnownBlock[]
 }
 
-/** What a section block takes (docs.slack.dev, section block). */
-const MAX_SECTION = 3_000
-/** A message of more blocks is refused. */
+/** Characters that a section block accepts (docs.slack.dev, "Section block"). */
+const MAX_SECTION_CHARACTERS = 3_000
+/** Slack refuses a message with more blocks. */
 const MAX_BLOCKS = 50
 
 export function renderReply({ parts, notes, messages }: ChatReply): SlackBody {
@@ -18,13 +18,13 @@ export function renderReply({ parts, notes, messages }: ChatReply): SlackBody {
   if (parts.some(({ kind }) => kind === 'alt')) blocks.push(contextBlock(messages.altText))
   for (const each of parts) blocks.push(...blocksOf(each))
   if (notes.length > 0) blocks.push(contextBlock(notes.join(' ')))
-  const lines = parts.map(({ number, text }) => (number === undefined ? text : `${number}. ${text}`))
-  return { text: escapeMrkdwn(lines.join('\n')), blocks: blocks.slice(0, MAX_BLOCKS) }
+  return { text: escapeMrkdwn(parts.map(numbered).join('\n')), blocks: blocks.slice(0, MAX_BLOCKS) }
 }
 
-/** A caption stands in a box of its own, which Slack lets one copy with a click. */
-function blocksOf({ number, text, kind }: ReplyPart): types.KnownBlock[] {
-  if (kind !== 'alt') return [section(number === undefined ? text : `${number}. ${text}`)]
+/** A caption is a preformatted block, which Slack's clients copy with one click. */
+function blocksOf(part: ReplyPart): types.KnownBlock[] {
+  const { number, text, kind } = part
+  if (kind !== 'alt') return [section(numbered(part))]
   const box: types.RichTextBlock = {
     type: 'rich_text',
     elements: [{ type: 'rich_text_preformatted', elements: [{ type: 'text', text }], border: 0 }],
@@ -32,16 +32,24 @@ function blocksOf({ number, text, kind }: ReplyPart): types.KnownBlock[] {
   return number === undefined ? [box] : [section(`${number}.`), box]
 }
 
-/** Plain: the model's words are words, whatever Slack's markup would make of them. */
+function numbered({ number, text }: ReplyPart): string {
+  return number === undefined ? text : `${number}. ${text}`
+}
+
+/** Plain text: Slack does not interpret markup in the model's words. */
 export function section(text: string): types.SectionBlock {
-  return { type: 'section', text: { type: 'plain_text', text: truncateAt(text, MAX_SECTION), emoji: false } }
+  return { type: 'section', text: plain(truncateAt(text, MAX_SECTION_CHARACTERS)) }
 }
 
-export function contextBlock(text: string): types.ContextBlock {
-  return { type: 'context', elements: [{ type: 'plain_text', text, emoji: false }] }
+function contextBlock(text: string): types.ContextBlock {
+  return { type: 'context', elements: [plain(text)] }
 }
 
-/** A message's `text` is always markup: `<!channel>` in it must call nobody. */
+export function plain(text: string): types.PlainTextElement {
+  return { type: 'plain_text', text, emoji: false }
+}
+
+/** For the `text` of a message, which Slack always interprets: `<!channel>` in it must not notify anyone. */
 export function escapeMrkdwn(text: string): string {
   return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;')
 }

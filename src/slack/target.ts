@@ -1,28 +1,28 @@
-// Where a question came from and how it is answered, and the ids and store keys of messages, threads, channels and
-// people on Slack.
+// The reply target of a question, and the ids and store keys of messages, channels and people on Slack.
 
 import { z } from 'zod'
 import type { Question } from '../chat/question.ts'
 
-export function questionId({ team, channel }: { team: string; channel: string }, ts: string): string {
+/** `ts` identifies a message in its channel. The key of a thread is that of its first message. */
+export function messageKey({ team, channel }: { team: string; channel: string }, ts: string): string {
   return `slack/${team}/${channel}/${ts}`
 }
 
-/** A thread is named by its first message. */
-export function conversationKey({ team, channel }: { team: string; channel: string }, ts: string): string {
-  return `slack/${team}/${channel}/${ts}`
+/** The question of a message that got a picture by an edit. */
+export function editedKey(place: { team: string; channel: string }, ts: string): string {
+  return `${messageKey(place, ts)}/edited`
 }
 
 export function personId(team: string, user: string): string {
   return `${team}/${user}`
 }
 
-/** Where automatic captions are switched on. */
+/** Key of a channel's settings, and of the conversation in a direct message. */
 export function channelKey(team: string, channel: string): string {
   return `slack/${team}/${channel}`
 }
 
-/** How a question is to be answered: kept with it. */
+/** Stored with the question, so that any process can answer it. */
 const replyTargetSchema = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('message'),
@@ -30,10 +30,10 @@ const replyTargetSchema = z.discriminatedUnion('kind', [
     channel: z.string(),
     user: z.string(),
     isDirect: z.boolean(),
-    /** Absent: beside the question, not in a thread. */
+    /** Absent: the reply is posted in the channel, not in a thread. */
     thread_ts: z.string().optional(),
   }),
-  /** A shortcut's or command's own address: what is said there only the asker sees. */
+  /** The `response_url` of a shortcut or command: only its user sees the reply. */
   z.object({
     kind: z.literal('response'),
     team: z.string(),
@@ -42,15 +42,10 @@ const replyTargetSchema = z.discriminatedUnion('kind', [
     thread_ts: z.string().optional(),
   }),
 ])
-
 export type ReplyTarget = z.infer<typeof replyTargetSchema>
-
 export type MessageTarget = Extract<ReplyTarget, { kind: 'message' }>
+export type ResponseTarget = Extract<ReplyTarget, { kind: 'response' }>
 
 export function replyTargetOf({ route }: Question): ReplyTarget {
   return replyTargetSchema.parse(route)
-}
-
-export function editedId(id: string): string {
-  return `${id}/edited`
 }

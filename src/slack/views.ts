@@ -1,10 +1,11 @@
-// Slack's windows of ours: where /caption takes a picture, where a channel is set, and the app's home.
+// Slack's views: the modal of /caption, the modal of a channel's settings, and the app's home.
 
 import type { types } from '@slack/bolt'
 import { z } from 'zod'
+import { list } from '../chat/payload.ts'
 import type { ModelCard } from '../engine/protocol.ts'
 import type { Messages } from '../i18n/messages.ts'
-import { section } from './render.ts'
+import { plain, section } from './render.ts'
 
 export const CAPTION_VIEW = 'caption'
 export const SETTINGS_VIEW = 'caption_settings'
@@ -14,21 +15,19 @@ export const OPT_IN_ACTION = 'opt_in'
 const PICTURE = 'picture'
 const QUESTION = 'question'
 const AUTOMATIC = 'automatic'
-/** As many as one message is answered about (docs.slack.dev, "File input element": at most 10). */
+/** Slack's maximum (docs.slack.dev, "File input element"), and the most pictures of one reply. */
 const MAX_FILES = 10
-const MAX_QUESTION = 500
+const MAX_QUESTION_CHARACTERS = 500
+/** Characters of an option's description ("Option object"). */
+const MAX_DESCRIPTION_CHARACTERS = 75
 const FILE_TYPES = ['jpg', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff', 'tif', 'heic']
 
-/** `privateMetadata` comes back with what was entered: where the answer goes. `question` stands in the field already. */
-export function captionView(messages: Messages, privateMetadata: string, question: string): types.ModalView {
-  const { modal } = messages
+/** `privateMetadata` is returned with the submission. `question` is the initial text of the question. */
+export function captionView({ modal }: Messages, privateMetadata: string, question: string): types.ModalView {
   return {
-    type: 'modal',
+    ...frame(modal.title, modal.submit, modal.cancel),
     callback_id: CAPTION_VIEW,
     private_metadata: privateMetadata,
-    title: plain(modal.title),
-    submit: plain(modal.submit),
-    close: plain(modal.cancel),
     blocks: [
       {
         type: 'input',
@@ -45,46 +44,42 @@ export function captionView(messages: Messages, privateMetadata: string, questio
         element: {
           type: 'plain_text_input',
           action_id: QUESTION,
-          max_length: MAX_QUESTION,
-          ...(question === '' ? {} : { initial_value: question.slice(0, MAX_QUESTION) }),
+          max_length: MAX_QUESTION_CHARACTERS,
+          ...(question === '' ? {} : { initial_value: question.slice(0, MAX_QUESTION_CHARACTERS) }),
         },
       },
     ],
   }
 }
 
-const enteredSchema = z.object({
-  [PICTURE]: z.object({ [PICTURE]: z.looseObject({ files: z.array(z.unknown()).nullish() }) }),
-  [QUESTION]: z.object({ [QUESTION]: z.looseObject({ value: z.string().nullish() }) }).optional(),
+const captionSchema = z.object({
+  [PICTURE]: z.object({ [PICTURE]: z.object({ files: list(z.unknown()) }) }),
+  [QUESTION]: z.object({ [QUESTION]: z.object({ value: z.string().nullish() }) }).optional(),
 })
 
-/** What was entered there; files are checked by whoever reads them. */
+/** The submission of `captionView`: unchecked files, and the question or ''. */
 export function parseCaptionSubmission(values: unknown): { files: unknown[]; question: string } {
-  const entered = enteredSchema.parse(values)
+  const entered = captionSchema.parse(values)
   return {
-    files: entered[PICTURE][PICTURE].files ?? [],
+    files: entered[PICTURE][PICTURE].files,
     question: (entered[QUESTION]?.[QUESTION].value ?? '').trim(),
   }
 }
 
 export function settingsView(
-  messages: Messages,
+  { modal }: Messages,
   privateMetadata: string,
   isAutomatic: boolean,
 ): types.ModalView {
-  const { modal } = messages
   const option: types.PlainTextOption = {
     text: plain(modal.automatic),
-    description: plain(modal.automaticHint.slice(0, 75)),
+    description: plain(modal.automaticHint.slice(0, MAX_DESCRIPTION_CHARACTERS)),
     value: AUTOMATIC,
   }
   return {
-    type: 'modal',
+    ...frame(modal.settingsTitle, modal.save, modal.cancel),
     callback_id: SETTINGS_VIEW,
     private_metadata: privateMetadata,
-    title: plain(modal.settingsTitle),
-    submit: plain(modal.save),
-    close: plain(modal.cancel),
     blocks: [
       {
         type: 'input',
@@ -103,42 +98,43 @@ export function settingsView(
   }
 }
 
-const chosenSchema = z.object({
-  [AUTOMATIC]: z.object({ [AUTOMATIC]: z.looseObject({ selected_options: z.array(z.unknown()).nullish() }) }),
+const settingsSchema = z.object({
+  [AUTOMATIC]: z.object({ [AUTOMATIC]: z.object({ selected_options: list(z.unknown()) }) }),
 })
 
+/** Whether automatic captions are chosen in `settingsView`. */
 export function parseSettingsSubmission(values: unknown): boolean {
-  return (chosenSchema.parse(values)[AUTOMATIC][AUTOMATIC].selected_options ?? []).length > 0
+  return settingsSchema.parse(values)[AUTOMATIC][AUTOMATIC].selected_options.length > 0
 }
 
-/** What it can see, how to use it, what becomes of pictures, and the way out. */
+/** What the model recognizes, how to use the app, what it does with pictures, and the opt-out. */
 export function homeView(
-  messages: Messages,
+  { home, englishOnly }: Messages,
   model: ModelCard | undefined,
   { hasOptedOut, keepHours }: { hasOptedOut: boolean; keepHours: number },
 ): types.HomeView {
-  const { home } = messages
   const [action, label] = hasOptedOut ? [OPT_IN_ACTION, home.optIn] : [OPT_OUT_ACTION, home.optOut]
   const sees = model?.about?.sees
   return {
     type: 'home',
     blocks: [
-      { type: 'header', text: plain(home.title) },
-      ...(sees ? [{ type: 'header', text: plain(home.sees) } as const, section(sees)] : []),
-      { type: 'header', text: plain(home.howTitle) },
+      header(home.title),
+      ...(sees ? [header(home.sees), section(sees)] : []),
+      header(home.howTitle),
       section(home.how.map((line) => `•  ${line}`).join('\n')),
-      section(messages.englishOnly),
-      { type: 'header', text: plain(home.privacyTitle) },
+      section(englishOnly),
+      header(home.privacyTitle),
       section(home.privacy(keepHours)),
       ...(hasOptedOut ? [section(home.optedOut)] : []),
-      {
-        type: 'actions',
-        elements: [{ type: 'button', action_id: action, text: plain(label) }],
-      },
+      { type: 'actions', elements: [{ type: 'button', action_id: action, text: plain(label) }] },
     ],
   }
 }
 
-function plain(text: string): types.PlainTextElement {
-  return { type: 'plain_text', text, emoji: false }
+function frame(title: string, submit: string, close: string) {
+  return { type: 'modal', title: plain(title), submit: plain(submit), close: plain(close) } as const
+}
+
+function header(text: string): types.HeaderBlock {
+  return { type: 'header', text: plain(text) }
 }

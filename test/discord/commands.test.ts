@@ -1,4 +1,4 @@
-// The table of commands against Discord's limits, and when it is sent.
+// The table of commands: Discord's limits, and when it is registered.
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { discordApi } from '../../src/discord/api.ts'
@@ -11,7 +11,7 @@ beforeEach(async () => {
 })
 afterEach(() => discord.close())
 
-test('names and descriptions keep to what Discord takes, in every language', () => {
+test('names and descriptions fit Discord’s limits in every language', () => {
   const described = COMMANDS.flatMap((command) => [command, ...((command['options'] ?? []) as object[])]) as {
     type: number
     name: string
@@ -49,7 +49,7 @@ test('they are sent when they changed, and only then', async () => {
   expect(await registerCommands(api, discord.botId)).toBe(false)
   expect(discord.world.commandPuts).toBe(4)
 })
-test('who may switch automatic captions on is whoever may manage channels, unless the server says otherwise', () => {
+test('by default people who may manage channels may switch automatic captions on', () => {
   const settings = COMMANDS.find(({ name }) => name === 'caption-settings')
   expect(settings).toMatchObject({ default_member_permissions: '16', contexts: [0] })
 })

@@ -1,4 +1,4 @@
-// Conversations over the gateway, from an unmodified discord.js client to what people read.
+// Conversations over the gateway: an unmodified discord.js client -> what people read.
 
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { CAPTION } from '../serve/double.ts'
@@ -9,7 +9,7 @@ import { type Harness, openHarness, png, quiet, repliesIn, reply, startBot } fro
 let harness: Harness
 afterEach(() => harness.close())
 
-/** A stage, and the words that mention the bot. */
+/** A harness, and the text that mentions the bot. */
 async function open(options: Parameters<typeof openHarness>[0] = {}) {
   harness = await openHarness(options)
   const { discord, bot } = harness
@@ -30,7 +30,7 @@ describe('without the privileged intent', () => {
     expect(discord.world.typing).toEqual([channel])
     expect(bot.reported).toEqual([])
   })
-  test('follow-ups by reply know all that was said before, without the picture being looked at again', async () => {
+  test('follow-ups by reply know all turns before, without another download of the picture', async () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = discord.say(ann, channel, { content: `${at} how many?`, files: [png()] })
     const first = await reply(discord, channel, { to: asked })
@@ -43,7 +43,7 @@ describe('without the privileged intent', () => {
     expect((await reply(discord, channel, { to: third })).content).toContain('answer 3 to why?')
     expect(discord.world.served).toHaveLength(1)
   })
-  test('“thanks” in reply to nothing we know, and talk of others, stay without an answer', async () => {
+  test('“thanks” in reply to an unknown message, and talk of others, stay without an answer', async () => {
     const { discord, channel, ann, bot, at } = await open()
     const ben = discord.addUser('ben')
     const robot = discord.addUser('robot', true)
@@ -56,7 +56,7 @@ describe('without the privileged intent', () => {
     expect(repliesIn(discord, channel)).toEqual([])
     expect(bot.engine.asks).toEqual([])
   })
-  test('a reply to a picture that Discord does not show is told the way that works', async () => {
+  test('a reply to a picture that Discord hides is answered with the way that works', async () => {
     const { discord, channel, ann, at } = await open({ allowsMessageContent: false })
     const ben = discord.addUser('ben')
     const posted = discord.say(ben, channel, { files: [png()] })
@@ -65,7 +65,7 @@ describe('without the privileged intent', () => {
     expect(content).toContain('I found no picture.')
     expect(content).toContain('-# Choose “Describe this image” in a message’s menu')
   })
-  test('direct messages go on about their last picture', async () => {
+  test('direct messages are about their last picture', async () => {
     const { discord, ann, bot } = await open()
     const direct = discord.direct(ann)
     discord.say(ann, direct, { files: [png()] })
@@ -77,7 +77,7 @@ describe('without the privileged intent', () => {
 })
 
 describe('pictures', () => {
-  test('of a replied-to or forwarded message are found, and what is said of spoilers is one', async () => {
+  test('of a replied-to or forwarded message are found, and the caption of a spoiler is a spoiler', async () => {
     const { discord, channel, ann, at } = await open({ messageContent: true })
     const ben = discord.addUser('ben')
     const posted = discord.say(ben, channel, { files: [png({ spoiler: true })] })
@@ -95,23 +95,23 @@ describe('pictures', () => {
     expect(content).toMatch(/\*\*1\.\*\*\n```\n.*\*\*2\.\*\* I cannot read that file.*\*\*3\.\*\*/s)
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
-  test('at an address that has expired are fetched from a fresh one, with no token', async () => {
+  test('whose URL has expired are downloaded from a fresh one, without a token', async () => {
     const { discord, channel, ann, at } = await open()
     const asked = discord.say(ann, channel, { content: at, files: [png({ expired: true })] })
     expect((await reply(discord, channel, { to: asked })).content).toContain(CAPTION)
     expect(discord.calls).toContain(`GET /channels/${channel}/messages/${asked}`)
   })
-  test('elsewhere than on Discord’s hosts are not fetched', async () => {
+  test('outside Discord’s hosts are not downloaded', async () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = discord.say(ann, channel, { content: at, files: [png()], isSilent: true })
     const event = discord.eventOf(channel, asked) as { attachments: { url: string }[] }
-    const elsewhere = event.attachments.map((each) => ({ ...each, url: 'http://169.254.169.254/latest' }))
+    const foreign = event.attachments.map((each) => ({ ...each, url: 'http://169.254.169.254/latest' }))
     for (const { message } of discord.world.channels.get(channel)!.messages) message.attachments = []
-    discord.dispatch('MESSAGE_CREATE', { ...event, attachments: elsewhere })
+    discord.dispatch('MESSAGE_CREATE', { ...event, attachments: foreign })
     expect((await reply(discord, channel, { to: asked })).content).toContain('no longer there')
     expect(bot.engine.asks).toEqual([])
   })
-  test('that are none are told to be none', async () => {
+  test('that are no pictures are named as such', async () => {
     const { discord, channel, ann, at } = await open()
     const pdf = png({ filename: 'notes.pdf', contentType: 'application/pdf', bytes: Buffer.from('%PDF-1.7') })
     const asked = discord.say(ann, channel, { content: at, files: [pdf] })
@@ -145,7 +145,7 @@ describe('threads', () => {
     expect(repliesIn(discord, asked)).toHaveLength(2)
     expect(repliesIn(discord, channel)).toEqual([])
   })
-  test('one that somebody opened on a picture is about that picture', async () => {
+  test('one that a person opened on a picture is about that picture', async () => {
     const { discord, channel, ann, at } = await open({ messageContent: true })
     const posted = discord.say(ann, channel, { files: [png()] })
     const thread = discord.addThread(channel, posted)
@@ -162,7 +162,7 @@ describe('threads', () => {
     expect((await reply(discord, channel, { to: again })).content).toContain('answer 1 to how many?')
     await next.close()
   })
-  test('a question in a thread that has nothing to do with us stays without an answer', async () => {
+  test('a question in a thread without the bot stays without an answer', async () => {
     const { discord, channel, ann, bot } = await open({ messageContent: true })
     const posted = discord.say(ann, channel, { files: [png()] })
     discord.say(ann, discord.addThread(channel, posted), { content: 'What is this?' })
@@ -198,7 +198,7 @@ describe('where the bot may not', () => {
     const { content, replyTo } = await reply(discord, channel)
     expect([content.includes(CAPTION), replyTo]).toEqual([true, undefined])
   })
-  test('speak, it answers in a direct message and says why', async () => {
+  test('post, it answers in a direct message and says why', async () => {
     const { discord, channel, ann, at } = await open()
     discord.forbid(channel, 'SEND_MESSAGES')
     discord.say(ann, channel, { content: at, files: [png()] })
@@ -206,7 +206,7 @@ describe('where the bot may not', () => {
     expect(content).toMatch(/^I am not allowed to answer in that channel, so I answer here\.\n/)
     expect(content).toContain(CAPTION)
   })
-  test('reach anybody, it gives up and says so to its operator', async () => {
+  test('reach the asker, it gives up and reports that', async () => {
     const { discord, channel, ann, at, bot } = await open()
     discord.forbid(channel, 'SEND_MESSAGES')
     discord.world.closedDirectMessages.add(ann)
@@ -217,8 +217,8 @@ describe('where the bot may not', () => {
   })
 })
 
-describe('what goes away', () => {
-  test('the reply goes with its question, one by one and in bulk', async () => {
+describe('deleted messages', () => {
+  test('take their replies with them, one by one and in bulk', async () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = [1, 2, 3].map(() => discord.say(ann, channel, { content: at, files: [png()] }))
     for (const each of asked) await reply(discord, channel, { to: each })
@@ -229,21 +229,21 @@ describe('what goes away', () => {
     await until(() => repliesIn(discord, channel).length === 0)
     expect(bot.reported).toEqual([])
   })
-  test('a question that is deleted while the model looks gets no answer', async () => {
+  test('that the model is working on get no answer', async () => {
     const { discord, channel, ann, at, bot } = await open()
     bot.engine.hold()
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
     await until(() => bot.engine.asks.length > 0)
-    const withdraw = vi.spyOn(bot.processor, 'retract')
+    const retract = vi.spyOn(bot.processor, 'retract')
     discord.deleteMessage(channel, asked)
-    await until(() => withdraw.mock.settledResults[0]?.type === 'fulfilled')
+    await until(() => retract.mock.settledResults[0]?.type === 'fulfilled')
     bot.engine.release()
     await bot.processor.drained()
     expect(repliesIn(discord, channel)).toEqual([])
   })
 })
 
-test('a question that cannot be taken is told so', async () => {
+test('a question that cannot be recorded is answered with the reason', async () => {
   const { discord, channel, ann, at, bot } = await open()
   await bot.processor.shutdown()
   const asked = discord.say(ann, channel, { content: at, files: [png()] })
@@ -253,7 +253,7 @@ test('a question that cannot be taken is told so', async () => {
   expect([content, isEphemeral]).toEqual([expect.stringMatching(/^I am just starting again/), true])
 })
 
-describe('who may choose', () => {
+describe('settings', () => {
   test('automatic captions are off until a command switches them on, which the channel reads', async () => {
     const { discord, channel, ann, bot } = await open({ messageContent: true })
     discord.say(ann, channel, { content: 'my lunch', files: [png()] })
@@ -268,7 +268,7 @@ describe('who may choose', () => {
     const posted = discord.say(ann, channel, { content: 'my lunch', files: [png()] })
     expect((await reply(discord, channel, { to: posted })).content).toContain(CAPTION)
   })
-  test('nobody else’s question is answered about pictures of those who opted out', async () => {
+  test('questions of others about pictures of people who opted out are not answered', async () => {
     const { discord, channel, ann, at, bot } = await open({ messageContent: true })
     const ben = discord.addUser('ben')
     await discord.invoke(ben, channel, { command: 'caption-privacy', options: { 'opt-out': true } })
@@ -280,7 +280,7 @@ describe('who may choose', () => {
     )
     expect(bot.engine.asks).toEqual([])
   })
-  test('the language is that of the server, or of whoever uses a command', async () => {
+  test('the language is that of the server, or of the user of a command', async () => {
     const { discord, channel, ann, at } = await open({ locale: 'fr' })
     const asked = discord.say(ann, channel, { content: at })
     expect((await reply(discord, channel, { to: asked })).content).toMatch(/image/)
@@ -290,7 +290,7 @@ describe('who may choose', () => {
 })
 
 describe('commands', () => {
-  test('/caption is answered in place of its promise, and /ask and replies go on with it', async () => {
+  test('the answer to /caption replaces “is thinking...”, and /ask and replies are about the same picture', async () => {
     const { discord, channel, ann, bot } = await open()
     await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
     const first = await reply(discord, channel)
@@ -312,7 +312,7 @@ describe('commands', () => {
     expect([content.includes(CAPTION), isEphemeral]).toEqual([true, true])
     expect(repliesIn(discord, channel, ben)).toEqual([])
   })
-  test('what goes wrong is told to the asker alone, and the public promise goes', async () => {
+  test('the asker alone sees a problem, and the public “is thinking...” is deleted', async () => {
     const { discord, channel, ann, bot } = await open()
     const broken = png({ bytes: new Uint8Array([1, 2, 3]) })
     const post = vi.spyOn(bot.platform, 'post')
@@ -325,7 +325,7 @@ describe('commands', () => {
     expect(discord.read(channel)).toEqual([])
     expect(bot.reported).toEqual([])
   })
-  test('they are promised an answer in time though the model is busy', async () => {
+  test('they show “is thinking...” in time though the model is busy', async () => {
     const { discord, channel, ann, bot } = await open()
     bot.engine.hold()
     await discord.invoke(ann, channel, {

@@ -1,9 +1,9 @@
-// Events as they come, without a connection.
+// Gateway events replayed without a connection.
 
 import { expect, test } from 'vitest'
 import { discordEvents, type EventsOptions } from '../../src/discord/events.ts'
 
-test('of messages deleted together one that cannot be forgotten now keeps none of the others', async () => {
+test('of messages deleted in bulk all are retracted, although one retraction fails', async () => {
   const retracted: string[] = []
   const failure = new Error('No.')
   const sink = {
@@ -13,6 +13,6 @@ test('of messages deleted together one that cannot be forgotten now keeps none o
   }
   const handle = discordEvents({ sink, now: () => 0 } as unknown as EventsOptions)
   await expect(handle('MESSAGE_DELETE_BULK', { ids: ['1', '2', '3'] })).rejects.toBe(failure)
-  // Each as it was asked, and as it was edited.
+  // Each message and its edited form.
   expect(retracted).toHaveLength(6)
 })

@@ -1,11 +1,11 @@
-// What breaks on the way: each question has exactly one visible reply all the same.
+// Faults of Discord and dead processes: each question still has exactly one visible reply.
 
 import { inspect } from 'node:util'
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { questionOfInteraction } from '../../src/discord/interactions.ts'
 import { questionOfMessage } from '../../src/discord/message.ts'
+import { parseMessage } from '../../src/discord/payloads.ts'
 import { CAPTION, doubleEngine } from '../serve/double.ts'
 import { until } from '../until.ts'
 import type { Fault } from './double/index.ts'
@@ -20,8 +20,9 @@ import {
   reply,
   startBot,
 } from './harness.ts'
+import { questionOfInteraction } from './payloads.ts'
 
-/** When a process dies, if it does. */
+/** When the process dies; undefined: it does not. */
 const MOMENTS: (CrashPoint | undefined)[] = [
   undefined,
   'before the reply',
@@ -43,7 +44,7 @@ const POSTS = /^POST \/channels\/\d+\/messages$/
 const LONG_AFTER_MS = 60_000
 
 describe('the gateway', () => {
-  test('events that come more than once are answered once', async () => {
+  test('events delivered more than once are answered once', async () => {
     const { discord, channel, ann, at, bot } = await open()
     const asked = discord.say(ann, channel, { content: at, files: [png()] })
     const event = discord.eventOf(channel, asked)
@@ -65,7 +66,7 @@ describe('the gateway', () => {
     await quiet(bot)
     expect(repliesIn(discord, channel)).toEqual([])
   })
-  test('a lost connection is taken up again, and what was said meanwhile is answered once', async () => {
+  test('a lost connection is resumed, and messages sent meanwhile are answered once', async () => {
     const { discord, channel, ann, at, bot } = await open()
     const before = discord.say(ann, channel, { content: at, files: [png()] })
     await reply(discord, channel, { to: before })
@@ -88,8 +89,8 @@ describe('the gateway', () => {
 
 describe('REST', () => {
   const trouble: [string, Fault][] = [
-    ['is asked to wait', { on: POSTS, status: 429, retryAfterS: 0.05 }],
-    ['is asked to wait for long', { on: POSTS, status: 429, retryAfterS: 10 }],
+    ['limits the rate', { on: POSTS, status: 429, retryAfterS: 0.05 }],
+    ['limits the rate for long', { on: POSTS, status: 429, retryAfterS: 10 }],
     ['fails for a while', { on: POSTS, status: 500, times: 7 }],
     ['fails behind a proxy', { on: POSTS, status: 503, times: 4 }],
     ['does it but the answer is lost', { on: POSTS, isLost: true, times: 2 }],
@@ -104,7 +105,7 @@ describe('REST', () => {
     await bot.processor.drained()
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
-  test('where it may not look either, an answer that is lost is posted once by its nonce', async () => {
+  test('where the bot may not read, a reply whose response is lost is posted once by its nonce', async () => {
     const { discord, channel, ann, at, bot } = await open()
     discord.forbid(channel, 'READ_MESSAGE_HISTORY')
     discord.fault({ on: POSTS, skip: 1, isLost: true })
@@ -114,7 +115,7 @@ describe('REST', () => {
     expect(bot.reported).toEqual(['discord_failed'])
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
-  test('an answer lost between the parts of a long reply costs and doubles none', async () => {
+  test('a response lost between the parts of a long reply loses and repeats no part', async () => {
     const { discord, channel, ann, at, bot } = await open({ engine: talker() })
     discord.fault({ on: POSTS, skip: 1, isLost: true })
     const asked = discord.say(ann, channel, { content: `${at} tell me`, files: [png()] })
@@ -126,7 +127,7 @@ describe('REST', () => {
 })
 
 describe('interactions', () => {
-  test('a promise whose answer is lost is kept', async () => {
+  test('an initial response whose acknowledgement is lost is kept', async () => {
     const { discord, channel, ann } = await open()
     discord.fault({ on: /callback$/, status: 500 })
     discord.fault({ on: /^PATCH/, isLost: true })
@@ -134,7 +135,7 @@ describe('interactions', () => {
     expect((await reply(discord, channel)).content).toContain(CAPTION)
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
-  test('one that comes twice is answered once', async () => {
+  test('one delivered twice is answered once', async () => {
     const { discord, channel, ann, bot } = await open()
     const invocation = { command: 'caption', options: { image: png() } }
     const { interaction, payload } = discord.prepare(ann, channel, invocation)
@@ -148,7 +149,7 @@ describe('interactions', () => {
     expect(bot.engine.asks).toHaveLength(1)
     expect(repliesIn(discord, channel)).toHaveLength(1)
   })
-  test('one that came too late to be promised anything is let go', async () => {
+  test('one delivered too late for an initial response is dropped', async () => {
     const { discord, channel, ann, bot } = await open()
     bot.engine.hold()
     const invocation = { command: 'caption', options: { image: png() } }
@@ -162,7 +163,7 @@ describe('interactions', () => {
     expect(discord.read(channel, ann)).toEqual([])
     expect(discord.calls.filter((call) => call.includes('/webhooks/'))).toEqual([])
   })
-  test('one whose address has ended is given up', async () => {
+  test('one whose token has expired is given up', async () => {
     const { discord, channel, ann, bot } = await open()
     bot.engine.hold()
     const interaction = await discord.invoke(ann, channel, { command: 'caption', options: { image: png() } })
@@ -200,7 +201,7 @@ describe('a process that dies', () => {
     await reply(discord, place)
     await next.processor.drained()
     expect(repliesIn(discord, place)).toHaveLength(1)
-    // What it was about is known to the next process.
+    // The next process knows the picture.
     const { id } = repliesIn(discord, place)[0]!
     const follow = discord.say(ann, place, { content: 'how many?', replyTo: id })
     expect((await reply(discord, place, { to: follow })).content).toContain('answer 1 to how many?')
@@ -223,7 +224,7 @@ describe('a process that dies', () => {
     await next.close()
     expect(partsOf(repliesIn(discord, channel))).toEqual(['1/3', '2/3', '3/3'])
   })
-  test('right after it told an asker alone what went wrong tells it twice, the one window there is', async () => {
+  test('right after an ephemeral problem posts it twice, which is the one known gap', async () => {
     const { discord, channel, ann, folder, bot } = await open({ crash: crashAt('after the reply') })
     await discord.invoke(ann, channel, { command: 'ask', options: { question: 'how many?' } })
     await until(() => bot.reported.length > 0)
@@ -232,8 +233,8 @@ describe('a process that dies', () => {
     await next.processor.drained()
     await next.close()
     expect(repliesIn(discord, channel)).toEqual([])
-    const told = repliesIn(discord, channel, ann).map(({ content }) => content)
-    expect(told).toEqual(Array(2).fill(expect.stringMatching(/^I found no picture/)))
+    const replies = repliesIn(discord, channel, ann).map(({ content }) => content)
+    expect(replies).toEqual(Array(2).fill(expect.stringMatching(/^I found no picture/)))
   })
   test('with an interaction leaves one', async () => {
     const { discord, channel, ann, folder, bot } = await open({ crash: crashAt('after the reply') })
@@ -248,7 +249,7 @@ describe('a process that dies', () => {
   })
 })
 
-test('no error that is reported holds a token, a question or an address with one', async () => {
+test('no reported error contains a token, a question or a URL with a token', async () => {
   const { discord, channel, ann, at, bot } = await open()
   for (const on of [POSTS, /^PATCH/, /callback$/, /typing/]) discord.fault({ on, status: 500, times: 3 })
   discord.forbid(channel, 'SEND_MESSAGES')
@@ -259,14 +260,14 @@ test('no error that is reported holds a token, a question or an address with one
     options: { image: png(), question: 'a secret?' },
   })
   await until(() => bot.errors.length >= 3)
-  // Long enough for an answer of ours that Discord does not know.
+  // Longer than a missing initial response is retried.
   bot.pass(11_000)
   await bot.processor.drained()
-  const told = inspect(bot.errors, { depth: 20, showHidden: true })
-  for (const secret of [discord.token, token, 'a secret']) expect(told).not.toContain(secret)
+  const reported = inspect(bot.errors, { depth: 20, showHidden: true })
+  for (const secret of [discord.token, token, 'a secret']) expect(reported).not.toContain(secret)
 })
 
-// Each run has its own faults, drawn from its seed, and at times a death on the way.
+// The seed of a run decides its faults and whether its process dies.
 test('40 runs with faults from a seed end with exactly one whole reply each', async () => {
   const { discord, channel, ann, at, folder, bot } = await open({ isOffline: true })
   await bot.close()
@@ -277,7 +278,7 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
     const isLong = upTo(1) === 0
     const engine = isLong ? talker() : doubleEngine()
     const asked = discord.say(ann, channel, { content: `${at} hm`, files: [png()], isSilent: true })
-    const question = questionOfMessage(discord.eventOf(channel, asked), around)!
+    const question = questionOfMessage(parseMessage(discord.eventOf(channel, asked)), around)!
     const faults: Fault[] = [
       { on: POSTS, status: 500, times: upTo(4), skip: upTo(2) },
       { on: POSTS, isLost: true, times: upTo(2), skip: upTo(2) },
@@ -358,7 +359,7 @@ test('40 interactions with faults from a seed end with exactly one reply each', 
   }
 })
 
-/** A model that says more than a message holds: three parts of it. */
+/** A model whose answer takes three messages. */
 function talker() {
   const engine = doubleEngine()
   const answer: typeof engine.answer = async (request, hooks) => {

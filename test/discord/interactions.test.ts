@@ -1,8 +1,18 @@
-// Recorded interactions replayed at the translation.
+// Interaction payloads -> questions and settings.
 
 import { describe, expect, test } from 'vitest'
-import { questionOfInteraction, readInteraction } from '../../src/discord/interactions.ts'
-import { ANN, attachment, BEN, CHANNEL, interaction, ME, message, person } from './payloads.ts'
+import { readInteraction } from '../../src/discord/interactions.ts'
+import {
+  ANN,
+  attachment,
+  BEN,
+  CHANNEL,
+  interaction,
+  ME,
+  message,
+  person,
+  questionOfInteraction,
+} from './payloads.ts'
 
 const FILE = '900000000000000400'
 const caption = interaction({
@@ -48,7 +58,7 @@ describe('commands', () => {
       },
     })
   })
-  test('/ask without a picture is about the last one of its asker here, in a thread about the thread’s', () => {
+  test('/ask without a picture is about its asker’s last picture in the channel, in a thread about the thread’s', () => {
     const ask = { name: 'ask', options: [{ name: 'question', type: 3, value: 'why?' }] }
     expect(questionOfInteraction(interaction(ask), 0)).toMatchObject({
       pictures: [],
@@ -103,7 +113,7 @@ describe('settings', () => {
       interaction({ name, options: [{ name: option, type: 5, value }] }, { guild_locale: 'fr' }),
       0,
     )
-  test('automatic captions are switched for the channel, which is told in its own language', () => {
+  test('automatic captions are switched for the channel, and confirmed in the server’s language', () => {
     expect(set('caption-settings', 'automatic', true)).toMatchObject({
       kind: 'automatic',
       channel: `discord/${CHANNEL}`,
@@ -111,7 +121,7 @@ describe('settings', () => {
       messages: { locale: 'fr' },
     })
   })
-  test('opting out is for the person, in theirs', () => {
+  test('opting out is for the person, and confirmed in their language', () => {
     expect(set('caption-privacy', 'opt-out', false)).toMatchObject({
       kind: 'opt_out',
       person: `discord/${ANN}`,
@@ -121,7 +131,7 @@ describe('settings', () => {
   })
 })
 
-test('a ping is one, and what we do not know is told so', () => {
+test('a ping is a ping, and an unknown command is unknown', () => {
   const ping = {
     id: '1',
     application_id: ME,
@@ -138,7 +148,7 @@ test('a ping is one, and what we do not know is told so', () => {
   )
 })
 
-test('what is no interaction is refused without a word of what it holds', () => {
+test('an invalid interaction is refused without its contents in the error', () => {
   expect(() => readInteraction({ type: 2, token: 'a secret' }, 0)).toThrow(
     /^Expected an interaction from Discord/,
   )

@@ -1,12 +1,8 @@
-// Recorded messages replayed at the translation: which are for us, what is asked, which picture is meant.
+// Message payloads -> questions: which address the bot, what they ask, and about which picture.
 
 import { describe, expect, test } from 'vitest'
-import {
-  type MessageContext,
-  missingReference,
-  questionOfEdit,
-  questionOfMessage,
-} from '../../src/discord/message.ts'
+import * as translation from '../../src/discord/message.ts'
+import { parseMessage } from '../../src/discord/payloads.ts'
 import { isExpired } from '../../src/discord/pictures.ts'
 import {
   ANN,
@@ -21,12 +17,20 @@ import {
   THREAD,
 } from './payloads.ts'
 
+type MessageContext = translation.MessageContext
+const questionOfMessage = (payload: unknown, where: MessageContext) =>
+  translation.questionOfMessage(parseMessage(payload), where)
+const questionOfEdit = (payload: unknown, where: MessageContext) =>
+  translation.questionOfEdit(parseMessage(payload), where)
+const missingReference = (payload: unknown, where: MessageContext) =>
+  translation.missingReference(parseMessage(payload), where)
+
 const context: MessageContext = { me: ME, now: 1_000, messageContent: false }
 const withContent: MessageContext = { ...context, messageContent: true }
 const picture = attachment('900000000000000400')
 const direct = { guild_id: undefined, channel_type: 1, member: undefined }
 const inThread = { channel_id: THREAD, channel_type: 11 }
-const answerOfOurs = message({
+const botAnswer = message({
   id: '900000000000000090',
   author: person(ME, { bot: true }),
   content: 'An answer',
@@ -46,12 +50,12 @@ describe('which messages are questions', () => {
       ['mention', 'how many?'],
     ])
   })
-  test('a mention of everyone, of a role, or of somebody else is none', () => {
+  test('a mention of everyone, of a role, or of another person is none', () => {
     expect(triggerOf(message({ content: '@everyone', mention_everyone: true }))).toBeUndefined()
     expect(triggerOf(message({ content: '<@&77>', mention_roles: ['77'] }))).toBeUndefined()
     expect(triggerOf(message({ content: `<@${BEN}>`, mentions: [person(BEN)] }))).toBeUndefined()
   })
-  test('bots, webhooks, the bot itself and messages that Discord writes are never answered', () => {
+  test('bots, webhooks, the bot itself and system messages are never answered', () => {
     const asked = `<@${ME}> hello?`
     const silent = [
       mentioning(asked, { author: person(BEN, { bot: true }) }),
@@ -68,18 +72,18 @@ describe('which messages are questions', () => {
     expect(triggerOf(message({ ...direct, content: 'what is it?' }))).toBe('direct')
     expect(triggerOf(message({ ...direct, attachments: [picture] }))).toBe('direct')
   })
-  test('a reply to an answer of ours goes on with it, whether it pings or not', () => {
-    const question = questionOfMessage(mentioning('and the cat?', replying(answerOfOurs)), context)
+  test('a reply to an answer of the bot is a follow-up, whether it pings or not', () => {
+    const question = questionOfMessage(mentioning('and the cat?', replying(botAnswer)), context)
     expect(question).toMatchObject({ trigger: 'follow_up', text: 'and the cat?' })
-    expect(triggerOf(message({ content: 'and the cat?', ...replying(answerOfOurs) }))).toBe('follow_up')
-    // Without the intent its words do not come: nothing is asked that we know of.
-    expect(triggerOf(message({ content: '', ...replying(answerOfOurs) }))).toBeUndefined()
+    expect(triggerOf(message({ content: 'and the cat?', ...replying(botAnswer) }))).toBe('follow_up')
+    // Without the intent Discord sends no text, so the message asks nothing.
+    expect(triggerOf(message({ content: '', ...replying(botAnswer) }))).toBeUndefined()
   })
   test('a reply that names the bot is a mention', () => {
-    expect(triggerOf(mentioning(`<@${ME}> and now?`, replying(answerOfOurs)))).toBe('mention')
-    expect(triggerOf(mentioning('', { ...replying(answerOfOurs), attachments: [picture] }))).toBe('mention')
+    expect(triggerOf(mentioning(`<@${ME}> and now?`, replying(botAnswer)))).toBe('mention')
+    expect(triggerOf(mentioning('', { ...replying(botAnswer), attachments: [picture] }))).toBe('mention')
   })
-  test('in a thread a question needs no mention where contents come, and talk is left alone', () => {
+  test('in a thread with the intent a question needs no mention, and talk is no question', () => {
     const asked = message({ ...inThread, content: 'What colour is it?' })
     expect(triggerOf(asked, withContent)).toBe('follow_up')
     expect(triggerOf(asked, context)).toBeUndefined()
@@ -94,7 +98,7 @@ describe('which messages are questions', () => {
     ).toBeUndefined()
     expect(triggerOf(message({ content: 'What colour is it?' }), withContent)).toBeUndefined()
   })
-  test('a picture that nobody asks about may get a caption, whatever stands beside it', () => {
+  test('a picture without a mention may get an automatic caption, whatever its text', () => {
     const posted = message({ attachments: [picture], content: 'my lunch' })
     expect(questionOfMessage(posted, withContent)).toMatchObject({
       trigger: 'automatic',
@@ -102,7 +106,7 @@ describe('which messages are questions', () => {
       owner: ANN,
     })
   })
-  test('a forwarded picture that nobody asks about is left alone: whose it is is not told', () => {
+  test('a forwarded picture without a mention gets none: its owner is unknown', () => {
     const forward = message({ message_snapshots: [{ message: { content: '', attachments: [picture] } }] })
     expect(questionOfMessage(forward, withContent)).toBeUndefined()
   })
@@ -121,12 +125,12 @@ describe('which pictures are meant', () => {
     expect(idsOf(replying(replied))).toEqual(['900000000000000400'])
     expect(idsOf(replying({ ...replied, attachments: [] }))).toEqual(['4'])
   })
-  test('the owner is whoever posted them; for a forward nobody knows', () => {
+  test('the owner is their author; for a forward it is unknown', () => {
     expect(ask({ attachments: [picture] })?.owner).toBe(ANN)
     expect(ask(replying(hers))?.owner).toBe(BEN)
     expect(ask({ message_snapshots: snapshots('2') })?.owner).toBeUndefined()
   })
-  test('each knows the message where a fresh address comes from', () => {
+  test('each has the message from which a fresh URL can be read', () => {
     expect(ask(replying(hers))?.pictures[0]?.message).toEqual({ channel: CHANNEL, id: hers['id'] })
     expect(ask({ attachments: [picture] })?.pictures[0]?.message?.id).toBe('900000000000000100')
   })
@@ -139,7 +143,7 @@ describe('which pictures are meant', () => {
     ]
     expect(idsOf({ attachments: files })).toEqual(['2', '4'])
   })
-  test('a file that is no picture is looked at when it is all there is, to say what is wrong with it', () => {
+  test('a file that is no picture is used when there is no other, for an answer that says so', () => {
     const pdf = attachment('1', { content_type: 'application/pdf', filename: 'a.pdf' })
     expect(idsOf({ attachments: [pdf] })).toEqual(['1'])
     expect(idsOf({ attachments: [pdf], ...replying(hers) })).toEqual(['900000000000000400'])
@@ -157,7 +161,7 @@ describe('which pictures are meant', () => {
       undefined,
     ])
   })
-  test('the media proxy makes a smaller JPEG of what is too large or not read', () => {
+  test('the media proxy makes a smaller JPEG of a picture that is too large or unsupported', () => {
     const large = attachment('1', { size: 30_000_000, width: 8_000, height: 4_000 })
     const heic = attachment('2', { content_type: 'image/heic', filename: 'x.heic' })
     const urls = ask({ attachments: [large, heic, picture] })?.pictures.map(({ smallerUrl }) => smallerUrl)
@@ -168,34 +172,34 @@ describe('which pictures are meant', () => {
     ])
     expect(urls?.[0]).toMatch(/^https:\/\/media\.discordapp\.net\/.*hm=00ff.*width=2048&height=1024$/)
   })
-  test('a signed address says when it ends', () => {
+  test('a signed URL contains its expiry', () => {
     const url = 'https://cdn.discordapp.com/a/b/c.png?ex=64&is=1&hm=2'
     expect([isExpired(url, 99_999), isExpired(url, 100_000)]).toEqual([false, true])
     expect(isExpired('https://cdn.discordapp.com/a/b/c.png', 1e15)).toBe(false)
   })
 })
 
-describe('what it belongs to', () => {
+describe('its conversations', () => {
   const namesOf = (payload: unknown, where = context) => questionOfMessage(payload, where)?.conversations
   const own = 'discord/message/900000000000000100'
-  const hersToo = `discord/asker/${CHANNEL}/${ANN}`
+  const lastAsked = `discord/asker/${CHANNEL}/${ANN}`
 
-  test('in a channel itself, and what its asker asked about there', () => {
-    expect(namesOf(mentioning(`<@${ME}>`))).toEqual([own, hersToo])
+  test('in a channel: the message, and its asker’s last question', () => {
+    expect(namesOf(mentioning(`<@${ME}>`))).toEqual([own, lastAsked])
   })
-  test('first of all what it replies to', () => {
+  test('first the message that it replies to', () => {
     const answered = 'discord/message/900000000000000090'
-    expect(namesOf(mentioning(`<@${ME}> and?`, replying(answerOfOurs)))).toEqual([answered, own, hersToo])
-    expect(namesOf(mentioning('and?', replying(answerOfOurs)))).toEqual([answered, own])
-    // Words of somebody else's without a picture: not what was asked about before.
+    expect(namesOf(mentioning(`<@${ME}> and?`, replying(botAnswer)))).toEqual([answered, own, lastAsked])
+    expect(namesOf(mentioning('and?', replying(botAnswer)))).toEqual([answered, own])
+    // A reply to another person's text is not about the asker's last question.
     const theirs = message({ id: '92', author: person(BEN), content: 'hello' })
     expect(namesOf(mentioning(`<@${ME}>`, replying(theirs)))).toEqual(['discord/message/92', own])
   })
-  test('its thread by the message that it hangs on, and direct messages by their channel', () => {
+  test('its thread by the message of the thread, and direct messages by their channel', () => {
     expect(namesOf(mentioning(`<@${ME}>`, inThread))?.[0]).toBe(`discord/message/${THREAD}`)
     expect(namesOf(message(direct))).toEqual([`discord/channel/${CHANNEL}`, own])
   })
-  test('a reply whose message Discord left out is looked up, unless it shows nothing new', () => {
+  test('the message replied to is fetched where Discord left it out, unless it is not needed', () => {
     const left = replying(hers)
     const { referenced_message: _, ...without } = left
     const wanted = { channel: CHANNEL, message: hers['id'] }
@@ -209,8 +213,8 @@ describe('what it belongs to', () => {
   })
 })
 
-describe('what comes in', () => {
-  test('fields we do not know and fields that are missing do no harm', () => {
+describe('payloads', () => {
+  test('unknown fields and missing fields do no harm', () => {
     const bare = { id: '1', channel_id: '2', author: { id: ANN }, content: 'hello' }
     expect(questionOfMessage({ ...bare, shiny_new_field: { deep: [1] } }, context)).toMatchObject({
       id: 'discord/message/1',
@@ -220,7 +224,7 @@ describe('what comes in', () => {
       triggerOf(message({ attachments: null, mentions: null, embeds: null, referenced_message: null })),
     ).toBe(undefined)
   })
-  test('what is no message is refused without a word of what it holds', () => {
+  test('an invalid message is refused without its contents in the error', () => {
     const secret = { id: '1', channel_id: 2, author: { id: ANN }, content: 'a secret' }
     expect(() => questionOfMessage(secret, context)).toThrow(/channel_id/)
     expect(() => questionOfMessage(secret, context)).not.toThrow(/secret/)
@@ -231,7 +235,7 @@ describe('what comes in', () => {
     expect(questionOfEdit(edited, context)?.id).toBe('discord/message/900000000000000100/edited')
     expect(questionOfEdit(mentioning(`<@${ME}> other words`), context)).toBeUndefined()
   })
-  test('mentions of others and emoji of a server are no words of a question', () => {
+  test('mentions of others are removed from a question, and custom emoji become names', () => {
     const content = `<@${ME}> does <@${BEN}> in <#5> like <:apple:77>?`
     expect(questionOfMessage(mentioning(content), context)?.text).toBe('does in like :apple:?')
   })

@@ -1,5 +1,8 @@
-// Payloads of Discord's gateway, with fields that Glimpse does not read. Written by hand after the examples of
-// docs.discord.com; ids, names and addresses are invented.
+// Payloads in the shape of Discord's gateway, with fields that Glimpse does not read. Written by hand after the examples of
+// docs.discord.com; ids, names and URLs are invented.
+
+import type { Question } from '../../src/chat/question.ts'
+import { readInteraction } from '../../src/discord/interactions.ts'
 
 export const ME = '900000000000000001'
 export const ANN = '900000000000000002'
@@ -40,7 +43,7 @@ export function attachment(id: string, more: object = {}): Record<string, unknow
   }
 }
 
-/** Returns the `d` of a MESSAGE_CREATE. */
+/** The `d` of a MESSAGE_CREATE. */
 export function message(more: Record<string, unknown> = {}): Record<string, unknown> {
   return {
     id: '900000000000000100',
@@ -77,7 +80,7 @@ export function mentioning(content: string, more: Record<string, unknown> = {}):
   return message({ content, mentions: [{ ...person(ME, { bot: true }), member: { roles: [] } }], ...more })
 }
 
-/** Returns a reply, with the referenced message as Discord includes it. */
+/** The fields of a reply, with the message replied to as Discord sends it. */
 export function replying(referenced: unknown, more: Record<string, unknown> = {}): Record<string, unknown> {
   const id = (referenced as { id?: string } | null)?.id ?? '900000000000000055'
   return {
@@ -88,7 +91,7 @@ export function replying(referenced: unknown, more: Record<string, unknown> = {}
   }
 }
 
-/** Returns the `d` of an INTERACTION_CREATE, which is also the body of a request to an endpoint. */
+/** The `d` of an INTERACTION_CREATE, and the body of a request to an endpoint. */
 export function interaction(data: Record<string, unknown>, more: Record<string, unknown> = {}): object {
   return {
     version: 1,
@@ -125,4 +128,10 @@ export function interaction(data: Record<string, unknown>, more: Record<string, 
     data: { id: '900000000000000300', type: 1, ...data },
     ...more,
   }
+}
+
+/** The question of an interaction; undefined for one that is no question. */
+export function questionOfInteraction(payload: unknown, now: number): Question | undefined {
+  const incoming = readInteraction(payload, now)
+  return incoming.kind === 'question' ? incoming.question : undefined
 }

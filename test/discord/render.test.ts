@@ -1,4 +1,4 @@
-// What people read: captions to copy, nothing of the model's that Discord takes for markup.
+// The texts of messages: captions to copy, and no markup from the model's words.
 
 import { describe, expect, test } from 'vitest'
 import type { ChatReply, ReplyPart } from '../../src/chat/compose.ts'
@@ -25,7 +25,7 @@ const answer = (text: string, more: Partial<ReplyPart> = {}): ReplyPart => ({
   ...more,
 })
 
-test('a caption stands in a code block, with what it is for above and the small print below', () => {
+test('a caption is in a code block, with its purpose above and the notes below', () => {
   expect(renderReply(replyOf([alt('two cats')], ['One note.', 'Another.']))).toEqual([
     '-# Alt text, ready to copy:\n```\ntwo cats\n```\n-# One note.\n-# Another.',
   ])
@@ -36,7 +36,7 @@ test('several pictures are numbered in one message', () => {
     '-# Alt text, ready to copy:\n**1.**\n```\na cat\n```\n**2.** Damaged.\n**3.**\n```\na dog\n```',
   ])
 })
-test('what is said about a spoiler is one', () => {
+test('the text about a spoiler is a spoiler', () => {
   expect(renderReply(replyOf([alt('a || cat', { spoiler: true })]))[0]).toContain('||```\na | | cat\n```||')
   expect(renderReply(replyOf([answer('a || cat', { spoiler: true, number: 2 })]))).toEqual([
     '**2.** ||a \\|\\| cat||',
@@ -70,8 +70,8 @@ describe('longer than a message', () => {
     expect(pieces.every((piece) => piece.length <= 2_000)).toBe(true)
     expect(pieces.map((piece) => /\n-# (\d+\/\d+)$/.exec(piece)?.[1])).toEqual(['1/3', '2/3', '3/3'])
     expect(pieces.map(piecesOf)).toEqual([3, 3, 3])
-    const said = pieces.map((piece) => piece.replace(/\n-# .*/g, '')).join(' ')
-    expect(said).toBe(long)
+    const text = pieces.map((piece) => piece.replace(/\n-# .*/g, '')).join(' ')
+    expect(text).toBe(long)
   })
   test('ten captions never lose a fence', () => {
     const ten = Array.from({ length: 10 }, (_, index) => alt('x'.repeat(1_000), { number: index + 1 }))
@@ -79,18 +79,18 @@ describe('longer than a message', () => {
     expect(pieces.every((piece) => piece.length <= 2_000)).toBe(true)
     expect(pieces.map((piece) => piece.split('```').length % 2)).toEqual(pieces.map(() => 1))
   })
-  test('marks that make it longer are reckoned with', () => {
+  test('marks count towards the length', () => {
     for (const text of ['*'.repeat(4_000), `${'a '.repeat(700)}${'<_'.repeat(900)}`]) {
       const pieces = renderReply(replyOf([answer(text, { spoiler: true, number: 1 })]))
       expect(Math.max(...pieces.map((piece) => piece.length))).toBeLessThanOrEqual(2_000)
     }
   })
-  test('a short one says nothing of parts', () => {
+  test('a short one has no part numbers', () => {
     expect(piecesOf(renderReply(replyOf([answer('yes')]))[0]!)).toBe(1)
   })
 })
 
-test('a thread is called by what is asked or said, unless it is hidden', () => {
+test('a thread is called by its question or answer, unless that is a spoiler', () => {
   const question = { text: '' } as Parameters<typeof threadName>[1]
   expect(threadName(replyOf([alt('two cats')]), question)).toBe('two cats')
   expect(threadName(replyOf([answer('two')]), { ...question, text: 'how many?' })).toBe('how many?')

@@ -1,4 +1,4 @@
-// Socket Mode: the app connects from here, hears an event over that connection, and acknowledges it.
+// Socket Mode: the app opens a connection, receives an event over it, and acknowledges the event.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openPreferences } from '../../src/chat/preferences.ts'
@@ -37,7 +37,7 @@ afterAll(async () => {
   slack.close()
 })
 
-test('an event that comes twice is acknowledged twice and answered once, in the words of its asker', async () => {
+test('an event delivered twice is acknowledged twice and answered once, in the language of its asker', async () => {
   for (const id of ['e1', 'e2']) slack.send(id, mentionWith(slack.pictureUrl))
   expect(await slack.replies(1)).toEqual([CAPTION])
   await until(() => slack.acknowledged.length >= 2)

@@ -1,4 +1,4 @@
-// Slack as a team uses it: a peer we did not write, unmodified Bolt, signed events, and what a person reads in the end.
+// Slack as a team uses it: a third-party Slack server, unmodified Bolt and signed events -> what a person reads.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
@@ -38,7 +38,7 @@ describe('in a channel', () => {
     expect(await textsOf(ts)).toEqual([CAPTION])
   })
 
-  test('the caption stands in a box that can be copied, and is said to be made by a machine', async () => {
+  test('the caption is in a box that can be copied, with a note that a machine wrote it', async () => {
     const ts = await uploaded(mention('describe this'))
     const [reply] = (await slack.thread(ts)).filter(({ user }) => user === slack.botId)
     const blocks = JSON.stringify(reply!.blocks)
@@ -46,7 +46,7 @@ describe('in a channel', () => {
     expect(blocks).toContain('Described by a machine')
   })
 
-  test('a sign shows that it looks, and is gone with the reply', async () => {
+  test('a sign shows progress, and the reply removes it', async () => {
     slack.calls.length = 0
     const ts = await uploaded(mention(''))
     expect(slack.calls.map(({ method }) => method)).toEqual(
@@ -61,7 +61,7 @@ describe('in a channel', () => {
     expect(await textsOf(ts)).toEqual(['answer 1 to how many?'])
   })
 
-  test('follow-ups in the thread need no picture and no mention, and know what was said', async () => {
+  test('follow-ups in the thread need no picture and no mention, and know the turns before', async () => {
     const ts = await uploaded(mention('what is it?'))
     await post(slack.ben, 'and what color is it?', ts)
     await post(slack.ann, mention('tell me more'), ts)
@@ -70,18 +70,18 @@ describe('in a channel', () => {
       'answer 2 to and what color is it?',
       'answer 3 to tell me more',
     ])
-    // Asked about by its name alone: the vision tower runs once.
+    // The picture is named by its sha256: the vision tower runs once.
     expect(engine.asks.map(({ image }) => image !== undefined)).toEqual([true, false, false])
   })
 
-  test('people who talk to each other in the thread are left alone', async () => {
+  test('people who talk to each other in the thread get no reply', async () => {
     const ts = await uploaded(mention(''))
     await post(slack.ben, 'nice one!', ts)
     await post(slack.ben, `<@${slack.annId}> did you take this?`, ts)
     expect(await textsOf(ts)).toEqual([CAPTION])
   })
 
-  test('a mention in the thread of a picture that nobody asked about finds it', async () => {
+  test('a mention in the thread of a picture without an answer finds the picture', async () => {
     const ts = await uploaded('look at that')
     expect(await textsOf(ts)).toEqual([])
     await post(slack.ben, mention('how many?'), ts)
@@ -93,15 +93,15 @@ describe('in a channel', () => {
     expect(await textsOf(ts)).toEqual([`1. ${CAPTION}\n2. ${CAPTION}\n3. ${CAPTION}`])
   })
 
-  test('a mention without any picture is told so, to the asker alone', async () => {
+  test('a mention without any picture is answered to the asker alone', async () => {
     slack.calls.length = 0
     const ts = await post(slack.ann, mention('what is this?'))
     expect(await textsOf(ts)).toEqual([])
-    const told = slack.calls.find(({ method }) => method === 'chat.postEphemeral')
-    expect(told?.body).toMatchObject({ user: slack.annId, text: expect.stringContaining('no picture') })
+    const answer = slack.calls.find(({ method }) => method === 'chat.postEphemeral')
+    expect(answer?.body).toMatchObject({ user: slack.annId, text: expect.stringContaining('no picture') })
   })
 
-  test('a file that is no picture is told so', async () => {
+  test('a file that is no picture is named as such', async () => {
     slack.calls.length = 0
     const ts = await uploaded(mention(''), [new TextEncoder().encode('just words')])
     expect(await textsOf(ts)).toEqual([])
@@ -110,13 +110,13 @@ describe('in a channel', () => {
     )
   })
 
-  test('what it says cannot call the channel', async () => {
+  test('the words of a reply cannot notify the channel', async () => {
     const ts = await uploaded(mention('<!channel> is it <https://example.org|big>?'))
     const [text] = await textsOf(ts)
     expect(text).toBe('answer 1 to is it big?')
   })
 
-  test('pictures are described without being asked only where that is switched on', async () => {
+  test('pictures get automatic captions only where these are switched on', async () => {
     expect(await textsOf(await uploaded(undefined))).toEqual([])
     await slack.preferences.setAutomatic(`slack/${slack.team}/${slack.channel}`, true)
     try {
@@ -126,7 +126,7 @@ describe('in a channel', () => {
     }
   })
 
-  test('the pictures of somebody who opted out are described to nobody else', async () => {
+  test('the pictures of a person who opted out are not described to others', async () => {
     const person = `slack/${slack.team}/${slack.annId}`
     await slack.preferences.setOptedOut(person, true)
     try {
@@ -144,7 +144,7 @@ describe('in a channel', () => {
     }
   })
 
-  test('the reply goes when the picture goes', async () => {
+  test('the reply is deleted with the picture', async () => {
     const ts = await uploaded(mention('what is it?'))
     expect(await textsOf(ts)).toHaveLength(1)
     slack.calls.length = 0
@@ -153,7 +153,7 @@ describe('in a channel', () => {
     expect(slack.calls.map(({ method }) => method)).toContain('chat.delete')
   })
 
-  test('a restart forgets neither the picture nor what was said', async () => {
+  test('a restart forgets neither the picture nor the turns before', async () => {
     const ts = await uploaded(mention('what is it?'))
     await slack.restart()
     await post(slack.ann, 'what color is it?', ts)
@@ -162,7 +162,7 @@ describe('in a channel', () => {
 })
 
 describe('in a direct message', () => {
-  test('a picture is captioned in its thread, and a question below it is about it', async () => {
+  test('a picture is captioned in its thread, and the next question is about it', async () => {
     const opened = await slack.ann.conversations.open({ users: slack.botId })
     const channel = opened.channel!.id!
     await slack.ann.filesUploadV2({ channel_id: channel, file: Buffer.from(PNG), filename: 'a.png' })
@@ -180,7 +180,7 @@ describe('by command, shortcut and home', () => {
   const form = (fields: Record<string, string>) => new URLSearchParams(fields)
   const payload = (value: object) => form({ payload: JSON.stringify(value) })
 
-  test('/caption opens a window for a picture, and what is sent there is answered to the asker', async () => {
+  test('/caption opens a modal for a picture, and its submission is answered to the asker', async () => {
     const bot = slack.calls
     bot.length = 0
     const answer = await slack.send(
@@ -254,7 +254,7 @@ describe('by command, shortcut and home', () => {
     expect(await textsOf(ts)).toEqual([])
   })
 
-  test('/caption-settings switches automatic captions on, and the channel is told', async () => {
+  test('/caption-settings switches automatic captions on, and the channel is informed', async () => {
     slack.calls.length = 0
     await slack.send(
       form({
@@ -278,13 +278,13 @@ describe('by command, shortcut and home', () => {
       )
     await submit([{ value: 'automatic' }])
     expect(await slack.preferences.isAutomatic(`slack/${slack.team}/${slack.channel}`)).toBe(true)
-    const told = slack.calls.find(({ method }) => method === 'chat.postMessage')
-    expect(told?.body.text).toContain('every picture')
+    const answer = slack.calls.find(({ method }) => method === 'chat.postMessage')
+    expect(answer?.body.text).toContain('every picture')
     await submit([])
     expect(await slack.preferences.isAutomatic(`slack/${slack.team}/${slack.channel}`)).toBe(false)
   })
 
-  test('the home says what it sees and lets people opt out and in', async () => {
+  test('the home says what the model recognizes and lets people opt out and in', async () => {
     slack.calls.length = 0
     const opened = { type: 'app_home_opened', user: slack.benId, channel: 'D1', tab: 'home', event_ts: '1.1' }
     await slack.send(envelope(slack.team, opened))

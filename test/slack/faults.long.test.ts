@@ -1,4 +1,4 @@
-// Slack on a bad day: what is sent twice or in the wrong order, what breaks, and what a person sees all the same.
+// Slack with faults: repeated and reordered events, failed calls, dead processes -> what a person sees.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createRateLimiter } from '../../src/chat/rate-limit.ts'
@@ -26,7 +26,7 @@ const repliesTo = async (ts: string) => {
   await slack.processor.drained()
   return (await slack.thread(ts)).filter(({ user }) => user === slack.botId).map(({ text }) => text)
 }
-/** A message with a picture in the channel, nobody having been asked. */
+/** A message with a picture in the channel, without a mention. */
 const quietPicture = async () => {
   const ts = await slack.upload(slack.ann, [PNG])
   await slack.processor.drained()
@@ -49,7 +49,7 @@ const asked = (message: Record<string, unknown>, change: object = {}) =>
     channel_type: 'channel',
     ...change,
   })
-const told = () => slack.calls.find(({ method }) => method === 'chat.postEphemeral')?.body.text
+const ephemeralText = () => slack.calls.find(({ method }) => method === 'chat.postEphemeral')?.body.text
 
 describe('exactly one reply', () => {
   test('to an event that is redelivered', async () => {
@@ -64,7 +64,7 @@ describe('exactly one reply', () => {
     expect(await repliesTo(message.ts)).toEqual([CAPTION])
   })
 
-  test('to an event that comes twice at once', async () => {
+  test('to an event delivered twice at once', async () => {
     const message = await quietPicture()
     const event = asked(message)
     await Promise.all([slack.send(event), slack.send(event), slack.send(event)])
@@ -74,7 +74,7 @@ describe('exactly one reply', () => {
   test.each([
     ['the mention first, which does not name the files', ['app_mention', 'message']],
     ['the message first', ['message', 'app_mention']],
-  ])('to a message that comes as two events, %s', async (_, order) => {
+  ])('to a message delivered as two events, %s', async (_, order) => {
     const message = await quietPicture()
     const { files: _files, subtype: _subtype, ...bare } = message
     const events = {
@@ -129,8 +129,8 @@ describe('exactly one reply', () => {
   })
 })
 
-describe('a reply all the same', () => {
-  test('after Slack asked to wait', async () => {
+describe('a reply in spite of faults', () => {
+  test('after Slack limited the rate', async () => {
     const message = await quietPicture()
     let refused = 0
     slack.fault(({ method }) =>
@@ -152,7 +152,7 @@ describe('a reply all the same', () => {
     expect(await repliesTo(message.ts)).toEqual([CAPTION])
   })
 
-  test('when a picture comes only at the second try', async () => {
+  test('when only the second download of a picture succeeds', async () => {
     const message = await quietPicture()
     let failed = 0
     slack.fault(({ method }) =>
@@ -163,7 +163,7 @@ describe('a reply all the same', () => {
     expect(failed).toBe(2)
   })
 
-  test('to a file of another workspace, which comes as a stub', async () => {
+  test('to a file of another workspace, which is a stub in the event', async () => {
     const message = await quietPicture()
     const [file] = message.files as { id: string }[]
     const stub = { id: file!.id, file_access: 'check_file_info', mode: 'file_access', created: 0 }
@@ -176,7 +176,11 @@ describe('one clear sentence', () => {
   test.each<[string, object, string]>([
     ['when the file is gone', { id: 'F0', mode: 'tombstone' }, 'no longer there'],
     ['when the file is behind a plan', { id: 'F0', mode: 'hidden_by_limit' }, 'no longer there'],
-    ['when a stub leads nowhere', { id: 'FNONE', file_access: 'check_file_info' }, 'no longer there'],
+    [
+      'when files.info does not know a stub',
+      { id: 'FNONE', file_access: 'check_file_info' },
+      'no longer there',
+    ],
     [
       'when the file is on a host that is not Slack',
       { id: 'F0', mimetype: 'image/png', url_private: 'http://127.0.0.1:9/secret.png' },
@@ -191,10 +195,10 @@ describe('one clear sentence', () => {
     const message = await quietPicture()
     await slack.send(asked(message, { files: [file] }))
     expect(await repliesTo(message.ts)).toEqual([])
-    expect(told()).toContain(words)
+    expect(ephemeralText()).toContain(words)
   })
 
-  test('when Slack sends a page to log in on in place of the picture', async () => {
+  test('when Slack sends a login page instead of the picture', async () => {
     const message = await quietPicture()
     const headers = { 'content-type': 'text/html' }
     slack.fault(({ method }) =>
@@ -202,7 +206,7 @@ describe('one clear sentence', () => {
     )
     await slack.send(asked(message))
     expect(await repliesTo(message.ts)).toEqual([])
-    expect(told()).toContain('not allowed to open')
+    expect(ephemeralText()).toContain('not allowed to open')
   })
 
   test('when the model fails, and nothing of the failure is shown', async () => {
@@ -210,12 +214,12 @@ describe('one clear sentence', () => {
     engine.fail(new Error('secret detail'))
     await slack.send(asked(message))
     await slack.processor.drained()
-    expect(told()).toContain('Something went wrong')
-    expect(told()).not.toContain('secret')
+    expect(ephemeralText()).toContain('Something went wrong')
+    expect(ephemeralText()).not.toContain('secret')
   })
 })
 
-test('where it may not speak, the asker is told in a direct message', async () => {
+test('where the bot may not post, the asker gets a direct message', async () => {
   const message = await quietPicture()
   slack.fault(({ method, body }) =>
     method === 'chat.postMessage' && body.channel === slack.channel ? { status: 200 } : undefined,
@@ -229,12 +233,12 @@ test('where it may not speak, the asker is told in a direct message', async () =
   expect(direct[0]!.body.text).toContain(CAPTION)
 })
 
-test('is acknowledged in time while the model is busy with others, and answered later', async () => {
+test('an event is acknowledged in time while the model is busy, and answered later', async () => {
   const messages = []
   for (let i = 0; i < 6; i++) messages.push(await quietPicture())
   engine.hold()
   try {
-    // Answered although the model is not. Slack's limit is 3 s; how fast it is npx tsx bench/acknowledge.ts measures.
+    // Acknowledged while the model is still busy. Slack's limit is 3 s; npx tsx bench/acknowledge.ts measures the time.
     const answers = await Promise.all(messages.map((message) => slack.send(asked(message))))
     expect(answers.filter(({ status }) => status !== 200)).toEqual([])
   } finally {
@@ -243,7 +247,7 @@ test('is acknowledged in time while the model is busy with others, and answered 
   for (const { ts } of messages) expect(await repliesTo(ts)).toEqual([CAPTION])
 })
 
-test('a person who asks too often is told when they may again', async () => {
+test('a person who asks too often learns when to ask again', async () => {
   const strict = await startSlackHarness({ engine, limits: createRateLimiter({ perMinute: 1, perHour: 20 }) })
   try {
     const first = await strict.upload(strict.ann, [PNG], `<@${strict.botId}>`)
@@ -257,7 +261,7 @@ test('a person who asks too often is told when they may again', async () => {
   }
 })
 
-test('nothing that was asked or shown is in what is reported', async () => {
+test('reported errors contain no question and no picture', async () => {
   const message = await quietPicture()
   slack.fault(({ method }) => (method === 'chat.postMessage' ? { status: 200 } : undefined))
   await slack.send(asked(message, { text: mention('is this my private question?') }))

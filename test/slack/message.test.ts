@@ -1,4 +1,4 @@
-// Slack's messages as they come, and the question that each of them is, or is not.
+// Slack's message payloads -> questions, or none.
 
 import { describe, expect, test } from 'vitest'
 import { type MessageContext, plainText, questionOfMessage } from '../../src/slack/message.ts'
@@ -66,12 +66,12 @@ describe('is a question', () => {
     expect(ask({ text: '<@UBOT>', blocks })!.pictures).toEqual([{ id: 'F7' }])
   })
 
-  test('about a stub of another workspace, which only files.info can tell more of', () => {
+  test('about a stub of another workspace, which only files.info describes', () => {
     const stub = { id: 'F3', mode: 'file_access', file_access: 'check_file_info', name: null, mimetype: null }
     expect(ask({ text: '<@UBOT>', files: [stub] })!.pictures).toEqual([{ id: 'F3' }])
   })
 
-  test('about a file that is gone, to be told so', () => {
+  test('about a file that is gone, for the answer that it is gone', () => {
     const file = { id: 'F3', mode: 'tombstone' }
     expect(ask({ text: '<@UBOT>', files: [file] })!.pictures).toMatchObject([{ id: 'F3', unavailable: true }])
   })
@@ -92,12 +92,12 @@ describe('is a question', () => {
     expect(ask({ text: 'and the color?', thread_ts: '1.0' })).toMatchObject({ trigger: 'follow_up' })
   })
 
-  test('that also went to the channel, in the thread it belongs to', () => {
+  test('that was also sent to the channel, in its thread', () => {
     const shared = { subtype: 'thread_broadcast', text: '<@UBOT> what?', thread_ts: '1.0' }
     expect(ask(shared)).toMatchObject({ conversations: ['slack/T1/C1/1.0'] })
   })
 
-  test('nobody asked, with a picture alone', () => {
+  test('automatic, with a picture alone', () => {
     expect(ask({ files: [FILE] })).toMatchObject({ trigger: 'automatic', channel: 'slack/T1/C1' })
   })
 })
@@ -106,15 +106,15 @@ describe('is none', () => {
   test.each<[string, object]>([
     ['words without a mention', { text: 'hello' }],
     ['talk in a thread', { text: 'nice', thread_ts: '1.0' }],
-    ['a question in a thread to somebody else', { text: '<@U2> is that yours?', thread_ts: '1.0' }],
+    ['a question in a thread to another person', { text: '<@U2> is that yours?', thread_ts: '1.0' }],
     ['a first message that asks the channel', { text: 'who is in today?' }],
-    ['our own message', { user: 'UBOT', files: [FILE] }],
+    ['a message of the bot', { user: 'UBOT', files: [FILE] }],
     ["another bot's message", { bot_id: 'B2', user: 'U3', text: '<@UBOT>', files: [FILE] }],
     ['a bot message without a user', { user: null, subtype: 'bot_message', bot_id: 'B2', text: '<@UBOT>' }],
-    ['somebody joining', { subtype: 'channel_join', text: '<@UBOT> has joined' }],
+    ['a person joining', { subtype: 'channel_join', text: '<@UBOT> has joined' }],
     ['a document', { files: [{ ...FILE, mimetype: 'application/pdf' }] }],
     [
-      'a drawing that we could only refuse',
+      'a drawing that the decoder refuses',
       { files: [{ ...FILE, mimetype: 'image/svg+xml', filetype: 'svg' }] },
     ],
   ])('%s', (_, more) => {
