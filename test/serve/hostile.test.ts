@@ -90,7 +90,7 @@ const cases: [string, () => Promise<string>, number, string][] = [
     'JSON 100,000 deep',
     () => speak([json(`{"image":"${base64}","a":${'['.repeat(1e5)}${']'.repeat(1e5)}}`)]),
     400,
-    'bad_json',
+    'bad_field',
   ],
   ['base64 that is none', () => speak([json('{"image":"a*b="}')]), 400, 'bad_base64'],
   [

@@ -90,6 +90,16 @@ describe('an ask', () => {
     expect(engine.asks[1]).toEqual(engine.asks[0])
   })
 
+  test.each([
+    ['after a text that is the name of its key', `{"question":"image","image":"${base64}"}`],
+    ['with escaped slashes', `{"image" : "${base64.replaceAll('/', '\\/')}","question":"image"}`],
+    ['with another before it', `{"image":"AAAA","question":"image","image":"${base64}"}`],
+  ])('in JSON may have its picture %s', async (_, body) => {
+    const { engine, json } = serve()
+    expect((await json('/v1/answer', body)).status).toBe(200)
+    expect(engine.asks[0]).toMatchObject({ image: PNG, question: 'image' })
+  })
+
   test('takes settings for a bare picture from the address', async () => {
     const { engine, send } = serve({ deadlineMs: 1234 })
     const init = { method: 'POST', body: PNG as BodyInit, headers: { 'content-type': 'image/png' } }
@@ -133,14 +143,14 @@ describe('a hostile or mistaken body', () => {
       { image: base64, colour: 'red' },
       400,
       'bad_field',
-      /"colour".*Known here: image, .*settings/,
+      /"colour".*Known fields: image, .*settings/,
     ],
     [
       'a setting beside settings',
       { image: base64, num_beams: 2 },
       400,
       'bad_field',
-      /Known here: .*settings/,
+      /Known fields: .*settings/,
     ],
     ['an unknown setting', { image: base64, settings: { beams: 2 } }, 400, 'bad_field', /"beams".*num_beams/],
     [
