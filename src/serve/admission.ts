@@ -119,7 +119,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
       let isReleased = false
 
       return {
-        acquire(signal, deadlineMs) {
+        acquire(signal, deadlineMs = Number.POSITIVE_INFINITY) {
           const askedAt = performance.now()
           return new Promise((resolve, reject) => {
             const stopWaiting = () => {
@@ -141,7 +141,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
               reject(error)
             }
             const cancel = () => fail(cancelled())
-            const timer = startTimer(deadlineMs, () => fail(deadlineExceeded(deadlineMs!)))
+            const timer = startTimer(deadlineMs, () => fail(deadlineExceeded(deadlineMs)))
             signal.addEventListener('abort', cancel)
             if (signal.aborted) return cancel()
             tenant.queue.push(start)
