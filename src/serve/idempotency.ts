@@ -6,13 +6,14 @@
 // expires, its owner has died, and one of them takes over. A request that fails removes the record: the next one runs.
 
 import { randomUUID } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import type { InferenceResult } from '../engine/request.ts'
 import { BusyError, cancelled, RequestError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { log } from '../observe/log.ts'
 import { startDeadline } from '../remote/deadline.ts'
-import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
+import { jsonBytes, readJsonOf, type Store, type Stored } from '../store/store.ts'
 import { HOUR_MS } from '../time.ts'
 
 export interface Idempotency {
@@ -36,10 +37,14 @@ export interface IdempotentResult {
   isReplay: boolean
 }
 
+type RecordStore = Pick<Store, 'read' | 'create' | 'replace' | 'remove'>
+
 const RECORD_TTL_MS = HOUR_MS
 /** A dead process blocks its key for at most this long; a live one renews its lease three times in it. */
 const LEASE_MS = 10_000
 const POLL_MS = 250
+/** Thousands of captions, or some dozen of the longest answers. */
+const MAX_LOCAL_BYTES = 8 * 1024 * 1024
 
 const KEY = /^[\x21-\x7e]{1,200}$/
 const recordSchema = z.object({
@@ -60,23 +65,27 @@ export function keyOf(headers: Headers): string | undefined {
   )
 }
 
-/** @param open called at the first key, and again while it fails */
-export function openIdempotency(open: () => Promise<Store>, now: () => number = Date.now): Idempotency {
-  let opened: Store | undefined
+/**
+ * @param open called at the first key. Without it, and while it fails (logged as `keys_not_shared`), records are kept in
+ * this process only.
+ */
+export function openIdempotency(open?: () => Promise<Store>, now: () => number = Date.now): Idempotency {
+  const local = localStore()
+  let shared: Store | undefined
   let sweptAt = 0
-  const openOnce = async () => {
-    opened ??= await open()
-    if (now() - sweptAt > RECORD_TTL_MS) {
+  const currentStore = async (): Promise<RecordStore> => {
+    shared ??= await open?.().catch((error: unknown) => void log.warn('keys_not_shared', error))
+    if (shared && now() - sweptAt > RECORD_TTL_MS) {
       sweptAt = now()
-      void opened.sweep().catch((error: unknown) => log.warn('sweep_failed', error))
+      void shared.sweep().catch((error: unknown) => log.warn('sweep_failed', error))
     }
-    return opened
+    return shared ?? local
   }
 
   return {
     async run(key, payloadHash, { signal, deadlineMs = Number.POSITIVE_INFINITY }, work) {
       const startedAt = performance.now()
-      const store = await openOnce()
+      const store = await currentStore()
       const storeKey = `idempotency/${sha256Hex(key)}`
       // The owner makes leases of two processes differ, and so their versions.
       const owner = randomUUID()
@@ -130,6 +139,27 @@ export function openIdempotency(open: () => Promise<Store>, now: () => number = 
         throw error
       }
     },
+  }
+}
+
+/** The store's conditional writes, in memory of this process. */
+function localStore(): RecordStore {
+  const values = new LRUCache<string, Stored>({
+    maxSize: MAX_LOCAL_BYTES,
+    sizeCalculation: ({ bytes }) => bytes.length,
+    ttl: RECORD_TTL_MS,
+  })
+  const write = (key: string, bytes: Uint8Array) => {
+    const version = randomUUID()
+    values.set(key, { bytes, version })
+    return version
+  }
+  return {
+    read: async (key) => values.get(key),
+    create: async (key, bytes) => (values.has(key) ? undefined : write(key, bytes)),
+    replace: async (key, bytes, _, version) =>
+      values.get(key)?.version === version ? write(key, bytes) : undefined,
+    remove: async (key) => void values.delete(key),
   }
 }
 

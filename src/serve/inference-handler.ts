@@ -47,9 +47,9 @@ const RETRY_AFTER_MS: Partial<Record<ErrorCode, number>> = {
 }
 
 export function createInferenceHandler(options: InferenceHandlerOptions): InferenceHandler {
-  const { deadlineMs, hardStop, store } = options
+  const { deadlineMs, hardStop } = options
   const admission = createAdmission({ queueCapacity: options.maxQueue, concurrency: options.concurrency })
-  const idempotency = store && openIdempotency(store)
+  const idempotency = openIdempotency(options.store)
   const leftMs = (waitedMs: number) =>
     deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
 
@@ -70,7 +70,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions): Infere
       return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
     }
     try {
-      if (!idempotency || key === undefined) return { reply: await run(0), isReplay: false }
+      if (key === undefined) return { reply: await run(0), isReplay: false }
       const within = { signal: stop.signal, deadlineMs }
       const result = await idempotency.run(key, fingerprintOf(request, task), within, run)
       if (result.isReplay) count('glimpse_http_replays_total', {})

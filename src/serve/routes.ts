@@ -44,7 +44,7 @@ export interface AppOptions {
   stopping?: AbortSignal
   /** Once aborted, running requests end with BusyError `stopping`. */
   hardStop?: AbortSignal
-  /** Opens the store of replies by Idempotency-Key. Without it the header is ignored. */
+  /** Opens the store of replies by Idempotency-Key, for several processes. Default: in this process. */
   store?: () => Promise<Store>
   /** The client's IP address, from the second argument of `fetch`. */
   addressOf?: (env: unknown) => string | undefined

@@ -36,7 +36,7 @@ export function checkKey(key: string): string {
 
 /** A value that is JSON. Throws SyntaxError for one that is not. */
 export async function readJsonOf<T>(
-  store: Store,
+  store: Pick<Store, 'read'>,
   key: string,
   parse: (value: unknown) => T,
 ): Promise<{ value: T; version: string } | undefined> {

@@ -30,8 +30,7 @@ beforeEach(() => {
 
 function serve(options: AppOptions = {}) {
   const engine = doubleEngine()
-  const store = inMemoryStore()
-  const app = createApp(engine, { store: async () => store, ...options })
+  const app = createApp(engine, options)
   const send = async (path: string, init?: RequestInit) =>
     await app.fetch(new Request(`http://localhost:8080${path}`, init))
   const ask = (path: string, body: unknown = { image: base64 }, headers: Record<string, string> = {}) =>

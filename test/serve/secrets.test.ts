@@ -70,7 +70,6 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
     port: 0,
     token: config.apiToken,
     maxQueue: 0,
-    store: async () => inMemoryStore(),
     handlers: { '/slack/events': slack.handle, '/discord/interactions': discord },
   })
   const send = async (path: string, init: RequestInit = {}, token = SECRETS.apiToken) => {
