@@ -40,8 +40,8 @@ export interface Slot {
 
 interface Tenant {
   slots: number
-  /** Starts each waiting request, in the order they came. */
-  queue: (() => void)[]
+  /** Starts each waiting request, oldest first. */
+  queue: Set<() => void>
   /** Number of its last request that went to the engine, counted over all tenants. */
   servedAt: number
   /** Its next request waits for all up to this number, while several tenants are active. */
@@ -73,17 +73,18 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
     while (running.size < concurrency) {
       const [oldest = Number.POSITIVE_INFINITY] = running
       const eligible = [...tenants.values()].filter(
-        ({ queue, waitsFor }) => queue.length > 0 && (oldest > waitsFor || !isContended),
+        ({ queue, waitsFor }) => queue.size > 0 && (oldest > waitsFor || !isContended),
       )
       if (eligible.length === 0) break
       const next = eligible.reduce((first, each) => (each.servedAt < first.servedAt ? each : first))
       next.servedAt = next.waitsFor = ++served
-      next.queue.shift()!()
+      const [start] = next.queue
+      start?.()
     }
     setGauge('glimpse_http_waiting', {}, waiting)
   }
 
-  /** Counted from the end of the answer before, if that is later than its own start: what one more request costs. */
+  /** Measures from the end of the previous answer if that is later than the start: what one more request costs. */
   const recordServiceTime = (startedAt: number) => {
     const now = performance.now()
     const tookMs = now - Math.max(startedAt, lastReleaseAt)
@@ -109,7 +110,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
       if (ahead >= (tenants.has(name) ? capacity : 2 * capacity)) throw busy(ahead, waitMsBehind(ahead))
       // A new tenant ranks ahead of the tenant served last and behind all that have waited longer. A stream of new tenants
       // therefore cannot starve a waiting one.
-      const tenant = tenants.get(name) ?? { slots: 0, queue: [], servedAt: served - 0.5, waitsFor: 0 }
+      const tenant = tenants.get(name) ?? { slots: 0, queue: new Set(), servedAt: served - 0.5, waitsFor: 0 }
       tenants.set(name, tenant)
       tenant.slots++
       waiting++
@@ -125,8 +126,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
             const stopWaiting = () => {
               clearTimeout(timer)
               signal.removeEventListener('abort', cancel)
-              const at = tenant.queue.indexOf(start)
-              if (at >= 0) tenant.queue.splice(at, 1)
+              tenant.queue.delete(start)
             }
             const start = () => {
               stopWaiting()
@@ -144,7 +144,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
             const timer = startTimer(deadlineMs, () => fail(deadlineExceeded(deadlineMs)))
             signal.addEventListener('abort', cancel)
             if (signal.aborted) return cancel()
-            tenant.queue.push(start)
+            tenant.queue.add(start)
             startNext()
           })
         },

@@ -7,6 +7,7 @@
 // is a part whose headers are not those of a form field.
 
 import { isUtf8 } from 'node:buffer'
+import { once } from 'node:events'
 import { Busboy } from '@fastify/busboy'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
@@ -53,12 +54,7 @@ export async function readForm(
         .on('data', (chunk) => chunks.push(chunk))
         .on('end', () => add(name, encoding, pictureOf(Buffer.concat(chunks), filename)))
     })
-  const ended = new Promise<void>((resolve) => {
-    form.on('finish', resolve).on('error', (cause) => {
-      fail(unreadable(cause))
-      resolve()
-    })
-  })
+  const ended = once(form, 'finish').catch((cause: unknown) => fail(unreadable(cause)))
   let textBytes = 0
   for await (const chunk of body) {
     textBytes += chunk.length

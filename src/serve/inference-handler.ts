@@ -26,15 +26,6 @@ export interface InferenceHandlerOptions
   failed: (error: unknown) => void
 }
 
-export interface InferenceHandler {
-  /** @throws any error that ends the request before its response begins */
-  handle(request: Request, either: Task | 'either', tenant: string): Promise<Response>
-  /** When a request that met this error should be sent again, in whole seconds. */
-  retryAfterS(error: unknown): number
-  /** Requests that have not reached the engine yet. */
-  waiting(): number
-}
-
 /** About how long these conditions last. */
 const RETRY_AFTER_MS: Partial<Record<ErrorCode, number>> = {
   loading: 5_000,
@@ -46,7 +37,7 @@ const RETRY_AFTER_MS: Partial<Record<ErrorCode, number>> = {
   model_down: 60_000,
 }
 
-export function createInferenceHandler(options: InferenceHandlerOptions): InferenceHandler {
+export function createInferenceHandler(options: InferenceHandlerOptions) {
   const { deadlineMs, hardStop } = options
   const admission = createAdmission({ queueCapacity: options.maxQueue, concurrency: options.concurrency })
   const idempotency = openIdempotency(options.store)
@@ -88,7 +79,8 @@ export function createInferenceHandler(options: InferenceHandlerOptions): Infere
   }
 
   return {
-    async handle(request, either, tenant) {
+    /** @throws any error that ends the request before its response begins */
+    async handle(request: Request, either: Task | 'either', tenant: string): Promise<Response> {
       const startedAt = performance.now()
       let task: Task | 'unknown' = either === 'either' ? 'unknown' : either
       const ended = (outcome: string) => count('glimpse_requests_total', { task, outcome })
@@ -126,11 +118,13 @@ export function createInferenceHandler(options: InferenceHandlerOptions): Infere
       }
       return eventStream(streamed, request.signal, options.failed)
     },
-    retryAfterS(error) {
+    /** When a request that met this error should be sent again, in whole seconds. */
+    retryAfterS(error: unknown): number {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
       return secondsOf((isGlimpseError(error) ? RETRY_AFTER_MS[error.code] : undefined) ?? admission.waitMs)
     },
+    /** Requests that have not reached the engine yet. */
     waiting: () => admission.waiting,
   }
 }

@@ -121,18 +121,16 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
 
 /** Returns the engine, or throws why there is none: it is still opening, or it failed to open. */
 function engineGetter(engine: Engine | Promise<Engine>): () => Engine {
-  let opened: Engine | undefined
+  let opened = 'then' in engine ? undefined : engine
   let reason: unknown = new BusyError('loading', 'The model is still loading. Try again in a few seconds.')
-  if ('then' in engine) {
-    engine.then(
-      (value) => {
-        opened = value
-      },
-      (error: unknown) => {
-        reason = error
-      },
-    )
-  } else opened = engine
+  Promise.resolve(engine).then(
+    (value) => {
+      opened = value
+    },
+    (error: unknown) => {
+      reason = error
+    },
+  )
   return () => {
     if (opened) return opened
     throw isGlimpseError(reason) ? reason : new Error('The engine did not open.', { cause: reason })
