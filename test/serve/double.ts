@@ -1,4 +1,4 @@
-// Engine's second implementation: says the same about every picture, fails and waits when told to.
+// A test double of Engine: gives every picture the same caption; fails and waits on command.
 
 import { createHash } from 'node:crypto'
 import type { Engine } from '../../src/engine/engine.ts'
@@ -16,7 +16,7 @@ export const PNG = new Uint8Array(
 )
 
 export interface Double extends Engine {
-  /** Every ask that came, in order. */
+  /** Every request, in order of arrival. */
   readonly asks: InferenceRequest[]
   /** How many runs ended because their signal was aborted. */
   readonly aborted: number
