@@ -1,16 +1,17 @@
 // Admission control in front of the engine: bounded slots, fair by tenant.
 //
-// A request gets a slot before its body is read, so that a crowd costs neither memory nor time, and keeps it until its
-// answer is there. The capacity is `queueCapacity + concurrency` slots. A tenant without a slot is admitted even when all
-// are in use, up to twice the capacity in all: otherwise one tenant could keep everybody else out.
+// A request gets a slot before its body is read and keeps it until its response is complete. The capacity is
+// `queueCapacity + concurrency` slots. A tenant without a slot is admitted even when all are in use, up to twice the
+// capacity in all: otherwise one tenant could keep all others out.
 //
 // Tenants take turns by round robin: each time the engine has room, the least recently served tenant with a waiting request
 // goes first. While several tenants are active, each has at most one request at the engine, and its next one waits until
 // those that were there when the last one finished are done too. Otherwise one tenant could fill a whole batch, or join the
-// batch of a single request, and delay everybody else by it.
+// batch of a single request, and delay all others. Row L5 of bench/load.ts: beside a flood, at most 2x the latency.
 
 import { BusyError, cancelled } from '../errors.ts'
 import { setGauge } from '../observe/metrics.ts'
+import { startTimer } from '../time.ts'
 
 export interface AdmissionOptions {
   /** Requests that may wait besides those at the engine. */
@@ -20,38 +21,38 @@ export interface AdmissionOptions {
 }
 
 export interface AdmissionController {
-  /** @param others requests at the engine that did not come through here. @throws BusyError `busy` */
+  /** @param others requests at the engine from other sources, such as chats. @throws BusyError `busy` */
   admit(tenant: string, others: number): Slot
   /** Slots whose request is not at the engine yet. */
   readonly waiting: number
   /** Slots whose request is at the engine. */
   readonly running: number
-  /** When a refused request should come again: the mean time of an answer for each request ahead. */
+  /** When a refused request should be sent again: the mean time of an answer, for each request ahead. */
   readonly waitMs: number
 }
 
 export interface Slot {
   /** Resolves when the request may go to the engine, with the ms it waited. @throws BusyError `cancelled`, `deadline` */
   acquire(signal: AbortSignal, deadlineMs?: number): Promise<number>
-  /** The answer is there, or none will be. A second call does nothing. */
+  /** Ends the request. A second call does nothing. */
   release(): void
 }
 
 interface Tenant {
   slots: number
-  /** Starts each waiting request, in the order they came. */
-  queue: (() => void)[]
+  /** Starts each waiting request, oldest first. */
+  queue: Set<() => void>
   /** Number of its last request that went to the engine, counted over all tenants. */
   servedAt: number
   /** Its next request waits for all up to this number, while several tenants are active. */
   waitsFor: number
 }
 
-/** A tenant counts as active for this long after its last request: it must not meet a full batch each time it asks. */
+/** A tenant counts as active for this long after its last request, so that its next one does not meet a full batch. */
 const CONTENTION_WINDOW_MS = 10_000
-/** Time of an answer, until the first is measured. */
+/** Assumed time of an answer until one is measured. */
 const FIRST_GUESS_MS = 2_000
-/** Weight of the newest answer in the mean. Small, because all but the first of a batch seem to take no time. */
+/** Weight of the newest answer in the mean. It is small because all but the first of a batch seem to take no time. */
 const EWMA_WEIGHT = 0.1
 
 export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions): AdmissionController {
@@ -60,7 +61,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
   let waiting = 0
   /** Requests that went to the engine. */
   let served = 0
-  /** The numbers of those that are still there, oldest first. */
+  /** The numbers of those still at the engine, oldest first. */
   const running = new Set<number>()
   let lastTenant: string | undefined
   let contendedUntil = 0
@@ -72,17 +73,18 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
     while (running.size < concurrency) {
       const [oldest = Number.POSITIVE_INFINITY] = running
       const eligible = [...tenants.values()].filter(
-        ({ queue, waitsFor }) => queue.length > 0 && (oldest > waitsFor || !isContended),
+        ({ queue, waitsFor }) => queue.size > 0 && (oldest > waitsFor || !isContended),
       )
       if (eligible.length === 0) break
       const next = eligible.reduce((first, each) => (each.servedAt < first.servedAt ? each : first))
       next.servedAt = next.waitsFor = ++served
-      next.queue.shift()!()
+      const [start] = next.queue
+      start?.()
     }
     setGauge('glimpse_http_waiting', {}, waiting)
   }
 
-  /** Counted from the end of the answer before, if that is later than its own start: what one more request costs. */
+  /** Measures from the end of the previous answer if that is later than the start: what one more request costs. */
   const recordServiceTime = (startedAt: number) => {
     const now = performance.now()
     const tookMs = now - Math.max(startedAt, lastReleaseAt)
@@ -108,7 +110,7 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
       if (ahead >= (tenants.has(name) ? capacity : 2 * capacity)) throw busy(ahead, waitMsBehind(ahead))
       // A new tenant ranks ahead of the tenant served last and behind all that have waited longer. A stream of new tenants
       // therefore cannot starve a waiting one.
-      const tenant = tenants.get(name) ?? { slots: 0, queue: [], servedAt: served - 0.5, waitsFor: 0 }
+      const tenant = tenants.get(name) ?? { slots: 0, queue: new Set(), servedAt: served - 0.5, waitsFor: 0 }
       tenants.set(name, tenant)
       tenant.slots++
       waiting++
@@ -118,14 +120,13 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
       let isReleased = false
 
       return {
-        acquire(signal, deadlineMs) {
+        acquire(signal, deadlineMs = Number.POSITIVE_INFINITY) {
           const askedAt = performance.now()
           return new Promise((resolve, reject) => {
             const stopWaiting = () => {
               clearTimeout(timer)
               signal.removeEventListener('abort', cancel)
-              const at = tenant.queue.indexOf(start)
-              if (at >= 0) tenant.queue.splice(at, 1)
+              tenant.queue.delete(start)
             }
             const start = () => {
               stopWaiting()
@@ -140,13 +141,10 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
               reject(error)
             }
             const cancel = () => fail(cancelled())
-            const timer =
-              deadlineMs === undefined
-                ? undefined
-                : setTimeout(() => fail(deadlineExceeded(deadlineMs)), deadlineMs)
+            const timer = startTimer(deadlineMs, () => fail(deadlineExceeded(deadlineMs)))
             signal.addEventListener('abort', cancel)
             if (signal.aborted) return cancel()
-            tenant.queue.push(start)
+            tenant.queue.add(start)
             startNext()
           })
         },
@@ -176,7 +174,7 @@ function busy(ahead: number, waitMs: number): BusyError {
 
 const MAX_RETRY_AFTER_S = 60
 
-/** As Retry-After says it: whole seconds, at least one, at most a minute. */
+/** A value for Retry-After: whole seconds, from 1 to 60. */
 export function secondsOf(waitMs: number): number {
   return Math.min(MAX_RETRY_AFTER_S, Math.max(1, Math.ceil(waitMs / 1000)))
 }
@@ -184,6 +182,6 @@ export function secondsOf(waitMs: number): number {
 function deadlineExceeded(deadlineMs: number): BusyError {
   return new BusyError(
     'deadline',
-    `Expected an answer within ${deadlineMs} ms but it still waits behind other requests. Ask again later.`,
+    `Expected an answer within ${deadlineMs} ms but the request still waits behind others. Send it again later.`,
   )
 }

@@ -1,44 +1,55 @@
-// Whether the process lives and the model can answer, under the names that platforms ask for:
+// Health checks and metrics, under the paths that platforms use:
 //
 //   docker, Kubernetes, Cloud Run, Lambda web adapter   /healthz, /readyz
-//   SageMaker                                           /ping: as /readyz, within 2 s
+//   SageMaker                                           /ping: the same as /readyz, within 2 s
 //   KServe, Triton                                      /v2/health/live, /v2/health/ready
+//   Prometheus                                          /metrics
 //
-// They tell nothing that is a secret and change nothing, so they need no token and any host may be named.
+// Health checks reveal no secret and change nothing, so they need no token and accept any Host.
 
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
+import { metricsText } from '../observe/metrics.ts'
 import { problemOf } from './problem.ts'
 
-export const LIVE = ['/healthz', '/v2/health/live']
-export const READY = ['/readyz', '/ping', '/v2/health/ready']
+const LIVE = ['/healthz', '/v2/health/live']
+const READY = ['/readyz', '/ping', '/v2/health/ready']
 export const HEALTH_PATHS: ReadonlySet<string> = new Set([...LIVE, ...READY])
 
-export interface Health {
-  /** The engine. @throws BusyError `loading` or `stopping`, or why there never will be one */
-  open(): Engine
-  /** Asks that have not reached the engine yet. */
-  waiting(): number
+interface Readiness {
+  ready: boolean
+  reason?: string
+  model?: string
+  /** Requests that wait or run. */
+  load?: number
 }
 
-export function health({ open, waiting }: Health): Hono {
+/** Routes of the health checks. The ready ones respond with the readiness, and status 503 when it is false. */
+export function health(readiness: () => Readiness): Hono {
   const app = new Hono()
   for (const path of LIVE) app.get(path, (c) => c.json({ alive: true }))
   for (const path of READY) {
     app.get(path, (c) => {
-      const state = stateOf(open, waiting)
+      const state = readiness()
       return c.json(state, state.ready ? 200 : 503)
     })
   }
   return app
 }
 
-function stateOf(open: Health['open'], waiting: Health['waiting']) {
+/** @param open the engine, or throws why there is none */
+export function readinessOf(open: () => Engine, waiting: () => number): Readiness {
   try {
     const { model, pending, ready } = open()
-    if (!ready) return { ready, reason: 'The model stopped and is being started again.' }
+    if (!ready) return { ready, reason: 'The model process stopped and is being restarted.' }
     return { ready, model: model.name, load: pending + waiting() }
   } catch (error) {
     return { ready: false, reason: problemOf(error).error.message }
   }
+}
+
+/** Handler of GET /metrics. */
+export async function metrics(c: Context): Promise<Response> {
+  const { text, contentType } = await metricsText()
+  return c.body(text, 200, { 'content-type': contentType })
 }

@@ -1,12 +1,12 @@
-// Who may speak to this server: programs, and the page it serves itself. No foreign web page.
+// Accepts requests of programs and of the page that this server serves. Refuses those of other web pages.
 //
-// A web page anywhere can make its visitor's browser send requests to 127.0.0.1. Two checks close that door:
-// - Host must be ours. With DNS rebinding evil.example resolves to 127.0.0.1, but the browser still sends
-//   `Host: evil.example`. An address in digits cannot be rebound, so every one is taken.
-//   Health checks come in before this one: they are asked under names nobody can list beforehand. SageMaker asks
-//   /invocations by an address. Behind a domain (Cloud Run) the operator names it, or sets a token.
-// - A write says where it came from (Origin, Sec-Fetch-Site; Fetch spec, "Sec-Fetch-Site"): only our own page.
-//   `same-site` is refused too, because another port of localhost is the same site. curl sends neither header.
+// Any web page can make its visitor's browser send requests to 127.0.0.1. Two checks prevent that:
+// - Host must be known. With DNS rebinding evil.example resolves to 127.0.0.1, but the browser still sends
+//   `Host: evil.example`. IP addresses cannot be rebound, so all are accepted. Health checks are routed before this check,
+//   because platforms send any Host. Behind a domain (Cloud Run) the operator names it, or sets a token.
+// - A write must come from the server's own page, by Origin and Sec-Fetch-Site (W3C Fetch Metadata). `same-site` is refused
+//   too, because another port of localhost is the same site. Programs such as curl send neither header. hono's csrf checks
+//   forms only.
 
 import { isIP } from 'node:net'
 import type { MiddlewareHandler } from 'hono'
@@ -14,10 +14,9 @@ import { secureHeaders } from 'hono/secure-headers'
 import { RequestError } from '../errors.ts'
 
 const READS = new Set(['GET', 'HEAD'])
-
 const [NONE, SELF] = ["'none'", "'self'"]
 
-/** @param names host names this server is known by besides localhost and addresses; `*` takes any. */
+/** @param names accepted hosts besides localhost and IP addresses; `*` accepts any */
 export function hostAndOriginCheck(names: readonly string[]): MiddlewareHandler {
   const known = new Set(['localhost', ...names.map((name) => name.toLowerCase())])
   return async (c, next) => {
@@ -31,7 +30,7 @@ export function hostAndOriginCheck(names: readonly string[]): MiddlewareHandler 
   }
 }
 
-/** Outermost, so that a refusal carries the headers as well. */
+/** Use it first, so that error responses have the headers too. */
 export function securityHeaders(): MiddlewareHandler {
   return secureHeaders({
     contentSecurityPolicy: {
@@ -45,7 +44,7 @@ export function securityHeaders(): MiddlewareHandler {
       frameAncestors: [NONE],
     },
     xFrameOptions: 'DENY',
-    // Whether a domain and all below it are reached by TLS only is not ours to promise.
+    // Only the operator knows whether the domain and its subdomains are served over TLS only.
     strictTransportSecurity: false,
   })
 }
@@ -55,8 +54,7 @@ function checkHost(host: string, known: ReadonlySet<string>): void {
   if (known.has('*') || known.has(name) || name.endsWith('.localhost') || isIP(name) !== 0) return
   throw new RequestError(
     'foreign_host',
-    'Expected the host to be localhost or a name this server knows but got another. ' +
-      'If the name is yours, the operator adds it to the names of the server.',
+    'The Host header names a host this server does not accept. Use localhost or an IP address, or add the name to GLIMPSE_ALLOWED_HOSTS.',
   )
 }
 
@@ -66,11 +64,11 @@ function checkOrigin(host: string, origin: string | undefined, site: string | un
   if (!foreignOrigin && !foreignSite) return
   throw new RequestError(
     'foreign_origin',
-    'A web page of another origin may not ask here. Open the page of this server itself, or ask from a program.',
+    'The request comes from a web page of another origin. Use the page of this server, or a program.',
   )
 }
 
-/** `[::1]:8080` -> `::1`, `localhost:8080` -> `localhost`; '' when it is no host at all. */
+/** `[::1]:8080` -> `::1`, `localhost:8080` -> `localhost`; '' for an invalid host. */
 function hostname(host: string): string {
   return URL.canParse(`http://${host}`) ? new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, '') : ''
 }

@@ -1,70 +1,61 @@
-// `Idempotency-Key`: the same ask sent again, because an answer was lost on its way, is answered from memory.
+// `Idempotency-Key`: a request sent again, because its response was lost, gets the first response without another run.
 //
-// A key is under way or done. In one process the second waits for the first; between processes, which share a store, it
-// looks there until the first is done, or until the process that worked on it has not renewed its record in time: then it
-// does the work itself. What failed is forgotten, and the next one that waited does the work.
+//   no record -> leased (`until`; the owner renews it) -> answered (`reply`, kept for an hour)
+//
+// The record is in the store, so the rule holds between processes. Others with the key poll the record. When its lease
+// expires, its owner has died, and one of them takes over. A request that fails removes the record: the next one runs.
 
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
-import { keyedMutex } from '../concurrency.ts'
 import type { InferenceResult } from '../engine/request.ts'
 import { BusyError, cancelled, RequestError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { log } from '../observe/log.ts'
-import { type Deadline, startDeadline } from '../remote/deadline.ts'
-import { jsonBytes, readJsonOf, type Store } from '../store/store.ts'
+import { startDeadline } from '../remote/deadline.ts'
+import { jsonBytes, readJsonOf, type Store, type Stored } from '../store/store.ts'
 import { HOUR_MS } from '../time.ts'
 
 export interface Idempotency {
   /**
-   * The reply of the first ask with this key, or else of `work`.
-   * @param key who asks, where, and the key that was sent
-   * @param payloadHash tells asks apart: another one with the same key is refused
-   * @throws RequestError `key_taken`; BusyError `deadline` when the first still runs then, `cancelled` when `signal` is aborted
+   * The reply of the first request with this key, or that of `work`, which gets the ms that it waited for another.
+   * @param key the tenant and the key that was sent
+   * @param payloadHash of the request: another one with the same key is refused
+   * @throws RequestError `key_taken`; BusyError `deadline`, `cancelled` while another request with the key runs
    */
   run(
     key: string,
     payloadHash: string,
-    within: RunOptions,
+    within: { signal: AbortSignal; deadlineMs?: number },
     work: (waitedMs: number) => Promise<InferenceResult>,
   ): Promise<IdempotentResult>
 }
 
-interface RunOptions {
-  signal: AbortSignal
-  /** Absent: as long as the first takes. */
-  deadlineMs?: number
-}
-
 export interface IdempotentResult {
   reply: InferenceResult
-  /** It was not made for this request. */
+  /** The reply was made for an earlier request. */
   isReplay: boolean
 }
 
-interface IdempotencyRecord {
-  body: string
-  /** Absent while it is under way. */
-  reply?: InferenceResult
-}
+type RecordStore = Pick<Store, 'read' | 'create' | 'replace' | 'remove'>
 
 const RECORD_TTL_MS = HOUR_MS
-/** Thousands of captions, some dozen of the longest answers. */
-const MAX_RECORD_CHARACTERS = 8 * 1024 * 1024
-/** A process that dies leaves its key under way for so long at most; one that lives renews it three times meanwhile. */
+/** A dead process blocks its key for at most this long; a live one renews its lease three times in it. */
 const LEASE_MS = 10_000
-const LOOK_EVERY_MS = 250
+const POLL_MS = 250
+/** Thousands of captions, or some dozen of the longest answers. */
+const MAX_LOCAL_BYTES = 8 * 1024 * 1024
 
 const KEY = /^[\x21-\x7e]{1,200}$/
 const recordSchema = z.object({
+  /** Hash of the payload. */
   body: z.string(),
   reply: z.custom<InferenceResult>().optional(),
-  /** Milliseconds since 1970: after it the one who works on it is dead. */
+  /** End of the lease, in ms since 1970. */
   until: z.number().default(0),
 })
 
-/** The key that was sent, if one was. @throws RequestError `bad_field` */
+/** The key of a request, if it has one. @throws RequestError `bad_field` */
 export function keyOf(headers: Headers): string | undefined {
   const key = headers.get('idempotency-key')
   if (key === null || KEY.test(key)) return key ?? undefined
@@ -75,124 +66,115 @@ export function keyOf(headers: Headers): string | undefined {
 }
 
 /**
- * Without a store what was answered is known in this process only, and so it is, with a line in the log, while `open`
- * fails. It is called when the first key comes.
+ * @param open called at the first key. Without it, and while it fails (logged as `keys_not_shared`), records are kept in
+ * this process only.
  */
 export function openIdempotency(open?: () => Promise<Store>, now: () => number = Date.now): Idempotency {
-  const mutex = keyedMutex()
-  const localCache = new LRUCache<string, IdempotencyRecord>({
-    maxSize: MAX_RECORD_CHARACTERS,
-    sizeCalculation: (record) => JSON.stringify(record).length,
-    ttl: RECORD_TTL_MS,
-  })
-  let store: Store | undefined
+  const local = localStore()
+  let shared: Store | undefined
   let sweptAt = 0
-  const shared = async () => {
-    store ??= await open?.().catch((error: unknown) => void log.warn('keys_not_shared', error))
-    if (store && now() - sweptAt > RECORD_TTL_MS) {
+  const currentStore = async (): Promise<RecordStore> => {
+    shared ??= await open?.().catch((error: unknown) => void log.warn('keys_not_shared', error))
+    if (shared && now() - sweptAt > RECORD_TTL_MS) {
       sweptAt = now()
-      void store.sweep().catch((error: unknown) => log.warn('sweep_failed', error))
+      void shared.sweep().catch((error: unknown) => log.warn('sweep_failed', error))
     }
-    return store
+    return shared ?? local
   }
 
   return {
     async run(key, payloadHash, { signal, deadlineMs = Number.POSITIVE_INFINITY }, work) {
-      if (signal.aborted) throw tooLong(signal)
-      const begun = performance.now()
-      const limit = startDeadline(deadlineMs, signal)
-      const over = new Promise<never>((_, reject) => {
-        limit.signal.addEventListener('abort', () => reject(tooLong(signal)))
-      })
-      const begin = () => {
-        if (limit.signal.aborted) throw tooLong(signal)
-        // From here on the work has its own.
-        limit.end()
-        return work(performance.now() - begun)
+      const startedAt = performance.now()
+      const store = await currentStore()
+      const storeKey = `idempotency/${sha256Hex(key)}`
+      // The owner makes leases of two processes differ, and so their versions.
+      const owner = randomUUID()
+      const lease = () => jsonBytes({ body: payloadHash, owner, until: now() + LEASE_MS })
+
+      const claim = async () => {
+        const deadline = startDeadline(deadlineMs, signal)
+        try {
+          let version = await store.create(storeKey, lease(), RECORD_TTL_MS)
+          while (version === undefined) {
+            if (deadline.signal.aborted) throw waitEnded(signal)
+            const found = await readJsonOf(store, storeKey, (value) => recordSchema.parse(value))
+            if (!found) version = await store.create(storeKey, lease(), RECORD_TTL_MS)
+            else if (!found.value.reply && found.value.until <= now())
+              version = await store.replace(storeKey, lease(), RECORD_TTL_MS, found.version)
+            else if (found.value.body !== payloadHash) throw keyTaken()
+            else if (found.value.reply) return found.value.reply
+            if (version === undefined) await deadline.wait(POLL_MS)
+          }
+          return version
+        } finally {
+          deadline.end()
+        }
       }
-      const mine = mutex.run([key], async () => {
-        const known = localCache.get(key)
-        if (known?.reply) return replay(known, payloadHash)
-        const among = await shared()
-        const outcome = among
-          ? await runAcrossProcesses(among, now, storeKeyOf(key), payloadHash, limit, begin)
-          : { reply: await begin(), isReplay: false }
-        localCache.set(key, { body: payloadHash, reply: outcome.reply })
-        return outcome
-      })
-      return await Promise.race([mine, over]).finally(limit.end)
+
+      const claimed = await claim()
+      if (typeof claimed !== 'string') return { reply: claimed, isReplay: true }
+      /** One write after another. Undefined once another process has taken over. */
+      let version = Promise.resolve<string | undefined>(claimed)
+      const write = (bytes: () => Uint8Array) => {
+        version = version.then(async (held) => {
+          if (held === undefined) return undefined
+          return await store.replace(storeKey, bytes(), RECORD_TTL_MS, held).catch((error: unknown) => {
+            log.warn('key_not_held', error)
+            return held
+          })
+        })
+        return version
+      }
+      const renewal = setInterval(write, LEASE_MS / 3, lease)
+      try {
+        const reply = await work(performance.now() - startedAt)
+        clearInterval(renewal)
+        // A failed write is logged only: this request has its reply.
+        await write(() => jsonBytes({ body: payloadHash, reply }))
+        return { reply, isReplay: false }
+      } catch (error) {
+        clearInterval(renewal)
+        if ((await version) !== undefined)
+          await store.remove(storeKey).catch((cause: unknown) => log.warn('key_not_freed', cause))
+        throw error
+      }
     },
   }
 }
 
-async function runAcrossProcesses(
-  store: Store,
-  now: () => number,
-  storeKey: string,
-  payloadHash: string,
-  limit: Deadline,
-  work: () => Promise<InferenceResult>,
-): Promise<IdempotentResult> {
-  const owner = randomUUID()
-  const lease = () => jsonBytes({ body: payloadHash, owner, until: now() + LEASE_MS })
-  let version = await store.create(storeKey, lease(), RECORD_TTL_MS)
-  while (version === undefined) {
-    const found = await readJsonOf(store, storeKey, (value) => recordSchema.parse(value))
-    const isDead = found && !found.value.reply && found.value.until <= now()
-    if (isDead) version = await store.replace(storeKey, lease(), RECORD_TTL_MS, found.version)
-    else if (!found) version = await store.create(storeKey, lease(), RECORD_TTL_MS)
-    else if (found.value.reply || found.value.body !== payloadHash) return replay(found.value, payloadHash)
-    if (version !== undefined) break
-    await limit.wait(LOOK_EVERY_MS)
-    limit.throwIfEnded()
+/** The store's conditional writes, in memory of this process. */
+function localStore(): RecordStore {
+  const values = new LRUCache<string, Stored>({
+    maxSize: MAX_LOCAL_BYTES,
+    sizeCalculation: ({ bytes }) => bytes.length,
+    ttl: RECORD_TTL_MS,
+  })
+  const write = (key: string, bytes: Uint8Array) => {
+    const version = randomUUID()
+    values.set(key, { bytes, version })
+    return version
   }
-
-  /** One after another; undefined once another process took over. */
-  let held = Promise.resolve<string | undefined>(version)
-  const put = (bytes: () => Uint8Array) => {
-    held = held.then(async (mine) => {
-      if (mine === undefined) return undefined
-      return await store.replace(storeKey, bytes(), RECORD_TTL_MS, mine).catch((error: unknown) => {
-        log.warn('key_not_held', error)
-        return mine
-      })
-    })
-    return held
-  }
-  const renewing = setInterval(put, LEASE_MS / 3, lease)
-  try {
-    const reply = await work()
-    clearInterval(renewing)
-    // The answer is there, whether or not it can be kept.
-    await put(() => jsonBytes({ body: payloadHash, reply }))
-    return { reply, isReplay: false }
-  } catch (error) {
-    clearInterval(renewing)
-    // What failed is free for the next one at once; where that cannot be written, when the lease ends.
-    if ((await held) !== undefined)
-      await store.remove(storeKey).catch((cause: unknown) => log.warn('key_not_freed', cause))
-    throw error
+  return {
+    read: async (key) => values.get(key),
+    create: async (key, bytes) => (values.has(key) ? undefined : write(key, bytes)),
+    replace: async (key, bytes, _, version) =>
+      values.get(key)?.version === version ? write(key, bytes) : undefined,
+    remove: async (key) => void values.delete(key),
   }
 }
 
-function replay({ body, reply }: IdempotencyRecord, payloadHash: string): IdempotentResult {
-  if (body === payloadHash && reply) return { reply, isReplay: true }
-  throw new RequestError(
+function keyTaken(): RequestError {
+  return new RequestError(
     'key_taken',
-    'Expected a new Idempotency-Key for a new ask but this one was sent with another picture, question or setting.',
+    'This Idempotency-Key was sent with another picture, question or setting. Send a new key with a new request.',
   )
 }
 
-/** Whatever was sent as a key, its place in the store is a name like any other. */
-function storeKeyOf(key: string): string {
-  return `idempotency/${sha256Hex(key)}`
-}
-
-function tooLong(signal: AbortSignal): BusyError {
+function waitEnded(signal: AbortSignal): BusyError {
   if (signal.aborted)
     return cancelled('The request was cancelled while another one with the same Idempotency-Key ran.')
   return new BusyError(
     'deadline',
-    'Expected an answer in time but another ask with this Idempotency-Key still runs. Send it again with the same key.',
+    'Expected an answer in time but another request with this Idempotency-Key still runs. Send it again with the same key.',
   )
 }

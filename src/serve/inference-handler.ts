@@ -1,148 +1,114 @@
-// An ask over HTTP: a slot, then its body, then its turn at the engine (admission.ts), then the answer. routes.ts says where
-// they come in, request.ts what they look like.
+// An inference request over HTTP: admission slot -> body -> turn at the engine -> response, as JSON or as a stream.
+// The slot comes first, so that a refused request costs neither memory nor time for its body (admission.ts).
 
-import { createHash } from 'node:crypto'
 import type { Engine, Hooks } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { withQueueTime } from '../engine/timings.ts'
 import { BusyError, type ErrorCode, isGlimpseError, UpstreamError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { log } from '../observe/log.ts'
 import { count, observe } from '../observe/metrics.ts'
 import { stopWith } from '../stop.ts'
-import type { Store } from '../store/store.ts'
 import { createAdmission, type Slot, secondsOf } from './admission.ts'
 import { type IdempotentResult, keyOf, openIdempotency } from './idempotency.ts'
 import { type ParsedRequest, readRequest, type Task } from './request.ts'
 import { codeOf } from './request-log.ts'
+import type { AppOptions } from './routes.ts'
 import { eventStream } from './sse.ts'
-import type { Uploads } from './uploads.ts'
 
-export interface InferenceHandlerOptions {
-  /** The engine, or why there is none. */
+export interface InferenceHandlerOptions
+  extends Pick<AppOptions, 'deadlineMs' | 'hardStop' | 'uploads' | 'store'> {
+  /** The engine. @throws BusyError while there is none */
   open: () => Engine
   maxQueue: number
   concurrency: number
-  deadlineMs?: number
-  /** What still runs when it is aborted ends with BusyError `stopping`. */
-  hardStop?: AbortSignal
-  /** Where pictures too large for a request went. */
-  uploads?: Uploads
-  /** Opens where answers are kept for their Idempotency-Key; without it in this process. */
-  store?: () => Promise<Store>
-  /** Is told of what fails after the response began. */
+  /** Called with errors after the response began. */
   failed: (error: unknown) => void
 }
 
-export interface InferenceHandler {
-  /** @throws whatever the ask ends in before its response begins */
-  handle(request: Request, want: Task | 'either', tenant: string): Promise<Response>
-  /** When whoever met this error should try again, in whole seconds. */
-  retryAfterS(error: unknown): number
-  /** Asks that have not reached the engine yet. */
-  waiting(): number
-}
-
-/** What is over by itself in a while, and about when. */
+/** About how long these conditions last. */
 const RETRY_AFTER_MS: Partial<Record<ErrorCode, number>> = {
   loading: 5_000,
   restarting: 5_000,
-  // Another process takes the place of this one.
+  // Another process takes over.
   stopping: 2_000,
   closing: 2_000,
-  // The breaker's pause, see engine/.
+  // The pause of the circuit breaker, see engine/.
   model_down: 60_000,
 }
 
-export function createInferenceHandler({
-  open,
-  maxQueue,
-  concurrency,
-  deadlineMs,
-  hardStop,
-  uploads,
-  store,
-  failed,
-}: InferenceHandlerOptions): InferenceHandler {
-  const admission = createAdmission({ queueCapacity: maxQueue, concurrency: concurrency })
-  const idempotency = openIdempotency(store)
-  const leftAfter = (waitedMs: number) =>
+export function createInferenceHandler(options: InferenceHandlerOptions) {
+  const { deadlineMs, hardStop } = options
+  const admission = createAdmission({ queueCapacity: options.maxQueue, concurrency: options.concurrency })
+  const idempotency = openIdempotency(options.store)
+  const leftMs = (waitedMs: number) =>
     deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
 
-  /**
-   * Waits for its turn, and counts the time as the engine counts that of its own queue.
-   * @param beforeMs waited for another ask with its key
-   */
-  const ask = async (
-    engine: Engine,
-    slot: Slot,
-    request: InferenceRequest,
-    hooks: Hooks & { signal: AbortSignal },
-    beforeMs = 0,
-  ) => {
-    const waitedMs = beforeMs + (await slot.acquire(hooks.signal, leftAfter(beforeMs)))
-    observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
-    const reply = await engine.answer({ ...request, deadlineMs: leftAfter(waitedMs) }, hooks)
-    return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
-  }
-
-  const answer = async (
+  const infer = async (
     engine: Engine,
     slot: Slot,
     { request, task }: ParsedRequest,
     key: string | undefined,
     { onToken, signal }: Hooks,
   ): Promise<IdempotentResult> => {
-    const ending = stopWith(signal, hardStop)
-    const hooks = { onToken, signal: ending.signal }
+    const stop = stopWith(signal, hardStop)
+    /** @param beforeMs time spent waiting for another request with the same key */
+    const run = async (beforeMs: number) => {
+      const waitedMs = beforeMs + (await slot.acquire(stop.signal, leftMs(beforeMs)))
+      observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
+      const hooks = { onToken, signal: stop.signal }
+      const reply = await engine.answer({ ...request, deadlineMs: leftMs(waitedMs) }, hooks)
+      return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
+    }
     try {
-      if (key === undefined) return { reply: await ask(engine, slot, request, hooks), isReplay: false }
-      const work = (waitedMs: number) => ask(engine, slot, request, hooks, waitedMs)
-      const within = { signal: ending.signal, deadlineMs }
-      const outcome = await idempotency.run(key, fingerprintOf(request, task), within, work)
-      if (outcome.isReplay) count('glimpse_http_replays_total', {})
-      return outcome
+      if (key === undefined) return { reply: await run(0), isReplay: false }
+      const within = { signal: stop.signal, deadlineMs }
+      const result = await idempotency.run(key, fingerprintOf(request, task), within, run)
+      if (result.isReplay) count('glimpse_http_replays_total', {})
+      return result
     } catch (error) {
-      throw hardStop?.aborted && codeOf(error) === 'cancelled' ? cutShort() : error
+      if (!hardStop?.aborted || codeOf(error) !== 'cancelled') throw error
+      throw new BusyError(
+        'stopping',
+        'Glimpse stopped before the answer was complete. Send the request again.',
+      )
     } finally {
-      ending.end()
+      stop.end()
       slot.release()
     }
   }
 
   return {
-    async handle(request, want, tenant) {
+    /** @throws any error that ends the request before its response begins */
+    async handle(request: Request, either: Task | 'either', tenant: string): Promise<Response> {
       const startedAt = performance.now()
-      let task: Task | 'unknown' = want === 'either' ? 'unknown' : want
+      let task: Task | 'unknown' = either === 'either' ? 'unknown' : either
       const ended = (outcome: string) => count('glimpse_requests_total', { task, outcome })
-      const counted = async <T>(work: () => Promise<T>): Promise<T> => {
-        try {
-          return await work()
-        } catch (error) {
-          ended(codeOf(error))
-          throw error
-        }
+      const rejected = (error: unknown): never => {
+        ended(codeOf(error))
+        throw error
       }
-      const { engine, slot, parsed, key } = await counted(async () => {
-        const engine = open()
+      const accept = async () => {
+        const engine = options.open()
         const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running))
         try {
           const key = keyOf(request.headers)
-          const parsed = await readRequest(request, want, uploads)
+          const parsed = await readRequest(request, either, options.uploads)
           task = parsed.task
           return { engine, slot, parsed, key: key && `${tenant} ${key}` }
         } catch (error) {
           slot.release()
           throw error
         }
-      })
-      const run = (hooks: Hooks) =>
-        counted(async () => {
-          const outcome = await answer(engine, slot, parsed, key, hooks)
-          ended('ok')
-          // Under a key the same ask may come again, and its upload with it.
-          if (key === undefined) await parsed.used?.()
-          return outcome
-        })
+      }
+      const { engine, slot, parsed, key } = await accept().catch(rejected)
+      const run = async (hooks: Hooks) => {
+        const result = await infer(engine, slot, parsed, key, hooks).catch(rejected)
+        ended('ok')
+        // A request with a key may be sent again, and names its upload again then.
+        if (key === undefined) await parsed.used?.()
+        return result
+      }
       if (!parsed.stream) return responseOf(await run({ signal: request.signal }))
       const streamed = async (hooks: Hooks) => {
         const { reply } = await run(hooks).finally(() =>
@@ -150,13 +116,15 @@ export function createInferenceHandler({
         )
         return reply
       }
-      return eventStream(streamed, request.signal, failed)
+      return eventStream(streamed, request.signal, options.failed)
     },
-    retryAfterS(error) {
+    /** When a request that met this error should be sent again, in whole seconds. */
+    retryAfterS(error: unknown): number {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
       return secondsOf((isGlimpseError(error) ? RETRY_AFTER_MS[error.code] : undefined) ?? admission.waitMs)
     },
+    /** Requests that have not reached the engine yet. */
     waiting: () => admission.waiting,
   }
 }
@@ -168,23 +136,15 @@ function responseOf({ reply, isReplay }: IdempotentResult): Response {
   return Response.json(reply, { headers })
 }
 
-/** As browsers' developer tools show it (W3C Server Timing). */
+/** Browsers' developer tools show this header (W3C Server Timing). */
 function serverTiming({ timings_ms }: InferenceResult): string {
   return Object.entries(timings_ms)
     .map(([stage, ms]) => `${stage};dur=${ms}`)
     .join(', ')
 }
 
-/** Tells asks apart by what they ask, not by how they were written: a form's boundary is another each time. */
+/** Hash of the parsed fields, not of the body: a form has a new boundary each time it is sent. */
 function fingerprintOf({ image, question, history, prompt, settings }: InferenceRequest, task: Task): string {
-  const picture = createHash('sha256')
-    .update(image ?? '')
-    .digest('hex')
-  return createHash('sha256')
-    .update(JSON.stringify([task, picture, question, history, prompt, settings]))
-    .digest('hex')
-}
-
-function cutShort(): BusyError {
-  return new BusyError('stopping', 'Glimpse had to stop before the answer was there. Ask again in a moment.')
+  const fields = [task, image && sha256Hex(image), question, history, prompt, settings]
+  return sha256Hex(JSON.stringify(fields))
 }

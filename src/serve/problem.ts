@@ -5,27 +5,27 @@ import { currentIds } from '../observe/context.ts'
 import { CHALLENGE } from './token.ts'
 
 export interface Problem {
-  /** By `request_id` the operator finds it in the log. */
+  /** `request_id` finds the request in the log. */
   error: { code: string; message: string; retry: boolean; request_id?: string }
 }
 
-/** What may be said outside: a known error's own words, nothing about any other. */
+/** The message of a Glimpse error; nothing about any other error. */
 export function problemOf(error: unknown): Problem {
   const { request_id } = currentIds()
   if (!isGlimpseError(error)) {
-    const message = 'Glimpse failed in a way it did not expect. The reason is in its log.'
+    const message = 'Glimpse failed unexpectedly. The log of the server has the reason.'
     return { error: { code: 'internal', message, retry: false, request_id } }
   }
   const { code, message } = error
   return { error: { code, message, retry: httpMeaningOf(error).retry, request_id } }
 }
 
-/** @param retryAfterS said in `Retry-After` when the same request may succeed later. */
+/** @param retryAfterS value of `Retry-After`, sent when the same request may succeed later */
 export function problemResponse(error: unknown, retryAfterS: number, headers?: HeadersInit): Response {
   const { status, retry } = httpMeaningOf(error)
   const response = Response.json(problemOf(error), { status, headers })
   if (status === 401) response.headers.set('www-authenticate', CHALLENGE)
-  // The rest of the body is not waited for.
+  // The rest of the body is not read.
   if (status === 408) response.headers.set('connection', 'close')
   if (retry) response.headers.set('retry-after', String(retryAfterS))
   return response

@@ -1,5 +1,5 @@
-// What is told of every request: its id and trace to whoever works on it, one line to the log, and to the metrics why it
-// was turned away. Never its query, its body or what came of it.
+// For each request: an id and a trace span, one line in the log, and a count when it is refused. Query, body and reply are
+// never logged.
 
 import { randomUUID } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
@@ -11,20 +11,20 @@ import { count } from '../observe/metrics.ts'
 import { withSpan } from '../observe/trace.ts'
 import { statusOf } from './problem.ts'
 
-/** Of what platforms and their proxies send; another is replaced by one of ours. */
+/** Accepted ids from clients, platforms and proxies (hono's request-id takes no `.` and `:`). Others are replaced. */
 const ID = /^[\w.:@/+=-]{1,128}$/
-/** SageMaker passes an asynchronous call's id, and what a caller put beside its body. */
+/** SageMaker passes on the id of an asynchronous call, and the caller's custom attributes. */
 const ID_HEADERS = ['x-request-id', 'x-amzn-sagemaker-inference-id', 'x-amzn-sagemaker-custom-attributes']
 
 /**
- * Gives each request its ids and a line in the log, unless its path is one of `quiet` and all is well: platforms ask
- * those every few seconds. Once `stopping` is aborted, connections are not kept.
+ * Sets X-Request-Id and logs the request. Successful requests to the paths `quiet` are not logged, because platforms send
+ * them every few seconds. Once `stopping` is aborted, responses close their connection.
  */
 export function requestLogger(quiet: ReadonlySet<string>, stopping?: AbortSignal): MiddlewareHandler {
   return (c, next) => {
     const startedAt = performance.now()
     const { method } = c.req
-    // A pattern or nothing: an address may hold what somebody else's query would.
+    // The pattern, never the path of an unknown address, which may hold personal data.
     const route = matchedRoutes(c).find(({ method }) => method !== 'ALL')?.path ?? 'unknown'
     const request_id = requestIdOf(c.req.raw.headers)
     const carrier = Object.fromEntries(
@@ -53,12 +53,12 @@ function requestIdOf(headers: Headers): string {
   return sent ?? randomUUID()
 }
 
-/** What `glimpse_requests_total` and `glimpse_rejected_total` call it. */
+/** The label of an error in `glimpse_requests_total` and `glimpse_rejected_total`. */
 export function codeOf(error: unknown): string {
   return isGlimpseError(error) ? error.code : 'internal'
 }
 
-/** Who left was not turned away. */
+/** Counts a refused request, unless its client disconnected. */
 export function countRejection(error: unknown): void {
   if (statusOf(error) !== 499) count('glimpse_rejected_total', { reason: codeOf(error) })
 }

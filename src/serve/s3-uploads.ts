@@ -1,22 +1,24 @@
-// Pictures on their way to an ask, in a bucket.
+// Uploads in an S3 bucket: id -> presigned URL, and id -> bytes.
 //
-// The key of each is made from an id of ours alone. An id says when it was given, so that what cannot be there any more
-// is told from what was not sent yet. Whatever nobody used, the bucket's lifecycle rule removes.
+// An object's key is the upload's id, which this file makes and checks. The id holds the time it was made, which tells an
+// expired upload from one not sent yet. The bucket's lifecycle rule removes uploads that no request used.
 
 import { randomBytes } from 'node:crypto'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import { log } from '../observe/log.ts'
 import { type BucketOptions, openBucket } from '../store/bucket.ts'
-import { checkId, ID, SETTING, tooLarge, type Uploads } from './uploads.ts'
+import { pictureTooLarge, SETTING, type Uploads } from './uploads.ts'
 
-/** For a large picture over a slow phone, and to ask afterwards. */
+/** Eight digits of the time it was made, in seconds since 1970, and 16 random bytes. */
+const ID = /^([0-9a-f]{8})[0-9a-f]{32}$/
+/** Time for a large picture over a slow phone, and for the request after it. */
 const OPEN_MS = 15 * 60_000
 /** An upload that began in time may end a little later, and clocks differ. */
 const LATE_MS = 5 * 60_000
 const PURPOSE = { setting: SETTING, code: 'uploads_failed' as const, todo: 'Try again.' }
 
-/** Throws SetupError `bad_place`. */
+/** @throws SetupError `bad_place` */
 export function openUploads(
   location: string,
   options: BucketOptions = {},
@@ -25,19 +27,23 @@ export function openUploads(
   const bucket = openBucket(location, PURPOSE, options)
   return {
     async createUpload(sizeBytes) {
-      if (sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
-      const given = Math.floor(now() / 1000)
-      const upload = given.toString(16).padStart(8, '0') + randomBytes(16).toString('hex')
+      if (sizeBytes > MAX_PICTURE_BYTES) throw pictureTooLarge()
+      const madeAt = Math.floor(now() / 1000)
+      const upload = madeAt.toString(16).padStart(8, '0') + randomBytes(16).toString('hex')
       const url = await bucket.presignPut(upload, sizeBytes, OPEN_MS / 1000)
-      const expires_at = new Date(1000 * given + OPEN_MS).toISOString()
+      const expires_at = new Date(1000 * madeAt + OPEN_MS).toISOString()
       return { upload, url, method: 'PUT', headers: { 'content-length': String(sizeBytes) }, expires_at }
     },
     async read(id) {
-      const ageMs = ageOf(id, now())
+      const ageMs = now() - 1000 * Number.parseInt(ID.exec(id)?.[1] ?? '', 16)
+      if (!(ageMs > -LATE_MS)) {
+        const message = 'Expected upload to be an id that POST /v1/uploads returned but got something else.'
+        throw new RequestError('bad_upload', message)
+      }
       if (ageMs > OPEN_MS + LATE_MS) throw expired()
       const found = await bucket.read(id, MAX_PICTURE_BYTES)
       if (!found) throw notFound()
-      if (found.sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
+      if (found.sizeBytes > MAX_PICTURE_BYTES) throw pictureTooLarge()
       return found.bytes
     },
     async remove(id) {
@@ -46,26 +52,14 @@ export function openUploads(
   }
 }
 
-function ageOf(id: string, now: number): number {
-  const [, given = ''] = ID.exec(checkId(id)) ?? []
-  const ageMs = now - 1000 * Number.parseInt(given, 16)
-  if (ageMs > -LATE_MS) return ageMs
-  throw new RequestError(
-    'bad_upload',
-    'Expected an id that POST /v1/uploads gave but this one it never gave.',
-  )
-}
-
 function notFound(): RequestError {
-  return new RequestError(
-    'upload_missing',
-    'Expected a picture at the address that POST /v1/uploads gave but none is there: it was not sent yet, or it was used already. Send it (PUT), then ask; each can be asked about once.',
-  )
+  const message =
+    'The upload has no picture: it was not sent yet, or it was used already. ' +
+    'Send the picture to the url of POST /v1/uploads (PUT), then ask. Each upload can be used once.'
+  return new RequestError('upload_missing', message)
 }
 
 function expired(): RequestError {
-  return new RequestError(
-    'upload_expired',
-    `Expected an upload of the last ${OPEN_MS / 60_000} minutes but this one is older. Ask POST /v1/uploads for another and send the picture again.`,
-  )
+  const message = `The upload is older than ${OPEN_MS / 60_000} minutes. Call POST /v1/uploads again and send the picture to the new url.`
+  return new RequestError('upload_expired', message)
 }

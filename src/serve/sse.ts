@@ -1,11 +1,11 @@
 // One run as server-sent events (HTML standard, section 9.2): `token` for each piece of text, then one `reply`
-// or one `error`. The stream opens at once, so whatever the run meets afterwards is an event, not a status.
+// or one `error`. The stream opens at once with status 200, so a later error is an event.
 
 import { SSEStreamingApi } from 'hono/streaming'
 import type { InferenceResult } from '../engine/request.ts'
 import { problemOf } from './problem.ts'
 
-/** Proxies give up on a silent connection after 30 to 60 s; a queue may keep an ask longer. */
+/** Proxies close a silent connection after 30 to 60 s; a request may wait longer in the queue. */
 const HEARTBEAT_MS = 15_000
 
 export type Run = (hooks: {
@@ -13,19 +13,19 @@ export type Run = (hooks: {
   signal: AbortSignal
 }) => Promise<InferenceResult>
 
-/** Starts the run now; a reader who leaves aborts it. Failures go to `failed` as well as to the reader. */
+/** Starts the run. A client that disconnects aborts it. Errors go to `failed` and to the client. */
 export function eventStream(run: Run, request: AbortSignal, failed: (error: unknown) => void): Response {
   const { readable, writable } = new TransformStream()
   const out = new SSEStreamingApi(writable, readable)
-  const gone = new AbortController()
-  out.onAbort(() => gone.abort())
+  const disconnected = new AbortController()
+  out.onAbort(() => disconnected.abort())
   if (request.aborted) out.abort()
   request.addEventListener('abort', () => out.abort(), { once: true })
 
   const send = (event: string, data: unknown) => out.writeSSE({ event, data: JSON.stringify(data) })
   void out.write(': taken\n\n')
   const heartbeat = setInterval(() => out.write(': still here\n\n'), HEARTBEAT_MS)
-  run({ onToken: (text) => void send('token', { text }), signal: gone.signal })
+  run({ onToken: (text) => void send('token', { text }), signal: disconnected.signal })
     .finally(() => clearInterval(heartbeat))
     .then(
       (reply) => send('reply', reply),

@@ -1,37 +1,37 @@
-// Who an ask is from, as far as taking turns goes: a name for each party that should get no more than its share.
+// Headers and address of a request -> the name of its tenant, for fair admission (admission.ts).
 
 import { isIP } from 'node:net'
 
 export interface Caller {
-  /** Of the connection: whoever spoke to us last. */
+  /** The other end of the connection: the client or the nearest proxy. */
   address?: string
   headers: Headers
-  /** Whether the token was sent that the operator set. */
+  /** Whether the request has the operator's token. */
   isTrusted: boolean
 }
 
 const NAME = /^[\w.@:-]{1,64}$/
-/** Addresses that a proxy of the operator's has; one of anybody else's is not believed what it says of others. */
+/** Private ranges, where the operator's proxy connects from. X-Forwarded-For is trusted from these only. */
 const PRIVATE =
   /^(127\.|10\.|192\.168\.|169\.254\.|172\.(1[6-9]|2\d|3[01])\.|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80:)/i
 
 /**
- * `X-Glimpse-Tenant` of one who knows the token, else the address: behind a proxy the one the nearest proxy saw, which is
- * the last of X-Forwarded-For. The ones before it anybody can write.
+ * `X-Glimpse-Tenant` of a request with the token, else the client's address. Behind a proxy that is the last address of
+ * X-Forwarded-For, which the nearest proxy wrote; clients can write the ones before it.
  */
 export function tenantOf({ address = '', headers, isTrusted }: Caller): string {
   const named = headers.get('x-glimpse-tenant')
   if (isTrusted && named !== null && NAME.test(named)) return `name ${named}`
-  const near = address.replace(/^::ffff:/i, '')
-  const seen = headers.get('x-forwarded-for')?.split(',').at(-1)?.trim() ?? ''
-  const isBehindProxy = near === '' || PRIVATE.test(near)
-  return `address ${networkOf(isBehindProxy && isIP(seen) !== 0 ? seen : near)}`
+  const peer = address.replace(/^::ffff:/i, '')
+  const forwarded = headers.get('x-forwarded-for')?.split(',').at(-1)?.trim() ?? ''
+  const isBehindProxy = peer === '' || PRIVATE.test(peer)
+  return `address ${networkOf(isBehindProxy && isIP(forwarded) !== 0 ? forwarded : peer)}`
 }
 
-/** Whoever has one address of IPv6 has the 2^64 beside it as well. */
+/** An IPv6 client usually owns its whole /64, so tenants are keyed by /64. */
 function networkOf(address: string): string {
   if (isIP(address) !== 6) return address
-  // The URL parser writes an address in one way only (RFC 5952).
+  // The URL parser normalizes addresses (RFC 5952).
   const [head = '', tail] = new URL(`http://[${address.split('%')[0]}]`).hostname.slice(1, -1).split('::')
   const before = head === '' ? [] : head.split(':')
   const after = tail ? tail.split(':') : []

@@ -36,7 +36,7 @@ export function checkKey(key: string): string {
 
 /** Reads a JSON value. @throws SyntaxError when it is not JSON, and what `parse` throws */
 export async function readJsonOf<T>(
-  store: Store,
+  store: Pick<Store, 'read'>,
   key: string,
   parse: (value: unknown) => T,
 ): Promise<{ value: T; version: string } | undefined> {

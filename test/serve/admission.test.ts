@@ -15,7 +15,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Admits a request, which then waits to be started; its slot is to be released. */
+/** Admits a request, which then waits to be started. The caller releases its slot. */
 function ask(tenant: string, others = 0): Slot & { started: Promise<number> } {
   const slot = admission.admit(tenant, others)
   const started = slot.acquire(never())
@@ -35,7 +35,7 @@ async function serve(slots: ReturnType<typeof ask>[]): Promise<string[]> {
 const counts = () => [admission.running, admission.waiting]
 
 describe('turns', () => {
-  test('a tenant that is alone has as many requests at the engine as it takes, in order of asking', async () => {
+  test('a tenant that is alone has as many requests at the engine as it takes, in order of arrival', async () => {
     admission = createAdmission({ queueCapacity: 4, concurrency: 2 })
     const [a, b, c] = [ask('a'), ask('a'), ask('a')]
     await Promise.all([a.started, b.started])
@@ -45,12 +45,12 @@ describe('turns', () => {
     expect(counts()).toEqual([2, 0])
   })
 
-  test('the least recently served tenant goes first, and a newcomer before the one served last', async () => {
+  test('the least recently served tenant goes first, and a new one before the one served last', async () => {
     const slots = [ask('flood'), ask('flood'), ask('flood'), ask('flood'), ask('quiet')]
     expect(await serve(slots)).toEqual(['flood', 'quiet', 'flood', 'flood', 'flood'])
   })
 
-  test('newcomers, however many, keep nobody waiting who waits already', async () => {
+  test('new tenants, however many, do not delay those that wait already', async () => {
     admission = createAdmission({ queueCapacity: 40, concurrency: 1 })
     const first = ask('first')
     const waiting = ask('waiting')
@@ -72,7 +72,7 @@ describe('turns', () => {
     const again = ask('quiet')
     await again.started
     expect(counts()).toEqual([2, 2])
-    // The quiet one is answered alone: a batch of two would take longer.
+    // The quiet tenant's request runs alone: a batch of two would take longer.
     flood[0]!.release()
     expect(counts()).toEqual([1, 2])
     again.release()
@@ -91,7 +91,7 @@ describe('turns', () => {
   })
 
   test.each([1, 2])(
-    'a tenant that floods gets its turn even when new ones never cease to come, %i at the engine',
+    'a tenant that floods gets its turn while new tenants keep arriving, %i at the engine',
     async (concurrency) => {
       admission = createAdmission({ queueCapacity: 40, concurrency })
       const atEngine: Slot[] = []
@@ -148,13 +148,13 @@ describe('turns', () => {
       const quiet: Promise<number>[] = []
       let refused = 0
       setInterval(() => request('flood').catch(() => refused++), 10)
-      // Each time in another moment of the flood's request.
+      // Each time at another moment of the flood's request.
       const quietly = setInterval(() => quiet.push(request('quiet')), 1013)
       await vi.advanceTimersByTimeAsync(40 * 1013)
       clearInterval(quietly)
       await vi.advanceTimersByTimeAsync(1_000)
       expect(refused).toBeGreaterThan(2_000)
-      // The first came when nothing was known of it.
+      // The first came before the tenants counted as active.
       const [, ...later] = await Promise.all(quiet)
       expect(later.length).toBeGreaterThan(30)
       // 100 ms for each, and a few for ticks of the timers.
@@ -176,12 +176,12 @@ describe('capacity', () => {
     expect(() => ask('newcomer 5')).toThrow(/10 requests are ahead/)
   })
 
-  test('is used by requests that the engine has from elsewhere as well', () => {
+  test('is used by requests of other sources at the engine as well', () => {
     for (let i = 0; i < 2; i++) ask('a', 3)
     expect(() => ask('a', 3)).toThrow(/busy/)
   })
 
-  test('is given back by a release, once', async () => {
+  test('is freed by a release, once', async () => {
     const slots = Array.from({ length: 5 }, () => ask('a'))
     await slots[0]!.started
     slots[0]!.release()
@@ -191,7 +191,7 @@ describe('capacity', () => {
     expect(() => ask('a')).toThrow(/busy/)
   })
 
-  test('is given back by a request that never asks for its turn', async () => {
+  test('is freed by a request that never waits for its turn', async () => {
     const [first, second, third] = [ask('a'), ask('a'), ask('a')]
     await first.started
     admission.admit('a', 0).release()
@@ -204,7 +204,7 @@ describe('capacity', () => {
   })
 })
 
-test('waiting ends with the deadline and when the caller leaves, and the next is served', async () => {
+test('waiting ends with the deadline and when the client disconnects, and the next request is served', async () => {
   const first = ask('a')
   const late = admission.admit('a', 0)
   const tooLate = expect(late.acquire(never(), 5)).rejects.toMatchObject({ code: 'deadline' })

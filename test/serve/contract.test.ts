@@ -1,4 +1,4 @@
-// What platforms and clients rely on besides the asks themselves: routes.test.ts has those.
+// What platforms and clients rely on: health, tokens, ids, idempotency, refusals. routes.test.ts tests inference requests.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -48,7 +48,7 @@ const problem = async (response: Response) => ((await response.json()) as Proble
 describe('health', () => {
   const READY = ['/ping', '/readyz', '/v2/health/ready']
 
-  test('is told under every platform’s path, by any host and without a token', async () => {
+  test('is served under every platform’s path, for any Host and without a token', async () => {
     const { send } = serve({ token: TOKEN })
     const headers = { host: 'probe.internal' }
     for (const path of READY) {
@@ -60,13 +60,13 @@ describe('health', () => {
       expect((await send(path, { headers })).status).toBe(200)
   })
 
-  test('is not ready while the model loads, and lives all the same', async () => {
+  test('is live but not ready while the model loads', async () => {
     const app = createApp(new Promise<never>(() => {}))
     for (const path of READY) expect((await app.request(path)).status).toBe(503)
     for (const path of ['/healthz', '/v2/health/live']) expect((await app.request(path)).status).toBe(200)
   })
 
-  test('is not a line in the log for every probe, unless something is wrong', async () => {
+  test('is logged only when a probe fails', async () => {
     await serve().send('/ping')
     expect(lines).toEqual([])
     await createApp(new Promise<never>(() => {})).request('/ping')
@@ -114,7 +114,7 @@ describe('POST /invocations', () => {
 describe('the token', () => {
   const PATHS = ['/v1/caption', '/v1/answer', '/invocations']
 
-  test('is needed for asks, the model and metrics, and nothing of them happens without', async () => {
+  test('is required for inference, the model and metrics, and nothing runs without it', async () => {
     const { ask, send, engine } = serve({ token: TOKEN })
     const refused = [
       ...(await Promise.all(PATHS.map((path) => ask(path)))),
@@ -134,21 +134,24 @@ describe('the token', () => {
     expect(await measured('glimpse_rejected_total', { reason: 'bad_token' })).toBe(1)
   })
 
-  test('opens them, by whatever name the server is called', async () => {
+  test('gives access, with any Host', async () => {
     const { ask, send } = serve({ token: TOKEN })
     const headers = { authorization: `Bearer ${TOKEN}`, host: 'glimpse-abc.a.run.app' }
     expect((await ask('/v1/caption', undefined, headers)).status).toBe(200)
     expect((await send('/metrics', { headers })).status).toBe(200)
   })
 
-  test('is not asked for by the page’s files and chat platforms', async () => {
-    const { send } = serve({ token: TOKEN, handlers: { '/slack/events': async () => new Response('heard') } })
+  test('is not required for the page’s files and chat webhooks', async () => {
+    const { send } = serve({
+      token: TOKEN,
+      handlers: { '/slack/events': async () => new Response('received') },
+    })
     expect((await send('/')).status).toBe(200)
     expect((await send('/api.js')).status).toBe(200)
-    expect(await (await send('/slack/events', { method: 'POST', body: '' })).text()).toBe('heard')
+    expect(await (await send('/slack/events', { method: 'POST', body: '' })).text()).toBe('received')
   })
 
-  test('that is needed and not set lets nobody in, and says what to set', async () => {
+  test('that is required and not set refuses all requests, and says what to set', async () => {
     const { ask, send, engine } = serve({ requireToken: true })
     for (const response of [
       ...(await Promise.all(PATHS.map((path) => ask(path)))),
@@ -167,7 +170,7 @@ describe('the token', () => {
 })
 
 describe('a request', () => {
-  test('keeps its id, or gets one, in the answer, in what went wrong and in the log', async () => {
+  test('keeps its id, or gets one, in the response, in its error and in the log', async () => {
     const { ask } = serve()
     const good = await ask('/v1/caption', undefined, { 'x-request-id': 'my-id:1' })
     expect(good.headers.get('x-request-id')).toBe('my-id:1')
@@ -185,7 +188,7 @@ describe('a request', () => {
     const { send } = serve()
     const headers = { 'content-type': 'image/png' }
     await send('/v1/caption?prompt=a%20secret', { method: 'POST', body: PNG as BodyInit, headers })
-    await send('/somebodys/secret')
+    await send('/a/secret')
     expect(lines).toMatchObject([
       { level: 'info', event: 'request', method: 'POST', route: '/v1/caption', status: 200 },
       { level: 'info', event: 'request', method: 'GET', route: 'unknown', status: 404 },
@@ -193,14 +196,14 @@ describe('a request', () => {
     expect(JSON.stringify(lines)).not.toMatch('secret')
   })
 
-  test('is told how long each stage took', async () => {
+  test('gets the time of each stage', async () => {
     const { headers } = await serve().ask('/v1/caption')
     expect(headers.get('server-timing')).toMatch(
       /^queue;dur=[\d.]+, image;dur=3, pixels;dur=5, vision;dur=140/,
     )
   })
 
-  test('goes on the trace of whoever sent it', async () => {
+  test('continues the trace of its client', async () => {
     const exporter = new InMemorySpanExporter()
     trace.setGlobalTracerProvider(
       new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
@@ -228,7 +231,7 @@ describe('a request', () => {
 describe('Idempotency-Key', () => {
   const key = { 'idempotency-key': 'key-1' }
 
-  test('the same ask again has the same answer, and the model runs once', async () => {
+  test('the same request again has the same reply, and the model runs once', async () => {
     const { ask, engine } = serve()
     const first = await ask('/v1/caption', undefined, key)
     const second = await ask('/v1/caption', undefined, key)
@@ -238,7 +241,7 @@ describe('Idempotency-Key', () => {
     expect(await measured('glimpse_http_replays_total')).toBe(1)
   })
 
-  test('however it is written: as a form, with another boundary each time', async () => {
+  test('as a form too, with another boundary each time', async () => {
     const { send, engine } = serve()
     const form = () => {
       const data = new FormData()
@@ -250,7 +253,7 @@ describe('Idempotency-Key', () => {
     expect(engine.asks).toHaveLength(1)
   })
 
-  test('another ask with the same key is refused, under way and afterwards', async () => {
+  test('another request with the same key is refused, during the first and afterwards', async () => {
     const { ask, engine } = serve()
     engine.hold()
     const first = ask('/v1/answer', { image: base64, question: 'a?' }, key)
@@ -263,7 +266,7 @@ describe('Idempotency-Key', () => {
     expect(await measured('glimpse_rejected_total', { reason: 'key_taken' })).toBe(1)
   })
 
-  test('the second waits for the first, and what failed is tried again', async () => {
+  test('the second waits for the first, and a failed request runs again', async () => {
     const { ask, engine } = serve()
     engine.hold()
     const both = [ask('/v1/caption', undefined, key), ask('/v1/caption', undefined, key)]
@@ -280,7 +283,7 @@ describe('Idempotency-Key', () => {
     expect([again.status, again.headers.get('idempotent-replayed')]).toEqual([200, null])
   })
 
-  test('one whose first asker left is answered', async () => {
+  test('the second is answered when the first client disconnects', async () => {
     const { app, ask, engine } = serve()
     engine.hold()
     const client = new AbortController()
@@ -295,7 +298,7 @@ describe('Idempotency-Key', () => {
     expect((await second).status).toBe(200)
   })
 
-  test('of another tenant is another key', async () => {
+  test('is separate for each tenant', async () => {
     const { ask, engine } = serve({ token: TOKEN })
     const of = (tenant: string) => ({
       ...key,
@@ -334,7 +337,7 @@ describe('Idempotency-Key', () => {
     expect(two.engine.asks).toEqual([])
   })
 
-  test('of one that waited for another process is over at its own deadline', async () => {
+  test('while another process runs the request, ends at its own deadline', async () => {
     const store = async () => memory
     const memory = inMemoryStore()
     const [one, two] = [serve({ store }), serve({ store, deadlineMs: 50 })]
@@ -347,18 +350,18 @@ describe('Idempotency-Key', () => {
     expect((await first).status).toBe(200)
   })
 
-  test('that is no key is refused', async () => {
+  test('with invalid characters is refused', async () => {
     const response = await serve().ask('/v1/caption', undefined, { 'idempotency-key': 'a b' })
     expect(await problem(response)).toMatchObject({ code: 'bad_field' })
   })
 })
 
-describe('what is turned away', () => {
-  test('for want of room is 429 with a time that grows with the line, and counted', async () => {
+describe('a refused request', () => {
+  test('is 429 when the queue is full, with a Retry-After that grows with the queue, and counted', async () => {
     const { ask, engine } = serve({ maxQueue: 2 })
     vi.useFakeTimers({ toFake: ['performance'] })
     onTestFinished(() => void vi.useRealTimers())
-    // A first answer, so that it is known how long one takes.
+    // A first answer, which sets the mean time of an answer.
     engine.hold()
     const first = ask('/v1/caption')
     await expect.poll(() => engine.pending).toBe(1)
@@ -386,7 +389,7 @@ describe('what is turned away', () => {
     const flood = [1, 2, 3, 4].map(() => ask('/v1/caption', undefined, of('flood')))
     await expect.poll(() => engine.pending).toBe(1)
     const quiet = ask('/v1/answer', { image: base64, question: 'quiet?' }, of('quiet'))
-    // Bodies are read in the order they come: when these are refused, that one waits for its turn.
+    // Bodies are read in order of arrival: when these are refused, the quiet one waits for its turn.
     for (let i = 0; i < 2; i++) expect((await ask('/v1/answer', {}, of('another'))).status).toBe(400)
     engine.release()
     expect((await quiet).status).toBe(200)
@@ -394,7 +397,7 @@ describe('what is turned away', () => {
     expect(engine.asks[1]?.question).toBe('quiet?')
   })
 
-  test('while it waits by its deadline is 504', async () => {
+  test('is 504 when its deadline passes while it waits', async () => {
     const { ask, engine } = serve({ deadlineMs: 30 })
     engine.hold()
     void ask('/v1/caption')
@@ -405,7 +408,7 @@ describe('what is turned away', () => {
     engine.release()
   })
 
-  test('has in Retry-After what another service said', async () => {
+  test('has the Retry-After of the other service', async () => {
     const { ask, engine } = serve()
     engine.fail(new UpstreamError('discord_busy', 'words', { retryAfterMs: 7_100 }))
     const response = await ask('/v1/caption')

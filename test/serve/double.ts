@@ -1,4 +1,4 @@
-// The engine double: gives the same reply for every picture; tests make it fail or wait.
+// A test double of Engine: gives every picture the same caption; fails and waits on command.
 
 import { createHash } from 'node:crypto'
 import type { Engine } from '../../src/engine/engine.ts'
@@ -16,14 +16,14 @@ export const PNG = new Uint8Array(
 )
 
 export interface Double extends Engine {
-  /** All requests in order. */
+  /** Every request, in order of arrival. */
   readonly asks: InferenceRequest[]
-  /** Number of runs that ended by an aborted signal. */
+  /** How many runs ended because their signal was aborted. */
   readonly aborted: number
   readonly closed: boolean
-  /** Makes the next runs fail with this error; undefined makes them succeed again. */
+  /** The next runs fail with it; undefined again lets them succeed. */
   fail(error: unknown): void
-  /** Makes runs wait until `release`. */
+  /** Runs wait from now on, until `release`. */
   hold(): void
   release(): void
 }

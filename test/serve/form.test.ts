@@ -1,4 +1,4 @@
-// Forms as clients write them (forms.ts), whole and in pieces, and forms that are none.
+// Forms as clients write them (forms.ts), whole and in pieces, and invalid forms.
 
 import { handle, type LambdaEvent } from 'hono/aws-lambda'
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
@@ -28,7 +28,7 @@ function serve() {
   return { engine, app, ask }
 }
 
-/** What is sent in pieces whose sizes the function gives. */
+/** A stream of the body in pieces, whose sizes the function gives. */
 function pieces(body: Buffer, size: () => number): ReadableStream<Uint8Array> {
   let at = 0
   return new ReadableStream({
@@ -46,7 +46,7 @@ async function refusal(response: Response) {
   return { status: response.status, code: error.code, message: error.message }
 }
 
-/** One part: its headers and what is in it. */
+/** One part: its headers and its value. */
 const part = (headers: string, value: string) => `--abc\r\n${headers}\r\n\r\n${value}\r\n`
 const field = (name: string, value: string) => part(`Content-Disposition: form-data; name="${name}"`, value)
 const picture = Buffer.concat([
@@ -59,14 +59,14 @@ const withPicture = (rest: string) => Buffer.concat([picture, Buffer.from(rest, 
 describe.each(FORMS)('%s', (_, { contentType, body, picture, completeAt }: Form) => {
   const expected = { image: new Uint8Array(picture), question: QUESTION, settings: { num_beams: 3 } }
 
-  test('comes in whole', async () => {
+  test('is read whole', async () => {
     const { engine, ask } = serve()
     const response = await ask(contentType, new Uint8Array(body))
     expect(await response.json()).toMatchObject({ text: `answer 1 to ${QUESTION}` })
     expect(engine.asks).toEqual([{ ...expected, deadlineMs: undefined }])
   })
 
-  test('comes in pieces that end anywhere', async () => {
+  test('is read in pieces that end anywhere', async () => {
     const { engine, ask } = serve()
     const random = xoroshiro128plus(7)
     const sizes = [() => 1, ...Array.from({ length: 4 }, () => () => uniformInt(random, 1, 90))]
@@ -74,7 +74,7 @@ describe.each(FORMS)('%s', (_, { contentType, body, picture, completeAt }: Form)
     for (const asked of engine.asks) expect(asked).toEqual({ ...expected, deadlineMs: undefined })
   })
 
-  test('comes in whole through Lambda', async () => {
+  test('is read through Lambda', async () => {
     const { engine, app } = serve()
     const headers = { host: 'localhost', 'content-type': contentType }
     const event = apiEvent('POST', '/v1/answer', { body, headers }) as unknown as LambdaEvent
@@ -120,7 +120,7 @@ describe('a form', () => {
     ['of a million boundaries', '--abc\r\n\r\n\r\n'.repeat(1_000_000), /at most 64 fields/],
     ['of a header that never ends', `--abc\r\nX-A: ${'b'.repeat(1_000_000)}`, /multipart form/],
   ]
-  test.each(cases)('%s is refused in words', async (_, body, words, type = TYPE) => {
+  test.each(cases)('%s is refused with an explanation', async (_, body, words, type = TYPE) => {
     const { engine, ask } = serve()
     const refused = await refusal(await ask(type, new Uint8Array(Buffer.from(body))))
     expect(refused).toMatchObject({ status: 400, code: 'bad_form' })
@@ -141,7 +141,7 @@ describe('a form', () => {
     ['a field', field('question', 'a'.repeat(300_000))],
     ['a field that is not known', field('colour', 'a'.repeat(300_000))],
     ['an epilogue', `${END}${'a'.repeat(300_000)}`],
-  ])('with %s longer than all words may be is refused', async (_, rest) => {
+  ])('with %s longer than the text limit is refused', async (_, rest) => {
     const { engine, ask } = serve()
     const refused = await refusal(await ask(TYPE, withPicture(rest + END)))
     expect(refused).toMatchObject({ status: 400, code: 'too_many_words' })
@@ -166,7 +166,7 @@ describe('a form', () => {
       part('Content-Disposition: form-data; name="image"; filename=""', '') + field('question', 'a?') + END,
     ],
     ['image', 'no_picture', field('image', 'picture.jpg') + END],
-  ])('with a field %s that holds nothing of the kind is refused as %s', async (_, code, body) => {
+  ])('with a field %s without a value is refused as %s', async (_, code, body) => {
     const { ask } = serve()
     expect(await refusal(await ask(TYPE, new Uint8Array(Buffer.from(body))))).toMatchObject({
       status: 400,
@@ -174,7 +174,7 @@ describe('a form', () => {
     })
   })
 
-  test('is refused while it comes, not read to its end', async () => {
+  test('is refused while it arrives, not read to its end', async () => {
     const { ask } = serve()
     let sent = 0
     const endless = new ReadableStream<Uint8Array>({
@@ -187,7 +187,7 @@ describe('a form', () => {
     expect(sent).toBeLessThan(20)
   })
 
-  test('whose sender leaves halfway ends the ask', async () => {
+  test('whose client disconnects halfway ends the request', async () => {
     const { engine, ask } = serve()
     let sent = 0
     const broken = new ReadableStream<Uint8Array>({
@@ -200,7 +200,7 @@ describe('a form', () => {
     expect(engine.pending).toBe(0)
   })
 
-  test('passes over a part that is no field', async () => {
+  test('may have a part that is no field, which is ignored', async () => {
     const { engine, ask } = serve()
     const rest = part('Content-Disposition: attachment; name="question"', 'another') + part('X-A: b', 'more')
     expect((await ask(TYPE, withPicture(rest + field('question', 'a?') + END))).status).toBe(200)

@@ -1,5 +1,5 @@
-// Multipart forms byte by byte, as clients write them and as standards allow. `from` is the source of the bytes: recorded at
-// a socket, or read in the named source file. All send QUESTION about their picture with three beams.
+// Multipart forms as clients write them, byte by byte, and forms that the standards allow. `from` says how the bytes are
+// known: recorded at a socket, or read in the named source. All send QUESTION about their picture, with three beams.
 
 const CRLF = '\r\n'
 export const QUESTION = 'Wie groß?'
@@ -8,22 +8,22 @@ export interface Form {
   contentType: string
   body: Buffer
   picture: Buffer
-  /** Offset of the end; the epilogue follows. */
+  /** Offset where the form is complete; the epilogue follows. */
   completeAt: number
 }
 
 interface Written {
-  /** Source of the bytes. */
+  /** How its bytes are known. */
   from: string
   boundary: string
-  /** Parameters after `multipart/form-data`. Default: the boundary, unquoted. */
+  /** The text after `multipart/form-data`. Default: the boundary, unquoted. */
   parameters?: string
   /** The lines of each part. `<picture>` stands for the file, `<size>` for its length. */
   parts: readonly (readonly string[])[]
   preamble?: string
-  /** Text after the last boundary. Default: the end of its line. */
+  /** The bytes after the last boundary. Default: the end of its line. */
   epilogue?: string
-  /** Encoding of all bytes except the file. */
+  /** Encoding of all but the file. */
   encoding?: 'utf8' | 'latin1'
 }
 
@@ -308,7 +308,7 @@ const RULES: Record<string, Written> = {
   },
 }
 
-/** A file with bytes that confuse parsers: line ends, dashes, and a near-delimiter. */
+/** A file with bytes that confuse parsers: ends of lines, dashes, and almost the delimiter. */
 function pictureFor(boundary: string): Buffer {
   const traps = [`--${boundary}`, `${CRLF}--${boundary.slice(0, -1)}`, `\n--${boundary}`, `\r--${boundary}--`]
   return Buffer.from(`\x89PNG${CRLF}\x1a\n\0\xff${traps.join('\xff')}${CRLF}${CRLF}-`, 'latin1')

@@ -1,4 +1,4 @@
-// Bytes that no honest client sends, over real sockets: each is refused and its connection closed, and the server stands.
+// Bytes that no honest client sends, over real sockets. Each request is refused and its connection closed; the server runs on.
 
 import { connect } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -11,7 +11,7 @@ import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
 const TIMEOUT_MS = 400
 const PATIENT_MS = 100_000
 let server: RunningServer
-/** One that waits for slow senders no longer than TIMEOUT_MS. */
+/** A server that waits for slow senders no longer than TIMEOUT_MS. */
 let impatient: RunningServer
 let engine: Double
 
@@ -24,21 +24,21 @@ beforeAll(async () => {
 })
 afterAll(() => Promise.all([server.close(), impatient.close()]))
 
-/** Sends the pieces, one after another if `to` is impatient; what came back until the other side closed. */
-function speak(pieces: readonly string[], { to = server, end = false } = {}): Promise<string> {
+/** Sends the pieces, with pauses if `to` is impatient. Returns the bytes received until the server closes. */
+function exchange(pieces: readonly string[], { to = server, end = false } = {}): Promise<string> {
   return new Promise((resolve) => {
-    let heard = ''
+    let received = ''
     const socket = connect(to.port, '127.0.0.1')
     socket.setEncoding('latin1')
     socket.on('data', (text) => {
-      heard += text
+      received += text
     })
-    // Closing while we still write is what is wanted.
+    // The server is expected to close while the test still writes.
     socket.on('error', () => {})
-    socket.on('close', () => resolve(heard))
+    socket.on('close', () => resolve(received))
     const say = async () => {
       for (const piece of pieces) {
-        if (socket.destroyed || heard !== '') return
+        if (socket.destroyed || received !== '') return
         socket.write(piece, 'latin1')
         if (to === impatient) await new Promise((next) => setTimeout(next, TIMEOUT_MS / 8))
       }
@@ -56,47 +56,47 @@ const base64 = Buffer.from(PNG).toString('base64')
 const cases: [string, () => Promise<string>, number, string][] = [
   [
     'headers that never end',
-    () => speak([post('').slice(0, -2), ...Array(100).fill('X-A: b\r\n')], { to: impatient }),
+    () => exchange([post('').slice(0, -2), ...Array(100).fill('X-A: b\r\n')], { to: impatient }),
     408,
     'too_slow',
   ],
   [
     'a body that never ends',
-    () => speak([post('Content-Length: 500\r\n'), ...Array(100).fill(' ')], { to: impatient }),
+    () => exchange([post('Content-Length: 500\r\n'), ...Array(100).fill(' ')], { to: impatient }),
     408,
     'too_slow',
   ],
-  ['a header of 64 KiB', () => speak([post(`X-A: ${'b'.repeat(65_536)}\r\n`)]), 431, 'headers_too_large'],
+  ['a header of 64 KiB', () => exchange([post(`X-A: ${'b'.repeat(65_536)}\r\n`)]), 431, 'headers_too_large'],
   [
-    'a chunk that is none',
-    () => speak([post('Transfer-Encoding: chunked\r\n', 'zz\r\n{}\r\n')]),
+    'an invalid chunk',
+    () => exchange([post('Transfer-Encoding: chunked\r\n', 'zz\r\n{}\r\n')]),
     400,
     'bad_http',
   ],
   [
     'two lengths at once',
-    () => speak([post('Content-Length: 4\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n')]),
+    () => exchange([post('Content-Length: 4\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n')]),
     400,
     'bad_http',
   ],
-  ['a length that is no number', () => speak([post('Content-Length: 1e3\r\n', '{}')]), 400, 'bad_http'],
-  ['no HTTP', () => speak(['\x16\x03\x01 a TLS handshake\r\n\r\n']), 400, 'bad_http'],
+  ['an invalid length', () => exchange([post('Content-Length: 1e3\r\n', '{}')]), 400, 'bad_http'],
+  ['bytes that are not HTTP', () => exchange(['\x16\x03\x01 a TLS handshake\r\n\r\n']), 400, 'bad_http'],
   [
     'more than its length',
-    () => speak([post('Content-Length: 2\r\n', '{}and more\r\n\r\n')]),
+    () => exchange([post('Content-Length: 2\r\n', '{}and more\r\n\r\n')]),
     400,
     'bad_http',
   ],
   [
     'JSON 100,000 deep',
-    () => speak([json(`{"image":"${base64}","a":${'['.repeat(1e5)}${']'.repeat(1e5)}}`)]),
+    () => exchange([json(`{"image":"${base64}","a":${'['.repeat(1e5)}${']'.repeat(1e5)}}`)]),
     400,
-    'bad_json',
+    'bad_field',
   ],
-  ['base64 that is none', () => speak([json('{"image":"a*b="}')]), 400, 'bad_base64'],
+  ['invalid base64', () => exchange([json('{"image":"a*b="}')]), 400, 'bad_base64'],
   [
     'a picture that says it is too large',
-    () => speak([post('Content-Length: 99999999\r\nConnection: close\r\n')]),
+    () => exchange([post('Content-Length: 99999999\r\nConnection: close\r\n')]),
     413,
     'picture_too_large',
   ],
@@ -104,19 +104,19 @@ const cases: [string, () => Promise<string>, number, string][] = [
 
 test.each(cases)('%s is refused, counted, and its connection closed', async (_, send, status, reason) => {
   const before = await measured('glimpse_rejected_total', { reason })
-  const heard = await send()
-  expect(heard).toMatch(`HTTP/1.1 ${status} `)
-  expect(heard).toMatch(`"code":"${reason}"`)
+  const received = await send()
+  expect(received).toMatch(`HTTP/1.1 ${status} `)
+  expect(received).toMatch(`"code":"${reason}"`)
   expect(await measured('glimpse_rejected_total', { reason })).toBe(before + 1)
 })
 
-test('less than its length and then gone costs nothing but the connection', async () => {
-  expect(await speak([post('Content-Length: 500\r\n', '{"ima')], { end: true })).not.toMatch('200 OK')
+test('a body shorter than its length frees its slot when the client disconnects', async () => {
+  expect(await exchange([post('Content-Length: 500\r\n', '{"ima')], { end: true })).not.toMatch('200 OK')
   const one = await fetch(`${server.url}/readyz`)
   expect(await one.json()).toMatchObject({ load: 0 })
 })
 
-test('brackets are told from words that look like them', async () => {
+test('brackets inside strings do not count as nesting', async () => {
   const body = JSON.stringify({ image: base64, question: `is "${'['.repeat(20)}" \\"{"a":1} the same?` })
   const response = await fetch(`${server.url}/v1/answer`, {
     method: 'POST',
@@ -126,7 +126,7 @@ test('brackets are told from words that look like them', async () => {
   expect(response.status).toBe(200)
 })
 
-test('after all of it the server answers', async () => {
+test('afterwards the server answers', async () => {
   expect(engine.asks).toHaveLength(1)
   const body = PNG as BodyInit
   const headers = { 'content-type': 'image/png' }

@@ -1,4 +1,4 @@
-// Idempotency keys between processes that share a store: who may work, for how long others wait, what a death leaves.
+// Idempotency keys between processes that share a store: which one runs, how long others wait, what happens when it dies.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { InferenceResult } from '../../src/engine/request.ts'
@@ -10,9 +10,9 @@ import { inMemoryStore } from '../chat/in-memory-store.ts'
 const reply = (text: string) => ({ text }) as InferenceResult
 const signal = new AbortController().signal
 let store: Store
-/** Processes, each with what it knows by itself. */
+/** Two processes. */
 let [one, two]: Idempotency[] = []
-/** Work that never ends, as that of a process that died. */
+/** Work that never ends, like that of a process that died. */
 const never = () => new Promise<InferenceResult>(() => {})
 
 beforeEach(() => {
@@ -29,14 +29,14 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-/** The record as a process left it that died in its work, some time after it last renewed it. */
+/** Leaves the record of a process that died in its work: nothing renews its lease. */
 async function dies(once: Idempotency, body = 'body'): Promise<void> {
   const beats = vi.spyOn(globalThis, 'setInterval').mockReturnValue(undefined as never)
   void once.run('key', body, { signal }, never)
   await vi.advanceTimersByTimeAsync(0)
   beats.mockRestore()
 }
-/** What came of it, once it did. */
+/** The outcome of a run, once it has one. */
 function watched(run: Promise<{ reply: InferenceResult; isReplay: boolean }>) {
   const state: { outcome?: unknown } = {}
   run.then(
@@ -46,7 +46,7 @@ function watched(run: Promise<{ reply: InferenceResult; isReplay: boolean }>) {
   return state
 }
 
-test('a key whose process died is taken over when its lease is over, not minutes later', async () => {
+test('a key whose process died is taken over when its lease expires', async () => {
   await dies(one!)
   const next = watched(two!.run('key', 'body', { signal, deadlineMs: 60_000 }, async () => reply('two')))
   await vi.advanceTimersByTimeAsync(9_000)
@@ -55,7 +55,7 @@ test('a key whose process died is taken over when its lease is over, not minutes
   expect(next.outcome).toEqual(['two', false])
 })
 
-test('what waited counts for the one that takes over', async () => {
+test('the process that takes over counts the time it waited', async () => {
   await dies(one!)
   let waitedMs = 0
   const work = async (ms: number) => {
@@ -68,7 +68,7 @@ test('what waited counts for the one that takes over', async () => {
   expect(waitedMs).toBeLessThan(11_000)
 })
 
-test('two that wait for a dead one: one takes over, the other has its answer', async () => {
+test('of two that wait for a dead process one takes over, and the other has its reply', async () => {
   await dies(one!)
   const work = vi.fn(async () => reply('new'))
   const both = [two!, openIdempotency(async () => store)].map((once) =>
@@ -82,7 +82,7 @@ test('two that wait for a dead one: one takes over, the other has its answer', a
   expect(work).toHaveBeenCalledOnce()
 })
 
-test('a dead one holds its key against another ask for as long as its lease', async () => {
+test('a dead process blocks its key for another request until its lease expires', async () => {
   await dies(one!, 'other')
   const early = watched(two!.run('key', 'body', { signal }, never))
   await vi.advanceTimersByTimeAsync(0)
@@ -93,7 +93,7 @@ test('a dead one holds its key against another ask for as long as its lease', as
   expect(late.outcome).toEqual(['late', false])
 })
 
-test('one that lives keeps its key, however long it takes', async () => {
+test('a live process keeps its key, however long it takes', async () => {
   let done = (_: InferenceResult) => {}
   const first = watched(one!.run('key', 'body', { signal }, () => new Promise((resolve) => (done = resolve))))
   const second = watched(two!.run('key', 'body', { signal }, async () => reply('two')))
@@ -107,7 +107,7 @@ test('one that lives keeps its key, however long it takes', async () => {
   ])
 })
 
-test('one that lost its key while it hung answers, and leaves the answer of the other', async () => {
+test('a process that lost its key while it hung answers, and keeps the other reply in the record', async () => {
   let done = (_: InferenceResult) => {}
   const beats = vi.spyOn(globalThis, 'setInterval').mockReturnValue(undefined as never)
   const first = watched(one!.run('key', 'body', { signal }, () => new Promise((resolve) => (done = resolve))))
@@ -129,7 +129,7 @@ test('one that lost its key while it hung answers, and leaves the answer of the 
 test.each([
   ['another process', () => [one!, two!]],
   ['this one', () => [one!, one!]],
-])('nobody waits for %s past their deadline, or after they left', async (_, processes) => {
+])('waiting for %s ends at the deadline and when the client disconnects', async (_, processes) => {
   const [first, second] = processes() as [Idempotency, Idempotency]
   void first.run('key', 'body', { signal }, never)
   await vi.advanceTimersByTimeAsync(0)
@@ -143,7 +143,7 @@ test.each([
   expect([late.outcome, left.outcome]).toEqual(['deadline', 'cancelled'])
 })
 
-test('what failed is free at once, also where the store fails meanwhile', async () => {
+test('a failed request frees its key at once, or by its lease when the store fails', async () => {
   const failing = async () => {
     throw new Error('It broke.')
   }

@@ -1,4 +1,4 @@
-// The page in a real browser: a picture goes in the ways people use, words come out.
+// The page in a real browser: pictures are sent in all the ways people use, and replies are shown.
 
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -139,6 +139,8 @@ describe('the page', () => {
   })
 
   test('asks for the token of a server that has one, and then answers', async () => {
+    // Ends the requests of the first page: they would count as requests to a foreign server.
+    await page.goto('about:blank')
     await server.close()
     server = await startServer(engine, { port: 0, graceMs: 100, token: 'token-of-this-test' })
     await page.goto(server.url)

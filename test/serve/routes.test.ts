@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { InferenceResult } from '../../src/engine/request.ts'
 import { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
@@ -40,8 +40,8 @@ async function problem(response: Response): Promise<Problem['error'] & { status:
   return { status: response.status, ...((await response.json()) as Problem).error }
 }
 
-describe('an ask', () => {
-  test('is answered with the whole Reply, from a form as from JSON as from a bare picture', async () => {
+describe('an inference request', () => {
+  test('is answered with the whole result, from a form, from JSON and from a bare picture', async () => {
     const { send, json } = serve()
     const replies = [
       await send('/v1/caption', { method: 'POST', body: form({ image: PNG }) }),
@@ -90,7 +90,19 @@ describe('an ask', () => {
     expect(engine.asks[1]).toEqual(engine.asks[0])
   })
 
+  test.each([
+    ['after a text that is the name of its key', `{"question":"image","image":"${base64}"}`],
+    ['with escaped slashes', `{"image" : "${base64.replaceAll('/', '\\/')}","question":"image"}`],
+    ['with another before it', `{"image":"AAAA","question":"image","image":"${base64}"}`],
+  ])('in JSON may have its picture %s', async (_, body) => {
+    const { engine, json } = serve()
+    expect((await json('/v1/answer', body)).status).toBe(200)
+    expect(engine.asks[0]).toMatchObject({ image: PNG, question: 'image' })
+  })
+
   test('takes settings for a bare picture from the address', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
     const { engine, send } = serve({ deadlineMs: 1234 })
     const init = { method: 'POST', body: PNG as BodyInit, headers: { 'content-type': 'image/png' } }
     await send('/v1/caption?num_beams=2&prompt=a%20photo%20of', init)
@@ -101,7 +113,7 @@ describe('an ask', () => {
     })
   })
 
-  test('for an answer without a question is refused with words that say so', async () => {
+  test('for an answer without a question is refused, and the message says so', async () => {
     const { json } = serve()
     for (const question of [undefined, '', '   ']) {
       const refused = await problem(await json('/v1/answer', { image: base64, question }))
@@ -110,14 +122,14 @@ describe('an ask', () => {
     }
   })
 
-  test('with a prompt needs no question, and takes no second one', async () => {
+  test('with a prompt needs no question, and takes none beside it', async () => {
     const { json } = serve()
     expect((await json('/v1/answer', { image: base64, prompt: 'Q: a? A:' })).status).toBe(200)
     const both = await json('/v1/answer', { image: base64, prompt: 'Q: a? A:', question: 'a?' })
     expect(await problem(both)).toMatchObject({ status: 400, code: 'bad_field' })
   })
 
-  test('for a caption with a question is sent to the other route', async () => {
+  test('for a caption with a question is refused with the other route', async () => {
     const { json } = serve()
     const refused = await problem(await json('/v1/caption', { image: base64, question: 'What is it?' }))
     expect(refused.message).toMatch('/v1/answer')
@@ -133,14 +145,14 @@ describe('a hostile or mistaken body', () => {
       { image: base64, colour: 'red' },
       400,
       'bad_field',
-      /"colour".*Known here: image, .*settings/,
+      /"colour".*Known fields: image, .*settings/,
     ],
     [
       'a setting beside settings',
       { image: base64, num_beams: 2 },
       400,
       'bad_field',
-      /Known here: .*settings/,
+      /Known fields: .*settings/,
     ],
     ['an unknown setting', { image: base64, settings: { beams: 2 } }, 400, 'bad_field', /"beams".*num_beams/],
     [
@@ -185,7 +197,7 @@ describe('a hostile or mistaken body', () => {
     ['__proto__', `{"image":"${base64}","__proto__":{"a":1}}`, 400, 'bad_field', /Unknown field/],
     ['not a picture', { image: 'AAAA' }, 415, 'not_a_picture', /picture/],
   ]
-  test.each(cases)('%s is refused in words', async (_, body, status, code, words) => {
+  test.each(cases)('%s is refused with an explanation', async (_, body, status, code, words) => {
     const { json, report } = serve()
     const refused = await problem(await json('/v1/caption', body))
     expect(refused).toMatchObject({ status, code, retry: false })
@@ -244,7 +256,7 @@ describe('a hostile or mistaken body', () => {
     expect(engine.asks).toHaveLength(1)
   })
 
-  test('larger than it says is cut off while it comes, not read to its end', async () => {
+  test('larger than its Content-Length is refused while it arrives, not read to its end', async () => {
     const { send, engine } = serve()
     let sent = 0
     const endless = new ReadableStream<Uint8Array>({
@@ -262,7 +274,7 @@ describe('a hostile or mistaken body', () => {
   })
 
   test.each(['image/png', 'multipart/form-data; boundary=x'])(
-    'of %s that comes too slowly is cut off, and its place is free again',
+    'of %s that arrives too slowly is refused, and its slot is free again',
     async (type) => {
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
       try {
@@ -286,7 +298,7 @@ describe('a hostile or mistaken body', () => {
     },
   )
 
-  test('that says it is too large is refused unread', async () => {
+  test('with too large a Content-Length is refused unread', async () => {
     const { send } = serve()
     const pull = vi.fn()
     const body = new ReadableStream({ pull }, { highWaterMark: 0 })
@@ -325,7 +337,7 @@ describe('a failure', () => {
     expect(await problem(response)).toMatchObject({ status, retry, message: 'words' })
   })
 
-  test('nobody foresaw is reported, and nothing of it is told', async () => {
+  test('that is unexpected is reported, and its response reveals nothing', async () => {
     const { engine, json, report } = serve()
     const error = new Error('at /home/operator/secret.ts')
     engine.fail(error)
@@ -345,7 +357,7 @@ describe('a stream', () => {
       data: JSON.parse(data ?? ''),
     }))
 
-  test('gives the pieces, then the whole Reply', async () => {
+  test('sends the pieces, then the whole result', async () => {
     const { json } = serve()
     const accept = { headers: { accept: 'text/event-stream' } }
     for (const [body, init] of [
@@ -362,7 +374,7 @@ describe('a stream', () => {
     }
   })
 
-  test('ends with the error when the run fails, and tells nothing internal', async () => {
+  test('ends with the error when the run fails, and reveals nothing internal', async () => {
     const { engine, json, report } = serve()
     engine.fail(new Error('secret'))
     const all = await events(await json('/v1/caption', { image: base64, stream: true }))
@@ -371,7 +383,7 @@ describe('a stream', () => {
     expect(report).toHaveBeenCalledOnce()
   })
 
-  test('that nobody reads any more aborts the run', async () => {
+  test('whose client disconnects aborts the run', async () => {
     const { engine, json } = serve()
     engine.hold()
     const response = await json('/v1/caption', { image: base64, stream: true })
@@ -381,7 +393,7 @@ describe('a stream', () => {
   })
 })
 
-test('a client who leaves aborts the run', async () => {
+test('a client that disconnects aborts the run', async () => {
   const { engine, json } = serve()
   engine.hold()
   const client = new AbortController()
@@ -393,7 +405,7 @@ test('a client who leaves aborts the run', async () => {
 })
 
 describe('the queue', () => {
-  test('takes one that runs and maxQueue that wait, and tells the next its place and when to come back', async () => {
+  test('takes one that runs and maxQueue that wait, and tells the next its place and when to try again', async () => {
     const { engine, json, send } = serve({ maxQueue: 2 })
     engine.hold()
     const taken = [1, 2, 3].map(() => json('/v1/caption', { image: base64 }))
@@ -409,7 +421,7 @@ describe('the queue', () => {
     expect((await json('/v1/caption', { image: base64 })).status).toBe(200)
   })
 
-  test('counts those whose body is still coming, and forgets them when it proves bad', async () => {
+  test('counts requests whose body is still arriving, and frees their slots when it is bad', async () => {
     const { send, json } = serve({ maxQueue: 0 })
     let finish = () => {}
     const slow = new ReadableStream({
@@ -466,7 +478,7 @@ describe('a foreign web page', () => {
     expect((await serve({ hosts: ['*'] }).send('/v1/model', { headers })).status).toBe(200)
   })
 
-  test('gets no permission to read, and no frame, script or guess of a type', async () => {
+  test('may not read responses, frame the page, run scripts or guess types', async () => {
     const { send } = serve()
     for (const path of ['/', '/v1/model', '/nowhere']) {
       const { headers } = await send(path, { headers: { origin: 'https://evil.example' } })
@@ -478,7 +490,7 @@ describe('a foreign web page', () => {
   })
 })
 
-describe('around the asks', () => {
+describe('other routes', () => {
   test('/v1/model says what the model is and sees', async () => {
     const { engine, send } = serve()
     expect(await (await send('/v1/model')).json()).toEqual(engine.model)
@@ -539,7 +551,7 @@ describe('around the asks', () => {
     expect(html).not.toMatch(/<script(?![^>]*src=)| style=| on\w+=|https?:\/\/(?!127)/)
   })
 
-  test('other addresses and methods are answered with what there is', async () => {
+  test('unknown addresses and methods are answered with the known ones', async () => {
     const { send } = serve()
     expect(await problem(await send('/v2/caption'))).toMatchObject({ status: 404, code: 'not_found' })
     const wrong = await send('/v1/caption')

@@ -1,5 +1,5 @@
-// A whole session of faults, with all that is logged, measured and answered caught: none of it holds what is nobody's
-// business. Each secret is one string, so that looking for it is enough.
+// A session of faults, with all logs, metrics and responses recorded: none of them holds a secret. Each secret is one
+// string, so that a search for it is enough.
 
 import { generateKeyPairSync } from 'node:crypto'
 import { expect, test } from 'vitest'
@@ -32,7 +32,7 @@ const SECRETS = {
   chat: 'a-question-in-a-chat',
   image: Buffer.from(PNG).toString('base64'),
 }
-/** As a library of somebody else's would put it. */
+/** An error as a third-party library would throw it. */
 const foreign = () =>
   new Error(
     `GET https://bucket.s3.amazonaws.com/a.png?X-Amz-Date=1&${SECRETS.query} failed: authorization Bearer ${SECRETS.apiToken}, ${SECRETS.slackToken}`,
@@ -40,7 +40,7 @@ const foreign = () =>
 
 test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s', async (format) => {
   let log = ''
-  const heard: string[] = []
+  const received: string[] = []
   const statuses: number[] = []
   const write = (line: string) => {
     log += line
@@ -76,7 +76,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   const send = async (path: string, init: RequestInit = {}, token = SECRETS.apiToken) => {
     const headers = { authorization: `Bearer ${token}`, 'idempotency-key': SECRETS.key, ...init.headers }
     const response = await fetch(server.url + path, { method: 'POST', ...init, headers })
-    heard.push(JSON.stringify([...response.headers]) + (await response.text()))
+    received.push(JSON.stringify([...response.headers]) + (await response.text()))
     statuses.push(response.status)
     return response.status
   }
@@ -85,12 +85,12 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   const { question, prompt, image } = SECRETS
   const history = [{ question: SECRETS.history, answer: SECRETS.history }]
 
-  // Those who may not ask.
+  // Requests without access.
   expect(await ask({ image, question }, SECRETS.wrongToken)).toBe(401)
   expect(await send(`/v1/model?token=${SECRETS.apiToken}`, { method: 'GET' }, 'other')).toBe(401)
   expect(await send('/slack/events', { body: JSON.stringify({ text: question, image }) })).toBe(401)
   expect(await send('/discord/interactions', { body: JSON.stringify({ content: question }) })).toBe(401)
-  // Those who ask wrongly.
+  // Invalid requests.
   expect(await ask({ image: `${image}*`, question })).toBe(400)
   expect(await ask({ image, question, [question]: prompt })).toBe(400)
   expect(await ask(`{"image":"${image}","question":"${question}`)).toBe(400)
@@ -98,7 +98,7 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   const headers = { 'content-type': 'image/png' }
   expect(await send(`/v1/caption?prompt=${prompt}&beams=1`, { body: PNG as BodyInit, headers })).toBe(400)
   expect(await send(`/v1/${question}?${SECRETS.query}`)).toBe(404)
-  // What breaks.
+  // Failures.
   for (const [error, status] of [
     [new UpstreamError('engine_failed', 'The engine elsewhere did not answer.', { cause: foreign() }), 502],
     [new SetupError('no_bucket', 'Expected a bucket.', { cause: foreign() }), 500],
@@ -110,20 +110,20 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
     expect(await ask({ image, question, history })).toBe(status)
   }
   engine.fail(undefined)
-  // Too many at once, and another ask with a key that is taken.
+  // Too many at once, and another request with a key that is taken.
   engine.hold()
   const first = ask({ image, question })
   await expect.poll(() => engine.pending).toBe(1)
   expect(await ask({ image, question })).toBe(429)
   engine.release()
   expect(await first).toBe(200)
-  heard.pop()
+  received.pop()
   expect(await ask({ image, question: 'another' })).toBe(422)
   await chatThatFails(report)
   const metrics = (await metricsText()).text
   await server.close()
 
-  // Every refusal and every fault can be seen.
+  // Every refusal and every fault is counted.
   const refused = statuses.filter((status) => status === 503 || (status >= 400 && status < 500))
   const faults = statuses.filter((status) => status === 500 || status === 502)
   expect(await measured('glimpse_rejected_total')).toBe(refused.length)
@@ -131,15 +131,15 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   expect(await measured('glimpse_webhooks_total', { outcome: 'bad_signature' })).toBe(2)
   expect(await measured('glimpse_chat_replies_total', { platform: 'test', outcome: 'problem' })).toBe(1)
   expect(log.split('\n').length).toBeGreaterThan(15)
-  const all = [log, metrics, ...heard].join('\n')
+  const all = [log, metrics, ...received].join('\n')
   for (const [name, secret] of Object.entries(SECRETS)) {
-    // An unknown field is named to the one who sent it, not to the log.
+    // The name of an unknown field is in the response, not in the log.
     const where = name === 'question' ? [log, metrics].join('\n') : all
     expect(where.includes(secret), name).toBe(false)
   }
 })
 
-/** A picture that cannot be fetched, because of an address with a signature in it. */
+/** A picture that cannot be fetched from a URL with a signature in it. */
 async function chatThatFails(report: (error: unknown) => void): Promise<void> {
   const store = inMemoryStore()
   const failing = async () => {

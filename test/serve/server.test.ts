@@ -1,4 +1,4 @@
-// Over real sockets: what a Request alone cannot show.
+// The server over real sockets: ports, connections, and how it stops.
 
 import { request } from 'node:http'
 import { afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
@@ -46,7 +46,7 @@ test('an address of another machine is a SetupError', async () => {
   await expect(startServer(doubleEngine(), { port: 0, host: '192.0.2.1' })).rejects.toThrow(/192.0.2.1/)
 })
 
-test('closing lets the running ask finish, sends others away, then closes the engine, once', async () => {
+test('closing lets the running request finish, refuses others, then closes the engine, once', async () => {
   const { engine, server, caption } = await start({ graceMs: 600_000 })
   engine.hold()
   const last = caption()
@@ -64,12 +64,12 @@ test('closing lets the running ask finish, sends others away, then closes the en
   expect(engine.closed).toBe(true)
 })
 
-test('closing answers 503 to what runs past the grace', async () => {
+test('closing answers 503 to requests that run past the grace', async () => {
   const { engine, server, caption } = await start({ graceMs: 1_000 })
   engine.hold()
   const last = caption()
   await expect.poll(() => engine.pending).toBe(1)
-  // The time for the answer to get out is as long as the test lets it be.
+  // With fake timers the test decides how long the response may take.
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   onTestFinished(() => void vi.useRealTimers())
   const closed = server.close()
@@ -98,7 +98,7 @@ test.each(['/v1/caption', '/v1/caption?stream=true'])(
   },
 )
 
-test('a sender of too much, without a length, still hears why', async () => {
+test('a client that sends too much, without a length, still gets the reason', async () => {
   const { engine, server } = await start()
   const status = await new Promise((resolve, reject) => {
     const headers = { 'content-type': 'image/png', 'transfer-encoding': 'chunked' }
@@ -111,7 +111,7 @@ test('a sender of too much, without a length, still hears why', async () => {
   expect(engine.asks).toHaveLength(0)
 })
 
-test('bytes that are no HTTP leave the server standing', async () => {
+test('the server survives bytes that are not HTTP', async () => {
   const { server, caption } = await start()
   const { connect } = await import('node:net')
   const socket = connect(server.port, '127.0.0.1', () => socket.end('\x00\x01garbage\r\n\r\n'))
@@ -119,14 +119,14 @@ test('bytes that are no HTTP leave the server standing', async () => {
   expect((await caption()).status).toBe(200)
 })
 
-test('an engine that does not end does not keep the process from ending', async () => {
+test('closing ends although the engine does not', async () => {
   const { engine, server } = await start({ graceMs: 100 })
   engine.close = () => new Promise(() => {})
   await server.close()
   await expect(fetch(`${server.url}/ping`)).rejects.toThrow()
 })
 
-test('what ends alongside has the engine for it', async () => {
+test('the chats have the engine until they have stopped', async () => {
   let end = () => {}
   const alongside = new Promise<void>((resolve) => {
     end = resolve
@@ -140,7 +140,7 @@ test('what ends alongside has the engine for it', async () => {
   expect(engine.closed).toBe(true)
 })
 
-test('the operator is told once when others may ask without a token', async () => {
+test('the log warns once when others can send requests without a token', async () => {
   const lines: string[] = []
   configureLog('json', { write: (line) => void lines.push(line) })
   const warnings = () => lines.filter((line) => line.includes('GLIMPSE_API_TOKEN')).length

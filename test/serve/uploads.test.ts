@@ -1,4 +1,4 @@
-// A picture too large for a request: an address for it, the picture sent there, an ask that names it, and nothing left.
+// A picture too large for a request: a URL for it, a PUT of the picture, a request that names it, and nothing left.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
@@ -47,7 +47,7 @@ async function problem(response: Response): Promise<Problem['error'] & { status:
   return { status: response.status, ...((await response.json()) as Problem).error }
 }
 
-test('sent to the address it gave, a picture is captioned by its id, once', async () => {
+test('a picture sent to its URL is captioned by its id, once', async () => {
   const { post, offer } = serve()
   const given = await offer()
   expect(given).toMatchObject({ method: 'PUT', headers: { 'content-length': String(PNG.length) } })
@@ -67,7 +67,7 @@ test('sent to the address it gave, a picture is captioned by its id, once', asyn
   })
 })
 
-test('a question names it too, from JSON, from a form, and as a stream', async () => {
+test('an upload can be named in JSON, in a form, and for a stream', async () => {
   const { post, offer } = serve()
   const question = 'What is it?'
   for (const ask of [
@@ -89,7 +89,7 @@ test('a question names it too, from JSON, from a form, and as a stream', async (
   }
 })
 
-test('an ask that fails leaves it for another try', async () => {
+test('a request that fails keeps the upload for another try', async () => {
   const { post, offer } = serve()
   const given = await offer()
   await send(given)
@@ -101,7 +101,7 @@ test('an ask that fails leaves it for another try', async () => {
 
 describe('refuses', () => {
   test.each(['x', '', '../../etc/passwd', `${UNKNOWN}0`, UNKNOWN.replace('0', 'G'), 7])(
-    'the id %j: it was never given, and no key is made from it',
+    'the id %j, which was never made, and no key is made from it',
     async (upload) => {
       const { post } = serve()
       const { status, code } = await problem(await post('/v1/caption', { upload }))
@@ -110,7 +110,7 @@ describe('refuses', () => {
     },
   )
 
-  test('an id of a time to come', async () => {
+  test('an id of the future', async () => {
     const { post } = serve()
     expect(await problem(await post('/v1/caption', { upload: 'f'.repeat(40) }))).toMatchObject({
       code: 'bad_upload',
@@ -118,7 +118,7 @@ describe('refuses', () => {
     expect(s3.asked).toEqual([])
   })
 
-  test('one that was not sent yet', async () => {
+  test('an upload that was not sent yet', async () => {
     const { post, offer } = serve()
     expect(await problem(await post('/v1/caption', { upload: (await offer()).upload }))).toMatchObject({
       status: 404,
@@ -127,7 +127,7 @@ describe('refuses', () => {
     })
   })
 
-  test('one that is too old, and so does the address', async () => {
+  test('an upload that is too old, and so does its URL', async () => {
     const { post, offer } = serve()
     const given = await offer()
     await send(given)
@@ -139,7 +139,7 @@ describe('refuses', () => {
     expect((await send(given)).status).toBe(403)
   })
 
-  test('more bytes at the address than were announced, and another key', async () => {
+  test('more bytes at the URL than were announced, and another key', async () => {
     const { offer } = serve()
     const given = await offer()
     expect((await send(given, new Uint8Array(PNG.length + 1))).status).toBe(403)
@@ -148,13 +148,13 @@ describe('refuses', () => {
     expect(s3.objects.size).toBe(0)
   })
 
-  test('to be sent more than a picture may have', async () => {
+  test('to announce more bytes than a picture may have', async () => {
     const { post } = serve()
     const response = await post('/v1/uploads', { size_bytes: MAX_PICTURE_BYTES + 1 })
     expect(await problem(response)).toMatchObject({ status: 413, code: 'picture_too_large' })
   })
 
-  test('to read what grew larger in the bucket', async () => {
+  test('to read an object that grew larger in the bucket', async () => {
     const { post, offer } = serve()
     const { upload } = await offer()
     s3.put(`uploads/${upload}`, new Uint8Array(MAX_PICTURE_BYTES + 1))
@@ -164,20 +164,20 @@ describe('refuses', () => {
   })
 
   test.each([{}, { size_bytes: 0 }, { size_bytes: '7' }, { size_bytes: 7, key: 'mine' }, 'x'.repeat(3_000)])(
-    'to give an address for %j',
+    'to make a URL for %j',
     async (body) => {
       const { post } = serve()
       expect(await problem(await post('/v1/uploads', body))).toMatchObject({ status: 400, code: 'bad_json' })
     },
   )
 
-  test('a picture and an upload in one ask', async () => {
+  test('a picture and an upload in one request', async () => {
     const { post, offer } = serve()
     const body = { upload: (await offer()).upload, image: Buffer.from(PNG).toString('base64') }
     expect(await problem(await post('/v1/caption', body))).toMatchObject({ code: 'bad_field' })
   })
 
-  test('uploads where there is no bucket for them, and says how to have one', async () => {
+  test('uploads without a bucket, and says how to set one', async () => {
     const { post } = serve('')
     for (const response of [
       await post('/v1/uploads', { size_bytes: 7 }),
@@ -203,7 +203,7 @@ test.each([
   expect(await problem(await post('/v1/caption', { upload: given.upload }))).toMatchObject({ status, code })
 })
 
-test('a bucket that is gone names the setting', async () => {
+test('a missing bucket is an error that names the setting', async () => {
   const { post } = serve('s3://elsewhere/uploads')
   const upload = Math.floor(now() / 1000)
     .toString(16)
@@ -225,7 +225,7 @@ test('a picture that breaks off or is damaged once is read again', async () => {
   }
 })
 
-test('a request that breaks off is nobody’s fault', async () => {
+test('a request that breaks off is not reported', async () => {
   const reported: unknown[] = []
   const uploads = openUploads('s3://pictures/uploads', credentials(s3), now)
   const app = createApp(engine, { report: (error) => reported.push(error), uploads })
@@ -235,7 +235,7 @@ test('a request that breaks off is nobody’s fault', async () => {
   expect(reported).toEqual([])
 })
 
-test('a picture that breaks off or is damaged on the way is not answered about', async () => {
+test('a picture that always breaks off or is damaged is not answered about', async () => {
   const { post, offer } = serve()
   for (const fault of [{ kind: 'reset', after: 10 }, { kind: 'flip' }] as const) {
     const given = await offer()
@@ -248,7 +248,7 @@ test('a picture that breaks off or is damaged on the way is not answered about',
   expect(engine.asks).toEqual([])
 })
 
-test('one that cannot be removed was answered about all the same', async () => {
+test('an upload that cannot be removed is answered about', async () => {
   const { post, offer } = serve()
   const given = await offer()
   await send(given)

@@ -1,4 +1,4 @@
-// HTTP where no model is: health, metrics, and what platforms call.
+// HTTP of a process without a model: health, metrics and webhooks.
 
 import { beforeAll, expect, test } from 'vitest'
 import { configureLog } from '../../src/observe/log.ts'
@@ -7,37 +7,37 @@ import { createWebhookApp } from '../../src/serve/webhook-app.ts'
 
 beforeAll(() => configureLog('text', { write: () => {} }))
 
-const ear = (isReady = true, token?: string) =>
+const app = (isReady = true, token?: string) =>
   createWebhookApp({
     isReady: () => isReady,
     token,
-    handlers: { '/slack/events': async (request) => new Response(`heard ${await request.text()}`) },
+    handlers: { '/slack/events': async (request) => new Response(`received ${await request.text()}`) },
   })
 
 test('is alive at once, and ready once it is connected', async () => {
-  expect((await ear(false).request('/healthz')).status).toBe(200)
+  expect((await app(false).request('/healthz')).status).toBe(200)
   for (const path of ['/readyz', '/ping']) {
-    expect((await ear(false).request(path)).status).toBe(503)
-    expect((await ear().request(path)).status).toBe(200)
+    expect((await app(false).request(path)).status).toBe(503)
+    expect((await app().request(path)).status).toBe(200)
   }
 })
 
 test('hands platforms on, and answers nothing about pictures', async () => {
-  const heard = await ear().request('/slack/events', { method: 'POST', body: 'this' })
-  expect(await heard.text()).toBe('heard this')
-  expect((await ear().request('/v1/caption', { method: 'POST' })).status).toBe(404)
+  const response = await app().request('/slack/events', { method: 'POST', body: 'this' })
+  expect(await response.text()).toBe('received this')
+  expect((await app().request('/v1/caption', { method: 'POST' })).status).toBe(404)
 })
 
-test('shows its metrics to whoever knows the token', async () => {
+test('shows its metrics to clients with the token', async () => {
   const headers = { authorization: 'Bearer right-token' }
-  expect(await (await ear(true, 'right-token').request('/metrics', { headers })).text()).toContain(
+  expect(await (await app(true, 'right-token').request('/metrics', { headers })).text()).toContain(
     'glimpse_queue_messages_total',
   )
-  const refused = await ear(true, 'right-token').request('/metrics')
+  const refused = await app(true, 'right-token').request('/metrics')
   expect(refused.status).toBe(401)
 })
 
-test('while it stops, what is alongside ends first', async () => {
+test('while it stops, the chats end first', async () => {
   const order: string[] = []
   const server = await startWebhookServer({
     port: 0,

@@ -1,7 +1,7 @@
-// The server's side of the page: one ask as a stream of text pieces, and errors a person can act on.
+// The page's HTTP client: a request -> pieces of text, then the reply; or an error with words for the user.
 
-/** What went wrong, in words; `retry` when the same may work in a moment, `locked` when it takes a token first. */
-export class Trouble extends Error {
+/** `retry`: the same request may succeed later. `locked`: the server needs a token. */
+export class RequestFailure extends Error {
   constructor(message, retry, locked = false) {
     super(message)
     this.retry = retry
@@ -9,27 +9,28 @@ export class Trouble extends Error {
   }
 }
 
-/** Kept until the tab is closed. */
+/** Key in the session storage, which the browser clears when the tab is closed. */
 const TOKEN = 'glimpse-token'
 
-/** @param {string} token sent with all that is asked from now on */
+/** @param {string} token sent with all later requests */
 export function setToken(token) {
   sessionStorage.setItem(TOKEN, token)
 }
 
 /** @returns {Promise<{name: string, precision: string, about?: {sees?: string, nouns?: string[], examples?: string[]}}>} */
 export async function fetchModel() {
-  const response = await reach('v1/model')
-  if (!response.ok) throw await troubleOf(response)
+  const response = await request('v1/model')
+  if (!response.ok) throw await failureOf(response)
   return response.json()
 }
 
-/** The endpoint takes no more; the model reads the last few at best. */
+/** The server's limit; the model's context has room for a few. */
 const MAX_TURNS = 100
 
 /**
- * Asks for a caption, or an answer when there is a question; calls `onToken` with each piece of text.
- * @returns the whole Reply. Throws Trouble, or AbortError when the signal was aborted.
+ * Requests a caption, or an answer when there is a question. Calls `onToken` with each piece of text.
+ * @returns the whole reply
+ * @throws RequestFailure; AbortError when the signal is aborted
  */
 export async function fetchReply({ image, question, history, signal, onToken }) {
   const form = new FormData()
@@ -40,38 +41,38 @@ export async function fetchReply({ image, question, history, signal, onToken }) 
     form.set('history', JSON.stringify(history.slice(-MAX_TURNS)))
   }
   const path = question ? 'v1/answer' : 'v1/caption'
-  const response = await reach(path, { method: 'POST', body: form, signal })
-  if (!response.ok) throw await troubleOf(response)
+  const response = await request(path, { method: 'POST', body: form, signal })
+  if (!response.ok) throw await failureOf(response)
   for await (const { event, data } of events(response.body)) {
     if (event === 'token') onToken(data.text)
-    if (event === 'error') throw new Trouble(data.error.message, data.error.retry)
+    if (event === 'error') throw new RequestFailure(data.error.message, data.error.retry)
     if (event === 'reply') return data
   }
-  throw new Trouble('The connection ended before the answer was complete.', true)
+  throw new RequestFailure('The connection ended before the answer was complete.', true)
 }
 
-async function reach(path, init) {
+async function request(path, init) {
   const token = sessionStorage.getItem(TOKEN)
   const headers = token ? { authorization: `Bearer ${token}` } : {}
   try {
     return await fetch(path, { ...init, headers })
   } catch (error) {
     if (error.name === 'AbortError') throw error
-    throw new Trouble(
+    throw new RequestFailure(
       'Glimpse cannot be reached. See that it is still running (glimpse serve), then try again.',
       true,
     )
   }
 }
 
-async function troubleOf(response) {
+async function failureOf(response) {
   const problem = await response.json().catch(() => undefined)
   const message = problem?.error?.message ?? `The server answered with status ${response.status}.`
-  if (response.status === 401) return new Trouble(message, true, true)
-  return new Trouble(message, problem?.error?.retry ?? response.status >= 500)
+  if (response.status === 401) return new RequestFailure(message, true, true)
+  return new RequestFailure(message, problem?.error?.retry ?? response.status >= 500)
 }
 
-/** Server-sent events out of a body (HTML standard, section 9.2), as far as our server uses them. */
+/** The server-sent events of a body (HTML standard, section 9.2), in the subset that the server sends. */
 async function* events(body) {
   let rest = ''
   const reader = body.pipeThrough(new TextDecoderStream()).getReader()

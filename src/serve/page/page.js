@@ -1,10 +1,10 @@
-// The page: a picture in, its caption out, then questions. A new picture starts a new thread.
+// The page: a picture -> its caption, then answers to questions about it. A new picture starts a new thread.
 
 import { fetchModel, fetchReply, setToken } from './api.js'
 
 /** More would push the picture off a small screen. */
 const MAX_EXAMPLES = 4
-/** The server's own limit; said here before the upload instead of after it. */
+/** The server's limit, checked before the upload. */
 const MAX_PICTURE_BYTES = 20 * 1024 * 1024
 const MODEL_RETRY_MS = 2000
 const COPIED_MS = 2000
@@ -14,7 +14,7 @@ const at = (id) => document.getElementById(id)
 /** @type {{image: File, url: string, history: {question: string, answer: string}[], running?: AbortController} | undefined} */
 let thread
 
-// A picture comes in: picked, taken, dropped or pasted.
+// A picture is chosen, taken, dropped or pasted.
 
 at('pick').addEventListener('click', () => at('file').click())
 at('take').addEventListener('click', () => at('camera').click())
@@ -47,17 +47,18 @@ document.addEventListener('drop', (event) => {
   dragging(0)
   const file = event.dataTransfer?.files[0]
   if (file) start(file)
-  else object('That was no file. Save the picture first, or copy the picture itself and paste it here.')
+  else
+    showFileError('That was no file. Save the picture first, or copy the picture itself and paste it here.')
 })
 
 /** @param {File} image */
 function start(image) {
   if (image.type !== '' && !image.type.startsWith('image/')) {
-    object('That file is no picture. Glimpse takes JPEG, PNG, WebP, GIF, AVIF and TIFF.')
+    showFileError('That file is no picture. Glimpse takes JPEG, PNG, WebP, GIF, AVIF and TIFF.')
     return
   }
   if (image.size > MAX_PICTURE_BYTES) {
-    object('This picture is larger than 20 MB. Save a smaller copy and try that one.')
+    showFileError('This picture is larger than 20 MB. Save a smaller copy and try that one.')
     return
   }
   clear()
@@ -71,7 +72,7 @@ function start(image) {
   caption()
 }
 
-// Some kinds of picture (TIFF) the model can see and a browser cannot.
+// The model reads some formats (TIFF) that browsers cannot show.
 at('picture').addEventListener('error', () => {
   at('mat').hidden = true
 })
@@ -91,13 +92,14 @@ function clear() {
   at('pick').focus({ preventScroll: true })
 }
 
-/** Says what is wrong with a file, and leaves the picture and the answers that are there. */
-function object(message) {
+/** Shows what is wrong with a file. The current picture and its answers stay. */
+function showFileError(message) {
   const place = at(thread ? 'caption-error' : 'start-error')
   place.textContent = message
   place.hidden = false
 }
 
+/** Removes the current picture and shows why it was refused. */
 function refuse(message) {
   if (thread) clear()
   at('start-error').textContent = message
@@ -118,20 +120,20 @@ async function caption() {
   at('copy').hidden = false
   at('composer').hidden = false
   showExamples()
-  say(`Caption: ${reply.text}`)
+  announce(`Caption: ${reply.text}`)
   if (matchMedia('(pointer: fine)').matches) at('question').focus({ preventScroll: true })
 }
 
 at('copy').addEventListener('click', async () => {
   const copied = await copyText(at('caption').textContent)
   at('copy').textContent = copied ? 'Copied' : 'Select the text and copy it'
-  say(at('copy').textContent)
+  announce(at('copy').textContent)
   setTimeout(() => {
     at('copy').textContent = 'Copy alt text'
   }, COPIED_MS)
 })
 
-/** The clipboard is for secure origins; over plain http to another machine, selecting the words is what is left. */
+/** Browsers allow the clipboard on secure origins only. Over plain http to another machine the text is selected instead. */
 async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text)
@@ -175,10 +177,10 @@ async function answer({ question, words, trouble, cost }) {
   words.parentElement.scrollIntoView({ block: 'nearest' })
   if (!reply) return
   thread.history.push({ question, answer: reply.text })
-  say(`Answer: ${reply.text}`)
+  announce(`Answer: ${reply.text}`)
 }
 
-/** Example questions that were not asked yet. */
+/** Shows the example questions that were not asked yet. */
 function showExamples() {
   const asked = new Set([...document.querySelectorAll('.question')].map((element) => element.textContent))
   const items = examples
@@ -198,29 +200,29 @@ function showExamples() {
   at('examples').replaceChildren(...items)
 }
 
-/** One ask into its place on the page; undefined when it failed, was stopped, or the picture was changed. */
+/** Sends one request and shows its reply. Undefined when it failed or was stopped, or when the picture was replaced. */
 async function run({ question, words, trouble, cost, again }) {
-  const mine = thread
+  const current = thread
   const running = new AbortController()
-  mine.running = running
+  current.running = running
   trouble.hidden = true
   cost.hidden = true
   words.hidden = false
   words.textContent = ''
   words.setAttribute('aria-busy', 'true')
-  waiting(true)
+  setBusy(true)
   try {
     const onToken = (piece) => {
-      if (thread === mine) words.textContent = (words.textContent + piece).trimStart()
+      if (thread === current) words.textContent = (words.textContent + piece).trimStart()
     }
-    const { image, history } = mine
+    const { image, history } = current
     const reply = await fetchReply({ image, question, history, signal: running.signal, onToken })
-    if (thread !== mine) return undefined
+    if (thread !== current) return undefined
     words.textContent = reply.text
     showCost(cost, reply)
     return reply
   } catch (error) {
-    if (thread !== mine) return undefined
+    if (thread !== current) return undefined
     words.hidden = words.textContent === ''
     if (error.locked) askForToken(error.message)
     if (!question && !error.retry) refuse(error.message)
@@ -229,15 +231,15 @@ async function run({ question, words, trouble, cost, again }) {
     return undefined
   } finally {
     words.removeAttribute('aria-busy')
-    if (thread === mine) {
-      mine.running = undefined
-      waiting(false)
+    if (thread === current) {
+      current.running = undefined
+      setBusy(false)
     }
   }
 }
 
-/** One ask at a time: the next may be typed meanwhile, not sent. */
-function waiting(busy) {
+/** One request at a time: meanwhile the next question can be typed, but not sent. */
+function setBusy(busy) {
   at('send').hidden = busy
   at('stop').hidden = !busy
   for (const button of at('examples').querySelectorAll('button')) button.disabled = busy
@@ -256,7 +258,7 @@ function showTrouble(element, message, again) {
   element.hidden = false
 }
 
-/** How long it took and where the time went. */
+/** Shows the total time and the time of each stage. */
 function showCost(element, reply) {
   const { total, ...stages } = reply.timings_ms
   const count = reply.token_ids.length
@@ -296,7 +298,7 @@ async function introduce() {
   }
 }
 
-// A server that answers only those who know its token.
+// The token, for a server that requires one.
 
 function askForToken(message) {
   at('lock-why').textContent = message
@@ -315,7 +317,7 @@ at('lock').addEventListener('submit', (event) => {
 if (/Mac|iPhone|iPad/.test(navigator.platform)) document.querySelector('#paste-hint kbd').textContent = '⌘'
 introduce()
 
-/** @param {string} words put in as text, never as HTML */
+/** @param {string} words inserted as text, never as HTML */
 function part(tag, className = '', words = '') {
   const element = document.createElement(tag)
   if (className) element.className = className
@@ -323,7 +325,7 @@ function part(tag, className = '', words = '') {
   return element
 }
 
-/** To screen readers, once and whole, while the eye sees it arrive in pieces. */
-function say(words) {
+/** Screen readers get a reply once and whole; on the screen it arrives in pieces. */
+function announce(words) {
   at('said').textContent = words
 }
