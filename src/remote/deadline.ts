@@ -1,6 +1,5 @@
 // A deadline and the signals of callers -> one signal, what is left of the time, and waits that end with it.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { cancelled, isGlimpseError } from '../errors.ts'
 import { stopWith } from '../stop.ts'
 import { startTimer } from '../time.ts'
@@ -21,7 +20,17 @@ export function startDeadline(deadlineMs: number, ...callers: readonly (AbortSig
       if (signal.aborted) throw isGlimpseError(signal.reason) ? signal.reason : cancelled()
     },
     /** Resolves after so many milliseconds, or as soon as `signal` is aborted. */
-    wait: (ms: number): Promise<void> => sleep(ms, undefined, { signal }).catch(() => {}),
+    wait: (ms: number) =>
+      new Promise<void>((resolve) => {
+        if (signal.aborted) return resolve()
+        const stop = () => {
+          clearTimeout(pause)
+          signal.removeEventListener('abort', stop)
+          resolve()
+        }
+        const pause = setTimeout(stop, ms)
+        signal.addEventListener('abort', stop)
+      }),
     /** Removes the timer and the listeners. */
     end() {
       clearTimeout(timer)
