@@ -12,7 +12,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
 import { diskError, isFileSystemError, makeFolder } from '../builder/destination.ts'
-import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { count, setGauge } from '../observe/metrics.ts'
@@ -154,7 +153,7 @@ async function fill(
   options: FetchOptions,
 ): Promise<void> {
   const { count: streams, pieceBytes } = { ...STREAMS, ...options.streams }
-  const files = await describeFiles(bucket, manifest, streams)
+  const files = await describeFiles(bucket, manifest)
   await checkRoom(partial, files, bucket)
   const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   let doneBytes = 0
@@ -178,18 +177,15 @@ async function fill(
 }
 
 /** Compares the sizes in the bucket with the manifest before anything large is requested. */
-async function describeFiles(bucket: Bucket, manifest: Manifest, limit: number): Promise<RemoteFile[]> {
-  const files: RemoteFile[] = []
-  await forEachLimit(manifest.files, limit, async (file) => {
+async function describeFiles(bucket: Bucket, manifest: Manifest): Promise<RemoteFile[]> {
+  const describe = async (file: Manifest['files'][number]) => {
     const { path, sizeBytes } = file
     const found = await bucket.head(path)
     if (!found) throw damaged(bucket, path, 'it is missing')
-    if (found.sizeBytes !== sizeBytes) {
-      throw damaged(bucket, `${path} with ${sizeBytes} bytes`, `it has ${found.sizeBytes}`)
-    }
-    files.push({ ...file, etag: found.etag })
-  })
-  return files
+    if (found.sizeBytes === sizeBytes) return { ...file, etag: found.etag }
+    throw damaged(bucket, `${path} with ${sizeBytes} bytes`, `it has ${found.sizeBytes}`)
+  }
+  return await Promise.all(manifest.files.map(describe))
 }
 
 /** @throws SetupError `disk_full` */
