@@ -71,20 +71,17 @@ interface Sent {
 
 const CONNECT_MS = 5_000
 const SOCKET_TIMEOUT_MS = 10_000
-const RETRY_MS = 100
+const RETRY_MS = 200
 const WRITER = 'writer'
 
 /** Sends nothing yet. @throws SetupError `bad_place` */
 export function openBucket(location: string, given: Purpose, options: BucketOptions = {}) {
   const { bucket: Bucket, prefix } = parseLocation(location, given.setting)
   const name = location.replace(/\/+$/, '')
-  const { retryMs, stallMs, ...config } = options
-  const purpose = { ...given, retryMs: retryMs ?? given.retryMs ?? RETRY_MS }
+  const { retryMs = RETRY_MS, stallMs = given.stallMs ?? SOCKET_TIMEOUT_MS, ...config } = options
+  const purpose = { ...given, retryMs }
   const client = new S3Client({
-    requestHandler: {
-      connectionTimeout: CONNECT_MS,
-      socketTimeout: stallMs ?? purpose.stallMs ?? SOCKET_TIMEOUT_MS,
-    },
+    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: stallMs },
     // S3 has no checksum of a range of an object.
     responseChecksumValidation: 'WHEN_REQUIRED',
     // A presigned address would include the checksum of an empty body. Writes name their checksum themselves.

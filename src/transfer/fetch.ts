@@ -38,7 +38,6 @@ export interface FetchOptions {
 const MIB = 1024 * 1024
 /** One stream from S3 brings about 55 MB/s. */
 const STREAMS = { count: 16, pieceBytes: 8 * MIB }
-const RETRY_MS = 200
 const POLL_MS = 200
 const MAX_MANIFEST_BYTES = 4 * MIB
 /** Per file with a wrong sha256, and per model that is replaced while it is fetched. */
@@ -61,7 +60,7 @@ export async function fetchArtifact(location: string, options: FetchOptions): Pr
   const startMs = performance.now()
   const { signal, client } = options
   const onRetry = ({ reason }: TransientError) => countRetry(reason)
-  const bucket = modelBucket(location, client, { retryMs: RETRY_MS, signal, onRetry })
+  const bucket = modelBucket(location, client, { signal, onRetry })
   const models = join(options.cacheFolder, 'models')
   for (let attempt = 1; ; attempt++) {
     try {
@@ -83,7 +82,7 @@ export async function fetchArtifact(location: string, options: FetchOptions): Pr
 export function modelBucket(
   location: string,
   client?: BucketOptions,
-  tries?: Pick<RetryOptions, 'retryMs' | 'signal' | 'onRetry'>,
+  tries?: Pick<RetryOptions, 'signal' | 'onRetry'>,
 ): Bucket {
   const needs = 'do s3:GetObject and s3:ListBucket there (without the latter S3 refuses what is missing)'
   const purpose = { ...tries, code: 'model_unreachable' as const, setting: 'GLIMPSE_MODEL', needs }
