@@ -1,4 +1,4 @@
-// Limits on concurrent work: one at a time for each key, or a few at a time of a list.
+// Concurrent work: one at a time for each key; a promise that is resolved from outside.
 
 export interface KeyedMutex {
   run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T>
@@ -22,30 +22,6 @@ export function keyedMutex(): KeyedMutex {
       return result
     },
   }
-}
-
-/**
- * Runs `work` for each item, at most `limit` at once, in the order of the items. The first failure aborts the signal of
- * the others and is thrown once they have ended.
- */
-export async function forEachLimit<T>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T, stop: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const stop = new AbortController()
-  let next = 0
-  let failure: { error: unknown } | undefined
-  const worker = async () => {
-    while (next < items.length && !failure) {
-      await work(items[next++]!, stop.signal).catch((error: unknown) => {
-        failure ??= { error }
-        stop.abort()
-      })
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker))
-  if (failure) throw failure.error
 }
 
 /** Promise.withResolvers of Node 22. */

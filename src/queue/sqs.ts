@@ -5,17 +5,8 @@
 // Credentials come the SDK's usual ways (roles, profiles, AWS_ACCESS_KEY_ID), the region from the queue's address.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  ChangeMessageVisibilityCommand,
-  DeleteMessageCommand,
-  GetQueueAttributesCommand,
-  type Message as Received,
-  ReceiveMessageCommand,
-  SendMessageCommand,
-  SQSClient,
-  type SQSClientConfig,
-} from '@aws-sdk/client-sqs'
-import { isGlimpseError, RequestError, SetupError, UpstreamError } from '../errors.ts'
+import { type Message as Received, SQS, type SQSClientConfig } from '@aws-sdk/client-sqs'
+import { RequestError, SetupError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
@@ -56,14 +47,12 @@ const TRACE_HEADERS = ['traceparent', 'tracestate']
  */
 export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
   const { visibilityTimeoutS = 60, retryS = RETRY_MS / 1_000, waitTimeS = 20, ...config } = options
-  const client = sqsClient(url, config)
+  const sqs = sqsClient(url, config)
 
   return {
     async check() {
-      const command = new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ['RedrivePolicy'] })
-      const { Attributes } = await client
-        .send(command, requestTimeout())
-        .catch(toGlimpseError('describe the queue'))
+      const input = { QueueUrl: url, AttributeNames: ['RedrivePolicy' as const] }
+      const { Attributes } = await request('describe the queue', sqs.getQueueAttributes(input, timeout()))
       if (Attributes?.['RedrivePolicy']) return
       throw badQueue(
         'it has no dead-letter queue (RedrivePolicy), so poison messages would be delivered for days',
@@ -78,25 +67,25 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
           `Expected a question of at most ${MAX_BYTES} bytes but got ${sizeBytes}. Shorten it.`,
         )
       }
-      const command = new SendMessageCommand({
+      const input = {
         QueueUrl: url,
         MessageBody,
         // SQS takes names of 128 letters, digits and punctuation marks.
         MessageGroupId: sha256Hex(groupId),
         MessageDeduplicationId: sha256Hex(deduplicationId),
         MessageAttributes: attributesOf(injectTrace()),
-      })
-      await client.send(command, requestTimeout()).catch(toGlimpseError('send a message'))
+      }
+      await request('send a message', sqs.sendMessage(input, timeout()))
       count('glimpse_queue_messages_total', { outcome: 'sent' })
     },
-    consume: (handler, given) =>
-      consume({ client, url, visibilityTimeoutS, retryS, waitTimeS }, handler, given),
+    consume: (handler, given) => consume({ sqs, url, visibilityTimeoutS, retryS, waitTimeS }, handler, given),
   }
 }
 
-/** A client in the region of the queue's address. @throws SetupError `bad_queue` */
-export function sqsClient(url: string, config: SQSClientConfig = {}): SQSClient {
-  if (URL.canParse(url) && url.endsWith('.fifo')) return new SQSClient({ region: regionIn(url), ...config })
+/** A client in the region of `https://sqs.eu-central-1.amazonaws.com/...`, or of AWS_REGION. @throws SetupError `bad_queue` */
+export function sqsClient(url: string, config: SQSClientConfig = {}): SQS {
+  const region = /^https?:\/\/sqs\.([a-z0-9-]+)\./.exec(url)?.[1]
+  if (URL.canParse(url) && url.endsWith('.fifo')) return new SQS({ region, ...config })
   throw new SetupError(
     'bad_queue',
     `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Only a FIFO queue keeps the questions of a channel in order.`,
@@ -104,59 +93,48 @@ export function sqsClient(url: string, config: SQSClientConfig = {}): SQSClient 
 }
 
 interface SqsContext extends Required<Pick<SqsOptions, 'visibilityTimeoutS' | 'retryS' | 'waitTimeS'>> {
-  client: SQSClient
+  sqs: SQS
   url: string
 }
 
 function consume(
-  { client, url, visibilityTimeoutS, retryS, waitTimeS }: SqsContext,
+  { sqs, url, visibilityTimeoutS, retryS, waitTimeS }: SqsContext,
   handler: MessageHandler,
   { concurrency = CONCURRENCY, report = reportAs('queue_failed') }: ConsumeOptions = {},
 ): Consumer {
   const stopping = new AbortController()
   const { signal } = stopping
-  /** Ends the wait of `poll` for a free handler. */
-  let wake = () => {}
-  const woken = () => new Promise<void>((resolve) => (wake = resolve))
   /** Handlers at work, each with the function that returns its message to the queue. */
   const running = new Map<Promise<void>, () => Promise<void>>()
 
   const receive = async (): Promise<Received | undefined> => {
-    const command = new ReceiveMessageCommand({
+    const input = {
       QueueUrl: url,
       MaxNumberOfMessages: 1,
       WaitTimeSeconds: waitTimeS,
       VisibilityTimeout: visibilityTimeoutS,
-      MessageSystemAttributeNames: ['ApproximateReceiveCount'],
+      MessageSystemAttributeNames: ['ApproximateReceiveCount' as const],
       MessageAttributeNames: TRACE_HEADERS,
-    })
-    const stop = stopWith(signal, AbortSignal.timeout(1_000 * waitTimeS + REQUEST_TIMEOUT_MS))
-    const received = client
-      .send(command, { abortSignal: stop.signal })
-      .catch(toGlimpseError('receive a message'))
-    return (await received.finally(stop.end)).Messages?.[0]
+    }
+    const stop = stopWith(signal, timeout(1_000 * waitTimeS).abortSignal)
+    const received = sqs.receiveMessage(input, { abortSignal: stop.signal }).finally(stop.end)
+    return (await request('receive a message', received)).Messages?.[0]
   }
 
-  const start = (received: Received) => {
-    const { Body = '', MessageAttributes = {}, Attributes = {} } = received
-    const names = { QueueUrl: url, ReceiptHandle: received.ReceiptHandle! }
-    const changeVisibility = async (seconds: number) => {
-      const command = new ChangeMessageVisibilityCommand({ ...names, VisibilityTimeout: seconds })
-      await client
-        .send(command, requestTimeout())
-        .catch(toGlimpseError('change the visibility of a message'))
-        .catch(report)
+  const start = ({ Body = '', MessageAttributes = {}, Attributes = {}, ReceiptHandle }: Received) => {
+    const names = { QueueUrl: url, ReceiptHandle }
+    const hide = async (VisibilityTimeout: number) => {
+      const hidden = sqs.changeMessageVisibility({ ...names, VisibilityTimeout }, timeout())
+      await request('change the visibility of a message', hidden).catch(report)
     }
-    const heartbeat = setInterval(
-      () => void changeVisibility(visibilityTimeoutS),
-      (visibilityTimeoutS * 1_000) / 3,
-    )
+    const heartbeat = setInterval(() => void hide(visibilityTimeoutS), (visibilityTimeoutS * 1_000) / 3)
     let isReturned = false
     const returnToQueue = async (seconds = 0) => {
       clearInterval(heartbeat)
-      if (isReturned) return
-      isReturned = true
-      await changeVisibility(Math.ceil(seconds))
+      if (!isReturned) {
+        isReturned = true
+        await hide(Math.ceil(seconds))
+      }
     }
     const run = async () => {
       const carrier = Object.fromEntries(
@@ -165,19 +143,13 @@ function consume(
       const receives = Number(Attributes['ApproximateReceiveCount'] ?? 1)
       const outcome = await handleDelivery({ body: Body, carrier, receives }, handler, report)
       clearInterval(heartbeat)
-      if (outcome === 'done')
-        await client
-          .send(new DeleteMessageCommand(names), requestTimeout())
-          .catch(toGlimpseError('delete a message'))
+      if (outcome === 'done') await request('delete a message', sqs.deleteMessage(names, timeout()))
       // Without a wait for poison, which SQS moves to the dead letters, and for a message that a stop interrupted.
       else await returnToQueue(outcome === 'again' && !signal.aborted ? retryDelayMs(receives, retryS) : 0)
     }
-    const ended = run()
+    const ended: Promise<void> = run()
       .catch(report)
-      .finally(() => {
-        running.delete(ended)
-        wake()
-      })
+      .finally(() => running.delete(ended))
     running.set(ended, returnToQueue)
   }
 
@@ -185,10 +157,12 @@ function consume(
     let pauseMs: number = PAUSE_MS.first
     while (!signal.aborted) {
       try {
-        while (running.size >= concurrency && !signal.aborted) await woken()
-        const received = signal.aborted ? undefined : await receive()
+        if (running.size >= concurrency) await Promise.race(running.keys())
+        else {
+          const received = await receive()
+          if (received) start(received)
+        }
         pauseMs = PAUSE_MS.first
-        if (received) start(received)
       } catch (error) {
         if (signal.aborted) return
         report(error)
@@ -203,17 +177,11 @@ function consume(
   return {
     async stop(graceMs) {
       stopping.abort()
-      wake()
-      await polling
-      await Promise.race([Promise.all(running.keys()), sleep(graceMs)])
+      const finished = polling.then(() => Promise.all(running.keys()))
+      await Promise.race([finished, sleep(graceMs)])
       await Promise.all([...running.values()].map((returnToQueue) => returnToQueue()))
     },
   }
-}
-
-/** The region of `https://sqs.eu-central-1.amazonaws.com/...`; of other addresses the SDK takes AWS_REGION. */
-function regionIn(url: string): string | undefined {
-  return /^sqs\.([a-z0-9-]+)\./.exec(new URL(url).hostname)?.[1]
 }
 
 function attributesOf(carrier: Record<string, string>) {
@@ -221,23 +189,22 @@ function attributesOf(carrier: Record<string, string>) {
   return Object.fromEntries(some.map(([name, StringValue]) => [name, { DataType: 'String', StringValue }]))
 }
 
-function requestTimeout(): { abortSignal: AbortSignal } {
-  return { abortSignal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }
+function timeout(waitMs = 0): { abortSignal: AbortSignal } {
+  return { abortSignal: AbortSignal.timeout(waitMs + REQUEST_TIMEOUT_MS) }
 }
 
 /** Errors that the operator must fix. */
 const SETUP_ERRORS =
   /NonExistentQueue|QueueDoesNotExist|AccessDenied|InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|CredentialsProvider|InvalidAddress|Region is missing/
 
-function toGlimpseError(operation: string): (cause: unknown) => never {
-  return (cause) => {
-    if (isGlimpseError(cause)) throw cause
+/** @throws SetupError, UpstreamError of an error of the SDK */
+async function request<T>(operation: string, sent: Promise<T>): Promise<T> {
+  return await sent.catch((cause: unknown) => {
     const reason = cause instanceof Error ? `${cause.name} ${cause.message}`.trim() : String(cause)
     if (SETUP_ERRORS.test(reason)) throw badQueue(reason, cause)
-    throw new UpstreamError('queue_failed', `SQS (GLIMPSE_QUEUE) failed to ${operation}: ${reason}.`, {
-      cause,
-    })
-  }
+    const message = `SQS (GLIMPSE_QUEUE) failed to ${operation}: ${reason}.`
+    throw new UpstreamError('queue_failed', message, { cause })
+  })
 }
 
 function badQueue(why: string, cause?: unknown): SetupError {

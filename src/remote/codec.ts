@@ -23,15 +23,10 @@ const replySchema: z.ZodType<InferenceResult> = z.object({
   token_ids: z.array(z.number()),
   sequences: z.array(z.object({ text: z.string(), token_ids: z.array(z.number()) })),
   prompt: z.string(),
-  timings_ms: z.object({
-    queue: z.number(),
-    image: z.number(),
-    pixels: z.number(),
-    vision: z.number(),
-    queries: z.number(),
-    tokens: z.number(),
-    total: z.number(),
-  }),
+  timings_ms: z.record(
+    z.enum(['queue', 'image', 'pixels', 'vision', 'queries', 'tokens', 'total']),
+    z.number(),
+  ),
   model: z.string(),
   picture: z.string(),
 })

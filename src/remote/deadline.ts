@@ -2,38 +2,26 @@
 
 import { cancelled, isGlimpseError } from '../errors.ts'
 import { stopWith } from '../stop.ts'
+import { startTimer } from '../time.ts'
 import { deadlineError } from './codec.ts'
 
-export interface Deadline {
-  remainingMs(): number
-  /** Aborted by the deadline or by one of the callers. */
-  signal: AbortSignal
-  /** @throws BusyError `deadline`, `cancelled` once `signal` is aborted */
-  throwIfEnded(): void
-  /** Resolves after so many milliseconds, or as soon as `signal` is aborted. */
-  wait(ms: number): Promise<void>
-  /** Removes the timer and the listeners. */
-  end(): void
-}
+export type Deadline = ReturnType<typeof startDeadline>
 
-/** The longest that setTimeout takes. */
-const MAX_TIMER_MS = 2 ** 31 - 1
-
-export function startDeadline(
-  deadlineMs: number,
-  ...callers: readonly (AbortSignal | undefined)[]
-): Deadline {
+export function startDeadline(deadlineMs: number, ...callers: readonly (AbortSignal | undefined)[]) {
   const endMs = performance.now() + deadlineMs
   const { signal, abort, end } = stopWith(...callers)
-  const timer = setTimeout(() => abort(deadlineError()), Math.min(deadlineMs, MAX_TIMER_MS))
+  const timer = startTimer(deadlineMs, () => abort(deadlineError()))
   return {
     remainingMs: () => Math.max(0, endMs - performance.now()),
+    /** Aborted by the deadline or by one of the callers. */
     signal,
+    /** @throws BusyError `deadline`, `cancelled` once `signal` is aborted */
     throwIfEnded() {
       if (signal.aborted) throw isGlimpseError(signal.reason) ? signal.reason : cancelled()
     },
-    wait: (ms) =>
-      new Promise((resolve) => {
+    /** Resolves after so many milliseconds, or as soon as `signal` is aborted. */
+    wait: (ms: number) =>
+      new Promise<void>((resolve) => {
         if (signal.aborted) return resolve()
         const stop = () => {
           clearTimeout(pause)
@@ -43,6 +31,7 @@ export function startDeadline(
         const pause = setTimeout(stop, ms)
         signal.addEventListener('abort', stop)
       }),
+    /** Removes the timer and the listeners. */
     end() {
       clearTimeout(timer)
       end()

@@ -33,30 +33,20 @@ export function openHttpEngine({
   firstWaitMs = FIRST_WAIT_MS,
 }: HttpEngineOptions): Engine {
   const base = url.replace(/\/+$/, '')
-
-  const post = async (path: string, body: string, signal: AbortSignal) => {
-    const response = await fetch(`${base}${path}`, {
-      method: 'POST',
-      body,
-      headers: {
-        'content-type': 'application/json',
-        ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
-      },
-      redirect: 'error', // another host must not receive the token
-      signal,
-    })
-    return { response, text: await response.text() }
-  }
+  const headers: Record<string, string> = { 'content-type': 'application/json' }
+  if (token !== '') headers['authorization'] = `Bearer ${token}`
+  const redirect = 'error' // another host must not receive the token
 
   const send = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
     const path = isCaption(request) ? '/v1/caption' : '/v1/answer'
-    const body = encodeRequest(request)
+    const post = { method: 'POST', body: encodeRequest(request), headers, redirect } as const
     for (let waitMs = firstWaitMs; ; waitMs *= 2) {
       deadline.throwIfEnded()
       let error: Error
       let retryAfterMs = 0
       try {
-        const { response, text } = await post(path, body, deadline.signal)
+        const response = await fetch(`${base}${path}`, { ...post, signal: deadline.signal })
+        const text = await response.text()
         if (response.ok) return decodeReply(text)
         error = decodeError(response.status, text, request)
         if (!RETRYABLE.has(response.status)) throw error

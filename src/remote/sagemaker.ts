@@ -40,9 +40,6 @@ const FIRST_WAIT_MS = 500
 const LONGEST_WAIT_MS = 5_000
 const SLOWER = 1.5
 const PURPOSE = { setting: 'GLIMPSE_ENGINE', code: 'engine_failed' as const, todo: 'Try again.' }
-/** Seconds that InvokeEndpointAsync allows. */
-const TTL_S = { min: 60, max: 21_600 }
-const TAKES_S = { min: 1, max: 3_600 }
 
 /** `sagemaker://endpoint?bucket=name&prefix=folder`. @throws SetupError `bad_engine` */
 export function parseEndpoint(address: string): Endpoint {
@@ -84,9 +81,9 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
       ContentType: 'application/json',
       Accept: 'application/json',
       InferenceId: id,
-      // The caller does not wait any longer.
-      RequestTTLSeconds: clamp(seconds, TTL_S),
-      InvocationTimeoutSeconds: clamp(seconds, TAKES_S),
+      // The caller does not wait any longer. InvokeEndpointAsync allows 60 to 21,600 s, and 1 to 3,600 s.
+      RequestTTLSeconds: Math.min(21_600, Math.max(60, seconds)),
+      InvocationTimeoutSeconds: Math.min(3_600, Math.max(1, seconds)),
     })
     const { OutputLocation, FailureLocation } = await client.send(command, { abortSignal: deadline.signal })
     if (!OutputLocation) throw engineFailed('SageMaker named no address of the result')
@@ -114,17 +111,20 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
         const reply = await readText(output, deadline.signal)
         if (reply !== undefined) return decodeReply(reply)
         const failed = failure === undefined ? undefined : await readText(failure, deadline.signal)
-        if (failed !== undefined) throw decodeError(statusIn(failed), failed, request)
+        if (failed !== undefined) {
+          // Received client error (415) from primary with message "..."
+          const status = Number(/error \((\d{3})\)/.exec(failed)?.[1] ?? 500)
+          throw decodeError(status, failed, request)
+        }
         await deadline.wait(waitMs)
       }
     } finally {
       // What is written later, or cannot be removed now, is for the lifecycle rule.
-      await Promise.allSettled(
-        addresses.map(async (address) => {
-          const { bucket, key } = objectAt(address)
-          await bucket.remove(key)
-        }),
-      )
+      const removals = addresses.map(async (address) => {
+        const { bucket, key } = objectAt(address)
+        await bucket.remove(key)
+      })
+      await Promise.allSettled(removals)
     }
   }
 
@@ -134,11 +134,6 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
       throw isGlimpseError(error) ? error : toGlimpseError(error)
     }),
   )
-}
-
-/** The status in `Received client error (415) from primary with message "..."`; 500 for any other failure. */
-function statusIn(failure: string): number {
-  return Number(/error \((\d{3})\)/.exec(failure)?.[1] ?? 500)
 }
 
 /** Of an error of the SDK. */
@@ -152,8 +147,4 @@ function toGlimpseError(error: unknown): Error {
     )
   }
   return engineFailed(`AWS answered ${name || 'nothing'}`, error)
-}
-
-function clamp(value: number, { min, max }: { min: number; max: number }): number {
-  return Math.min(max, Math.max(min, value))
 }

@@ -13,8 +13,9 @@ import {
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
-  ListObjectsV2Command,
+  type HeadObjectCommandOutput,
   PutObjectCommand,
+  paginateListObjectsV2,
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3'
@@ -33,47 +34,8 @@ export interface ObjectHead {
   metadata: Record<string, string>
 }
 
-export interface WholeObject extends ObjectHead {
-  bytes: Uint8Array
-}
-
 /** Every call throws SetupError when the operator must act, UpstreamError `purpose.code`, BusyError `cancelled`. */
-export interface Bucket {
-  /** `s3://bucket/prefix`, for messages. */
-  readonly name: string
-  /** @throws SetupError when the bucket does not exist or must not be used */
-  check(): Promise<void>
-  /** Undefined: no such object. */
-  head(key: string): Promise<ObjectHead | undefined>
-  /**
-   * Undefined: no such object. Of an object larger than `maxBytes` only `sizeBytes` is right. Retries when the bytes do not
-   * match S3's checksum.
-   */
-  read(key: string, maxBytes?: number, signal?: AbortSignal): Promise<WholeObject | undefined>
-  /**
-   * Fills `bytes` from one version of an object. A retry continues behind the bytes that have arrived.
-   * @throws S3Error when that version is missing or shorter
-   */
-  readRange(key: string, bytes: Uint8Array, options: RangeOptions): Promise<void>
-  /** The etag; undefined: the condition is not met. */
-  put(key: string, bytes: Uint8Array | string, options?: PutOptions): Promise<string | undefined>
-  /** Sends a file, in parts if it is larger than `partBytes`. Removes the parts when it fails. */
-  upload(key: string, path: string, options: UploadOptions): Promise<void>
-  /** Succeeds also for a missing object. */
-  remove(key: string): Promise<void>
-  /** All keys with this prefix. */
-  list(prefix: string): Promise<string[]>
-  /** A URL that accepts a PUT of exactly so many bytes, for so many seconds. */
-  presignPut(key: string, sizeBytes: number, seconds: number): Promise<string>
-}
-
-export interface RangeOptions {
-  /** Position of the first byte in the object. */
-  from: number
-  etag: string
-  signal?: AbortSignal
-  onBytes?: (count: number) => void
-}
+export type Bucket = ReturnType<typeof openBucket>
 
 export interface PutOptions {
   metadata?: Record<string, string>
@@ -85,7 +47,15 @@ export interface PutOptions {
   signal?: AbortSignal
 }
 
-export interface UploadOptions {
+interface RangeOptions {
+  /** Position of the first byte in the object. */
+  from: number
+  etag: string
+  signal?: AbortSignal
+  onBytes?: (count: number) => void
+}
+
+interface UploadOptions {
   metadata: Record<string, string>
   /** 5 MiB or more; S3 takes 10,000 parts at most. */
   partBytes: number
@@ -94,22 +64,24 @@ export interface UploadOptions {
   onBytes: (count: number) => void
 }
 
+/** What a request to the SDK is sent with. */
+interface Sent {
+  abortSignal?: AbortSignal
+}
+
 const CONNECT_MS = 5_000
 const SOCKET_TIMEOUT_MS = 10_000
-const RETRY_MS = 100
+const RETRY_MS = 200
 const WRITER = 'writer'
 
 /** Sends nothing yet. @throws SetupError `bad_place` */
-export function openBucket(location: string, given: Purpose, options: BucketOptions = {}): Bucket {
+export function openBucket(location: string, given: Purpose, options: BucketOptions = {}) {
   const { bucket: Bucket, prefix } = parseLocation(location, given.setting)
   const name = location.replace(/\/+$/, '')
-  const { retryMs, stallMs, ...config } = options
-  const purpose = { ...given, retryMs: retryMs ?? given.retryMs ?? RETRY_MS }
+  const { retryMs = RETRY_MS, stallMs = given.stallMs ?? SOCKET_TIMEOUT_MS, ...config } = options
+  const purpose = { ...given, retryMs }
   const client = new S3Client({
-    requestHandler: {
-      connectionTimeout: CONNECT_MS,
-      socketTimeout: stallMs ?? purpose.stallMs ?? SOCKET_TIMEOUT_MS,
-    },
+    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: stallMs },
     // S3 has no checksum of a range of an object.
     responseChecksumValidation: 'WHEN_REQUIRED',
     // A presigned address would include the checksum of an empty body. Writes name their checksum themselves.
@@ -120,80 +92,77 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
   })
   const ChecksumAlgorithm = 'CRC32' as const
   const at = (key: string) => ({ Bucket, Key: `${prefix}${key}` })
-  const fail = (error: unknown) => {
-    throw toGlimpseError(error, name, purpose)
-  }
-  const tried = <T>(
-    key: string,
-    work: (sent: { abortSignal?: AbortSignal }) => Promise<T>,
-    signal: AbortSignal | undefined = purpose.signal,
-  ): Promise<T> =>
+  const tried = <T>(key: string, work: (sent: Sent) => Promise<T>, signal = purpose.signal): Promise<T> =>
     retry({ ...purpose, endpoint: name, signal }, `an answer about ${key}`, () =>
-      work({ abortSignal: signal }).catch(fail),
+      work({ abortSignal: signal }).catch((error: unknown) => {
+        throw toGlimpseError(error, name, purpose)
+      }),
     )
-  const headBucket = (sent: { abortSignal?: AbortSignal }) =>
-    client.send(new HeadBucketCommand({ Bucket }), sent)
+  const headBucket = (sent: Sent) => client.send(new HeadBucketCommand({ Bucket }), sent)
 
-  /** One attempt. The body throws TransientError when it breaks off. */
-  const get = async (
-    key: string,
-    { from = 0, to, etag }: { from?: number; to?: number; etag?: string },
-    abortSignal?: AbortSignal,
-  ) => {
-    const Range = to === undefined ? undefined : `bytes=${from}-${to - 1}`
-    const ChecksumMode = Range === undefined ? ('ENABLED' as const) : undefined
-    const command = new GetObjectCommand({ ...at(key), Range, IfMatch: etag, ChecksumMode })
-    const found = await client.send(command, { abortSignal }).catch(fail)
+  const get = async (key: string, input: { Range?: string; IfMatch?: string }, from: number, sent: Sent) => {
+    const ChecksumMode = input.Range === undefined ? ('ENABLED' as const) : undefined
+    const found = await client.send(new GetObjectCommand({ ...at(key), ...input, ChecksumMode }), sent)
     const body = found.Body as Readable
     body.on('error', () => {}) // the iterator throws it
     if (Number(/^bytes (\d+)-/.exec(found.ContentRange ?? '')?.[1] ?? 0) !== from) {
       body.destroy()
       throw ignoresRanges(key, name)
     }
-    const head = { sizeBytes: found.ContentLength ?? 0, etag: found.ETag!, metadata: found.Metadata ?? {} }
-    return { ...head, body: chunksOf(body, fail) }
+    return { ...headOf(found), body }
   }
 
-  const readOnce = async (key: string, maxBytes: number, { abortSignal }: { abortSignal?: AbortSignal }) => {
-    const { body, ...head } = await get(key, {}, abortSignal)
-    const chunks: Uint8Array[] = []
-    let { sizeBytes } = head
-    let readBytes = 0
-    for await (const chunk of body) {
-      readBytes += chunk.length
-      sizeBytes = Math.max(sizeBytes, readBytes)
-      if (sizeBytes > maxBytes) break
-      chunks.push(chunk)
-    }
-    return { ...head, sizeBytes, bytes: new Uint8Array(Buffer.concat(chunks)) }
-  }
+  /** Undefined: no such object. */
+  const head = (key: string): Promise<ObjectHead | undefined> =>
+    tried(key, async (sent) => {
+      try {
+        return headOf(await client.send(new HeadObjectCommand(at(key)), sent))
+      } catch (error) {
+        if (statusOf(error) !== 404) throw error
+        // An answer to HEAD has no body, so it does not say whether the object or the bucket is missing.
+        await headBucket(sent).catch((other: unknown) => {
+          if (statusOf(other) !== 403) throw other
+        })
+        return undefined
+      }
+    })
 
-  const bucket: Bucket = {
+  return {
+    /** `s3://bucket/prefix`, for messages. */
     name,
-    async check() {
+    head,
+    /** @throws SetupError when the bucket does not exist or must not be used */
+    async check(): Promise<void> {
       await tried('the bucket', headBucket)
     },
-    head: (key) =>
-      tried(key, async (sent) => {
-        try {
-          const found = await client.send(new HeadObjectCommand(at(key)), sent)
-          return { sizeBytes: found.ContentLength!, etag: found.ETag!, metadata: found.Metadata ?? {} }
-        } catch (error) {
-          if (statusOf(error) !== 404) throw error
-          // An answer to HEAD has no body, so it does not say whether the object or the bucket is missing.
-          await headBucket(sent).catch((other: unknown) => {
-            if (statusOf(other) !== 403) throw other
-          })
-          return undefined
-        }
-      }),
-    read: (key, maxBytes = Number.POSITIVE_INFINITY, signal) =>
-      tried(key, (sent) => readOnce(key, maxBytes, sent), signal).catch(unless('missing')),
-    readRange(key, bytes, { from, etag, signal, onBytes }) {
+    /**
+     * Undefined: no such object. Of an object larger than `maxBytes` only `sizeBytes` is right. Retries when the bytes do not
+     * match S3's checksum.
+     */
+    async read(
+      key: string,
+      maxBytes = Number.POSITIVE_INFINITY,
+      signal?: AbortSignal,
+    ): Promise<(ObjectHead & { bytes: Uint8Array }) | undefined> {
+      const readOnce = async (sent: Sent) => {
+        const { body, ...found } = await get(key, {}, 0, sent)
+        if (found.sizeBytes > maxBytes) body.destroy()
+        const chunks = found.sizeBytes > maxBytes ? [] : await body.toArray()
+        return { ...found, bytes: new Uint8Array(Buffer.concat(chunks)) }
+      }
+      return await tried(key, readOnce, signal).catch(unless('missing'))
+    },
+    /**
+     * Fills `bytes` from one version of an object. A retry continues behind the bytes that have arrived.
+     * @throws S3Error when that version is missing or shorter
+     */
+    async readRange(key: string, bytes: Uint8Array, range: RangeOptions): Promise<void> {
+      const { from, etag, signal, onBytes } = range
       let arrived = 0
-      const readRest = async ({ abortSignal }: { abortSignal?: AbortSignal }) => {
-        const range = { from: from + arrived, to: from + bytes.length, etag }
-        for await (const chunk of (await get(key, range, abortSignal)).body) {
+      const readRest = async (sent: Sent) => {
+        const Range = `bytes=${from + arrived}-${from + bytes.length - 1}`
+        const { body } = await get(key, { Range, IfMatch: etag }, from + arrived, sent)
+        for await (const chunk of body) {
           if (arrived + chunk.length > bytes.length) throw ignoresRanges(key, name)
           bytes.set(chunk, arrived)
           arrived += chunk.length
@@ -203,9 +172,11 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
         const why = `the body ended after ${arrived} of ${bytes.length} bytes`
         throw new TransientError(why, { reason: 'short' })
       }
-      return tried(key, readRest, signal)
+      await tried(key, readRest, signal)
     },
-    async put(key, Body, { metadata, type, isNew, etag, signal } = {}) {
+    /** The etag; undefined: the condition is not met. */
+    async put(key: string, Body: Uint8Array | string, options: PutOptions = {}): Promise<string | undefined> {
+      const { metadata, type, isNew, etag, signal } = options
       const writer = randomUUID()
       const command = new PutObjectCommand({
         ...at(key),
@@ -217,7 +188,7 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
         IfMatch: etag,
       })
       let tries = 0
-      const send = (sent: { abortSignal?: AbortSignal }) => {
+      const send = (sent: Sent) => {
         tries++
         return client.send(command, sent)
       }
@@ -225,10 +196,12 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
       const done = await tried(key, send, signal).catch(orUndefined)
       if (done || tries === 1) return done?.ETag
       // An earlier attempt may have succeeded, and its answer was lost.
-      const there = await bucket.head(key)
+      const there = await head(key)
       return there?.metadata[WRITER] === writer ? there.etag : undefined
     },
-    async upload(key, path, { metadata, partBytes, count, onBytes }) {
+    /** Sends a file, in parts if it is larger than `partBytes`. Removes the parts when it fails. */
+    async upload(key: string, path: string, options: UploadOptions): Promise<void> {
+      const { metadata, partBytes, count, onBytes } = options
       const { Upload } = await import('@aws-sdk/lib-storage') // only a push needs it
       const Body = createReadStream(path)
       const stop = stopWith(purpose.signal)
@@ -263,26 +236,30 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
         Body.destroy()
       }
     },
-    async remove(key) {
+    /** Succeeds also for a missing object. */
+    async remove(key: string): Promise<void> {
       await tried(key, (sent) => client.send(new DeleteObjectCommand(at(key)), sent)).catch(unless('missing'))
     },
-    async list(prefixInside) {
-      const keys: string[] = []
-      let ContinuationToken: string | undefined
-      do {
-        const request = { Bucket, Prefix: `${prefix}${prefixInside}`, ContinuationToken }
-        const page = await tried(prefixInside, (sent) => client.send(new ListObjectsV2Command(request), sent))
-        keys.push(...(page.Contents ?? []).map(({ Key }) => Key!.slice(prefix.length)))
-        ContinuationToken = page.NextContinuationToken
-      } while (ContinuationToken !== undefined)
-      return keys
-    },
-    presignPut: (key, ContentLength, expiresIn) =>
+    /** All keys with this prefix. */
+    list: (inside: string): Promise<string[]> =>
+      tried(inside, async (sent) => {
+        const keys: string[] = []
+        const pages = paginateListObjectsV2({ client }, { Bucket, Prefix: `${prefix}${inside}` }, sent)
+        for await (const { Contents = [] } of pages) {
+          keys.push(...Contents.map(({ Key }) => Key!.slice(prefix.length)))
+        }
+        return keys
+      }),
+    /** A URL that accepts a PUT of exactly so many bytes, for so many seconds. */
+    presignPut: (key: string, ContentLength: number, expiresIn: number): Promise<string> =>
       tried(key, () =>
         getSignedUrl(client, new PutObjectCommand({ ...at(key), ContentLength }), { expiresIn }),
       ),
   }
-  return bucket
+}
+
+function headOf({ ContentLength = 0, ETag, Metadata = {} }: HeadObjectCommandOutput): ObjectHead {
+  return { sizeBytes: ContentLength, etag: ETag!, metadata: Metadata }
 }
 
 function ignoresRanges(key: string, name: string): UpstreamError {
@@ -290,14 +267,6 @@ function ignoresRanges(key: string, name: string): UpstreamError {
     'bad_answer',
     `${name} answered a request for a range of ${key} with other bytes. Expected a service that supports ranges: check AWS_ENDPOINT_URL_S3.`,
   )
-}
-
-async function* chunksOf(body: Readable, fail: (error: unknown) => never): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body as AsyncIterable<Uint8Array>
-  } catch (error) {
-    fail(error)
-  }
 }
 
 function parseLocation(location: string, setting: string): { bucket: string; prefix: string } {

@@ -39,7 +39,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
       const { mtimeMs } = await stat(path)
       if (mtimeMs <= now()) return undefined
       const bytes = new Uint8Array(await readFile(path))
-      return { bytes, version: versionOf(bytes) }
+      return { bytes, version: sha256Hex(bytes) }
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error
@@ -63,7 +63,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
     } finally {
       await rm(partial, { force: true })
     }
-    return versionOf(bytes)
+    return sha256Hex(bytes)
   }
 
   return {
@@ -86,7 +86,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
         return await write(pathOf(key), bytes, ttlMs, (partial) =>
           rename(partial, pathOf(key)).catch(async (error: unknown) => {
             // A network file system lost the answer and repeated the call, which found nothing to rename.
-            if (!isMissing(error) || (await read(key))?.version !== versionOf(bytes)) throw error
+            if (!isMissing(error) || (await read(key))?.version !== sha256Hex(bytes)) throw error
           }),
         )
       }),
@@ -123,10 +123,6 @@ async function linkOnce(partial: string, path: string): Promise<void> {
   await link(partial, path).catch(async (error: unknown) => {
     if ((await stat(partial)).nlink < 2) throw error
   })
-}
-
-function versionOf(bytes: Uint8Array): string {
-  return sha256Hex(bytes)
 }
 
 function isMissing(error: unknown): boolean {

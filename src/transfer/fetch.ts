@@ -12,7 +12,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
 import { diskError, isFileSystemError, makeFolder } from '../builder/destination.ts'
-import { forEachLimit } from '../concurrency.ts'
 import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { count, setGauge } from '../observe/metrics.ts'
@@ -39,7 +38,6 @@ export interface FetchOptions {
 const MIB = 1024 * 1024
 /** One stream from S3 brings about 55 MB/s. */
 const STREAMS = { count: 16, pieceBytes: 8 * MIB }
-const RETRY_MS = 200
 const POLL_MS = 200
 const MAX_MANIFEST_BYTES = 4 * MIB
 /** Per file with a wrong sha256, and per model that is replaced while it is fetched. */
@@ -62,7 +60,7 @@ export async function fetchArtifact(location: string, options: FetchOptions): Pr
   const startMs = performance.now()
   const { signal, client } = options
   const onRetry = ({ reason }: TransientError) => countRetry(reason)
-  const bucket = modelBucket(location, client, { retryMs: RETRY_MS, signal, onRetry })
+  const bucket = modelBucket(location, client, { signal, onRetry })
   const models = join(options.cacheFolder, 'models')
   for (let attempt = 1; ; attempt++) {
     try {
@@ -84,7 +82,7 @@ export async function fetchArtifact(location: string, options: FetchOptions): Pr
 export function modelBucket(
   location: string,
   client?: BucketOptions,
-  tries?: Pick<RetryOptions, 'retryMs' | 'signal' | 'onRetry'>,
+  tries?: Pick<RetryOptions, 'signal' | 'onRetry'>,
 ): Bucket {
   const needs = 'do s3:GetObject and s3:ListBucket there (without the latter S3 refuses what is missing)'
   const purpose = { ...tries, code: 'model_unreachable' as const, setting: 'GLIMPSE_MODEL', needs }
@@ -154,7 +152,7 @@ async function fill(
   options: FetchOptions,
 ): Promise<void> {
   const { count: streams, pieceBytes } = { ...STREAMS, ...options.streams }
-  const files = await describeFiles(bucket, manifest, streams)
+  const files = await describeFiles(bucket, manifest)
   await checkRoom(partial, files, bucket)
   const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   let doneBytes = 0
@@ -178,18 +176,15 @@ async function fill(
 }
 
 /** Compares the sizes in the bucket with the manifest before anything large is requested. */
-async function describeFiles(bucket: Bucket, manifest: Manifest, limit: number): Promise<RemoteFile[]> {
-  const files: RemoteFile[] = []
-  await forEachLimit(manifest.files, limit, async (file) => {
+async function describeFiles(bucket: Bucket, manifest: Manifest): Promise<RemoteFile[]> {
+  const describe = async (file: Manifest['files'][number]) => {
     const { path, sizeBytes } = file
     const found = await bucket.head(path)
     if (!found) throw damaged(bucket, path, 'it is missing')
-    if (found.sizeBytes !== sizeBytes) {
-      throw damaged(bucket, `${path} with ${sizeBytes} bytes`, `it has ${found.sizeBytes}`)
-    }
-    files.push({ ...file, etag: found.etag })
-  })
-  return files
+    if (found.sizeBytes === sizeBytes) return { ...file, etag: found.etag }
+    throw damaged(bucket, `${path} with ${sizeBytes} bytes`, `it has ${found.sizeBytes}`)
+  }
+  return await Promise.all(manifest.files.map(describe))
 }
 
 /** @throws SetupError `disk_full` */

@@ -35,7 +35,6 @@ const MIB = 1024 * 1024
 const STREAMS = { count: 8, partBytes: 16 * MIB }
 /** S3 may take that long to assemble a large file. */
 const STALL_MS = 60_000
-const RETRY_MS = 500
 /** Metadata key of the file's sha256. */
 const SHA256 = 'sha256'
 
@@ -58,7 +57,6 @@ export async function pushArtifact(
       'do s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload there, and s3:ListBucket',
     code: 'push_failed' as const,
     stallMs: STALL_MS,
-    retryMs: RETRY_MS,
     signal: options.signal,
   }
   const bucket = openBucket(location, purpose, options.client)
@@ -71,12 +69,23 @@ export async function pushArtifact(
     doneBytes += bytes
     options.onProgress?.({ doneBytes, totalBytes })
   }
+  const send = async (file: ArtifactFile): Promise<void> => {
+    const upload = { ...(options.streams ?? STREAMS), metadata: { [SHA256]: file.sha256 }, onBytes }
+    const sent = bucket.upload(file.path, join(folder, file.path), upload)
+    const cause = await sent.catch((error: unknown) => error)
+    // After a failure too: only the answer to the last request may have been lost.
+    const isThere = isUploaded(bucket, file)
+    if (cause === undefined ? await isThere : await isThere.catch(() => false)) return
+    if (isGlimpseError(cause)) throw cause
+    const message = `${file.path} in ${folder} changed while it was pushed. Push it again when no other program writes to it.`
+    throw new ArtifactError('damaged_artifact', message, { cause })
+  }
   for (const file of manifest.files) {
     if (await isUploaded(bucket, file)) {
       skipped.push(file.path)
       onBytes(file.sizeBytes)
     } else {
-      await sendFile(bucket, folder, file, options.streams ?? STREAMS, onBytes)
+      await send(file)
       sentBytes += file.sizeBytes
     }
   }
@@ -99,33 +108,9 @@ async function isUploaded(bucket: Bucket, { path, sizeBytes, sha256 }: ArtifactF
   return found?.sizeBytes === sizeBytes && found.metadata[SHA256] === sha256
 }
 
-async function sendFile(
-  bucket: Bucket,
-  folder: string,
-  file: ArtifactFile,
-  streams: typeof STREAMS,
-  onBytes: (count: number) => void,
-): Promise<void> {
-  const options = { ...streams, metadata: { [SHA256]: file.sha256 }, onBytes }
-  const upload = bucket.upload(file.path, join(folder, file.path), options)
-  const failure = await upload.catch((error: unknown) => error)
-  // After a failure too: only the answer to the last request may have been lost.
-  const isThere = isUploaded(bucket, file)
-  if (failure === undefined ? await isThere : await isThere.catch(() => false)) return
-  throw isGlimpseError(failure) ? failure : changed(folder, file.path, failure)
-}
-
 function taken(bucket: Bucket): SetupError {
   return new SetupError(
     'destination_taken',
     `Expected nothing or the same model at ${bucket.name} but another model is there. Push to a new prefix, so that servers can still load the other one, or give --replace.`,
-  )
-}
-
-function changed(folder: string, path: string, cause: unknown): ArtifactError {
-  return new ArtifactError(
-    'damaged_artifact',
-    `${path} in ${folder} changed while it was pushed. Push it again when no other program writes to it.`,
-    { cause },
   )
 }
