@@ -67,7 +67,7 @@ test('serve with a queue hears, queues and answers in one process', async () => 
 test.each([
   ['listen', { GLIMPSE_QUEUE: '' }, 'GLIMPSE_QUEUE'],
   ['work', { GLIMPSE_QUEUE: 'memory' }, 'as GLIMPSE_QUEUE but got memory'],
-  ['listen', { SLACK_BOT_TOKEN: '', SLACK_APP_TOKEN: '' }, 'Expected tokens'],
+  ['listen', { SLACK_BOT_TOKEN: '', SLACK_APP_TOKEN: '' }, 'No token'],
 ])('%s says what is missing: %j', async (command, env, said) => {
   const ended = await start(command, env)
   expect(await ended.stop()).toBe(1)
