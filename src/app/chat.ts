@@ -100,7 +100,7 @@ export interface Chat {
 }
 
 /**
- * @param options `engine`: absent where other processes answer, which takes a queue. `receives`: whether this process
+ * @param options `engine`: absent where other processes answer; a queue must then be set. `receives`: whether this process
  *   connects to the platforms
  * @throws SetupError for settings that do not go together
  */

@@ -1,4 +1,5 @@
-// What an artifact's folder contains. The only file that both model/ (builds graphs) and run/ (runs graphs) import.
+// What an artifact's folder contains: the contract between model/ (builds graphs) and run/ (runs graphs), which do not
+// import each other.
 //
 //   manifest.json      this file's `Manifest`
 //   vision.onnx        pixels [B, 3, H, W] -> vision [B, P, Dv]

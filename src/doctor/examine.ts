@@ -1,4 +1,4 @@
-// Settings -> everything that is looked at, each check knowing what it needs and nothing of the others.
+// Settings -> the result of every check. A check gets only the settings that it needs.
 
 import { type Config, parseConfig, secretsOf, wantsChat } from '../config.ts'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
@@ -32,14 +32,14 @@ const TIMEOUT_MS = 10_000
 const DEEP_TIMEOUT_MS = 600_000
 
 /**
- * Looks at all there is and changes nothing: what it writes to try a place it removes.
+ * Runs all checks. Removes what they write to test a folder or a bucket.
  * @example const results = await examine({ GLIMPSE_MODEL: './blip2-int4' })
  */
 export async function examine(env: Environment, options: ExamineOptions = {}): Promise<Result[]> {
   const { deep = false, timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS } = options
   const { config: own } = parseConfig(env)
   redactValues(secretsOf(own))
-  // Everything else may depend on what stands there, so it is looked at first, within the same bound.
+  // Runs first, with the same timeout: the other checks use the secrets that it finds.
   let stored: Record<string, string> = {}
   const secrets = await runChecks(
     [

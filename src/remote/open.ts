@@ -4,7 +4,7 @@ import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 
 export interface RemoteEngineConfig {
-  /** GLIMPSE_ENGINE; '' for a model in this process. */
+  /** GLIMPSE_ENGINE; '' for a model on this machine. */
   engine: string
   apiToken: string
   deadlineMs: number
