@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { type Browser, chromium } from 'playwright-core'
 
-/** @throws Error if there is no browser */
+/** Opens a headless browser. @throws Error if no browser is installed */
 export async function openBrowser(): Promise<Browser> {
   const candidates = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/google-chrome']
   const executablePath = candidates.find((path) => path !== undefined && existsSync(path))

@@ -1,3 +1,5 @@
+// Environment -> settings: sources of the port and host, errors, secrets, service links, and users without a home folder.
+
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -5,7 +7,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Config, readConfig, SETTINGS, secretsOf } from '../src/config.ts'
 
-test('the port is the one of GLIMPSE_PORT, else of Lambda, else PORT, else 8080', () => {
+test('the port is GLIMPSE_PORT, else of AWS_LAMBDA_HTTP_ENDPOINT, else PORT, else 8080', () => {
   const lambda = { AWS_LAMBDA_HTTP_ENDPOINT: '127.0.0.1:9000' }
   expect(readConfig({}).port).toBe(8080)
   expect(readConfig({ PORT: '3000' }).port).toBe(3000)
@@ -13,7 +15,7 @@ test('the port is the one of GLIMPSE_PORT, else of Lambda, else PORT, else 8080'
   expect(readConfig({ PORT: '3000', GLIMPSE_PORT: '4000', ...lambda }).port).toBe(4000)
 })
 
-test('Lambda may write its endpoint with a scheme, and our own host comes first', () => {
+test('AWS_LAMBDA_HTTP_ENDPOINT may have a scheme, and GLIMPSE_HOST overrides its host', () => {
   const config = (endpoint: string, host?: string) =>
     readConfig({ AWS_LAMBDA_HTTP_ENDPOINT: endpoint, GLIMPSE_HOST: host })
   expect(config('http://0.0.0.0:8000/')).toMatchObject({ host: '0.0.0.0', port: 8000 })
@@ -22,22 +24,22 @@ test('Lambda may write its endpoint with a scheme, and our own host comes first'
   expect(config('127.0.0.1:8000', '0.0.0.0')).toMatchObject({ host: '0.0.0.0', port: 8000 })
 })
 
-test('a bad value is told under the name it came by', () => {
+test('an invalid value is reported with the variable that holds it', () => {
   expect(() => readConfig({ PORT: 'x' })).toThrow(/PORT must be a whole number from 0 to 65535 but is "x"/)
   expect(() => readConfig({ AWS_LAMBDA_HTTP_ENDPOINT: 'x' })).toThrow(/AWS_LAMBDA_HTTP_ENDPOINT must be/)
 })
 
-test('secrets are the tokens and keys, and nothing else', () => {
+test('secretsOf returns only tokens and keys', () => {
   const env = { GLIMPSE_API_TOKEN: 'a-token', HF_TOKEN: 'hf-token', GLIMPSE_HOST: '0.0.0.0' }
   expect(secretsOf(readConfig(env)).sort()).toEqual(['a-token', 'hf-token'])
 })
 
-test.each(Object.entries(SETTINGS))('%s takes the default that is documented as a value', (name, setting) => {
+test.each(Object.entries(SETTINGS))('%s accepts its documented default as a value', (name, setting) => {
   const key = name as keyof Config
   expect(readConfig({ [setting.env]: setting.defaultText })[key]).toBe(readConfig({})[key])
 })
 
-describe('what Kubernetes or docker --link sets for a service', () => {
+describe('a service link of Kubernetes or docker --link', () => {
   const linksOf = (name: string) => ({
     [`${name}_SERVICE_HOST`]: '10.0.0.1',
     [`${name}_SERVICE_PORT`]: '8080',
@@ -66,14 +68,14 @@ describe('what Kubernetes or docker --link sets for a service', () => {
     ['GLIMPSE_SERVICE_HOST', 'glimpse.example'],
     ['GLIMPSE_HOSTS', '10.0.0.1'],
     ['GLIMPSE_NAME', 'blip2'],
-  ])('is not %s=%s, which is reported', (name, value) => {
+  ])('%s=%s is not one and is reported', (name, value) => {
     expect(() => readConfig({ [name]: value })).toThrow(name)
   })
 })
 
-describe('a user without an entry in passwd and without HOME', () => {
+describe('a user without a passwd entry and without HOME', () => {
   const MAIN = join(import.meta.dirname, '../dist/cli/main.js')
-  /** As os.homedir() is there (libuv, uv_os_homedir): HOME, or else it throws. */
+  /** Replaces os.homedir() by one that behaves as for such a user: HOME, or else it throws (libuv, uv_os_homedir). */
   const STUB = `data:text/javascript,${encodeURIComponent(
     `import os from 'node:os'; import { syncBuiltinESMExports } from 'node:module'
     os.homedir = () => {
@@ -82,37 +84,37 @@ describe('a user without an entry in passwd and without HOME', () => {
     }
     syncBuiltinESMExports()`,
   )}`
-  const STRANGER = 54_321
+  const UID_WITHOUT_ENTRY = 54_321
   const { HOME: _, ...env } = process.env
   const stubbed = (args: string[], more: Record<string, string>) =>
     spawnSync(process.execPath, ['--import', STUB, MAIN, ...args], {
       env: { ...env, ...more },
       encoding: 'utf8',
     })
-  const asStranger = (args: string[], more: Record<string, string>) =>
+  const asOtherUser = (args: string[], more: Record<string, string>) =>
     spawnSync(process.execPath, args, {
       env: { ...env, ...more },
       encoding: 'utf8',
-      uid: STRANGER,
-      gid: STRANGER,
+      uid: UID_WITHOUT_ENTRY,
+      gid: UID_WITHOUT_ENTRY,
     })
-  /** Only root may become somebody else, who may not be able to read this folder. */
-  const canBe =
+  /** Only root may start a process as another user, and that user must be able to read dist/. */
+  const canChangeUser =
     process.getuid?.() === 0 &&
-    asStranger(['-e', `require('fs').accessSync(${JSON.stringify(MAIN)})`], {}).status === 0
+    asOtherUser(['-e', `require('fs').accessSync(${JSON.stringify(MAIN)})`], {}).status === 0
 
   describe.each([
     ['stubbed', true, stubbed],
     [
-      'with a uid of its own',
-      canBe,
-      (args: string[], more: Record<string, string>) => asStranger([MAIN, ...args], more),
+      'with another uid',
+      canChangeUser,
+      (args: string[], more: Record<string, string>) => asOtherUser([MAIN, ...args], more),
     ],
   ])('%s', (_, isPossible, glimpse) => {
     test.runIf(isPossible).each([
       ['caption', ['caption', 'none.png'], 'GLIMPSE_CACHE'],
       ['listen', ['listen', '--port', '0'], 'GLIMPSE_STATE'],
-    ])('reads which folder to set for %s, without a stack', (_, args, setting) => {
+    ])('%s names the setting for the folder, without a stack trace', (_, args, setting) => {
       const chat = {
         DISCORD_TOKEN: 'token-of-the-tests',
         GLIMPSE_QUEUE: 'https://sqs.eu-west-1.amazonaws.com/1/q.fifo',
@@ -123,13 +125,16 @@ describe('a user without an entry in passwd and without HOME', () => {
       expect(status).toBe(1)
     })
 
-    test.runIf(isPossible)('needs none where the folder that is needed is set', () => {
-      const folder = mkdtempSync(join(tmpdir(), 'glimpse-config-'))
-      onTestFinished(() => rmSync(folder, { recursive: true }))
-      const { stdout } = glimpse(['doctor', '--json'], { GLIMPSE_MODEL: '/nowhere', GLIMPSE_STATE: folder })
-      const { checks } = JSON.parse(stdout) as { checks: { name: string; status: string; todo?: string }[] }
-      const cache = checks.find(({ name }) => name === 'cache')
-      expect(cache).toMatchObject({ status: 'warn', todo: expect.stringContaining('GLIMPSE_CACHE') })
-    })
+    test.runIf(isPossible)(
+      'doctor runs if GLIMPSE_STATE is set, and names GLIMPSE_CACHE for the cache',
+      () => {
+        const folder = mkdtempSync(join(tmpdir(), 'glimpse-config-'))
+        onTestFinished(() => rmSync(folder, { recursive: true }))
+        const { stdout } = glimpse(['doctor', '--json'], { GLIMPSE_MODEL: '/nowhere', GLIMPSE_STATE: folder })
+        const { checks } = JSON.parse(stdout) as { checks: { name: string; status: string; todo?: string }[] }
+        const cache = checks.find(({ name }) => name === 'cache')
+        expect(cache).toMatchObject({ status: 'warn', todo: expect.stringContaining('GLIMPSE_CACHE') })
+      },
+    )
   })
 })

@@ -1,4 +1,4 @@
-// The table of codes: which errors may be constructed, their HTTP status, and errors from another process.
+// The table of error codes: which errors compile, their HTTP status and retry, and errors received from another process.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,14 +20,14 @@ const ALL = Object.entries(CODES).flatMap(([kind, codes]) =>
 )
 
 test('a code that the table does not have for the class does not compile', () => {
-  // @ts-expect-error no code at all
+  // @ts-expect-error a code of no class
   expect(new RequestError('no_such_code', 'words')).toBeInstanceOf(Error)
   // @ts-expect-error a code of BusyError
   expect(new RequestError('deadline', 'words')).toBeInstanceOf(Error)
   expect(httpMeaningOf(new BusyError('deadline', 'words'))).toEqual({ status: 504, retry: true })
 })
 
-test('no code of the table is unused', () => {
+test('src uses every code of the table', () => {
   const text = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.ts') && path !== 'errors.ts')
     .map((path) => readFileSync(join(SRC, path), 'utf8').replaceAll(/[!=]== '\w+'/g, ''))
@@ -35,7 +35,7 @@ test('no code of the table is unused', () => {
   expect(ALL.filter(({ code }) => !text.includes(`'${code}'`))).toEqual([])
 })
 
-test('each passes to another process with its class and its status', () => {
+test('every error keeps its class, code, message, cause and status between processes', () => {
   for (const { kind, code, status } of ALL) {
     const arrived = deserializeError({ kind, code, message: 'words', cause: 'why' })
     expect(serializeError(arrived)).toEqual({ kind, code, message: 'words', cause: 'why' })
@@ -47,14 +47,14 @@ test.each([
   ['that does not exist', 'no_such_code'],
   ['of another kind', 'deadline'],
   ['that every object has', 'constructor'],
-])('a received error with a code %s is a bug that says so', (_, code) => {
+])('a received error with a code %s becomes a plain error that names the code', (_, code) => {
   const arrived = deserializeError({ kind: 'request', code, message: 'words' })
   expect(isGlimpseError(arrived)).toBe(false)
   expect(arrived.message).toBe(`Expected a code of errors.ts for request but got ${code}: words`)
   expect(httpMeaningOf(arrived)).toEqual({ status: 500, retry: false })
 })
 
-test('a cancelled request is not retried; one that met a busy Glimpse or service is', () => {
+test('busy and upstream errors are retried, except a cancelled request', () => {
   const retried = ALL.filter(
     ({ kind, code }) => httpMeaningOf(deserializeError({ kind, code, message: '' })).retry,
   ).map(({ code }) => code)

@@ -1,15 +1,15 @@
-// moto, an independent double of AWS. `pip install 'moto[server,s3,sqs]'` puts moto_server on the path. Only long tests use it.
+// Starts moto, a third-party emulator of AWS, for long tests. `pip install 'moto[server,s3,sqs]'` installs moto_server.
 
 import { spawn } from 'node:child_process'
 import { type AddressInfo, createServer } from 'node:net'
 
 export interface Moto {
-  /** Options for any client of the SDK. */
+  /** Options for any client of the AWS SDK. */
   options: { endpoint: string; region: string; credentials: { accessKeyId: string; secretAccessKey: string } }
   stop(): void
 }
 
-const WITHIN_MS = 60_000
+const START_WITHIN_MS = 60_000
 const PAUSE_MS = 100
 
 /** Starts moto and resolves once `first` succeeds. @throws Error if moto is not installed or does not start */
@@ -25,7 +25,7 @@ export async function startMoto(first: (options: Moto['options']) => Promise<unk
     region: 'us-east-1',
     credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
   }
-  for (const end = Date.now() + WITHIN_MS; ; ) {
+  for (const end = Date.now() + START_WITHIN_MS; ; ) {
     try {
       await first(options)
       return { options, stop: () => void moto.kill() }

@@ -1,4 +1,4 @@
-// What the README and docs/settings.md show is true: commands, files, settings and, word for word, the example.
+// README.md and docs/settings.md name existing commands, files and settings, and the example of the README is exact.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -13,31 +13,30 @@ const PAGE = readFileSync(join(ROOT, 'docs/settings.md'), 'utf8')
 const glimpse = (args: string[]) =>
   execFileSync(process.execPath, [join(ROOT, 'dist/cli/main.js'), ...args], { cwd: ROOT, encoding: 'utf8' })
 
-test('the example is what the embedded model says', () => {
+test('the example of the README is the output of the embedded model', () => {
   const [, session] = /```console\n([\s\S]*?)```/.exec(README)!
   const lines = session!.trim().split('\n')
   for (let i = 0; i < lines.length; i += 2) {
     const [, command, picture, question] = /^\$ npx glimpse (\w+) (\S+)(?: "(.*)")?$/.exec(lines[i]!)!
-    const said = glimpse([command!, picture!, ...(question === undefined ? [] : [question])])
-    expect(said.trim()).toBe(lines[i + 1])
+    const output = glimpse([command!, picture!, ...(question === undefined ? [] : [question])])
+    expect(output.trim()).toBe(lines[i + 1])
   }
 })
 
-test('every file it names is there', () => {
+test('every file that the README links to exists', () => {
   const links = [...README.matchAll(/\]\(([^)#]+)\)|src="([^"]+)"/g)].map(
     ([, link, source]) => link ?? source!,
   )
-  // A bare name in a row stands beside the link before it.
   const missing = links.filter((link) => !link.startsWith('https://') && !existsSync(join(ROOT, link)))
   expect(missing).toEqual([])
 })
 
-test('every command it shows exists', () => {
+test('every command that the README shows exists', () => {
   const help = glimpse(['--help'])
   for (const [, command] of README.matchAll(/npx glimpse (\w+)/g)) expect(help).toContain(`\n  ${command} `)
 })
 
-test('the table of docs/settings.md is the table in config.ts', () => {
+test('the table of docs/settings.md equals the table of config.ts', () => {
   const rows = [...PAGE.matchAll(/^\| `([A-Z]\w+)` \| (.*) \| (.*) \|$/gm)].map(([, ...cells]) => cells)
   expect(rows).toEqual(
     Object.values(SETTINGS).map(({ env, description, defaultText }) => [env, description, defaultText]),
@@ -48,7 +47,7 @@ test('docs/settings.md names every generation setting', () => {
   for (const name of Object.keys(generationSettings.shape)) expect(PAGE).toContain(`\`${name}\``)
 })
 
-test('npm start and npm test exist', () => {
+test('package.json has the scripts start, test and prepare', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   expect(Object.keys(scripts)).toEqual(expect.arrayContaining(['start', 'test', 'prepare']))
 })

@@ -1,4 +1,4 @@
-// The rules of the house that a tool can check.
+// Rules of the code base, checked on the text of src/: one home for each library, directions of imports, sizes, heads.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
@@ -9,7 +9,7 @@ const SOURCES = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf
   .filter((path) => path.endsWith('.ts'))
   .map((path) => ({ path: join('src', path), text: readFileSync(join(ROOT, 'src', path), 'utf8') }))
 
-/** What a file imports by name, for its effect alone, or when it needs it. */
+/** Imports and re-exports of a file, static and dynamic; relative paths as paths from the repository's root. */
 function imports({ path, text }: { path: string; text: string }): { from: string; to: string }[] {
   return [...text.matchAll(/^(?:import|export) (?:[^'"]*?from )?'([^']+)'|\bimport\('([^']+)'\)/gms)]
     .map(([, named, called]) => (named ?? called)!)
@@ -18,7 +18,7 @@ function imports({ path, text }: { path: string; text: string }): { from: string
 const IMPORTS = SOURCES.flatMap(imports)
 const folderOf = (path: string) => path.split('/').slice(0, 2).join('/')
 
-/** Libraries that belong to one stage; zod is how every edge checks what comes in, commander is the command line's. */
+/** Libraries that one file imports, and that file. */
 const HOMES = {
   sharp: 'src/image/decode.ts',
   'onnxruntime-node': 'src/run/session.ts',
@@ -42,10 +42,12 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
   expect([...new Set(users)]).toEqual([home])
 })
 
-/** Libraries of the edges: how what comes in is checked, what the command line and HTTP are written in. */
+/** Libraries that any file may import. */
 const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache', 'aws-lambda']
-test('every other library is one of the few that edges share', () => {
-  const bare = IMPORTS.map(({ to }) => to).filter((to) => !to.startsWith('src/') && !to.startsWith('node:'))
+test('every library has a home or is in the list of shared libraries', () => {
+  const imported = IMPORTS.map(({ to }) => to).filter(
+    (to) => !to.startsWith('src/') && !to.startsWith('node:'),
+  )
   const libraries = [
     '@slack/bolt',
     'discord.js',
@@ -54,7 +56,7 @@ test('every other library is one of the few that edges share', () => {
     '@aws-sdk/client-sqs',
   ]
   const known = [...Object.keys(HOMES), ...SHARED, ...libraries]
-  expect(bare.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
+  expect(imported.filter((to) => !known.some((name) => to === name || to.startsWith(`${name}/`)))).toEqual([])
 })
 
 test.each([
@@ -67,9 +69,9 @@ test.each([
 })
 
 test.each([
-  // What S3 is asked, and what it answers.
+  // Requests to S3, and the mapping of its errors.
   ['@aws-sdk/client-s3', ['src/store/answers.ts', 'src/store/bucket.ts']],
-  // The queue; what a function gives back to it; whether it answers.
+  // Visibility of failed messages, the check in doctor, and the queue.
   ['@aws-sdk/client-sqs', ['src/aws/visibility.ts', 'src/doctor/cloud.ts', 'src/queue/sqs.ts']],
 ])('%s is imported only in %s', (library, homes) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => from)
@@ -90,7 +92,7 @@ test('a chat platform is one folder and one row: only src/platforms.ts imports i
   )
 })
 
-test('platforms do not know each other', () => {
+test('platforms do not import each other', () => {
   const crossings = IMPORTS.filter(({ from, to }) =>
     PLATFORMS.some(
       (name) =>
@@ -101,14 +103,14 @@ test('platforms do not know each other', () => {
   expect(crossings).toEqual([])
 })
 
-test('only the folders above serve/ compose: serve/ imports no chat platform, queue or function', () => {
+test('serve/ imports no chat platform, queue or function', () => {
   const above = IMPORTS.filter(
     ({ from, to }) => folderOf(from) === 'src/serve' && /^src\/(app|aws|cli|queue|slack|discord)\//.test(to),
   )
   expect(above).toEqual([])
 })
 
-// Native code reads this one in the environment and nowhere else, at its first session: its home sets it there.
+// onnxruntime's native code reads this variable when the first session opens. It has no other switch. Its home file sets it.
 const TELEMETRY_OFF = "process.env.ORT_DISABLE_TELEMETRY = '1'"
 
 test('the environment is read only in config.ts', () => {
@@ -116,7 +118,7 @@ test('the environment is read only in config.ts', () => {
   expect(readers.map(({ path }) => path)).toEqual(['src/config.ts'])
 })
 
-test('what loads onnxruntime switches its telemetry off itself, in tests and benchmarks too', () => {
+test('every file that loads onnxruntime switches its telemetry off, in tests and benchmarks too', () => {
   const loaders = ['src', 'test', 'bench', 'scripts', 'handlers', 'layers']
     .flatMap((folder) =>
       readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((path) =>
@@ -132,17 +134,17 @@ test('what loads onnxruntime switches its telemetry off itself, in tests and ben
   expect(
     loaders.filter(({ text }) => !text.includes('ORT_DISABLE_TELEMETRY')).map(({ path }) => path),
   ).toEqual([])
-  // One place in it starts sessions, and that is where it happens.
+  // The home file sets the variable and creates sessions in one place.
   const home = SOURCES.find(({ path }) => path === HOMES['onnxruntime-node'])
   expect(home?.text).toContain(`${TELEMETRY_OFF}\n`)
   expect(home?.text.split('InferenceSession.create(')).toHaveLength(2)
 })
 
-test('no call joins signals in a way that leaves something with those that outlive it', () => {
+test('no file uses AbortSignal.any, which keeps listeners on signals that outlive the call', () => {
   expect(SOURCES.filter(({ text }) => text.includes('AbortSignal.any(')).map(({ path }) => path)).toEqual([])
 })
 
-test('building and running graphs meet only in the contract', () => {
+test('model/ and run/ do not import each other', () => {
   const crossings = IMPORTS.filter(
     ({ from, to }) =>
       (folderOf(from) === 'src/model' && folderOf(to) === 'src/run') ||
@@ -151,29 +153,29 @@ test('building and running graphs meet only in the contract', () => {
   expect(crossings).toEqual([])
 })
 
-test('onnx knows no BLIP-2', () => {
+test('onnx/ imports no other folder of src', () => {
   const outside = IMPORTS.filter(
     ({ from, to }) => folderOf(from) === 'src/onnx' && to.startsWith('src/') && folderOf(to) !== 'src/onnx',
   )
   expect(outside).toEqual([])
 })
 
-test('folders depend on each other in one direction', () => {
-  const below = new Map<string, Set<string>>()
+test('imports between folders have no cycle', () => {
+  const dependencies = new Map<string, Set<string>>()
   for (const { from, to } of IMPORTS) {
     const [a, b] = [folderOf(from), folderOf(to)]
-    if (a !== b && to.startsWith('src/')) below.set(a, (below.get(a) ?? new Set()).add(b))
+    if (a !== b && to.startsWith('src/')) dependencies.set(a, (dependencies.get(a) ?? new Set()).add(b))
   }
-  const circles: string[] = []
+  const cycles: string[] = []
   const visit = (folder: string, path: string[]) => {
     if (path.includes(folder)) {
-      circles.push([...path.slice(path.indexOf(folder)), folder].join(' -> '))
+      cycles.push([...path.slice(path.indexOf(folder)), folder].join(' -> '))
       return
     }
-    for (const next of below.get(folder) ?? []) visit(next, [...path, folder])
+    for (const next of dependencies.get(folder) ?? []) visit(next, [...path, folder])
   }
-  for (const folder of below.keys()) visit(folder, [])
-  expect([...new Set(circles)]).toEqual([])
+  for (const folder of dependencies.keys()) visit(folder, [])
+  expect([...new Set(cycles)]).toEqual([])
 })
 
 test('only index.ts re-exports', () => {
@@ -183,9 +185,9 @@ test('only index.ts re-exports', () => {
   expect(others).toEqual([])
 })
 
-test('every file says at its top what it is', () => {
-  const silent = SOURCES.filter(({ text }) => !/^(#!.*\n)?(\/\/|\/\*\*)/.test(text)).map(({ path }) => path)
-  expect(silent).toEqual([])
+test('every file starts with a comment', () => {
+  const without = SOURCES.filter(({ text }) => !/^(#!.*\n)?(\/\/|\/\*\*)/.test(text)).map(({ path }) => path)
+  expect(without).toEqual([])
 })
 
 test('no file is longer than 350 lines', () => {
@@ -195,20 +197,20 @@ test('no file is longer than 350 lines', () => {
   expect(long).toEqual([])
 })
 
-test('the lock names every package that a package in it asks for, on every platform', () => {
+test('package-lock.json has every dependency of its packages, on every platform', () => {
   type Entry = Record<'dependencies' | 'optionalDependencies', Record<string, string> | undefined>
   const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, Entry>
   }
-  // As Node looks for it: beside the package, then beside each that it lies in.
-  const isThere = (path: string, name: string): boolean => {
+  // Node's resolution: node_modules of the package, then of each folder above it.
+  const isLocked = (path: string, name: string): boolean => {
     if (packages[`${path === '' ? '' : `${path}/`}node_modules/${name}`]) return true
     const end = path.lastIndexOf('node_modules/')
-    return end >= 0 && isThere(path.slice(0, end).replace(/\/$/, ''), name)
+    return end >= 0 && isLocked(path.slice(0, end).replace(/\/$/, ''), name)
   }
   const missing = Object.entries(packages).flatMap(([path, entry]) =>
     Object.keys({ ...entry.dependencies, ...entry.optionalDependencies }).filter(
-      (name) => !isThere(path, name),
+      (name) => !isLocked(path, name),
     ),
   )
   expect(missing).toEqual([])

@@ -1,4 +1,4 @@
-// What is printed to be pasted means the same to the shell.
+// Quoting of printed commands: sh parses each quoted word back to the original.
 
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
@@ -18,11 +18,11 @@ const WORDS = [
   '!x',
 ]
 
-test.each(WORDS)('%j comes out of a shell as it went in', (word) => {
+test.each(WORDS)('sh parses %j unchanged', (word) => {
   expect(execFileSync('sh', ['-c', `printf %s ${shellWord(word)}`], { encoding: 'utf8' })).toBe(word)
 })
 
-test('a plain path stays as it is, in a form too', () => {
+test('a plain path is not quoted; a form field is quoted for curl where needed', () => {
   expect(shellWord('../models/a.png')).toBe('../models/a.png')
   expect(curlField('image', '../a.png')).toBe('image=@../a.png')
   expect(curlField('image', 'my pictures/a.png')).toBe("'image=@my pictures/a.png'")

@@ -1,4 +1,4 @@
-// Signals that outlive a call: nothing of the call stays with them.
+// A call leaves no listener on an AbortSignal that outlives it.
 
 import { getEventListeners } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -16,31 +16,31 @@ import { startS3Double } from './store/s3-double.ts'
 import { credentials, makeModel, PIECE_BYTES, upload } from './transfer/model.ts'
 import { until } from './until.ts'
 
-/** More than the ten listeners that Node warns of. */
+/** Node warns above ten listeners. */
 const CALLS = 20
 const warnings: string[] = []
-const note = (warning: Error) => void warnings.push(warning.name)
-/** Every signal that was listened to during the test. */
+const recordWarning = (warning: Error) => void warnings.push(warning.name)
+/** Returns every signal that got a listener during the test. */
 let listened: () => AbortSignal[]
 
 beforeEach(({ signal: ofVitest }) => {
   vi.spyOn(AbortSignal, 'any')
   const add = vi.spyOn(EventTarget.prototype, 'addEventListener')
-  const isOurs = (one: unknown) => one instanceof AbortSignal && one !== ofVitest
-  listened = () => [...new Set(add.mock.contexts)].filter(isOurs) as AbortSignal[]
-  process.on('warning', note)
+  const isSignal = (target: unknown) => target instanceof AbortSignal && target !== ofVitest
+  listened = () => [...new Set(add.mock.contexts)].filter(isSignal) as AbortSignal[]
+  process.on('warning', recordWarning)
 })
 afterEach(() => {
-  process.off('warning', note)
+  process.off('warning', recordWarning)
   expect(AbortSignal.any).not.toHaveBeenCalled()
   vi.restoreAllMocks()
   expect(warnings.splice(0)).not.toContain('MaxListenersExceededWarning')
 })
 
 const listenersOf = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
-const most = () => Math.max(0, ...listened().map(listenersOf))
+const maxListeners = () => Math.max(0, ...listened().map(listenersOf))
 
-test('a stop follows each of the others with its reason until it ends, and then leaves nothing', () => {
+test('a combined stop aborts with the reason of any of its signals until it ends, and then leaves no listener', () => {
   const [one, two] = [new AbortController(), new AbortController()]
   const stops = Array.from({ length: CALLS }, () => stopWith(one.signal, undefined, two.signal))
   stops[0]!.end()
@@ -52,27 +52,27 @@ test('a stop follows each of the others with its reason until it ends, and then 
   expect(listenersOf(one.signal)).toBe(2)
 })
 
-test('asks to an engine elsewhere leave nothing with it or with their asker', async () => {
-  const engine = remoteEngine('elsewhere', 60_000, async () => ({ text: 'a cat' }) as never)
-  const asker = new AbortController()
-  await Promise.all(Array.from({ length: CALLS }, () => engine.answer({}, { signal: asker.signal })))
-  // Of the engine's own signal and the asker's.
+test('requests to a remote engine leave no listener on its signal or on the caller signal', async () => {
+  const engine = remoteEngine('remote', 60_000, async () => ({ text: 'a cat' }) as never)
+  const caller = new AbortController()
+  await Promise.all(Array.from({ length: CALLS }, () => engine.answer({}, { signal: caller.signal })))
+  // The engine's own signal and the caller's.
   expect(listened().length).toBeGreaterThan(1)
-  expect(most()).toBe(0)
+  expect(maxListeners()).toBe(0)
 })
 
-test('asks over HTTP leave nothing with what cuts them short', async () => {
-  const cutting = new AbortController()
-  const app = createApp(doubleEngine(), { hardStop: cutting.signal, maxQueue: CALLS })
+test('HTTP requests leave no listener on the hard stop', async () => {
+  const hardStop = new AbortController()
+  const app = createApp(doubleEngine(), { hardStop: hardStop.signal, maxQueue: CALLS })
   const body = JSON.stringify({ image: Buffer.from(PNG).toString('base64') })
   const headers = { 'content-type': 'application/json' }
-  const ask = () => app.request('/v1/caption', { method: 'POST', body, headers })
-  const statuses = await Promise.all(Array.from({ length: CALLS }, async () => (await ask()).status))
+  const post = () => app.request('/v1/caption', { method: 'POST', body, headers })
+  const statuses = await Promise.all(Array.from({ length: CALLS }, async () => (await post()).status))
   expect(new Set(statuses)).toEqual(new Set([200]))
-  expect(listenersOf(cutting.signal)).toBe(0)
+  expect(listenersOf(hardStop.signal)).toBe(0)
 })
 
-test('receives from the queue, also those that fail, leave nothing with what stops it', async () => {
+test('receives from the queue leave no listener on the signal that stops it, also after failures', async () => {
   const sqs = await startSqsDouble()
   onTestFinished(() => sqs.close())
   const queue = sqsQueue(sqs.url, {
@@ -86,23 +86,23 @@ test('receives from the queue, also those that fail, leave nothing with what sto
   const consumer = queue.consume(async () => 'done' as never, { report: (error) => void errors.push(error) })
   sqs.fault({ on: 'ReceiveMessage', status: 500, times: 2 })
   await until(() => errors.length === 2)
-  // That of the pause after the second.
-  expect(most()).toBeLessThanOrEqual(1)
+  // The one listener of the pause after the second failure.
+  expect(maxListeners()).toBeLessThanOrEqual(1)
   await consumer.stop(1_000)
-  expect(most()).toBe(0)
+  expect(maxListeners()).toBe(0)
 })
 
-test('pieces of a model leave nothing with what ends the fetch', async () => {
+test('parallel downloads of a model leave no listener on the signal that cancels them', async () => {
   const s3 = await startS3Double('models')
-  const room = await mkdtemp(join(tmpdir(), 'glimpse-stop-'))
+  const cacheFolder = await mkdtemp(join(tmpdir(), 'glimpse-stop-'))
   onTestFinished(async () => {
     s3.close()
-    await rm(room, { recursive: true, force: true })
+    await rm(cacheFolder, { recursive: true, force: true })
   })
   upload(s3, makeModel())
   const stop = new AbortController()
   await fetchArtifact('s3://models/model', {
-    cacheFolder: room,
+    cacheFolder,
     client: credentials(s3),
     streams: { count: CALLS, pieceBytes: PIECE_BYTES },
     signal: stop.signal,

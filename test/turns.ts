@@ -1,4 +1,4 @@
-// Waits until pending work has had a chance to run, on a machine of any speed. For tests that something does not happen.
+// Waits until pending work has had a chance to run, on a machine of any speed. For tests that an event does not occur.
 
 import { stat } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'

@@ -30,13 +30,13 @@ export interface State {
   preferences: Preferences
 }
 
-/** What chats keep. @throws SetupError */
+/** Opens the store and the preferences of channels and users. @throws SetupError */
 export async function openState(config: Config): Promise<State> {
   const store = await openStore(config.state)
   return { store, preferences: openPreferences(store) }
 }
 
-/** Where a process without a model submits questions. @throws SetupError `bad_queue` */
+/** Opens the queue and the sink that a process without a model submits questions to. @throws SetupError `bad_queue` */
 export async function openSink(config: Config, state: State) {
   const queue = await openQueue(config.queue)
   return { queue, sink: queueProducer({ queue, ...state }) }
@@ -93,16 +93,19 @@ export interface Chat {
   handlers: Record<string, WebhookHandler>
   /** `Slack`, `Discord`: the platforms that are configured. */
   names: string[]
-  /** Connects, and answers what an earlier process left. @throws SetupError for a token that a platform refuses */
+  /**
+   * Connects to the platforms, and answers the questions that an earlier process left unanswered.
+   * @throws SetupError if a platform refuses a token
+   */
   start(): Promise<void>
-  /** Accepts nothing more. Running answers may take `graceMs`; another process or the next start answers the rest. */
+  /** Accepts no more events. Running answers may take `graceMs`; another process or the next start answers the rest. */
   stop(graceMs: number): Promise<void>
 }
 
 /**
- * @param options `engine`: absent where other processes answer; a queue must then be set. `receives`: whether this process
+ * @param options `engine`: absent if other processes answer, which requires a queue. `receives`: whether this process
  *   connects to the platforms
- * @throws SetupError for settings that do not go together
+ * @throws SetupError if a secret is missing, or the store or the queue cannot be opened
  */
 export async function openChat(
   options: ChatOptions & { engine?: Promise<Engine>; receives: boolean },
@@ -143,7 +146,7 @@ interface WorkerOptions extends AnsweringOptions {
   store: Store
 }
 
-/** Answers once the model is ready: the queue's messages, or without a queue what an earlier process left. */
+/** Once the model is ready, answers the queue's messages, or without a queue the questions that an earlier process left. */
 function answerWorker({ engine, processor, queue, store, config, report }: WorkerOptions) {
   let consumer: Consumer | undefined
   let sweeping: NodeJS.Timeout | undefined

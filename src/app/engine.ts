@@ -1,4 +1,4 @@
-// Settings -> the engine: remote, or a model process on this machine. Every command and function opens it here.
+// Settings -> the engine: remote, or a model process on this machine. Every command and function uses openEngine.
 
 import { type Config, withoutSecrets } from '../config.ts'
 import { type Engine, startEngine } from '../engine/engine.ts'
@@ -8,7 +8,7 @@ import { HOUR_MS } from '../time.ts'
 
 export type LocalModel = Parameters<typeof startEngine>[0]
 
-/** How the model process runs, wherever its artifact is. */
+/** Options of the model process that do not depend on its artifact. `threads`: undefined lets the engine choose. */
 export function modelProcessOptions({ threads, provider, providerMissing, maxBatch }: Config) {
   return {
     threads: threads === 0 ? undefined : threads,

@@ -15,7 +15,7 @@ export async function serverOptions(config: Config) {
     maxQueue: config.maxQueue,
     concurrency: config.maxBatch,
     deadlineMs: config.deadlineMs,
-    // Loaded on use: the SDK takes a while.
+    // Imported on use, because the AWS SDK loads slowly.
     uploads:
       config.uploads === ''
         ? undefined

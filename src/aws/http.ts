@@ -1,12 +1,12 @@
-// The function `http`: the app of `glimpse serve`, behind the API token. Without a stored token every request is refused:
-// an open endpoint would be paid by its owner.
+// The function `http`: the app of `glimpse serve`, behind the API token. Without a stored token every request is refused,
+// because the owner pays for each request.
 
 import type { Hono } from 'hono'
 import { serverOptions } from '../app/server.ts'
 import { createApp } from '../serve/routes.ts'
 import { loadFunctionConfig, openFunctionEngine, report } from './lifecycle.ts'
 
-/** Lambda allows a start 10 s. A model that needs longer opens while the first requests get 503 and Retry-After. */
+/** In ms. Lambda limits the init phase to 10 s. With a slower model the first requests get 503 and Retry-After. */
 const START_MS = 8_000
 
 /** @throws SetupError */

@@ -1,5 +1,5 @@
-// What every function does. At a cold start: settings, secrets, the model. Around each invocation: ids for the log, and
-// metrics that are written before Lambda freezes the process.
+// Shared by every function. At a cold start: settings, secrets, the model. Around each invocation: ids for the log, and
+// metrics, which are written before Lambda freezes the process.
 
 import { loadConfig } from '../app/config.ts'
 import { modelProcessOptions, openEngine } from '../app/engine.ts'
@@ -11,7 +11,7 @@ import { type Emf, openEmf } from '../observe/emf.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 
-/** The fields that are used of Lambda's context. */
+/** The fields of Lambda's context that are used. */
 export interface Invocation {
   awsRequestId: string
   functionName: string
@@ -44,7 +44,7 @@ export function openFunctionEngine(config: Config, persistEncoderCache: boolean)
   return engine
 }
 
-/** Opens at once, while Lambda gives a start a whole processor. After a failure the next invocation opens again. */
+/** Opens immediately, because Lambda gives the init phase full CPU. After a failure the next invocation opens again. */
 export function lazyWithRetry<T>(open: () => Promise<T>): () => Promise<T> {
   let opening: Promise<T> | undefined
   const get = () => {
@@ -58,7 +58,7 @@ export function lazyWithRetry<T>(open: () => Promise<T>): () => Promise<T> {
   return get
 }
 
-/** Runs one invocation. Logs what it throws, and throws it to Lambda. */
+/** Runs one invocation. An error is logged and thrown to Lambda. */
 export async function withInvocation<T>(
   { awsRequestId, functionName }: Invocation,
   work: () => Promise<T>,

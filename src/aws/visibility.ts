@@ -1,5 +1,5 @@
-// Makes the failed messages of a batch visible again after 35 s. AWS asks for a visibility timeout of six times the function's
-// timeout; with that alone a question would be too old at its next delivery.
+// Makes the failed messages of a batch visible again after 35 s. AWS recommends a visibility timeout of six times the
+// function's timeout; with that alone a question would be too old at its next delivery.
 
 import { ChangeMessageVisibilityCommand, SQSClient, type SQSClientConfig } from '@aws-sdk/client-sqs'
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda'
@@ -8,7 +8,7 @@ import { report } from './lifecycle.ts'
 /** Longer than a lease (chat/processor.ts), and five deliveries fit into the time in which a question is answered. */
 const RETRY_VISIBILITY_S = 35
 
-/** For the messages that `response` names. Never throws: a message that stays hidden is delivered later. */
+/** Shortens it for the messages that the response names. Never throws: a message that stays hidden is delivered later. */
 export type ShortenVisibility = (event: SQSEvent, response: SQSBatchResponse) => Promise<void>
 
 /** @param url of the queue that the events come from; with '' nothing is done */

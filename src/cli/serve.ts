@@ -19,8 +19,8 @@ Examples:
   $ npx glimpse serve --model ./blip2-int4
   $ npx glimpse serve --host 0.0.0.0                    reachable from other machines
 
-With tokens of Slack or Discord set it answers there too. With GLIMPSE_QUEUE set, questions from chats pass through that
-queue, and this process answers them. To receive and to answer on two machines: glimpse listen, glimpse work.
+With tokens of Slack or Discord set, it also answers in these chats. With GLIMPSE_QUEUE set, questions from chats pass
+through that queue, and this process answers them. To receive and to answer on two machines: glimpse listen, glimpse work.
 `
 
 export function serveCommand(): Command {
@@ -48,7 +48,7 @@ interface Welcome {
   platforms: readonly string[]
 }
 
-/** Each line works as it stands, in another shell too, where the token is in its environment. */
+/** Each printed command works when pasted into a shell that has the token in its environment. */
 function welcome({ url, model, folder, needsToken, platforms }: Welcome): string {
   const sample = relative(process.cwd(), SAMPLE)
   const token = needsToken ? `-H "authorization: Bearer $${SETTINGS.apiToken.env}" ` : ''

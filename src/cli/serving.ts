@@ -30,14 +30,14 @@ export function addAddressFlags(command: Command): Command {
     )
 }
 
-/** Address to listen on: of the flags, else of the settings. */
+/** Address to listen on: from the flags, else from the settings. */
 export function addressOf({ host, port }: AddressFlags, config: Config) {
   return { host: host ?? config.host, port: port ?? config.port }
 }
 
 /**
  * Starts the engine, the HTTP server and, where a platform is configured, the chats. Resolves when all are ready.
- * /healthz answers while the model is still opening. On any failure everything is closed again.
+ * /healthz answers while the model is opening. A failure closes all of them.
  * @param receives whether this process receives the platforms' events, or only answers what is in the queue
  */
 export async function startServing(flags: ModelFlags & AddressFlags, config: Config, receives: boolean) {
@@ -75,7 +75,7 @@ async function closeEngine(engine: Promise<Engine>): Promise<void> {
   await open?.close()
 }
 
-/** Routes exist at once; a request waits until the chats are open. */
+/** Routes exist immediately; a request waits until the chats are open. */
 function handlersOf(opening: Promise<Chat>): Chat['handlers'] {
   const handler = (path: string) => async (request: Request) =>
     (await opening).handlers[path]?.(request) ?? new Response(null, { status: 404 })
@@ -83,7 +83,7 @@ function handlersOf(opening: Promise<Chat>): Chat['handlers'] {
 }
 
 /**
- * For commands that take a queue and a platform. Called before anything is loaded.
+ * Checks the settings of a command that needs a queue and a platform, before anything is loaded.
  * @throws SetupError `no_chat`, `no_queue`
  */
 export function requireQueue(config: Config, command: 'listen' | 'work'): void {

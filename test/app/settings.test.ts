@@ -1,4 +1,4 @@
-// What every command and function that has a server tells it: the same.
+// Settings -> options of the HTTP app and of the model process, equal for every command and function.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -27,7 +27,7 @@ const env = {
   GLIMPSE_DEADLINE_MS: '7000',
   GLIMPSE_UPLOADS: 's3://pictures/uploads',
   GLIMPSE_QUEUE: 'https://sqs.eu-west-1.amazonaws.com/1/q.fifo',
-  // No model is opened, nobody is called.
+  // A remote engine: no model is opened, and no request is sent.
   GLIMPSE_ENGINE: 'http://127.0.0.1:1',
   DISCORD_TOKEN: 'token-of-the-tests',
 }
@@ -45,7 +45,7 @@ test.each([
   ['glimpse serve', () => serveCommand().parseAsync(['--port', '0'], { from: 'user' })],
   ['glimpse work', () => workCommand().parseAsync(['--port', '0'], { from: 'user' })],
   ['the function http', openHttp],
-])('%s gives its server every setting', async (_, start) => {
+])('%s passes every server setting to the HTTP app', async (_, start) => {
   vi.mocked(createApp).mockClear()
   await expect(start()).rejects.toBeInstanceOf(Stop)
   const options = vi.mocked(createApp).mock.lastCall![1]!
@@ -60,13 +60,13 @@ test.each([
   expect(await options.store!()).toHaveProperty('create')
 })
 
-test('no name is none, and a store that cannot be opened stops no start', async () => {
+test('unset settings give no hosts, no token and no uploads; an unusable store fails on first use', async () => {
   const settings = await serverOptions(readConfig({ GLIMPSE_STATE: '/dev/null/state' }))
   expect(settings).toMatchObject({ hosts: [], token: '', uploads: undefined })
   await expect(settings.store()).rejects.toMatchObject({ code: 'no_state' })
 })
 
-test('a model that runs here runs the same everywhere', () => {
+test('the model process gets threads, provider and batch size of the settings', () => {
   const config = readConfig({
     GLIMPSE_PROVIDER: 'cuda',
     GLIMPSE_PROVIDER_MISSING: 'cpu',

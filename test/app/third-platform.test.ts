@@ -1,4 +1,4 @@
-// A platform that no file of Glimpse names: a row in the table gives it settings, a webhook, answers and a line in doctor.
+// A third platform added by one row of src/platforms.ts: it gets settings, a webhook, answers and a check in doctor.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,7 +18,7 @@ import type { SettingValues } from '../../src/setting.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 
-// The settings are there before config.ts is loaded; the rest is assigned below.
+// config.ts reads the settings when it loads. The rest of the adapter is assigned to `pigeon` after the imports.
 const { pigeon, posted, sent, PIGEON_SETTINGS } = vi.hoisted(() => {
   const pigeonToken = {
     env: 'PIGEON_TOKEN',
@@ -109,7 +109,7 @@ function environment(more: Record<string, string> = {}): Record<string, string> 
   return { GLIMPSE_STATE: folder, PIGEON_TOKEN: 'seed', ...more }
 }
 
-test('its settings are settings, and its token a secret', () => {
+test('readConfig reads its settings, and its token is a secret', () => {
   const config = readConfig(environment())
   expect(config).toMatchObject({ pigeonToken: 'seed' })
   expect(SECRET_NAMES).toContain('PIGEON_TOKEN')
@@ -132,7 +132,7 @@ test('`serve` receives its events and answers them', async () => {
   expect(errors).toEqual([])
 })
 
-test('a function of its own puts its events into the queue, and the function that answers knows it', async () => {
+test('its webhook function queues its events, and the function answer opens with it', async () => {
   for (const [name, value] of Object.entries(environment({ GLIMPSE_ENGINE: 'http://127.0.0.1:1' })))
     vi.stubEnv(name, value)
   onTestFinished(() => void vi.unstubAllEnvs())

@@ -1,5 +1,5 @@
-// The functions of chats with nothing but their zips' files: signatures over bodies as API Gateway hands them on, the
-// queue, and what becomes of messages that fail.
+// The functions `slack`, `discord` and `answer`, each with only the files of its zip. Covers signatures of bodies that API
+// Gateway encoded in base64, the queue, and failed messages.
 
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -15,8 +15,8 @@ import { apiEvent, type Installed, installFunctions, type Running } from './lamb
 const SECRET = 'signing-secret-of-the-tests'
 const { publicKey, privateKey } = generateKeyPairSync('ed25519')
 const PUBLIC_KEY = Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url').toString('hex')
-/** Nobody is there: only what needs no answer of Slack's is asked for. */
-const NOBODY = 'http://127.0.0.1:9/api/'
+/** No server listens on this address. These tests need no response from Slack. */
+const NO_SERVER = 'http://127.0.0.1:9/api/'
 
 let installed: Installed
 let sqs: SqsDouble
@@ -34,7 +34,7 @@ function start(name: string, env: Record<string, string>): Running {
     GLIMPSE_QUEUE: sqs.url,
     GLIMPSE_LOG: 'json',
     AWS_ENDPOINT_URL_SQS: sqs.endpoint,
-    SLACK_API_URL: NOBODY,
+    SLACK_API_URL: NO_SERVER,
     ...env,
   })
   running.push(started)
@@ -54,10 +54,10 @@ afterAll(async () => {
   await rm(state, { recursive: true, force: true })
 })
 
-/** An interaction as Discord signs it, at such a time. */
-function interaction(payload: object, at = Date.now(), key = privateKey) {
+/** Returns an API Gateway event with an interaction that is signed as Discord signs it, at `timeMs`. */
+function interaction(payload: object, timeMs = Date.now(), key = privateKey) {
   const body = JSON.stringify(payload)
-  const timestamp = String(Math.floor(at / 1_000))
+  const timestamp = String(Math.floor(timeMs / 1_000))
   const signature = sign(null, Buffer.from(timestamp + body), key).toString('hex')
   const headers = { 'x-signature-ed25519': signature, 'x-signature-timestamp': timestamp }
   return apiEvent('POST', '/discord/interactions', {
@@ -103,7 +103,7 @@ const COMMAND = {
   },
 }
 
-test('discord answers who is Discord, and puts a question into the queue before it says that it thinks', async () => {
+test('discord accepts only requests signed by Discord, and queues a question before it defers the reply', async () => {
   const discord = start('discord', { DISCORD_PUBLIC_KEY: PUBLIC_KEY })
   const ping = (await discord.invoke(
     interaction({ type: 1, id: '1', application_id: '2', token: 't', version: 1 }),
@@ -120,7 +120,7 @@ test('discord answers who is Discord, and puts a question into the queue before 
   discord.stop()
 })
 
-test('slack answers who is Slack', async () => {
+test('slack answers a challenge signed by Slack and refuses another signature with 401', async () => {
   const slack = start('slack', { SLACK_BOT_TOKEN: 'xoxb-of-the-tests', SLACK_SIGNING_SECRET: SECRET })
   const body = JSON.stringify({ type: 'url_verification', challenge: 'abc' })
   const send = async (secret: string) => {
@@ -138,7 +138,7 @@ test('slack answers who is Slack', async () => {
   slack.stop()
 })
 
-test('a function without its secrets says which, and answers nobody', async () => {
+test('a function without one of its secrets fails and names the secret', async () => {
   const slack = start('slack', { SLACK_BOT_TOKEN: 'xoxb-of-the-tests' })
   await expect(slack.invoke(apiEvent('POST', '/slack/events', { body: '{}' }))).rejects.toThrow(
     /SLACK_SIGNING_SECRET/,
@@ -146,7 +146,7 @@ test('a function without its secrets says which, and answers nobody', async () =
   slack.stop()
 })
 
-/** As Lambda does before it invokes: what it takes is hidden for a quarter of an hour. */
+/** Receives as Lambda does before it invokes: received messages are hidden for 900 s. */
 async function receive(): Promise<SQSEvent['Records']> {
   const input = { QueueUrl: sqs.url, MaxNumberOfMessages: 10, VisibilityTimeout: 900, WaitTimeSeconds: 0 }
   const headers = { 'x-amz-target': 'AmazonSQS.ReceiveMessage' }
@@ -165,7 +165,7 @@ async function receive(): Promise<SQSEvent['Records']> {
   }))
 }
 
-test('answer names what failed, which then comes again within a minute, not after a quarter of an hour', async () => {
+test('answer reports a failed message, which is delivered again within a minute instead of after 15 minutes', async () => {
   const answer = start('answer', {
     DISCORD_TOKEN: 'token-of-the-tests',
     DISCORD_API_URL: 'http://127.0.0.1:9/api',
@@ -173,7 +173,7 @@ test('answer names what failed, which then comes again within a minute, not afte
   expect(await answer.invoke({ Records: [] })).toEqual({ batchItemFailures: [] })
   const Records = await receive()
   expect(Records).toHaveLength(1)
-  // Another process has the question: nobody knows yet whether it will be answered.
+  // Another process holds the lease of the question, so it is unknown whether it will be answered.
   const { question } = JSON.parse(Records[0]!.body)
   const jobs = openJobs(await openDiskStore(state), {
     leaseMs: 30_000,
@@ -191,8 +191,8 @@ test('answer names what failed, which then comes again within a minute, not afte
   answer.stop()
 })
 
-test('answer fails as a whole where it cannot even begin, so that nothing is taken for done', async () => {
-  // A file, where a folder is needed.
+test('answer fails the whole invocation if it cannot start, so that SQS deletes no message', async () => {
+  // A path below a file cannot be a folder.
   const answer = start('answer', { DISCORD_TOKEN: 'token-of-the-tests', GLIMPSE_STATE: '/dev/null/state' })
   await expect(answer.invoke({ Records: [] })).rejects.toThrow('GLIMPSE_STATE')
   answer.stop()

@@ -1,4 +1,4 @@
-// The function `http` with nothing but its zip's files and its layers: what Lambda mounts is all it needs.
+// The function `http`, with only the files of its zip and its layers: it needs nothing that Lambda does not mount.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
@@ -16,9 +16,10 @@ let installed: Installed
 let http: Running
 let state: string
 let ssm: Server
-/** What the parameter store holds, and the names it was asked for. */
+/** Parameters in the double of the SSM parameter store. */
 const stored = new Map([['/glimpse/test/GLIMPSE_API_TOKEN', TOKEN]])
-const asked: string[][] = []
+/** Names in each request to the store. */
+const requested: string[][] = []
 
 interface Answer {
   statusCode: number
@@ -42,7 +43,7 @@ const authorization = `Bearer ${TOKEN}`
 beforeAll(async () => {
   ssm = createServer(async (request, response) => {
     const { Names } = JSON.parse((await buffer(request)).toString()) as { Names: string[] }
-    asked.push(Names)
+    requested.push(Names)
     const known = Names.filter((name) => stored.has(name))
     response.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' })
     response.end(JSON.stringify({ Parameters: known.map((Name) => ({ Name, Value: stored.get(Name) })) }))
@@ -51,7 +52,7 @@ beforeAll(async () => {
   state = await mkdtemp(join(tmpdir(), 'glimpse-state-'))
   installed = await installFunctions()
   http = start()
-  // A start that takes longer than Lambda gives it answers 503 until the model is open.
+  // The function answers 503 until the model is open.
   await until(async () => (await call(http, 'GET', '/readyz')).statusCode === 200)
 })
 
@@ -62,7 +63,7 @@ afterAll(async () => {
   await rm(state, { recursive: true, force: true })
 })
 
-test('captions a picture that came in an event of the HTTP API, with the model in the layers', async () => {
+test('captions a picture in an HTTP API event with the model in the layers', async () => {
   const headers = { authorization, 'content-type': 'image/png' }
   const answer = await call(http, 'POST', '/v1/caption', { body: await picture(), headers })
   expect(answer.statusCode).toBe(200)
@@ -71,7 +72,7 @@ test('captions a picture that came in an event of the HTTP API, with the model i
   expect(text).toContain('sunflower')
 })
 
-test('answers a question about it, from JSON and from a form', async () => {
+test('answers a question about a picture, in JSON and in a form', async () => {
   const image = await picture()
   const question = 'What colour is the background?'
   const form = new FormData()
@@ -87,7 +88,7 @@ test('answers a question about it, from JSON and from a form', async () => {
   }
 })
 
-test('is alive and ready for whoever asks, and answers nobody without the token', async () => {
+test('answers /healthz and /readyz without a token, and refuses /v1 without the right token', async () => {
   expect((await call(http, 'GET', '/healthz')).statusCode).toBe(200)
   expect(JSON.parse((await call(http, 'GET', '/readyz')).body)).toMatchObject({ ready: true })
   const headers = { 'content-type': 'image/png' }
@@ -99,11 +100,11 @@ test('is alive and ready for whoever asks, and answers nobody without the token'
   ).toBe(401)
 })
 
-test('asks the parameter store for its own secret only, once', () => {
-  expect(asked).toEqual([['/glimpse/test/GLIMPSE_API_TOKEN']])
+test('requests only its own secret from the parameter store, once', () => {
+  expect(requested).toEqual([['/glimpse/test/GLIMPSE_API_TOKEN']])
 })
 
-test('writes its metrics as lines that CloudWatch reads, and no token', async () => {
+test('writes its metrics as EMF lines for CloudWatch, and never the token', async () => {
   const lines = http.lines()
   const metrics = lines.filter((line) => line.startsWith('{"_aws"')).map((line) => JSON.parse(line))
   expect(metrics.length).toBeGreaterThan(0)
@@ -112,7 +113,7 @@ test('writes its metrics as lines that CloudWatch reads, and no token', async ()
   expect(lines.join('\n')).not.toContain(TOKEN)
 })
 
-test('refuses everybody while no token is stored', async () => {
+test('refuses every request while no token is stored', async () => {
   stored.clear()
   const open = start()
   const headers = { authorization, 'content-type': 'image/png' }

@@ -10,7 +10,7 @@ type Gpu = (typeof PLACES)[number]
 
 /** Actions that support no resource ("Actions, resources, and condition keys for Amazon ECR"). */
 const WITHOUT_RESOURCE = new Set(['ecr:GetAuthorizationToken'])
-/** Resource suffixes that may have a wildcard: log streams of a log group ("Actions, resources ... CloudWatch Logs"); objects of a bucket below a prefix. */
+/** Actions whose resources may end in a wildcard: log streams of a log group, and objects of a bucket below a prefix. */
 const MAY_END_IN_STAR = /^(logs|s3):/
 
 interface Statement {
@@ -53,7 +53,7 @@ export function describePackage(gpu: Gpu): void {
 
     const functions = () => packaged.of('AWS::Lambda::Function')
 
-    test('has the four functions, each with a role of its own', () => {
+    test('has four functions, each with its own role', () => {
       const names = functions().map(([name]) => name)
       expect(names).toEqual(
         expect.arrayContaining(['Http', 'Slack', 'Discord', 'Answer'].map((name) => `${name}LambdaFunction`)),
@@ -62,7 +62,7 @@ export function describePackage(gpu: Gpu): void {
       expect(new Set(roles).size).toBe(functions().length)
     })
 
-    test('sends each address to the function that answers it', () => {
+    test('routes each path to its function', () => {
       const routes = packaged.of('AWS::ApiGatewayV2::Route').map(([, { Properties }]) => {
         const integration = JSON.stringify(Properties['Target']).match(/HttpApiIntegration(\w+)"/)?.[1]
         return `${Properties['RouteKey']} -> ${integration}`
@@ -77,7 +77,7 @@ export function describePackage(gpu: Gpu): void {
       ])
     })
 
-    test('packs into each function its own files, and into the layers what runs on Linux', async () => {
+    test('each function has only its own files, and the layers have binaries for Linux only', async () => {
       const packed = (name: string) => namesIn(join(packaged.folder, `${name}.zip`))
       const common = ['dist/package.json']
       const { BESIDE } = (await import(join(ROOT, 'deploy/bundle.mjs'))) as { BESIDE: string[] }
@@ -94,7 +94,7 @@ export function describePackage(gpu: Gpu): void {
       expect(await packed('model')).toContain('glimpse/model/manifest.json')
     })
 
-    test('allows no action and no resource by a star, but where AWS has no other', () => {
+    test('no action has a wildcard, and no resource except where AWS requires one', () => {
       const statements = statementsOf(packaged)
       expect(statements.length).toBeGreaterThan(10)
       for (const { Action, Resource, of } of statements) {
@@ -111,7 +111,7 @@ export function describePackage(gpu: Gpu): void {
       }
     })
 
-    test('lets each function read only the secrets that it needs', () => {
+    test('each function may read only the secrets that it needs', () => {
       const read = (role: string) =>
         statementsOf(packaged)
           .filter(
@@ -125,7 +125,7 @@ export function describePackage(gpu: Gpu): void {
       expect(read('AnswerRole')).toEqual(['SLACK_BOT_TOKEN', 'DISCORD_TOKEN', 'GLIMPSE_API_TOKEN'])
     })
 
-    test('lets a question be invisible for six times as long as its function may take, and gives it up after five', () => {
+    test('the visibility timeout is six times the timeout of the function, and five receives are the most', () => {
       const { Properties: queue } = packaged.resources['Questions']!
       const { Properties: answer } = packaged.resources['AnswerLambdaFunction']!
       expect(answer['Environment'].Variables['GLIMPSE_QUEUE']).toEqual({ Ref: 'Questions' })
@@ -133,21 +133,23 @@ export function describePackage(gpu: Gpu): void {
       expect(queue['MessageRetentionPeriod']).toBeGreaterThan(queue['VisibilityTimeout'])
       expect(queue['RedrivePolicy'].maxReceiveCount).toBe(5)
       expect(queue['RedrivePolicy'].deadLetterTargetArn).toEqual({ 'Fn::GetAtt': ['DeadQuestions', 'Arn'] })
-      const [[, mapping] = expect.fail('There is none.')] = packaged.of('AWS::Lambda::EventSourceMapping')
+      const [[, mapping] = expect.fail('No event source mapping')] = packaged.of(
+        'AWS::Lambda::EventSourceMapping',
+      )
       expect(mapping.Properties['FunctionResponseTypes']).toEqual(['ReportBatchItemFailures'])
       expect(mapping.Properties['ScalingConfig']).toEqual({ MaximumConcurrency: 4 })
     })
 
-    test('ends an ask before the function that waits for it', () => {
+    test('the deadline of a request ends before the timeout of its function', () => {
       for (const [name, { Properties }] of functions()) {
         const deadline = Number(Properties['Environment'].Variables['GLIMPSE_DEADLINE_MS'] ?? 45_000)
         if (/Http|Answer/.test(name)) expect(deadline, name).toBeLessThan(1_000 * Properties['Timeout'])
       }
-      // The API waits at most 30 s.
+      // An HTTP API waits at most 30 s for an integration.
       expect(packaged.resources['HttpLambdaFunction']!.Properties['Timeout']).toBeLessThan(30)
     })
 
-    test('encrypts what is kept, lets nobody in from outside, and refuses plain connections', () => {
+    test('encrypts stored data, blocks public access and refuses connections without TLS', () => {
       for (const [name, { Properties }] of packaged.of('AWS::SQS::Queue')) {
         expect(Properties['SqsManagedSseEnabled'], name).toBe(true)
       }
@@ -169,7 +171,7 @@ export function describePackage(gpu: Gpu): void {
       }
     })
 
-    test('takes away what is past its time, and never what people chose or the model', () => {
+    test('expires temporary objects, never preferences and never the model', () => {
       const { Rules } = packaged.resources['StateBucket']!.Properties['LifecycleConfiguration'] as {
         Rules: { Prefix: string; ExpirationInDays?: number; AbortIncompleteMultipartUpload?: object }[]
       }
@@ -182,7 +184,7 @@ export function describePackage(gpu: Gpu): void {
           kept,
         ).toEqual([])
       }
-      for (const gone of [
+      for (const temporary of [
         'state/jobs/x',
         'state/open/x',
         'state/conversations/x',
@@ -190,8 +192,8 @@ export function describePackage(gpu: Gpu): void {
         'uploads/x',
       ]) {
         expect(
-          expires.some((prefix) => gone.startsWith(prefix)),
-          gone,
+          expires.some((prefix) => temporary.startsWith(prefix)),
+          temporary,
         ).toBe(true)
       }
       expect(Rules.some((rule) => rule.Prefix === '' && rule.AbortIncompleteMultipartUpload)).toBe(true)
@@ -206,7 +208,7 @@ export function describePackage(gpu: Gpu): void {
       }
     })
 
-    test('holds no secret in an environment, and says where they are', () => {
+    test('no environment holds a secret; GLIMPSE_SECRETS names where they are stored', () => {
       for (const [name, { Properties }] of functions()) {
         const { Variables } = Properties['Environment'] as { Variables: Record<string, unknown> }
         for (const [variable, value] of Object.entries(Variables)) {
@@ -217,20 +219,20 @@ export function describePackage(gpu: Gpu): void {
       }
     })
 
-    test('keeps no log for ever', () => {
+    test('logs are kept for 14 days', () => {
       const groups = packaged.of('AWS::Logs::LogGroup')
       expect(groups.length).toBeGreaterThanOrEqual(functions().length + 1)
       for (const [name, { Properties }] of groups) expect(Properties['RetentionInDays'], name).toBe(14)
     })
 
-    test('bounds what strangers can cost', () => {
+    test('limits the cost of unauthenticated requests: throttling, concurrency and a budget', () => {
       const { DefaultRouteSettings } = packaged.resources['HttpApiStage']!.Properties
       expect(DefaultRouteSettings).toMatchObject({ ThrottlingRateLimit: 10, ThrottlingBurstLimit: 20 })
       expect(packaged.resources['HttpLambdaFunction']!.Properties['ReservedConcurrentExecutions']).toBe(5)
       expect(packaged.resources['Budget']).toMatchObject({ Condition: 'HasAlarmEmail' })
     })
 
-    test('says of every alarm what it means and does something about it', () => {
+    test('every alarm has a description and an action, and the dashboard has widgets', () => {
       const alarms = packaged.of('AWS::CloudWatch::Alarm')
       expect(alarms.length).toBeGreaterThanOrEqual(10)
       for (const [name, { Properties }] of alarms) {
@@ -241,7 +243,7 @@ export function describePackage(gpu: Gpu): void {
       expect(JSON.parse(DashboardBody['Fn::Sub'][0]).widgets.length).toBeGreaterThan(4)
     })
 
-    test('is not deployed with what only stands in for the settings of whoever deploys it', async () => {
+    test('refuses to deploy while a parameter still has its placeholder', async () => {
       const { default: Plugin } = (await import(join(ROOT, 'deploy/plugin.mjs'))) as {
         default: new (serverless: object) => { checkPlaceholders(): void }
       }
@@ -251,13 +253,13 @@ export function describePackage(gpu: Gpu): void {
       else expect(check).toThrow(/--param (image|engineUrl)=/)
     })
 
-    test('tags what is paid for', () => {
+    test('every function has the tag service=glimpse', () => {
       for (const [name, { Properties }] of functions()) {
         expect(Properties['Tags'], name).toContainEqual({ Key: 'service', Value: 'glimpse' })
       }
     })
 
-    test('refers to nothing that is not there', () => {
+    test('every reference is to a resource of the template', () => {
       const names = new Set(Object.keys(packaged.resources))
       const wanted = new Set<string>()
       const visit = (value: unknown): void => {
@@ -281,7 +283,7 @@ export function describePackage(gpu: Gpu): void {
     })
 
     if (gpu === 'sagemaker')
-      test('sleeps at zero instances and wakes by a rule of its own', () => {
+      test('scales to zero instances, and from zero by an alarm of its own', () => {
         const { resources } = packaged
         expect(resources['ModelInstances']!.Properties).toMatchObject({ MinCapacity: 0, MaxCapacity: 1 })
         const follows =
@@ -295,7 +297,7 @@ export function describePackage(gpu: Gpu): void {
       })
 
     if (gpu === 'lambda')
-      test('asks for a GPU the way Lambda gives one: an x86_64 image with a capacity provider', () => {
+      test('the GPU function is an x86_64 image with a capacity provider', () => {
         const { Properties } = packaged.resources['ModelLambdaFunction']!
         expect(Properties).toMatchObject({
           PackageType: 'Image',
@@ -309,7 +311,7 @@ export function describePackage(gpu: Gpu): void {
       })
 
     if (gpu === 'none')
-      test('runs the container without a GPU, two at once at most', () => {
+      test('runs the container without a GPU, at most two at once', () => {
         const { Properties } = packaged.resources['ModelLambdaFunction']!
         expect(Properties).toMatchObject({
           PackageType: 'Image',
@@ -320,7 +322,7 @@ export function describePackage(gpu: Gpu): void {
       })
 
     if (gpu === 'embedded')
-      test('runs no container: the model is in the layers of the function that answers', () => {
+      test('runs no container: the model is in the layers of the function answer', () => {
         const { Properties } = packaged.resources['AnswerLambdaFunction']!
         expect(Properties['Layers']).toHaveLength(3)
         expect(Properties['Environment'].Variables['GLIMPSE_MODEL']).toBe('/opt/glimpse/model')

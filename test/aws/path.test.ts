@@ -1,5 +1,5 @@
-// The whole way through the packaged functions: a signed event of Slack -> queue -> function -> model -> reply in the
-// thread. Slack is a peer that we did not write, SQS a double, the model the embedded one in its layer.
+// The packaged functions from end to end: signed Slack event -> function `slack` -> queue -> function `answer` -> model ->
+// reply in the thread. Slack is emulate (a third-party emulator), SQS a double, the model the embedded one in its layer.
 
 import { createHmac } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -17,13 +17,13 @@ let slack: SlackHarness
 let sqs: SqsDouble
 let installed: Installed
 let state: string
-let atEdge: Running
+let webhook: Running
 let stopPolling = async () => {}
 const running: Running[] = []
 const batches: (SQSBatchResponse | undefined)[] = []
 
 beforeAll(async () => {
-  // Its own app is sent no event; only the peer is used.
+  // Only the emulator of the harness is used. Its Slack app receives no event.
   slack = await startSlackHarness({ engine: doubleEngine() })
   sqs = await startSqsDouble()
   state = await mkdtemp(join(tmpdir(), 'glimpse-state-'))
@@ -40,7 +40,7 @@ beforeAll(async () => {
     running.push(started)
     return started
   }
-  atEdge = start('slack')
+  webhook = start('slack')
   const answer = start('answer')
   stopPolling = pollInto(sqs, async (event) => {
     const result = (await answer.invoke(event)) as SQSBatchResponse
@@ -58,7 +58,7 @@ afterAll(async () => {
   await rm(state, { recursive: true, force: true })
 })
 
-/** As Slack sends it and API Gateway hands it on. @returns the HTTP status */
+/** Sends an event as Slack signs it and as API Gateway encodes it. @returns the HTTP status */
 async function send(event: Record<string, unknown>, secret = SECRET): Promise<number> {
   const body = JSON.stringify(envelope(slack.team, event))
   const timestamp = String(Math.floor(Date.now() / 1000))
@@ -68,13 +68,13 @@ async function send(event: Record<string, unknown>, secret = SECRET): Promise<nu
     'x-slack-request-timestamp': timestamp,
     'x-slack-signature': `v0=${signature}`,
   }
-  const answer = await atEdge.invoke(apiEvent('POST', '/slack/events', { body, headers }))
+  const answer = await webhook.invoke(apiEvent('POST', '/slack/events', { body, headers }))
   return (answer as { statusCode: number }).statusCode
 }
 
-const said = async (ts: string) => (await slack.thread(ts)).filter(({ user }) => user === slack.botId)
+const repliesOf = async (ts: string) => (await slack.thread(ts)).filter(({ user }) => user === slack.botId)
 
-test('a picture that somebody shows the bot is described in the thread, and a question about it answered', async () => {
+test('captions a picture in its thread, answers a question about it, and answers a redelivered event once', async () => {
   const picture = await readFile(join(ROOT, 'models/demo/sunflower-basketball-watermelon.png'))
   const ts = await slack.upload(slack.ann, [picture])
   const { messages } = await slack.ann.conversations.history({
@@ -92,8 +92,8 @@ test('a picture that somebody shows the bot is described in the thread, and a qu
     channel_type: 'channel',
   }
   expect(await send(event)).toBe(200)
-  await expect.poll(() => said(ts)).toHaveLength(1)
-  expect((await said(ts))[0]!.text).toContain('sunflower')
+  await expect.poll(() => repliesOf(ts)).toHaveLength(1)
+  expect((await repliesOf(ts))[0]!.text).toContain('sunflower')
 
   const question = {
     type: 'message',
@@ -105,17 +105,17 @@ test('a picture that somebody shows the bot is described in the thread, and a qu
     channel_type: 'channel',
   }
   expect(await send(question)).toBe(200)
-  await expect.poll(() => said(ts)).toHaveLength(2)
-  expect((await said(ts))[1]!.text).toContain('yellow')
+  await expect.poll(() => repliesOf(ts)).toHaveLength(2)
+  expect((await repliesOf(ts))[1]!.text).toContain('yellow')
   await expect.poll(() => sqs.waiting()).toBe(0)
   expect(batches).toEqual([{ batchItemFailures: [] }, { batchItemFailures: [] }])
 
-  // Sent once more, as Slack does when it did not hear in time: answered once.
+  // A redelivery, as Slack sends it after a response that was late.
   expect(await send(event)).toBe(200)
-  expect(await said(ts)).toHaveLength(2)
+  expect(await repliesOf(ts)).toHaveLength(2)
 })
 
-test('what is not signed by Slack gets no further than the edge', async () => {
+test('refuses an event with a wrong signature with 401 and queues nothing', async () => {
   const event = { type: 'message', text: 'x', ts: '1.1', channel: slack.channel, channel_type: 'channel' }
   expect(await send(event, 'another secret')).toBe(401)
   expect(sqs.waiting()).toBe(0)

@@ -1,3 +1,5 @@
+// GLIMPSE_SECRETS and names -> secrets of a double of the SSM parameter store.
+
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -6,10 +8,12 @@ import { loadConfig } from '../../src/app/config.ts'
 import { readSecrets } from '../../src/app/secrets.ts'
 import { SECRET_NAMES } from '../../src/config.ts'
 
-/** A parameter store: what it holds, and what this role may not read. */
+/** Parameters in the double of the store. */
 const stored = new Map<string, string>()
+/** Names that the role may not read. */
 const forbidden = new Set<string>()
-const asked: { Names: string[]; WithDecryption: boolean }[] = []
+/** Requests to the store. */
+const requests: { Names: string[]; WithDecryption: boolean }[] = []
 let server: Server
 const options = () => ({
   region: 'eu-central-1',
@@ -19,8 +23,8 @@ const options = () => ({
 
 beforeAll(async () => {
   server = createServer(async (request, response) => {
-    const input = JSON.parse(await text(request)) as (typeof asked)[number]
-    asked.push(input)
+    const input = JSON.parse(await text(request)) as (typeof requests)[number]
+    requests.push(input)
     const type = { 'content-type': 'application/x-amz-json-1.1' }
     if (input.Names.some((name) => forbidden.has(name))) {
       return response.writeHead(400, type).end('{"__type":"AccessDeniedException","message":"no"}')
@@ -37,26 +41,26 @@ afterAll(() => void server.close())
 beforeEach(() => {
   stored.clear()
   forbidden.clear()
-  asked.length = 0
+  requests.length = 0
 })
 
-test('a secret is the parameter of its name below the path, decrypted', async () => {
+test('reads each secret from <path>/<name>, decrypted', async () => {
   stored.set('/glimpse/prod/SLACK_BOT_TOKEN', 'xoxb-of-the-tests')
   const found = await readSecrets('/glimpse/prod/', ['SLACK_BOT_TOKEN', 'DISCORD_TOKEN'], options())
   expect(found).toEqual({ SLACK_BOT_TOKEN: 'xoxb-of-the-tests' })
-  expect(asked).toEqual([
+  expect(requests).toEqual([
     { Names: ['/glimpse/prod/SLACK_BOT_TOKEN', '/glimpse/prod/DISCORD_TOKEN'], WithDecryption: true },
   ])
 })
 
-test('many are asked for ten at a time', async () => {
+test('requests at most ten names at a time', async () => {
   const names = Array.from({ length: 23 }, (_, index) => `NAME_${index}`)
   for (const name of names) stored.set(`/p/${name}`, name)
   expect(Object.keys(await readSecrets('/p', names, options()))).toEqual(names)
-  expect(asked.map(({ Names }) => Names.length)).toEqual([10, 10, 3])
+  expect(requests.map(({ Names }) => Names.length)).toEqual([10, 10, 3])
 })
 
-test('a process that is told no names gets all that its role may read, and fails where that is nothing', async () => {
+test('without names, reads every secret that the role may read, and fails if it may read none', async () => {
   vi.stubEnv('GLIMPSE_SECRETS', '/p')
   vi.stubEnv('AWS_REGION', 'eu-central-1')
   vi.stubEnv('AWS_ENDPOINT_URL_SSM', options().endpoint)
@@ -71,7 +75,7 @@ test('a process that is told no names gets all that its role may read, and fails
   vi.unstubAllEnvs()
 })
 
-test('what the role may not read is a matter of settings, told without a value', async () => {
+test('a forbidden secret is a setup error without the value', async () => {
   stored.set('/p/A', 'value-of-the-tests')
   forbidden.add('/p/A')
   const failed = readSecrets('/p', ['A'], options())

@@ -1,4 +1,4 @@
-// How a process that serves ends, as its platform sees it.
+// SIGTERM -> exit status of a process that serves.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 
 const SIGNALS = join(import.meta.dirname, '../../dist/cli/signals.js')
 
-/** A process whose stop takes `stop`; its exit code after so many SIGTERMs. */
+/** Returns the exit status after `signals` SIGTERMs of a process whose stop returns the promise of the expression `stop`. */
 async function codeAfter(stop: string, signals: number): Promise<number | null> {
   const code = `import { stopOnSignals } from ${JSON.stringify(SIGNALS)}
     stopOnSignals(() => { console.log('stopping'); return ${stop} })
@@ -25,11 +25,11 @@ async function codeAfter(stop: string, signals: number): Promise<number | null> 
   return exit
 }
 
-test('told once it stops in order and ends with 0, or 1 where that failed', async () => {
+test('the first SIGTERM stops in order and exits with 0, or with 1 if the stop fails', async () => {
   expect(await codeAfter('Promise.resolve()', 1)).toBe(0)
   expect(await codeAfter('Promise.reject(new Error("stuck"))', 1)).toBe(1)
 })
 
-test('told twice it ends at once', async () => {
+test('the second SIGTERM exits with 143 without waiting for the stop', async () => {
   expect(await codeAfter('new Promise(() => {})', 2)).toBe(143)
 })

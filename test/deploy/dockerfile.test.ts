@@ -1,5 +1,5 @@
-// The Dockerfile keeps the rules that a container is run by here, on SageMaker and on Lambda. deploy/ is proved by
-// scripts/prove-container.ts, which executes it; these are the rules that can be read off.
+// Static checks of the Dockerfile, .dockerignore and compose.yml: rules of a plain container, of SageMaker and of Lambda.
+// scripts/prove-container.ts builds the image and runs it.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,14 +16,15 @@ const FILE = parseDockerfile(TEXT)
 const STAGES = FILE.stages.map(({ name }) => name)
 const ALL = FILE.stages.flatMap(({ instructions }) => instructions)
 const LAST = FILE.stages.at(-1)!.instructions
-const one = (name: string) => {
-  const found = LAST.filter((instruction) => instruction.name === name)
+/** Returns the only instruction of this name in the last stage. */
+const instruction = (name: string) => {
+  const found = LAST.filter((each) => each.name === name)
   expect(found).toHaveLength(1)
   return found[0]!
 }
 
 describe('the parser', () => {
-  test('joins lines, leaves comments out, reads flags and counts lines', () => {
+  test('joins continued lines, skips comments, parses flags and counts lines', () => {
     const { stages } = parseDockerfile(
       'FROM a:1 AS b\n# note\nRUN --mount=type=cache,target=/x one \\\n  # within\n  && two\n',
     )
@@ -38,31 +39,31 @@ describe('the parser', () => {
     ])
   })
 
-  test('puts build arguments into FROM', () => {
+  test('replaces build arguments in FROM', () => {
     const text = 'ARG KIND=cpu\nFROM on-$KIND AS last'
     expect(parseDockerfile(text).stages[0]!.base).toBe('on-cpu')
     expect(parseDockerfile(text, { KIND: 'cuda' }).stages[0]!.base).toBe('on-cuda')
   })
 
-  test('refuses what is no instruction', () => {
+  test('refuses a line without an instruction, and an instruction before FROM', () => {
     expect(() => parseDockerfile('FROM a:1\n&& two')).toThrow('Line 2')
     expect(() => parseDockerfile('RUN a')).toThrow('before the first FROM')
   })
 
-  test('of .dockerignore the last line that fits decides', () => {
+  test('the last matching line of .dockerignore decides', () => {
     const isIgnored = ignoredBy('*\n!src\nsrc/secret\n')
     expect(['src/a.ts', 'src/secret/b', '.env', 'srcs'].map(isIgnored)).toEqual([false, true, true, true])
   })
 })
 
-test('every image it stands on is pinned by a tag that is not latest', () => {
+test('every base image is pinned by a tag other than latest', () => {
   const images = FILE.stages.map(({ base }) => base).filter((base) => !STAGES.includes(base))
   const unpinned = images.filter((image) => image !== 'scratch' && !/:(?!latest)[\w.-]+$/.test(image))
   expect(unpinned).toEqual([])
   expect(images.filter((image) => image !== 'scratch')).toHaveLength(3)
 })
 
-test('each device gives an image that ends in the same stage, and only the GPU takes the CUDA libraries', () => {
+test('both devices end in the stage glimpse, and only cuda needs the CUDA libraries', () => {
   const needed = (DEVICE: string) => stagesFor(parseDockerfile(TEXT, { DEVICE })).map(({ name }) => name)
   expect(needed('cpu').at(-1)).toBe('glimpse')
   expect(needed('cpu')).not.toContain('packages-cuda')
@@ -71,49 +72,49 @@ test('each device gives an image that ends in the same stage, and only the GPU t
   expect(needed('cuda')).toContain('on-cuda')
 })
 
-test('the CUDA libraries come by the name that onnxruntime-node knows, past .npmrc', () => {
+test('installs the CUDA libraries by the name that onnxruntime-node knows', () => {
   const cuda = FILE.stages.find(({ name }) => name === 'packages-cuda')!.instructions
   const [, value, script] = /^ONNXRUNTIME_NODE_INSTALL=(\w+) node (\S+)$/.exec(cuda[0]!.text)!
   expect(existsSync(join(ROOT, script!))).toBe(true)
   expect(read('node_modules/onnxruntime-node/script/install-metadata.js')).toContain(`'linux/x64:${value}'`)
 })
 
-test('the program is started in exec form and gets its signals itself: no shell, no tini', () => {
-  const entry = execForm(one('ENTRYPOINT').text)
+test('the entry point is in exec form, so that the program receives SIGTERM itself', () => {
+  const entry = execForm(instruction('ENTRYPOINT').text)
   expect(entry?.[0]).toBe('node')
-  expect(execForm(one('CMD').text)).toEqual(['serve'])
+  expect(execForm(instruction('CMD').text)).toEqual(['serve'])
   expect(TEXT).not.toMatch(/tini|dumb-init/)
-  expect(one('STOPSIGNAL').text).toBe('SIGTERM')
+  expect(instruction('STOPSIGNAL').text).toBe('SIGTERM')
 })
 
-test('the entry point is where the program is put', () => {
-  const path = execForm(one('ENTRYPOINT').text)![1]!
-  expect(path).toBe(`${one('WORKDIR').text}/${JSON.parse(read('package.json')).bin.glimpse}`)
+test('the entry point is the installed program', () => {
+  const path = execForm(instruction('ENTRYPOINT').text)![1]!
+  expect(path).toBe(`${instruction('WORKDIR').text}/${JSON.parse(read('package.json')).bin.glimpse}`)
 })
 
-test('it does not run as root unless it is told to at the build', () => {
+test('runs as the user node unless the build argument RUN_AS names another', () => {
   const [runAs] = LAST.filter(({ name }) => name === 'ARG').map(({ text }) => text)
   expect(runAs).toBe('RUN_AS=node')
-  expect(one('USER').text).toBe('$RUN_AS')
+  expect(instruction('USER').text).toBe('$RUN_AS')
 })
 
-test('the port it says is the one it listens on unless told otherwise', () => {
+test('exposes the default port', () => {
   const port = String(SETTINGS.port.fallback())
-  expect(one('EXPOSE').text).toBe(port)
+  expect(instruction('EXPOSE').text).toBe(port)
   const { AWS_LWA_PORT, GLIMPSE_PORT, PORT } = environment()
   expect(AWS_LWA_PORT).toBe(port)
-  // Cloud Run gives PORT, which a setting of ours would beat.
+  // Cloud Run sets PORT, which GLIMPSE_PORT in the image would override.
   expect([GLIMPSE_PORT, PORT]).toEqual([undefined, undefined])
 })
 
-test('its health check asks an address that answers as soon as the process lives', async () => {
-  const command = execForm(one('HEALTHCHECK').text.replace(/^CMD /, ''))!
+test('the path of the health check answers 200 before the model is ready', async () => {
+  const command = execForm(instruction('HEALTHCHECK').text.replace(/^CMD /, ''))!
   const [, path] = /\}(\/\w+)`/.exec(command.at(-1)!)!
   const app = createApp(new Promise<Engine>(() => {}))
   expect((await app.request(path!)).status).toBe(200)
 })
 
-test('the adapter waits at an address that says no until the model is there', async () => {
+test('the path that the Lambda Web Adapter polls answers an unhealthy status until the model is ready', async () => {
   const path = environment().AWS_LWA_READINESS_CHECK_PATH!
   const app = createApp(new Promise<Engine>(() => {}))
   expect((await app.request(path)).status).toBe(503)
@@ -121,7 +122,7 @@ test('the adapter waits at an address that says no until the model is there', as
   expect(503 >= from! && 503 <= to!).toBe(false)
 })
 
-test('what it sets are settings, with values that they take', () => {
+test('every GLIMPSE variable is a setting with a valid value', () => {
   const known = new Map(Object.values(SETTINGS).map((setting) => [setting.env as string, setting]))
   const set = ALL.filter(({ name }) => name === 'ENV').flatMap(({ text }) => pairsOf(text))
   for (const [name, value] of set.filter(([each]) => each.startsWith('GLIMPSE_'))) {
@@ -130,14 +131,14 @@ test('what it sets are settings, with values that they take', () => {
   expect(set.map(([name]) => name)).toContain('MALLOC_ARENA_MAX')
 })
 
-test('no secret is named in it, as argument or as environment', () => {
+test('no build argument and no variable names a secret', () => {
   const named = ALL.filter(({ name }) => name === 'ENV' || name === 'ARG').map(({ text }) => text)
   expect(
     [...named, ...Object.keys(FILE.args)].filter((text) => /token|secret|passw|_key/i.test(text)),
   ).toEqual([])
 })
 
-test('whatever it copies from here is here, and .dockerignore lets it through', () => {
+test('every copied path exists, and .dockerignore does not exclude it', () => {
   const isIgnored = ignoredBy(read('.dockerignore'))
   const sources = ALL.filter(({ name, flags }) => name === 'COPY' && flags.from === undefined).flatMap(
     ({ text }) => text.split(/\s+/).slice(0, -1),
@@ -146,21 +147,21 @@ test('whatever it copies from here is here, and .dockerignore lets it through', 
   expect(sources.filter((path) => !existsSync(join(ROOT, path)) || isIgnored(path))).toEqual([])
 })
 
-test('whatever it copies from another stage, that stage is in it', () => {
+test('every COPY --from names a stage of the file', () => {
   const from = ALL.filter(({ name, flags }) => name === 'COPY' && flags.from !== undefined)
   expect(from.filter(({ flags }) => !STAGES.includes(flags.from!))).toEqual([])
 })
 
-test('nothing that could hold a secret or another model reaches the builder', () => {
+test('.dockerignore excludes secrets, state, build output and other models', () => {
   const isIgnored = ignoredBy(read('.dockerignore'))
-  const let_through = readdirSync(ROOT).filter((path) => !isIgnored(path))
-  expect(let_through.filter((path) => /env|\.git|dist|node_modules|\.glimpse/.test(path))).toEqual([])
+  const sent = readdirSync(ROOT).filter((path) => !isIgnored(path))
+  expect(sent.filter((path) => /env|\.git|dist|node_modules|\.glimpse/.test(path))).toEqual([])
   expect(['.env', 'glimpse.env', '.git/config', 'models/mine', '.glimpse/state'].map(isIgnored)).toEqual(
     Array(5).fill(true),
   )
 })
 
-test('production packages are installed from the lock, without the packages of development', () => {
+test('installs production packages from the lock file, without development packages', () => {
   const { instructions } = FILE.stages.find(({ name }) => name === 'packages')!
   const [install] = instructions.filter(({ name }) => name === 'RUN')
   expect(install!.text).toMatch(/^npm ci --omit=dev --ignore-scripts /)
@@ -169,19 +170,19 @@ test('production packages are installed from the lock, without the packages of d
 describe('compose.yml', () => {
   const compose = read('compose.yml')
 
-  test('names only settings there are', () => {
+  test('names only settings that exist', () => {
     const named = `${compose}\n${read('deploy/glimpse.env.example')}`.match(/^\s*([A-Z][A-Z_]+)(?=[=:])/gm)!
     const known = Object.values(SETTINGS).map(({ env }) => env as string)
     expect(named.map((name) => name.trim()).filter((name) => !known.includes(name))).toEqual([])
     expect(named.length).toBeGreaterThan(5)
   })
 
-  test('the example of settings holds no value', () => {
+  test('deploy/glimpse.env.example holds no value', () => {
     const lines = read('deploy/glimpse.env.example').split('\n')
     expect(lines.filter((line) => /^[A-Z_]+=./.test(line))).toEqual([])
   })
 
-  test('its volume is where the image keeps its state, and the rest is read-only', () => {
+  test('mounts the volume at GLIMPSE_STATE; the rest is read-only', () => {
     expect(compose).toContain(`- state:${environment().GLIMPSE_STATE}\n`)
     for (const line of ['read_only: true', 'cap_drop: [ALL]', 'mem_limit: ', 'no-new-privileges:true']) {
       expect(compose).toContain(line)
@@ -191,5 +192,5 @@ describe('compose.yml', () => {
 })
 
 function environment(): Record<string, string> {
-  return Object.fromEntries(pairsOf(expand(one('ENV').text, FILE.args)))
+  return Object.fromEntries(pairsOf(expand(instruction('ENV').text, FILE.args)))
 }

@@ -1,4 +1,4 @@
-// Layers are made in a folder that every process here shares: test files and `serverless package` may run at once.
+// makeOnce of layers/build.mjs. Test files and `serverless package` may build the same layer folder at the same time.
 
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,13 +9,13 @@ type MakeOnce = (folder: string, inputs: string, make: (partial: string) => void
 const { makeOnce } = (await import(join(import.meta.dirname, '../../layers/build.mjs'))) as {
   makeOnce: MakeOnce
 }
-let room: string
+let parent: string
 let folder: string
 beforeEach(() => {
-  room = mkdtempSync(join(tmpdir(), 'glimpse-layers-'))
-  folder = join(room, 'layer')
+  parent = mkdtempSync(join(tmpdir(), 'glimpse-layers-'))
+  folder = join(parent, 'layer')
 })
-afterEach(() => rmSync(room, { recursive: true }))
+afterEach(() => rmSync(parent, { recursive: true }))
 
 const fill = (text: string) => (path: string) => {
   mkdirSync(path, { recursive: true })
@@ -23,7 +23,7 @@ const fill = (text: string) => (path: string) => {
 }
 const read = () => readFileSync(join(folder, 'file'), 'utf8')
 
-test('is made once for the same inputs, and anew for others', () => {
+test('builds once for the same inputs, and again for others', () => {
   makeOnce(folder, 'a', fill('first'))
   makeOnce(folder, 'a', fill('second'))
   expect(read()).toBe('first')
@@ -32,16 +32,16 @@ test('is made once for the same inputs, and anew for others', () => {
   expect(existsSync(`${folder}.${process.pid}`)).toBe(false)
 })
 
-test('what another process has put there meanwhile stays', () => {
+test('keeps a layer that another process completed meanwhile', () => {
   makeOnce(folder, 'a', (partial) => {
-    fill('mine')(partial)
-    fill('theirs')(folder)
+    fill('this process')(partial)
+    fill('another process')(folder)
   })
-  expect(read()).toBe('theirs')
+  expect(read()).toBe('another process')
   expect(existsSync(`${folder}.${process.pid}`)).toBe(false)
 })
 
-test('a failure leaves nothing that looks whole', () => {
+test('builds again after a failure', () => {
   const fail = () => {
     throw new Error('The disk is full.')
   }

@@ -1,4 +1,4 @@
-// The runbook names what there is: every metric, every alarm, and only commands, files and settings that exist.
+// docs/operate.md names every metric and every alarm. Every page of docs/ names only existing commands, files and settings.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -18,30 +18,33 @@ async function metrics(): Promise<string[]> {
   return [...(await metricsText()).text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name!)
 }
 
-test('it names every metric', async () => {
+test('the runbook names every metric', async () => {
   const names = await metrics()
   expect(names.length).toBeGreaterThan(10)
   expect(names.filter((name) => !RUNBOOK.includes(`\`${name}\``))).toEqual([])
 })
 
-test('rules for Prometheus ask for metrics there are, and each has its row', async () => {
-  const asked = new Set([...RULES.matchAll(/glimpse_[a-z_]+/g)].map(([name]) => name))
+test('Prometheus rules use only existing metrics, and each alert has a row in the runbook', async () => {
+  const used = new Set([...RULES.matchAll(/glimpse_[a-z_]+/g)].map(([name]) => name))
   const names = await metrics()
-  expect([...asked].filter((name) => !names.includes(name))).toEqual([])
+  expect([...used].filter((name) => !names.includes(name))).toEqual([])
   const alerts = [...RULES.matchAll(/alert: (\w+)/g)].map(([, name]) => name!)
   expect(alerts.length).toBeGreaterThan(4)
   expect(alerts.filter((name) => !RUNBOOK.includes(`\`${name}\``))).toEqual([])
 })
 
-/** Where CloudWatch's alarms are. */
+/** Templates with CloudWatch alarms. */
 const TEMPLATES = ['deploy/alarms.yml', 'deploy/gpu-sagemaker.yml']
-test.skipIf(TEMPLATES.some((path) => !existsSync(join(ROOT, path))))('every alarm on AWS has its row', () => {
-  const alarms = TEMPLATES.flatMap((path) => [
-    ...read(path).matchAll(/^ {2,4}(\w+):\n +Type: AWS::CloudWatch::Alarm/gm),
-  ]).map(([, name]) => name!)
-  expect(alarms.length).toBeGreaterThan(9)
-  expect(alarms.filter((name) => !RUNBOOK.includes(`\`${name}\``))).toEqual([])
-})
+test.skipIf(TEMPLATES.some((path) => !existsSync(join(ROOT, path))))(
+  'every CloudWatch alarm has a row in the runbook',
+  () => {
+    const alarms = TEMPLATES.flatMap((path) => [
+      ...read(path).matchAll(/^ {2,4}(\w+):\n +Type: AWS::CloudWatch::Alarm/gm),
+    ]).map(([, name]) => name!)
+    expect(alarms.length).toBeGreaterThan(9)
+    expect(alarms.filter((name) => !RUNBOOK.includes(`\`${name}\``))).toEqual([])
+  },
+)
 
 test.each(DOCS)('every command in %s exists', (name) => {
   const help = execFileSync(process.execPath, [join(ROOT, 'dist/cli/main.js'), '--help'], {
@@ -51,25 +54,25 @@ test.each(DOCS)('every command in %s exists', (name) => {
   expect(commands.filter((command) => !help.includes(`\n  ${command} `))).toEqual([])
 })
 
-test.each(DOCS)('every file that %s links to is there', (name) => {
+test.each(DOCS)('every file that %s links to exists', (name) => {
   const links = [...read(`docs/${name}`).matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)].map(([, link]) => link!)
   const local = links.filter((link) => !link.startsWith('https://'))
   expect(local.filter((link) => !existsSync(join(ROOT, 'docs', link)))).toEqual([])
 })
 
-test.each(DOCS)('every place that %s points to within itself is there', (name) => {
+test.each(DOCS)('every anchor that %s links to is a heading of it', (name) => {
   const text = read(`docs/${name}`)
-  const places = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+  const anchors = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
     title!
       .toLowerCase()
       .replace(/[^\w -]/g, '')
       .replaceAll(' ', '-'),
   )
-  const wanted = [...text.matchAll(/\]\(#([^)]+)\)/g)].map(([, place]) => place!)
-  expect(wanted.filter((place) => !places.includes(place))).toEqual([])
+  const wanted = [...text.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor]) => anchor!)
+  expect(wanted.filter((anchor) => !anchors.includes(anchor))).toEqual([])
 })
 
-test.each(DOCS)('every setting that %s names is one', (name) => {
+test.each(DOCS)('every setting that %s names exists', (name) => {
   const known = new Set<string>(Object.values(SETTINGS).map(({ env }) => env))
   const named = [...read(`docs/${name}`).matchAll(/\bGLIMPSE_[A-Z_]+/g)].map(([setting]) => setting)
   expect(named.filter((setting) => !known.has(setting))).toEqual([])

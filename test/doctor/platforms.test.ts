@@ -1,4 +1,4 @@
-// What doctor finds about Slack and Discord, by the table of platforms.
+// Settings -> findings of `glimpse doctor` about Slack and Discord, by the checks in the table of platforms.
 
 import { describe, expect, test } from 'vitest'
 import { type Config, readConfig } from '../../src/config.ts'
@@ -11,7 +11,7 @@ import { type Answer, httpStub } from './http-stub.ts'
 const { bot: SCOPES } = (slackManifest() as { oauth_config: { scopes: { bot: string[] } } }).oauth_config
   .scopes
 
-/** As `glimpse doctor` runs it, errors included. */
+/** Runs one check as `glimpse doctor` runs it: an error becomes a finding. */
 async function finding(wanted: string, config: Config) {
   const checks = PLATFORMS.flatMap((adapter) =>
     adapter.checks.map(({ name, check }) => ({ name, look: () => check(config, config.queue !== '') })),
@@ -36,48 +36,48 @@ async function slack(answer: Answer, env: Record<string, string> = {}) {
   })
 }
 
-const known = (scopes: readonly string[]): Answer => ({
+const slackAnswer = (scopes: readonly string[]): Answer => ({
   headers: { 'x-oauth-scopes': scopes.join(',') },
   body: { ok: true, team: 'Harbour', user: 'glimpse' },
 })
 
 describe('Slack', () => {
-  test('that knows the token, which has every scope, is well', async () => {
-    const found = await checkSlack(await slack(known(SCOPES)))
+  test('is ok if Slack accepts the token and it has every scope', async () => {
+    const found = await checkSlack(await slack(slackAnswer(SCOPES)))
     expect(found).toMatchObject({
       status: 'ok',
       found: 'glimpse in Harbour, with every scope of slack-manifest.json',
     })
   })
 
-  test('names the scopes that are missing', async () => {
-    const { status, found } = await checkSlack(await slack(known(SCOPES.slice(2))))
+  test('fails and names the missing scopes', async () => {
+    const { status, found } = await checkSlack(await slack(slackAnswer(SCOPES.slice(2))))
     expect([status, found]).toEqual([
       'fail',
       expect.stringContaining(`lacks the scopes ${SCOPES[0]}, ${SCOPES[1]}`),
     ])
   })
 
-  test('that refuses the token says why, without the token', async () => {
+  test('fails with the reason if Slack refuses the token, without the token', async () => {
     const { status, found } = await checkSlack(await slack({ body: { ok: false, error: 'token_revoked' } }))
     expect([status, found]).toEqual(['fail', 'Slack refuses SLACK_BOT_TOKEN: token_revoked'])
   })
 
-  test('that is not reached fails with its host', async () => {
+  test('names the host that cannot be reached', async () => {
     const config = readConfig({ SLACK_BOT_TOKEN: 'xoxb-1-abcdef', SLACK_API_URL: 'http://127.0.0.1:1/api/' })
     expect((await checkSlack(config)).found).toContain('127.0.0.1:1')
   })
 
-  test('with a token and no way to hear fails unless only `work` may be run; with none at all is skipped', async () => {
-    const deaf = { SLACK_SIGNING_SECRET: '' }
-    expect((await checkSlack(await slack(known(SCOPES), deaf))).status).toBe('fail')
-    const queued = { ...deaf, GLIMPSE_QUEUE: 'https://sqs.eu-west-1.amazonaws.com/1/q.fifo' }
-    expect((await checkSlack(await slack(known(SCOPES), queued))).status).toBe('warn')
+  test('fails without a secret for events, or warns if a queue is set; is skipped without any Slack setting', async () => {
+    const withoutEvents = { SLACK_SIGNING_SECRET: '' }
+    expect((await checkSlack(await slack(slackAnswer(SCOPES), withoutEvents))).status).toBe('fail')
+    const queued = { ...withoutEvents, GLIMPSE_QUEUE: 'https://sqs.eu-west-1.amazonaws.com/1/q.fifo' }
+    expect((await checkSlack(await slack(slackAnswer(SCOPES), queued))).status).toBe('warn')
     expect((await checkSlack(readConfig({}))).status).toBe('skipped')
     expect((await checkSlack(readConfig({ SLACK_SIGNING_SECRET: 'secret' }))).status).toBe('fail')
   })
 
-  test('that we did not write is understood', async () => {
+  test('is ok with a third-party emulator of Slack', async () => {
     const peer = await startPeer('http://127.0.0.1:9')
     try {
       const env = {
@@ -91,7 +91,7 @@ describe('Slack', () => {
     }
   })
 
-  test('opens a connection for the app token, or says why not', async () => {
+  test('opens a Socket Mode connection with the app token, or fails with the reason', async () => {
     const app = { SLACK_APP_TOKEN: 'xapp-1-abcdef' }
     const opened = await slack({ body: { ok: true, url: 'wss://127.0.0.1/' } }, app)
     expect((await checkSlackSocket(opened)).status).toBe('ok')
@@ -109,12 +109,12 @@ describe('Discord', () => {
   const discord = async (answer: Answer, env: Record<string, string> = {}) =>
     readConfig({ DISCORD_TOKEN: 'abcdef', DISCORD_API_URL: await httpStub(() => answer), ...env })
 
-  test('that knows the token tells the application', async () => {
+  test('is ok if Discord accepts the token, and names the application', async () => {
     const { status, found } = await checkDiscord(await discord(application()))
     expect([status, found]).toEqual(['ok', 'Glimpse; its interactions arrive over the gateway'])
   })
 
-  test('that does not know it fails', async () => {
+  test('fails if Discord refuses the token', async () => {
     const { found } = await checkDiscord(
       await discord({ status: 401, body: { message: '401: Unauthorized', code: 0 } }),
     )
@@ -122,23 +122,28 @@ describe('Discord', () => {
   })
 
   test.each([
-    ['a public key of another application', {}, { DISCORD_PUBLIC_KEY: 'b'.repeat(64) }, 'fail'],
+    ['the public key of another application', {}, { DISCORD_PUBLIC_KEY: 'b'.repeat(64) }, 'fail'],
     ['its own public key', {}, { DISCORD_PUBLIC_KEY: KEY }, 'ok'],
     [
-      'commands that go to an address nobody checks',
+      'an interactions endpoint but no DISCORD_PUBLIC_KEY',
       { interactions_endpoint_url: 'https://a.example/' },
       {},
       'warn',
     ],
-    ['an intent that is off', {}, { GLIMPSE_DISCORD_MESSAGE_CONTENT: 'on' }, 'fail'],
-    ['an intent that is on', { flags: 1 << 19 }, { GLIMPSE_DISCORD_MESSAGE_CONTENT: 'on' }, 'ok'],
-  ])('with %s', async (_, more, env, status) => {
+    ['the message content intent required but off', {}, { GLIMPSE_DISCORD_MESSAGE_CONTENT: 'on' }, 'fail'],
+    [
+      'the message content intent required and on',
+      { flags: 1 << 19 },
+      { GLIMPSE_DISCORD_MESSAGE_CONTENT: 'on' },
+      'ok',
+    ],
+  ])('given %s', async (_, more, env, status) => {
     expect((await checkDiscord(await discord(application(more), env as Record<string, string>))).status).toBe(
       status,
     )
   })
 
-  test('without a token is skipped, with half of its settings fails', async () => {
+  test('without a token is skipped, or fails if the public key is set', async () => {
     expect((await checkDiscord(readConfig({}))).status).toBe('skipped')
     expect((await checkDiscord(readConfig({ DISCORD_PUBLIC_KEY: KEY }))).status).toBe('fail')
   })

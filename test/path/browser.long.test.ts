@@ -1,4 +1,4 @@
-// `npm start`, and its page in a real browser, with the embedded model.
+// The page of `glimpse serve` in a real browser, with the embedded model.
 
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -13,7 +13,7 @@ afterAll(async () => {
   expect(await server.stop()).toBe(0)
 })
 
-test('the page captions the picture and answers questions about it, the second knowing the first', async () => {
+test('the page captions a picture and answers two questions about it', async () => {
   const browser = await openBrowser()
   try {
     const page = await browser.newPage()

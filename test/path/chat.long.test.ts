@@ -1,4 +1,4 @@
-// `glimpse serve` with Slack set up, on the embedded model: an answer in the thread, and one more after a restart.
+// `glimpse serve` with Slack over Socket Mode and the embedded model: replies in a thread, before and after a restart.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -32,19 +32,19 @@ const start = async (env: Record<string, string> = {}) => {
   return server.printed()
 }
 
-test('a mention is answered with the caption, and a follow-up after a restart with an answer', async () => {
+test('answers a mention with the caption, and a follow-up after a restart', async () => {
   expect(await start()).toMatch(/Slack +listening/)
   slack.send('e1', mentionWith(slack.pictureUrl))
   expect(await slack.replies(1)).toEqual(['a crab to the left of a helicopter on a yellow background'])
   await server.stop()
   await start()
-  const { files: _, subtype: __, ...bare } = mentionWith('')
-  slack.send('e2', { ...bare, ts: '2.0', thread_ts: '1.0', text: 'what is on the right?' })
+  const { files: _, subtype: __, ...message } = mentionWith('')
+  slack.send('e2', { ...message, ts: '2.0', thread_ts: '1.0', text: 'what is on the right?' })
   expect((await slack.replies(2))[1]).toBe('a helicopter')
   await server.stop()
 })
 
-test('a token that Slack does not know is said so, with what to do', async () => {
+test('names SLACK_BOT_TOKEN if Slack refuses it, without the value', async () => {
   const printed = await start({ SLACK_API_URL: `${slack.apiUrl}nowhere/` })
   expect(printed).toContain('SLACK_BOT_TOKEN')
   expect(printed).not.toContain('xoxb-path')

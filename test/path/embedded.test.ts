@@ -1,4 +1,4 @@
-// The model in the box, from bytes to reply: true captions, true answers, and honesty about what it can't know.
+// The embedded model, picture bytes -> reply: correct captions and answers, and a fixed reply to unknown objects.
 
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -32,12 +32,12 @@ const scenesOf = async (set: string): Promise<Scene[]> =>
     .split('\n')
     .map((line) => JSON.parse(line))
 
-describe('fresh scenes of designs it was trained on', () => {
-  /** Of the committed set; the whole of it, with all figures, is `glimpse evaluate`. */
-  const PICTURES = 40
+describe('new scenes with designs of the training set', () => {
+  /** The first scenes of the committed set. `glimpse evaluate` measures all of them. */
+  const SCENES = 40
 
-  test('captions are exactly right for 70 % and answers for 85 %', async () => {
-    const scenes = (await scenesOf('evaluation/seen')).slice(0, PICTURES)
+  test('at least 70 % of captions and 85 % of answers are exact', async () => {
+    const scenes = (await scenesOf('evaluation/seen')).slice(0, SCENES)
     const captions: boolean[] = []
     const answers: boolean[] = []
     for (const { file, caption, questions } of scenes) {
@@ -53,7 +53,7 @@ describe('fresh scenes of designs it was trained on', () => {
   })
 })
 
-test('the pictures shown as examples are captioned truly', async () => {
+test('captions every demo picture correctly', async () => {
   const scenes = await scenesOf('demo')
   const pictures = (await readdir(join(MODELS, 'demo'))).filter((name) => name !== 'scenes.jsonl')
   expect(scenes.map(({ file }) => file).sort()).toEqual(pictures.sort())
@@ -63,14 +63,14 @@ test('the pictures shown as examples are captioned truly', async () => {
   }
 })
 
-test('what it can’t know it says it does not know', async () => {
+test('replies that it does not know an object outside of its training', async () => {
   const scene = (await scenesOf('demo')).find(({ out_of_domain }) => out_of_domain)!
   const image = await readFile(join(MODELS, 'demo', scene.file))
   expect((await engine.answer({ image })).text).toBe('something i do not know')
   expect((await engine.answer({ image, question: 'what is this?' })).text).toBe('i am not sure')
 })
 
-test('a question in other letters and spelling is the same question', async () => {
+test('case, spelling and punctuation of a question do not change the answer', async () => {
   const image = await readFile(join(MODELS, 'demo/crab-and-helicopter.png'))
   const answers = await Promise.all(
     ['what color is the background?', 'What colour is the background', 'WHAT COLOR IS THE BACKGROUND?'].map(
@@ -80,7 +80,7 @@ test('a question in other letters and spelling is the same question', async () =
   expect(answers).toEqual(['yellow', 'yellow', 'yellow'])
 })
 
-test('beams find at least what greedy finds, and streaming gives the text in pieces', async () => {
+test('beam search gives the greedy text, and streaming gives it in pieces', async () => {
   const image = await readFile(join(MODELS, 'demo/crab-and-helicopter.png'))
   const pieces: string[] = []
   const greedy = await engine.answer({ image }, { onToken: (piece) => pieces.push(piece) })
@@ -90,7 +90,7 @@ test('beams find at least what greedy finds, and streaming gives the text in pie
   expect(beams.text).toBe(greedy.text)
 })
 
-test('says what it can see', () => {
+test('the model card names what the model recognizes', () => {
   expect(engine.model.about?.sees).toContain('moji')
   expect(engine.model.about?.nouns?.length).toBeGreaterThanOrEqual(60)
 })

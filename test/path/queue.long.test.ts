@@ -1,5 +1,5 @@
-// `glimpse listen` hears Slack, `glimpse work` answers with the embedded model, and between them is a queue in SQS: three
-// processes that know each other only by its address and by the store.
+// Slack event -> `glimpse listen` -> SQS queue -> `glimpse work` with the embedded model -> reply. The two processes share
+// only the queue's URL and the store.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -43,21 +43,21 @@ async function start(command: string, env: Record<string, string> = {}) {
   return started
 }
 
-test('what one hears the other answers, also when it comes only later, and both end in order', async () => {
+test('work answers what listen queued before work started, and both stop with status 0', async () => {
   const listening = await start('listen')
   expect(listening.printed()).toContain('Slack')
   slack.send('e1', mentionWith(slack.pictureUrl))
   await until(() => sqs.waiting() === 1)
   const working = await start('work')
   expect(await slack.replies(1)).toEqual(['a crab to the left of a helicopter on a yellow background'])
-  const { files: _, subtype: __, ...bare } = mentionWith('')
-  slack.send('e2', { ...bare, ts: '2.0', thread_ts: '1.0', text: 'what is on the right?' })
+  const { files: _, subtype: __, ...message } = mentionWith('')
+  slack.send('e2', { ...message, ts: '2.0', thread_ts: '1.0', text: 'what is on the right?' })
   expect((await slack.replies(2))[1]).toBe('a helicopter')
   await until(() => sqs.waiting() === 0)
   expect(await Promise.all([listening, working].map((each) => each.stop()))).toEqual([0, 0])
 })
 
-test('serve with a queue hears, queues and answers in one process', async () => {
+test('serve with a queue receives, queues and answers in one process', async () => {
   const serving = await start('serve')
   slack.send('e3', { ...mentionWith(slack.pictureUrl), ts: '3.0' })
   expect(await slack.replies(3)).toHaveLength(3)
@@ -68,8 +68,8 @@ test.each([
   ['listen', { GLIMPSE_QUEUE: '' }, 'GLIMPSE_QUEUE'],
   ['work', { GLIMPSE_QUEUE: 'memory' }, 'as GLIMPSE_QUEUE but got memory'],
   ['listen', { SLACK_BOT_TOKEN: '', SLACK_APP_TOKEN: '' }, 'No token'],
-])('%s says what is missing: %j', async (command, env, said) => {
+])('%s fails and names the missing setting: %j', async (command, env, message) => {
   const ended = await start(command, env)
   expect(await ended.stop()).toBe(1)
-  expect(ended.printed()).toContain(said)
+  expect(ended.printed()).toContain(message)
 })

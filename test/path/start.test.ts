@@ -1,4 +1,4 @@
-// `npm start` as a newcomer meets it: what it prints works when pasted, and the page answers truly.
+// What `glimpse serve` prints at its start works when pasted into a shell.
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
@@ -12,25 +12,25 @@ let server: Running
 const lineOf = (label: string) => lineIn(server.printed(), label)
 
 beforeAll(async () => {
-  // As SageMaker starts it, which adds a word.
+  // SageMaker adds the argument `serve` to the entry point.
   server = await startGlimpse(['serve', 'serve'])
 })
 afterAll(async () => {
   expect(await server.stop()).toBe(0)
 })
 
-test('the model is ready under the names that platforms ask for', async () => {
+test('/ping, /readyz and /v2/health/ready answer that the model is ready', async () => {
   const page = lineOf('Page')
   for (const path of ['ping', 'readyz', 'v2/health/ready'])
     expect(await (await fetch(`${page}${path}`)).json()).toMatchObject({ ready: true })
 })
 
-test('the curl line answers with the caption', async () => {
+test('the printed curl command gets the caption', async () => {
   const { stdout } = await run('bash', ['-c', `${lineOf('HTTP')} --silent`], { cwd: ROOT })
   expect(JSON.parse(stdout)).toMatchObject({ text: CAPTION, prompt: '' })
 })
 
-test('the command line example answers', async () => {
+test('the printed `glimpse ask` command gets the answer', async () => {
   const { stdout } = await run('bash', ['-c', lineOf('Command line')], { cwd: ROOT })
   expect(stdout.trim()).toBe('a crab')
 })

@@ -1,4 +1,4 @@
-// scripts/compile.mjs, on a project of two files that lies beside nothing else.
+// scripts/compile.mjs on a temporary project of two TypeScript files and a page.
 
 import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
@@ -34,8 +34,8 @@ function run(script: string): Promise<{ code: number | null; text: string }> {
 }
 const compile = () => run('scripts/compile.mjs')
 
-/** Path -> what tells one writing of a file from another. */
-async function written(): Promise<Map<string, string>> {
+/** Path -> inode and modification time, which change when a file is written again. */
+async function fileVersions(): Promise<Map<string, string>> {
   const names = await readdir(join(project, 'dist'), { recursive: true })
   const files = names.sort().map(async (name): Promise<[string, string]> => {
     const { ino, mtimeMs } = await stat(join(project, 'dist', name))
@@ -44,40 +44,40 @@ async function written(): Promise<Map<string, string>> {
   return new Map(await Promise.all(files))
 }
 
-test('compiles, copies what is no TypeScript, and writes nothing the second time', async () => {
+test('compiles, copies other files, and writes nothing the second time', async () => {
   expect(await compile()).toEqual({ code: 0, text: '' })
   expect(await readFile(join(project, 'dist/page.html'), 'utf8')).toBe('<p>one</p>')
   expect((await stat(join(project, 'dist/cli/main.js'))).mode & 0o111).toBe(0o111)
   expect(await run('dist/cli/main.js')).toEqual({ code: 0, text: 'one\n' })
-  const before = await written()
+  const before = await fileVersions()
   expect(await compile()).toEqual({ code: 0, text: '' })
-  expect(await written()).toEqual(before)
+  expect(await fileVersions()).toEqual(before)
 })
 
-test('replaces what changed, leaves the rest, removes what has no source and keeps the bundles', async () => {
+test('replaces changed files, keeps unchanged ones and the bundles, and removes files without a source', async () => {
   await compile()
   await mkdir(join(project, 'dist/lambda'))
   await writeFile(join(project, 'dist/lambda/http.js'), '')
   await writeFile(join(project, 'dist/package.json'), '{"type":"module"}')
-  const before = await written()
+  const before = await fileVersions()
   await source('word.ts', "export const word: string = 'two'\n")
   await rm(join(project, 'src/page.html'))
   await compile()
-  const after = await written()
+  const after = await fileVersions()
   expect(await run('dist/cli/main.js')).toEqual({ code: 0, text: 'two\n' })
   expect([...before.keys()].filter((path) => !after.has(path))).toEqual(['page.html'])
-  const changed = [...after].filter(([path, when]) => path.includes('.') && before.get(path) !== when)
+  const changed = [...after].filter(([path, version]) => path.includes('.') && before.get(path) !== version)
   expect(changed.map(([path]) => path)).toEqual(['.compiled.json', 'word.js'])
 })
 
-test('an output that is not what was compiled is compiled again', async () => {
+test('compiles again if an output was changed', async () => {
   await compile()
   await writeFile(join(project, 'dist/word.js'), 'export const other = 1')
   await compile()
   expect(await run('dist/cli/main.js')).toEqual({ code: 0, text: 'one\n' })
 })
 
-test('two compiles at once end in one whole result, and leave nothing beside it', async () => {
+test('two compiles at once give one complete result and leave no temporary files', async () => {
   await compile()
   await source('word.ts', "export const word: string = 'two'\n")
   expect(await Promise.all([compile(), compile()])).toEqual([
@@ -87,20 +87,20 @@ test('two compiles at once end in one whole result, and leave nothing beside it'
   expect(await run('dist/cli/main.js')).toEqual({ code: 0, text: 'two\n' })
   const kept = (await readdir(project)).sort()
   expect(kept.filter((name) => name.startsWith('.'))).toEqual([])
-  const before = await written()
+  const before = await fileVersions()
   await compile()
-  expect(await written()).toEqual(before)
+  expect(await fileVersions()).toEqual(before)
 })
 
-test('a source that does not compile fails and changes nothing', async () => {
+test('a type error fails and changes no output', async () => {
   await compile()
-  const before = await written()
+  const before = await fileVersions()
   await source('word.ts', 'export const word: string = 1\n')
   expect(await compile()).toMatchObject({ code: 2, text: expect.stringContaining('word.ts') })
-  expect(await written()).toEqual(before)
+  expect(await fileVersions()).toEqual(before)
 })
 
-test('without typescript it says in one line what is missing, and ends well', async () => {
+test('without typescript, prints one line that names what is missing and exits with 0', async () => {
   await rm(join(project, 'node_modules'))
   const { code, text } = await compile()
   expect(code).toBe(0)
