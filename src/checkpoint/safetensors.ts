@@ -177,10 +177,18 @@ export async function weightFilesAmong(
     const index = z
       .object({ weight_map: z.record(z.string(), z.string().regex(/^[^/\\]+$/)) })
       .safeParse(await read(main))
-    if (index.success) return [...new Set(Object.values(index.data.weight_map))].sort()
+    if (!index.success) {
+      throw new ArtifactError(
+        'bad_weights',
+        `${main} has no weight_map of file names. Download the checkpoint again.`,
+      )
+    }
+    const shards = [...new Set(Object.values(index.data.weight_map))].sort()
+    const missing = shards.find((shard) => !names.includes(shard))
+    if (missing === undefined) return shards
     throw new ArtifactError(
-      'bad_weights',
-      `${main} has no weight_map of file names. Download the checkpoint again.`,
+      'no_weights',
+      `The file ${missing}, which ${main} names, is not in ${where}. Download it, or use another --revision.`,
     )
   }
   const expected = first ? `${first} (transformers_weights in config.json)` : `${WEIGHTS} or ${WEIGHT_INDEX}`

@@ -18,7 +18,7 @@ import { interrupted } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
 import { checkEndpoint, type Hub } from './http.ts'
-import { type HubFile, modelInfo, type Repository } from './repository.ts'
+import { describeFile, type HubFile, openRepository } from './repository.ts'
 import { openShards } from './shards.ts'
 
 /** What the builder reads besides weights, if the repository has it. */
@@ -68,8 +68,9 @@ async function fetchAndBuild(
 ): Promise<Manifest> {
   const { keep } = options
   checkEndpoint(hub.endpoint)
-  const repository = await modelInfo(hub, name, options.revision)
-  if (!repository.files.has('config.json')) {
+  const repository = await openRepository(hub, name, options.revision)
+  const { commit, files } = repository
+  if (!files.includes('config.json')) {
     throw new RequestError(
       'not_a_checkpoint',
       `${name} has no config.json. Expected a BLIP-2 checkpoint, such as Salesforce/blip2-opt-2.7b.`,
@@ -77,23 +78,27 @@ async function fetchAndBuild(
   }
   const workplace = `${target}.download`
   // Files of another commit in the folder of `keep` have other checksums, and are replaced.
-  const folder = keep === undefined ? join(workplace, repository.commit) : resolve(keep)
+  const folder = keep === undefined ? join(workplace, commit) : resolve(keep)
   await mkdir(workplace, { recursive: true })
   await mkdir(folder, { recursive: true })
-  const leftOver = (await readdir(folder)).find(
-    (file) => DECIDING.includes(file) && !repository.files.has(file),
-  )
+  const leftOver = (await readdir(folder)).find((file) => DECIDING.includes(file) && !files.includes(file))
   if (leftOver) {
     throw new SetupError(
       'destination_taken',
       `${folder} holds ${leftOver}, which is not a file of ${name} and would be read as one. Remove it, or use another --keep.`,
     )
   }
-  for (const file of SMALL_FILES.map((path) => repository.files.get(path))) {
-    if (file) await download(hub, repository, file, folder)
+  const fetchSmall = async (path: string) => {
+    if (files.includes(path)) await download(repository, await describeFile(repository, path), folder)
   }
+  for (const path of SMALL_FILES) await fetchSmall(path)
   parseConfig(await readJson(folder, 'config.json')) // before anything large is fetched
-  const shards = await shardsOf(hub, repository, folder)
+  const paths = await weightFilesAmong(files, name, async (path) => {
+    await fetchSmall(path)
+    return await readJson(folder, path)
+  })
+  const shards: HubFile[] = []
+  for (const path of paths) shards.push(await describeFile(repository, path))
   const total = shards.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   const progress = { arrived: 0, total, built: 0, toBuild: 0 }
   const report = (news: Partial<typeof progress>) => {
@@ -110,11 +115,11 @@ async function fetchAndBuild(
     streamedWeights: {
       open: async () => {
         progress.arrived = 0
-        return await openShards(hub, repository, shards, { folder, keep: kept, onBytes })
+        return await openShards(repository, shards, { folder, keep: kept, onBytes })
       },
       workplace,
       repository: name,
-      commit: repository.commit,
+      commit,
       kept,
       onPlan: (toBuild) => checkRoom(target, toBuild, shards, kept),
     },
@@ -122,22 +127,6 @@ async function fetchAndBuild(
   })
   await rm(workplace, { recursive: true, force: true })
   return manifest
-}
-
-async function shardsOf(hub: Hub, repository: Repository, folder: string): Promise<HubFile[]> {
-  const names = await weightFilesAmong([...repository.files.keys()], repository.name, async (path) => {
-    const file = repository.files.get(path)
-    if (file) await download(hub, repository, file, folder)
-    return await readJson(folder, path)
-  })
-  return names.map((path) => {
-    const file = repository.files.get(path)
-    if (file) return file
-    throw new SetupError(
-      'no_weights',
-      `The index of ${repository.name} names ${path}, which the repository does not have. Try another --revision.`,
-    )
-  })
 }
 
 /** Throws SetupError `disk_full` if the artifact and the weights that are on disk at once do not fit. */
