@@ -1,6 +1,5 @@
 // Artifact -> generated text. A known failure of quantized BLIP-2 is that it generates none.
 
-import { rm } from 'node:fs/promises'
 import { isMainThread } from 'node:worker_threads'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
@@ -73,22 +72,6 @@ async function withSession<T>(
     return await use(session)
   } finally {
     await session.close()
-  }
-}
-
-/**
- * Whether the checkpoint generates text at fp32; undefined if memory is too short to find out. `build` writes the fp32
- * artifact into a folder.
- */
-export async function producesText(
-  build: (folder: string) => Promise<Manifest>,
-  folder: string,
-): Promise<boolean | undefined> {
-  try {
-    if (!fitsMemoryBudget((await build(folder)).files)) return undefined
-    return (await generateSamples(folder)).some((text) => text !== '')
-  } finally {
-    await rm(folder, { recursive: true, force: true })
   }
 }
 

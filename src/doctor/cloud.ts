@@ -7,14 +7,11 @@ import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
 import { openRemoteEngine } from '../remote/open.ts'
 import { unexpected } from './check.ts'
 
-export interface SecretsFound {
-  finding: Finding
-  /** Values by the name of their setting. */
-  values: Record<string, string>
-}
-
-/** The finding names the secrets; other checks test their values. */
-export async function lookAtSecrets(path: string, read?: typeof readSecrets): Promise<SecretsFound> {
+/** The finding names the secrets. `values` are by the name of their setting; other checks use them. */
+export async function checkSecrets(
+  path: string,
+  read?: typeof readSecrets,
+): Promise<{ finding: Finding; values: Record<string, string> }> {
   if (path === '') return { finding: skipped('GLIMPSE_SECRETS is not set'), values: {} }
   try {
     const values = await secretsBelow(path, undefined, read)

@@ -43,9 +43,13 @@ export async function checkCache(
   )
 }
 
-/** The store has the conditional writes of chats: one create of a key succeeds, only a current version is replaced. */
+/**
+ * The store has the conditional writes of chats: one create of a key succeeds, only a current version is replaced.
+ * Without chats a failure is a warning: the store then holds answers by their Idempotency-Key only.
+ */
 export async function checkState(
   location: string,
+  hasChats = true,
   open: (location: string) => Promise<Store> = openStore,
 ): Promise<Finding> {
   const key = `doctor/${randomUUID()}`
@@ -63,9 +67,12 @@ export async function checkState(
       'Use a bucket of AWS S3, or of a server that supports If-None-Match and If-Match. Otherwise questions are answered twice.',
     )
   }
-  return await open(location)
+  const finding = await open(location)
     .then((store) => check(store).finally(() => store.remove(key)))
     .catch(unexpected)
+  if (finding.status !== 'fail' || hasChats) return finding
+  const todo = 'Set GLIMPSE_STATE, or each process keeps answers by their Idempotency-Key for itself.'
+  return warn(finding.found, todo)
 }
 
 /** The bucket exists and this role may use it. s3:PutObject is not tested: only an upload does that. */

@@ -144,7 +144,7 @@ describe('the state', () => {
         forcePathStyle: true,
         credentials: { accessKeyId: 'a', secretAccessKey: 'b' },
       })
-    expect((await checkState('s3://state', open)).status).toBe('ok')
+    expect((await checkState('s3://state', true, open)).status).toBe('ok')
     expect(s3.objects.size).toBe(0)
     s3.close()
   })
@@ -163,7 +163,7 @@ describe('the state', () => {
       list: async () => [],
       sweep: async () => {},
     }
-    const { status, found } = await checkState('s3://old', async () => careless)
+    const { status, found } = await checkState('s3://old', true, async () => careless)
     expect([status, found]).toEqual(['fail', expect.stringContaining('conditional writes')])
   })
 

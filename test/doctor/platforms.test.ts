@@ -14,7 +14,7 @@ const { bot: SCOPES } = (slackManifest() as { oauth_config: { scopes: { bot: str
 /** As `glimpse doctor` runs it, errors included. */
 async function finding(wanted: string, config: Config) {
   const checks = PLATFORMS.flatMap((adapter) =>
-    adapter.checks.map(({ name, check }) => ({ name, look: () => check(config, config.queue !== '') })),
+    adapter.checks.map(({ name, check }) => ({ name, run: () => check(config, config.queue !== '') })),
   )
   const [result] = await runChecks(
     checks.filter(({ name }) => name === wanted),

@@ -172,7 +172,7 @@ describe('a model that answers with nothing', () => {
   })
 
   test('is refused, and accepted with --no-trial without another download', async () => {
-    await expect(pulled({ trial: undefined })).rejects.toThrow('with --no-trial')
+    await expect(pulled({ trial: undefined })).rejects.toThrow('or --no-trial to accept it')
     expect(await readdir(room)).toEqual(['out.download'])
     double.asked.length = 0
     expect((await pulled()).trial).toBeUndefined()
