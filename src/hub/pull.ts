@@ -7,13 +7,12 @@
 import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
-import { buildArtifact } from '../builder/build.ts'
+import { type BuildOptions, buildArtifact } from '../builder/build.ts'
 import { diskError, isFileSystemError } from '../builder/destination.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
 import { RequestError, SetupError } from '../errors.ts'
-import type { Precision, Target } from '../quantize/recipes.ts'
 import { interrupted } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
@@ -35,16 +34,12 @@ const SMALL_FILES = [
  */
 const DECIDING = [WEIGHTS, ...SMALL_FILES.filter((name) => name !== 'words.json')]
 
-export interface PullOptions {
-  precision: Precision
-  /** Default: cpu. */
-  target?: Target
+export interface PullOptions extends Pick<BuildOptions, 'precision' | 'target' | 'trial'> {
   revision: string
   /** Folder for the full-precision files. By default they are removed once they are built. */
   keep?: string
   /** The model's name in replies. Default: the repository's. */
   name?: string
-  trial?: boolean
   /** Bytes of the weights that have arrived, and bytes of the artifact that are built. */
   onProgress?: (progress: { arrived: number; total: number; built: number; toBuild: number }) => void
 }
@@ -60,15 +55,10 @@ export async function pull(hub: Hub, name: string, out: string, options: PullOpt
   })
 }
 
-async function fetchAndBuild(
-  hub: Hub,
-  name: string,
-  target: string,
-  options: PullOptions,
-): Promise<Manifest> {
-  const { keep } = options
+async function fetchAndBuild(hub: Hub, name: string, target: string, options: PullOptions) {
+  const { revision, keep, onProgress, ...build } = options
   checkEndpoint(hub.endpoint)
-  const repository = await openRepository(hub, name, options.revision)
+  const repository = await openRepository(hub, name, revision)
   const { commit, files } = repository
   if (!files.includes('config.json')) {
     throw new RequestError(
@@ -103,15 +93,13 @@ async function fetchAndBuild(
   const progress = { arrived: 0, total, built: 0, toBuild: 0 }
   const report = (news: Partial<typeof progress>) => {
     if (hub.signal?.aborted) throw interrupted()
-    options.onProgress?.({ ...Object.assign(progress, news) })
+    onProgress?.({ ...Object.assign(progress, news) })
   }
   const onBytes = (count: number) => report({ arrived: progress.arrived + count })
   const kept = keep !== undefined
   const manifest = await buildArtifact(folder, target, {
-    precision: options.precision,
-    target: options.target,
-    name: options.name ?? name.split('/')[1],
-    trial: options.trial,
+    ...build,
+    name: build.name ?? name.split('/')[1],
     streamedWeights: {
       open: async () => {
         progress.arrived = 0
@@ -130,15 +118,9 @@ async function fetchAndBuild(
 }
 
 /** Throws SetupError `disk_full` if the artifact and the weights that are on disk at once do not fit. */
-async function checkRoom(
-  target: string,
-  toBuild: number,
-  shards: readonly HubFile[],
-  keepAll: boolean,
-): Promise<void> {
+async function checkRoom(target: string, toBuild: number, shards: readonly HubFile[], keepAll: boolean) {
   const sizes = shards.map(({ sizeBytes }) => sizeBytes).sort((a, b) => b - a)
-  const atOnce = keepAll ? sizes : sizes.slice(0, 3)
-  const neededBytes = toBuild + atOnce.reduce((sum, size) => sum + size, 0)
+  const neededBytes = sizes.slice(0, keepAll ? undefined : 3).reduce((sum, size) => sum + size, toBuild)
   const disk = await statfs(dirname(target)).catch(() => undefined)
   if (!disk || disk.bavail * disk.bsize >= neededBytes) return
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
