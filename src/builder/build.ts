@@ -21,7 +21,7 @@ import { formatOf, type Precision, recipeFor, type Target } from '../quantize/re
 import { withWorkers } from '../quantize/worker-pool.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
-import { checkDestination, diskError, isFileSystemError, makeFolder, moveIntoPlace } from './destination.ts'
+import { asDiskError, checkDestination, makeFolder, moveIntoPlace } from './destination.ts'
 import { fitsMemoryBudget, generateSamples } from './smoke-test.ts'
 import { filesNotUsedAfter, openJournal, type StreamedWeights, shardOf } from './streamed-weights.ts'
 
@@ -52,25 +52,18 @@ export async function buildArtifact(
   const source = resolve(checkpoint)
   // Of a link to a folder, the folder is replaced.
   const target = await realpath(destination).catch(() => resolve(destination))
-  return await withWorkers(async () => {
-    try {
-      return await build(source, target, options)
-    } catch (error) {
+  return await withWorkers(() =>
+    build(source, target, options).catch((error: unknown) => {
       if (!(error instanceof TiedWeightsDiffer)) throw error
-      return await build(source, target, options, true)
-    }
-  }).catch((error: unknown) => {
-    throw isFileSystemError(error) ? diskError(target, error, options.optionName) : error
+      return build(source, target, options, true)
+    }),
+  ).catch((error: unknown) => {
+    throw asDiskError(error, target, options.optionName)
   })
 }
 
 /** With `untiedHead`, the head has weights of its own, whatever config.json says. */
-async function build(
-  checkpoint: string,
-  target: string,
-  options: BuildOptions,
-  untiedHead = false,
-): Promise<Manifest> {
+async function build(checkpoint: string, target: string, options: BuildOptions, untiedHead = false) {
   const name = options.name ?? basename(checkpoint)
   if (name === '') throw new SetupError('no_name', 'The model has no name. Set --name.')
   await checkDestination(target, options.optionName)
@@ -169,11 +162,7 @@ async function writeManifest(folder: string, manifest: Manifest): Promise<void> 
  * Returns undefined if the model's positions leave no room for an answer.
  * @throws ArtifactError `answers_nothing` if the artifact generates no text and the checkpoint at fp32 does, or may do
  */
-async function runSmokeTest(
-  checkpoint: string,
-  partial: string,
-  options: BuildOptions,
-): Promise<Manifest['trial']> {
+async function runSmokeTest(checkpoint: string, partial: string, options: BuildOptions) {
   const texts = await generateSamples(partial)
   if (texts.length === 0) return undefined
   const { precision, streamedWeights } = options

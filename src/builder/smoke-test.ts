@@ -42,11 +42,14 @@ export async function generateSamples(folder: string): Promise<string[]> {
   const manifest = await openArtifact(folder)
   const tokenizer = await openTokenizer(folder)
   const { sizes, tokens } = manifest
-  const vision = await withSession(folder, VISION.graph, (session) =>
-    runVision(session, syntheticPixels(manifest)),
-  )
-  const { prefix } = await withSession(folder, QUERIES.graph, (session) => runQueries(session, vision))
-  return await withSession(folder, LANGUAGE.graph, async (language) => {
+  const inSession = async <T>(graph: string, use: (session: Session) => Promise<T>): Promise<T> => {
+    const session = await openSession(folder, graph)
+    return await use(session).finally(() => session.close())
+  }
+  const pixels = syntheticPixels(manifest)
+  const vision = await inSession(VISION.graph, (session) => runVision(session, pixels))
+  const { prefix } = await inSession(QUERIES.graph, (session) => runQueries(session, vision))
+  return await inSession(LANGUAGE.graph, async (language) => {
     const options = { suppressTokens: findNonTokenIds(manifest, tokenizer) }
     const texts: string[] = []
     for (const prompt of PROMPTS) {
@@ -60,19 +63,6 @@ export async function generateSamples(folder: string): Promise<string[]> {
     }
     return texts
   })
-}
-
-async function withSession<T>(
-  folder: string,
-  graph: string,
-  use: (session: Session) => Promise<T>,
-): Promise<T> {
-  const session = await openSession(folder, graph)
-  try {
-    return await use(session)
-  } finally {
-    await session.close()
-  }
 }
 
 function syntheticPixels({ sizes }: Manifest): Pixels {

@@ -58,7 +58,9 @@ export async function statFile(path: string): Promise<{ size: number }> {
 /** One line, for the message of another error. */
 export function reasonOf(error: unknown): string {
   if (error instanceof z.ZodError) {
-    return error.issues.map(({ path, message }) => `${path.join('.') || 'the file'}: ${message}`).join('; ')
+    return error.issues
+      .map(({ path, message }) => [path.join('.'), message].filter(Boolean).join(': '))
+      .join('; ')
   }
   return error instanceof Error ? error.message : String(error)
 }

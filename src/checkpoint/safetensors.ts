@@ -69,12 +69,12 @@ export async function openSafetensors(folder: string): Promise<TensorFiles> {
   const headers: TensorEntry[][] = []
   let sizeBytes = 0
   for (const file of files) {
-    await withFile(folder, file, async (handle, fileBytes) => {
-      sizeBytes += fileBytes
-      const read = async (position: number, length: number) =>
-        (await handle.read(Buffer.alloc(length), 0, length, position)).buffer
-      headers.push((await parseHeader(file, fileBytes, read)).entries)
-    })
+    const { handle, fileBytes } = await openFile(folder, file)
+    const read = async (position: number, length: number) =>
+      (await handle.read(Buffer.alloc(length), 0, length, position)).buffer
+    const header = parseHeader(file, fileBytes, read).finally(() => handle.close())
+    headers.push((await header).entries)
+    sizeBytes += fileBytes
   }
   return { entries: indexOf(headers), sizeBytes, files, rows: (entry) => rowsIn(folder, entry) }
 }
@@ -123,7 +123,8 @@ export interface WholeTensor {
 export async function readSafetensors(
   path: string,
 ): Promise<{ tensors: Map<string, WholeTensor>; metadata: unknown }> {
-  const bytes = await withFile(dirname(path), basename(path), (handle) => handle.readFile())
+  const { handle } = await openFile(dirname(path), basename(path))
+  const bytes = await handle.readFile().finally(() => handle.close())
   const read = async (position: number, length: number) => bytes.subarray(position, position + length)
   const { entries, metadata } = await parseHeader(basename(path), bytes.length, read)
   const tensors = new Map<string, WholeTensor>()
@@ -136,19 +137,6 @@ export async function readSafetensors(
       tensors.set(name, { shape, data: new Float32Array(toFloat32(valuesOf(dtype, values, name)).buffer) })
   }
   return { tensors, metadata }
-}
-
-async function withFile<T>(
-  folder: string,
-  file: string,
-  use: (handle: FileHandle, fileBytes: number) => Promise<T>,
-): Promise<T> {
-  const { handle, fileBytes } = await openFile(folder, file)
-  try {
-    return await use(handle, fileBytes)
-  } finally {
-    await handle.close()
-  }
 }
 
 async function openFile(folder: string, file: string): Promise<{ handle: FileHandle; fileBytes: number }> {

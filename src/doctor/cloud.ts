@@ -25,13 +25,7 @@ export async function checkSecrets(
   }
 }
 
-const attributes = z.looseObject({
-  FifoQueue: z.string().optional(),
-  VisibilityTimeout: z.coerce.number(),
-  ApproximateNumberOfMessages: z.coerce.number(),
-  RedrivePolicy: z.string().optional(),
-})
-const redrive = z.looseObject({ deadLetterTargetArn: z.string(), maxReceiveCount: z.coerce.number() })
+const redrive = z.object({ deadLetterTargetArn: z.string(), maxReceiveCount: z.coerce.number() })
 /** A worker leases a question for 30 s at a time (chat/processor.ts). */
 const MIN_VISIBILITY_S = 45
 /** With fewer receives a passing fault moves a question to the dead-letter queue. */
@@ -54,9 +48,8 @@ export async function checkQueue({
       `${name} did not answer: ${response.name}`,
       'Check GLIMPSE_QUEUE, AWS_REGION, and that the role has sqs:GetQueueAttributes.',
     )
-  const { FifoQueue, VisibilityTimeout, ApproximateNumberOfMessages, RedrivePolicy } = attributes.parse(
-    response.Attributes,
-  )
+  const { FifoQueue, VisibilityTimeout, ApproximateNumberOfMessages, RedrivePolicy } =
+    response.Attributes ?? {}
   if (FifoQueue !== 'true')
     return fail(
       `${name} is not a FIFO queue`,
@@ -69,12 +62,13 @@ export async function checkQueue({
     )
   const { maxReceiveCount } = redrive.parse(JSON.parse(RedrivePolicy))
   const found = `${name}: ${ApproximateNumberOfMessages} waiting, VisibilityTimeout ${VisibilityTimeout} s, maxReceiveCount ${maxReceiveCount}`
-  if (VisibilityTimeout < MIN_VISIBILITY_S)
+  const visibilityS = Number(VisibilityTimeout)
+  if (visibilityS < MIN_VISIBILITY_S)
     return fail(
       found,
       `Set VisibilityTimeout to ${MIN_VISIBILITY_S} s or more; otherwise a second worker receives a message the first is still answering.`,
     )
-  if (VisibilityTimeout * 1000 < deadlineMs)
+  if (visibilityS * 1000 < deadlineMs)
     return warn(
       found,
       'Enough for `glimpse work`, which extends it while it answers. For Lambda set six times the timeout of the function.',

@@ -8,7 +8,7 @@ import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
 import { type BuildOptions, buildArtifact } from '../builder/build.ts'
-import { diskError, isFileSystemError } from '../builder/destination.ts'
+import { asDiskError } from '../builder/destination.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
@@ -51,7 +51,7 @@ export interface PullOptions extends Pick<BuildOptions, 'precision' | 'target' |
 export async function pull(hub: Hub, name: string, out: string, options: PullOptions): Promise<Manifest> {
   const target = resolve(out)
   return await fetchAndBuild(hub, name, target, options).catch((error: unknown) => {
-    throw isFileSystemError(error) ? diskError(target, error) : error
+    throw asDiskError(error, target)
   })
 }
 
