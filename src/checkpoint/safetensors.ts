@@ -194,7 +194,7 @@ export async function weightFilesAmong(
     if (missing === undefined) return shards
     throw new ArtifactError(
       'no_weights',
-      `The file ${missing}, which ${main} names, is not in ${where}. Download it, or use another --revision.`,
+      `The file ${missing}, which ${main} names, is not in ${where}. Download it, or pull another --revision.`,
     )
   }
   const expected = first ? `${first} (transformers_weights in config.json)` : `${WEIGHTS} or ${WEIGHT_INDEX}`

@@ -5,24 +5,21 @@ import { type readSecrets, secretsBelow } from '../app/secrets.ts'
 import type { Config } from '../config.ts'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
 import { openRemoteEngine } from '../remote/open.ts'
-import { unexpected } from './check.ts'
 
-/** The finding names the secrets. `values` are by the name of their setting; other checks use them. */
+/** The finding names the secrets. `use` gets their values by the name of their setting. @throws SetupError */
 export async function checkSecrets(
   path: string,
+  use: (values: Record<string, string>) => void,
   read?: typeof readSecrets,
-): Promise<{ finding: Finding; values: Record<string, string> }> {
-  if (path === '') return { finding: skipped('GLIMPSE_SECRETS is not set'), values: {} }
-  try {
-    const values = await secretsBelow(path, undefined, read)
-    const names = Object.keys(values)
-    if (names.length > 0) return { finding: ok(`${names.join(', ')} below ${path}`), values }
-    const name = `${path.replace(/\/$/, '')}/SLACK_BOT_TOKEN`
-    const todo = `Store one: aws ssm put-parameter --type SecureString --name ${name} --value ...`
-    return { finding: warn(`there is no token below ${path}`, todo), values }
-  } catch (error) {
-    return { finding: unexpected(error), values: {} }
-  }
+): Promise<Finding> {
+  if (path === '') return skipped('GLIMPSE_SECRETS is not set')
+  const values = await secretsBelow(path, undefined, read)
+  use(values)
+  const names = Object.keys(values)
+  if (names.length > 0) return ok(`${names.join(', ')} below ${path}`)
+  const name = `${path.replace(/\/$/, '')}/SLACK_BOT_TOKEN`
+  const todo = `Store one: aws ssm put-parameter --type SecureString --name ${name} --value ...`
+  return warn(`there is no token below ${path}`, todo)
 }
 
 const redrive = z.object({ deadLetterTargetArn: z.string(), maxReceiveCount: z.coerce.number() })

@@ -18,35 +18,26 @@ import {
 import { checkModel, checkProvider, checkRuntime } from './model.ts'
 import { checkCache, checkState, checkUploads } from './storage.ts'
 
-export interface ExamineOptions {
-  /** Reads the whole model and compares its checksums. */
-  deep?: boolean
-  /** For each check. */
-  timeoutMs?: number
-}
-
 type Environment = Readonly<Record<string, string | undefined>>
 
+/** For each check. */
 const TIMEOUT_MS = 10_000
 /** Reading a model of some gigabytes takes longer. */
 const DEEP_TIMEOUT_MS = 600_000
 
 /**
- * Runs all checks. They change nothing: what a check writes it removes.
+ * Runs all checks. They change nothing: what a check writes it removes. With `deep` the whole model is read and its checksums
+ * are compared.
  * @example const results = await examine({ GLIMPSE_MODEL: './blip2-int4' })
  */
-export async function examine(env: Environment, options: ExamineOptions = {}): Promise<Result[]> {
-  const { deep = false, timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS } = options
+export async function examine(env: Environment, deep = false): Promise<Result[]> {
+  const timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS
   const { config: own } = parseConfig(env)
   redactValues(secretsOf(own))
   // First, because secrets override settings that the other checks use.
-  let stored: Record<string, string> = {}
-  const checkStored = async () => {
-    const { finding, values } = await checkSecrets(own.secrets)
-    stored = values
-    return finding
-  }
-  const secrets = await runChecks([{ name: 'secrets', run: checkStored }], timeoutMs)
+  const stored: Record<string, string> = {}
+  const run = () => checkSecrets(own.secrets, (values) => Object.assign(stored, values))
+  const secrets = await runChecks([{ name: 'secrets', run }], timeoutMs)
   const parsed = parseConfig(env, stored)
   const { config } = parsed
   redactValues(secretsOf(config))

@@ -35,16 +35,13 @@ export async function openShards(
   const stop = stopWith(hub.signal)
   const stoppable = { ...repository, hub: { ...hub, signal: stop.signal } }
   // A file that an earlier run has built is not read, so its download never starts.
-  const downloads = new Map<number, Promise<void>>()
+  const downloads: Promise<void>[] = []
   let last = Promise.resolve()
-  const start = (index: number): Promise<void> | undefined => {
+  const start = async (index: number) => {
     const file = files[index]
-    if (file && !downloads.has(index)) {
-      last = last.then(() => download(stoppable, file, folder, onBytes))
-      last.catch(() => {}) // Prevents an unhandled rejection; the error surfaces where the promise is awaited.
-      downloads.set(index, last)
-    }
-    return downloads.get(index)
+    if (!file) return
+    downloads[index] ??= last = last.then(() => download(stoppable, file, folder, onBytes))
+    await downloads[index]
   }
   return {
     entries: indexOf(headers),
@@ -52,9 +49,9 @@ export async function openShards(
     files: files.map(({ path }) => path),
     async *rows(entry) {
       const index = files.findIndex(({ path }) => path === entry.file)
-      if (downloads.size === 0) for (const { sizeBytes } of files.slice(0, index)) onBytes(sizeBytes)
+      if (downloads.length === 0) for (const { sizeBytes } of files.slice(0, index)) onBytes(sizeBytes)
       await start(index)
-      start(index + 1)
+      start(index + 1).catch(() => {}) // the error surfaces where the file is read
       yield* rowsIn(folder, entry)
     },
     async release(file) {
@@ -62,7 +59,7 @@ export async function openShards(
     },
     async close() {
       stop.abort()
-      await Promise.allSettled(downloads.values())
+      await Promise.allSettled(downloads)
       stop.end()
     },
   }
