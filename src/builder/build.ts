@@ -141,10 +141,11 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
       files: written,
       versions: { glimpse: GLIMPSE_VERSION, onnxruntime: ONNXRUNTIME_VERSION },
     })
-    await writeManifest(partial, manifest)
+    const write = () => writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
+    await write()
     if (options.trial ?? fitsMemoryBudget(written)) {
       manifest.trial = await runSmokeTest(checkpoint, partial, options)
-      await writeManifest(partial, manifest)
+      await write()
     }
     await moveIntoPlace(partial, target, options.optionName)
     return manifest
@@ -152,10 +153,6 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     await files.close?.()
     if (!streamedWeights) await rm(partial, { recursive: true, force: true })
   }
-}
-
-async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
-  await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
 }
 
 /**

@@ -65,7 +65,14 @@ export interface TensorFiles {
 
 /** @throws ArtifactError `no_checkpoint`, `no_weights`, `bad_weights` or `unreadable_file` */
 export async function openSafetensors(folder: string): Promise<TensorFiles> {
-  const files = await weightFiles(folder)
+  const names = await readdir(folder).catch((cause: unknown) => {
+    throw new ArtifactError(
+      'no_checkpoint',
+      `The folder ${folder} can't be read. Give the folder of a checkpoint, with config.json and *.safetensors.`,
+      { cause },
+    )
+  })
+  const files = await weightFilesAmong(names, folder, (file) => readJson(folder, file))
   const headers: TensorEntry[][] = []
   let sizeBytes = 0
   for (const file of files) {
@@ -151,17 +158,6 @@ async function openFile(folder: string, file: string): Promise<{ handle: FileHan
       { cause },
     )
   }
-}
-
-async function weightFiles(folder: string): Promise<string[]> {
-  const names = await readdir(folder).catch((cause: unknown) => {
-    throw new ArtifactError(
-      'no_checkpoint',
-      `The folder ${folder} can't be read. Give the folder of a checkpoint, with config.json and *.safetensors.`,
-      { cause },
-    )
-  })
-  return weightFilesAmong(names, folder, (file) => readJson(folder, file))
 }
 
 /**

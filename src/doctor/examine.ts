@@ -18,19 +18,16 @@ import {
 import { checkModel, checkProvider, checkRuntime } from './model.ts'
 import { checkCache, checkState, checkUploads } from './storage.ts'
 
-type Environment = Readonly<Record<string, string | undefined>>
-
 /** For each check. */
 const TIMEOUT_MS = 10_000
 /** Reading a model of some gigabytes takes longer. */
 const DEEP_TIMEOUT_MS = 600_000
 
 /**
- * Runs all checks. They change nothing: what a check writes it removes. With `deep` the whole model is read and its checksums
- * are compared.
+ * Runs all checks, which remove what they write. With `deep` the checksums of the whole model are compared.
  * @example const results = await examine({ GLIMPSE_MODEL: './blip2-int4' })
  */
-export async function examine(env: Environment, deep = false): Promise<Result[]> {
+export async function examine(env: Readonly<NodeJS.ProcessEnv>, deep = false): Promise<Result[]> {
   const timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS
   const { config: own } = parseConfig(env)
   redactValues(secretsOf(own))

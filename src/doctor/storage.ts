@@ -75,16 +75,15 @@ export async function checkState(
   return warn(finding.found, todo)
 }
 
-/** The bucket exists and this role may use it. s3:PutObject is not tested: only an upload does that. */
+/**
+ * The bucket exists and this role may use it. s3:PutObject is not tested: only an upload does that.
+ * @throws SetupError if the setting or the bucket is wrong
+ */
 export async function checkUploads(location: string): Promise<Finding> {
   if (location === '') return skipped('GLIMPSE_UPLOADS is not set')
-  try {
-    openUploads(location) // throws if the setting is malformed, as at the start of the server
-    // Imported on use: the SDK takes a while to load.
-    const { openBucket } = await import('../store/bucket.ts')
-    await openBucket(location, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
-    return ok(`${location} exists`)
-  } catch (error) {
-    return unexpected(error)
-  }
+  openUploads(location) // throws if the setting is malformed, as at the start of the server
+  // Imported on use: the SDK takes a while to load.
+  const { openBucket } = await import('../store/bucket.ts')
+  await openBucket(location, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
+  return ok(`${location} exists`)
 }

@@ -73,17 +73,13 @@ export async function readStart(hub: Hub, response: Response, maxBytes: number):
 }
 
 /** @throws SetupError `bad_endpoint` */
-export function checkEndpoint(endpoint: string): void {
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
-  if (url && (url.protocol === 'https:' || url.protocol === 'http:')) return
+function urlOf({ endpoint }: Hub, path: string): URL {
+  if (/^https?:/i.test(endpoint) && URL.canParse(endpoint))
+    return new URL(`${endpoint.replace(/\/$/, '')}${path}`)
   throw new SetupError(
     'bad_endpoint',
     `Expected an http or https URL of a hub but got ${JSON.stringify(endpoint)}. Correct --endpoint or HF_ENDPOINT.`,
   )
-}
-
-function urlOf({ endpoint }: Hub, path: string): URL {
-  return new URL(`${endpoint.replace(/\/$/, '')}${path}`)
 }
 
 function failure({ endpoint, token }: Hub, hubHost: string, response: Response, what: string): Error {

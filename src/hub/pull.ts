@@ -16,7 +16,7 @@ import { RequestError, SetupError } from '../errors.ts'
 import { interrupted } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
-import { checkEndpoint, type Hub } from './http.ts'
+import type { Hub } from './http.ts'
 import { describeFile, type HubFile, openRepository } from './repository.ts'
 import { openShards } from './shards.ts'
 
@@ -57,7 +57,6 @@ export async function pull(hub: Hub, name: string, out: string, options: PullOpt
 
 async function fetchAndBuild(hub: Hub, name: string, target: string, options: PullOptions) {
   const { revision, keep, onProgress, ...build } = options
-  checkEndpoint(hub.endpoint)
   const repository = await openRepository(hub, name, revision)
   const { commit, files } = repository
   if (!files.includes('config.json')) {

@@ -104,14 +104,13 @@ function head({ files, lacksChecksums }: Double, name: string, response: ServerR
   const bytes = files.get(name)
   if (!bytes) return void response.writeHead(404).end()
   const { blob, sha256 } = checksumsOf(bytes)
-  const hasHeaders = !lacksChecksums
   if (bytes.length < LARGE) {
     return void response
-      .writeHead(200, { 'content-length': bytes.length, ...(hasHeaders && { etag: `"${blob}"` }) })
+      .writeHead(200, { 'content-length': bytes.length, ...(!lacksChecksums && { etag: `"${blob}"` }) })
       .end()
   }
   const linked = { 'x-linked-size': bytes.length, 'x-linked-etag': `"${sha256}"` }
-  response.writeHead(302, { location: 'http://store.invalid/', ...(hasHeaders && linked) }).end()
+  response.writeHead(302, { location: 'http://store.invalid/', ...(!lacksChecksums && linked) }).end()
 }
 
 async function send(double: Double, request: IncomingMessage, response: ServerResponse): Promise<void> {
