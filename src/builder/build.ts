@@ -21,9 +21,9 @@ import { formatOf, type Precision, recipeFor, type Target } from '../quantize/re
 import { withWorkers } from '../quantize/worker-pool.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
-import { checkDestination, diskError, isFileSystemError, makeFolder, moveIntoPlace } from './destination.ts'
-import { fitsMemoryBudget, generateSamples, producesText } from './smoke-test.ts'
-import { lastShardUses, openJournal, type StreamedWeights, shardOf } from './streamed-weights.ts'
+import { asDiskError, checkDestination, makeFolder, moveIntoPlace } from './destination.ts'
+import { fitsMemoryBudget, generateSamples } from './smoke-test.ts'
+import { filesNotUsedAfter, openJournal, type StreamedWeights, shardOf } from './streamed-weights.ts'
 
 export interface BuildOptions {
   precision: Precision
@@ -52,25 +52,18 @@ export async function buildArtifact(
   const source = resolve(checkpoint)
   // Of a link to a folder, the folder is replaced.
   const target = await realpath(destination).catch(() => resolve(destination))
-  return await withWorkers(async () => {
-    try {
-      return await build(source, target, options)
-    } catch (error) {
+  return await withWorkers(() =>
+    build(source, target, options).catch((error: unknown) => {
       if (!(error instanceof TiedWeightsDiffer)) throw error
-      return await build(source, target, options, true)
-    }
-  }).catch((error: unknown) => {
-    throw isFileSystemError(error) ? diskError(target, error, options.optionName) : error
+      return build(source, target, options, true)
+    }),
+  ).catch((error: unknown) => {
+    throw asDiskError(error, target, options.optionName)
   })
 }
 
 /** With `untiedHead`, the head has weights of its own, whatever config.json says. */
-async function build(
-  checkpoint: string,
-  target: string,
-  options: BuildOptions,
-  untiedHead = false,
-): Promise<Manifest> {
+async function build(checkpoint: string, target: string, options: BuildOptions, untiedHead = false) {
   const name = options.name ?? basename(checkpoint)
   if (name === '') throw new SetupError('no_name', 'The model has no name. Set --name.')
   await checkDestination(target, options.optionName)
@@ -114,14 +107,13 @@ async function build(
       options.onProgress?.({ graph, doneBytes, totalBytes })
     }
     const rank = ({ sources }: { sources: readonly string[] }) => shardOf(files, sources)
-    const lastUses = lastShardUses(files, graphs)
     const written = await writeGraphs(graphs, partial, {
       onBytes,
       rank,
       written: journal?.written,
       onRank: async (shard) => {
         await journal?.add(shard)
-        for (const [i, file] of files.files.entries()) if (lastUses[i] === shard) await files.release?.(file)
+        for (const file of filesNotUsedAfter(shard, files, graphs)) await files.release?.(file)
       },
     })
     written.push(...(await copyTokenizer(checkpoint, partial)))
@@ -149,10 +141,11 @@ async function build(
       files: written,
       versions: { glimpse: GLIMPSE_VERSION, onnxruntime: ONNXRUNTIME_VERSION },
     })
-    await writeManifest(partial, manifest)
+    const write = () => writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
+    await write()
     if (options.trial ?? fitsMemoryBudget(written)) {
       manifest.trial = await runSmokeTest(checkpoint, partial, options)
-      await writeManifest(partial, manifest)
+      await write()
     }
     await moveIntoPlace(partial, target, options.optionName)
     return manifest
@@ -162,45 +155,37 @@ async function build(
   }
 }
 
-async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
-  await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
-}
-
 /**
  * Returns undefined if the model's positions leave no room for an answer.
  * @throws ArtifactError `answers_nothing` if the artifact generates no text and the checkpoint at fp32 does, or may do
  */
-async function runSmokeTest(
-  checkpoint: string,
-  partial: string,
-  options: BuildOptions,
-): Promise<Manifest['trial']> {
+async function runSmokeTest(checkpoint: string, partial: string, options: BuildOptions) {
   const texts = await generateSamples(partial)
   if (texts.length === 0) return undefined
   const { precision, streamedWeights } = options
   if (precision === 'fp32' || texts.some((text) => text !== '')) return { texts }
-  const answersNothing = (detail: string) =>
-    new ArtifactError('answers_nothing', `The model generates no text at ${precision}${detail}`)
-  if (streamedWeights && !streamedWeights.kept) {
-    throw answersNothing(
-      ', and its fp32 weights are not kept for a comparison. Pull it with another --precision, with --keep to compare, or with --no-trial to accept it.',
-    )
+  let why = 'its fp32 weights are not kept for a comparison (--keep)'
+  if (!streamedWeights || streamedWeights.kept) {
+    const fp32 = `${partial}-fp32`
+    try {
+      const { files } = await buildArtifact(checkpoint, fp32, {
+        name: options.name,
+        precision: 'fp32',
+        trial: false,
+      })
+      why = 'there is too little memory to compare it with fp32'
+      if (fitsMemoryBudget(files)) {
+        if ((await generateSamples(fp32)).every((text) => text === '')) return { texts }
+        why = 'it generates text at fp32'
+      }
+    } finally {
+      await rm(fp32, { recursive: true, force: true })
+    }
   }
-  const fp32 = {
-    ...options,
-    precision: 'fp32',
-    trial: false,
-    streamedWeights: undefined,
-    onProgress: undefined,
-  } as const
-  const fp32HasText = await producesText((folder) => build(checkpoint, folder, fp32), `${partial}-fp32`)
-  if (fp32HasText) throw answersNothing(', but text at fp32. Build it with another --precision.')
-  if (fp32HasText === undefined) {
-    throw answersNothing(
-      ', and there is too little memory to compare it with fp32. Build it with another --precision, or with --no-trial to accept it.',
-    )
-  }
-  return { texts }
+  throw new ArtifactError(
+    'answers_nothing',
+    `The model generates no text at ${precision}, and ${why}. Use another --precision, or --no-trial to accept it.`,
+  )
 }
 
 function sizesOf({ vision, qformer, text, num_query_tokens }: Blip2Config): Manifest['sizes'] {
@@ -241,18 +226,12 @@ async function readPreprocessor(checkpoint: string): Promise<unknown> {
 function checkPictures({ vision }: Blip2Config, preprocessor: unknown): void {
   const { width, height, do_resize } = parsePreprocessorConfig(preprocessor)
   const [rows, columns] = vision.image_size
-  if (!do_resize) {
-    throw new ArtifactError(
-      'bad_config',
-      `do_resize is false in ${PICTURE_RULE}; expected pictures resized to ${columns}x${rows}. Set it to true.`,
-    )
-  }
-  if (height !== rows || width !== columns) {
-    throw new ArtifactError(
-      'bad_config',
-      `${PICTURE_RULE} resizes pictures to ${width}x${height}; vision_config in config.json expects ${columns}x${rows}. Use the files of one checkpoint.`,
-    )
-  }
+  if (do_resize && height === rows && width === columns) return
+  const found = do_resize ? `resizes pictures to ${width}x${height}` : 'has do_resize false'
+  throw new ArtifactError(
+    'bad_config',
+    `${PICTURE_RULE} ${found}; vision_config in config.json expects pictures of ${columns}x${rows}. Use the files of one checkpoint.`,
+  )
 }
 
 /** Published checkpoints pad the embeddings, so vocab_size may be larger than the tokenizer, but not smaller. */

@@ -71,18 +71,13 @@ export async function makeFolder(path: string): Promise<void> {
   await mkdir(path)
 }
 
-/** Whether a system call failed, or Node refused a path. */
-export function isFileSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return (
-    error instanceof Error &&
-    ('syscall' in error || ('code' in error && error.code === 'ERR_INVALID_ARG_VALUE'))
-  )
-}
-
-export function diskError(target: string, cause: NodeJS.ErrnoException, optionName = '--out'): SetupError {
+/** A SetupError if a system call failed or Node refused a path; any other error as it is. */
+export function asDiskError(error: unknown, target: string, optionName = '--out'): unknown {
+  if (!(error instanceof Error)) return error
+  if (!('syscall' in error || ('code' in error && error.code === 'ERR_INVALID_ARG_VALUE'))) return error
   return new SetupError(
     'disk_refused',
-    `The artifact ${target} can't be written: ${cause.message}. Make room, allow writing, or give another ${optionName}.`,
-    { cause },
+    `The artifact ${target} can't be written: ${error.message}. Make room, allow writing, or give another ${optionName}.`,
+    { cause: error },
   )
 }

@@ -10,27 +10,20 @@ import { GLIMPSE_VERSION } from '../versions.ts'
 import { buildArtifact } from './build.ts'
 
 export const EMBEDDED_CHECKPOINT = fileURLToPath(new URL('../../models/pico', import.meta.url))
-/** The model is so small that quantization saves nothing. */
-const PRECISION = 'fp32'
 
 /** Returns the artifact's folder, a folder in `cacheFolder`. @throws ArtifactError or SetupError */
 export async function embeddedArtifact(cacheFolder: string): Promise<string> {
   const folder = join(cacheFolder, `pico-${await fingerprint()}`)
-  // An incomplete artifact, left by a crash or a full disk, is built again.
-  const usable = await openArtifact(folder)
+  await openArtifact(folder)
     .then((manifest) => verifyFiles(folder, manifest))
-    .then(
-      () => true,
-      () => false,
+    // An incomplete artifact, left by a crash or a full disk, is built again.
+    .catch(() =>
+      buildArtifact(EMBEDDED_CHECKPOINT, folder, {
+        precision: 'fp32', // The model is so small that quantization saves nothing.
+        name: 'glimpse-pico',
+        optionName: 'GLIMPSE_CACHE',
+      }),
     )
-  if (!usable) {
-    const optionName = 'GLIMPSE_CACHE'
-    await buildArtifact(EMBEDDED_CHECKPOINT, folder, {
-      precision: PRECISION,
-      name: 'glimpse-pico',
-      optionName,
-    })
-  }
   return folder
 }
 

@@ -1,6 +1,5 @@
 // Artifact -> generated text. A known failure of quantized BLIP-2 is that it generates none.
 
-import { rm } from 'node:fs/promises'
 import { isMainThread } from 'node:worker_threads'
 import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
@@ -43,11 +42,14 @@ export async function generateSamples(folder: string): Promise<string[]> {
   const manifest = await openArtifact(folder)
   const tokenizer = await openTokenizer(folder)
   const { sizes, tokens } = manifest
-  const vision = await withSession(folder, VISION.graph, (session) =>
-    runVision(session, syntheticPixels(manifest)),
-  )
-  const { prefix } = await withSession(folder, QUERIES.graph, (session) => runQueries(session, vision))
-  return await withSession(folder, LANGUAGE.graph, async (language) => {
+  const inSession = async <T>(graph: string, use: (session: Session) => Promise<T>): Promise<T> => {
+    const session = await openSession(folder, graph)
+    return await use(session).finally(() => session.close())
+  }
+  const pixels = syntheticPixels(manifest)
+  const vision = await inSession(VISION.graph, (session) => runVision(session, pixels))
+  const { prefix } = await inSession(QUERIES.graph, (session) => runQueries(session, vision))
+  return await inSession(LANGUAGE.graph, async (language) => {
     const options = { suppressTokens: findNonTokenIds(manifest, tokenizer) }
     const texts: string[] = []
     for (const prompt of PROMPTS) {
@@ -61,35 +63,6 @@ export async function generateSamples(folder: string): Promise<string[]> {
     }
     return texts
   })
-}
-
-async function withSession<T>(
-  folder: string,
-  graph: string,
-  use: (session: Session) => Promise<T>,
-): Promise<T> {
-  const session = await openSession(folder, graph)
-  try {
-    return await use(session)
-  } finally {
-    await session.close()
-  }
-}
-
-/**
- * Whether the checkpoint generates text at fp32; undefined if memory is too short to find out. `build` writes the fp32
- * artifact into a folder.
- */
-export async function producesText(
-  build: (folder: string) => Promise<Manifest>,
-  folder: string,
-): Promise<boolean | undefined> {
-  try {
-    if (!fitsMemoryBudget((await build(folder)).files)) return undefined
-    return (await generateSamples(folder)).some((text) => text !== '')
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
 }
 
 function syntheticPixels({ sizes }: Manifest): Pixels {

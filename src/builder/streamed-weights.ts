@@ -29,22 +29,13 @@ export function shardOf({ files, entries }: TensorFiles, names: readonly string[
   return Math.max(0, ...names.map((name) => files.indexOf(entries.get(name)?.file ?? '')))
 }
 
-/** For each file, the last shard at whose turn a tensor of the file is read. */
-export function lastShardUses(files: TensorFiles, graphs: readonly Graph[]): number[] {
-  const last = files.files.map((_, i) => i)
-  for (const { tensor } of graphs.flatMap(({ parts }) => parts.initializers)) {
-    const shard = shardOf(files, tensor.sources)
-    for (const name of tensor.sources) {
-      const i = shardOf(files, [name])
-      last[i] = Math.max(last[i] ?? 0, shard)
-    }
-  }
-  return last
-}
-
-interface Journal {
-  written: ReadonlySet<number>
-  add(shard: number): Promise<void>
+/** Files that no tensor of a later shard's turn needs. Only those up to this shard, in whose turn they are read. */
+export function filesNotUsedAfter(shard: number, files: TensorFiles, graphs: readonly Graph[]): string[] {
+  const used = graphs
+    .flatMap(({ parts }) => parts.initializers)
+    .filter(({ tensor }) => shardOf(files, tensor.sources) > shard)
+    .flatMap(({ tensor }) => tensor.sources.map((name) => files.entries.get(name)?.file))
+  return files.files.slice(0, shard + 1).filter((file) => !used.includes(file))
 }
 
 const journalSchema = z.object({ key: z.string(), written: z.array(z.number().int()) })
@@ -58,7 +49,7 @@ export async function openJournal(
   { files }: TensorFiles,
   { precision, target }: { precision: Precision; target?: Target },
   untiedHead: boolean,
-): Promise<Journal> {
+): Promise<{ written: ReadonlySet<number>; add(shard: number): Promise<void> }> {
   const file = join(workplace, 'progress.json')
   const recipe = recipeFor(precision, target).map(({ weights: path, format }) => [path.source, format])
   const key = JSON.stringify([commit, precision, untiedHead, recipe, GLIMPSE_VERSION, files])

@@ -101,17 +101,46 @@ const blip2Config = z
     qformer_config: z.preprocess((v) => v ?? {}, qformerConfig),
     text_config: z.preprocess((v) => v ?? {}, optConfig),
   })
-  .transform((file) => ({
-    num_query_tokens: file.num_query_tokens,
+  .transform(({ num_query_tokens, vision_config, qformer_config, text_config, ...file }) => ({
+    num_query_tokens,
     /**
      * The token that transformers puts in the place of the picture; null in checkpoints from before 4.47. If a file has
      * both names, transformers uses the newer one.
      */
     image_token_id: file.image_token_id ?? file.image_token_index ?? null,
-    vision: file.vision_config,
-    qformer: file.qformer_config,
-    text: file.text_config,
+    vision: vision_config,
+    qformer: qformer_config,
+    text: text_config,
   }))
+  .superRefine(({ vision, qformer, text, num_query_tokens, image_token_id }, context) => {
+    const reject = (isWrong: boolean, message: string) => {
+      if (isWrong) context.addIssue(message)
+    }
+    for (const [part, { hidden_size, num_attention_heads: heads }] of Object.entries({
+      vision,
+      qformer,
+      text,
+    })) {
+      const words = `${part}_config.hidden_size ${hidden_size} is not a multiple of num_attention_heads ${heads}`
+      reject(hidden_size % heads !== 0, words)
+    }
+    const { hidden_size, word_embed_proj_dim: width, vocab_size, max_position_embeddings: positions } = text
+    // transformers puts image embeddings of hidden_size between token embeddings of word_embed_proj_dim.
+    reject(
+      width !== hidden_size,
+      `text_config.word_embed_proj_dim ${width} differs from hidden_size ${hidden_size}`,
+    )
+    const { image_size: image, patch_size: patch } = vision
+    const sizes = `${image.join('x')} is smaller than a patch of ${patch.join('x')}`
+    reject(image[0] < patch[0] || image[1] < patch[1], `vision_config.image_size ${sizes}`)
+    const { bos_token_id, pad_token_id, eos_token_id } = text
+    for (const [name, id] of Object.entries({ image_token_id, bos_token_id, pad_token_id, eos_token_id })) {
+      const isWrong = [id].flat().some((one) => one !== null && one >= vocab_size)
+      reject(isWrong, `${name} ${id} is not below vocab_size ${vocab_size}`)
+    }
+    const room = `leaves no room for text in max_position_embeddings ${positions}`
+    reject(num_query_tokens >= positions, `num_query_tokens ${num_query_tokens} ${room}`)
+  })
 
 export type VisionConfig = z.output<typeof visionConfig>
 export type QFormerConfig = z.output<typeof qformerConfig>
@@ -139,56 +168,14 @@ export function parseConfig(json: unknown): Blip2Config {
       `Expected model_type "blip-2", architecture "Blip2ForConditionalGeneration" and text model "opt" in config.json but got "${model_type}", "${task}" and "${language}". ${CAN_BUILD}.`,
     )
   }
-  const config = parsed(blip2Config, json)
-  const problems = contradictions(config)
-  if (problems.length > 0) throw badConfig(problems.join('; '))
-  return config
+  return parsed(blip2Config, json)
 }
 
 function parsed<T extends z.ZodType>(schema: T, json: unknown): z.output<T> {
   const { success, data, error } = schema.safeParse(json)
   if (success) return data
-  throw badConfig(reasonOf(error))
-}
-
-function badConfig(problems: string): ArtifactError {
-  return new ArtifactError(
+  throw new ArtifactError(
     'bad_config',
-    `config.json has values that Glimpse can't build: ${problems}. Correct the file or download the checkpoint again. ${CAN_BUILD}.`,
+    `config.json has values that Glimpse can't build: ${reasonOf(error)}. Correct the file or download the checkpoint again. ${CAN_BUILD}.`,
   )
-}
-
-function contradictions({ vision, qformer, text, num_query_tokens, image_token_id }: Blip2Config): string[] {
-  const problems: string[] = []
-  const heads = (name: string, width: number, count: number) => {
-    if (width % count !== 0)
-      problems.push(`${name}.hidden_size ${width} is not a multiple of num_attention_heads ${count}`)
-  }
-  heads('vision_config', vision.hidden_size, vision.num_attention_heads)
-  heads('qformer_config', qformer.hidden_size, qformer.num_attention_heads)
-  heads('text_config', text.hidden_size, text.num_attention_heads)
-  if (text.word_embed_proj_dim !== text.hidden_size) {
-    // transformers puts image embeddings of hidden_size between token embeddings of word_embed_proj_dim.
-    problems.push(
-      `text_config.word_embed_proj_dim ${text.word_embed_proj_dim} differs from hidden_size ${text.hidden_size}`,
-    )
-  }
-  const { image_size, patch_size } = vision
-  if (image_size[0] < patch_size[0] || image_size[1] < patch_size[1]) {
-    problems.push(
-      `vision_config.image_size ${image_size.join('x')} is smaller than a patch of ${patch_size.join('x')}`,
-    )
-  }
-  const { bos_token_id, pad_token_id, eos_token_id } = text
-  for (const [name, id] of Object.entries({ image_token_id, bos_token_id, pad_token_id, eos_token_id })) {
-    if (id !== null && [id].flat().some((one) => one >= text.vocab_size)) {
-      problems.push(`${name} ${id} is not below vocab_size ${text.vocab_size}`)
-    }
-  }
-  if (num_query_tokens >= text.max_position_embeddings) {
-    problems.push(
-      `num_query_tokens ${num_query_tokens} leaves no room for text in max_position_embeddings ${text.max_position_embeddings}`,
-    )
-  }
-  return problems
 }

@@ -19,7 +19,8 @@ export async function readBytes(folder: string, file: string): Promise<Buffer | 
     if (size > MAX_FILE_BYTES) throw new Error(`it has ${size} bytes; the limit is ${MAX_FILE_BYTES}`)
     return await readFile(path)
   } catch (cause) {
-    if (isMissing(cause)) return undefined
+    const { code = '' } = cause as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
     throw new ArtifactError(
       'unreadable_file',
       `${file} in ${folder} can't be read: ${reasonOf(cause)}. Download the checkpoint again, or allow reading it.`,
@@ -58,11 +59,9 @@ export async function statFile(path: string): Promise<{ size: number }> {
 /** One line, for the message of another error. */
 export function reasonOf(error: unknown): string {
   if (error instanceof z.ZodError) {
-    return error.issues.map(({ path, message }) => `${path.join('.') || 'the file'}: ${message}`).join('; ')
+    return error.issues
+      .map(({ path, message }) => [path.join('.'), message].filter(Boolean).join(': '))
+      .join('; ')
   }
   return error instanceof Error ? error.message : String(error)
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')
 }

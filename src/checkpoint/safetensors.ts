@@ -65,14 +65,23 @@ export interface TensorFiles {
 
 /** @throws ArtifactError `no_checkpoint`, `no_weights`, `bad_weights` or `unreadable_file` */
 export async function openSafetensors(folder: string): Promise<TensorFiles> {
-  const files = await weightFiles(folder)
+  const names = await readdir(folder).catch((cause: unknown) => {
+    throw new ArtifactError(
+      'no_checkpoint',
+      `The folder ${folder} can't be read. Give the folder of a checkpoint, with config.json and *.safetensors.`,
+      { cause },
+    )
+  })
+  const files = await weightFilesAmong(names, folder, (file) => readJson(folder, file))
   const headers: TensorEntry[][] = []
   let sizeBytes = 0
   for (const file of files) {
-    await withFile(folder, file, async (handle, fileBytes) => {
-      sizeBytes += fileBytes
-      headers.push((await readHeader(handle, file, fileBytes)).entries)
-    })
+    const { handle, fileBytes } = await openFile(folder, file)
+    const read = async (position: number, length: number) =>
+      (await handle.read(Buffer.alloc(length), 0, length, position)).buffer
+    const header = parseHeader(file, fileBytes, read).finally(() => handle.close())
+    headers.push((await header).entries)
+    sizeBytes += fileBytes
   }
   return { entries: indexOf(headers), sizeBytes, files, rows: (entry) => rowsIn(folder, entry) }
 }
@@ -82,14 +91,31 @@ export function indexOf(headers: readonly (readonly TensorEntry[])[]): Map<strin
   return new Map(headers.flat().map((entry) => [entry.name, entry]))
 }
 
-/** The rows of a tensor, read from its file in `folder`. */
+/**
+ * The rows of a tensor, read from its file in `folder`. The next chunk is read while the caller works on the current one.
+ * @throws ArtifactError `no_weights` or `bad_weights`
+ */
 export async function* rowsIn(folder: string, entry: TensorEntry): AsyncGenerator<Values> {
-  const { handle } = await openFile(folder, entry.file)
-  try {
-    yield* readRows(handle, entry)
-  } finally {
-    await handle.close()
+  const { dtype, file, offset, sizeBytes } = entry
+  const name = `${entry.name} in ${file}`
+  if (!isFloat(dtype)) throw new Error(`${name} is ${dtype}`)
+  if (sizeBytes === 0) return
+  const rowBytes = sizeBytes / (entry.shape[0] ?? 1)
+  const highWaterMark = Math.max(rowBytes, Math.floor(CHUNK_BYTES / rowBytes) * rowBytes)
+  const { handle } = await openFile(folder, file)
+  // Closes the file.
+  const chunks = handle.createReadStream({ start: offset, end: offset + sizeBytes - 1, highWaterMark })
+  let remaining = sizeBytes
+  for await (const bytes of chunks as AsyncIterable<Uint8Array<ArrayBuffer>>) {
+    if (bytes.length !== Math.min(highWaterMark, remaining)) break
+    remaining -= bytes.length
+    yield valuesOf(dtype, bytes, name)
   }
+  if (remaining === 0) return
+  throw new ArtifactError(
+    'bad_weights',
+    `${name} ends early: expected ${sizeBytes} bytes. Its file changed during the build. Download the checkpoint again.`,
+  )
 }
 
 export interface WholeTensor {
@@ -104,33 +130,20 @@ export interface WholeTensor {
 export async function readSafetensors(
   path: string,
 ): Promise<{ tensors: Map<string, WholeTensor>; metadata: unknown }> {
-  const file = basename(path)
-  return await withFile(dirname(path), file, async (handle, fileBytes) => {
-    const { entries, metadata } = await readHeader(handle, file, fileBytes)
-    const tensors = new Map<string, WholeTensor>()
-    for (const { name, dtype, shape, offset, sizeBytes } of entries) {
-      const bytes = await readAt(handle, offset, sizeBytes)
-      if (dtype === 'I64') tensors.set(name, { shape, data: new BigInt64Array(bytes.buffer) })
-      else if (dtype === 'I32')
-        tensors.set(name, { shape, data: BigInt64Array.from(new Int32Array(bytes.buffer), BigInt) })
-      else if (isFloat(dtype))
-        tensors.set(name, { shape, data: new Float32Array(toFloat32(valuesOf(dtype, bytes, name)).buffer) })
-    }
-    return { tensors, metadata }
-  })
-}
-
-async function withFile<T>(
-  folder: string,
-  file: string,
-  use: (handle: FileHandle, fileBytes: number) => Promise<T>,
-): Promise<T> {
-  const { handle, fileBytes } = await openFile(folder, file)
-  try {
-    return await use(handle, fileBytes)
-  } finally {
-    await handle.close()
+  const { handle } = await openFile(dirname(path), basename(path))
+  const bytes = await handle.readFile().finally(() => handle.close())
+  const read = async (position: number, length: number) => bytes.subarray(position, position + length)
+  const { entries, metadata } = await parseHeader(basename(path), bytes.length, read)
+  const tensors = new Map<string, WholeTensor>()
+  for (const { name, dtype, shape, offset, sizeBytes } of entries) {
+    const values = new Uint8Array(bytes.subarray(offset, offset + sizeBytes)) // a copy, aligned
+    if (dtype === 'I64') tensors.set(name, { shape, data: new BigInt64Array(values.buffer) })
+    else if (dtype === 'I32')
+      tensors.set(name, { shape, data: BigInt64Array.from(new Int32Array(values.buffer), BigInt) })
+    else if (isFloat(dtype))
+      tensors.set(name, { shape, data: new Float32Array(toFloat32(valuesOf(dtype, values, name)).buffer) })
   }
+  return { tensors, metadata }
 }
 
 async function openFile(folder: string, file: string): Promise<{ handle: FileHandle; fileBytes: number }> {
@@ -145,17 +158,6 @@ async function openFile(folder: string, file: string): Promise<{ handle: FileHan
       { cause },
     )
   }
-}
-
-async function weightFiles(folder: string): Promise<string[]> {
-  const names = await readdir(folder).catch((cause: unknown) => {
-    throw new ArtifactError(
-      'no_checkpoint',
-      `The folder ${folder} can't be read. Give the folder of a checkpoint, with config.json and *.safetensors.`,
-      { cause },
-    )
-  })
-  return weightFilesAmong(names, folder, (file) => readJson(folder, file))
 }
 
 /**
@@ -177,10 +179,18 @@ export async function weightFilesAmong(
     const index = z
       .object({ weight_map: z.record(z.string(), z.string().regex(/^[^/\\]+$/)) })
       .safeParse(await read(main))
-    if (index.success) return [...new Set(Object.values(index.data.weight_map))].sort()
+    if (!index.success) {
+      throw new ArtifactError(
+        'bad_weights',
+        `${main} has no weight_map of file names. Download the checkpoint again.`,
+      )
+    }
+    const shards = [...new Set(Object.values(index.data.weight_map))].sort()
+    const missing = shards.find((shard) => !names.includes(shard))
+    if (missing === undefined) return shards
     throw new ArtifactError(
-      'bad_weights',
-      `${main} has no weight_map of file names. Download the checkpoint again.`,
+      'no_weights',
+      `The file ${missing}, which ${main} names, is not in ${where}. Download it, or pull another --revision.`,
     )
   }
   const expected = first ? `${first} (transformers_weights in config.json)` : `${WEIGHTS} or ${WEIGHT_INDEX}`
@@ -200,10 +210,6 @@ function hintFrom(names: readonly string[]): string {
   return ` It has ${pickled}: load that with from_pretrained of transformers and save it with save_pretrained, which writes ${WEIGHTS}.`
 }
 
-function readHeader(handle: FileHandle, file: string, fileBytes: number) {
-  return parseHeader(file, fileBytes, (position, length) => readAt(handle, position, length))
-}
-
 /** @throws ArtifactError `bad_weights` or `unreadable_file`, and what `read` throws */
 export async function parseHeader(
   file: string,
@@ -215,9 +221,8 @@ export async function parseHeader(
       'bad_weights',
       `${file} is not a complete safetensors file: ${what}. Download it again.`,
     )
-  const lengthBytes = await read(0, 8)
-  if (lengthBytes.length < 8) throw bad(`it has only ${fileBytes} bytes`)
-  const headerBytes = Number(Buffer.from(lengthBytes).readBigUInt64LE(0))
+  if (fileBytes < 8) throw bad(`it has only ${fileBytes} bytes`)
+  const headerBytes = Number(Buffer.from(await read(0, 8)).readBigUInt64LE(0))
   if (headerBytes > MAX_HEADER_BYTES || 8 + headerBytes > fileBytes) {
     throw bad(`its header claims ${headerBytes} bytes in a file of ${fileBytes}`)
   }
@@ -253,65 +258,11 @@ export async function parseHeader(
   return { entries, metadata }
 }
 
-async function* readRows(handle: FileHandle, entry: TensorEntry): AsyncGenerator<Values> {
-  const { dtype } = entry
-  const name = `${entry.name} in ${entry.file}`
-  if (!isFloat(dtype)) throw new Error(`${name} is ${dtype}`)
-  const rowBytes = entry.sizeBytes / (entry.shape[0] ?? 1)
-  const chunkBytes = Math.max(rowBytes, Math.floor(CHUNK_BYTES / rowBytes) * rowBytes)
-  // Two buffers: the next chunk is read while the caller works on the current one.
-  const buffers = [0, 1].map(() => new Uint8Array(Math.min(chunkBytes, entry.sizeBytes)))
-  const chunk = (index: number) => {
-    const start = index * chunkBytes
-    const buffer = buffers[index % 2]!.subarray(0, Math.min(chunkBytes, entry.sizeBytes - start))
-    return readInto(handle, entry.offset + start, buffer)
-  }
-  const count = Math.ceil(entry.sizeBytes / chunkBytes)
-  let next = chunk(0)
-  for (let index = 0; index < count; index++) {
-    const { bytes, isFull } = await next
-    if (!isFull) {
-      throw new ArtifactError(
-        'bad_weights',
-        `${name} ends early: expected ${entry.sizeBytes} bytes. Its file changed during the build. Download the checkpoint again.`,
-      )
-    }
-    if (index + 1 < count) {
-      next = chunk(index + 1)
-      next.catch(() => {}) // Prevents an unhandled rejection; the error surfaces where the promise is awaited.
-    }
-    yield valuesOf(dtype, bytes, name)
-  }
-}
-
 /** Rounds float64 to float32, as transformers does for a float32 model. `bytes` are at the start of their buffer. */
 function valuesOf(dtype: FloatDtype | 'F64', bytes: Uint8Array<ArrayBuffer>, name: string): Values {
   if (dtype !== 'F64') return { dtype, bytes, name }
   const rounded = new Float32Array(new Float64Array(bytes.buffer, 0, bytes.length / 8))
   return { dtype: 'F32', bytes: new Uint8Array(rounded.buffer), name: `${name}, rounded to float32,` }
-}
-
-async function readAt(
-  handle: FileHandle,
-  position: number,
-  length: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  return (await readInto(handle, position, new Uint8Array(length))).bytes
-}
-
-/** Fills the buffer. At the end of the file `bytes` is shorter and `isFull` false. */
-async function readInto(
-  handle: FileHandle,
-  position: number,
-  buffer: Uint8Array<ArrayBuffer>,
-): Promise<{ bytes: Uint8Array<ArrayBuffer>; isFull: boolean }> {
-  let done = 0
-  while (done < buffer.length) {
-    const { bytesRead } = await handle.read(buffer, done, buffer.length - done, position + done)
-    if (bytesRead === 0) return { bytes: buffer.subarray(0, done), isFull: false }
-    done += bytesRead
-  }
-  return { bytes: buffer, isFull: true }
 }
 
 export function shapeText(shape: readonly number[]): string {

@@ -19,34 +19,26 @@ export interface Weight extends Matrix {
  */
 export class TiedWeightsDiffer extends Error {}
 
-interface Usage {
-  read: Set<string>
-  missing: string[]
-  misshapen: string[]
-  /** Integers and 8-bit floats: Glimpse does not know their scales. */
-  quantized: string[]
-}
+/** `quantized` are integers and 8-bit floats: Glimpse does not know their scales. */
+type Problem = 'missing' | 'misshapen' | 'quantized' | 'not part of this model'
 
 export class Weights {
   readonly #files: TensorFiles
   readonly #formatOf: (path: string) => Format
   readonly #path: string
-  readonly #usage: Usage
+  readonly #read: Set<string>
+  readonly #problems: [Problem, tensor: string][]
 
-  constructor(
-    files: TensorFiles,
-    formatOf: (path: string) => Format,
-    path = '',
-    usage: Usage = { read: new Set(), missing: [], misshapen: [], quantized: [] },
-  ) {
+  constructor(files: TensorFiles, formatOf: (path: string) => Format, path = '', parent?: Weights) {
     this.#files = files
     this.#formatOf = formatOf
     this.#path = path
-    this.#usage = usage
+    this.#read = parent ? parent.#read : new Set()
+    this.#problems = parent ? parent.#problems : []
   }
 
   at(step: string): Weights {
-    return new Weights(this.#files, this.#formatOf, this.#join(step), this.#usage)
+    return new Weights(this.#files, this.#formatOf, this.#join(step), this)
   }
 
   has(step: string): boolean {
@@ -58,15 +50,15 @@ export class Weights {
     const format = this.#formatOf(name)
     const entry = this.#files.entries.get(name)
     if (!entry) {
-      this.#usage.missing.push(`${name} ${shapeText(dims)}`)
+      this.#problems.push(['missing', `${name} ${shapeText(dims)}`])
       return { sources: [name], dims, format, rows: () => none() }
     }
-    this.#usage.read.add(name)
-    if (!sameShape(entry.shape, dims)) {
-      this.#usage.misshapen.push(`${name} is ${shapeText(entry.shape)}, expected ${shapeText(dims)}`)
+    this.#read.add(name)
+    if (shapeText(entry.shape) !== shapeText(dims)) {
+      this.#problems.push(['misshapen', `${name} is ${shapeText(entry.shape)}, expected ${shapeText(dims)}`])
     }
     if (!isFloat(entry.dtype)) {
-      this.#usage.quantized.push(`${name} is ${entry.dtype}, expected F64, F32, F16 or BF16`)
+      this.#problems.push(['quantized', `${name} is ${entry.dtype}, expected F64, F32, F16 or BF16`])
     }
     return { sources: [name], dims, format, rows: () => this.#files.rows(entry) }
   }
@@ -83,23 +75,22 @@ export class Weights {
 
   /** Marks a tensor as not needed. */
   ignore(step: string): void {
-    this.#usage.read.add(this.#join(step))
+    this.#read.add(this.#join(step))
   }
 
   /** @throws ArtifactError `wrong_tensors` unless the tensors taken or ignored are exactly those of the files */
   assertAllUsed(): void {
-    const { read, missing, misshapen, quantized } = this.#usage
-    // Older releases of transformers saved position_ids, which newer ones ignore.
-    const unread = [...this.#files.entries.values()]
-      .filter(({ name, dtype }) => !read.has(name) && !(dtype === 'I64' && name.endsWith('.position_ids')))
-      .map(({ name }) => name)
-    const parts = [
-      part('missing', missing),
-      part('misshapen', misshapen),
-      part('quantized', quantized),
-      part('not part of this model', unread),
-    ].filter((text) => text !== '')
-    if (parts.length === 0) return
+    const problems = [...this.#problems]
+    for (const { name, dtype } of this.#files.entries.values()) {
+      // Older releases of transformers saved position_ids, which newer ones ignore.
+      const isIgnored = dtype === 'I64' && name.endsWith('.position_ids')
+      if (!this.#read.has(name) && !isIgnored) problems.push(['not part of this model', name])
+    }
+    if (problems.length === 0) return
+    const parts = [...new Set(problems.map(([problem]) => problem))].map((problem) => {
+      const names = problems.filter(([other]) => other === problem).map(([, tensor]) => tensor)
+      return `${names.length} ${problem}: ${foldLayers(names).join(', ')}`
+    })
     throw new ArtifactError(
       'wrong_tensors',
       `The tensors differ from those that config.json describes: ${parts.join('; ')}. Check that config.json and the weights are of the same checkpoint, completely downloaded and not quantized.`,
@@ -109,11 +100,6 @@ export class Weights {
   #join(step: string): string {
     return this.#path === '' ? step : `${this.#path}.${step}`
   }
-}
-
-function part(title: string, names: string[]): string {
-  if (names.length === 0) return ''
-  return `${names.length} ${title}: ${foldLayers(names).join(', ')}`
 }
 
 /** Joins names that differ only in the layer: `layers.0.fc`, `layers.1.fc` -> `layers.0-1.fc`. */
@@ -139,10 +125,6 @@ function rangesText(numbers: readonly number[]): string {
   }
   const texts = ranges.map(({ from, to }) => (from === to ? `${from}` : `${from}-${to}`))
   return texts.length > 1 ? `{${texts.join(',')}}` : texts.join('')
-}
-
-function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((size, i) => size === b[i])
 }
 
 /** Yields `ones`. Throws TiedWeightsDiffer at the first chunk that differs from that of `others`. */

@@ -3,9 +3,7 @@
 import { Command } from 'commander'
 import { ENVIRONMENT } from '../config.ts'
 import type { Result } from '../doctor/check.ts'
-import { wholeNumber } from './flags.ts'
 
-const LONGEST_TIMEOUT_S = 3_600
 const STATUS_WIDTH = 9
 const NAME_WIDTH = 14
 
@@ -33,16 +31,11 @@ export function doctorCommand(): Command {
   return new Command('doctor')
     .description('checks whether Glimpse can run with these settings')
     .option('--deep', "also compare the checksums of the model's files", false)
-    .option(
-      '--timeout <s>',
-      'for each check (default: 10, with --deep 600)',
-      wholeNumber(1, LONGEST_TIMEOUT_S),
-    )
     .option('--json', 'one line of JSON', false)
     .addHelpText('after', HELP)
-    .action(async ({ deep, timeout, json }: { deep: boolean; timeout?: number; json: boolean }) => {
+    .action(async ({ deep, json }: { deep: boolean; json: boolean }) => {
       const { examine } = await import('../doctor/examine.ts')
-      const results = await examine(ENVIRONMENT, { deep, timeoutMs: timeout && timeout * 1000 })
+      const results = await examine(ENVIRONMENT, deep)
       const ok = results.every(({ status }) => status !== 'fail')
       if (json) process.stdout.write(`${JSON.stringify({ ok, checks: results })}\n`)
       else process.stdout.write(`${results.map(linesOf).join('')}\n${summaryOf(results)}\n`)

@@ -7,7 +7,7 @@ import { withTimeout } from '../time.ts'
 
 export interface Check {
   name: string
-  look: () => Promise<Finding>
+  run: () => Promise<Finding>
 }
 
 export interface Result extends Finding {
@@ -19,9 +19,9 @@ export interface Result extends Finding {
 export async function runChecks(checks: readonly Check[], timeoutMs: number): Promise<Result[]> {
   const late = () => new TimeoutError(`no answer within ${timeoutMs / 1000} s`)
   return await Promise.all(
-    checks.map(async ({ name, look }) => {
+    checks.map(async ({ name, run }) => {
       const startMs = performance.now()
-      const work = Promise.resolve().then(look)
+      const work = Promise.resolve().then(run)
       const { status, found, todo } = await withTimeout(work, timeoutMs, late).catch(unexpected)
       const ms = Math.round(performance.now() - startMs)
       return { name, status, found: scrub(found), todo: todo && scrub(todo), ms }

@@ -5,36 +5,24 @@ import { type readSecrets, secretsBelow } from '../app/secrets.ts'
 import type { Config } from '../config.ts'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
 import { openRemoteEngine } from '../remote/open.ts'
-import { unexpected } from './check.ts'
 
-export interface SecretsFound {
-  finding: Finding
-  /** Values by the name of their setting. */
-  values: Record<string, string>
+/** The finding names the secrets. `use` gets their values by the name of their setting. @throws SetupError */
+export async function checkSecrets(
+  path: string,
+  use: (values: Record<string, string>) => void,
+  read?: typeof readSecrets,
+): Promise<Finding> {
+  if (path === '') return skipped('GLIMPSE_SECRETS is not set')
+  const values = await secretsBelow(path, undefined, read)
+  use(values)
+  const names = Object.keys(values)
+  if (names.length > 0) return ok(`${names.join(', ')} below ${path}`)
+  const name = `${path.replace(/\/$/, '')}/SLACK_BOT_TOKEN`
+  const todo = `Store one: aws ssm put-parameter --type SecureString --name ${name} --value ...`
+  return warn(`there is no token below ${path}`, todo)
 }
 
-/** The finding names the secrets; other checks test their values. */
-export async function lookAtSecrets(path: string, read?: typeof readSecrets): Promise<SecretsFound> {
-  if (path === '') return { finding: skipped('GLIMPSE_SECRETS is not set'), values: {} }
-  try {
-    const values = await secretsBelow(path, undefined, read)
-    const names = Object.keys(values)
-    if (names.length > 0) return { finding: ok(`${names.join(', ')} below ${path}`), values }
-    const name = `${path.replace(/\/$/, '')}/SLACK_BOT_TOKEN`
-    const todo = `Store one: aws ssm put-parameter --type SecureString --name ${name} --value ...`
-    return { finding: warn(`there is no token below ${path}`, todo), values }
-  } catch (error) {
-    return { finding: unexpected(error), values: {} }
-  }
-}
-
-const attributes = z.looseObject({
-  FifoQueue: z.string().optional(),
-  VisibilityTimeout: z.coerce.number(),
-  ApproximateNumberOfMessages: z.coerce.number(),
-  RedrivePolicy: z.string().optional(),
-})
-const redrive = z.looseObject({ deadLetterTargetArn: z.string(), maxReceiveCount: z.coerce.number() })
+const redrive = z.object({ deadLetterTargetArn: z.string(), maxReceiveCount: z.coerce.number() })
 /** A worker leases a question for 30 s at a time (chat/processor.ts). */
 const MIN_VISIBILITY_S = 45
 /** With fewer receives a passing fault moves a question to the dead-letter queue. */
@@ -57,9 +45,8 @@ export async function checkQueue({
       `${name} did not answer: ${response.name}`,
       'Check GLIMPSE_QUEUE, AWS_REGION, and that the role has sqs:GetQueueAttributes.',
     )
-  const { FifoQueue, VisibilityTimeout, ApproximateNumberOfMessages, RedrivePolicy } = attributes.parse(
-    response.Attributes,
-  )
+  const { FifoQueue, VisibilityTimeout, ApproximateNumberOfMessages, RedrivePolicy } =
+    response.Attributes ?? {}
   if (FifoQueue !== 'true')
     return fail(
       `${name} is not a FIFO queue`,
@@ -72,12 +59,13 @@ export async function checkQueue({
     )
   const { maxReceiveCount } = redrive.parse(JSON.parse(RedrivePolicy))
   const found = `${name}: ${ApproximateNumberOfMessages} waiting, VisibilityTimeout ${VisibilityTimeout} s, maxReceiveCount ${maxReceiveCount}`
-  if (VisibilityTimeout < MIN_VISIBILITY_S)
+  const visibilityS = Number(VisibilityTimeout)
+  if (visibilityS < MIN_VISIBILITY_S)
     return fail(
       found,
       `Set VisibilityTimeout to ${MIN_VISIBILITY_S} s or more; otherwise a second worker receives a message the first is still answering.`,
     )
-  if (VisibilityTimeout * 1000 < deadlineMs)
+  if (visibilityS * 1000 < deadlineMs)
     return warn(
       found,
       'Enough for `glimpse work`, which extends it while it answers. For Lambda set six times the timeout of the function.',

@@ -1,11 +1,11 @@
-// Settings -> the result of every check. A check gets only the settings that it needs.
+// Settings -> the results of all checks.
 
 import { type Config, parseConfig, secretsOf, wantsChat } from '../config.ts'
-import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
+import { type Finding, fail, ok } from '../finding.ts'
 import { redactValues } from '../observe/log.ts'
 import { PLATFORMS } from '../platforms.ts'
 import { type Check, type Result, runChecks } from './check.ts'
-import { checkEngine, checkQueue, lookAtSecrets } from './cloud.ts'
+import { checkEngine, checkQueue, checkSecrets } from './cloud.ts'
 import {
   checkAccess,
   checkClock,
@@ -15,76 +15,57 @@ import {
   checkThisProcessor,
   memoryLimit,
 } from './machine.ts'
-import { checkModel, checkProvider, checkRuntime, type ModelFound } from './model.ts'
+import { checkModel, checkProvider, checkRuntime } from './model.ts'
 import { checkCache, checkState, checkUploads } from './storage.ts'
 
-export interface ExamineOptions {
-  /** Reads the whole model and compares its checksums. */
-  deep?: boolean
-  /** For each check. */
-  timeoutMs?: number
-}
-
-type Environment = Readonly<Record<string, string | undefined>>
-
+/** For each check. */
 const TIMEOUT_MS = 10_000
 /** Reading a model of some gigabytes takes longer. */
 const DEEP_TIMEOUT_MS = 600_000
 
 /**
- * Runs all checks. Removes what they write to test a folder or a bucket.
+ * Runs all checks, which remove what they write. With `deep` the checksums of the whole model are compared.
  * @example const results = await examine({ GLIMPSE_MODEL: './blip2-int4' })
  */
-export async function examine(env: Environment, options: ExamineOptions = {}): Promise<Result[]> {
-  const { deep = false, timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS } = options
+export async function examine(env: Readonly<NodeJS.ProcessEnv>, deep = false): Promise<Result[]> {
+  const timeoutMs = deep ? DEEP_TIMEOUT_MS : TIMEOUT_MS
   const { config: own } = parseConfig(env)
   redactValues(secretsOf(own))
-  // Runs first, with the same timeout: the other checks use the secrets that it finds.
-  let stored: Record<string, string> = {}
-  const secrets = await runChecks(
-    [
-      {
-        name: 'secrets',
-        async look() {
-          const found = await lookAtSecrets(own.secrets)
-          stored = found.values
-          return found.finding
-        },
-      },
-    ],
-    timeoutMs,
-  )
+  // First, because secrets override settings that the other checks use.
+  const stored: Record<string, string> = {}
+  const run = () => checkSecrets(own.secrets, (values) => Object.assign(stored, values))
+  const secrets = await runChecks([{ name: 'secrets', run }], timeoutMs)
   const parsed = parseConfig(env, stored)
   const { config } = parsed
   redactValues(secretsOf(config))
 
-  const model = once(() => checkModel(config, deep))
-  const modelBytes = async () => (await model().catch((): ModelFound => skipped(''))).bytes
+  const model = checkModel(config, deep)
+  const modelBytes = model.then(({ bytes }) => bytes)
   const checks: Check[] = [
-    { name: 'settings', look: async () => settings(parsed) },
-    { name: 'node', look: async () => checkNode(process.versions.node) },
-    { name: 'processor', look: checkThisProcessor },
-    { name: 'onnxruntime', look: checkRuntime },
-    { name: 'provider', look: () => checkProvider(config) },
-    { name: 'model', look: model },
-    { name: 'memory', look: async () => checkMemory(memoryLimit(), await modelBytes()) },
+    { name: 'settings', run: async () => settings(parsed) },
+    { name: 'node', run: async () => checkNode(process.versions.node) },
+    { name: 'processor', run: checkThisProcessor },
+    { name: 'onnxruntime', run: checkRuntime },
+    { name: 'provider', run: () => checkProvider(config) },
+    { name: 'model', run: () => model },
+    { name: 'memory', run: async () => checkMemory(memoryLimit(), await modelBytes) },
     {
       name: 'cache',
-      async look() {
-        const bytes = await modelBytes()
+      async run() {
+        const bytes = await modelBytes
         return await checkCache(config.cacheFolder, bytes, (bytes ?? 0) >= config.prepackFromMb * 1e6)
       },
     },
-    { name: 'state', look: () => state(config) },
-    { name: 'uploads', look: () => checkUploads(config.uploads) },
-    { name: 'port', look: () => checkPort(config.host, config.port) },
-    { name: 'access', look: async () => checkAccess(config) },
+    { name: 'state', run: () => checkState(config.state, wantsChat(config)) },
+    { name: 'uploads', run: () => checkUploads(config.uploads) },
+    { name: 'port', run: () => checkPort(config.host, config.port) },
+    { name: 'access', run: async () => checkAccess(config) },
     ...PLATFORMS.flatMap(({ checks }) =>
-      checks.map(({ name, check }) => ({ name, look: () => check(config, config.queue !== '') })),
+      checks.map(({ name, check }) => ({ name, run: () => check(config, config.queue !== '') })),
     ),
-    { name: 'queue', look: () => checkQueue(config) },
-    { name: 'engine', look: () => checkEngine(config) },
-    { name: 'clock', look: () => checkClock(clockOf(config)) },
+    { name: 'queue', run: () => checkQueue(config) },
+    { name: 'engine', run: () => checkEngine(config) },
+    { name: 'clock', run: () => checkClock(clockOf(config)) },
   ]
   const results = await runChecks(checks, timeoutMs)
   return [results[0]!, ...secrets, ...results.slice(1)]
@@ -96,28 +77,10 @@ function settings({ problems, count }: ReturnType<typeof parseConfig>): Finding 
   return ok(count === 0 ? 'none set, all at their defaults' : `${count} set, all valid`)
 }
 
-/** Chats need it. Without them it holds answers by their Idempotency-Key, which one process can keep by itself. */
-async function state(config: Config): Promise<Finding> {
-  const finding = await checkState(config.state)
-  if (finding.status !== 'fail' || wantsChat(config)) return finding
-  return warn(
-    finding.found,
-    'Set GLIMPSE_STATE, or each process keeps answers by their Idempotency-Key for itself.',
-  )
-}
-
 /** A service that other checks call anyway. */
 function clockOf(config: Config): string | undefined {
   const urls = PLATFORMS.map(({ apiUrl }) => apiUrl(config))
   return (
     urls.find((url) => url !== undefined) ?? (config.queue === '' ? undefined : new URL(config.queue).origin)
   )
-}
-
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined
-  return () => {
-    made ??= make()
-    return made
-  }
 }

@@ -43,9 +43,13 @@ export async function checkCache(
   )
 }
 
-/** The store has the conditional writes of chats: one create of a key succeeds, only a current version is replaced. */
+/**
+ * The store has the conditional writes of chats: one create of a key succeeds, only a current version is replaced.
+ * Without chats a failure is a warning: the store then holds answers by their Idempotency-Key only.
+ */
 export async function checkState(
   location: string,
+  hasChats = true,
   open: (location: string) => Promise<Store> = openStore,
 ): Promise<Finding> {
   const key = `doctor/${randomUUID()}`
@@ -63,21 +67,23 @@ export async function checkState(
       'Use a bucket of AWS S3, or of a server that supports If-None-Match and If-Match. Otherwise questions are answered twice.',
     )
   }
-  return await open(location)
+  const finding = await open(location)
     .then((store) => check(store).finally(() => store.remove(key)))
     .catch(unexpected)
+  if (finding.status !== 'fail' || hasChats) return finding
+  const todo = 'Set GLIMPSE_STATE, or each process keeps answers by their Idempotency-Key for itself.'
+  return warn(finding.found, todo)
 }
 
-/** The bucket exists and this role may use it. s3:PutObject is not tested: only an upload does that. */
+/**
+ * The bucket exists and this role may use it. s3:PutObject is not tested: only an upload does that.
+ * @throws SetupError if the setting or the bucket is wrong
+ */
 export async function checkUploads(location: string): Promise<Finding> {
   if (location === '') return skipped('GLIMPSE_UPLOADS is not set')
-  try {
-    openUploads(location) // throws if the setting is malformed, as at the start of the server
-    // Imported on use: the SDK takes a while to load.
-    const { openBucket } = await import('../store/bucket.ts')
-    await openBucket(location, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
-    return ok(`${location} exists`)
-  } catch (error) {
-    return unexpected(error)
-  }
+  openUploads(location) // throws if the setting is malformed, as at the start of the server
+  // Imported on use: the SDK takes a while to load.
+  const { openBucket } = await import('../store/bucket.ts')
+  await openBucket(location, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
+  return ok(`${location} exists`)
 }

@@ -8,49 +8,43 @@ import { open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UpstreamError } from '../errors.ts'
 import { retry, TransientError } from '../retry.ts'
-import { bodyChunks, type Hub, request } from './http.ts'
-import { type HubFile, pathOf, type Repository } from './repository.ts'
+import { bodyChunks, request } from './http.ts'
+import { addressOf, type HubFile, type Repository } from './repository.ts'
 
 const READ_BYTES = 4 * 1024 * 1024
 
+/** Called with the number of bytes added; it is negative when the file is fetched from its start again. */
+type OnBytes = (count: number) => void
+
 /**
- * Skips a file that is complete on disk. `onBytes` gets the number of bytes added; it is negative when the file is
- * fetched from its start again.
+ * Skips a file that is complete on disk.
  * @throws UpstreamError `bad_checksum` if the checksum is wrong twice, RequestError, BusyError `cancelled`, and errors of
  * the file system
  */
 export async function download(
-  hub: Hub,
   repository: Repository,
   file: HubFile,
   folder: string,
-  onBytes: (count: number) => void = () => {},
+  onBytes: OnBytes = () => {},
 ): Promise<void> {
   const whole = join(folder, file.path)
   const part = `${whole}.part`
   if (await isComplete(whole, file)) return onBytes(file.sizeBytes)
-  for (let attempt = 1; ; attempt++) {
-    await fetchPart(part, hub, repository, file, onBytes)
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    await fetchPart(part, repository, file, onBytes)
     if (await isComplete(part, file)) return await rename(part, whole)
     onBytes(-file.sizeBytes)
     await rm(part)
-    if (attempt === 2) {
-      throw new UpstreamError(
-        'bad_checksum',
-        `The ${file.checksum.kind} of ${file.path} was wrong twice; expected ${file.checksum.hex}. The hub's copy or a proxy is faulty. Try again later.`,
-      )
-    }
   }
+  throw new UpstreamError(
+    'bad_checksum',
+    `The checksum of ${file.path} was wrong twice; expected ${file.checksum}. The hub's copy or a proxy is faulty. Try again later.`,
+  )
 }
 
-async function fetchPart(
-  part: string,
-  hub: Hub,
-  repository: Repository,
-  file: HubFile,
-  onBytes: (count: number) => void,
-): Promise<void> {
-  const what = `${file.path} of ${repository.name}`
+async function fetchPart(part: string, repository: Repository, file: HubFile, onBytes: OnBytes) {
+  const { hub } = repository
+  const { path, what } = addressOf(repository, file.path)
   const handle = await open(part, 'a')
   try {
     let received = Math.min((await handle.stat()).size, file.sizeBytes)
@@ -58,12 +52,8 @@ async function fetchPart(
     onBytes(received)
     await retry(hub, what, async (progressed) => {
       if (received === file.sizeBytes) return
-      const response = await request(
-        hub,
-        pathOf(repository, file.path),
-        what,
-        received > 0 ? `${received}-` : undefined,
-      )
+      const headers = received > 0 ? { range: `bytes=${received}-` } : undefined
+      const response = await request(hub, path, what, { headers })
       const isResumed = response.status === 206
       if (!isResumed && received > 0) {
         onBytes(-received)
@@ -71,14 +61,14 @@ async function fetchPart(
         await handle.truncate(0)
       }
       for await (const chunk of bodyChunks(hub, response)) {
-        if (received + chunk.length > file.sizeBytes) {
+        received += chunk.length
+        if (received > file.sizeBytes) {
           throw new UpstreamError(
             'bad_answer',
             `The hub sent more than ${file.sizeBytes} bytes of ${what}. Check --endpoint.`,
           )
         }
         await handle.appendFile(chunk)
-        received += chunk.length
         onBytes(chunk.length)
         // Without ranges each attempt begins at byte 0, which is no progress.
         if (isResumed) progressed()
@@ -93,10 +83,11 @@ async function fetchPart(
   }
 }
 
-async function isComplete(path: string, { sizeBytes, checksum: { kind, hex } }: HubFile): Promise<boolean> {
+async function isComplete(path: string, { sizeBytes, checksum }: HubFile): Promise<boolean> {
   if ((await stat(path).catch(() => undefined))?.size !== sizeBytes) return false
-  const hash = createHash(kind === 'sha256' ? 'sha256' : 'sha1')
-  if (kind === 'git-sha1') hash.update(`blob ${sizeBytes}\0`)
+  const isGit = checksum.length === 40
+  const hash = createHash(isGit ? 'sha1' : 'sha256')
+  if (isGit) hash.update(`blob ${sizeBytes}\0`)
   for await (const bytes of createReadStream(path, { highWaterMark: READ_BYTES })) hash.update(bytes)
-  return hash.digest('hex') === hex
+  return hash.digest('hex') === checksum
 }

@@ -14,12 +14,20 @@ export interface Hub extends RetryOptions {
 
 const MAX_REDIRECTS = 5
 
-/**
- * Fetches a path. `range` is in bytes, such as `100-` or `0-99`. The status is 206 if the server honours it; otherwise it
- * is 200 and the body is the whole file. `what` names the content in errors.
- */
-export async function request(hub: Hub, path: string, what: string, range?: string): Promise<Response> {
-  return await send(hub, urlOf(hub, path), what, range ? { headers: { range: `bytes=${range}` } } : {})
+/** `to` is a path on the hub, or a URL. `what` names the content in errors. */
+export async function request(
+  hub: Hub,
+  to: string | URL,
+  what: string,
+  init: { method?: 'HEAD'; redirect?: 'manual'; headers?: Record<string, string> } = {},
+): Promise<Response> {
+  const url = typeof to === 'string' ? urlOf(hub, to) : to
+  const authorization = hub.token && { authorization: `Bearer ${hub.token}` }
+  const headers = { 'accept-encoding': 'identity', ...authorization, ...init.headers }
+  const response = await withStallTimeout(hub, fetch(url, { ...init, headers, signal: hub.signal }))
+  if (response.ok || (init.redirect && response.status < 400)) return response
+  await discard(response)
+  throw failure(hub, url.host, response, what)
 }
 
 /**
@@ -29,7 +37,7 @@ export async function request(hub: Hub, path: string, what: string, range?: stri
 export async function headOf(hub: Hub, path: string, what: string): Promise<Headers> {
   let url = urlOf(hub, path)
   for (let redirects = 0; ; redirects++) {
-    const { ok, headers } = await send(hub, url, what, { method: 'HEAD', redirect: 'manual' })
+    const { ok, headers } = await request(hub, url, what, { method: 'HEAD', redirect: 'manual' })
     const next = new URL(headers.get('location') ?? '', url)
     const isFinal = ok || headers.has('x-linked-etag') || next.origin !== url.origin
     if (isFinal || redirects === MAX_REDIRECTS) return headers
@@ -65,67 +73,30 @@ export async function readStart(hub: Hub, response: Response, maxBytes: number):
 }
 
 /** @throws SetupError `bad_endpoint` */
-export function checkEndpoint(endpoint: string): void {
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
-  if (url && (url.protocol === 'https:' || url.protocol === 'http:')) return
+function urlOf({ endpoint }: Hub, path: string): URL {
+  if (/^https?:/i.test(endpoint) && URL.canParse(endpoint))
+    return new URL(`${endpoint.replace(/\/$/, '')}${path}`)
   throw new SetupError(
     'bad_endpoint',
     `Expected an http or https URL of a hub but got ${JSON.stringify(endpoint)}. Correct --endpoint or HF_ENDPOINT.`,
   )
 }
 
-function urlOf({ endpoint }: Hub, path: string): URL {
-  return new URL(`${endpoint.replace(/\/$/, '')}${path}`)
-}
-
-async function send(
-  hub: Hub,
-  url: URL,
-  what: string,
-  {
-    method,
-    headers,
-    redirect,
-  }: Pick<RequestInit, 'method' | 'redirect'> & { headers?: Record<string, string> },
-): Promise<Response> {
-  const authorization = hub.token && { authorization: `Bearer ${hub.token}` }
-  const sent = { 'accept-encoding': 'identity', ...authorization, ...headers }
-  const response = await withStallTimeout(
-    hub,
-    fetch(url, { method, redirect, headers: sent, signal: hub.signal }),
-  )
-  if (response.ok || (redirect && response.status < 400)) return response
-  await discard(response)
-  throw failure(hub, url, response, what)
-}
-
-function failure({ endpoint, token }: Hub, asked: URL, response: Response, what: string): Error {
+function failure({ endpoint, token }: Hub, hubHost: string, response: Response, what: string): Error {
   const { status } = response
-  const host = response.redirected ? new URL(response.url).host : asked.host
+  const host = response.redirected ? new URL(response.url).host : hubHost
   // Links to storage hosts are signed and expire. The next attempt gets a new one from the hub.
-  if (status === 403 && host !== asked.host) return new TransientError(`${host} refused the hub's link (403)`)
-  if (status === 401 || status === 403) {
-    const todo = token
-      ? 'The token has no access: accept the terms on the page of the model, or use a token with read access'
-      : 'If the model is private or gated, accept its terms and set HF_TOKEN to a token with read access'
-    return new RequestError(
-      'hub_refused',
-      `${endpoint} refused ${what} (${status}). ${todo}. If the model is public, check its name.`,
-    )
-  }
-  if (status === 404) {
-    return new RequestError(
-      'not_on_hub',
-      `${endpoint} does not have ${what} (404). Check the name and --revision.`,
-    )
-  }
+  if (status === 403 && host !== hubHost) return new TransientError(`${host} refused the hub's link (403)`)
   if (status === 429 || status === 408 || status >= 500) {
-    return new TransientError(`status ${status}`, {
-      waitMs: retryAfterMs(response.headers.get('retry-after')),
-    })
+    const waitMs = retryAfterMs(response.headers.get('retry-after'))
+    return new TransientError(`status ${status}`, { waitMs })
   }
-  return new UpstreamError(
-    'bad_answer',
-    `${endpoint} answered ${status} to the request for ${what}. Check --endpoint.`,
-  )
+  const answered = `${endpoint} answered ${status} to the request for ${what}.`
+  if (status === 404) return new RequestError('not_on_hub', `${answered} Check the name and --revision.`)
+  if (status !== 401 && status !== 403)
+    return new UpstreamError('bad_answer', `${answered} Check --endpoint.`)
+  const todo = token
+    ? 'The token has no access: accept the terms on the page of the model, or use a token with read access'
+    : 'If the model is private or gated, accept its terms and set HF_TOKEN to a token with read access'
+  return new RequestError('hub_refused', `${answered} ${todo}. If the model is public, check its name.`)
 }

@@ -7,18 +7,17 @@
 import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
-import { buildArtifact } from '../builder/build.ts'
-import { diskError, isFileSystemError } from '../builder/destination.ts'
+import { type BuildOptions, buildArtifact } from '../builder/build.ts'
+import { asDiskError } from '../builder/destination.ts'
 import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
 import { RequestError, SetupError } from '../errors.ts'
-import type { Precision, Target } from '../quantize/recipes.ts'
 import { interrupted } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
-import { checkEndpoint, type Hub } from './http.ts'
-import { type HubFile, modelInfo, type Repository } from './repository.ts'
+import type { Hub } from './http.ts'
+import { describeFile, type HubFile, openRepository } from './repository.ts'
 import { openShards } from './shards.ts'
 
 /** What the builder reads besides weights, if the repository has it. */
@@ -35,16 +34,12 @@ const SMALL_FILES = [
  */
 const DECIDING = [WEIGHTS, ...SMALL_FILES.filter((name) => name !== 'words.json')]
 
-export interface PullOptions {
-  precision: Precision
-  /** Default: cpu. */
-  target?: Target
+export interface PullOptions extends Pick<BuildOptions, 'precision' | 'target' | 'trial'> {
   revision: string
   /** Folder for the full-precision files. By default they are removed once they are built. */
   keep?: string
   /** The model's name in replies. Default: the repository's. */
   name?: string
-  trial?: boolean
   /** Bytes of the weights that have arrived, and bytes of the artifact that are built. */
   onProgress?: (progress: { arrived: number; total: number; built: number; toBuild: number }) => void
 }
@@ -56,20 +51,15 @@ export interface PullOptions {
 export async function pull(hub: Hub, name: string, out: string, options: PullOptions): Promise<Manifest> {
   const target = resolve(out)
   return await fetchAndBuild(hub, name, target, options).catch((error: unknown) => {
-    throw isFileSystemError(error) ? diskError(target, error) : error
+    throw asDiskError(error, target)
   })
 }
 
-async function fetchAndBuild(
-  hub: Hub,
-  name: string,
-  target: string,
-  options: PullOptions,
-): Promise<Manifest> {
-  const { keep } = options
-  checkEndpoint(hub.endpoint)
-  const repository = await modelInfo(hub, name, options.revision)
-  if (!repository.files.has('config.json')) {
+async function fetchAndBuild(hub: Hub, name: string, target: string, options: PullOptions) {
+  const { revision, keep, onProgress, ...build } = options
+  const repository = await openRepository(hub, name, revision)
+  const { commit, files } = repository
+  if (!files.includes('config.json')) {
     throw new RequestError(
       'not_a_checkpoint',
       `${name} has no config.json. Expected a BLIP-2 checkpoint, such as Salesforce/blip2-opt-2.7b.`,
@@ -77,44 +67,46 @@ async function fetchAndBuild(
   }
   const workplace = `${target}.download`
   // Files of another commit in the folder of `keep` have other checksums, and are replaced.
-  const folder = keep === undefined ? join(workplace, repository.commit) : resolve(keep)
+  const folder = keep === undefined ? join(workplace, commit) : resolve(keep)
   await mkdir(workplace, { recursive: true })
   await mkdir(folder, { recursive: true })
-  const leftOver = (await readdir(folder)).find(
-    (file) => DECIDING.includes(file) && !repository.files.has(file),
-  )
+  const leftOver = (await readdir(folder)).find((file) => DECIDING.includes(file) && !files.includes(file))
   if (leftOver) {
     throw new SetupError(
       'destination_taken',
       `${folder} holds ${leftOver}, which is not a file of ${name} and would be read as one. Remove it, or use another --keep.`,
     )
   }
-  for (const file of SMALL_FILES.map((path) => repository.files.get(path))) {
-    if (file) await download(hub, repository, file, folder)
+  const fetchSmall = async (path: string) => {
+    if (files.includes(path)) await download(repository, await describeFile(repository, path), folder)
   }
+  for (const path of SMALL_FILES) await fetchSmall(path)
   parseConfig(await readJson(folder, 'config.json')) // before anything large is fetched
-  const shards = await shardsOf(hub, repository, folder)
+  const paths = await weightFilesAmong(files, name, async (path) => {
+    await fetchSmall(path)
+    return await readJson(folder, path)
+  })
+  const shards: HubFile[] = []
+  for (const path of paths) shards.push(await describeFile(repository, path))
   const total = shards.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   const progress = { arrived: 0, total, built: 0, toBuild: 0 }
   const report = (news: Partial<typeof progress>) => {
     if (hub.signal?.aborted) throw interrupted()
-    options.onProgress?.({ ...Object.assign(progress, news) })
+    onProgress?.({ ...Object.assign(progress, news) })
   }
   const onBytes = (count: number) => report({ arrived: progress.arrived + count })
   const kept = keep !== undefined
   const manifest = await buildArtifact(folder, target, {
-    precision: options.precision,
-    target: options.target,
-    name: options.name ?? name.split('/')[1],
-    trial: options.trial,
+    ...build,
+    name: build.name ?? name.split('/')[1],
     streamedWeights: {
       open: async () => {
         progress.arrived = 0
-        return await openShards(hub, repository, shards, { folder, keep: kept, onBytes })
+        return await openShards(repository, shards, { folder, keep: kept, onBytes })
       },
       workplace,
       repository: name,
-      commit: repository.commit,
+      commit,
       kept,
       onPlan: (toBuild) => checkRoom(target, toBuild, shards, kept),
     },
@@ -124,32 +116,10 @@ async function fetchAndBuild(
   return manifest
 }
 
-async function shardsOf(hub: Hub, repository: Repository, folder: string): Promise<HubFile[]> {
-  const names = await weightFilesAmong([...repository.files.keys()], repository.name, async (path) => {
-    const file = repository.files.get(path)
-    if (file) await download(hub, repository, file, folder)
-    return await readJson(folder, path)
-  })
-  return names.map((path) => {
-    const file = repository.files.get(path)
-    if (file) return file
-    throw new SetupError(
-      'no_weights',
-      `The index of ${repository.name} names ${path}, which the repository does not have. Try another --revision.`,
-    )
-  })
-}
-
 /** Throws SetupError `disk_full` if the artifact and the weights that are on disk at once do not fit. */
-async function checkRoom(
-  target: string,
-  toBuild: number,
-  shards: readonly HubFile[],
-  keepAll: boolean,
-): Promise<void> {
+async function checkRoom(target: string, toBuild: number, shards: readonly HubFile[], keepAll: boolean) {
   const sizes = shards.map(({ sizeBytes }) => sizeBytes).sort((a, b) => b - a)
-  const atOnce = keepAll ? sizes : sizes.slice(0, 3)
-  const neededBytes = toBuild + atOnce.reduce((sum, size) => sum + size, 0)
+  const neededBytes = sizes.slice(0, keepAll ? undefined : 3).reduce((sum, size) => sum + size, toBuild)
   const disk = await statfs(dirname(target)).catch(() => undefined)
   if (!disk || disk.bavail * disk.bsize >= neededBytes) return
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`

@@ -1,8 +1,7 @@
-// `owner/name` and a revision -> the commit and its files, with sizes and checksums.
+// `owner/name` and a revision -> the commit and the names of its files; a name -> its size and checksum.
 //
-// The interface is that of huggingface_hub (hf_api.py, model_info with files_metadata=True): large files have the sha256
-// of their content, small ones git's sha1 of "blob <size>\0" and the content. Some mirrors list names only. Then the
-// headers of each file have the rest (file_download.py, get_hf_file_metadata).
+// The interface is that of huggingface_hub: hf_api.py, model_info; file_download.py, get_hf_file_metadata. A tag of 64
+// digits is the sha256 of a large file, one of 40 git's sha1 of "blob <size>\0" and the content.
 
 import { z } from 'zod'
 import { reasonOf } from '../checkpoint/files.ts'
@@ -10,38 +9,30 @@ import { RequestError, UpstreamError } from '../errors.ts'
 import { retry } from '../retry.ts'
 import { type Hub, headOf, readStart, request } from './http.ts'
 
+export interface Repository {
+  hub: Hub
+  name: string
+  commit: string
+  files: readonly string[]
+}
+
 export interface HubFile {
   path: string
   sizeBytes: number
-  checksum: { kind: 'sha256' | 'git-sha1'; hex: string }
-}
-
-export interface Repository {
-  name: string
-  commit: string
-  files: Map<string, HubFile>
+  /** In hexadecimal digits: 64 of sha256, or 40 of git's sha1. */
+  checksum: string
 }
 
 /** The largest repositories list a few thousand files. A longer answer is cut off, and is then no JSON. */
 const MAX_ANSWER_BYTES = 20_000_000
 
-/** Files whose headers are fetched if the list has names only. */
-const OF_CHECKPOINTS = /\.(json|txt|safetensors)$/
-
 const answer = z.object({
   sha: z.string().regex(/^[0-9a-f]{7,64}$/),
-  siblings: z.array(
-    z.object({
-      rfilename: z.string(),
-      size: z.number().int().nonnegative().nullish(),
-      blobId: z.string().nullish(),
-      lfs: z.object({ sha256: z.string(), size: z.number().int().nonnegative() }).nullish(),
-    }),
-  ),
+  siblings: z.array(z.object({ rfilename: z.string() })),
 })
 
 /** @throws RequestError `bad_name`, `not_on_hub` or `hub_refused`, UpstreamError */
-export async function modelInfo(hub: Hub, name: string, revision: string): Promise<Repository> {
+export async function openRepository(hub: Hub, name: string, revision: string): Promise<Repository> {
   if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(name) || name.split('/').some((part) => /^\.+$/.test(part))) {
     throw new RequestError(
       'bad_name',
@@ -49,56 +40,41 @@ export async function modelInfo(hub: Hub, name: string, revision: string): Promi
     )
   }
   const what = `the model ${name} at ${revision}`
-  const path = `/api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`
+  const path = `/api/models/${name}/revision/${encodeURIComponent(revision)}`
   const bytes = await retry(hub, what, async () =>
     readStart(hub, await request(hub, path, what), MAX_ANSWER_BYTES),
   )
-  const parsed = answer.safeParse(jsonOrUndefined(bytes))
-  if (!parsed.success) {
+  try {
+    const { sha, siblings } = answer.parse(JSON.parse(bytes.toString('utf8')))
+    // A checkpoint has no files in folders. Other names could lead out of the folder that is written to.
+    const files = siblings
+      .map(({ rfilename }) => rfilename)
+      .filter((file) => /^[\w.-]+$/.test(file) && !/^\.+$/.test(file))
+    return { hub, name, commit: sha, files }
+  } catch (cause) {
     throw new UpstreamError(
       'bad_answer',
-      `${hub.endpoint} did not describe ${name} as a Hugging Face hub does: ${reasonOf(parsed.error)}. Check --endpoint.`,
+      `${hub.endpoint} did not describe ${name} as a Hugging Face hub does: ${reasonOf(cause)}. Check --endpoint.`,
     )
   }
-  const { sha, siblings } = parsed.data
-  const files = new Map<string, HubFile>()
-  const repository = { name, commit: sha, files }
-  for (const { rfilename: path, size, blobId, lfs } of siblings) {
-    // A checkpoint has no files in folders. Other names could lead out of the folder that is written to.
-    if (!/^[\w.-]+$/.test(path) || /^\.+$/.test(path)) continue
-    if (lfs) files.set(path, { path, sizeBytes: lfs.size, checksum: { kind: 'sha256', hex: lfs.sha256 } })
-    else if (size != null && blobId) {
-      files.set(path, { path, sizeBytes: size, checksum: { kind: 'git-sha1', hex: blobId } })
-    } else if (OF_CHECKPOINTS.test(path)) files.set(path, await fileFromHeaders(hub, repository, path))
-  }
-  return repository
 }
 
-/** @throws UpstreamError `bad_answer` if the headers lack the size or the checksum */
-async function fileFromHeaders(hub: Hub, repository: Repository, path: string): Promise<HubFile> {
-  const what = `${path} of ${repository.name}`
-  const headers = await retry(hub, what, async () => headOf(hub, pathOf(repository, path), what))
+/** @throws UpstreamError `bad_answer` if the headers of the file lack its size or checksum */
+export async function describeFile(repository: Repository, path: string): Promise<HubFile> {
+  const { hub } = repository
+  const { path: hubPath, what } = addressOf(repository, path)
+  const headers = await retry(hub, what, async () => headOf(hub, hubPath, what))
   const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
   const tag = headers.get('x-linked-etag') ?? headers.get('etag') ?? ''
-  const hex = /^(?:W\/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?$/.exec(tag)?.[1]
-  if (hex === undefined || !/^\d+$/.test(size)) {
-    throw new UpstreamError(
-      'bad_answer',
-      `${hub.endpoint} gives the size and checksum of ${what} neither in its list nor with the file. Use another --endpoint, such as https://huggingface.co.`,
-    )
-  }
-  return { path, sizeBytes: Number(size), checksum: { kind: hex.length === 64 ? 'sha256' : 'git-sha1', hex } }
+  const checksum = /^(?:W\/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?$/.exec(tag)?.[1]
+  if (checksum !== undefined && /^\d+$/.test(size)) return { path, sizeBytes: Number(size), checksum }
+  throw new UpstreamError(
+    'bad_answer',
+    `${hub.endpoint} does not give the size and checksum of ${what}. Use another --endpoint, such as https://huggingface.co.`,
+  )
 }
 
-/** The path of a file on the hub. */
-export function pathOf({ name, commit }: Repository, file: string): string {
-  return `/${name}/resolve/${commit}/${encodeURIComponent(file)}`
-}
-
-function jsonOrUndefined(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'))
-  } catch {
-    return undefined
-  }
+/** The path of a file on the hub, and its name in errors. */
+export function addressOf({ name, commit }: Repository, file: string): { path: string; what: string } {
+  return { path: `/${name}/resolve/${commit}/${encodeURIComponent(file)}`, what: `${file} of ${name}` }
 }

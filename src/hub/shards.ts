@@ -7,31 +7,25 @@ import { indexOf, parseHeader, rowsIn, type TensorFiles } from '../checkpoint/sa
 import { retry } from '../retry.ts'
 import { stopWith } from '../stop.ts'
 import { download } from './download.ts'
-import { type Hub, readStart, request } from './http.ts'
-import { type HubFile, pathOf, type Repository } from './repository.ts'
+import { readStart, request } from './http.ts'
+import { addressOf, type HubFile, type Repository } from './repository.ts'
 
-export interface ShardsOptions {
-  folder: string
-  /** Whether the files stay on disk after they are built. */
-  keep: boolean
-  onBytes: (count: number) => void
-}
-
-/** `files` are downloaded in their order. Throws ArtifactError about a header, and the errors of `download`. */
+/** `files` are downloaded in their order. With `keep` they stay on disk after they are built. Throws ArtifactError about a header, and the errors of `download`. */
 export async function openShards(
-  hub: Hub,
   repository: Repository,
   files: readonly HubFile[],
-  { folder, keep, onBytes }: ShardsOptions,
+  { folder, keep, onBytes }: { folder: string; keep: boolean; onBytes: (count: number) => void },
 ): Promise<TensorFiles> {
+  const { hub } = repository
   const headers = []
   for (const file of files) {
-    const what = `${file.path} of ${repository.name}`
+    const { path, what } = addressOf(repository, file.path)
     // Always from byte 0, because a server without ranges sends the file from there.
     const read = async (position: number, length: number) => {
       const end = Math.min(file.sizeBytes, position + length)
+      const range = { headers: { range: `bytes=0-${end - 1}` } }
       const start = await retry(hub, what, async () =>
-        readStart(hub, await request(hub, pathOf(repository, file.path), what, `0-${end - 1}`), end),
+        readStart(hub, await request(hub, path, what, range), end),
       )
       return start.subarray(position)
     }
@@ -39,17 +33,15 @@ export async function openShards(
   }
 
   const stop = stopWith(hub.signal)
+  const stoppable = { ...repository, hub: { ...hub, signal: stop.signal } }
   // A file that an earlier run has built is not read, so its download never starts.
-  const downloads = new Map<number, Promise<void>>()
+  const downloads: Promise<void>[] = []
   let last = Promise.resolve()
-  const start = (index: number): Promise<void> | undefined => {
+  const start = async (index: number) => {
     const file = files[index]
-    if (file && !downloads.has(index)) {
-      last = last.then(() => download({ ...hub, signal: stop.signal }, repository, file, folder, onBytes))
-      last.catch(() => {}) // Prevents an unhandled rejection; the error surfaces where the promise is awaited.
-      downloads.set(index, last)
-    }
-    return downloads.get(index)
+    if (!file) return
+    downloads[index] ??= last = last.then(() => download(stoppable, file, folder, onBytes))
+    await downloads[index]
   }
   return {
     entries: indexOf(headers),
@@ -57,9 +49,9 @@ export async function openShards(
     files: files.map(({ path }) => path),
     async *rows(entry) {
       const index = files.findIndex(({ path }) => path === entry.file)
-      if (downloads.size === 0) for (const { sizeBytes } of files.slice(0, index)) onBytes(sizeBytes)
+      if (downloads.length === 0) for (const { sizeBytes } of files.slice(0, index)) onBytes(sizeBytes)
       await start(index)
-      start(index + 1)
+      start(index + 1).catch(() => {}) // the error surfaces where the file is read
       yield* rowsIn(folder, entry)
     },
     async release(file) {
@@ -67,7 +59,7 @@ export async function openShards(
     },
     async close() {
       stop.abort()
-      await Promise.allSettled(downloads.values())
+      await Promise.allSettled(downloads)
       stop.end()
     },
   }

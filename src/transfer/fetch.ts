@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
-import { diskError, isFileSystemError, makeFolder } from '../builder/destination.ts'
+import { asDiskError, makeFolder } from '../builder/destination.ts'
 import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { count, setGauge } from '../observe/metrics.ts'
@@ -70,7 +70,7 @@ export async function fetchArtifact(location: string, options: FetchOptions): Pr
       await touch(folder)
       return folder
     } catch (error) {
-      const known = isFileSystemError(error) ? diskError(models, error, CACHE_SETTING) : error
+      const known = asDiskError(error, models, CACHE_SETTING)
       if (isGlimpseError(known)) count('glimpse_faults_total', { code: known.code })
       if (!isGlimpseError(known) || known.code !== 'model_replaced' || attempt === MAX_ATTEMPTS) throw known
       countRetry('replaced')

@@ -2,7 +2,7 @@
 
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../../src/config.ts'
-import { checkEngine, checkQueue, lookAtSecrets } from '../../src/doctor/cloud.ts'
+import { checkEngine, checkQueue, checkSecrets } from '../../src/doctor/cloud.ts'
 import { SetupError } from '../../src/errors.ts'
 import { type Answer, httpStub } from './http-stub.ts'
 
@@ -16,9 +16,10 @@ beforeEach(() => {
 describe('secrets', () => {
   test('are listed by name, never by value', async () => {
     const read = async () => ({ SLACK_BOT_TOKEN: 'xoxb-1-abcdef' })
-    const { finding, values } = await lookAtSecrets('/glimpse/prod', read)
+    const use = vi.fn()
+    const finding = await checkSecrets('/glimpse/prod', use, read)
     expect(finding).toEqual({ status: 'ok', found: 'SLACK_BOT_TOKEN below /glimpse/prod' })
-    expect(values).toEqual({ SLACK_BOT_TOKEN: 'xoxb-1-abcdef' })
+    expect(use).toHaveBeenCalledWith({ SLACK_BOT_TOKEN: 'xoxb-1-abcdef' })
   })
 
   test('that the role may not read do not hide those that it may', async () => {
@@ -27,17 +28,19 @@ describe('secrets', () => {
       if (name !== 'DISCORD_TOKEN') throw new SetupError('no_secrets', 'Cannot read it.', { cause })
       return { DISCORD_TOKEN: 'abcdef' }
     }
-    const { finding, values } = await lookAtSecrets('/glimpse/prod', read)
-    expect([finding.status, values]).toEqual(['ok', { DISCORD_TOKEN: 'abcdef' }])
+    const use = vi.fn()
+    expect((await checkSecrets('/glimpse/prod', use, read)).status).toBe('ok')
+    expect(use).toHaveBeenCalledWith({ DISCORD_TOKEN: 'abcdef' })
   })
 
   test('that are missing give a warning, that are forbidden fail, that are unset are skipped', async () => {
-    expect((await lookAtSecrets('/glimpse/prod', async () => ({}))).finding.status).toBe('warn')
+    const use = vi.fn()
+    expect((await checkSecrets('/glimpse/prod', use, async () => ({}))).status).toBe('warn')
     const refused = async () => {
       throw new SetupError('no_secrets', 'SSM refused: AccessDeniedException.')
     }
-    expect((await lookAtSecrets('/glimpse/prod', refused)).finding.status).toBe('fail')
-    expect((await lookAtSecrets('')).finding.status).toBe('skipped')
+    await expect(checkSecrets('/glimpse/prod', use, refused)).rejects.toMatchObject({ code: 'no_secrets' })
+    expect((await checkSecrets('', use)).status).toBe('skipped')
   })
 })
 

@@ -23,9 +23,9 @@ const doctor = (args: string[], env: Record<string, string>) => glimpse(['doctor
 test('a check that throws or hangs fails alone', async () => {
   const results = await runChecks(
     [
-      { name: 'hangs', look: () => new Promise(() => {}) },
-      { name: 'throws', look: () => Promise.reject(new Error('xoxb-12-secret broke')) },
-      { name: 'holds', look: async () => ({ status: 'ok', found: 'fine' }) },
+      { name: 'hangs', run: () => new Promise(() => {}) },
+      { name: 'throws', run: () => Promise.reject(new Error('xoxb-12-secret broke')) },
+      { name: 'holds', run: async () => ({ status: 'ok', found: 'fine' }) },
     ],
     50,
   )

@@ -8,6 +8,7 @@ import { embeddedArtifact } from '../../src/builder/embedded.ts'
 import { readConfig } from '../../src/config.ts'
 import { checkModel, checkProvider, checkRuntime } from '../../src/doctor/model.ts'
 import { checkCache, checkState, checkUploads } from '../../src/doctor/storage.ts'
+import { SetupError } from '../../src/errors.ts'
 import type { Store } from '../../src/store/store.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
 import { makeModel, upload } from '../transfer/model.ts'
@@ -144,7 +145,7 @@ describe('the state', () => {
         forcePathStyle: true,
         credentials: { accessKeyId: 'a', secretAccessKey: 'b' },
       })
-    expect((await checkState('s3://state', open)).status).toBe('ok')
+    expect((await checkState('s3://state', true, open)).status).toBe('ok')
     expect(s3.objects.size).toBe(0)
     s3.close()
   })
@@ -163,7 +164,7 @@ describe('the state', () => {
       list: async () => [],
       sweep: async () => {},
     }
-    const { status, found } = await checkState('s3://old', async () => careless)
+    const { status, found } = await checkState('s3://old', true, async () => careless)
     expect([status, found]).toEqual(['fail', expect.stringContaining('conditional writes')])
   })
 
@@ -175,11 +176,10 @@ describe('the state', () => {
 test('uploads pass in a bucket that exists, and fail in another with the setting to change', async () => {
   await bucket('pictures')
   expect((await checkUploads('s3://pictures/uploads')).status).toBe('ok')
-  const { status, found } = await checkUploads('s3://other/uploads')
-  expect([status, found]).toEqual(['fail', expect.stringContaining("bucket's name in GLIMPSE_UPLOADS")])
+  await expect(checkUploads('s3://other/uploads')).rejects.toThrow("bucket's name in GLIMPSE_UPLOADS")
 })
 
 test('uploads are skipped unless set, and must be a bucket', async () => {
   expect((await checkUploads('')).status).toBe('skipped')
-  expect((await checkUploads(join(homedir(), 'uploads'))).status).toBe('fail')
+  await expect(checkUploads(join(homedir(), 'uploads'))).rejects.toBeInstanceOf(SetupError)
 })

@@ -14,7 +14,7 @@ const { bot: SCOPES } = (slackManifest() as { oauth_config: { scopes: { bot: str
 /** Runs one check as `glimpse doctor` runs it: an error becomes a finding. */
 async function finding(wanted: string, config: Config) {
   const checks = PLATFORMS.flatMap((adapter) =>
-    adapter.checks.map(({ name, check }) => ({ name, look: () => check(config, config.queue !== '') })),
+    adapter.checks.map(({ name, check }) => ({ name, run: () => check(config, config.queue !== '') })),
   )
   const [result] = await runChecks(
     checks.filter(({ name }) => name === wanted),

@@ -29,8 +29,8 @@ export interface Double {
   files: Map<string, Buffer>
   /** Faults of a file's next downloads; requests for a header have none. */
   faults: Map<string, Fault[]>
-  /** A mirror that lists names only, with or without size and checksum in the headers of each file. */
-  namesOnly?: 'with headers' | 'without'
+  /** A mirror whose headers have neither size nor checksum. */
+  lacksChecksums?: boolean
   /** The answer in place of the repository's description. */
   api?: { status: number; body: string }
   close(): Promise<void>
@@ -92,31 +92,25 @@ function checksumsOf(bytes: Buffer): { blob: string; sha256: string } {
   }
 }
 
-function describe({ api, files, namesOnly }: Double, url: URL, response: ServerResponse): void {
+function describe({ api, files }: Double, url: URL, response: ServerResponse): void {
   if (api) return void response.writeHead(api.status).end(api.body)
   if (url.pathname !== `/api/models/${REPOSITORY}/revision/main`) return void response.writeHead(404).end()
-  const siblings = [...files].map(([rfilename, bytes]) => {
-    if (namesOnly) return { rfilename }
-    const { blob, sha256 } = checksumsOf(bytes)
-    const lfs = bytes.length >= LARGE ? { sha256, size: bytes.length, pointerSize: 134 } : undefined
-    return { rfilename, size: bytes.length, blobId: blob, lfs }
-  })
+  const siblings = [...files.keys()].map((rfilename) => ({ rfilename }))
   response.writeHead(200, { 'content-type': 'application/json' })
   response.end(JSON.stringify({ id: REPOSITORY, sha: COMMIT, siblings }))
 }
 
-function head({ files, namesOnly }: Double, name: string, response: ServerResponse): void {
+function head({ files, lacksChecksums }: Double, name: string, response: ServerResponse): void {
   const bytes = files.get(name)
   if (!bytes) return void response.writeHead(404).end()
   const { blob, sha256 } = checksumsOf(bytes)
-  const hasHeaders = namesOnly === 'with headers'
   if (bytes.length < LARGE) {
     return void response
-      .writeHead(200, { 'content-length': bytes.length, ...(hasHeaders && { etag: `"${blob}"` }) })
+      .writeHead(200, { 'content-length': bytes.length, ...(!lacksChecksums && { etag: `"${blob}"` }) })
       .end()
   }
   const linked = { 'x-linked-size': bytes.length, 'x-linked-etag': `"${sha256}"` }
-  response.writeHead(302, { location: 'http://store.invalid/', ...(hasHeaders && linked) }).end()
+  response.writeHead(302, { location: 'http://store.invalid/', ...(!lacksChecksums && linked) }).end()
 }
 
 async function send(double: Double, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -172,7 +172,7 @@ describe('a model that answers with nothing', () => {
   })
 
   test('is refused, and accepted with --no-trial without another download', async () => {
-    await expect(pulled({ trial: undefined })).rejects.toThrow('with --no-trial')
+    await expect(pulled({ trial: undefined })).rejects.toThrow('or --no-trial to accept it')
     expect(await readdir(room)).toEqual(['out.download'])
     double.asked.length = 0
     expect((await pulled()).trial).toBeUndefined()
@@ -200,17 +200,9 @@ describe('a signed link', () => {
   })
 })
 
-describe('a mirror that lists names only', () => {
-  test('is asked for each file', async () => {
-    double.namesOnly = 'with headers'
-    await pulled()
-    await expectWhole()
-  })
-
-  test('and gives no checksums with the files is named as the cause', async () => {
-    double.namesOnly = 'without'
-    await expect(pulled()).rejects.toThrow('neither in its list nor with the file')
-  })
+test('a mirror without checksums is named as the cause', async () => {
+  double.lacksChecksums = true
+  await expect(pulled()).rejects.toThrow('does not give the size and checksum of config.json')
 })
 
 describe('what arrives', () => {
