@@ -1,7 +1,8 @@
 import { deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { RequestError } from '../../src/errors.ts'
-import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_PIXELS, type Rgb } from '../../src/image/decode.ts'
+import type { Rgb } from '../../src/image/colours.ts'
+import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_PIXELS } from '../../src/image/decode.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
 import { expected, fixture } from './expected.ts'
 
