@@ -26,7 +26,8 @@ function optional<T extends z.ZodType>(schema: T, otherwise: z.output<T>) {
   return schema.nullish().transform((value) => value ?? otherwise)
 }
 
-const side = z.number().int().min(1).max(MAX_SIDE)
+const SIZE = `size as {"height": H, "width": W} or a number, 1 to ${MAX_SIDE}`
+const side = z.number().refine((one) => Number.isInteger(one) && one >= 1 && one <= MAX_SIDE, SIZE)
 const number = (key: string) => z.number(`${key} as a number`)
 const flag = (key: string) => optional(z.boolean(`${key} as true or false`), true)
 const perChannel = (key: string) =>
@@ -35,7 +36,10 @@ const perChannel = (key: string) =>
     .transform((value) => (typeof value === 'number' ? ([value, value, value] as const) : value))
 /** A step of other processors. BLIP does not have it, and ignoring it would change the model's input. */
 const unknownStep = (key: string) =>
-  z.unknown().refine((value) => !value, `${key} absent or false (BlipImageProcessor has no such step)`)
+  z
+    .unknown()
+    .refine((value) => !value, `${key} absent or false (BlipImageProcessor has no such step)`)
+    .optional()
 
 /** Keys and defaults are those of BlipImageProcessor. Published BLIP-2 checkpoints have 224, or 364 for -coco, instead of 384. */
 const schema = z
@@ -54,13 +58,7 @@ const schema = z
         BICUBIC,
       ),
       // Sizes that depend on the picture, such as shortest_edge, are refused.
-      size: optional(
-        z.union(
-          [side, z.object({ width: side, height: side })],
-          `size as {"height": H, "width": W} or a number, 1 to ${MAX_SIDE}`,
-        ),
-        384,
-      ),
+      size: optional(z.union([side, z.object({ width: side, height: side })], SIZE), 384),
       do_resize: flag('do_resize'),
       do_rescale: flag('do_rescale'),
       rescale_factor: optional(number('rescale_factor'), 1 / 255),
