@@ -5,7 +5,7 @@
 // page, so that it maps them without a copy. Format: onnx/docs/ExternalData.md.
 
 import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import { type FileHandle, open, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -63,7 +63,7 @@ export async function writeGraphs(
         onBytes(graph, weight.sizeBytes)
         continue
       }
-      await writeWeight(join(folder, filesOf(graph)[1]), weight, (count) => onBytes(graph, count))
+      await writeWeight(files.get(graph)!, weight, (count) => onBytes(graph, count))
       if (placed[i + 1]?.rank === weight.rank) continue
       for (const file of files.values()) await file.sync()
       await onRank(weight.rank)
@@ -94,21 +94,21 @@ function placesOf({ name: graph, initializers }: Graph['parts']): PlacedWeight[]
 }
 
 async function writeWeight(
-  path: string,
+  file: FileHandle,
   { name, tensor, sizeBytes, offset }: PlacedWeight,
   onBytes: (count: number) => void,
 ): Promise<void> {
-  let count = 0
-  async function* pieces() {
-    for await (const bytes of tensor.bytes()) {
-      count += bytes.length
-      onBytes(bytes.length)
-      yield bytes
-    }
+  let at = offset
+  // The stream makes the next piece while one is written.
+  const pieces: AsyncIterable<Uint8Array> = Readable.from(tensor.bytes(), { highWaterMark: 1 })
+  for await (const bytes of pieces) {
+    // One call of write() may write fewer bytes than requested, for example on a disk that is nearly full.
+    for (let done = 0; done < bytes.length; )
+      done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten
+    at += bytes.length
+    onBytes(bytes.length)
   }
-  // The next piece is made while one is written.
-  const file = createWriteStream(path, { flags: 'r+', start: offset })
-  await pipeline(Readable.from(pieces(), { highWaterMark: 1 }), file)
+  const count = at - offset
   if (count !== sizeBytes) throw new Error(`${name} has ${count} bytes; its dims and type need ${sizeBytes}`)
 }
 
