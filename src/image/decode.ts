@@ -7,7 +7,6 @@
 // transparent colour of 2, 4 or 16 bits).
 
 import sharp, { type Metadata, type Sharp } from 'sharp'
-import { isGlimpseError } from '../errors.ts'
 import { readAvif } from './avif.ts'
 import {
   inksToRgb,
@@ -109,13 +108,12 @@ export async function decode(bytes: Uint8Array, options: DecodeOptions): Promise
 
 /** Checks the header before any pixel is decoded. */
 async function readHeader(file: Buffer, format: Format): Promise<Metadata> {
-  let header: Metadata
-  try {
-    const options = { failOn: 'error', limitInputPixels: false, limitInputChannels: false } as const
-    header = await sharp(file, options).metadata()
-  } catch (cause) {
-    throw unreadable(format, cause)
-  }
+  const options = { failOn: 'error', limitInputPixels: false, limitInputChannels: false } as const
+  const header = await sharp(file, options)
+    .metadata()
+    .catch((cause: unknown) => {
+      throw unreadable(format, cause)
+    })
   const { width, height, channels, depth, space } = header
   if (!(width >= 1 && height >= 1)) throw damaged(format)
   refuseTooLarge(width, height)
@@ -145,22 +143,16 @@ function isGrey16(file: Buffer, format: Format, header: Metadata): boolean {
 
 /** Samples of `channelsAtLeast` channels or more. */
 async function readRaw(picture: Sharp, format: Format, channelsAtLeast: number): Promise<Raw> {
-  try {
-    const { data, info } = await picture
-      .timeout({ seconds: MAX_DECODE_SECONDS })
-      .toBuffer({ resolveWithObject: true })
-    if (info.channels < channelsAtLeast) {
-      throw notAPicture(`a ${format.toUpperCase()} file of ${info.channels} channels`)
-    }
-    const { width, height, channels } = info
-    return { width, height, channels, data: new Uint8ClampedArray(data.buffer, data.byteOffset, data.length) }
-  } catch (cause) {
-    if (isGlimpseError(cause)) throw cause
-    if (cause instanceof Error && cause.message.includes('timeout')) {
+  const { data, info } = await picture
+    .timeout({ seconds: MAX_DECODE_SECONDS })
+    .toBuffer({ resolveWithObject: true })
+    .catch((cause: unknown) => {
+      if (!(cause instanceof Error && cause.message.includes('timeout'))) throw unreadable(format, cause)
       throw tooLarge(`a picture that decodes in ${MAX_DECODE_SECONDS} s but got a slower one`, cause)
-    }
-    throw unreadable(format, cause)
-  }
+    })
+  const { width, height, channels } = info
+  if (channels < channelsAtLeast) throw notAPicture(`a ${format.toUpperCase()} file of ${channels} channels`)
+  return { width, height, channels, data: new Uint8ClampedArray(data.buffer, data.byteOffset, data.length) }
 }
 
 /** Classifies a decoder's error: a kind of JPEG that libjpeg does not support, or a damaged file. */
