@@ -120,11 +120,8 @@ export class Graph {
 
   /** A number of shape []. It is stored inside the .onnx file. */
   scalar(value: number, type: 'float32' | 'int64' = 'float32'): Value {
-    return this.#constant(
-      type,
-      [],
-      type === 'int64' ? BigInt64Array.of(BigInt(value)) : Float32Array.of(value),
-    )
+    const data = type === 'int64' ? BigInt64Array.of(BigInt(value)) : Float32Array.of(value)
+    return this.#constant(type, [], data)
   }
 
   /** A weight. It is stored in the external data file. */

@@ -216,7 +216,7 @@ describe('what is damaged', () => {
     }
   })
 
-  test.each(NAMES)('%s cut anywhere is the whole picture or an AskError', async (name) => {
+  test.each(NAMES)('%s cut anywhere is the whole picture or a RequestError', async (name) => {
     const whole = fixture(name)
     const full = await decode(whole, AS_TRANSFORMERS)
     const step = Math.max(1, Math.floor(whole.length / CUTS))
@@ -229,7 +229,7 @@ describe('what is damaged', () => {
     }
   })
 
-  test.each(NAMES)('%s with bytes changed is a picture of its size or an AskError', async (name) => {
+  test.each(NAMES)('%s with bytes changed is a picture of its size or a RequestError', async (name) => {
     const whole = fixture(name)
     let state = whole.length
     const random = (below: number) => {
