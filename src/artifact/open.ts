@@ -18,28 +18,21 @@ import { FORMAT, MANIFEST, type Manifest, manifestSchema } from './contract.ts'
  */
 export async function openArtifact(folder: string): Promise<Manifest> {
   const text = await readFile(join(folder, MANIFEST), 'utf8').catch(async (cause: unknown) => {
-    if (await stat(join(folder, 'config.json')).catch(() => undefined)) {
-      throw new ArtifactError(
-        'no_artifact',
-        `${folder} is a checkpoint. Expected an artifact. Build one: npx glimpse build ${shellWord(folder)} --out <folder>`,
-        { cause },
-      )
-    }
+    const isCheckpoint = await stat(join(folder, 'config.json')).catch(() => undefined)
     throw new ArtifactError(
       'no_artifact',
-      `Cannot read ${MANIFEST} in ${folder}. Expected an artifact there. Build one: npx glimpse build <checkpoint> --out ${shellWord(folder)}`,
+      isCheckpoint
+        ? `${folder} is a checkpoint. Expected an artifact. Build one: npx glimpse build ${shellWord(folder)} --out <folder>`
+        : `Cannot read ${MANIFEST} in ${folder}. Expected an artifact there. Build one: npx glimpse build <checkpoint> --out ${shellWord(folder)}`,
       { cause },
     )
   })
   const manifest = parseManifest(text, folder)
   for (const { path, sizeBytes } of manifest.files) {
     const size = (await stat(join(folder, path)).catch(() => undefined))?.size
-    if (size !== sizeBytes) {
-      throw new ArtifactError(
-        'damaged_artifact',
-        `Expected ${path} with ${sizeBytes} bytes in ${folder} but ${size === undefined ? 'it is missing' : `it has ${size}`}. Build it again: ${commandFor(folder, manifest)}`,
-      )
-    }
+    if (size === sizeBytes) continue
+    const got = size === undefined ? 'it is missing' : `it has ${size}`
+    throw damaged(`Expected ${path} with ${sizeBytes} bytes in ${folder} but ${got}`, folder, manifest)
   }
   return manifest
 }
@@ -47,17 +40,12 @@ export async function openArtifact(folder: string): Promise<Manifest> {
 /** Reads every file and compares its sha256 with the manifest. @throws ArtifactError `damaged_artifact`. */
 export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
   for (const { path, sha256 } of manifest.files) {
+    const expected = `Expected ${path} in ${folder} with the manifest's checksum but`
     const hash = createHash('sha256')
-    const unreadable = await pipeline(createReadStream(join(folder, path)), hash).catch((cause: unknown) => ({
-      cause,
-    }))
-    if (unreadable || hash.digest('hex') !== sha256) {
-      throw new ArtifactError(
-        'damaged_artifact',
-        `Expected ${path} in ${folder} with the manifest's checksum but ${unreadable ? 'it cannot be read' : 'it has another'}. Build it again: ${commandFor(folder, manifest)}`,
-        unreadable ?? {},
-      )
-    }
+    await pipeline(createReadStream(join(folder, path)), hash).catch((cause: unknown) => {
+      throw damaged(`${expected} it cannot be read`, folder, manifest, cause)
+    })
+    if (hash.digest('hex') !== sha256) throw damaged(`${expected} it has another`, folder, manifest)
   }
 }
 
@@ -84,11 +72,18 @@ export function parseManifest(text: string, folder: string): Manifest {
       `Expected an artifact of the format ${FORMAT} but ${folder} has ${format}. Build it again: ${commandFor(folder, json)}`,
     )
   }
-  const issue = parsed.error.issues[0]!
-  throw new ArtifactError(
-    'damaged_artifact',
-    `The manifest in ${folder} is invalid at ${issue.path.join('.') || 'its start'}: ${issue.message}. Build it again: ${commandFor(folder, json)}`,
+  const { path, message } = parsed.error.issues[0]!
+  throw damaged(
+    `The manifest in ${folder} is invalid at ${path.join('.') || 'its start'}: ${message}`,
+    folder,
+    json,
   )
+}
+
+/** `manifest`: what is known of it. The message ends with the command that builds the artifact again. */
+function damaged(what: string, folder: string, manifest: unknown, cause?: unknown): ArtifactError {
+  const message = `${what}. Build it again: ${commandFor(folder, manifest)}`
+  return new ArtifactError('damaged_artifact', message, { cause })
 }
 
 const origin = z.object({

@@ -1,5 +1,6 @@
 // A number of threads -> the memory bandwidth of this machine: the limit for a token, which reads every weight once.
 
+import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { timeReading } from '../quantize/kernels.ts'
@@ -16,21 +17,13 @@ export async function readBandwidth(threads = availableParallelism()): Promise<n
     import.meta.url,
   )
   const start = new SharedArrayBuffer(4)
-  const times = await Promise.all(
-    Array.from(
-      { length: threads },
-      () =>
-        new Promise<number>((resolve, reject) => {
-          const worker = new Worker(file, { workerData: { start, threads } })
-          let ms = Number.NaN
-          worker.once('message', (measured: number) => {
-            ms = measured
-          })
-          worker.once('error', reject)
-          worker.once('exit', () => resolve(ms)) // its memory is free by then
-        }),
-    ),
-  )
+  const timeOfThread = async (): Promise<number> => {
+    const worker = new Worker(file, { workerData: { start, threads } })
+    // Its memory is free after its exit.
+    const [[ms]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')])
+    return ms
+  }
+  const times = await Promise.all(Array.from({ length: threads }, timeOfThread))
   return (threads * BYTES * TIMES * 1000) / Math.max(...times)
 }
 

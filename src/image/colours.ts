@@ -1,7 +1,6 @@
 // Decoded samples of other colour models, and alpha: Raw -> RGB in the first three channels of the same buffer, and at
 // the end Rgb.
 
-import type { Rgb } from './decode.ts'
 import type { YCbCr } from './tiff.ts'
 
 /** `channels` bytes a pixel, rows from the top. */
@@ -9,7 +8,14 @@ export interface Raw {
   width: number
   height: number
   channels: number
-  data: Buffer
+  data: Uint8ClampedArray<ArrayBufferLike>
+}
+
+/** Rows from the top, pixels from the left, red, green, blue: `data[(y * width + x) * 3 + channel]`. */
+export interface Rgb {
+  width: number
+  height: number
+  data: Uint8Array
 }
 
 /** CMYK to RGB without a profile: (255 - k) times (255 - ink) / 255 (Pillow Convert.c `cmyk2rgb`). */
@@ -21,14 +27,13 @@ export function inksToRgb({ data, channels }: Raw): void {
 }
 
 /** As `TIFFYCbCrtoRGB` of libtiff (tif_color.c), through which Pillow reads these files. */
-export function ycbcrToRgb({ data, channels }: Raw, { luma, range }: YCbCr): void {
+export function ycbcrToRgb({ data: pixels, channels }: Raw, { luma, range }: YCbCr): void {
   const [ofRed, ofGreen, ofBlue] = luma as [number, number, number]
   const codes = (black: number, white: number, reach: number) =>
     Int32Array.from({ length: 256 }, (_, code) => ((code - black) * reach) / (white - black || 1))
   const light = codes(range[0]!, range[1]!, 255)
   const blueness = codes(range[2]!, range[3]!, 127)
   const redness = codes(range[4]!, range[5]!, 127)
-  const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
   for (let at = 0; at < pixels.length; at += channels) {
     const y = light[pixels[at]!]!
     const blue = (2 - 2 * ofBlue) * blueness[pixels[at + 1]!]!
@@ -46,9 +51,8 @@ const LIGHTS = 2 ** 14
  * CIE 1976 L*a*b* under D50, a and b signed, to sRGB under D65 (Bradford). Pillow uses profiles; the difference is below
  * 2 on average.
  */
-export function labToRgb({ data, channels }: Raw): void {
-  const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
-  const signed = new Int8Array(data.buffer, data.byteOffset, data.length)
+export function labToRgb({ data: pixels, channels }: Raw): void {
+  const signed = new Int8Array(pixels.buffer, pixels.byteOffset, pixels.length)
   const linear = (f: number) => (f > 6 / 29 ? f * f * f : (108 / 841) * (f - 4 / 29))
   const coded = Uint8ClampedArray.from({ length: LIGHTS + 1 }, (_, i) => {
     const light = i / LIGHTS
@@ -67,8 +71,7 @@ export function labToRgb({ data, channels }: Raw): void {
 }
 
 /** Scales grey from 16..235 to 0..255. */
-export function stretchGrey({ data, channels }: Raw): void {
-  const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
+export function stretchGrey({ data: pixels, channels }: Raw): void {
   for (let at = 0; at < pixels.length; at += channels) {
     const grey = ((pixels[at]! - 16) * 255) / 219
     for (let c = at; c < at + 3; c++) pixels[c] = grey
@@ -76,44 +79,28 @@ export function stretchGrey({ data, channels }: Raw): void {
 }
 
 /** Divides the colours by alpha, the fourth channel. */
-export function unpremultiply({ data, channels }: Raw): void {
-  const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length)
+export function unpremultiply({ data: pixels, channels }: Raw): void {
   for (let at = 0; at < pixels.length; at += channels) {
     const scale = 255 / pixels[at + 3]! // at alpha 0 the product is NaN, which is stored as 0
     for (let c = at; c < at + 3; c++) pixels[c] = pixels[c]! * scale
   }
 }
 
-// Both functions work in the same buffer: they write 3 bytes after they read at least 3, and need no second picture.
-
-export function withoutAlpha(raw: Raw): Rgb {
-  const { data, channels } = raw
-  if (channels === 3) return rgbOf(raw)
-  for (let from = 0, to = 0; from < data.length; from += channels, to += 3) {
-    data[to] = data[from]!
-    data[to + 1] = data[from + 1]!
-    data[to + 2] = data[from + 2]!
-  }
-  return rgbOf(raw)
-}
-
-/** As Pillow's `white.paste(picture, mask=alpha)` (Paste.c, BLEND). */
-export function compositeOnWhite(raw: Raw, alphaAt: number): Rgb {
-  const { data, channels } = raw
-  for (let from = 0, to = 0; from < data.length; from += channels, to += 3) {
-    const alpha = data[from + alphaAt]!
+/**
+ * The first three channels, in the same buffer. With `alphaAt`, the channel of alpha, they are composited on white as by
+ * Pillow's `white.paste(picture, mask=alpha)` (Paste.c, BLEND).
+ */
+export function toRgb({ width, height, channels, data }: Raw, alphaAt?: number): Rgb {
+  for (let from = 0, to = 0; channels > 3 && from < data.length; from += channels, to += 3) {
+    const alpha = alphaAt === undefined ? 255 : data[from + alphaAt]!
     const paper = 255 * (255 - alpha)
     for (let c = 0; c < 3; c++) data[to + c] = by255(data[from + c]! * alpha + paper)
   }
-  return rgbOf(raw)
+  return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, width * height * 3) }
 }
 
 /** Divides 0..65025 by 255, rounded (Pillow ImagingUtils.h `DIV255`). */
 function by255(product: number): number {
   const half = product + 128
   return (half + (half >> 8)) >> 8
-}
-
-function rgbOf({ width, height, data }: Raw): Rgb {
-  return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, width * height * 3) }
 }

@@ -7,29 +7,21 @@
 // transparent colour of 2, 4 or 16 bits).
 
 import sharp, { type Metadata, type Sharp } from 'sharp'
-import { isGlimpseError } from '../errors.ts'
-import { type Avif, readAvif } from './avif.ts'
+import { readAvif } from './avif.ts'
 import {
-  compositeOnWhite,
   inksToRgb,
   labToRgb,
   type Raw,
+  type Rgb,
   stretchGrey,
+  toRgb,
   unpremultiply,
-  withoutAlpha,
   ycbcrToRgb,
 } from './colours.ts'
 import { describeBytes, type Format, formatOf, MAX_PICTURE_BYTES } from './format.ts'
 import { type FirstFrame, firstFrame } from './gif.ts'
 import { damaged, notAPicture, tooLarge } from './refusal.ts'
-import { readTiff, type Tiff } from './tiff.ts'
-
-/** Rows from the top, pixels from the left, red, green, blue: `data[(y * width + x) * 3 + channel]`. */
-export interface Rgb {
-  width: number
-  height: number
-  data: Uint8Array
-}
+import { readTiff } from './tiff.ts'
 
 export interface DecodeOptions {
   /** `white`: composites on white. `drop`: discards the alpha channel. */
@@ -84,45 +76,44 @@ export async function decode(bytes: Uint8Array, options: DecodeOptions): Promise
   const header = await readHeader(file, format)
   const frame = format === 'gif' ? firstFrame(bytes) : undefined
   if (frame) refuseTooLarge(frame.canvasWidth, frame.canvasHeight)
-  const turn = options.orientation === 'apply' || format === 'tiff' // Pillow always turns TIFF (load_end)
-
-  const picture = open(file, turn, tiff?.isTiled ?? false)
-
+  const picture = sharp(file, {
+    // Warnings are ignored, because phones write many harmless irregularities. In a tiled TIFF, only `warning` makes
+    // libvips fail at a broken tile.
+    failOn: tiff?.isTiled ? 'warning' : 'error',
+    limitInputPixels: MAX_PIXELS,
+    limitInputChannels: MAX_CHANNELS,
+    ignoreIcc: true, // as Pillow does
+    autoOrient: options.orientation === 'apply' || format === 'tiff', // Pillow always turns TIFF (load_end)
+  })
   if (options.grey16 !== 'high_byte' && isGrey16(file, format, header)) {
-    return clippedGrey(await readGrey16(picture, format))
+    return clippedGrey(await readRaw(picture.toColourspace('grey16').raw({ depth: 'ushort' }), format, 1))
   }
+  // Of inks, 0 is none, also if the file is inverted. Grey and palettes become RGB; of 16 bits, the high byte.
   const isInks = header.space === 'cmyk'
-  const decoded = await (isInks ? readInks(picture, format) : readRgb(picture, format))
+  const decoded = isInks
+    ? await readRaw(picture.pipelineColourspace('cmyk').toColourspace('cmyk').raw(), format, 4)
+    : await readRaw(picture.toColourspace('srgb').raw(), format, 3)
   const raw = frame ? onCanvas(decoded, frame, options.alpha) : decoded
-  convert(raw, isInks ? 'inks' : (tiff?.colours ?? 'rgb'), avif)
-  const alphaAt = tiff ? tiff.alphaAt : !isInks && raw.channels === 4 ? 3 : undefined
-  return options.alpha === 'white' && alphaAt !== undefined
-    ? compositeOnWhite(raw, alphaAt)
-    : withoutAlpha(raw)
-}
-
-function convert(raw: Raw, colours: Tiff['colours'], avif: Avif | undefined): void {
+  const colours = isInks ? 'inks' : (tiff?.colours ?? 'rgb')
   if (colours === 'inks') inksToRgb(raw)
   else if (colours === 'lab') labToRgb(raw)
   else if (colours !== 'rgb') ycbcrToRgb(raw, colours)
   if (avif?.isLimitedGrey) stretchGrey(raw)
   if (avif?.isPremultiplied && raw.channels === 4) unpremultiply(raw)
+  const alphaAt = tiff ? tiff.alphaAt : !isInks && raw.channels === 4 ? 3 : undefined
+  return toRgb(raw, options.alpha === 'white' ? alphaAt : undefined)
 }
 
 // --- header -------------------------------------------------------------------------------------------------
 
 /** Checks the header before any pixel is decoded. */
 async function readHeader(file: Buffer, format: Format): Promise<Metadata> {
-  let header: Metadata
-  try {
-    header = await sharp(file, {
-      failOn: 'error',
-      limitInputPixels: false,
-      limitInputChannels: false,
-    }).metadata()
-  } catch (cause) {
-    throw unreadable(format, cause)
-  }
+  const options = { failOn: 'error', limitInputPixels: false, limitInputChannels: false } as const
+  const header = await sharp(file, options)
+    .metadata()
+    .catch((cause: unknown) => {
+      throw unreadable(format, cause)
+    })
   const { width, height, channels, depth, space } = header
   if (!(width >= 1 && height >= 1)) throw damaged(format)
   refuseTooLarge(width, height)
@@ -150,47 +141,18 @@ function isGrey16(file: Buffer, format: Format, header: Metadata): boolean {
 
 // --- pixels -------------------------------------------------------------------------------------------------
 
-function open(file: Buffer, turn: boolean, isTiledTiff: boolean): Sharp {
-  return sharp(file, {
-    // Warnings are ignored, because phones write many harmless irregularities. In a tiled TIFF, only `warning` makes
-    // libvips fail at a broken tile.
-    failOn: isTiledTiff ? 'warning' : 'error',
-    limitInputPixels: MAX_PIXELS,
-    limitInputChannels: MAX_CHANNELS,
-    ignoreIcc: true, // as Pillow does
-    autoOrient: turn,
-  }).timeout({ seconds: MAX_DECODE_SECONDS })
-}
-
-/** Three channels or more. Grey and palettes become RGB; of 16 bits, the high byte. */
-function readRgb(picture: Sharp, format: Format): Promise<Raw> {
-  return readRaw(picture.toColourspace('srgb').raw(), format, 3)
-}
-
-/** Cyan, magenta, yellow and black; 0 is no ink, also if the file is inverted. */
-function readInks(picture: Sharp, format: Format): Promise<Raw> {
-  return readRaw(picture.pipelineColourspace('cmyk').toColourspace('cmyk').raw(), format, 4)
-}
-
-/** Two bytes a sample. */
-function readGrey16(picture: Sharp, format: Format): Promise<Raw> {
-  return readRaw(picture.toColourspace('grey16').raw({ depth: 'ushort' }), format, 1)
-}
-
+/** Samples of `channelsAtLeast` channels or more. */
 async function readRaw(picture: Sharp, format: Format, channelsAtLeast: number): Promise<Raw> {
-  try {
-    const { data, info } = await picture.toBuffer({ resolveWithObject: true })
-    if (info.channels < channelsAtLeast) {
-      throw notAPicture(`a ${format.toUpperCase()} file of ${info.channels} channels`)
-    }
-    return { width: info.width, height: info.height, channels: info.channels, data }
-  } catch (cause) {
-    if (isGlimpseError(cause)) throw cause
-    if (cause instanceof Error && cause.message.includes('timeout')) {
+  const { data, info } = await picture
+    .timeout({ seconds: MAX_DECODE_SECONDS })
+    .toBuffer({ resolveWithObject: true })
+    .catch((cause: unknown) => {
+      if (!(cause instanceof Error && cause.message.includes('timeout'))) throw unreadable(format, cause)
       throw tooLarge(`a picture that decodes in ${MAX_DECODE_SECONDS} s but got a slower one`, cause)
-    }
-    throw unreadable(format, cause)
-  }
+    })
+  const { width, height, channels } = info
+  if (channels < channelsAtLeast) throw notAPicture(`a ${format.toUpperCase()} file of ${channels} channels`)
+  return { width, height, channels, data: new Uint8ClampedArray(data.buffer, data.byteOffset, data.length) }
 }
 
 /** Classifies a decoder's error: a kind of JPEG that libjpeg does not support, or a damaged file. */
@@ -202,32 +164,29 @@ function unreadable(format: Format, cause: unknown): Error {
 }
 
 /** 16-bit grey to RGB as Pillow converts I;16: not scaled, clipped at 255. */
-function clippedGrey(raw: Raw): Rgb {
-  const { width, height, channels } = raw
-  const grey = new Uint16Array(raw.data.buffer, raw.data.byteOffset, raw.data.length / 2)
-  const data = new Uint8Array(width * height * 3)
-  for (let from = 0, to = 0; to < data.length; from += channels, to += 3) {
-    data.fill(Math.min(grey[from]!, 255), to, to + 3)
+function clippedGrey({ width, height, channels, data }: Raw): Rgb {
+  const grey = new Uint16Array(data.buffer, data.byteOffset, data.length / 2)
+  const rgb = new Uint8Array(width * height * 3)
+  for (let from = 0, to = 0; to < rgb.length; from += channels, to += 3) {
+    rgb.fill(Math.min(grey[from]!, 255), to, to + 3)
   }
-  return { width, height, data }
+  return { width, height, data: rgb }
 }
 
 /** Puts the first frame of a GIF on its canvas. The background is Pillow's colour if alpha is dropped, else white. */
 function onCanvas(decoded: Raw, frame: FirstFrame, alpha: DecodeOptions['alpha']): Raw {
   const { canvasWidth: width, canvasHeight: height } = frame
-  const { channels } = decoded
-  const [red, green, blue] = alpha === 'white' ? [255, 255, 255] : frame.behind
+  const { channels, data: pixels } = decoded
   const right = Math.min(frame.left + frame.width, decoded.width)
   const bottom = Math.min(frame.top + frame.height, decoded.height)
-  const data = Buffer.alloc(width * height * 3)
-  for (let y = 0, to = 0; y < height; y++) {
-    const rowIsIn = y >= frame.top && y < bottom
-    for (let x = 0; x < width; x++, to += 3) {
+  const background = Uint8Array.from(alpha === 'white' ? [255, 255, 255] : frame.behind)
+  const data = new Uint8ClampedArray(Buffer.alloc(width * height * 3, background))
+  for (let y = frame.top; y < bottom; y++) {
+    for (let x = frame.left; x < right; x++) {
       const from = (y * decoded.width + x) * channels
-      const isIn = rowIsIn && x >= frame.left && x < right && (channels === 3 || decoded.data[from + 3] !== 0)
-      data[to] = isIn ? decoded.data[from]! : red
-      data[to + 1] = isIn ? decoded.data[from + 1]! : green
-      data[to + 2] = isIn ? decoded.data[from + 2]! : blue
+      if (channels > 3 && pixels[from + 3] === 0) continue
+      const to = (y * width + x) * 3
+      for (let c = 0; c < 3; c++) data[to + c] = pixels[from + c]!
     }
   }
   return { width, height, channels: 3, data }

@@ -77,21 +77,13 @@ const MAGIC: readonly [name: string, ...magic: string[]][] = [
 ]
 
 function isText(bytes: Uint8Array): boolean {
-  try {
-    // `stream` accepts an incomplete character at the end.
-    const head = new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, HEAD_BYTES), {
-      stream: true,
-    })
-    return !/[^\P{Cc}\s]/u.test(head)
-  } catch {
-    return false
-  }
+  // `stream` leaves out an incomplete character at the end. Bytes that are not UTF-8 become U+FFFD.
+  const head = new TextDecoder().decode(bytes.subarray(0, HEAD_BYTES), { stream: true })
+  return !/\ufffd|[^\P{Cc}\s]/u.test(head)
 }
 
 function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, HEAD_BYTES)).toString(
-    'latin1',
-  )
+  return Buffer.from(bytes.subarray(0, HEAD_BYTES)).toString('latin1')
 }
 
 /** The brands of an ISO base media file, the major one first, without the version after it. */

@@ -15,65 +15,49 @@ export interface FirstFrame {
   width: number
   height: number
   /** The background of Pillow's convert("RGB"). */
-  behind: readonly [number, number, number]
+  behind: readonly number[]
 }
 
 const EXTENSION = 0x21
 const GRAPHIC_CONTROL = 0xf9
 const IMAGE = 0x2c
 
-/** Undefined if there is no first frame. @throws RequestError `not_a_picture` if the GIF has no colour table */
-export function firstFrame(gif: Uint8Array): FirstFrame | undefined {
-  if (gif.length < 13) return undefined
-  const view = new DataView(gif.buffer, gif.byteOffset, gif.byteLength)
-  const globalColours = coloursOf(view.getUint8(10))
-  let at = 13 + globalColours * 3
-  let transparentIndex = 0
+type Four = [number, number, number, number]
 
-  while (at + 10 <= gif.length) {
-    const kind = view.getUint8(at)
-    if (kind === IMAGE) {
-      const localColours = coloursOf(view.getUint8(at + 9))
-      const table = localColours ? at + 10 : 13
+/** Undefined if there is no first frame. @throws RequestError `not_a_picture` if the GIF has no colour table */
+export function firstFrame(bytes: Uint8Array): FirstFrame | undefined {
+  const gif = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const globalColours = coloursOf(gif[10])
+  let transparentIndex = 0
+  for (let at = 13 + globalColours * 3; at + 10 <= gif.length; ) {
+    if (gif[at] === IMAGE) {
+      const localColours = coloursOf(gif[at + 9])
       const colours = localColours || globalColours
       if (!colours) throw notAPicture('a GIF file without colours')
-      const left = view.getUint16(at + 1, true)
-      const top = view.getUint16(at + 3, true)
-      const width = view.getUint16(at + 5, true)
-      const height = view.getUint16(at + 7, true)
+      const [left, top, width, height] = [1, 3, 5, 7].map((field) => gif.readUInt16LE(at + field)) as Four
+      const behindAt = (localColours ? at + 10 : 13) + transparentIndex * 3
+      // Pillow fills its palette with black after the table of the file.
+      const isBlack = transparentIndex >= colours || behindAt + 3 > gif.length
       return {
-        canvasWidth: Math.max(view.getUint16(6, true), left + width),
-        canvasHeight: Math.max(view.getUint16(8, true), top + height),
+        canvasWidth: Math.max(gif.readUInt16LE(6), left + width),
+        canvasHeight: Math.max(gif.readUInt16LE(8), top + height),
         left,
         top,
         width,
         height,
-        behind: colourAt(gif, table, colours, transparentIndex),
+        behind: isBlack ? [0, 0, 0] : [...gif.subarray(behindAt, behindAt + 3)],
       }
     }
-    if (kind !== EXTENSION) return undefined
-    if (view.getUint8(at + 1) === GRAPHIC_CONTROL && view.getUint8(at + 3) & 1)
-      transparentIndex = view.getUint8(at + 6)
-    at = afterBlocks(gif, at + 2)
+    if (gif[at] !== EXTENSION) return undefined
+    if (gif[at + 1] === GRAPHIC_CONTROL && gif[at + 3]! & 1) transparentIndex = gif[at + 6]!
+    // A data block is a length byte and that many bytes. The last one has length 0.
+    for (at += 2; at < gif.length && gif[at] !== 0; ) at += gif[at]! + 1
+    at++
   }
   return undefined
 }
 
 /** The number of colours by a byte of packed flags; 0 without a table. */
-function coloursOf(flags: number): number {
+function coloursOf(flags = 0): number {
   return flags & 0x80 ? 2 << (flags & 7) : 0
-}
-
-/** Pillow fills its palette with black after the table of the file. */
-function colourAt(gif: Uint8Array, table: number, colours: number, index: number): [number, number, number] {
-  if (index >= colours || table + index * 3 + 3 > gif.length) return [0, 0, 0]
-  const at = table + index * 3
-  return [gif[at]!, gif[at + 1]!, gif[at + 2]!]
-}
-
-/** A data block is a length byte and that many bytes. The last one has length 0. */
-function afterBlocks(gif: Uint8Array, start: number): number {
-  let at = start
-  while (at < gif.length && gif[at] !== 0) at += gif[at]! + 1
-  return at + 1
 }

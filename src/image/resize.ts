@@ -5,7 +5,7 @@
 // filter is stretched by the ratio of the sizes, so each source pixel counts and there is no aliasing. The kernels of
 // sharp and the bicubic filter of a canvas have other results.
 
-import type { Rgb } from './decode.ts'
+import type { Rgb } from './colours.ts'
 
 /** Numbers of PIL.Image.Resampling, which `resample` in preprocessor_config.json uses. */
 const NEAREST = 0
@@ -20,6 +20,7 @@ export type Resample = 0 | 1 | 2 | 3 | 4 | 5
 interface Filter {
   /** Radius, in pixels of the smaller picture. */
   support: number
+  /** By distance, which is negative to the left. */
   weight: (x: number) => number
 }
 
@@ -36,14 +37,13 @@ const FILTERS: Record<Exclude<Resample, typeof NEAREST>, Filter> = {
 function bicubic(x: number): number {
   const a = -0.5
   if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1
-  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a
-  return 0
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0
 }
 
 function hamming(x: number): number {
-  if (x >= 1) return 0
+  if (x === 0 || x >= 1) return x === 0 ? 1 : 0
   // 0.54 and 0.46 are C floats in Pillow.
-  return x === 0 ? 1 : sinc(x) * (Math.fround(0.54) + Math.fround(0.46) * Math.cos(x * Math.PI))
+  return sinc(x) * (Math.fround(0.54) + Math.fround(0.46) * Math.cos(x * Math.PI))
 }
 
 function sinc(x: number): number {
@@ -62,18 +62,12 @@ export function resize(rgb: Rgb, width: number, height: number, resample: Resamp
       `Expected ${rgb.width} x ${rgb.height} x 3 bytes and a positive size but got ${rgb.data.length} bytes and ${width} x ${height}`,
     )
   }
-  if (rgb.width === width && rgb.height === height) return { width, height, data: rgb.data.slice() }
-  if (resample === NEAREST) return resizeNearest(rgb, width, height)
-
-  const filter = FILTERS[resample]
-  const across = tapsOf(rgb.width, width, filter)
-  const down = tapsOf(rgb.height, height, filter)
-  if (rgb.height === height) return resizeColumns(rgb, 0, rgb.height, across)
-  if (rgb.width === width) return resizeRows(rgb, 0, down)
-  if (rowsGoFirst(rgb, width, height)) return resizeColumns(resizeRows(rgb, 0, down), 0, height, across)
-  const firstRow = down.first[0]!
-  const lastRow = down.first[height - 1]! + down.count[height - 1]!
-  return resizeRows(resizeColumns(rgb, firstRow, lastRow - firstRow, across), firstRow, down)
+  const across = (from: Rgb) => (from.width === width ? from : resizeRows(from, taps(from.width, width)))
+  const down = (from: Rgb) => (from.height === height ? from : resizeColumns(from, taps(from.height, height)))
+  const taps = (from: number, to: number) =>
+    resample === NEAREST ? nearestTaps(from, to) : tapsOf(from, to, FILTERS[resample])
+  const resized = rowsGoFirst(rgb, width, height) ? across(down(rgb)) : down(across(rgb))
+  return resized === rgb ? { ...rgb, data: rgb.data.slice() } : resized
 }
 
 /**
@@ -128,14 +122,22 @@ export function tapsOf(from: number, to: number, filter: Filter = FILTERS[BICUBI
   return taps
 }
 
-/** Resizes `rows` source rows, from `firstRow` on, to the width of `taps`. */
-function resizeColumns(rgb: Rgb, firstRow: number, rows: number, taps: Taps): Rgb {
+/** Pillow's nearest: one source pixel for each output pixel, found by adding steps, with Pillow's rounding. */
+function nearestTaps(from: number, to: number): Taps {
+  const scale = from / to
+  const first = new Int32Array(to)
+  for (let out = 0, at = scale * 0.5; out < to; out++, at += scale)
+    first[out] = Math.min(Math.trunc(at), from - 1)
+  return { first, count: new Int32Array(to).fill(1), stride: 1, weights: new Int32Array(to).fill(ONE) }
+}
+
+/** Resizes each row to the width of `taps`. */
+function resizeRows({ width: rowWidth, height, data: source }: Rgb, taps: Taps): Rgb {
   const { first, count, stride, weights } = taps
-  const source = rgb.data
   const width = first.length
-  const data = new Uint8Array(width * rows * 3)
-  for (let y = 0, to = 0; y < rows; y++) {
-    const row = (firstRow + y) * rgb.width * 3
+  const data = new Uint8Array(width * height * 3)
+  for (let y = 0, to = 0; y < height; y++) {
+    const row = y * rowWidth * 3
     for (let x = 0; x < width; x++, to += 3) {
       const start = x * stride
       const end = start + count[x]!
@@ -153,54 +155,27 @@ function resizeColumns(rgb: Rgb, firstRow: number, rows: number, taps: Taps): Rg
       data[to + 2] = clip(blue)
     }
   }
-  return { width, height: rows, data }
+  return { width, height, data }
 }
 
-/** Resizes columns to the height of `taps`, one row of sums at a time. `rgb` begins at row `firstRow` of the source. */
-function resizeRows(rgb: Rgb, firstRow: number, taps: Taps): Rgb {
-  const { first, count, stride, weights } = taps
-  const source = rgb.data
+/** Resizes each column to the height of `taps`, one row of sums at a time. */
+function resizeColumns({ width, data: source }: Rgb, { first, count, stride, weights }: Taps): Rgb {
   const height = first.length
-  const line = rgb.width * 3
-  const data = new Uint8Array(line * height)
-  const sums = new Int32Array(line)
+  const rowLength = width * 3
+  const data = new Uint8Array(rowLength * height)
+  const sums = new Int32Array(rowLength)
   for (let y = 0; y < height; y++) {
     sums.fill(HALF)
     for (let tap = 0; tap < count[y]!; tap++) {
       const weight = weights[y * stride + tap]!
-      const from = (first[y]! - firstRow + tap) * line
-      for (let i = 0; i < line; i++) sums[i] = (sums[i]! + Math.imul(source[from + i]!, weight)) | 0
+      const from = (first[y]! + tap) * rowLength
+      for (let i = 0; i < rowLength; i++) sums[i] = (sums[i]! + Math.imul(source[from + i]!, weight)) | 0
     }
-    for (let i = 0, to = y * line; i < line; i++) data[to + i] = clip(sums[i]!)
-  }
-  return { width: rgb.width, height, data }
-}
-
-function clip(sum: number): number {
-  const value = sum >> PRECISION_BITS
-  return Math.min(Math.max(value, 0), 255)
-}
-
-function resizeNearest(rgb: Rgb, width: number, height: number): Rgb {
-  const columns = nearestOf(rgb.width, width)
-  const rows = nearestOf(rgb.height, height)
-  const data = new Uint8Array(width * height * 3)
-  for (let y = 0, to = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, to += 3) {
-      const from = (rows[y]! * rgb.width + columns[x]!) * 3
-      data[to] = rgb.data[from]!
-      data[to + 1] = rgb.data[from + 1]!
-      data[to + 2] = rgb.data[from + 2]!
-    }
+    for (let i = 0, to = y * rowLength; i < rowLength; i++) data[to + i] = clip(sums[i]!)
   }
   return { width, height, data }
 }
 
-/** The source pixel at the centre of each output pixel, by adding steps, with Pillow's rounding. */
-function nearestOf(from: number, to: number): Int32Array {
-  const scale = from / to
-  const nearest = new Int32Array(to)
-  for (let out = 0, at = scale * 0.5; out < to; out++, at += scale)
-    nearest[out] = Math.min(Math.trunc(at), from - 1)
-  return nearest
+function clip(sum: number): number {
+  return Math.min(Math.max(sum >> PRECISION_BITS, 0), 255)
 }

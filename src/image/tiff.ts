@@ -13,7 +13,7 @@ export interface Tiff {
   colours: 'rgb' | 'inks' | 'lab' | YCbCr
   isTiled: boolean
   /** The index of the alpha channel in the decoded pixels. */
-  alphaAt?: number
+  alphaAt: number | undefined
 }
 
 /** The share of each primary in Y, and the codes of black and white for Y, Cb and Cr. */
@@ -58,12 +58,12 @@ const PALETTE = 3
 const INKS = 5
 const YCBCR = 6
 const LAB = 8
-/** Colour samples, and the most extra samples after them. With a palette, libvips takes the wrong sample for alpha. */
-const MODELS: Record<number, { colours: number; extras: number; premultiplied?: false }> = {
+/** Colour samples, and the most extra samples after them. */
+const MODELS: Record<number, { colours: number; extras: number }> = {
   0: { colours: 1, extras: 0 }, // grey, 0 is white
   1: { colours: 1, extras: 1 }, // grey, 0 is black
   [RGB]: { colours: 3, extras: 2 },
-  [PALETTE]: { colours: 1, extras: 1, premultiplied: false },
+  [PALETTE]: { colours: 1, extras: 1 },
   [INKS]: { colours: 4, extras: 1 },
   [YCBCR]: { colours: 3, extras: 0 },
   [LAB]: { colours: 3, extras: 0 },
@@ -75,34 +75,6 @@ const ALPHA = [1, 2, 999]
 export function readTiff(bytes: Uint8Array): Tiff {
   const file = Buffer.from(bytes)
   const directory = readDirectory(file)
-  const { compression, photometric, colourSamples, samples, bits, extras, isSeparate, isTiled, isHalved } =
-    samplesOf(directory)
-
-  // libvips misreads planes of bits; with one sample a pixel both orders are equal. It fails at unknown orientations.
-  if (samples === 1) directory.get(TAG.planes)?.set(1)
-  const orientation = directory.get(TAG.orientation)
-  if (orientation && ![1, 2, 3, 4, 5, 6, 7, 8].includes(orientation.values[0]!)) orientation.set(1)
-
-  // libjpeg converts YCbCr, and libtiff converts it if the colour is subsampled.
-  const isYCbCr = photometric === YCBCR && !isHalved && (compression !== JPEG || isSeparate)
-  // libvips converts L*a*b* in another way, and 16-bit CMYK and YCbCr not at all. It returns RGB samples unchanged.
-  if (isYCbCr || photometric === LAB || (photometric === INKS && bits === 16)) {
-    directory.get(TAG.photometric)?.set(RGB)
-  }
-  const luma = directory.get(TAG.luma)?.values
-  const range = directory.get(TAG.range)?.values
-  const ycbcr: YCbCr = {
-    luma: luma?.length === 3 ? luma : [0.299, 0.587, 0.114],
-    range: range?.length === 6 ? range : [0, 255, 128, 255, 128, 255],
-  }
-  const colours = isYCbCr ? ycbcr : photometric === LAB ? 'lab' : photometric === INKS ? 'inks' : 'rgb'
-  const alpha = extras.findIndex((kind) => ALPHA.includes(kind))
-  const alphaAt = Math.max(colourSamples, 3) + alpha // grey and palettes are decoded to three
-  return alpha < 0 ? { file, colours, isTiled } : { file, colours, isTiled, alphaAt }
-}
-
-/** The layout of the samples. @throws RequestError if libvips cannot decode it */
-function samplesOf(directory: Map<number, Entry>) {
   const values = (tag: number) => directory.get(tag)?.values ?? []
   const value = (tag: number, otherwise: number) => values(tag)[0] ?? otherwise
   const refused = (what: string) => notAPicture(`a TIFF file ${what}`)
@@ -123,21 +95,18 @@ function samplesOf(directory: Map<number, Entry>) {
   if (values(TAG.sampleFormat).some((format) => format !== 1 && format !== 4)) {
     throw refused('of signed or floating-point samples')
   }
-  if (
-    ![1, 2, 4, 8, 16].includes(bits) ||
-    moreBits.some((more) => more !== bits) ||
-    (bits < 8 && samples > 1)
-  ) {
-    throw refused(`of ${samples} x ${[...new Set([bits, ...moreBits])].join(' and ')} bits a pixel`)
+  const widths = new Set([bits, ...moreBits])
+  if (![1, 2, 4, 8, 16].includes(bits) || widths.size > 1 || (bits < 8 && samples > 1)) {
+    throw refused(`of ${samples} x ${[...widths].join(' and ')} bits a pixel`)
   }
   const missing = photometric === RGB && samples === 4 ? [2] : [] // as in Pillow
   const extras = directory.has(TAG.extraSamples) ? values(TAG.extraSamples) : missing
+  // With a palette, libvips takes the wrong sample for premultiplied alpha.
+  const kinds = photometric === PALETTE ? [0, 2, 999] : [0, ...ALPHA]
   if (
     samples !== model.colours + extras.length ||
     extras.length > model.extras ||
-    extras.some(
-      (kind) => !(kind === 0 || ALPHA.includes(kind)) || (kind === 1 && model.premultiplied === false),
-    )
+    !extras.every((kind) => kinds.includes(kind))
   ) {
     throw refused(`of ${samples} samples a pixel, not all of them colours`)
   }
@@ -151,8 +120,25 @@ function samplesOf(directory: Map<number, Entry>) {
   if (isSeparate && (isTiled || isHalved || model.colours === 1))
     throw refused('of planes that hold one colour each')
   if (isTiled && isHalved && compression !== JPEG) throw refused('of tiles of halved colour') // a broken one is black
-  const colourSamples = model.colours
-  return { compression, photometric, colourSamples, samples, bits, extras, isSeparate, isTiled, isHalved }
+
+  // libvips misreads planes of bits; with one sample a pixel both orders are equal. It fails at unknown orientations.
+  if (samples === 1) directory.get(TAG.planes)?.set(1)
+  if (![1, 2, 3, 4, 5, 6, 7, 8].includes(value(TAG.orientation, 1))) directory.get(TAG.orientation)?.set(1)
+  // libjpeg converts YCbCr, and libtiff converts it if the colour is subsampled.
+  const isYCbCr = photometric === YCBCR && !isHalved && (compression !== JPEG || isSeparate)
+  // libvips converts L*a*b* in another way, and 16-bit CMYK and YCbCr not at all. It returns RGB samples unchanged.
+  if (isYCbCr || photometric === LAB || (photometric === INKS && bits === 16)) {
+    directory.get(TAG.photometric)?.set(RGB)
+  }
+  const [luma, range] = [values(TAG.luma), values(TAG.range)]
+  const ycbcr: YCbCr = {
+    luma: luma.length === 3 ? luma : [0.299, 0.587, 0.114],
+    range: range.length === 6 ? range : [0, 255, 128, 255, 128, 255],
+  }
+  const colours = isYCbCr ? ycbcr : photometric === LAB ? 'lab' : photometric === INKS ? 'inks' : 'rgb'
+  const alpha = extras.findIndex((kind) => ALPHA.includes(kind))
+  // Grey and palettes are decoded to three channels.
+  return { file, colours, isTiled, alphaAt: alpha < 0 ? undefined : Math.max(model.colours, 3) + alpha }
 }
 
 // --- directory ----------------------------------------------------------------------------------------------
@@ -164,53 +150,49 @@ interface Entry {
   set: (value: number) => void
 }
 
-/** Bytes of a value by type: unsigned integers, and fractions of two integers (5). */
+/** Bytes of a value by type: unsigned integers, and fractions of two integers. */
 const SIZES: Record<number, number> = { 1: 1, 3: 2, 4: 4, 5: 8, 16: 8 }
+const SHORT = 3
+const FRACTION = 5
 
 /** No tag that is read needs more values. */
 const MAX_VALUES = 16
 
 /** The known tags of the first directory; the first of equal tags. Removes the pointer to the next page. */
 function readDirectory(file: Buffer): Map<number, Entry> {
+  const isLittle = file[0] === 0x49
+  /** An unsigned integer of `size` bytes. Throws a RangeError outside the file. */
+  const read = (at: number, size: number): number => {
+    if (size < 8) return isLittle ? file.readUIntLE(at, size) : file.readUIntBE(at, size)
+    return Number(isLittle ? file.readBigUInt64LE(at) : file.readBigUInt64BE(at))
+  }
   try {
-    const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
-    const little = file[0] === 0x49
-    const isBig = view.getUint16(2, little) === 43
-    const word = isBig ? 8 : 4
-    const wordAt = (at: number) =>
-      isBig ? Number(view.getBigUint64(at, little)) : view.getUint32(at, little)
-    const valueAt = (type: number, at: number): number => {
-      if (type === 1) return view.getUint8(at)
-      if (type === 3) return view.getUint16(at, little)
-      if (type === 4) return view.getUint32(at, little)
-      if (type === 5) return view.getUint32(at, little) / view.getUint32(at + 4, little)
-      return Number(view.getBigUint64(at, little))
-    }
-    const start = wordAt(word)
-    const first = start + (isBig ? 8 : 2)
-    const end = first + (isBig ? wordAt(start) : view.getUint16(start, little)) * (4 + 2 * word)
-    wordAt(end) // throws a RangeError outside the file, as do the reads below
+    const word = read(2, 2) === 43 ? 8 : 4 // BigTIFF
+    const start = read(word, word)
+    const first = start + (word === 8 ? 8 : 2)
+    const end = first + read(start, first - start) * (4 + 2 * word)
+    read(end, word)
     file.fill(0, end, end + word)
 
     const directory = new Map<number, Entry>()
     for (let at = first; at < end; at += 4 + 2 * word) {
-      const tag = view.getUint16(at, little)
-      const type = view.getUint16(at + 2, little)
+      const [tag, type] = [read(at, 2), read(at + 2, 2)]
       const size = SIZES[type]
       if (!size || !TAGS.includes(tag) || directory.has(tag)) continue
-      const count = wordAt(at + 4)
+      const count = read(at + 4, word)
       const place = at + 4 + word
-      const from = count * size > word ? wordAt(place) : place
-      directory.set(tag, {
-        count,
-        values: Array.from({ length: Math.min(count, MAX_VALUES) }, (_, i) => valueAt(type, from + i * size)),
-        set: (value) => {
-          view.setUint16(at + 2, 3, little)
-          if (isBig) view.setBigUint64(at + 4, 1n, little)
-          else view.setUint32(at + 4, 1, little)
-          view.setUint16(place, value, little)
-        },
-      })
+      const from = count * size > word ? read(place, word) : place
+      const valueAt = (value: number) =>
+        type === FRACTION ? read(value, 4) / read(value + 4, 4) : read(value, size)
+      const values = Array.from({ length: Math.min(count, MAX_VALUES) }, (_, i) => valueAt(from + i * size))
+      const set = (value: number) => {
+        file.fill(0, at + 2, place)
+        // Each number fits into one byte: the first or the last, by the order of bytes.
+        file[at + (isLittle ? 2 : 3)] = SHORT
+        file[isLittle ? at + 4 : place - 1] = 1
+        file.set(isLittle ? [value, 0] : [0, value], place)
+      }
+      directory.set(tag, { count, values, set })
     }
     return directory
   } catch (cause) {

@@ -24,12 +24,10 @@ export function linear(
   g: Graph,
   x: Value,
   weights: Weights,
-  [inputs, outputs]: [number, number],
-  { bias: hasBias = true } = {},
+  sizes: [inputs: number, outputs: number],
+  options?: { bias: boolean },
 ): Value {
-  const product = matmul(g, x, weights.take('weight', [outputs, inputs])) // [..., out]
-  if (!hasBias) return product
-  return g.op('Add', [product, parameter(g, 'bias', weights.take('bias', [outputs]))]) // [..., out]
+  return fusedLinear(g, x, [weights], sizes, options)[0]!
 }
 
 /** Several linear layers of the same x [..., in] and sizes as one product -> one value [..., out] for each. */
@@ -46,6 +44,7 @@ export function fusedLinear(
     const biases = stack(...parts.map((part) => part.take('bias', [outputs])))
     product = g.op('Add', [product, parameter(g, 'bias', biases)]) // [..., parts * out]
   }
+  if (parts.length === 1) return [product]
   const sizes = g.int64(...parts.map(() => outputs))
   return g.ops('Split', [product, sizes], parts.length, { axis: -1 }) // parts x [..., out]
 }
@@ -136,48 +135,39 @@ export function layerNorm(
   return g.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
 }
 
+const gelu = (approximate: 'none' | 'tanh') => (g: Graph, x: Value) => g.op('Gelu', [x], { approximate })
+const operator = (type: string) => (g: Graph, x: Value) => g.op(type, [x])
+const silu = (g: Graph, x: Value) => g.op('Mul', [x, g.op('Sigmoid', [x])])
+
+const ACTIVATIONS: Record<Activation, (g: Graph, x: Value) => Value> = {
+  gelu: gelu('none'),
+  gelu_python: gelu('none'),
+  gelu_10: (g, x) => g.op('Max', [g.op('Min', [gelu('none')(g, x), g.scalar(10)]), g.scalar(-10)]),
+  gelu_new: gelu('tanh'),
+  gelu_pytorch_tanh: gelu('tanh'),
+  gelu_python_tanh: gelu('tanh'),
+  gelu_accurate: gelu('tanh'),
+  gelu_fast: gelu('tanh'),
+  relu: operator('Relu'),
+  relu2: (g, x) => {
+    const positive = g.op('Relu', [x])
+    return g.op('Mul', [positive, positive])
+  },
+  relu6: (g, x) => g.op('Min', [g.op('Relu', [x]), g.scalar(6)]),
+  leaky_relu: (g, x) => g.op('LeakyRelu', [x], { alpha: { float: 0.01 } }),
+  quick_gelu: (g, x) => g.op('QuickGelu', [x], { alpha: { float: 1.702 } }, MICROSOFT),
+  silu,
+  swish: silu,
+  hardswish: operator('HardSwish'),
+  mish: operator('Mish'),
+  sigmoid: operator('Sigmoid'),
+  tanh: operator('Tanh'),
+  linear: (_, x) => x,
+}
+
 /** x -> same shape. The names are those of transformers' ACT2FN. */
 export function activate(g: Graph, x: Value, kind: Activation): Value {
-  switch (kind) {
-    case 'gelu':
-    case 'gelu_python':
-      return g.op('Gelu', [x], { approximate: 'none' })
-    case 'gelu_10': {
-      const clipped = g.op('Min', [g.op('Gelu', [x], { approximate: 'none' }), g.scalar(10)])
-      return g.op('Max', [clipped, g.scalar(-10)])
-    }
-    case 'gelu_new':
-    case 'gelu_pytorch_tanh':
-    case 'gelu_python_tanh':
-    case 'gelu_accurate':
-    case 'gelu_fast':
-      return g.op('Gelu', [x], { approximate: 'tanh' })
-    case 'relu':
-      return g.op('Relu', [x])
-    case 'relu2': {
-      const positive = g.op('Relu', [x])
-      return g.op('Mul', [positive, positive])
-    }
-    case 'relu6':
-      return g.op('Min', [g.op('Relu', [x]), g.scalar(6)])
-    case 'leaky_relu':
-      return g.op('LeakyRelu', [x], { alpha: { float: 0.01 } })
-    case 'quick_gelu':
-      return g.op('QuickGelu', [x], { alpha: { float: 1.702 } }, MICROSOFT)
-    case 'silu':
-    case 'swish':
-      return g.op('Mul', [x, g.op('Sigmoid', [x])])
-    case 'hardswish':
-      return g.op('HardSwish', [x])
-    case 'mish':
-      return g.op('Mish', [x])
-    case 'sigmoid':
-      return g.op('Sigmoid', [x])
-    case 'tanh':
-      return g.op('Tanh', [x])
-    case 'linear':
-      return x
-  }
+  return ACTIVATIONS[kind](g, x)
 }
 
 /** Keys and values of one layer: from the cache [B, heads, C, D / heads] each, from this run [B, S, D] each. */

@@ -77,7 +77,7 @@ export function opt(
   const last = g.op('Slice', [x, start, g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, K, D]
   const normed =
     config.do_layer_norm_before && !config._remove_final_layer_norm
-      ? norm(g.scope('final_layer_norm'), last, decoder.at('final_layer_norm'), config)
+      ? norm(g, last, decoder, 'final_layer_norm', config)
       : last // [B, K, D]
   const logits = config.tie_word_embeddings
     ? embedding.project(g.scope('lm_head'), normed)
@@ -132,29 +132,27 @@ function layer(
 ): { x: Value; added: LayerKV } {
   const { hidden_size: D, ffn_dim: F, do_layer_norm_before: before, enable_bias } = config
   const withBias = { bias: enable_bias }
-  const normAttention = (value: Value) =>
-    norm(g.scope('self_attn_layer_norm'), value, weights.at('self_attn_layer_norm'), config)
-  const normMlp = (value: Value) =>
-    norm(g.scope('final_layer_norm'), value, weights.at('final_layer_norm'), config)
-
   const attn = g.scope('self_attn')
   const own = weights.at('self_attn')
-  const input = before ? normAttention(x) : x // [B, S, D]
+  const input = before ? norm(g, x, weights, 'self_attn_layer_norm', config) : x // [B, S, D]
   const qkv = ['q_proj', 'k_proj', 'v_proj'].map((step) => own.at(step))
   const [q, k, v] = fusedLinear(attn.scope('qkv'), input, qkv, [D, D], withBias) // 3 x [B, S, D]
-  const output = multiHeadAttention(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
-  const projected = linear(attn.scope('out_proj'), output, own.at('out_proj'), [D, D], withBias) // [B, S, D]
+  const attended = multiHeadAttention(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
+  const projected = linear(attn.scope('out_proj'), attended, own.at('out_proj'), [D, D], withBias) // [B, S, D]
   const sum = attn.op('Add', [x, projected]) // [B, S, D]
-  const middle = before ? sum : normAttention(sum) // [B, S, D]
+  const middle = before ? sum : norm(g, sum, weights, 'self_attn_layer_norm', config) // [B, S, D]
 
-  const wide = linear(g.scope('fc1'), before ? normMlp(middle) : middle, weights.at('fc1'), [D, F], withBias) // [B, S, F]
+  const normed = before ? norm(g, middle, weights, 'final_layer_norm', config) : middle // [B, S, D]
+  const wide = linear(g.scope('fc1'), normed, weights.at('fc1'), [D, F], withBias) // [B, S, F]
   const active = activate(g.scope('fc1'), wide, config.activation_function) // [B, S, F]
   const narrow = linear(g.scope('fc2'), active, weights.at('fc2'), [F, D], withBias) // [B, S, D]
   const end = g.scope('fc2').op('Add', [middle, narrow]) // [B, S, D]
-  return { x: before ? end : normMlp(end), added: { key: k!, value: v! } } // x [B, S, D]
+  const output = before ? end : norm(g, end, weights, 'final_layer_norm', config) // [B, S, D]
+  return { x: output, added: { key: k!, value: v! } }
 }
 
-function norm(g: Graph, x: Value, weights: Weights, config: OptConfig): Value {
+/** The layer norm at `step`, which is its scope and the path of its weights. x [B, S, D] -> [B, S, D] */
+function norm(g: Graph, x: Value, weights: Weights, step: string, config: OptConfig): Value {
   const { hidden_size: D, layer_norm_elementwise_affine: affine } = config
-  return layerNorm(g, x, weights, D, LAYER_NORM_EPSILON, affine)
+  return layerNorm(g.scope(step), x, weights.at(step), D, LAYER_NORM_EPSILON, affine)
 }

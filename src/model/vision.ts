@@ -16,13 +16,8 @@ export function vision(g: Graph, pixels: Value, weights: Weights, config: Vision
   for (let i = 0; i < config.num_hidden_layers; i++) {
     x = layer(g.scope(`layers.${i}`), x, weights.at(`encoder.layers.${i}`), config) // [B, P, D]
   }
-  return layerNorm(
-    g.scope('post_layernorm'),
-    x,
-    weights.at('post_layernorm'),
-    config.hidden_size,
-    config.layer_norm_eps,
-  ) // [B, P, D]
+  const { hidden_size: D, layer_norm_eps } = config
+  return layerNorm(g.scope('post_layernorm'), x, weights.at('post_layernorm'), D, layer_norm_eps) // [B, P, D]
 }
 
 /** P: the whole patches in an image, and the class token. */

@@ -1,9 +1,9 @@
-// Builds one ONNX graph: nodes, in the order data passes through them -> plain lists that write.ts writes.
+// Builds one ONNX graph: nodes, in the order data passes through them -> lists of ONNX's messages that write.ts writes.
 //
 // A node's name is its scope and its operator: `/vision/layers.3/attn/qkv/MatMul`. `scope()` returns the same graph one
 // step deeper, so a layer is built without knowing its place in the model. This folder knows no model.
 
-import { BYTES_PER_ELEMENT, type DataType } from './proto.ts'
+import { ATTRIBUTE_TYPE, BYTES_PER_ELEMENT, DATA_TYPE, type DataType } from './proto.ts'
 
 /** The output of a node, an input of the graph, or an initializer. */
 export interface Value {
@@ -11,28 +11,13 @@ export interface Value {
 }
 
 /** A size, or the name of a size that is known when the graph runs. */
-export type Dim = number | string
+type Dim = number | string
 
 /** A plain number is an integer attribute. */
-export type Attribute = number | string | readonly number[] | { float: number }
+type Attribute = number | string | readonly number[] | { float: number }
 type Attributes = Record<string, Attribute>
 /** An absent optional input is `undefined`. */
 type Inputs = (Value | undefined)[]
-
-export interface Node {
-  name: string
-  type: string
-  domain: string
-  inputs: string[]
-  outputs: string[]
-  attributes: Attributes
-}
-
-export interface ValueInfo {
-  name: string
-  type: DataType
-  dims: Dim[]
-}
 
 /** A stored tensor. Its bytes are produced piece by piece while the file is written. */
 export interface InitializerTensor {
@@ -52,14 +37,26 @@ interface Initializer {
   views: { name: string; dims: number[] }[]
 }
 
-interface GraphParts {
-  name: string
-  nodes: Node[]
-  inputs: ValueInfo[]
-  outputs: ValueInfo[]
-  inlineInitializers: { name: string; type: DataType; dims: number[]; bytes: Uint8Array }[]
-  initializers: Initializer[]
-  taken: Set<string>
+/** All scopes of a graph share it. Nodes, inputs, outputs and constants are messages of proto.ts. */
+class GraphParts {
+  readonly name: string
+  readonly nodes: { name: string; op_type: string; input: string[]; output: string[] }[] = []
+  readonly inputs: object[] = []
+  readonly outputs: object[] = []
+  readonly constants: object[] = []
+  readonly initializers: Initializer[] = []
+  readonly #taken = new Set<string>()
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  unique(base: string): string {
+    let name = base
+    for (let n = 2; this.#taken.has(name); n++) name = `${base}.${n}`
+    this.#taken.add(name)
+    return name
+  }
 }
 
 /** Domain of onnxruntime's contrib operators: docs/ContribOperators.md in its repository. */
@@ -75,16 +72,7 @@ export class Graph {
   }
 
   static named(name: string): Graph {
-    const parts = {
-      name,
-      nodes: [],
-      inputs: [],
-      outputs: [],
-      inlineInitializers: [],
-      initializers: [],
-      taken: new Set<string>(),
-    }
-    return new Graph(parts, `/${name}`)
+    return new Graph(new GraphParts(name), `/${name}`)
   }
 
   /** The same graph; names of what is added through it begin with `path/step`. */
@@ -93,21 +81,15 @@ export class Graph {
   }
 
   input(name: string, type: DataType, dims: Dim[]): Value {
-    this.parts.inputs.push({ name, type, dims })
+    this.parts.inputs.push(valueInfo(name, type, dims))
     return { name }
   }
 
   /** Makes a value an output of the graph under this name. */
   output(name: string, value: Value, type: DataType, dims: Dim[]): void {
-    this.parts.outputs.push({ name, type, dims })
-    this.parts.nodes.push({
-      name: this.#unique(`/${this.parts.name}/${name}`),
-      type: 'Identity',
-      domain: '',
-      inputs: [value.name],
-      outputs: [name],
-      attributes: {},
-    })
+    this.parts.outputs.push(valueInfo(name, type, dims))
+    const node = this.parts.unique(`/${this.parts.name}/${name}`)
+    this.parts.nodes.push({ name: node, op_type: 'Identity', input: [value.name], output: [name] })
   }
 
   /** Adds a node with one output. */
@@ -117,28 +99,34 @@ export class Graph {
 
   /** Adds a node with several outputs. */
   ops(type: string, inputs: Inputs, outputCount: number, attributes: Attributes = {}, domain = ''): Value[] {
-    const name = this.#unique(`${this.path}/${type}`)
-    const outputs = Array.from({ length: outputCount }, (_, i) => `${name}:${i}`)
-    const names = inputs.map((value) => value?.name ?? '')
-    this.parts.nodes.push({ name, type, domain, inputs: names, outputs, attributes })
-    return outputs.map((output) => ({ name: output }))
+    const name = this.parts.unique(`${this.path}/${type}`)
+    const outputs = Array.from({ length: outputCount }, (_, i) => ({ name: `${name}:${i}` }))
+    const node = {
+      name,
+      op_type: type,
+      domain,
+      input: inputs.map((value) => value?.name ?? ''),
+      output: outputs.map((value) => value.name),
+      attribute: Object.entries(attributes).map(attribute),
+    }
+    this.parts.nodes.push(node)
+    return outputs
   }
 
   /** A vector of axes or sizes. It is stored inside the .onnx file. */
   int64(...values: number[]): Value {
-    const { buffer } = BigInt64Array.from(values.map(BigInt))
-    return this.#inlineInitializer('int64', [values.length], new Uint8Array(buffer))
+    return this.#constant('int64', [values.length], BigInt64Array.from(values.map(BigInt)))
   }
 
   /** A number of shape []. It is stored inside the .onnx file. */
   scalar(value: number, type: 'float32' | 'int64' = 'float32'): Value {
-    const bytes = type === 'int64' ? BigInt64Array.of(BigInt(value)).buffer : Float32Array.of(value).buffer
-    return this.#inlineInitializer(type, [], new Uint8Array(bytes))
+    const data = type === 'int64' ? BigInt64Array.of(BigInt(value)) : Float32Array.of(value)
+    return this.#constant(type, [], data)
   }
 
   /** A weight. It is stored in the external data file. */
   initializer(step: string, tensor: InitializerTensor): Value {
-    const name = this.#unique(`${this.path}/${step}`)
+    const name = this.parts.unique(`${this.path}/${step}`)
     const sizeBytes = tensor.dims.reduce((a, b) => a * b, 1) * BYTES_PER_ELEMENT[tensor.type]
     this.parts.initializers.push({ name, tensor, sizeBytes, views: [] })
     return { name }
@@ -148,21 +136,26 @@ export class Graph {
   view(weight: Value, dims: number[]): Value {
     const initializer = this.parts.initializers.find(({ name }) => name === weight.name)
     if (!initializer) throw new Error(`${weight.name} is not an initializer of this graph`)
-    const name = this.#unique(`${weight.name}.view`)
+    const name = this.parts.unique(`${weight.name}.view`)
     initializer.views.push({ name, dims })
     return { name }
   }
 
-  #inlineInitializer(type: DataType, dims: number[], bytes: Uint8Array): Value {
-    const name = this.#unique(`${this.path}/constant`)
-    this.parts.inlineInitializers.push({ name, type, dims, bytes })
+  #constant(type: DataType, dims: number[], { buffer }: BigInt64Array | Float32Array): Value {
+    const name = this.parts.unique(`${this.path}/constant`)
+    this.parts.constants.push({ name, dims, data_type: DATA_TYPE[type], raw_data: new Uint8Array(buffer) })
     return { name }
   }
+}
 
-  #unique(base: string): string {
-    let name = base
-    for (let n = 2; this.parts.taken.has(name); n++) name = `${base}.${n}`
-    this.parts.taken.add(name)
-    return name
-  }
+function attribute([name, value]: [string, Attribute]): object {
+  if (typeof value === 'number') return { name, i: value, type: ATTRIBUTE_TYPE.int }
+  if (typeof value === 'string') return { name, s: Buffer.from(value), type: ATTRIBUTE_TYPE.string }
+  if ('float' in value) return { name, f: value.float, type: ATTRIBUTE_TYPE.float }
+  return { name, ints: value, type: ATTRIBUTE_TYPE.ints }
+}
+
+function valueInfo(name: string, type: DataType, dims: Dim[]): object {
+  const dim = dims.map((d) => (typeof d === 'number' ? { dim_value: d } : { dim_param: d }))
+  return { name, type: { tensor_type: { elem_type: DATA_TYPE[type], shape: { dim } } } }
 }

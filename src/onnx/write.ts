@@ -6,10 +6,12 @@
 
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, open, writeFile } from 'node:fs/promises'
+import { type FileHandle, open, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Attribute, Graph, InitializerTensor, ValueInfo } from './graph.ts'
-import { ATTRIBUTE_TYPE, DATA_TYPE, EXTERNAL, ModelProto } from './proto.ts'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { type Graph, type InitializerTensor, MICROSOFT } from './graph.ts'
+import { DATA_TYPE, EXTERNAL, ModelProto } from './proto.ts'
 
 /** Opset 20 added Gelu. IR 10 belongs to opsets up to 21. Every supported onnxruntime reads both. */
 const OPSET = 20
@@ -46,123 +48,86 @@ export async function writeGraphs(
   folder: string,
   { onBytes = () => {}, rank = () => 0, onRank = async () => {}, written = new Set() }: WriteOptions = {},
 ): Promise<WrittenFile[]> {
-  const layouts = graphs.map(({ parts }) => assignOffsets(parts))
   const files = new Map<string, FileHandle>()
-  const behind = new WriteBehind()
   try {
     const flags = written.size > 0 ? 'r+' : 'w'
-    for (const { dataPath } of layouts) files.set(dataPath, await open(join(folder, dataPath), flags))
-    const placed = layouts
-      .flatMap(({ graph, dataPath, weights }) => weights.map((weight) => ({ graph, dataPath, ...weight })))
-      .map((weight) => ({ ...weight, rank: rank(weight.initializer.tensor) }))
+    for (const { parts } of graphs)
+      files.set(parts.name, await open(join(folder, filesOf(parts.name)[1]), flags))
+    const placed = graphs
+      .flatMap(({ parts }) => placesOf(parts))
+      .map((weight) => ({ ...weight, rank: rank(weight.tensor) }))
       .sort((a, b) => a.rank - b.rank)
-    for (const [i, { graph, dataPath, initializer, offset, rank: current }] of placed.entries()) {
-      if (written.has(current)) {
-        onBytes(graph, initializer.sizeBytes)
+    for (const [i, weight] of placed.entries()) {
+      const { graph } = weight
+      if (written.has(weight.rank)) {
+        onBytes(graph, weight.sizeBytes)
         continue
       }
-      await writeAt(behind, files.get(dataPath)!, offset, initializer, (count) => onBytes(graph, count))
-      if (placed[i + 1]?.rank === current) continue
-      await behind.flush()
+      await writeWeight(files.get(graph)!, weight, (count) => onBytes(graph, count))
+      if (placed[i + 1]?.rank === weight.rank) continue
       for (const file of files.values()) await file.sync()
-      await onRank(current)
+      await onRank(weight.rank)
     }
   } finally {
-    await behind.flush().catch(() => {}) // a file must not be closed during a write
     for (const file of files.values()) await file.close()
   }
   const described: WrittenFile[] = []
-  for (const [i, graph] of graphs.entries()) {
+  for (const graph of graphs) {
     const [modelPath, dataPath] = filesOf(graph.parts.name)
-    await writeFile(join(folder, modelPath), encode(graph, layouts[i]!))
+    await writeFile(join(folder, modelPath), encode(graph))
     for (const path of [modelPath, dataPath]) described.push(await describe(folder, path))
   }
   return described
 }
 
-interface DataLayout {
-  graph: string
-  dataPath: string
-  weights: { initializer: Graph['parts']['initializers'][number]; offset: number }[]
-}
+type PlacedWeight = Graph['parts']['initializers'][number] & { graph: string; offset: number }
 
-function assignOffsets({ name, initializers }: Graph['parts']): DataLayout {
+/** The weights of a graph with their places in its data file. */
+function placesOf({ name: graph, initializers }: Graph['parts']): PlacedWeight[] {
   let end = 0
-  const weights = initializers.map((weight) => {
+  return initializers.map((weight) => {
     const alignment = weight.sizeBytes >= PAGE_BYTES ? PAGE_BYTES : SMALL_ALIGNMENT_BYTES
     const offset = Math.ceil(end / alignment) * alignment
     end = offset + weight.sizeBytes
-    return { initializer: weight, offset }
+    return { ...weight, graph, offset }
   })
-  return { graph: name, dataPath: filesOf(name)[1], weights }
 }
 
-/** Writes one piece while the caller makes the next. */
-class WriteBehind {
-  #pending: Promise<void> = Promise.resolve()
-
-  /** Resolves when the piece before is written; throws that piece's error. */
-  async write(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-    await this.#pending
-    this.#pending = writeFully(file, bytes, position)
-    this.#pending.catch(() => {}) // prevents an unhandled rejection; the next write or flush throws it
-  }
-
-  async flush(): Promise<void> {
-    await this.#pending
-  }
-}
-
-async function writeAt(
-  behind: WriteBehind,
+async function writeWeight(
   file: FileHandle,
-  offset: number,
-  { name, tensor, sizeBytes }: DataLayout['weights'][number]['initializer'],
+  { name, tensor, sizeBytes, offset }: PlacedWeight,
   onBytes: (count: number) => void,
 ): Promise<void> {
-  let position = offset
-  for await (const bytes of tensor.bytes()) {
-    await behind.write(file, bytes, position)
-    position += bytes.length
+  let at = offset
+  // The stream makes the next piece while one is written.
+  const pieces: AsyncIterable<Uint8Array> = Readable.from(tensor.bytes(), { highWaterMark: 1 })
+  for await (const bytes of pieces) {
+    // One call of write() may write fewer bytes than requested, for example on a disk that is nearly full.
+    for (let done = 0; done < bytes.length; )
+      done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten
+    at += bytes.length
     onBytes(bytes.length)
   }
-  if (position - offset !== sizeBytes) {
-    throw new Error(`${name} has ${position - offset} bytes; its dims and type need ${sizeBytes}`)
-  }
-}
-
-/** One call of write() may write fewer bytes than requested, for example on a disk that is nearly full. */
-async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
-  }
+  const count = at - offset
+  if (count !== sizeBytes) throw new Error(`${name} has ${count} bytes; its dims and type need ${sizeBytes}`)
 }
 
 async function describe(folder: string, path: string): Promise<WrittenFile> {
   const hash = createHash('sha256')
-  let sizeBytes = 0
-  for await (const bytes of createReadStream(join(folder, path), { highWaterMark: READ_BYTES })) {
-    hash.update(bytes)
-    sizeBytes += bytes.length
-  }
-  return { path, sizeBytes, sha256: hash.digest('hex') }
+  await pipeline(createReadStream(join(folder, path), { highWaterMark: READ_BYTES }), hash)
+  const { size } = await stat(join(folder, path))
+  return { path, sizeBytes: size, sha256: hash.digest('hex') }
 }
 
 /** The .onnx file of a graph. */
-export function encode({ parts }: Graph, { dataPath, weights } = assignOffsets(parts)): Uint8Array {
-  const inline = parts.inlineInitializers.map(({ name, type, dims, bytes }) => ({
-    name,
-    dims,
-    data_type: DATA_TYPE[type],
-    raw_data: bytes,
-  }))
-  const external = weights.flatMap(({ initializer: { name, tensor, sizeBytes, views }, offset }) =>
+export function encode({ parts }: Graph): Uint8Array {
+  const external = placesOf(parts).flatMap(({ name, tensor, sizeBytes, views, offset }) =>
     [{ name, dims: tensor.dims }, ...views].map((view) => ({
       ...view,
       data_type: DATA_TYPE[tensor.type],
       data_location: EXTERNAL,
       external_data: [
-        { key: 'location', value: dataPath },
+        { key: 'location', value: filesOf(parts.name)[1] },
         { key: 'offset', value: String(offset) },
         { key: 'length', value: String(sizeBytes) },
       ],
@@ -173,35 +138,14 @@ export function encode({ parts }: Graph, { dataPath, weights } = assignOffsets(p
     producer_name: 'glimpse',
     opset_import: [
       { domain: '', version: OPSET },
-      { domain: 'com.microsoft', version: 1 },
+      { domain: MICROSOFT, version: 1 },
     ],
     graph: {
       name: parts.name,
-      node: parts.nodes.map((node) => ({
-        name: node.name,
-        op_type: node.type,
-        domain: node.domain,
-        input: node.inputs,
-        output: node.outputs,
-        attribute: Object.entries(node.attributes).map(([name, value]) => attribute(name, value)),
-      })),
-      initializer: [...inline, ...external],
-      input: parts.inputs.map(valueInfo),
-      output: parts.outputs.map(valueInfo),
+      node: parts.nodes,
+      initializer: [...parts.constants, ...external],
+      input: parts.inputs,
+      output: parts.outputs,
     },
   }).finish()
-}
-
-function attribute(name: string, value: Attribute): object {
-  if (typeof value === 'number') return { name, i: value, type: ATTRIBUTE_TYPE.int }
-  if (typeof value === 'string') {
-    return { name, s: new TextEncoder().encode(value), type: ATTRIBUTE_TYPE.string }
-  }
-  if ('float' in value) return { name, f: value.float, type: ATTRIBUTE_TYPE.float }
-  return { name, ints: value, type: ATTRIBUTE_TYPE.ints }
-}
-
-function valueInfo({ name, type, dims }: ValueInfo): object {
-  const dim = dims.map((d) => (typeof d === 'number' ? { dim_value: d } : { dim_param: d }))
-  return { name, type: { tensor_type: { elem_type: DATA_TYPE[type], shape: { dim } } } }
 }

@@ -107,36 +107,25 @@ function fromDefinition(
   const textOfId = new Map([...vocabulary].map(([content, one]) => [one, content]))
   for (const token of added) textOfId.set(token.id, textOf(token))
   const special = new Set(added.filter((token) => token.special).map((token) => token.id))
-  const splitterOf = (isNormalized: boolean) =>
-    splitter(
-      added.filter(({ normalized }) => normalized === isNormalized),
-      textOf,
-    )
-  const [splitRaw, splitNormalized] = [splitterOf(false), splitterOf(true)]
-  const idsOf = (text: string, isText: (token: AddedToken) => boolean): (number | undefined)[] =>
+  const [raw, normalized] = [added.filter((one) => !one.normalized), added.filter((one) => one.normalized)]
+  const [splitRaw, splitNormalized] = [splitter(raw, textOf), splitter(normalized, textOf)]
+  const idsOf = (text: string, isText: (token: AddedToken) => boolean): number[] =>
     splitRaw(text, isText)
       .flatMap((piece) => (typeof piece === 'string' ? splitNormalized(normalize(piece), isText) : [piece]))
       .flatMap((piece) =>
         typeof piece === 'string' ? library.encode(piece, { add_special_tokens: false }).ids : [piece.id],
       )
-  // Merges of a checkpoint could make a special token of plain text; those ids are dropped. An unknown character has no id.
-  const isKnown = (one: number | undefined): one is number => one !== undefined
-  const isPlain = (one: number | undefined): one is number => one !== undefined && !special.has(one)
+      .filter((one: number | undefined) => one !== undefined) // an unknown character has no id
+  const isPlain = (one: number) => !special.has(one)
+  const encoded = [...vocabulary.values(), ...prefix, ...added.map((token) => token.id).filter(isPlain)]
   return {
+    // Merges of a checkpoint could make a special token of plain text; those ids are dropped.
     encode: (text) => [...prefix, ...idsOf(text, (token) => token.special).filter(isPlain)],
-    encodeTrusted: (text) => [...prefix, ...idsOf(text, () => false).filter(isKnown)],
+    encodeTrusted: (text) => [...prefix, ...idsOf(text, () => false)],
     decode: (ids) =>
-      UTF8.decode(
-        Buffer.concat(ids.filter((one) => !special.has(one)).map((one) => bytesOf(textOfId.get(one) ?? ''))),
-      ),
+      UTF8.decode(Buffer.concat(ids.filter(isPlain).map((one) => bytesOf(textOfId.get(one) ?? '')))),
     isToken: (one) => textOfId.has(one),
-    vocabularySize:
-      1 +
-      [
-        ...vocabulary.values(),
-        ...prefix,
-        ...added.filter((token) => !token.special).map((token) => token.id),
-      ].reduce((a, b) => Math.max(a, b), 0),
+    vocabularySize: 1 + encoded.reduce((a, b) => Math.max(a, b), 0),
   }
 }
 

@@ -1,7 +1,8 @@
 import { deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { RequestError } from '../../src/errors.ts'
-import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_PIXELS, type Rgb } from '../../src/image/decode.ts'
+import type { Rgb } from '../../src/image/colours.ts'
+import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_PIXELS } from '../../src/image/decode.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
 import { expected, fixture } from './expected.ts'
 
@@ -215,7 +216,7 @@ describe('what is damaged', () => {
     }
   })
 
-  test.each(NAMES)('%s cut anywhere is the whole picture or an AskError', async (name) => {
+  test.each(NAMES)('%s cut anywhere is the whole picture or a RequestError', async (name) => {
     const whole = fixture(name)
     const full = await decode(whole, AS_TRANSFORMERS)
     const step = Math.max(1, Math.floor(whole.length / CUTS))
@@ -228,7 +229,7 @@ describe('what is damaged', () => {
     }
   })
 
-  test.each(NAMES)('%s with bytes changed is a picture of its size or an AskError', async (name) => {
+  test.each(NAMES)('%s with bytes changed is a picture of its size or a RequestError', async (name) => {
     const whole = fixture(name)
     let state = whole.length
     const random = (below: number) => {

@@ -1,6 +1,6 @@
 // Size and seed -> Rgb pictures from the formula of `noise` in reference/pictures.py.
 
-import type { Rgb } from '../../src/image/decode.ts'
+import type { Rgb } from '../../src/image/colours.ts'
 
 export function noise(width: number, height: number, seed: number): Rgb {
   const data = new Uint8Array(width * height * 3)

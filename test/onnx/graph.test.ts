@@ -36,5 +36,5 @@ test('an absent optional input is an empty name', () => {
   const g = Graph.named('g')
   const x = g.input('x', 'float32', [1])
   g.op('Clip', [x, undefined, x])
-  expect(g.parts.nodes[0]!.inputs).toEqual(['x', '', 'x'])
+  expect(g.parts.nodes[0]!.input).toEqual(['x', '', 'x'])
 })
