@@ -1,18 +1,17 @@
-// A reply to an interaction -> posted in place of "is thinking...", found again, and deleted. Calls use the interaction's
+// A reply to an interaction -> posted in place of "is thinking...", and found again. Calls use the interaction's
 // token, which needs no permission and is valid for 15 minutes.
 //
 // Editing the original response is idempotent. Follow-up messages are not: later pieces, and a problem that only the asker
 // sees. When the process dies or Discord's response is lost right after one, it may be posted twice.
 
 import { MessageFlags, RESTJSONErrorCodes, Routes } from 'discord.js'
-import { z } from 'zod'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { UpstreamError } from '../errors.ts'
 import { type DiscordApi, isDiscordError } from './api.ts'
-import { parseMessage, parsePayload } from './payloads.ts'
-import { type Progress, postedAs } from './post.ts'
+import { parseMessage } from './payloads.ts'
+import { postedAs } from './post.ts'
 import { bodyOf, renderReply } from './render.ts'
 import type { InteractionTarget } from './target.ts'
 
@@ -21,7 +20,7 @@ const ORIGINAL = '@original'
 const EARLY_MS = 10_000
 
 /**
- * Adds each posted piece to `progress`, because follow-up messages cannot be found again.
+ * Adds each posted piece to `posted`, because follow-up messages cannot be found again.
  * @throws UpstreamError when a later try may succeed; RequestError when Discord refuses
  */
 export async function postResponse(
@@ -29,30 +28,30 @@ export async function postResponse(
   question: Question,
   target: InteractionTarget,
   reply: ChatReply,
-  { posted }: Progress,
+  posted: Posted[],
   now: number,
 ): Promise<Posted[]> {
   const { application, token } = target
+  const original = Routes.webhookMessage(application, token, ORIGINAL)
+  const retryEarly = (error: unknown) => {
+    throw tooEarly(error, question, now)
+  }
   // A public "is thinking..." cannot become ephemeral: it is deleted, and the asker gets a follow-up message.
   const isFollowUp = reply.ephemeral && !target.isEphemeral
   const flags = reply.ephemeral ? MessageFlags.Ephemeral : 0
   if (isFollowUp && posted.length === 0) {
-    await api.call('DELETE', originalOf(target), { useBotToken: false }).catch((error: unknown) => {
-      if (!isDiscordError(error, RESTJSONErrorCodes.UnknownMessage)) throw tooEarly(error, question, now)
+    await api('DELETE', original).catch((error: unknown) => {
+      if (!isDiscordError(error, RESTJSONErrorCodes.UnknownMessage)) retryEarly(error)
     })
   }
   for (const [index, content] of [...renderReply(reply).entries()].slice(posted.length)) {
     const isOriginal = index === 0 && !isFollowUp
-    const call = isOriginal
-      ? api.call('PATCH', originalOf(target), { body: bodyOf(content), useBotToken: false })
-      : api.call('POST', Routes.webhook(application, token), {
+    const answer = await (isOriginal
+      ? api('PATCH', original, { body: bodyOf(content) }).catch(retryEarly)
+      : api('POST', Routes.webhook(application, token), {
           body: bodyOf(content, flags),
           query: { wait: 'true' },
-          useBotToken: false,
-        })
-    const answer = await call.catch((error: unknown) => {
-      throw isOriginal ? tooEarly(error, question, now) : error
-    })
+        }))
     const message = parseMessage(answer)
     posted.push({ ...postedAs(message), application, token, part: isOriginal ? ORIGINAL : message.id })
   }
@@ -66,27 +65,16 @@ export async function postResponse(
  */
 export async function findResponse(
   api: DiscordApi,
-  target: InteractionTarget,
+  { application, token }: InteractionTarget,
 ): Promise<Posted[] | undefined> {
-  const { application, token } = target
   try {
-    const answer = await api.call('GET', originalOf(target), { useBotToken: false })
-    const { flags } = parsePayload(z.object({ flags: z.number().default(0) }), answer, 'a message')
-    if ((flags & MessageFlags.Loading) !== 0) return undefined
-    return [{ ...postedAs(parseMessage(answer)), application, token, part: ORIGINAL }]
+    const message = parseMessage(await api('GET', Routes.webhookMessage(application, token, ORIGINAL)))
+    if ((message.flags & MessageFlags.Loading) !== 0) return undefined
+    return [{ ...postedAs(message), application, token, part: ORIGINAL }]
   } catch (error) {
     if (isDiscordError(error)) return undefined
     throw error
   }
-}
-
-/** @throws UpstreamError; RequestError when Discord refuses, as after 15 minutes */
-export async function removeResponse(api: DiscordApi, { application, token, part }: Posted): Promise<void> {
-  await api.call('DELETE', Routes.webhookMessage(application!, token!, part), { useBotToken: false })
-}
-
-function originalOf({ application, token }: InteractionTarget): `/${string}` {
-  return Routes.webhookMessage(application, token, ORIGINAL)
 }
 
 /** Soon after the question, a missing original response is an error to retry. */

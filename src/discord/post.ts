@@ -1,4 +1,4 @@
-// A reply to a message -> posted in Discord, found again, and deleted. A nonce makes Discord post each piece once, however
+// A reply to a message -> posted in Discord, and found again. A nonce makes Discord post each piece once, however
 // often it is sent within some minutes.
 //
 // Where the bot may not post, the next place is tried: a thread on the message, a reply to it, a plain message in its
@@ -17,22 +17,20 @@ import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
 import type { DiscordSettings } from './settings.ts'
 import { type MessageTarget, messageKey } from './target.ts'
 
-/** The pieces of a reply that an earlier try posted. A later try continues after them. */
-export interface Progress {
-  posted: Posted[]
-}
-
 /** Messages after the question that are searched for its reply: as many as one call returns. */
 const MAX_MESSAGES = 100
 
-/** @throws UpstreamError when a later try may succeed; RequestError `cannot_reply` when Discord refuses every place */
+/**
+ * Continues after the pieces of `begun`, which an earlier try posted.
+ * @throws UpstreamError when a later try may succeed; RequestError `cannot_reply` when Discord refuses every place
+ */
 export async function postReply(
   api: DiscordApi,
   question: Question,
   target: MessageTarget,
   reply: ChatReply,
   answers: DiscordSettings['answers'],
-  { posted }: Progress,
+  begun: readonly Posted[],
 ): Promise<Posted[]> {
   const { messages } = reply
   const isProblem = reply.parts.every(({ kind }) => kind === 'problem')
@@ -42,8 +40,14 @@ export async function postReply(
   const reference = {
     message_reference: { message_id: target.message, channel_id: target.channel, fail_if_not_exists: false },
   }
-  const send = (channel: string, texts: readonly string[], more = {}) =>
-    postPieces(api, question, channel, texts, more, posted)
+  const send = async (channel: string, pieces: readonly string[], more = {}) => {
+    const posted = [...begun]
+    for (const [index, content] of [...pieces.entries()].slice(begun.length)) {
+      const body = { ...bodyOf(content), ...more, nonce: nonceOf(question.id, index), enforce_nonce: true }
+      posted.push(postedAs(parseMessage(await api('POST', Routes.channelMessages(channel), { body }))))
+    }
+    return posted
+  }
 
   const places: (() => Promise<Posted[]>)[] = []
   if (answers === 'thread' && target.place === 'channel' && !isProblem) {
@@ -72,23 +76,6 @@ export async function postReply(
   )
 }
 
-async function postPieces(
-  api: DiscordApi,
-  question: Question,
-  channel: string,
-  contents: readonly string[],
-  more: object,
-  before: readonly Posted[],
-): Promise<Posted[]> {
-  const posted = [...before]
-  for (const [index, content] of [...contents.entries()].slice(before.length)) {
-    const nonce = nonceOf(question.id, index)
-    const body = { ...bodyOf(content), ...more, nonce, enforce_nonce: true }
-    posted.push(postedAs(parseMessage(await api.call('POST', Routes.channelMessages(channel), { body }))))
-  }
-  return posted
-}
-
 /** The piece starts a conversation of its own: a reply to it is about the same picture. */
 export function postedAs({ id, channel_id }: Message): Posted {
   return { channel: channel_id, message: id, conversation: messageKey(id) }
@@ -101,7 +88,7 @@ async function openThread(
 ): Promise<string> {
   const body = { name, auto_archive_duration: ThreadAutoArchiveDuration.OneDay }
   try {
-    const answer = await api.call('POST', Routes.threads(channel, message), { body })
+    const answer = await api('POST', Routes.threads(channel, message), { body })
     return parsePayload(identifiedSchema, answer, 'the new thread').id
   } catch (error) {
     // A thread has the id of its message.
@@ -111,7 +98,7 @@ async function openThread(
 }
 
 async function openDirect(api: DiscordApi, user: string): Promise<string> {
-  const answer = await api.call('POST', Routes.userChannels(), { body: { recipient_id: user } })
+  const answer = await api('POST', Routes.userChannels(), { body: { recipient_id: user } })
   return parsePayload(identifiedSchema, answer, 'a direct channel').id
 }
 
@@ -141,17 +128,12 @@ export async function findReply(
 async function messagesAfter(api: DiscordApi, channel: string, after: string): Promise<Message[]> {
   const query = { after, limit: String(MAX_MESSAGES) }
   try {
-    const answer = await api.call('GET', Routes.channelMessages(channel), { query })
+    const answer = await api('GET', Routes.channelMessages(channel), { query })
     return parsePayload(z.array(messageSchema), answer, 'a list of messages').reverse()
   } catch (error) {
     if (isDiscordError(error)) return []
     throw error
   }
-}
-
-/** @throws UpstreamError; RequestError when Discord refuses */
-export async function removeReply(api: DiscordApi, { channel, message }: Posted): Promise<void> {
-  await api.call('DELETE', Routes.channelMessage(channel!, message!))
 }
 
 /** The same for each try, at most 25 characters, without information about the question. */
