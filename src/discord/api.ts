@@ -56,6 +56,18 @@ export function isDiscordError(error: unknown, ...reasons: RESTJSONErrorCodes[])
   return reasons.length === 0 || reasons.includes((error.cause as { code: number }).code)
 }
 
+/** The call's result, or `otherwise` when Discord refuses the call for one of the reasons (see `isDiscordError`). */
+export async function unlessRefused(
+  call: Promise<unknown>,
+  otherwise: unknown,
+  ...reasons: RESTJSONErrorCodes[]
+): Promise<unknown> {
+  return await call.catch((error: unknown) => {
+    if (isDiscordError(error, ...reasons)) return otherwise
+    throw error
+  })
+}
+
 /** Keeps only the message and the code of a cause: errors of discord.js contain the request and URLs with tokens. */
 function toGlimpseError(error: unknown): Error {
   if (isGlimpseError(error)) return error

@@ -9,7 +9,7 @@ import { problemReply } from '../chat/problems.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
 import { messagesFor } from '../i18n/languages.ts'
-import { type DiscordApi, isDiscordError } from './api.ts'
+import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { type InteractionDeps, initialResponse } from './initial-response.ts'
 import { readInteraction } from './interactions.ts'
 import { type MessageContext, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
@@ -115,8 +115,6 @@ async function withReference(api: DiscordApi, message: Message, context: Message
 async function acknowledge(api: DiscordApi, interaction: unknown, body: object): Promise<void> {
   const { id, token } = addressSchema.parse(interaction)
   const call = api('POST', Routes.interactionCallback(id, token), { body, timeoutMs: ACKNOWLEDGE_MS })
-  await call.catch((error: unknown) => {
-    // The event was delivered twice, or Discord's response to the first try was lost.
-    if (!isDiscordError(error, RESTJSONErrorCodes.InteractionHasAlreadyBeenAcknowledged)) throw error
-  })
+  // The event was delivered twice, or Discord's response to the first try was lost.
+  await unlessRefused(call, undefined, RESTJSONErrorCodes.InteractionHasAlreadyBeenAcknowledged)
 }

@@ -6,7 +6,7 @@ import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform, Posted } from '../chat/platform.ts'
 import type { NearestPictures, PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
-import { type DiscordApi, isDiscordError } from './api.ts'
+import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { isExpired, nearestPictures, picturesOf } from './pictures.ts'
 import { findReply, postReply } from './post.ts'
@@ -106,10 +106,8 @@ export function discordPlatform(
       const route = token
         ? Routes.webhookMessage(application!, token, part)
         : Routes.channelMessage(channel!, message!)
-      await api('DELETE', route).catch((error: unknown) => {
-        const { UnknownChannel, UnknownMessage } = RESTJSONErrorCodes
-        if (!isDiscordError(error, UnknownMessage, UnknownChannel)) throw error
-      })
+      const { UnknownChannel, UnknownMessage } = RESTJSONErrorCodes
+      await unlessRefused(api('DELETE', route), undefined, UnknownMessage, UnknownChannel)
     },
   }
 }

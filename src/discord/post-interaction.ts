@@ -9,7 +9,7 @@ import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { UpstreamError } from '../errors.ts'
-import { type DiscordApi, isDiscordError } from './api.ts'
+import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { parseMessage } from './payloads.ts'
 import { postedAs } from './post.ts'
 import { bodyOf, renderReply } from './render.ts'
@@ -67,14 +67,13 @@ export async function findResponse(
   api: DiscordApi,
   { application, token }: InteractionTarget,
 ): Promise<Posted[] | undefined> {
-  try {
-    const message = parseMessage(await api('GET', Routes.webhookMessage(application, token, ORIGINAL)))
-    if ((message.flags & MessageFlags.Loading) !== 0) return undefined
-    return [{ ...postedAs(message), application, token, part: ORIGINAL }]
-  } catch (error) {
-    if (isDiscordError(error)) return undefined
-    throw error
-  }
+  const answer = await unlessRefused(
+    api('GET', Routes.webhookMessage(application, token, ORIGINAL)),
+    undefined,
+  )
+  const message = answer === undefined ? undefined : parseMessage(answer)
+  if (!message || (message.flags & MessageFlags.Loading) !== 0) return undefined
+  return [{ ...postedAs(message), application, token, part: ORIGINAL }]
 }
 
 /** Soon after the question, a missing original response is an error to retry. */

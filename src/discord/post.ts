@@ -11,7 +11,7 @@ import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
-import { type DiscordApi, isDiscordError } from './api.ts'
+import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, type Message, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
 import type { DiscordSettings } from './settings.ts'
@@ -87,14 +87,11 @@ async function openThread(
   name: string,
 ): Promise<string> {
   const body = { name, auto_archive_duration: ThreadAutoArchiveDuration.OneDay }
-  try {
-    const answer = await api('POST', Routes.threads(channel, message), { body })
-    return parsePayload(identifiedSchema, answer, 'the new thread').id
-  } catch (error) {
-    // A thread has the id of its message.
-    if (isDiscordError(error, RESTJSONErrorCodes.ThreadAlreadyCreatedForMessage)) return message
-    throw error
-  }
+  const call = api('POST', Routes.threads(channel, message), { body })
+  // A thread has the id of its message.
+  const { ThreadAlreadyCreatedForMessage } = RESTJSONErrorCodes
+  const answer = await unlessRefused(call, { id: message }, ThreadAlreadyCreatedForMessage)
+  return parsePayload(identifiedSchema, answer, 'the new thread').id
 }
 
 async function openDirect(api: DiscordApi, user: string): Promise<string> {
@@ -127,13 +124,8 @@ export async function findReply(
 /** The oldest first; none where the bot may not read. */
 async function messagesAfter(api: DiscordApi, channel: string, after: string): Promise<Message[]> {
   const query = { after, limit: String(MAX_MESSAGES) }
-  try {
-    const answer = await api('GET', Routes.channelMessages(channel), { query })
-    return parsePayload(z.array(messageSchema), answer, 'a list of messages').reverse()
-  } catch (error) {
-    if (isDiscordError(error)) return []
-    throw error
-  }
+  const answer = await unlessRefused(api('GET', Routes.channelMessages(channel), { query }), [])
+  return parsePayload(z.array(messageSchema), answer, 'a list of messages').reverse()
 }
 
 /** The same for each try, at most 25 characters, without information about the question. */

@@ -17,7 +17,7 @@ import { fileSchema, messageSchema, teamOf } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
 import type { SlackPlatform } from './platform.ts'
 import { escapeMrkdwn } from './render.ts'
-import { channelKey, personId, type ResponseTarget } from './target.ts'
+import { channelKey, personId, responseSchema } from './target.ts'
 import {
   CAPTION_VIEW,
   captionView,
@@ -47,14 +47,9 @@ export interface InteractionOptions {
 /** Slack accepts a modal within 3 s of the command. When the user's locale takes longer, the modal is in English. */
 const LOCALE_WAIT_MS = 700
 
-/** Where a command was used. A modal returns it with its submission. */
-const privateMetadataSchema = z.object({
-  team: z.string(),
-  user: z.string(),
-  channel: z.string(),
-  url: z.string(),
-})
-type PrivateMetadata = z.infer<typeof privateMetadataSchema>
+/** Where a command was used, and where its reply goes. A modal returns it with its submission. */
+const originSchema = responseSchema.extend({ channel: z.string() })
+type Origin = z.infer<typeof originSchema>
 
 export function registerInteractions(app: App, client: Client, options: InteractionOptions): void {
   const { platform, sink, preferences, engine, report, now } = options
@@ -71,18 +66,14 @@ export function registerInteractions(app: App, client: Client, options: Interact
   }
 
   /** The fields of a question whose reply only its asker sees. */
-  const privateQuestion = (
-    id: string,
-    { team, user, channel, url }: PrivateMetadata,
-    thread_ts?: string,
-  ) => ({
+  const privateQuestion = (id: string, origin: Origin) => ({
     id,
     platform: 'slack',
-    asker: { id: personId(team, user) },
-    channel: channelKey(team, channel),
+    asker: { id: personId(origin.team, origin.user) },
+    channel: channelKey(origin.team, origin.channel),
     conversations: [id],
     askedAt: now(),
-    route: { kind: 'response', team, url, user, thread_ts } satisfies ResponseTarget,
+    route: origin,
   })
 
   const registerModal = (
@@ -92,12 +83,12 @@ export function registerInteractions(app: App, client: Client, options: Interact
     app.command(name, async ({ command, ack }) => {
       await ack()
       const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
-      const metadata: PrivateMetadata = { team, user, channel, url }
-      const view = await viewOf(await messagesOf(user), JSON.stringify(metadata), command)
+      const origin: Origin = { kind: 'response', team, user, channel, url }
+      const view = await viewOf(await messagesOf(user), JSON.stringify(origin), command)
       await client.views.open({ trigger_id: command.trigger_id, view })
     })
-  const metadataOf = (view: { private_metadata: string }) =>
-    privateMetadataSchema.parse(JSON.parse(view.private_metadata))
+  const originOf = (view: { private_metadata: string }) =>
+    originSchema.parse(JSON.parse(view.private_metadata))
 
   app.shortcut(
     { callback_id: DESCRIBE_SHORTCUT, type: 'message_action' },
@@ -106,10 +97,11 @@ export function registerInteractions(app: App, client: Client, options: Interact
       const team = teamOf(body)
       const user = shortcut.user.id
       const { pictures, owner } = picturesOf(message)
-      const metadata = { team, user, channel: shortcut.channel.id, url: shortcut.response_url }
-      const id = `slack/${team}/shortcut/${shortcut.action_ts}/${user}`
+      const { channel, response_url: url, action_ts } = shortcut
+      const { thread_ts } = message
+      const origin: Origin = { kind: 'response', team, user, channel: channel.id, url, thread_ts }
       await sink.submit({
-        ...privateQuestion(id, metadata, message.thread_ts),
+        ...privateQuestion(`slack/${team}/shortcut/${action_ts}/${user}`, origin),
         trigger: 'shortcut',
         text: '',
         pictures,
@@ -123,11 +115,11 @@ export function registerInteractions(app: App, client: Client, options: Interact
     captionView(messages, metadata, text ?? ''),
   )
   app.view(CAPTION_VIEW, async ({ view, ack }) => {
-    const metadata = metadataOf(view)
-    const { team, user } = metadata
+    const origin = originOf(view)
+    const { team, user } = origin
     const { files, question } = parseCaptionSubmission(view.state.values)
     await sink.submit({
-      ...privateQuestion(`slack/${team}/view/${view.id}`, metadata),
+      ...privateQuestion(`slack/${team}/view/${view.id}`, origin),
       trigger: 'command',
       text: question,
       pictures: files.map((file) => pictureOf(fileSchema.parse(file))),
@@ -141,7 +133,7 @@ export function registerInteractions(app: App, client: Client, options: Interact
   )
   app.view(SETTINGS_VIEW, async ({ view, ack }) => {
     await ack()
-    const { team, user, channel, url } = metadataOf(view)
+    const { team, user, channel, url } = originOf(view)
     const isAutomatic = parseSettingsSubmission(view.state.values)
     const key = channelKey(team, channel)
     if (isAutomatic === (await preferences.isAutomatic(key))) return

@@ -54,10 +54,8 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
         retryNum: Number(headers.get('x-slack-retry-num')) || undefined,
         retryReason: headers.get('x-slack-retry-reason') ?? undefined,
       }
-      const result = await runListeners(app!, event, options)
-      if (result.kind !== 'acknowledged') return new Response(null, { status: STATUS[result.kind] })
-      const { response } = result
-      if ((response ?? '') === '') return new Response(null)
+      const { status, response } = await runListeners(app!, event, options)
+      if (status !== 200 || (response ?? '') === '') return new Response(null, { status })
       return typeof response === 'string' ? new Response(response) : Response.json(response)
     }),
   }
@@ -78,9 +76,11 @@ function parseBody(text: string, contentType: string): Record<string, unknown> |
   }
 }
 
-type AckResult = { kind: 'acknowledged'; response: unknown } | { kind: keyof typeof STATUS }
-
-const STATUS = { unhandled: 404, failed: 500, late: 503 }
+interface AckResult {
+  /** 200: acknowledged with `response`. 404: no listener acknowledged. 500: a listener failed. 503: too late. */
+  status: 200 | 404 | 500 | 503
+  response?: unknown
+}
 
 /**
  * Runs the listeners of an event. Ends when all listeners have ended, `graceMs` after the acknowledgement, or at Slack's
@@ -92,19 +92,18 @@ export function runListeners(
   { graceMs = GRACE_MS, report, sleep = wait }: ListenerOptions,
 ): Promise<AckResult> {
   return new Promise((resolve) => {
-    let acknowledged: AckResult | undefined
+    let result: AckResult = { status: 404 }
     const ack = async (response?: unknown) => {
-      const result: AckResult = { kind: 'acknowledged', response }
-      acknowledged = result
+      result = { status: 200, response }
       void sleep(graceMs).then(() => resolve(result))
     }
-    void sleep(ACK_DEADLINE_MS).then(() => resolve({ kind: 'late' }))
+    void sleep(ACK_DEADLINE_MS).then(() => resolve({ status: 503 }))
     app.processEvent({ ...event, ack }).then(
-      () => resolve(acknowledged ?? { kind: 'unhandled' }),
+      () => resolve(result),
       (error: unknown) => {
         // The event may not be recorded: a failure makes Slack send it again.
         report(error)
-        resolve({ kind: 'failed' })
+        resolve({ status: 500 })
       },
     )
   })
