@@ -56,14 +56,14 @@ export function isDiscordError(error: unknown, ...reasons: RESTJSONErrorCodes[])
   return reasons.length === 0 || reasons.includes((error.cause as { code: number }).code)
 }
 
-/** The call's result, or `otherwise` when Discord refuses the call for one of the reasons (see `isDiscordError`). */
+/** The call's result, or `value` when Discord refuses the call for one of the reasons (see `isDiscordError`). */
 export async function unlessRefused(
   call: Promise<unknown>,
-  otherwise: unknown,
+  value: unknown,
   ...reasons: RESTJSONErrorCodes[]
-): Promise<unknown> {
+) {
   return await call.catch((error: unknown) => {
-    if (isDiscordError(error, ...reasons)) return otherwise
+    if (isDiscordError(error, ...reasons)) return value
     throw error
   })
 }
@@ -81,15 +81,12 @@ function toGlimpseError(error: unknown): Error {
     if (error.status === 401 && error.code !== RESTJSONErrorCodes.InvalidWebhookToken) return invalidToken()
     // A response without a numeric code comes from a proxy.
     if (typeof error.code === 'number') {
-      const { code } = error
-      return new RequestError('discord_refused', `Discord refused the call (${code}).`, {
-        cause: Object.assign(cause, { code }),
-      })
+      Object.assign(cause, { code: error.code })
+      return new RequestError('discord_refused', `Discord refused the call (${error.code}).`, { cause })
     }
   }
-  return new UpstreamError('discord_failed', `The call to Discord failed (${cause.message}). Retry later.`, {
-    cause,
-  })
+  const message = `The call to Discord failed (${cause.message}). Retry later.`
+  return new UpstreamError('discord_failed', message, { cause })
 }
 
 export function invalidToken(): SetupError {

@@ -1,24 +1,31 @@
-// A reply to a message -> posted in Discord, and found again. A nonce makes Discord post each piece once, however
-// often it is sent within some minutes.
+// A reply -> posted in Discord, and found again.
 //
-// Where the bot may not post, the next place is tried: a thread on the message, a reply to it, a plain message in its
-// channel, a direct message to the asker.
+// To a message: a nonce makes Discord post each piece once, however often it is sent within some minutes. Where the bot may
+// not post, the next place is tried: a thread on the message, a reply to it, a plain message in its channel, a direct
+// message to the asker.
+//
+// To an interaction: posted in place of "is thinking..." with the interaction's token, which needs no permission and is
+// valid for 15 minutes. Editing the original response is idempotent. Follow-up messages are not: later pieces, and a problem
+// that only the asker sees. When the process dies or Discord's response is lost right after one, it may be posted twice.
 
 import { createHash } from 'node:crypto'
-import { RESTJSONErrorCodes, Routes, ThreadAutoArchiveDuration } from 'discord.js'
+import { MessageFlags, RESTJSONErrorCodes, Routes, ThreadAutoArchiveDuration } from 'discord.js'
 import { z } from 'zod'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
-import { RequestError } from '../errors.ts'
+import { RequestError, UpstreamError } from '../errors.ts'
 import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, type Message, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
 import type { DiscordSettings } from './settings.ts'
-import { type MessageTarget, messageKey } from './target.ts'
+import { type InteractionTarget, type MessageTarget, messageKey } from './target.ts'
 
 /** Messages after the question that are searched for its reply: as many as one call returns. */
 const MAX_MESSAGES = 100
+const ORIGINAL = '@original'
+/** For this long after the question, a missing original response may still be on its way to Discord. */
+const EARLY_MS = 10_000
 
 /**
  * Continues after the pieces of `begun`, which an earlier try posted.
@@ -77,7 +84,7 @@ export async function postReply(
 }
 
 /** The piece starts a conversation of its own: a reply to it is about the same picture. */
-export function postedAs({ id, channel_id }: Message): Posted {
+function postedAs({ id, channel_id }: Message): Posted {
   return { channel: channel_id, message: id, conversation: messageKey(id) }
 }
 
@@ -126,6 +133,73 @@ async function messagesAfter(api: DiscordApi, channel: string, after: string): P
   const query = { after, limit: String(MAX_MESSAGES) }
   const answer = await unlessRefused(api('GET', Routes.channelMessages(channel), { query }), [])
   return parsePayload(z.array(messageSchema), answer, 'a list of messages').reverse()
+}
+
+/**
+ * Adds each posted piece to `posted`, because follow-up messages cannot be found again.
+ * @throws UpstreamError when a later try may succeed; RequestError when Discord refuses
+ */
+export async function postResponse(
+  api: DiscordApi,
+  question: Question,
+  target: InteractionTarget,
+  reply: ChatReply,
+  posted: Posted[],
+  now: number,
+): Promise<Posted[]> {
+  const { application, token } = target
+  const original = Routes.webhookMessage(application, token, ORIGINAL)
+  const retryEarly = (error: unknown) => {
+    throw tooEarly(error, question, now)
+  }
+  // A public "is thinking..." cannot become ephemeral: it is deleted, and the asker gets a follow-up message.
+  const isFollowUp = reply.ephemeral && !target.isEphemeral
+  const flags = reply.ephemeral ? MessageFlags.Ephemeral : 0
+  if (isFollowUp && posted.length === 0) {
+    await api('DELETE', original).catch((error: unknown) => {
+      if (!isDiscordError(error, RESTJSONErrorCodes.UnknownMessage)) retryEarly(error)
+    })
+  }
+  for (const [index, content] of [...renderReply(reply).entries()].slice(posted.length)) {
+    const isOriginal = index === 0 && !isFollowUp
+    const answer = await (isOriginal
+      ? api('PATCH', original, { body: bodyOf(content) }).catch(retryEarly)
+      : api('POST', Routes.webhook(application, token), {
+          body: bodyOf(content, flags),
+          query: { wait: 'true' },
+        }))
+    const message = parseMessage(answer)
+    posted.push({ ...postedAs(message), application, token, part: isOriginal ? ORIGINAL : message.id })
+  }
+  return posted
+}
+
+/**
+ * Undefined while the original response is "is thinking...", and when it is missing: a problem that only the asker sees
+ * cannot be found, and is posted again rather than lost.
+ * @throws UpstreamError
+ */
+export async function findResponse(
+  api: DiscordApi,
+  { application, token }: InteractionTarget,
+): Promise<Posted[] | undefined> {
+  const answer = await unlessRefused(
+    api('GET', Routes.webhookMessage(application, token, ORIGINAL)),
+    undefined,
+  )
+  const message = answer === undefined ? undefined : parseMessage(answer)
+  if (!message || (message.flags & MessageFlags.Loading) !== 0) return undefined
+  return [{ ...postedAs(message), application, token, part: ORIGINAL }]
+}
+
+/** Soon after the question, a missing original response is an error to retry. */
+function tooEarly(error: unknown, question: Question, now: number): unknown {
+  const { UnknownMessage, UnknownWebhook } = RESTJSONErrorCodes
+  const isMissing = isDiscordError(error, UnknownWebhook, UnknownMessage)
+  if (!isMissing || now - question.askedAt > EARLY_MS) return error
+  return new UpstreamError('discord_early', 'Discord has not read the initial response yet. Retry later.', {
+    cause: error,
+  })
 }
 
 /** The same for each try, at most 25 characters, without information about the question. */

@@ -7,7 +7,7 @@ import { clientOptions, slackClient, slackErrorCode, toGlimpseError } from './ap
 import { socketReceiver } from './connection.ts'
 import { type InteractionOptions, registerInteractions } from './interactions.ts'
 import { type MessageContext, questionOfEdit, questionOfMessage } from './message.ts'
-import { messageEventSchema, messageSchema, type SlackMessageEvent, teamOf } from './payloads.ts'
+import { messageEventSchema, type SlackMessageEvent, teamOf } from './payloads.ts'
 import type { SlackSettings } from './settings.ts'
 import { editedKey, messageKey } from './target.ts'
 
@@ -48,32 +48,25 @@ export function slackApp(options: SlackAppOptions): SlackApp {
   })
 
   const contextOf = (
+    { channel, channel_type }: SlackMessageEvent,
     body: unknown,
-    me: string | undefined,
-    channel: string,
-    isDirect: boolean,
-  ): MessageContext => ({
-    team: teamOf(body),
-    channel,
-    isDirect,
-    me: me!,
-    now: now(),
-  })
+    me = '',
+  ): MessageContext => {
+    const isDirect = channel_type === 'im' || channel.startsWith('D')
+    return { team: teamOf(body), channel, isDirect, me, now: now() }
+  }
 
+  // Events of another shape are not messages of people.
   app.event('app_mention', async ({ event, body, context: { botUserId } }) => {
-    const message = messageSchema.safeParse(event)
-    if (!message.success) return
-    const question = questionOfMessage(message.data, contextOf(body, botUserId, event.channel, false))
+    const message = messageEventSchema.safeParse(event).data
+    const question = message && questionOfMessage(message, contextOf(message, body, botUserId))
     if (question) await sink.submit(question, question.pictures.length > 0 ? 0 : MENTION_DELAY_MS)
   })
 
   app.event('message', async ({ event, body, context: { botUserId } }) => {
-    const parsed = messageEventSchema.safeParse(event)
-    // Events of another shape are not messages of people.
-    if (!parsed.success) return
-    const message = parsed.data
-    const isDirect = message.channel_type === 'im' || message.channel.startsWith('D')
-    const context = contextOf(body, botUserId, message.channel, isDirect)
+    const message = messageEventSchema.safeParse(event).data
+    if (!message) return
+    const context = contextOf(message, body, botUserId)
     const deletedTs = deletedMessageTs(message)
     if (deletedTs !== undefined) {
       await sink.retract(messageKey(context, deletedTs))

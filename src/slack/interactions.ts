@@ -54,12 +54,7 @@ type Origin = z.infer<typeof originSchema>
 export function registerInteractions(app: App, client: Client, options: InteractionOptions): void {
   const { platform, sink, preferences, engine, report, now } = options
   let model: ModelCard | undefined
-  engine.then(
-    (open) => {
-      model = open.model
-    },
-    () => {},
-  )
+  engine.then((open) => (model = open.model)).catch(() => {})
   const messagesOf = async (user: string): Promise<Messages> => {
     const late = setTimeout(LOCALE_WAIT_MS, undefined, { ref: false })
     return messagesFor((await Promise.race([platform.profileOf(user), late]))?.locale)
@@ -78,14 +73,16 @@ export function registerInteractions(app: App, client: Client, options: Interact
 
   const registerModal = (
     name: string,
-    viewOf: (messages: Messages, metadata: string, command: SlashCommand) => Promise<types.ModalView>,
+    callback_id: string,
+    viewOf: (messages: Messages, command: SlashCommand) => Promise<types.ModalView>,
   ) =>
     app.command(name, async ({ command, ack }) => {
       await ack()
-      const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
+      const { team_id: team, user_id: user, channel_id: channel, response_url: url, trigger_id } = command
       const origin: Origin = { kind: 'response', team, user, channel, url }
-      const view = await viewOf(await messagesOf(user), JSON.stringify(origin), command)
-      await client.views.open({ trigger_id: command.trigger_id, view })
+      const view = await viewOf(await messagesOf(user), command)
+      const private_metadata = JSON.stringify(origin)
+      await client.views.open({ trigger_id, view: { ...view, callback_id, private_metadata } })
     })
   const originOf = (view: { private_metadata: string }) =>
     originSchema.parse(JSON.parse(view.private_metadata))
@@ -111,8 +108,8 @@ export function registerInteractions(app: App, client: Client, options: Interact
     },
   )
 
-  registerModal(CAPTION_COMMAND, async (messages, metadata, { text }) =>
-    captionView(messages, metadata, text ?? ''),
+  registerModal(CAPTION_COMMAND, CAPTION_VIEW, async (messages, { text }) =>
+    captionView(messages, text ?? ''),
   )
   app.view(CAPTION_VIEW, async ({ view, ack }) => {
     const origin = originOf(view)
@@ -128,8 +125,8 @@ export function registerInteractions(app: App, client: Client, options: Interact
     await ack()
   })
 
-  registerModal(SETTINGS_COMMAND, async (messages, metadata, { team_id, channel_id }) =>
-    settingsView(messages, metadata, await preferences.isAutomatic(channelKey(team_id, channel_id))),
+  registerModal(SETTINGS_COMMAND, SETTINGS_VIEW, async (messages, { team_id, channel_id }) =>
+    settingsView(messages, await preferences.isAutomatic(channelKey(team_id, channel_id))),
   )
   app.view(SETTINGS_VIEW, async ({ view, ack }) => {
     await ack()

@@ -18,31 +18,28 @@ type SubmittedValues = ViewOutput['state']['values']
 /** Slack's maximum (docs.slack.dev, "File input element"), and the most pictures of one reply. */
 const MAX_FILES = 10
 const MAX_QUESTION_CHARACTERS = 500
-/** Characters of an option's description ("Option object"). */
-const MAX_DESCRIPTION_CHARACTERS = 75
 const FILE_TYPES = ['jpg', 'jpeg', 'png', 'gif', 'webp', 'avif', 'tiff', 'tif', 'heic']
 
-/** `privateMetadata` is returned with the submission. `question` is the initial text of the question. */
-export function captionView({ modal }: Messages, privateMetadata: string, question: string): types.ModalView {
+/** `question` is the initial text of the question. */
+export function captionView({ modal }: Messages, question: string): types.ModalView {
+  const element = {
+    type: 'plain_text_input',
+    action_id: QUESTION,
+    max_length: MAX_QUESTION_CHARACTERS,
+  } as const
   const initial_value = question.slice(0, MAX_QUESTION_CHARACTERS)
-  return modalView(CAPTION_VIEW, privateMetadata, modal.title, modal.submit, modal.cancel, [
-    input(modal.picture, {
-      type: 'file_input',
-      action_id: PICTURE,
-      filetypes: FILE_TYPES,
-      max_files: MAX_FILES,
-    }),
-    input(
-      modal.question,
-      {
-        type: 'plain_text_input',
-        action_id: QUESTION,
-        max_length: MAX_QUESTION_CHARACTERS,
-        ...(initial_value && { initial_value }),
-      },
-      modal.questionHint,
-    ),
-  ])
+  return {
+    ...frame(modal.title, modal.submit, modal.cancel),
+    blocks: [
+      input(modal.picture, {
+        type: 'file_input',
+        action_id: PICTURE,
+        filetypes: FILE_TYPES,
+        max_files: MAX_FILES,
+      }),
+      input(modal.question, initial_value ? { ...element, initial_value } : element, modal.questionHint),
+    ],
+  }
 }
 
 /** The submission of `captionView`: unchecked files, and the question or ''. */
@@ -51,24 +48,14 @@ export function parseCaptionSubmission(values: SubmittedValues): { files: unknow
   return { files, question: (values[QUESTION]?.[QUESTION]?.value ?? '').trim() }
 }
 
-export function settingsView(
-  { modal }: Messages,
-  privateMetadata: string,
-  isAutomatic: boolean,
-): types.ModalView {
-  const option: types.PlainTextOption = {
-    text: plain(modal.automatic),
-    description: plain(modal.automaticHint.slice(0, MAX_DESCRIPTION_CHARACTERS)),
-    value: AUTOMATIC,
+export function settingsView({ modal }: Messages, isAutomatic: boolean): types.ModalView {
+  const option: types.PlainTextOption = { text: plain(modal.automatic), value: AUTOMATIC }
+  const options = { options: [option], ...(isAutomatic ? { initial_options: [option] } : {}) }
+  const checkboxes: types.Checkboxes = { type: 'checkboxes', action_id: AUTOMATIC, ...options }
+  return {
+    ...frame(modal.settingsTitle, modal.save, modal.cancel),
+    blocks: [input(modal.settingsTitle, checkboxes, modal.automaticHint)],
   }
-  const chosen = isAutomatic ? { initial_options: [option] } : {}
-  return modalView(SETTINGS_VIEW, privateMetadata, modal.settingsTitle, modal.save, modal.cancel, [
-    input(
-      modal.settingsTitle,
-      { type: 'checkboxes', action_id: AUTOMATIC, options: [option], ...chosen },
-      modal.automaticHint,
-    ),
-  ])
 }
 
 /** Whether automatic captions are chosen in `settingsView`. */
@@ -100,24 +87,12 @@ export function homeView(
   }
 }
 
-function modalView(
-  callback_id: string,
-  private_metadata: string,
-  title: string,
-  submit: string,
-  close: string,
-  blocks: types.KnownBlock[],
-): types.ModalView {
-  const frame = { title: plain(title), submit: plain(submit), close: plain(close) }
-  return { type: 'modal', callback_id, private_metadata, ...frame, blocks }
+function frame(title: string, submit: string, close: string) {
+  return { type: 'modal', title: plain(title), submit: plain(submit), close: plain(close) } as const
 }
 
 /** An input with a hint is optional. */
-function input(
-  label: string,
-  element: types.InputBlock['element'] & { action_id: string },
-  hint?: string,
-): types.InputBlock {
+function input(label: string, element: types.InputBlock['element'], hint?: string): types.InputBlock {
   const optional = hint ? { optional: true, hint: plain(hint) } : {}
   return { type: 'input', block_id: element.action_id, label: plain(label), element, ...optional }
 }

@@ -14,20 +14,17 @@ export interface RequestReceiver extends Receiver {
   handle(request: Request): Promise<Response>
 }
 
-interface ListenerOptions {
+export interface ReceiverOptions {
+  signingSecret: string
   /**
    * Milliseconds for which the response, once acknowledged, waits for the listeners to end, so that Slack learns of the
    * receipt only after the event is recorded. Default 250. Lambda freezes after the response and needs almost Slack's 3 s.
    */
   graceMs?: number
   report: (error: unknown) => void
+  now?: () => number
   /** Replaced in tests. */
   sleep?: (ms: number) => Promise<void>
-}
-
-export interface ReceiverOptions extends ListenerOptions {
-  signingSecret: string
-  now?: () => number
 }
 
 const GRACE_MS = 250
@@ -89,7 +86,7 @@ interface AckResult {
 export function runListeners(
   app: App,
   event: Omit<ReceiverEvent, 'ack'>,
-  { graceMs = GRACE_MS, report, sleep = wait }: ListenerOptions,
+  { graceMs = GRACE_MS, report, sleep = wait }: Omit<ReceiverOptions, 'signingSecret'>,
 ): Promise<AckResult> {
   return new Promise((resolve) => {
     let result: AckResult = { status: 404 }
@@ -109,6 +106,4 @@ export function runListeners(
   })
 }
 
-async function wait(ms: number): Promise<void> {
-  await setTimeout(ms, undefined, { ref: false })
-}
+const wait = (ms: number) => setTimeout(ms, undefined, { ref: false })
