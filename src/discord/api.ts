@@ -50,7 +50,7 @@ export function discordApi({ token, apiUrl }: Pick<DiscordSettings, 'token' | 'a
   }
 }
 
-/** Whether Discord refused the call: for one of these reasons (topic "Opcodes and status codes"), or without reasons for any. */
+/** Whether Discord refused the call for one of the reasons (topic "Opcodes and status codes"). Without reasons: for any. */
 export function isDiscordError(error: unknown, ...reasons: RESTJSONErrorCodes[]): error is RequestError {
   if (!(error instanceof RequestError) || error.code !== 'discord_refused') return false
   return reasons.length === 0 || reasons.includes((error.cause as { code: number }).code)

@@ -47,7 +47,7 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
   const repliedTo = repliedId(message)
   const isToUs = replied?.author?.id === me || undefined
   // A reply to another person's message is about that message, not about the asker's last question.
-  const mayBeOfLast = trigger === 'mention' && (hasPictures || repliedTo === undefined || isToUs)
+  const mayBeAboutLast = trigger === 'mention' && (hasPictures || repliedTo === undefined || isToUs)
   const { message_id: above, channel_id: aboveChannel = channel } =
     (isToUs && replied?.message_reference) || {}
   return {
@@ -66,7 +66,7 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
       place === 'thread' && messageKey(channel),
       place === 'direct' && directKey(channel),
       messageKey(id),
-      mayBeOfLast && lastAskedKey(channel, asker),
+      mayBeAboutLast && lastAskedKey(channel, asker),
     ].filter((key) => typeof key === 'string'),
     channel: channelKey(channel),
     source: id,
