@@ -14,7 +14,7 @@ import { type Exchange, findConversation } from './conversation.ts'
 import { wantsCaption } from './intent.ts'
 import type { Platform } from './platform.ts'
 import type { Preferences } from './preferences.ts'
-import { problemText, Refusal } from './problems.ts'
+import { problemReply, problemText, Refusal } from './problems.ts'
 import { type PictureRef, personOf, type Question } from './question.ts'
 import type { RateLimiter } from './rate-limit.ts'
 
@@ -120,8 +120,7 @@ async function replyTo(
     if (isStopping(error)) throw error
     if (!isGlimpseError(error) && !(error instanceof Refusal)) deps.report(error)
     if (isAutomatic) return { exchanges: [] }
-    const parts: ReplyPart[] = [{ text: problemText(error, messages), kind: 'problem', spoiler: false }]
-    return { reply: { parts, notes: [], ephemeral: true, messages }, exchanges: [] }
+    return { reply: problemReply(error, messages), exchanges: [] }
   }
 }
 

@@ -3,6 +3,7 @@
 import { isGlimpseError } from '../errors.ts'
 import { fromNow, type Messages, type Problems } from '../i18n/messages.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
+import type { ChatReply } from './compose.ts'
 
 /** A question that is refused before it reaches the engine. */
 export class Refusal extends Error {
@@ -36,4 +37,10 @@ export function problemText(error: unknown, messages: Messages): string {
   if (code === 'picture_too_large') return problem.picture_too_large(MAX_PICTURE_BYTES / (1024 * 1024))
   const text = problem[SENTENCES[code] ?? (code as keyof Problems)]
   return typeof text === 'string' ? text : problem.internal
+}
+
+/** The reply to a question that could not be answered. */
+export function problemReply(error: unknown, messages: Messages): ChatReply {
+  const text = problemText(error, messages)
+  return { parts: [{ text, kind: 'problem', spoiler: false }], notes: [], ephemeral: true, messages }
 }

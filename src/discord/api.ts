@@ -7,21 +7,16 @@ import type { DiscordSettings } from './settings.ts'
 export interface Call {
   body?: unknown
   query?: Record<string, string>
-  /** Default true. False for interactions and webhooks, whose URL contains a token. */
-  useBotToken?: boolean
-  noRetry?: boolean
   /** Milliseconds for all tries. Default 20 s. */
   timeoutMs?: number
 }
 
-export interface DiscordApi {
-  /**
-   * Discord's response, unchecked.
-   * @throws UpstreamError when a later try may succeed; RequestError when Discord refuses (see `isDiscordError`);
-   * SetupError `discord_token`
-   */
-  call(method: `${RequestMethod}`, route: `/${string}`, call?: Call): Promise<unknown>
-}
+/**
+ * Discord's response, unchecked.
+ * @throws UpstreamError when a later try may succeed; RequestError when Discord refuses (see `isDiscordError`);
+ * SetupError `discord_token`
+ */
+export type DiscordApi = (method: `${RequestMethod}`, route: `/${string}`, call?: Call) => Promise<unknown>
 
 /** Discord usually answers within a few hundred milliseconds. */
 const TRY_TIMEOUT_MS = 10_000
@@ -31,53 +26,49 @@ const RETRIES = 2
 const MAX_WAIT_MS = 5_000
 
 export function discordApi({ token, apiUrl }: Pick<DiscordSettings, 'token' | 'apiUrl'>): DiscordApi {
-  const options = {
+  const rest = new REST({
     ...(apiUrl === undefined ? {} : { api: apiUrl }),
     timeout: TRY_TIMEOUT_MS,
-    rejectOnRateLimit: ({ retryAfter, timeToReset }: { retryAfter: number; timeToReset: number }) =>
-      Math.max(retryAfter, timeToReset) > MAX_WAIT_MS,
-  }
-  const retrying = new REST({ ...options, retries: RETRIES })
-  const once = new REST({ ...options, retries: 0 })
-
-  return {
-    async call(method, route, { body, query, useBotToken = true, noRetry, timeoutMs = TIMEOUT_MS } = {}) {
-      const rest = noRetry ? once : retrying
-      // discord.js drops the token after a 401, which may have been a temporary fault.
-      rest.setToken(token)
-      try {
-        return await rest.request({
-          method: method as RequestMethod,
-          fullRoute: route,
-          body,
-          query: query && new URLSearchParams(query),
-          auth: useBotToken,
-          signal: AbortSignal.timeout(timeoutMs),
-        })
-      } catch (error) {
-        throw toGlimpseError(error)
-      }
-    },
+    retries: RETRIES,
+    rejectOnRateLimit: ({ retryAfter, timeToReset }) => Math.max(retryAfter, timeToReset) > MAX_WAIT_MS,
+  })
+  return async (method, fullRoute, { body, query, timeoutMs = TIMEOUT_MS } = {}) => {
+    // discord.js drops the token after a 401, which may have been a temporary fault.
+    rest.setToken(token)
+    const call = rest.request({
+      method: method as RequestMethod,
+      fullRoute,
+      body,
+      query: query && new URLSearchParams(query),
+      // The URLs of interactions and webhooks contain a token of their own.
+      auth: !/^\/(interactions|webhooks)\//.test(fullRoute),
+      signal: AbortSignal.timeout(timeoutMs),
+    })
+    return await call.catch((error: unknown) => {
+      throw toGlimpseError(error)
+    })
   }
 }
 
-/** Discord understood the call and refused it. */
-class Refusal extends RequestError {
-  /** A JSON error code of Discord (topic "Opcodes and status codes"). */
-  readonly reason: number
-
-  constructor(reason: number, cause: Error) {
-    super('discord_refused', `Discord refused the call (${reason}).`, { cause })
-    this.reason = reason
-  }
-}
-
-/** Whether Discord refused the call: for one of these reasons, or without reasons for any. */
+/** Whether Discord refused the call for one of the reasons (topic "Opcodes and status codes"). Without reasons: for any. */
 export function isDiscordError(error: unknown, ...reasons: RESTJSONErrorCodes[]): error is RequestError {
-  return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason))
+  if (!(error instanceof RequestError) || error.code !== 'discord_refused') return false
+  return reasons.length === 0 || reasons.includes((error.cause as { code: number }).code)
 }
 
-/** Keeps only the message of a cause: errors of discord.js contain the request and URLs with tokens. */
+/** The call's result, or `value` when Discord refuses the call for one of the reasons (see `isDiscordError`). */
+export async function unlessRefused(
+  call: Promise<unknown>,
+  value: unknown,
+  ...reasons: RESTJSONErrorCodes[]
+) {
+  return await call.catch((error: unknown) => {
+    if (isDiscordError(error, ...reasons)) return value
+    throw error
+  })
+}
+
+/** Keeps only the message and the code of a cause: errors of discord.js contain the request and URLs with tokens. */
 function toGlimpseError(error: unknown): Error {
   if (isGlimpseError(error)) return error
   if (error instanceof RateLimitError) {
@@ -89,11 +80,13 @@ function toGlimpseError(error: unknown): Error {
   if (error instanceof DiscordAPIError) {
     if (error.status === 401 && error.code !== RESTJSONErrorCodes.InvalidWebhookToken) return invalidToken()
     // A response without a numeric code comes from a proxy.
-    if (typeof error.code === 'number') return new Refusal(error.code, cause)
+    if (typeof error.code === 'number') {
+      Object.assign(cause, { code: error.code })
+      return new RequestError('discord_refused', `Discord refused the call (${error.code}).`, { cause })
+    }
   }
-  return new UpstreamError('discord_failed', `The call to Discord failed (${cause.message}). Retry later.`, {
-    cause,
-  })
+  const message = `The call to Discord failed (${cause.message}). Retry later.`
+  return new UpstreamError('discord_failed', message, { cause })
 }
 
 export function invalidToken(): SetupError {

@@ -27,9 +27,7 @@ export async function checkDiscord(values: DiscordValues): Promise<Finding> {
   if (settings === undefined) return skipped('DISCORD_TOKEN is not set')
   let application: z.infer<typeof discordApplication>
   try {
-    application = discordApplication.parse(
-      await discordApi(settings).call('GET', '/applications/@me', { noRetry: true }),
-    )
+    application = discordApplication.parse(await discordApi(settings)('GET', '/applications/@me'))
   } catch (error) {
     if (isGlimpseError(error) && error.kind === 'setup')
       return fail(

@@ -1,6 +1,5 @@
 // The bot's commands in every language, registered with Discord when they have changed.
 
-import { isDeepStrictEqual } from 'node:util'
 import {
   ApplicationCommandType,
   ApplicationIntegrationType,
@@ -47,69 +46,55 @@ const option = (type: OptionType, name: string, key: TextKey, required = true) =
   required,
   ...(type === OptionType.Attachment ? { file_types: ['image'] } : {}),
 })
-const inServer = {
-  contexts: [InteractionContextType.Guild],
-  integration_types: [ApplicationIntegrationType.GuildInstall],
-}
-const anywhere = { ...inServer, contexts: [InteractionContextType.Guild, InteractionContextType.BotDM] }
-const type = ApplicationCommandType.ChatInput
+const { Guild, BotDM } = InteractionContextType
+const anywhere = { contexts: [Guild, BotDM], integration_types: [ApplicationIntegrationType.GuildInstall] }
+const command = (name: string, key: TextKey, ...options: object[]) => ({
+  type: ApplicationCommandType.ChatInput,
+  name,
+  ...described(key),
+  ...anywhere,
+  options,
+})
 
 /** Body of "Bulk overwrite global application commands". */
 export const COMMANDS: readonly Record<string, unknown>[] = [
+  command(
+    CAPTION,
+    'caption',
+    option(OptionType.Attachment, OPTIONS.image, 'captionImage'),
+    option(OptionType.String, OPTIONS.question, 'captionQuestion', false),
+  ),
+  command(
+    ASK,
+    'ask',
+    option(OptionType.String, OPTIONS.question, 'askQuestion'),
+    option(OptionType.Attachment, OPTIONS.image, 'askImage', false),
+  ),
   {
-    type,
-    name: CAPTION,
-    ...described('caption'),
-    ...anywhere,
-    options: [
-      option(OptionType.Attachment, OPTIONS.image, 'captionImage'),
-      option(OptionType.String, OPTIONS.question, 'captionQuestion', false),
-    ],
-  },
-  {
-    type,
-    name: ASK,
-    ...described('ask'),
-    ...anywhere,
-    options: [
-      option(OptionType.String, OPTIONS.question, 'askQuestion'),
-      option(OptionType.Attachment, OPTIONS.image, 'askImage', false),
-    ],
-  },
-  {
-    type,
-    name: SETTINGS,
-    ...described('settings'),
-    ...inServer,
+    ...command(SETTINGS, 'settings', option(OptionType.Boolean, OPTIONS.automatic, 'settingsAutomatic')),
+    contexts: [Guild],
     // Discord checks the permission. Administrators of a server can change who may use the command.
-    default_member_permissions: String(PermissionFlagsBits.ManageChannels),
-    options: [option(OptionType.Boolean, OPTIONS.automatic, 'settingsAutomatic')],
+    default_member_permissions: `${PermissionFlagsBits.ManageChannels}`,
   },
-  {
-    type,
-    name: PRIVACY,
-    ...described('privacy'),
-    ...anywhere,
-    options: [option(OptionType.Boolean, OPTIONS.optOut, 'privacyOptOut')],
-  },
+  command(PRIVACY, 'privacy', option(OptionType.Boolean, OPTIONS.optOut, 'privacyOptOut')),
   { type: ApplicationCommandType.Message, name: DESCRIBE, ...anywhere },
 ]
 
 /** Registers the commands unless Discord has them all: it accepts 200 new ones a day. Returns whether it registered. */
 export async function registerCommands(api: DiscordApi, applicationId: string): Promise<boolean> {
   const route = Routes.applicationCommands(applicationId)
-  const answer = await api.call('GET', route, { query: { with_localizations: 'true' } })
+  const answer = await api('GET', route, { query: { with_localizations: 'true' } })
   const registered = parsePayload(z.array(z.looseObject({ name: z.string() })), answer, 'a list of commands')
   const isSame =
     registered.length === COMMANDS.length &&
     COMMANDS.every((command) => registered.some((each) => contains(each, command)))
-  if (!isSame) await api.call('PUT', route, { body: COMMANDS })
+  if (!isSame) await api('PUT', route, { body: COMMANDS })
   return !isSame
 }
 
 /** Whether Discord's value has all that `wanted` has. Discord adds ids and defaults, and omits `required: false`. */
 function contains(actual: unknown, wanted: unknown): boolean {
-  if (typeof wanted !== 'object' || wanted === null) return isDeepStrictEqual(actual ?? false, wanted)
+  if (typeof wanted !== 'object' || wanted === null) return (actual ?? false) === wanted
   if (typeof actual !== 'object' || actual === null) return false
   if (Array.isArray(wanted) && (actual as unknown[]).length !== wanted.length) return false
   const values = actual as Record<string, unknown>

@@ -5,15 +5,12 @@ import { GatewayDispatchEvents, RESTJSONErrorCodes, Routes } from 'discord.js'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import { list, maybe } from '../chat/payload.ts'
+import { problemReply } from '../chat/problems.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
-import { type DiscordApi, isDiscordError } from './api.ts'
-import {
-  type InitialResponse,
-  type InteractionDeps,
-  initialResponse,
-  problemReply,
-} from './initial-response.ts'
+import { messagesFor } from '../i18n/languages.ts'
+import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
+import { type InteractionDeps, initialResponse } from './initial-response.ts'
 import { readInteraction } from './interactions.ts'
 import { type MessageContext, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
 import { type Message, parseMessage } from './payloads.ts'
@@ -29,9 +26,6 @@ export interface EventsOptions extends InteractionDeps {
   contextOf: (channel: string, guild: string | undefined) => MessageContext
 }
 
-/** Handles one event by its name and payload. Events of other names do nothing. */
-export type EventHandler = (type: string, data: unknown) => Promise<void>
-
 /** Discord shows "did not respond" after 3 s. */
 const ACKNOWLEDGE_MS = 2_800
 /** An edit adds a picture to a message only if it was posted without one, at most this long ago. */
@@ -41,7 +35,8 @@ const MAX_PICTURELESS = 10_000
 const deletedSchema = z.object({ id: maybe(z.string()), ids: list(z.string()) })
 const addressSchema = z.object({ id: z.string(), token: z.string() })
 
-export function discordEvents(options: EventsOptions): EventHandler {
+/** Returns a handler of one event by its name and payload. Events of other names do nothing. */
+export function discordEvents(options: EventsOptions): (type: string, data: unknown) => Promise<void> {
   const { api, platform, sink, report, now } = options
   /** Ids of messages that were posted without a picture. */
   const pictureless = new LRUCache<string, true>({
@@ -56,7 +51,7 @@ export function discordEvents(options: EventsOptions): EventHandler {
     } catch (error) {
       report(error)
       if (question.trigger === 'automatic' || question.trigger === 'follow_up') return
-      await platform.post(question, problemReply(error, question))
+      await platform.post(question, problemReply(error, messagesFor(question.asker.locale)))
     }
   }
 
@@ -99,39 +94,27 @@ export function discordEvents(options: EventsOptions): EventHandler {
     })
   }
 
-  return async (type, data) => {
-    switch (type) {
-      case GatewayDispatchEvents.MessageCreate:
-        return await onMessage(data)
-      case GatewayDispatchEvents.MessageUpdate:
-        return await onEdit(data)
-      case GatewayDispatchEvents.MessageDelete:
-      case GatewayDispatchEvents.MessageDeleteBulk:
-        return await onDelete(data)
-      case GatewayDispatchEvents.InteractionCreate:
-        return await onInteraction(data)
-    }
+  const handlers: Record<string, (data: unknown) => Promise<void>> = {
+    [GatewayDispatchEvents.MessageCreate]: onMessage,
+    [GatewayDispatchEvents.MessageUpdate]: onEdit,
+    [GatewayDispatchEvents.MessageDelete]: onDelete,
+    [GatewayDispatchEvents.MessageDeleteBulk]: onDelete,
+    [GatewayDispatchEvents.InteractionCreate]: onInteraction,
   }
+  return async (type, data) => await handlers[type]?.(data)
 }
 
 /** The message with the one it replies to, fetched where Discord left it out; null where the bot may not read it. */
 async function withReference(api: DiscordApi, message: Message, context: MessageContext): Promise<Message> {
   const missing = missingReference(message, context)
   if (!missing) return message
-  const fetched = api.call('GET', Routes.channelMessage(missing.channel, missing.message))
+  const fetched = api('GET', Routes.channelMessage(missing.channel, missing.message))
   return { ...message, referenced_message: await fetched.then(parseMessage).catch(() => null) }
 }
 
-async function acknowledge(api: DiscordApi, interaction: unknown, body: InitialResponse): Promise<void> {
+async function acknowledge(api: DiscordApi, interaction: unknown, body: object): Promise<void> {
   const { id, token } = addressSchema.parse(interaction)
-  await api
-    .call('POST', Routes.interactionCallback(id, token), {
-      body,
-      useBotToken: false,
-      timeoutMs: ACKNOWLEDGE_MS,
-    })
-    .catch((error: unknown) => {
-      // The event was delivered twice, or Discord's response to the first try was lost.
-      if (!isDiscordError(error, RESTJSONErrorCodes.InteractionHasAlreadyBeenAcknowledged)) throw error
-    })
+  const call = api('POST', Routes.interactionCallback(id, token), { body, timeoutMs: ACKNOWLEDGE_MS })
+  // The event was delivered twice, or Discord's response to the first try was lost.
+  await unlessRefused(call, undefined, RESTJSONErrorCodes.InteractionHasAlreadyBeenAcknowledged)
 }

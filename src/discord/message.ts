@@ -5,7 +5,7 @@ import { MessageType } from 'discord.js'
 import { isSmallTalk, looksLikeQuestion } from '../chat/intent.ts'
 import type { NearestPictures, Question, Trigger } from '../chat/question.ts'
 import type { Message } from './payloads.ts'
-import { isPicture, ownPictures, pictureOf, picturesOf } from './pictures.ts'
+import { isPicture, nearestPictures, pictureOf } from './pictures.ts'
 import {
   channelKey,
   directKey,
@@ -33,7 +33,7 @@ export interface MessageContext {
 
 /** @example questionOfMessage(parseMessage(dispatch.d), { me: '…', now: Date.now(), messageContent: false }) */
 export function questionOfMessage(message: Message, context: MessageContext): Question | undefined {
-  const { id, channel_id: channel, content, referenced_message } = message
+  const { id, channel_id: channel, content, referenced_message: replied } = message
   const { me, now, locale } = context
   const asker = askerOf(message, context)
   if (asker === undefined) return undefined
@@ -43,17 +43,31 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
   if (trigger === undefined) return undefined
 
   const { pictures, owner } = picturesFor(message, trigger)
+  const hasPictures = pictures.length > 0
+  const repliedTo = repliedId(message)
+  const isToUs = replied?.author?.id === me || undefined
+  // A reply to another person's message is about that message, not about the asker's last question.
+  const mayBeAboutLast = trigger === 'mention' && (hasPictures || repliedTo === undefined || isToUs)
+  const { message_id: above, channel_id: aboveChannel = channel } =
+    (isToUs && replied?.message_reference) || {}
   return {
     id: messageKey(id),
     platform: 'discord',
     trigger,
     asker: { id: asker, locale },
-    isToUs: referenced_message?.author?.id === me || undefined,
+    isToUs,
     // The text of a message that does not address the bot is not kept.
     text: trigger === 'automatic' ? '' : text,
     pictures,
     owner,
-    conversations: conversationsOf(message, place, trigger, pictures.length > 0, asker, me),
+    // The nearest first: the message replied to, the thread or direct messages, the message, the asker's last question.
+    conversations: [
+      repliedTo && messageKey(repliedTo),
+      place === 'thread' && messageKey(channel),
+      place === 'direct' && directKey(channel),
+      messageKey(id),
+      mayBeAboutLast && lastAskedKey(channel, asker),
+    ].filter((key) => typeof key === 'string'),
     channel: channelKey(channel),
     source: id,
     askedAt: now,
@@ -63,8 +77,9 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
       message: id,
       asker,
       place,
-      above: repliedToPicture(message, context),
-      isBlind: (pictures.length === 0 && isContentHidden(message, context)) || undefined,
+      // An answer of the bot replies to the message that it is about.
+      above: above ? { channel: aboveChannel, message: above } : undefined,
+      isBlind: (!hasPictures && isContentHidden(message, context)) || undefined,
     } satisfies MessageTarget,
   }
 }
@@ -96,8 +111,7 @@ function askerOf({ author, type, webhook_id }: Message, { me }: MessageContext):
 
 function placeOfMessage({ guild_id, channel_type }: Message, { isThread }: MessageContext): Place {
   if (guild_id === undefined) return 'direct'
-  const isInThread = channel_type === undefined ? isThread : placeOf(channel_type) === 'thread'
-  return isInThread ? 'thread' : 'channel'
+  return channel_type === undefined && isThread ? 'thread' : placeOf(channel_type)
 }
 
 function triggerOf(
@@ -145,52 +159,13 @@ function plainText(content: string, me: string): string {
     .trim()
 }
 
-/**
- * The message's own pictures, else those it forwards, else those it replies to. Without any, a message to the bot has its
- * first file, for the answer that it is not a picture.
- */
+/** Without a picture, a message to the bot has its first file, for the answer that it is not a picture. */
 function picturesFor(message: Message, trigger: Trigger): NearestPictures {
-  const { channel_id: channel, author, referenced_message: replied, message_reference } = message
-  // The owner of a forwarded picture is unknown and may have opted out.
-  if (trigger === 'automatic') return { pictures: ownPictures(message, channel), owner: author?.id }
-  const own = picturesOf(message, channel)
-  if (own.pictures.length > 0) return own
-  const quoted = replied ? picturesOf(replied, message_reference?.channel_id ?? channel) : undefined
-  if (quoted && quoted.pictures.length > 0) return quoted
-  const [file] = message.attachments
-  if (!file || trigger === 'follow_up') return { pictures: [] }
-  return { pictures: [pictureOf(file, { channel, id: message.id })], owner: author?.id }
-}
-
-/** The nearest first: the message replied to, the thread or direct messages, the message, the asker's last question. */
-function conversationsOf(
-  message: Message,
-  place: Place,
-  trigger: Trigger,
-  hasPictures: boolean,
-  asker: string,
-  me: string,
-): string[] {
-  const { id, channel_id: channel } = message
-  const replied = repliedId(message)
-  const keys: string[] = []
-  if (replied !== undefined) keys.push(messageKey(replied))
-  if (place === 'thread') keys.push(messageKey(channel))
-  if (place === 'direct') keys.push(directKey(channel))
-  keys.push(messageKey(id))
-  // A reply to another person's message is about that message, not about the asker's last question.
-  const repliesToOther = replied !== undefined && message.referenced_message?.author?.id !== me
-  if (trigger === 'mention' && (hasPictures || !repliesToOther)) keys.push(lastAskedKey(channel, asker))
-  return keys
-}
-
-/** An answer of the bot replies to the message that it is about. */
-function repliedToPicture(
-  { referenced_message: replied, channel_id }: Message,
-  { me }: MessageContext,
-): MessageTarget['above'] {
-  const { message_id, channel_id: channel = channel_id } = replied?.message_reference ?? {}
-  return replied?.author?.id === me && message_id !== undefined ? { channel, message: message_id } : undefined
+  const { id, channel_id: channel, author, attachments } = message
+  const nearest = nearestPictures(message)
+  const [file] = attachments
+  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up') return nearest
+  return { pictures: [pictureOf(file, { channel, id })], owner: author?.id }
 }
 
 /** Without the Message Content intent, Discord sends the message replied to without its contents. */

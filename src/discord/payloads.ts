@@ -49,6 +49,7 @@ export const messageSchema = shownSchema.extend({
   channel_type: number,
   guild_id: maybe(id),
   type: z.number().default(0),
+  flags: z.number().default(0),
   webhook_id: maybe(id),
   mentions: list(user),
   /** Null: the message is deleted. Absent: Discord did not fetch it. */

@@ -1,9 +1,10 @@
-// Attachments of a Discord message -> picture references: its own, else those it forwards.
+// Attachments of a Discord message -> picture references: its own, else those it forwards, else those of the
+// message it replies to.
 
 import { AttachmentFlags } from 'discord.js'
 import type { NearestPictures, PictureRef } from '../chat/question.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import type { Attachment, ShownMessage } from './payloads.ts'
+import type { Attachment, Message, ShownMessage } from './payloads.ts'
 
 /** Names of files that may be pictures. The decoder decides by their bytes. */
 const PICTURE_NAME = /\.(jpe?g|jfif|png|webp|gif|avif|tiff?|hei[cf]s?|bmp)$/i
@@ -36,23 +37,20 @@ export function pictureOf(attachment: Attachment, message?: PictureRef['message'
 
 /** The message's own pictures, else those it forwards, whose owner is unknown. */
 export function picturesOf(message: ShownMessage, channel: string): NearestPictures {
-  const own = ownPictures(message, channel)
-  if (own.length > 0) return { pictures: own, owner: message.author?.id }
-  return { pictures: forwardedPictures(message, channel) }
+  const { id, author, attachments, message_snapshots, channel_id = channel } = message
+  const picturesIn = (files: readonly Attachment[]) =>
+    files.filter(isPicture).map((each) => pictureOf(each, { channel: channel_id, id }))
+  const own = picturesIn(attachments)
+  if (own.length > 0) return { pictures: own, owner: author?.id }
+  return { pictures: picturesIn(message_snapshots.flatMap((snapshot) => snapshot.message.attachments)) }
 }
 
-export function ownPictures(message: ShownMessage, channel: string): PictureRef[] {
-  return picturesIn(message.attachments, message, channel)
-}
-
-export function forwardedPictures(message: ShownMessage, channel: string): PictureRef[] {
-  const attachments = message.message_snapshots.flatMap((snapshot) => snapshot.message.attachments)
-  return picturesIn(attachments, message, channel)
-}
-
-function picturesIn(attachments: readonly Attachment[], message: ShownMessage, channel: string) {
-  const source = { channel: message.channel_id ?? channel, id: message.id }
-  return attachments.filter(isPicture).map((each) => pictureOf(each, source))
+/** The message's own pictures, else those it forwards, else those of the message it replies to. */
+export function nearestPictures(message: Message): NearestPictures {
+  const { channel_id, referenced_message: replied, message_reference } = message
+  const own = picturesOf(message, channel_id)
+  if (own.pictures.length > 0 || !replied) return own
+  return picturesOf(replied, message_reference?.channel_id ?? channel_id)
 }
 
 /** URLs are signed, and `ex` is their expiry in hexadecimal seconds ("Signed attachment CDN URLs"). */

@@ -3,14 +3,13 @@
 import { RESTJSONErrorCodes, Routes } from 'discord.js'
 import { z } from 'zod'
 import { type DownloadPolicy, download } from '../chat/download.ts'
-import type { Platform } from '../chat/platform.ts'
+import type { Platform, Posted } from '../chat/platform.ts'
 import type { NearestPictures, PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
-import { type DiscordApi, isDiscordError } from './api.ts'
+import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, messageSchema, parseMessage, parsePayload } from './payloads.ts'
-import { forwardedPictures, isExpired, ownPictures, picturesOf } from './pictures.ts'
-import { findReply, type Progress, postReply, removeReply } from './post.ts'
-import { findResponse, postResponse, removeResponse } from './post-interaction.ts'
+import { isExpired, nearestPictures, picturesOf } from './pictures.ts'
+import { findReply, findResponse, postReply, postResponse } from './post.ts'
 import type { DiscordSettings } from './settings.ts'
 import { replyTargetOf } from './target.ts'
 
@@ -32,13 +31,9 @@ export function discordPlatform(
   const { answers, picturesUrl } = settings
   const policy: DownloadPolicy = { hosts: HOSTS, testOrigin: picturesUrl && new URL(picturesUrl).origin }
   const acknowledgements = new Map<string, Promise<unknown>>()
-  /** Progress of replies, for as long as their question is in memory. */
-  const begun = new WeakMap<Question, Progress>()
+  /** The pieces of a reply that an earlier try posted, for as long as its question is in memory. */
+  const begun = new WeakMap<Question, Posted[]>()
   let me: string | undefined
-  const botId = async (): Promise<string> => {
-    me ??= parsePayload(identifiedSchema, await api.call('GET', Routes.user()), 'the bot itself').id
-    return me
-  }
 
   return {
     name: 'discord',
@@ -79,47 +74,46 @@ export function discordPlatform(
       const target = replyTargetOf(question)
       // An interaction shows "is thinking..." instead.
       if (target.kind !== 'message') return
-      await api
-        .call('POST', Routes.channelTyping(target.channel), { noRetry: true, timeoutMs: TYPING_TIMEOUT_MS })
-        .catch(() => {})
+      const route = Routes.channelTyping(target.channel)
+      await api('POST', route, { timeoutMs: TYPING_TIMEOUT_MS }).catch(() => {})
     },
     // Discord removes the sign when the reply is posted, or after 10 s.
     stopTyping: async () => {},
 
     async post(question, reply) {
       const target = replyTargetOf(question)
-      const progress = begun.get(question) ?? { posted: [] }
-      if (target.kind === 'message') return await postReply(api, question, target, reply, answers, progress)
-      begun.set(question, progress)
+      const posted = begun.get(question) ?? []
+      if (target.kind === 'message') return await postReply(api, question, target, reply, answers, posted)
+      begun.set(question, posted)
       await acknowledgements.get(question.id)
-      return await postResponse(api, question, target, reply, progress, now())
+      return await postResponse(api, question, target, reply, posted, now())
     },
 
     async findPosted(question) {
       const target = replyTargetOf(question)
       if (target.kind === 'message') {
-        const { posted, isWhole } = await findReply(api, target, await botId(), answers)
-        begun.set(question, { posted })
+        me ??= parsePayload(identifiedSchema, await api('GET', Routes.user()), 'the bot itself').id
+        const { posted, isWhole } = await findReply(api, target, me, answers)
+        begun.set(question, posted)
         return isWhole ? posted : undefined
       }
       // `post` continues a reply that this process began.
       return begun.has(question) ? undefined : await findResponse(api, target)
     },
 
-    async deleteReply(posted) {
-      await (posted.token ? removeResponse(api, posted) : removeReply(api, posted)).catch(
-        (error: unknown) => {
-          const { UnknownChannel, UnknownMessage } = RESTJSONErrorCodes
-          if (!isDiscordError(error, UnknownMessage, UnknownChannel)) throw error
-        },
-      )
+    async deleteReply({ channel, message, application, token, part }) {
+      const route = token
+        ? Routes.webhookMessage(application!, token, part)
+        : Routes.channelMessage(channel!, message!)
+      const { UnknownChannel, UnknownMessage } = RESTJSONErrorCodes
+      await unlessRefused(api('DELETE', route), undefined, UnknownMessage, UnknownChannel)
     },
   }
 }
 
 /** The message that a thread starts from has the thread's id. It is in the parent channel, or in a forum in the thread. */
 async function fetchThreadPictures(api: DiscordApi, thread: string): Promise<NearestPictures> {
-  const answer = await api.call('GET', Routes.channel(thread)).catch(() => undefined)
+  const answer = await api('GET', Routes.channel(thread)).catch(() => undefined)
   const parent = z.object({ parent_id: z.string() }).safeParse(answer).data?.parent_id
   const found = parent === undefined ? undefined : await fetchPictures(api, parent, thread)
   return found && found.pictures.length > 0 ? found : await fetchPictures(api, thread, thread)
@@ -127,26 +121,22 @@ async function fetchThreadPictures(api: DiscordApi, thread: string): Promise<Nea
 
 /** The pictures of a message, else of the message it replies to; none where the bot may not read. Never throws. */
 async function fetchPictures(api: DiscordApi, channel: string, id: string): Promise<NearestPictures> {
-  const answer = await api.call('GET', Routes.channelMessage(channel, id)).catch(() => undefined)
+  const answer = await api('GET', Routes.channelMessage(channel, id)).catch(() => undefined)
   const message = messageSchema.safeParse(answer).data
-  if (!message) return { pictures: [] }
-  const own = picturesOf(message, channel)
-  const replied = message.referenced_message
-  return own.pictures.length > 0 || !replied ? own : picturesOf(replied, channel)
+  return message ? nearestPictures(message) : { pictures: [] }
 }
 
 /** The same picture with a URL that has not expired. */
 async function refreshed(api: DiscordApi, picture: PictureRef): Promise<PictureRef> {
   const { channel, id } = picture.message!
-  const answer = await api.call('GET', Routes.channelMessage(channel, id)).catch((cause: unknown) => {
+  const answer = await api('GET', Routes.channelMessage(channel, id)).catch((cause: unknown) => {
     if (!isDiscordError(cause)) throw cause
     if (isDiscordError(cause, RESTJSONErrorCodes.MissingAccess, RESTJSONErrorCodes.MissingPermissions)) {
       throw new RequestError('picture_forbidden', 'Discord does not show this picture to the bot.', { cause })
     }
     throw gone(cause)
   })
-  const message = parseMessage(answer)
-  const pictures = [...ownPictures(message, channel), ...forwardedPictures(message, channel)]
+  const { pictures } = picturesOf(parseMessage(answer), channel)
   const found = pictures.find((each) => each.id === picture.id)
   if (!found) throw gone()
   return found

@@ -1,38 +1,43 @@
-// A reply to a message -> posted in Discord, found again, and deleted. A nonce makes Discord post each piece once, however
-// often it is sent within some minutes.
+// A reply -> posted in Discord, and found again.
 //
-// Where the bot may not post, the next place is tried: a thread on the message, a reply to it, a plain message in its
-// channel, a direct message to the asker.
+// To a message: a nonce makes Discord post each piece once, however often it is sent within some minutes. Where the bot may
+// not post, the next place is tried: a thread on the message, a reply to it, a plain message in its channel, a direct
+// message to the asker.
+//
+// To an interaction: posted in place of "is thinking..." with the interaction's token, which needs no permission and is
+// valid for 15 minutes. Editing the original response is idempotent. Follow-up messages are not: later pieces, and a problem
+// that only the asker sees. When the process dies or Discord's response is lost right after one, it may be posted twice.
 
 import { createHash } from 'node:crypto'
-import { RESTJSONErrorCodes, Routes, ThreadAutoArchiveDuration } from 'discord.js'
+import { MessageFlags, RESTJSONErrorCodes, Routes, ThreadAutoArchiveDuration } from 'discord.js'
 import { z } from 'zod'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
-import { RequestError } from '../errors.ts'
-import { type DiscordApi, isDiscordError } from './api.ts'
+import { RequestError, UpstreamError } from '../errors.ts'
+import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, type Message, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
 import type { DiscordSettings } from './settings.ts'
-import { type MessageTarget, messageKey } from './target.ts'
-
-/** The pieces of a reply that an earlier try posted. A later try continues after them. */
-export interface Progress {
-  posted: Posted[]
-}
+import { type InteractionTarget, type MessageTarget, messageKey } from './target.ts'
 
 /** Messages after the question that are searched for its reply: as many as one call returns. */
 const MAX_MESSAGES = 100
+const ORIGINAL = '@original'
+/** For this long after the question, a missing original response may still be on its way to Discord. */
+const EARLY_MS = 10_000
 
-/** @throws UpstreamError when a later try may succeed; RequestError `cannot_reply` when Discord refuses every place */
+/**
+ * Continues after the pieces of `begun`, which an earlier try posted.
+ * @throws UpstreamError when a later try may succeed; RequestError `cannot_reply` when Discord refuses every place
+ */
 export async function postReply(
   api: DiscordApi,
   question: Question,
   target: MessageTarget,
   reply: ChatReply,
   answers: DiscordSettings['answers'],
-  { posted }: Progress,
+  begun: readonly Posted[],
 ): Promise<Posted[]> {
   const { messages } = reply
   const isProblem = reply.parts.every(({ kind }) => kind === 'problem')
@@ -42,8 +47,14 @@ export async function postReply(
   const reference = {
     message_reference: { message_id: target.message, channel_id: target.channel, fail_if_not_exists: false },
   }
-  const send = (channel: string, texts: readonly string[], more = {}) =>
-    postPieces(api, question, channel, texts, more, posted)
+  const send = async (channel: string, pieces: readonly string[], more = {}) => {
+    const posted = [...begun]
+    for (const [index, content] of [...pieces.entries()].slice(begun.length)) {
+      const body = { ...bodyOf(content), ...more, nonce: nonceOf(question.id, index), enforce_nonce: true }
+      posted.push(postedAs(parseMessage(await api('POST', Routes.channelMessages(channel), { body }))))
+    }
+    return posted
+  }
 
   const places: (() => Promise<Posted[]>)[] = []
   if (answers === 'thread' && target.place === 'channel' && !isProblem) {
@@ -72,25 +83,8 @@ export async function postReply(
   )
 }
 
-async function postPieces(
-  api: DiscordApi,
-  question: Question,
-  channel: string,
-  contents: readonly string[],
-  more: object,
-  before: readonly Posted[],
-): Promise<Posted[]> {
-  const posted = [...before]
-  for (const [index, content] of [...contents.entries()].slice(before.length)) {
-    const nonce = nonceOf(question.id, index)
-    const body = { ...bodyOf(content), ...more, nonce, enforce_nonce: true }
-    posted.push(postedAs(parseMessage(await api.call('POST', Routes.channelMessages(channel), { body }))))
-  }
-  return posted
-}
-
 /** The piece starts a conversation of its own: a reply to it is about the same picture. */
-export function postedAs({ id, channel_id }: Message): Posted {
+function postedAs({ id, channel_id }: Message): Posted {
   return { channel: channel_id, message: id, conversation: messageKey(id) }
 }
 
@@ -100,18 +94,15 @@ async function openThread(
   name: string,
 ): Promise<string> {
   const body = { name, auto_archive_duration: ThreadAutoArchiveDuration.OneDay }
-  try {
-    const answer = await api.call('POST', Routes.threads(channel, message), { body })
-    return parsePayload(identifiedSchema, answer, 'the new thread').id
-  } catch (error) {
-    // A thread has the id of its message.
-    if (isDiscordError(error, RESTJSONErrorCodes.ThreadAlreadyCreatedForMessage)) return message
-    throw error
-  }
+  const call = api('POST', Routes.threads(channel, message), { body })
+  // A thread has the id of its message.
+  const { ThreadAlreadyCreatedForMessage } = RESTJSONErrorCodes
+  const answer = await unlessRefused(call, { id: message }, ThreadAlreadyCreatedForMessage)
+  return parsePayload(identifiedSchema, answer, 'the new thread').id
 }
 
 async function openDirect(api: DiscordApi, user: string): Promise<string> {
-  const answer = await api.call('POST', Routes.userChannels(), { body: { recipient_id: user } })
+  const answer = await api('POST', Routes.userChannels(), { body: { recipient_id: user } })
   return parsePayload(identifiedSchema, answer, 'a direct channel').id
 }
 
@@ -140,18 +131,75 @@ export async function findReply(
 /** The oldest first; none where the bot may not read. */
 async function messagesAfter(api: DiscordApi, channel: string, after: string): Promise<Message[]> {
   const query = { after, limit: String(MAX_MESSAGES) }
-  try {
-    const answer = await api.call('GET', Routes.channelMessages(channel), { query })
-    return parsePayload(z.array(messageSchema), answer, 'a list of messages').reverse()
-  } catch (error) {
-    if (isDiscordError(error)) return []
-    throw error
-  }
+  const answer = await unlessRefused(api('GET', Routes.channelMessages(channel), { query }), [])
+  return parsePayload(z.array(messageSchema), answer, 'a list of messages').reverse()
 }
 
-/** @throws UpstreamError; RequestError when Discord refuses */
-export async function removeReply(api: DiscordApi, { channel, message }: Posted): Promise<void> {
-  await api.call('DELETE', Routes.channelMessage(channel!, message!))
+/**
+ * Adds each posted piece to `posted`, because follow-up messages cannot be found again.
+ * @throws UpstreamError when a later try may succeed; RequestError when Discord refuses
+ */
+export async function postResponse(
+  api: DiscordApi,
+  question: Question,
+  target: InteractionTarget,
+  reply: ChatReply,
+  posted: Posted[],
+  now: number,
+): Promise<Posted[]> {
+  const { application, token } = target
+  const original = Routes.webhookMessage(application, token, ORIGINAL)
+  const retryEarly = (error: unknown) => {
+    throw tooEarly(error, question, now)
+  }
+  // A public "is thinking..." cannot become ephemeral: it is deleted, and the asker gets a follow-up message.
+  const isFollowUp = reply.ephemeral && !target.isEphemeral
+  const flags = reply.ephemeral ? MessageFlags.Ephemeral : 0
+  if (isFollowUp && posted.length === 0) {
+    await api('DELETE', original).catch((error: unknown) => {
+      if (!isDiscordError(error, RESTJSONErrorCodes.UnknownMessage)) retryEarly(error)
+    })
+  }
+  for (const [index, content] of [...renderReply(reply).entries()].slice(posted.length)) {
+    const isOriginal = index === 0 && !isFollowUp
+    const answer = await (isOriginal
+      ? api('PATCH', original, { body: bodyOf(content) }).catch(retryEarly)
+      : api('POST', Routes.webhook(application, token), {
+          body: bodyOf(content, flags),
+          query: { wait: 'true' },
+        }))
+    const message = parseMessage(answer)
+    posted.push({ ...postedAs(message), application, token, part: isOriginal ? ORIGINAL : message.id })
+  }
+  return posted
+}
+
+/**
+ * Undefined while the original response is "is thinking...", and when it is missing: a problem that only the asker sees
+ * cannot be found, and is posted again rather than lost.
+ * @throws UpstreamError
+ */
+export async function findResponse(
+  api: DiscordApi,
+  { application, token }: InteractionTarget,
+): Promise<Posted[] | undefined> {
+  const answer = await unlessRefused(
+    api('GET', Routes.webhookMessage(application, token, ORIGINAL)),
+    undefined,
+  )
+  const message = answer === undefined ? undefined : parseMessage(answer)
+  if (!message || (message.flags & MessageFlags.Loading) !== 0) return undefined
+  return [{ ...postedAs(message), application, token, part: ORIGINAL }]
+}
+
+/** Soon after the question, a missing original response is an error to retry. */
+function tooEarly(error: unknown, question: Question, now: number): unknown {
+  const { UnknownMessage, UnknownWebhook } = RESTJSONErrorCodes
+  const isMissing = isDiscordError(error, UnknownWebhook, UnknownMessage)
+  if (!isMissing || now - question.askedAt > EARLY_MS) return error
+  return new UpstreamError('discord_early', 'Discord has not read the initial response yet. Retry later.', {
+    cause: error,
+  })
 }
 
 /** The same for each try, at most 25 characters, without information about the question. */

@@ -2,10 +2,11 @@
 // application receives its interactions either at this URL or over the gateway.
 
 import { setTimeout as wait } from 'node:timers/promises'
+import { problemText } from '../chat/problems.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import { signedWebhook } from '../chat/webhook.ts'
 import { messagesFor } from '../i18n/languages.ts'
-import { ephemeralProblem, type InteractionDeps, initialResponse } from './initial-response.ts'
+import { type InteractionDeps, initialResponse, messageResponse } from './initial-response.ts'
 import { type Incoming, readInteraction } from './interactions.ts'
 import type { DiscordPlatform } from './platform.ts'
 import { signatureCheck } from './signature.ts'
@@ -51,7 +52,7 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
       return Response.json(await initialResponse(incoming, options))
     } catch (error) {
       report(error)
-      return Response.json(ephemeralProblem(error, messagesFor(question.asker.locale)))
+      return Response.json(messageResponse(problemText(error, messagesFor(question.asker.locale))))
     } finally {
       void sleep(READ_MS).then(responded)
     }

@@ -45,19 +45,16 @@ export function slackErrorCode(error: unknown): string | undefined {
 export function toGlimpseError(error: unknown): Error {
   if (isGlimpseError(error)) return error
   if (error instanceof webApi.WebAPIRateLimitedError) {
-    const retryAfterMs = error.retryAfter * 1000
-    return new UpstreamError('slack_busy', `Slack limits the rate. Retry after ${error.retryAfter} s.`, {
-      retryAfterMs,
-    })
+    const message = `Slack limits the rate. Retry after ${error.retryAfter} s.`
+    return new UpstreamError('slack_busy', message, { retryAfterMs: error.retryAfter * 1000 })
   }
   const code = slackErrorCode(error)
   if (code !== undefined && !RETRYABLE.has(code)) {
     return new RequestError('cannot_reply', `Slack refused the call (${code}).`, { cause: error })
   }
   const why = code ?? (error instanceof Error ? error.message : String(error))
-  return new UpstreamError('slack_failed', `The call to Slack failed (${why}). Retry later.`, {
-    cause: error,
-  })
+  const message = `The call to Slack failed (${why}). Retry later.`
+  return new UpstreamError('slack_failed', message, { cause: error })
 }
 
 /**

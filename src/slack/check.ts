@@ -1,16 +1,10 @@
 // Settings -> whether Slack accepts the tokens, and whether the app has the scopes that it needs.
 
-import { z } from 'zod'
+import type { webApi } from '@slack/bolt'
 import { type Finding, fail, ok, skipped, unreachable, warn } from '../finding.ts'
 import { slackClient, slackErrorCode } from './api.ts'
 import { slackManifest } from './manifest.ts'
 import { SLACK_API, type SlackValues, slackSettings } from './settings.ts'
-
-const slackAnswer = z.looseObject({
-  team: z.string().optional(),
-  user: z.string().optional(),
-  response_metadata: z.looseObject({ scopes: z.array(z.string()).optional() }).optional(),
-})
 
 const SLACK_APPS = 'https://api.slack.com/apps'
 
@@ -22,9 +16,9 @@ export async function checkSlack(values: SlackValues, hasQueue: boolean): Promis
   const settings = slackSettings(values)
   if (settings === undefined) return skipped('SLACK_BOT_TOKEN is not set')
   const { botToken, appToken, signingSecret, apiUrl = SLACK_API } = settings
-  let answer: z.infer<typeof slackAnswer>
+  let answer: webApi.AuthTestResponse
   try {
-    answer = slackAnswer.parse(await slackClient({ botToken, apiUrl }).auth.test())
+    answer = await slackClient({ botToken, apiUrl }).auth.test()
   } catch (error) {
     const refusal = slackErrorCode(error)
     if (refusal === undefined) return unreachable('Slack', apiUrl, error)

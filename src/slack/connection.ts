@@ -28,8 +28,8 @@ export function socketReceiver(
     init(app) {
       const recording: Pick<App, 'processEvent'> = {
         async processEvent(event) {
-          const result = await runListeners(app, event, { report })
-          if (result.kind === 'acknowledged') await event.ack(result.response)
+          const { status, response } = await runListeners(app, event, { report })
+          if (status === 200) await event.ack(response)
         },
       }
       socket.init(Object.assign(Object.create(app), recording))

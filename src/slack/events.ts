@@ -1,13 +1,13 @@
 // Slack's events -> questions and retractions for the sink. Bolt receives them over Socket Mode or HTTP. A listener only
 // records an event and never waits for the model.
 
-import { App, LogLevel, type Receiver } from '@slack/bolt'
+import { App, LogLevel, type Receiver, type webApi } from '@slack/bolt'
 import { SetupError } from '../errors.ts'
 import { clientOptions, slackClient, slackErrorCode, toGlimpseError } from './api.ts'
 import { socketReceiver } from './connection.ts'
 import { type InteractionOptions, registerInteractions } from './interactions.ts'
 import { type MessageContext, questionOfEdit, questionOfMessage } from './message.ts'
-import { messageEventSchema, messageSchema, type SlackMessageEvent, teamOf } from './payloads.ts'
+import { messageEventSchema, type SlackMessageEvent, teamOf } from './payloads.ts'
 import type { SlackSettings } from './settings.ts'
 import { editedKey, messageKey } from './target.ts'
 
@@ -30,17 +30,11 @@ export const MENTION_DELAY_MS = 1_500
 export function slackApp(options: SlackAppOptions): SlackApp {
   const { settings, sink, report, now = Date.now } = options
   const client = slackClient(settings)
-  let identity: Promise<{ botUserId: string; botId?: string }> | undefined
-  /** One call of auth.test, repeated only after a failure. Bolt's own would keep the failure. */
-  const botIdentity = () => {
-    identity ??= client.auth.test().then(
-      ({ user_id, bot_id }) => ({ botUserId: user_id!, botId: bot_id }),
-      (error: unknown) => {
-        identity = undefined
-        throw error
-      },
-    )
-    return identity
+  let identity: webApi.AuthTestResponse | undefined
+  /** Calls auth.test until one succeeds. Bolt's own would keep a failure. */
+  const botIdentity = async () => {
+    identity ??= await client.auth.test()
+    return { botUserId: identity.user_id!, botId: identity.bot_id }
   }
   const app = new App({
     authorize: async () => ({ botToken: settings.botToken, ...(await botIdentity()) }),
@@ -53,28 +47,26 @@ export function slackApp(options: SlackAppOptions): SlackApp {
     throw error
   })
 
-  const contextOf = async (body: unknown, channel: string, isDirect: boolean): Promise<MessageContext> => ({
-    team: teamOf(body),
-    channel,
-    isDirect,
-    me: (await botIdentity()).botUserId,
-    now: now(),
-  })
+  const contextOf = (
+    { channel, channel_type }: SlackMessageEvent,
+    body: unknown,
+    me = '',
+  ): MessageContext => {
+    const isDirect = channel_type === 'im' || channel.startsWith('D')
+    return { team: teamOf(body), channel, isDirect, me, now: now() }
+  }
 
-  app.event('app_mention', async ({ event, body }) => {
-    const message = messageSchema.safeParse(event)
-    if (!message.success) return
-    const question = questionOfMessage(message.data, await contextOf(body, event.channel, false))
+  // Events of another shape are not messages of people.
+  app.event('app_mention', async ({ event, body, context: { botUserId } }) => {
+    const message = messageEventSchema.safeParse(event).data
+    const question = message && questionOfMessage(message, contextOf(message, body, botUserId))
     if (question) await sink.submit(question, question.pictures.length > 0 ? 0 : MENTION_DELAY_MS)
   })
 
-  app.event('message', async ({ event, body }) => {
-    const parsed = messageEventSchema.safeParse(event)
-    // Events of another shape are not messages of people.
-    if (!parsed.success) return
-    const message = parsed.data
-    const isDirect = message.channel_type === 'im' || message.channel.startsWith('D')
-    const context = await contextOf(body, message.channel, isDirect)
+  app.event('message', async ({ event, body, context: { botUserId } }) => {
+    const message = messageEventSchema.safeParse(event).data
+    if (!message) return
+    const context = contextOf(message, body, botUserId)
     const deletedTs = deletedMessageTs(message)
     if (deletedTs !== undefined) {
       await sink.retract(messageKey(context, deletedTs))
@@ -101,9 +93,7 @@ export function slackApp(options: SlackAppOptions): SlackApp {
       })
       await app.start()
     },
-    async stop() {
-      await app.stop()
-    },
+    stop: async () => void (await app.stop()),
   }
 }
 

@@ -17,7 +17,7 @@ import { fileSchema, messageSchema, teamOf } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
 import type { SlackPlatform } from './platform.ts'
 import { escapeMrkdwn } from './render.ts'
-import { channelKey, personId, type ResponseTarget } from './target.ts'
+import { channelKey, personId, responseSchema } from './target.ts'
 import {
   CAPTION_VIEW,
   captionView,
@@ -47,57 +47,45 @@ export interface InteractionOptions {
 /** Slack accepts a modal within 3 s of the command. When the user's locale takes longer, the modal is in English. */
 const LOCALE_WAIT_MS = 700
 
-/** Where a command was used. A modal returns it with its submission. */
-const privateMetadataSchema = z.object({
-  team: z.string(),
-  user: z.string(),
-  channel: z.string(),
-  url: z.string(),
-})
-type PrivateMetadata = z.infer<typeof privateMetadataSchema>
+/** Where a command was used, and where its reply goes. A modal returns it with its submission. */
+const originSchema = responseSchema.extend({ channel: z.string() })
+type Origin = z.infer<typeof originSchema>
 
 export function registerInteractions(app: App, client: Client, options: InteractionOptions): void {
   const { platform, sink, preferences, engine, report, now } = options
   let model: ModelCard | undefined
-  engine.then(
-    (open) => {
-      model = open.model
-    },
-    () => {},
-  )
+  engine.then((open) => (model = open.model)).catch(() => {})
   const messagesOf = async (user: string): Promise<Messages> => {
     const late = setTimeout(LOCALE_WAIT_MS, undefined, { ref: false })
     return messagesFor((await Promise.race([platform.profileOf(user), late]))?.locale)
   }
 
   /** The fields of a question whose reply only its asker sees. */
-  const privateQuestion = (
-    id: string,
-    { team, user, channel, url }: PrivateMetadata,
-    thread_ts?: string,
-  ) => ({
+  const privateQuestion = (id: string, origin: Origin) => ({
     id,
     platform: 'slack',
-    asker: { id: personId(team, user) },
-    channel: channelKey(team, channel),
+    asker: { id: personId(origin.team, origin.user) },
+    channel: channelKey(origin.team, origin.channel),
     conversations: [id],
     askedAt: now(),
-    route: { kind: 'response', team, url, user, thread_ts } satisfies ResponseTarget,
+    route: origin,
   })
 
   const registerModal = (
     name: string,
-    viewOf: (messages: Messages, metadata: string, command: SlashCommand) => Promise<types.ModalView>,
+    callback_id: string,
+    viewOf: (messages: Messages, command: SlashCommand) => Promise<types.ModalView>,
   ) =>
     app.command(name, async ({ command, ack }) => {
       await ack()
-      const { team_id: team, user_id: user, channel_id: channel, response_url: url } = command
-      const metadata: PrivateMetadata = { team, user, channel, url }
-      const view = await viewOf(await messagesOf(user), JSON.stringify(metadata), command)
-      await client.views.open({ trigger_id: command.trigger_id, view })
+      const { team_id: team, user_id: user, channel_id: channel, response_url: url, trigger_id } = command
+      const origin: Origin = { kind: 'response', team, user, channel, url }
+      const view = await viewOf(await messagesOf(user), command)
+      const private_metadata = JSON.stringify(origin)
+      await client.views.open({ trigger_id, view: { ...view, callback_id, private_metadata } })
     })
-  const metadataOf = (view: { private_metadata: string }) =>
-    privateMetadataSchema.parse(JSON.parse(view.private_metadata))
+  const originOf = (view: { private_metadata: string }) =>
+    originSchema.parse(JSON.parse(view.private_metadata))
 
   app.shortcut(
     { callback_id: DESCRIBE_SHORTCUT, type: 'message_action' },
@@ -106,10 +94,11 @@ export function registerInteractions(app: App, client: Client, options: Interact
       const team = teamOf(body)
       const user = shortcut.user.id
       const { pictures, owner } = picturesOf(message)
-      const metadata = { team, user, channel: shortcut.channel.id, url: shortcut.response_url }
-      const id = `slack/${team}/shortcut/${shortcut.action_ts}/${user}`
+      const { channel, response_url: url, action_ts } = shortcut
+      const { thread_ts } = message
+      const origin: Origin = { kind: 'response', team, user, channel: channel.id, url, thread_ts }
       await sink.submit({
-        ...privateQuestion(id, metadata, message.thread_ts),
+        ...privateQuestion(`slack/${team}/shortcut/${action_ts}/${user}`, origin),
         trigger: 'shortcut',
         text: '',
         pictures,
@@ -119,15 +108,15 @@ export function registerInteractions(app: App, client: Client, options: Interact
     },
   )
 
-  registerModal(CAPTION_COMMAND, async (messages, metadata, { text }) =>
-    captionView(messages, metadata, text ?? ''),
+  registerModal(CAPTION_COMMAND, CAPTION_VIEW, async (messages, { text }) =>
+    captionView(messages, text ?? ''),
   )
   app.view(CAPTION_VIEW, async ({ view, ack }) => {
-    const metadata = metadataOf(view)
-    const { team, user } = metadata
+    const origin = originOf(view)
+    const { team, user } = origin
     const { files, question } = parseCaptionSubmission(view.state.values)
     await sink.submit({
-      ...privateQuestion(`slack/${team}/view/${view.id}`, metadata),
+      ...privateQuestion(`slack/${team}/view/${view.id}`, origin),
       trigger: 'command',
       text: question,
       pictures: files.map((file) => pictureOf(fileSchema.parse(file))),
@@ -136,12 +125,12 @@ export function registerInteractions(app: App, client: Client, options: Interact
     await ack()
   })
 
-  registerModal(SETTINGS_COMMAND, async (messages, metadata, { team_id, channel_id }) =>
-    settingsView(messages, metadata, await preferences.isAutomatic(channelKey(team_id, channel_id))),
+  registerModal(SETTINGS_COMMAND, SETTINGS_VIEW, async (messages, { team_id, channel_id }) =>
+    settingsView(messages, await preferences.isAutomatic(channelKey(team_id, channel_id))),
   )
   app.view(SETTINGS_VIEW, async ({ view, ack }) => {
     await ack()
-    const { team, user, channel, url } = metadataOf(view)
+    const { team, user, channel, url } = originOf(view)
     const isAutomatic = parseSettingsSubmission(view.state.values)
     const key = channelKey(team, channel)
     if (isAutomatic === (await preferences.isAutomatic(key))) return

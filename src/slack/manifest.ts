@@ -45,17 +45,8 @@ export function slackManifest(url?: string): object {
         },
       ],
       slash_commands: [
-        {
-          command: CAPTION_COMMAND,
-          ...command,
-          description: en.command.caption,
-          usage_hint: '[question]',
-        },
-        {
-          command: SETTINGS_COMMAND,
-          ...command,
-          description: en.command.settings,
-        },
+        { command: CAPTION_COMMAND, ...command, description: en.command.caption, usage_hint: '[question]' },
+        { command: SETTINGS_COMMAND, ...command, description: en.command.settings },
       ],
     },
     oauth_config: { scopes: { bot: Object.keys(SCOPES) } },

@@ -29,8 +29,8 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
   if (!trigger) return undefined
   const { pictures, owner } = picturesOf(message)
   // Without a thread, a direct message without a picture is about the last picture of the conversation.
-  const isUnthreaded = isDirect && !thread_ts && pictures.length === 0
-  const conversations = isUnthreaded ? [] : [messageKey(context, thread_ts ?? ts)]
+  const thread = thread_ts ?? (isDirect && pictures.length === 0 ? undefined : ts)
+  const conversations = thread ? [messageKey(context, thread)] : []
   if (isDirect) conversations.push(channelKey(team, channel))
   return {
     id: messageKey(context, ts),
@@ -44,14 +44,7 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
     channel: channelKey(team, channel),
     source: ts,
     askedAt: now,
-    route: {
-      kind: 'message',
-      team,
-      channel,
-      user,
-      isDirect,
-      ...(isUnthreaded ? {} : { thread_ts: thread_ts ?? ts }),
-    } satisfies MessageTarget,
+    route: { kind: 'message', team, channel, user, isDirect, thread_ts: thread } satisfies MessageTarget,
   }
 }
 

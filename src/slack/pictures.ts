@@ -27,14 +27,10 @@ export function isPicture({ mimetype = '', filetype, mode = '', file_access }: S
 }
 
 export function pictureOf(file: SlackFile): PictureRef {
-  const smaller = file.thumb_1024 ?? file.thumb_960 ?? file.thumb_720
+  const { id, size: sizeBytes, mode = '', file_access } = file
+  const smallerUrl = file.thumb_1024 ?? file.thumb_960 ?? file.thumb_720
   // Of a file that another service stores, Slack has at most a smaller version.
-  const own = file.mode === 'external' ? smaller : file.url_private
-  return {
-    id: file.id,
-    ...(own && file.file_access !== 'check_file_info' ? { url: own } : {}),
-    ...(smaller ? { smallerUrl: smaller } : {}),
-    ...(file.size === undefined ? {} : { sizeBytes: file.size }),
-    ...(GONE_MODES.has(file.mode ?? '') ? { unavailable: true } : {}),
-  }
+  const own = mode === 'external' ? smallerUrl : file.url_private
+  const url = file_access === 'check_file_info' ? undefined : own
+  return { id, url, smallerUrl, sizeBytes, unavailable: GONE_MODES.has(mode) || undefined }
 }

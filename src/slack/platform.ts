@@ -43,8 +43,6 @@ const QUICK_TIMEOUT_MS = 3_000
 const REACTION = 'eyes'
 /** Messages of a thread that are searched for pictures: as many as one call returns. */
 const MAX_MESSAGES = 200
-/** Error codes of an app that cannot set a status at all. */
-const NO_STATUS = new Set(['unknown_method', 'missing_scope', 'not_allowed_token_type', 'method_deprecated'])
 
 export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const client = slackClient(settings)
@@ -65,31 +63,18 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const profileOf = (user: string) => profiles.fetch(user)
   const localeOf = async (question: Question) =>
     question.asker.locale ?? (await profileOf(replyTargetOf(question).user))?.locale
-  /** False for apps without an assistant view: for them a reaction shows the progress. */
-  let hasStatus = true
-
-  /** Resolves to whether Slack set the status. An empty status clears it. */
-  const setStatus = async (channel_id: string, thread_ts: string, status: string): Promise<boolean> => {
-    if (!hasStatus) return false
-    return await quickClient.assistant.threads.setStatus({ channel_id, thread_ts, status }).then(
-      () => true,
-      (error: unknown) => {
-        const isUnknownMethod = error instanceof Error && 'statusCode' in error && error.statusCode === 404
-        hasStatus = !NO_STATUS.has(slackErrorCode(error) ?? '') && !isUnknownMethod
-        return false
-      },
-    )
-  }
-
+  /** An empty status clears it. For apps without an assistant view, a reaction shows the progress. */
   const showStatus = async (question: Question, status: string): Promise<void> => {
     const target = replyTargetOf(question)
     const { source: timestamp } = question
     if (target.kind !== 'message' || !timestamp) return
-    const { channel } = target
-    if (await setStatus(channel, target.thread_ts ?? timestamp, status)) return
+    const { channel, thread_ts = timestamp } = target
+    const { assistant, reactions } = quickClient
     const reaction = { channel, timestamp, name: REACTION }
-    const { reactions } = quickClient
-    await (status === '' ? reactions.remove(reaction) : reactions.add(reaction)).catch(() => {})
+    await assistant.threads
+      .setStatus({ channel_id: channel, thread_ts, status })
+      .catch(() => (status === '' ? reactions.remove(reaction) : reactions.add(reaction)))
+      .catch(() => {})
   }
 
   return {
@@ -138,15 +123,10 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
 /** The picture of a file that is shared from another workspace: only files.info says what and where it is. */
 async function fileInfo(client: Client, picture: PictureRef): Promise<PictureRef> {
   const answer = await client.files.info({ file: picture.id }).catch((cause: unknown) => {
-    switch (slackErrorCode(cause)) {
-      case 'file_not_found':
-      case 'file_deleted':
-        throw gone(cause)
-      case undefined:
-        throw toGlimpseError(cause)
-      default:
-        throw new RequestError('picture_forbidden', 'Slack does not show this picture to the app.', { cause })
-    }
+    const code = slackErrorCode(cause)
+    if (code === undefined) throw toGlimpseError(cause)
+    if (code === 'file_not_found' || code === 'file_deleted') throw gone(cause)
+    throw new RequestError('picture_forbidden', 'Slack does not show this picture to the app.', { cause })
   })
   const file = fileSchema.safeParse(answer.file)
   if (!file.success) throw gone()

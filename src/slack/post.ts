@@ -19,11 +19,21 @@ export async function postReply(client: Client, question: Question, reply: ChatR
     await respondEphemerally(target.url, { thread_ts: target.thread_ts, ...renderReply(reply) })
     return []
   }
+  const { channel, user, thread_ts } = target
+  const body = { channel, thread_ts, ...renderReply(reply) }
   try {
-    if (!reply.ephemeral || target.isDirect) return await postPublicly(client, question, target, reply)
-    const { channel, user, thread_ts } = target
-    await client.chat.postEphemeral({ channel, user, thread_ts, ...renderReply(reply) })
-    return []
+    if (reply.ephemeral && !target.isDirect) {
+      await client.chat.postEphemeral({ ...body, user })
+      return []
+    }
+    const metadata = { event_type: METADATA, event_payload: { question: markOf(question) } }
+    const { ts } = await client.chat.postMessage({
+      ...body,
+      unfurl_links: false,
+      unfurl_media: false,
+      metadata,
+    })
+    return [postedAs(target, ts!)]
   } catch (error) {
     const failure = toGlimpseError(error)
     if (!(failure instanceof RequestError) || question.trigger === 'automatic') throw failure
@@ -31,24 +41,6 @@ export async function postReply(client: Client, question: Question, reply: ChatR
       throw toGlimpseError(second)
     })
   }
-}
-
-async function postPublicly(
-  client: Client,
-  question: Question,
-  target: MessageTarget,
-  reply: ChatReply,
-): Promise<Posted[]> {
-  const { channel, thread_ts } = target
-  const { ts } = await client.chat.postMessage({
-    channel,
-    thread_ts,
-    ...renderReply(reply),
-    unfurl_links: false,
-    unfurl_media: false,
-    metadata: { event_type: METADATA, event_payload: { question: markOf(question) } },
-  })
-  return [postedAs(target, ts!)]
 }
 
 /** A direct message to the asker, for a channel where the bot may not post. */

@@ -22,6 +22,15 @@ export function channelKey(team: string, channel: string): string {
   return `slack/${team}/${channel}`
 }
 
+/** The `response_url` of a shortcut or command: only its user sees the reply. */
+export const responseSchema = z.object({
+  kind: z.literal('response'),
+  team: z.string(),
+  url: z.string(),
+  user: z.string(),
+  thread_ts: z.string().optional(),
+})
+
 /** Stored with the question, so that any process can answer it. */
 const replyTargetSchema = z.discriminatedUnion('kind', [
   z.object({
@@ -33,18 +42,10 @@ const replyTargetSchema = z.discriminatedUnion('kind', [
     /** Absent: the reply is posted in the channel, not in a thread. */
     thread_ts: z.string().optional(),
   }),
-  /** The `response_url` of a shortcut or command: only its user sees the reply. */
-  z.object({
-    kind: z.literal('response'),
-    team: z.string(),
-    url: z.string(),
-    user: z.string(),
-    thread_ts: z.string().optional(),
-  }),
+  responseSchema,
 ])
 export type ReplyTarget = z.infer<typeof replyTargetSchema>
 export type MessageTarget = Extract<ReplyTarget, { kind: 'message' }>
-export type ResponseTarget = Extract<ReplyTarget, { kind: 'response' }>
 
 export function replyTargetOf({ route }: Question): ReplyTarget {
   return replyTargetSchema.parse(route)

@@ -14,20 +14,17 @@ export interface RequestReceiver extends Receiver {
   handle(request: Request): Promise<Response>
 }
 
-interface ListenerOptions {
+export interface ReceiverOptions {
+  signingSecret: string
   /**
    * Milliseconds for which the response, once acknowledged, waits for the listeners to end, so that Slack learns of the
    * receipt only after the event is recorded. Default 250. Lambda freezes after the response and needs almost Slack's 3 s.
    */
   graceMs?: number
   report: (error: unknown) => void
+  now?: () => number
   /** Replaced in tests. */
   sleep?: (ms: number) => Promise<void>
-}
-
-export interface ReceiverOptions extends ListenerOptions {
-  signingSecret: string
-  now?: () => number
 }
 
 const GRACE_MS = 250
@@ -54,10 +51,8 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
         retryNum: Number(headers.get('x-slack-retry-num')) || undefined,
         retryReason: headers.get('x-slack-retry-reason') ?? undefined,
       }
-      const result = await runListeners(app!, event, options)
-      if (result.kind !== 'acknowledged') return new Response(null, { status: STATUS[result.kind] })
-      const { response } = result
-      if ((response ?? '') === '') return new Response(null)
+      const { status, response } = await runListeners(app!, event, options)
+      if (status !== 200 || (response ?? '') === '') return new Response(null, { status })
       return typeof response === 'string' ? new Response(response) : Response.json(response)
     }),
   }
@@ -78,9 +73,11 @@ function parseBody(text: string, contentType: string): Record<string, unknown> |
   }
 }
 
-type AckResult = { kind: 'acknowledged'; response: unknown } | { kind: keyof typeof STATUS }
-
-const STATUS = { unhandled: 404, failed: 500, late: 503 }
+interface AckResult {
+  /** 200: acknowledged with `response`. 404: no listener acknowledged. 500: a listener failed. 503: too late. */
+  status: 200 | 404 | 500 | 503
+  response?: unknown
+}
 
 /**
  * Runs the listeners of an event. Ends when all listeners have ended, `graceMs` after the acknowledgement, or at Slack's
@@ -89,27 +86,24 @@ const STATUS = { unhandled: 404, failed: 500, late: 503 }
 export function runListeners(
   app: App,
   event: Omit<ReceiverEvent, 'ack'>,
-  { graceMs = GRACE_MS, report, sleep = wait }: ListenerOptions,
+  { graceMs = GRACE_MS, report, sleep = wait }: Omit<ReceiverOptions, 'signingSecret'>,
 ): Promise<AckResult> {
   return new Promise((resolve) => {
-    let acknowledged: AckResult | undefined
+    let result: AckResult = { status: 404 }
     const ack = async (response?: unknown) => {
-      const result: AckResult = { kind: 'acknowledged', response }
-      acknowledged = result
+      result = { status: 200, response }
       void sleep(graceMs).then(() => resolve(result))
     }
-    void sleep(ACK_DEADLINE_MS).then(() => resolve({ kind: 'late' }))
+    void sleep(ACK_DEADLINE_MS).then(() => resolve({ status: 503 }))
     app.processEvent({ ...event, ack }).then(
-      () => resolve(acknowledged ?? { kind: 'unhandled' }),
+      () => resolve(result),
       (error: unknown) => {
         // The event may not be recorded: a failure makes Slack send it again.
         report(error)
-        resolve({ kind: 'failed' })
+        resolve({ status: 500 })
       },
     )
   })
 }
 
-async function wait(ms: number): Promise<void> {
-  await setTimeout(ms, undefined, { ref: false })
-}
+const wait = (ms: number) => setTimeout(ms, undefined, { ref: false })

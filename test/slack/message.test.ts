@@ -85,7 +85,7 @@ describe('is a question', () => {
     })
     const next = ask({ text: 'how many?' }, here)!
     expect(next.conversations).toEqual(['slack/T1/D1'])
-    expect(next.route).not.toHaveProperty('thread_ts')
+    expect(next.route['thread_ts']).toBeUndefined()
   })
 
   test('in a thread without a mention, when it asks', () => {
