@@ -60,8 +60,7 @@ export async function generate(
   hooks.check?.()
   const longest = Math.max(...rows.map(({ ids }) => ids.length))
   const options = { rowsPerRun: rowsPerRun(model, longest), check: hooks.check }
-  const { decoder, step } = await Decoder.prefill(model, rows, options)
-  const { logits } = step
+  const { decoder, logits } = await Decoder.prefill(model, rows, options)
   const run: Run = {
     model,
     rows,
@@ -145,7 +144,7 @@ async function greedyOrSample(run: Run): Promise<number[][][]> {
     hooks.check?.()
     const tokenIds = active.map(({ sequence }) => sequence.ids.at(-1)!)
     const beamIdx = active.map(({ at }) => at)
-    logits = (await decoder.step(tokenIds, beamIdx)).logits
+    logits = await decoder.step(tokenIds, beamIdx)
     active = active.map(({ sequence }, at) => ({ sequence, at }))
   }
   return byRow.map((answers) => answers.map(({ ids }) => ids))
@@ -180,7 +179,7 @@ async function beamSearch(run: Run): Promise<number[][][]> {
     }
     if (unfinished.length === 0) break
     hooks.check?.()
-    logits = (await decoder.step(tokenIds, beamIdx)).logits
+    logits = await decoder.step(tokenIds, beamIdx)
     active = unfinished
   }
   return searches.map((search) => search.best())

@@ -104,7 +104,7 @@ async function probe(session: Session, graph: string, manifest: Manifest): Promi
     if (graph === VISION.graph) return await run(VISION.pixels, [1, 3, ...image], VISION.vision)
     if (graph === QUERIES.graph) return await run(QUERIES.vision, [1, patches, vision_width], QUERIES.prefix)
     const row = { prefix: wave([queries, width]).data, ids: [manifest.tokens.bos_token_id] }
-    return (await Decoder.prefill({ manifest, language: session }, [row])).step.logits[0]!.slice()
+    return (await Decoder.prefill({ manifest, language: session }, [row])).logits[0]!.slice()
   } finally {
     await session.close()
   }

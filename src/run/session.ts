@@ -14,6 +14,16 @@ import { encode, filesOf } from '../onnx/write.ts'
 export type FloatTensor = { data: Float32Array; dims: readonly number[] }
 type Feed = FloatTensor | { data: BigInt64Array; dims: readonly number[] }
 
+export function concat(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
 export interface Session {
   /** Runs once and returns the outputs of these names. @throws BusyError `out_of_memory`. */
   run(feeds: Record<string, Feed>, outputNames: readonly string[]): Promise<Record<string, FloatTensor>>

@@ -39,13 +39,3 @@ export function settingsFor(
     `After ${queries} queries and ${promptLength} tokens of prompt, max_length or the model's ${max_positions} positions leave none for an answer. Record the reference with a shorter prompt.`,
   )
 }
-
-export function concat(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
-}

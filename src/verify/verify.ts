@@ -10,9 +10,10 @@ import { contextOf, generate, resolveEosTokenIds } from '../run/generate.ts'
 import { processorsFor, softmax } from '../run/logits-processors.ts'
 import type { Model } from '../run/model.ts'
 import { type Queries, runQueries } from '../run/queries.ts'
+import { concat } from '../run/session.ts'
 import type { GenerationSettings } from '../run/settings.ts'
 import { runVision, type Vision } from '../run/vision.ts'
-import { concat, readPrompts, settingsFor } from './cases.ts'
+import { readPrompts, settingsFor } from './cases.ts'
 import type { Reference } from './reference.ts'
 
 /** The error of one stage over all its values. `chances` are the first token's probabilities. */
@@ -187,8 +188,8 @@ async function firstTokenProbs(
   row: PromptRow,
   settings: GenerationSettings,
 ): Promise<Float32Array> {
-  const { step } = await Decoder.prefill(model, [row])
-  const scores = Float32Array.from(step.logits[0]!)
+  const { logits } = await Decoder.prefill(model, [row])
+  const scores = Float32Array.from(logits[0]!)
   for (const process of processorsFor(settings, resolveEosTokenIds(model.manifest, settings))) {
     process(scores, contextOf(model, row, []))
   }
