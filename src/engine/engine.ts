@@ -11,7 +11,6 @@ import { log } from '../observe/log.ts'
 import { count, observe, setGauge } from '../observe/metrics.ts'
 import { startTimer, withTimeout } from '../time.ts'
 import { type BatchShape, batchShapeOf, takeBatch } from './batch.ts'
-import { type BreakerLimits, createBreaker } from './breaker.ts'
 import * as errors from './engine-errors.ts'
 import { type ForkOptions, type ModelProcess, startModelProcess } from './process-handle.ts'
 import type { FromChild, ModelCard, ModelProcessOptions } from './protocol.ts'
@@ -48,11 +47,14 @@ export interface Engine {
 /** `restarting` ends without help; `model_down`: the circuit breaker is open. */
 export type UnreadyReason = 'restarting' | 'model_down' | 'closing'
 
-export interface EngineTimeouts extends BreakerLimits {
+export interface EngineTimeouts {
   /** If the model process still runs a request this long after its cancellation or deadline, it is killed and replaced. */
   cancelGraceMs: number
   /** From a failed start to the next one. */
   retryMs: number
+  /** Circuit breaker: at most `restarts` restarts within `withinMs`. A model that crashes at once would load in an endless loop. */
+  restarts: number
+  withinMs: number
 }
 
 const DEFAULT_TIMEOUTS: EngineTimeouts = {
@@ -61,7 +63,6 @@ const DEFAULT_TIMEOUTS: EngineTimeouts = {
   retryMs: 5_000,
   restarts: 5,
   withinMs: 60_000,
-  pauseMs: 60_000,
 }
 const CLOSE_MS = 1_000
 /** A killed process ends within this time, unless a device driver blocks it. */
@@ -106,7 +107,13 @@ export async function startEngine(
   let killReason: 'hung' | 'died' | undefined
   let retryTimer: NodeJS.Timeout | undefined
   let nextId = 1
-  const breaker = createBreaker(timeouts)
+  /** Times of the last restarts, at most `timeouts.restarts`. */
+  const restarts: number[] = []
+  /** Milliseconds until the breaker allows the next restart. */
+  const pauseMs = () =>
+    restarts.length < timeouts.restarts
+      ? 0
+      : Math.max(0, restarts[0]! + timeouts.withinMs - performance.now())
   let { model } = modelProcess
 
   const listen = (to: ModelProcess) => {
@@ -138,7 +145,6 @@ export async function startEngine(
       case 'token':
         return forwardToken(pending, message.text)
       case 'reply': {
-        breaker.recordSuccess()
         const timings_ms = withQueueTime(message.reply.timings_ms, pending.startedAt - pending.queuedAt)
         for (const stage of STAGES) {
           if (timings_ms[stage] > 0) observe('glimpse_stage_seconds', { stage }, timings_ms[stage] / 1000)
@@ -172,13 +178,14 @@ export async function startEngine(
   const restart = () => {
     if (starting || closing || modelProcess) return
     clearTimeout(retryTimer)
-    if (!breaker.tryAcquire(performance.now())) {
+    const waitMs = pauseMs()
+    if (waitMs > 0) {
       // The restart after the pause does not wait for a request, so that `ready` becomes true again by itself.
-      const waitMs = breaker.waitMs(performance.now())
       rejectWaiting(errors.modelDown(waitMs))
       retryTimer = setTimeout(restart, waitMs).unref()
       return
     }
+    if (restarts.push(performance.now()) > timeouts.restarts) restarts.shift()
     const stop = new AbortController()
     const ended = startModelProcess(start, file, { signal: stop.signal, env }).then(
       (started) => {
@@ -262,7 +269,7 @@ export async function startEngine(
   const unreadyReason = (): UnreadyReason | undefined => {
     if (closing) return 'closing'
     if (modelProcess && !killReason) return undefined
-    return !starting && breaker.waitMs(performance.now()) > 0 ? 'model_down' : 'restarting'
+    return !starting && pauseMs() > 0 ? 'model_down' : 'restarting'
   }
 
   listen(modelProcess)

@@ -236,7 +236,7 @@ async function decodeGroup(model: Model, group: readonly ActiveRequest[]): Promi
         },
         onToken: streamer?.put,
       },
-      { suppressTokens: model.nonTokenIds },
+      model.nonTokenIds,
     )
   } catch (error) {
     const unanswered = group.filter(isActive)

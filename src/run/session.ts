@@ -176,7 +176,7 @@ function isSystemError(error: unknown): boolean {
   return /system error number \d|file "[^"]*" failed: |pthread_create failed/.test(textOf(error))
 }
 
-function textOf(error: unknown): string {
+export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 

@@ -6,22 +6,12 @@ import { generationSettings } from '../run/settings.ts'
 /** Glimpse's settings, and `max_length`, which includes the picture and the prompt. */
 export const SETTING_NAMES = [...Object.keys(generationSettings.shape), 'max_length']
 
-/** Other arguments, each with the value at which it changes no token. undefined: it changes none at any value. */
-export const NO_EFFECT: Record<string, unknown> = {
-  use_cache: undefined,
-  cache_implementation: undefined,
-  return_dict_in_generate: undefined,
-  output_scores: undefined,
-  output_logits: undefined,
-  output_attentions: undefined,
-  output_hidden_states: undefined,
-  bos_token_id: undefined,
-  pad_token_id: undefined,
-  trust_remote_code: undefined,
-  transformers_version: undefined,
-  _from_model_config: undefined,
-  low_memory: undefined,
-  synced_gpus: undefined,
+/** Arguments that change no token at any value. */
+const FREE =
+  /^(use_cache|cache_implementation|return_dict_in_generate|output_\w+|(bos|pad)_token_id|trust_remote_code|transformers_version|_from_model_config|low_memory|synced_gpus)$/
+
+/** Other arguments, each with the value at which it changes no token. */
+const NO_EFFECT: Record<string, unknown> = {
   num_beam_groups: 1,
   diversity_penalty: 0,
   renormalize_logits: false,
@@ -38,10 +28,7 @@ export const NO_EFFECT: Record<string, unknown> = {
 
 /** The recorded arguments that can change a token. transformers treats `null` as absent. */
 export function effectiveArguments(given: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(given).filter(([name, value]) => {
-      if (value === null || value === undefined) return false
-      return !(Object.hasOwn(NO_EFFECT, name) && (NO_EFFECT[name] === undefined || NO_EFFECT[name] === value))
-    }),
-  )
+  const isEffective = ([name, value]: [string, unknown]) =>
+    value !== null && value !== undefined && !FREE.test(name) && NO_EFFECT[name] !== value
+  return Object.fromEntries(Object.entries(given).filter(isEffective))
 }

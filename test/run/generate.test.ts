@@ -28,7 +28,7 @@ afterAll(async () => {
 })
 
 const run = async (asked: object, suppressTokens: number[] = []) =>
-  (await generate(model, [row], completeSettings(asked), {}, { suppressTokens }))[0]!
+  (await generate(model, [row], completeSettings(asked), {}, suppressTokens))[0]!
 
 describe('sampling', () => {
   const asked = { do_sample: true, top_k: 3, temperature: 1.5, max_new_tokens: 2, repetition_penalty: 1.3 }
