@@ -95,11 +95,12 @@ export function openJobs(
   }
 
   /** Returns undefined when there is no job. */
-  const claimExpired = async (key: string): Promise<Claim | 'done' | 'leased' | undefined> => {
+  const claimExpired = async (key: string, isIncluded = (_: Question) => true) => {
     const found = await readJsonOf(store, key, jobSchema.parse)
-    if (!found || found.value.state === 'done') return found && 'done'
+    if (!found) return undefined
+    if (found.value.state === 'done') return 'done'
     const { question, state, until } = found.value
-    if (until > time.now()) return 'leased'
+    if (until > time.now() || !isIncluded(question)) return 'leased'
     const version = await store.replace(key, jsonBytes(lease(state, question)), keepMs, found.version)
     return version === undefined ? 'leased' : claimOf(question, version, state === 'answering')
   }
@@ -121,13 +122,10 @@ export function openJobs(
       for (const pendingKey of await store.list(`${PENDING}/`)) {
         const key = `jobs/${pendingKey.slice(PENDING.length + 1)}`
         try {
-          const job = (await readJsonOf(store, key, jobSchema.parse))?.value
-          if (job?.state === 'done') await store.remove(pendingKey)
           // Deployments with other platforms may share the store.
-          else if (job && platforms.includes(job.question.platform)) {
-            const claim = await claimExpired(key)
-            if (typeof claim === 'object') claims.push(claim)
-          }
+          const claim = await claimExpired(key, ({ platform }) => platforms.includes(platform))
+          if (claim === 'done') await store.remove(pendingKey)
+          else if (typeof claim === 'object') claims.push(claim)
         } catch (error) {
           report(error)
         }

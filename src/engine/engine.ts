@@ -143,7 +143,12 @@ export async function startEngine(
     if (!pending) return
     switch (message.kind) {
       case 'token':
-        return forwardToken(pending, message.text)
+        try {
+          if (!pending.isEnded) pending.hooks.onToken?.(message.text)
+        } catch (error) {
+          cancel(pending, cancelled(), error)
+        }
+        return
       case 'reply': {
         const timings_ms = withQueueTime(message.reply.timings_ms, pending.startedAt - pending.queuedAt)
         for (const stage of STAGES) {
@@ -159,15 +164,6 @@ export async function startEngine(
     }
     removeRunning(pending)
     startNext()
-  }
-
-  const forwardToken = (pending: PendingRequest, text: string) => {
-    if (pending.isEnded) return
-    try {
-      pending.hooks.onToken?.(text)
-    } catch (error) {
-      cancel(pending, cancelled(), error)
-    }
   }
 
   const removeRunning = (pending: PendingRequest) => {
@@ -265,26 +261,21 @@ export async function startEngine(
     clearTimeout(killTimer)
   }
 
-  const pendingCount = () => waiting.length + running.size
-  const unreadyReason = (): UnreadyReason | undefined => {
-    if (closing) return 'closing'
-    if (modelProcess && !killReason) return undefined
-    return !starting && pauseMs() > 0 ? 'model_down' : 'restarting'
-  }
-
   listen(modelProcess)
-  return {
+  const engine: Engine = {
     get model() {
       return model
     },
     get pending() {
-      return pendingCount()
+      return waiting.length + running.size
     },
     get ready() {
-      return unreadyReason() === undefined
+      return engine.unreadyReason === undefined
     },
     get unreadyReason() {
-      return unreadyReason()
+      if (closing) return 'closing'
+      if (modelProcess && !killReason) return undefined
+      return !starting && pauseMs() > 0 ? 'model_down' : 'restarting'
     },
     get pid() {
       return modelProcess?.pid
@@ -304,11 +295,11 @@ export async function startEngine(
       signal?.addEventListener('abort', onAbort)
       waiting.push(pending)
       startNext()
-      setGauge('glimpse_queue_size', {}, pendingCount())
+      setGauge('glimpse_queue_size', {}, engine.pending)
       return promise.finally(() => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
-        setGauge('glimpse_queue_size', {}, pendingCount())
+        setGauge('glimpse_queue_size', {}, engine.pending)
       })
     },
     close(withinMs = CLOSE_MS) {
@@ -316,6 +307,7 @@ export async function startEngine(
       return closing
     },
   }
+  return engine
 }
 
 const STAGES = ['image', 'pixels', 'vision', 'queries', 'tokens'] as const

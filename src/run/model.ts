@@ -22,7 +22,7 @@ export interface Model extends ResolvedProvider {
   close(): Promise<void>
 }
 
-export interface OpenOptions extends Omit<SessionOptions, 'provider'> {
+export interface OpenOptions extends Pick<SessionOptions, 'threads'> {
   /** Default: the CPU. */
   provider?: ProviderChoice
   /** Prepacks weights for this CPU. Without it the artifact's graphs are opened. */

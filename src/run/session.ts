@@ -38,6 +38,11 @@ export interface SessionOptions {
   provider?: Provider
   /** Threads of one operator. Default: the number of cores. */
   threads?: number
+  /**
+   * Also writes the graph as it is in memory, with prepacked weights, into this folder. Tensors of fewer than
+   * `externalFromBytes` are stored in the .onnx file.
+   */
+  save?: { folder: string; externalFromBytes: number }
 }
 
 /** Session options that change how weights are prepacked. onnxruntime: onnxruntime_session_options_config_keys.h. */
@@ -50,10 +55,40 @@ export const PREPACK_CONFIG = {
 export async function openSession(
   folder: string,
   graph: string,
-  { threads = availableParallelism(), provider = 'cpu' }: SessionOptions = {},
+  { threads = availableParallelism(), provider = 'cpu', save }: SessionOptions = {},
 ): Promise<Session> {
-  const options = { intraOpNumThreads: threads, executionProviders: providersOf(provider) }
-  return toSession(await create(folder, graph, options, PREPACK_CONFIG))
+  const [model, data] = filesOf(graph)
+  const path = join(folder, model)
+  const prepackedWeights = save && {
+    save_external_prepacked_constant_initializers: '1',
+    optimized_model_external_initializers_file_name: data,
+    optimized_model_external_initializers_min_size_in_bytes: String(save.externalFromBytes),
+  }
+  // From a path: onnxruntime then maps the weights from the file. From a buffer it would hold them twice.
+  const session = await start(path, {
+    executionProviders: providersOf(provider),
+    graphOptimizationLevel: 'all',
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    ...(save && { optimizedModelFilePath: join(save.folder, model) }),
+    extra: { session: { ...PREPACK_CONFIG, ...prepackedWeights } },
+  }).catch((cause: unknown) => {
+    if (isOutOfMemory(cause)) throw outOfMemory(cause)
+    if (isSystemError(cause)) {
+      throw new SetupError(
+        'graph_refused',
+        `The operating system refused to open ${path}. Allow this user to read it, or raise the limits on threads and open files.`,
+        { cause },
+      )
+    }
+    throw new ArtifactError(
+      'graph_unreadable',
+      `onnxruntime cannot read the graph ${path}. Build the checkpoint again: npx glimpse build`,
+      { cause },
+    )
+  })
+  return toSession(session)
 }
 
 function providersOf(provider: Provider): Provider[] {
@@ -87,64 +122,6 @@ function toSession(session: InferenceSession): Session {
     },
     close: () => session.release(),
   }
-}
-
-/**
- * Opens a graph on the CPU and writes it into `to` as it is in memory then, with prepacked weights. Tensors of fewer
- * than `externalFromBytes` are stored in the .onnx file. @throws the errors of openSession.
- */
-export async function openAndSave(
-  from: string,
-  graph: string,
-  to: string,
-  externalFromBytes: number,
-): Promise<Session> {
-  const [model, data] = filesOf(graph)
-  const session = await create(
-    from,
-    graph,
-    { optimizedModelFilePath: join(to, model) },
-    {
-      ...PREPACK_CONFIG,
-      save_external_prepacked_constant_initializers: '1',
-      optimized_model_external_initializers_file_name: data,
-      optimized_model_external_initializers_min_size_in_bytes: String(externalFromBytes),
-    },
-  )
-  return toSession(session)
-}
-
-async function create(
-  folder: string,
-  graph: string,
-  options: InferenceSession.SessionOptions,
-  settings: Record<string, string>,
-): Promise<InferenceSession> {
-  const [model] = filesOf(graph)
-  const path = join(folder, model)
-  // From a path: onnxruntime then maps the weights from the file. From a buffer it would hold them twice.
-  return await start(path, {
-    executionProviders: ['cpu'],
-    graphOptimizationLevel: 'all',
-    interOpNumThreads: 1,
-    logSeverityLevel: 3,
-    ...options,
-    extra: { session: settings },
-  }).catch((cause: unknown) => {
-    if (isOutOfMemory(cause)) throw outOfMemory(cause)
-    if (isSystemError(cause)) {
-      throw new SetupError(
-        'graph_refused',
-        `The operating system refused to open ${path}. Allow this user to read it, or raise the limits on threads and open files.`,
-        { cause },
-      )
-    }
-    throw new ArtifactError(
-      'graph_unreadable',
-      `onnxruntime cannot read the graph ${path}. Build the checkpoint again: npx glimpse build`,
-      { cause },
-    )
-  })
 }
 
 /**

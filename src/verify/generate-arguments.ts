@@ -1,7 +1,9 @@
-// Arguments of transformers' generate() in a reference file: those that Glimpse has as settings, and those that change no
-// token.
+// Arguments of transformers' generate() in a reference file -> generation settings: which arguments Glimpse has as settings,
+// and which change no token.
 
-import { generationSettings } from '../run/settings.ts'
+import { ArtifactError } from '../errors.ts'
+import type { Model } from '../run/model.ts'
+import { completeSettings, type GenerationSettings, generationSettings } from '../run/settings.ts'
 
 /** Glimpse's settings, and `max_length`, which includes the picture and the prompt. */
 export const SETTING_NAMES = [...Object.keys(generationSettings.shape), 'max_length']
@@ -26,8 +28,34 @@ const NO_EFFECT: Record<string, unknown> = {
   token_healing: false,
 }
 
+/** transformers' default for the number of generated tokens. */
+const DEFAULT_NEW_TOKENS = 20
+
+/** Recorded arguments of generate as settings, with transformers' default length. @throws ArtifactError `bad_reference`. */
+export function settingsFor(
+  { manifest }: Model,
+  recorded: Record<string, unknown>,
+  promptLength: number,
+): GenerationSettings {
+  const { max_length, ...given } = effectiveArguments(recorded)
+  const { queries, max_positions } = manifest.sizes
+  const length = queries + promptLength
+  if (given['max_new_tokens'] === undefined) {
+    given['max_new_tokens'] =
+      typeof max_length === 'number'
+        ? max_length - length
+        : Math.min(DEFAULT_NEW_TOKENS, max_positions - length)
+  }
+  const settings = given as Partial<GenerationSettings>
+  if (settings.max_new_tokens! >= 1) return completeSettings(settings)
+  throw new ArtifactError(
+    'bad_reference',
+    `After ${queries} queries and ${promptLength} tokens of prompt, max_length or the model's ${max_positions} positions leave none for an answer. Record the reference with a shorter prompt.`,
+  )
+}
+
 /** The recorded arguments that can change a token. transformers treats `null` as absent. */
-export function effectiveArguments(given: Record<string, unknown>): Record<string, unknown> {
+function effectiveArguments(given: Record<string, unknown>): Record<string, unknown> {
   const isEffective = ([name, value]: [string, unknown]) =>
     value !== null && value !== undefined && !FREE.test(name) && NO_EFFECT[name] !== value
   return Object.fromEntries(Object.entries(given).filter(isEffective))

@@ -13,7 +13,7 @@ import { type Queries, runQueries } from '../run/queries.ts'
 import { concat } from '../run/session.ts'
 import type { GenerationSettings } from '../run/settings.ts'
 import { runVision, type Vision } from '../run/vision.ts'
-import { readPrompts, settingsFor } from './cases.ts'
+import { settingsFor } from './generate-arguments.ts'
 import type { Reference } from './reference.ts'
 
 /** The error of one stage over all its values. `chances` are the first token's probabilities. */
@@ -78,7 +78,8 @@ export async function compare(
     if (reference.has(stage)) addStage(stage, actual, [reference.floats(stage)])
   }
 
-  const prompts = readPrompts(model, description)
+  const prompts =
+    description.input_ids ?? description.prompts.map((prompt) => model.tokenizer.encodeTrusted(prompt))
   const rowOf = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => ({
     prefix: queries[picture]!.prefix.data,
     ids: prompts[prompt]!,
