@@ -22,7 +22,7 @@ const jobSchema = z.discriminatedUnion('state', [
     state: z.literal('done'),
     platform: z.string(),
     conversations: z.array(z.string()),
-    /** Whether the pictures are attached to this very message. Its deletion then deletes their conversations. */
+    /** Whether the pictures are attached to this message, not to one that it replies to. Its deletion then deletes their conversations. */
     broughtPictures: z.boolean(),
     posted: z.array(z.record(z.string(), z.string())),
   }),
@@ -55,10 +55,10 @@ export function openJobs(
     question,
   })
 
-  const claimOf = (question: Question, version: string, mayBePosted: boolean): Claim => {
+  const claimOf = (question: Question, version: string, found: 'taken' | 'answering' = 'taken'): Claim => {
     const key = keyOf(question.id)
     let currentVersion = version
-    let state: 'taken' | 'answering' = mayBePosted ? 'answering' : 'taken'
+    let state = found
     let isReleased = false
     // A heartbeat during another write would fail it: both replace the version that this process wrote last.
     const mutex = keyedMutex()
@@ -85,8 +85,9 @@ export function openJobs(
       },
       // Written without a version: the reply is visible, whichever process holds the lease.
       async done(posted) {
-        const { platform, conversations } = question
-        const broughtPictures = bringsPictures(question)
+        const { platform, conversations, pictures, source } = question
+        const broughtPictures =
+          pictures.length > 0 && pictures.every(({ message }) => !message || message.id === source)
         const job: Job = { state: 'done', platform, conversations, broughtPictures, posted: [...posted] }
         await mutex.run([key], () => store.replace(key, jsonBytes(job), keepMs))
         await store.remove(pendingKeyOf(question.id))
@@ -102,7 +103,7 @@ export function openJobs(
     const { question, state, until } = found.value
     if (until > time.now() || !isIncluded(question)) return 'leased'
     const version = await store.replace(key, jsonBytes(lease(state, question)), keepMs, found.version)
-    return version === undefined ? 'leased' : claimOf(question, version, state === 'answering')
+    return version === undefined ? 'leased' : claimOf(question, version, state)
   }
 
   return {
@@ -114,7 +115,7 @@ export function openJobs(
       // Before the job: a crash in between leaves a mark without a job, not a job that claimAbandoned cannot find.
       await store.replace(pendingKeyOf(question.id), new Uint8Array(), keepMs)
       const version = await store.create(key, jsonBytes(lease('taken', question)), keepMs)
-      return version === undefined ? 'leased' : claimOf(question, version, false)
+      return version === undefined ? 'leased' : claimOf(question, version)
     },
     /** Claims all jobs of these platforms whose lease has expired, oldest question first. */
     async claimAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]> {
@@ -144,11 +145,6 @@ export function openJobs(
       await updateJson(store, keyOf(id), jobSchema.parse, keepMs, emptied, time)
     },
   }
-}
-
-/** Whether the question's pictures are attached to its own message, not to one that it replies to. */
-function bringsPictures({ pictures, source }: Question): boolean {
-  return pictures.length > 0 && pictures.every(({ message }) => !message || message.id === source)
 }
 
 function keyOf(id: string): string {

@@ -29,12 +29,10 @@ export interface OpenOptions extends Pick<SessionOptions, 'threads'> {
   prepack?: PrepackOptions
 }
 
-const CPU: ProviderChoice = { requested: 'cpu', onUnavailable: 'fail' }
-
 /** @throws ArtifactError, SetupError `provider_missing` or `graph_refused`, BusyError `out_of_memory`. */
 export async function openModel(
   folder: string,
-  { threads, prepack, provider: choice = CPU }: OpenOptions = {},
+  { threads, prepack, provider: choice = { requested: 'cpu', onUnavailable: 'fail' } }: OpenOptions = {},
 ): Promise<Model> {
   const manifest = await openArtifact(folder)
   const preprocessorConfig = parsePreprocessorConfig(manifest.preprocessor)

@@ -55,8 +55,9 @@ export async function compare(
 ): Promise<Comparison> {
   const { description } = reference
   const stages: StageResult[] = []
-  const addStage = (stage: StageResult['stage'], actual: Float32Array[], expected: Float32Array[]) => {
-    if (actual.length > 0) stages.push(stageResult(stage, concat(actual), concat(expected)))
+  const addStage = (stage: StageResult['stage'], actual: Float32Array[], tensors: string[]) => {
+    if (actual.length === 0) return
+    stages.push(stageResult(stage, concat(actual), concat(tensors.map(reference.floats))))
   }
 
   checkSizes(model, reference)
@@ -75,7 +76,7 @@ export async function compare(
   ]
   for (const [stage, outputs] of perPicture) {
     const actual = outputs.map(({ data }) => data)
-    if (reference.has(stage)) addStage(stage, actual, [reference.floats(stage)])
+    if (reference.has(stage)) addStage(stage, actual, [stage])
   }
 
   const prompts =
@@ -86,18 +87,14 @@ export async function compare(
   })
   const settingsOf = ({ settings: name, prompt }: { settings: string; prompt: number }) =>
     settingsFor(model, description.settings[name] ?? {}, prompts[prompt]!.length)
-  const logits = { actual: [] as Float32Array[], expected: [] as Float32Array[] }
-  for (const [k, place] of description.logits.entries()) {
-    logits.actual.push(...(await Decoder.allLogits(model, rowOf(place))))
-    logits.expected.push(reference.floats(`logits.${k}`))
-  }
-  addStage('logits', logits.actual, logits.expected)
-  const probs = { actual: [] as Float32Array[], expected: [] as Float32Array[] }
-  for (const [k, place] of description.probs.entries()) {
-    probs.actual.push(await firstTokenProbs(model, rowOf(place), settingsOf(place)))
-    probs.expected.push(reference.floats(`probs.${k}`))
-  }
-  addStage('chances', probs.actual, probs.expected)
+  const logits: Float32Array[] = []
+  for (const place of description.logits) logits.push(...(await Decoder.allLogits(model, rowOf(place))))
+  const namesOf = (tensor: string, places: readonly unknown[]) => places.map((_, k) => `${tensor}.${k}`)
+  addStage('logits', logits, namesOf('logits', description.logits))
+  const probs: Float32Array[] = []
+  for (const place of description.probs)
+    probs.push(await firstTokenProbs(model, rowOf(place), settingsOf(place)))
+  addStage('chances', probs, namesOf('probs', description.probs))
 
   const tokens: TokensResult = { compared: 0, equal: 0, differing: [] }
   const total = description.token_ids.length + description.batches.length
