@@ -7,7 +7,7 @@ const MAX_BYTES = 1024 * 1024
 
 /** Undefined if the body has more than `maxBytes`. @throws BusyError `cancelled` if the connection breaks */
 export async function readBody(
-  request: Request,
+  request: Pick<Request, 'body'>,
   maxBytes = MAX_BYTES,
 ): Promise<Buffer<ArrayBuffer> | undefined> {
   const chunks: Uint8Array[] = []

@@ -6,7 +6,7 @@
 //   glimpse work     answers what is in the queue
 //   functions        one receives for each platform (openSink), one answers (openAnswering)
 
-import type { EventSource, OpenAdapter, WebhookHandler } from '../chat/adapter.ts'
+import type { OpenAdapter, WebhookHandler } from '../chat/adapter.ts'
 import { openPreferences, type Preferences } from '../chat/preferences.ts'
 import { openProcessor, type QuestionProcessor, type QuestionSink } from '../chat/processor.ts'
 import { createRateLimiter } from '../chat/rate-limit.ts'
@@ -16,7 +16,7 @@ import { PLATFORMS } from '../platforms.ts'
 import { questionHandler } from '../queue/handler.ts'
 import { openQueue } from '../queue/open.ts'
 import { queueProducer } from '../queue/producer.ts'
-import type { Consumer, Queue } from '../queue/queue.ts'
+import type { Consumer } from '../queue/queue.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS } from '../time.ts'
@@ -42,13 +42,8 @@ export async function openSink(config: Config, state: State) {
   return { queue, sink: queueProducer({ queue, ...state }) }
 }
 
-interface OpenPlatform extends OpenAdapter {
-  label: string
-  webhookPath: string
-}
-
 /** The platforms whose secrets are set. @throws SetupError when a secret is missing */
-async function openPlatforms(config: Config): Promise<OpenPlatform[]> {
+async function openPlatforms(config: Config) {
   const opened = await Promise.all(
     PLATFORMS.map(async ({ label, webhookPath, ...adapter }) => {
       const open = await adapter.open(config)
@@ -58,23 +53,20 @@ async function openPlatforms(config: Config): Promise<OpenPlatform[]> {
   return opened.filter((platform) => platform !== undefined)
 }
 
-export interface ChatOptions {
+export interface AnsweringOptions {
   config: Config
+  engine: Promise<Engine>
   report: (error: unknown) => void
 }
 
-export interface AnsweringOptions extends ChatOptions {
-  engine: Promise<Engine>
-}
-
 /** Answers questions on every platform whose secrets are set. @throws SetupError */
-export async function openAnswering({ config, ...rest }: AnsweringOptions): Promise<QuestionProcessor> {
-  return processorOf({ config, ...rest }, await openPlatforms(config), await openState(config))
+export async function openAnswering(options: AnsweringOptions): Promise<QuestionProcessor> {
+  return processorOf(options, await openPlatforms(options.config), await openState(options.config))
 }
 
 function processorOf(
   { config, engine, report }: AnsweringOptions,
-  platforms: readonly OpenPlatform[],
+  platforms: readonly OpenAdapter[],
   state: State,
 ): QuestionProcessor {
   return openProcessor({
@@ -107,10 +99,12 @@ export interface Chat {
  *   connects to the platforms
  * @throws SetupError if a secret is missing, or the store or the queue cannot be opened
  */
-export async function openChat(
-  options: ChatOptions & { engine?: Promise<Engine>; receives: boolean },
-): Promise<Chat> {
-  const { config, engine, receives, report } = options
+export async function openChat({
+  config,
+  engine,
+  receives,
+  report,
+}: Omit<AnsweringOptions, 'engine'> & { engine?: Promise<Engine>; receives: boolean }): Promise<Chat> {
   const platforms = await openPlatforms(config)
   const state = await openState(config)
   const through = config.queue === '' ? undefined : await openSink(config, state)
@@ -118,10 +112,19 @@ export async function openChat(
   const sink: QuestionSink = through?.sink ?? processor!
   const deps = { sink, engine, preferences: state.preferences, keepMs: config.keepHours * HOUR_MS, report }
   const sources = receives ? platforms.map((each) => ({ ...each.receive(deps), path: each.webhookPath })) : []
-  const worker =
-    engine &&
-    processor &&
-    answerWorker({ engine, processor, queue: through?.queue, store: state.store, config, report })
+  let consumer: Consumer | undefined
+  let sweeping: NodeJS.Timeout | undefined
+  let isStopping = false
+
+  /** Answers the queue's messages, or without a queue what an earlier process left. */
+  const startAnswering = (by: QuestionProcessor) => {
+    if (!through) return by.recoverAbandoned()
+    if (isStopping) return
+    const concurrency = Math.min(config.maxBatch, config.maxQueue)
+    consumer = through.queue.consume(questionHandler(by), { concurrency })
+    // The queue delivers unanswered messages again by itself; only expired records need removing.
+    sweeping = setInterval(() => void state.store.sweep().catch(report), SWEEP_EVERY_MS).unref()
+  }
   return {
     handlers: Object.fromEntries(
       sources.flatMap(({ path, webhook }) => (webhook ? [[path, webhook] as const] : [])),
@@ -130,43 +133,16 @@ export async function openChat(
     async start() {
       await through?.queue.check()
       for (const source of sources) await source.start()
-      worker?.start()
+      // Once the model is ready.
+      if (processor) void engine.then(() => startAnswering(processor)).catch(() => {})
     },
     async stop(graceMs) {
-      await Promise.allSettled(sources.map((source: EventSource) => source.stop()))
+      await Promise.allSettled(sources.map((source) => source.stop()))
       await through?.sink.drained()
-      await worker?.stop(graceMs)
-    },
-  }
-}
-
-interface WorkerOptions extends AnsweringOptions {
-  processor: QuestionProcessor
-  queue?: Queue
-  store: Store
-}
-
-/** Once the model is ready, answers the queue's messages, or without a queue the questions that an earlier process left. */
-function answerWorker({ engine, processor, queue, store, config, report }: WorkerOptions) {
-  let consumer: Consumer | undefined
-  let sweeping: NodeJS.Timeout | undefined
-  let isStopping = false
-  const consume = (from: Queue) => {
-    if (isStopping) return
-    const concurrency = Math.min(config.maxBatch, config.maxQueue)
-    consumer = from.consume(questionHandler(processor), { concurrency })
-    // The queue delivers unanswered messages again by itself; only expired records need removing.
-    sweeping = setInterval(() => void store.sweep().catch(report), SWEEP_EVERY_MS).unref()
-  }
-  return {
-    start() {
-      void engine.then(() => (queue ? consume(queue) : processor.recoverAbandoned())).catch(() => {})
-    },
-    async stop(graceMs: number) {
       isStopping = true
       clearInterval(sweeping)
-      const answersMs = queue ? graceMs * ANSWER_SHARE_OF_GRACE : graceMs
-      await Promise.all([consumer?.stop(graceMs), processor.shutdown(answersMs)])
+      const answersMs = through ? graceMs * ANSWER_SHARE_OF_GRACE : graceMs
+      await Promise.all([consumer?.stop(graceMs), processor?.shutdown(answersMs)])
     },
   }
 }

@@ -7,10 +7,7 @@ import { openStore } from '../store/open.ts'
 /** @throws SetupError `bad_place` */
 export async function serverOptions(config: Config) {
   return {
-    hosts: config.allowedHosts
-      .split(',')
-      .map((name) => name.trim())
-      .filter((name) => name !== ''),
+    hosts: config.allowedHosts.split(/[\s,]+/).filter((name) => name !== ''),
     token: config.apiToken,
     maxQueue: config.maxQueue,
     concurrency: config.maxBatch,

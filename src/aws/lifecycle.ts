@@ -7,7 +7,7 @@ import type { Config } from '../config.ts'
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
-import { type Emf, openEmf } from '../observe/emf.ts'
+import { openEmf } from '../observe/emf.ts'
 import { log } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 
@@ -20,7 +20,7 @@ export interface Invocation {
 /** Logs errors that no caller sees. */
 export const report = reportAs('function_failed')
 
-let emf: Emf | undefined
+let emf: ReturnType<typeof openEmf> | undefined
 let writesMetrics = false
 
 /** @param secretNames the only secrets that the function's role may read. @throws SetupError */

@@ -6,7 +6,7 @@ import { openArtifact } from '../artifact/open.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
 import { filesOf } from '../onnx/write.ts'
-import { Decoder, type Step } from '../run/decoder.ts'
+import { Decoder } from '../run/decoder.ts'
 import { type Model, type OpenOptions, openModel } from '../run/model.ts'
 import { ensurePrepacked } from '../run/prepacked.ts'
 import { runQueries } from '../run/queries.ts'
@@ -123,7 +123,7 @@ async function oneRound(model: Model, picture: Uint8Array, tokens: number): Prom
   const [seen, vision] = await timed(() => runVision(model.vision, pixels))
   const [{ prefix }, queries] = await timed(() => runQueries(model.queries, seen))
   const ids = new Array<number>(PROMPT_TOKENS).fill(model.manifest.tokens.bos_token_id)
-  const [{ decoder }, prefill] = await timed<{ decoder: Decoder; step: Step }>(() =>
+  const [{ decoder }, prefill] = await timed<{ decoder: Decoder }>(() =>
     Decoder.prefill(model, [{ prefix: prefix.data, ids }]),
   )
   const token: number[] = []

@@ -50,7 +50,7 @@ export async function generateSamples(folder: string): Promise<string[]> {
   const vision = await inSession(VISION.graph, (session) => runVision(session, pixels))
   const { prefix } = await inSession(QUERIES.graph, (session) => runQueries(session, vision))
   return await inSession(LANGUAGE.graph, async (language) => {
-    const options = { suppressTokens: findNonTokenIds(manifest, tokenizer) }
+    const nonTokenIds = findNonTokenIds(manifest, tokenizer)
     const texts: string[] = []
     for (const prompt of PROMPTS) {
       const ids = prompt === '' ? [tokens.bos_token_id] : tokenizer.encode(prompt)
@@ -58,7 +58,7 @@ export async function generateSamples(folder: string): Promise<string[]> {
       if (room < 1) continue
       const settings = completeSettings({ max_new_tokens: Math.min(TOKENS, room) })
       const rows = [{ prefix: prefix.data, ids }]
-      const [answers] = await generate({ language, manifest }, rows, settings, {}, options)
+      const [answers] = await generate({ language, manifest }, rows, settings, {}, nonTokenIds)
       texts.push(tokenizer.decode(answers![0]!).trim())
     }
     return texts

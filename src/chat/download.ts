@@ -5,7 +5,8 @@
 // would drop the token on a redirect from one host of the platform to another.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { RequestError, UpstreamError } from '../errors.ts'
+import { readBody } from '../body.ts'
+import { BusyError, RequestError, UpstreamError } from '../errors.ts'
 import { describeBytes, MAX_PICTURE_BYTES } from '../image/format.ts'
 import { discard } from '../retry.ts'
 
@@ -59,7 +60,9 @@ async function fetchFollowingRedirects(
       await discard(response)
       throw refusal(response.status)
     }
-    return await readPicture(response)
+    return await readPicture(response).catch((error: unknown) => {
+      throw error instanceof BusyError ? unreachable('the connection broke off', error.cause) : error
+    })
   }
   throw new RequestError('picture_forbidden', `The picture's URL redirects more than ${MAX_REDIRECTS} times.`)
 }
@@ -93,25 +96,13 @@ function refusal(status: number): Error {
 }
 
 async function readPicture(response: Response): Promise<Uint8Array> {
-  const tooLarge = () =>
-    new RequestError('picture_too_large', `The picture has more than ${MAX_PICTURE_BYTES} bytes.`)
-  if (Number(response.headers.get('content-length')) > MAX_PICTURE_BYTES) {
-    await discard(response)
-    throw tooLarge()
-  }
-  const chunks: Uint8Array[] = []
-  let sizeBytes = 0
-  try {
-    // Content-Length may be absent or wrong.
-    for await (const chunk of response.body ?? []) {
-      sizeBytes += chunk.length
-      if (sizeBytes > MAX_PICTURE_BYTES) throw tooLarge()
-      chunks.push(chunk)
-    }
-  } catch (cause) {
-    throw cause instanceof RequestError ? cause : unreachable('the connection broke off', cause)
-  }
-  const bytes = new Uint8Array(Buffer.concat(chunks))
+  const isTooLarge = Number(response.headers.get('content-length')) > MAX_PICTURE_BYTES
+  if (isTooLarge) await discard(response)
+  // Content-Length may be absent or wrong.
+  const body = isTooLarge ? undefined : await readBody(response, MAX_PICTURE_BYTES)
+  if (!body)
+    throw new RequestError('picture_too_large', `The picture has more than ${MAX_PICTURE_BYTES} bytes.`)
+  const bytes = new Uint8Array(body)
   // Slack answers 200 with a login page when the token lacks a permission.
   if (describeBytes(bytes).startsWith('an HTML page')) {
     throw new RequestError(

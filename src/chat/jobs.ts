@@ -22,7 +22,7 @@ const jobSchema = z.discriminatedUnion('state', [
     state: z.literal('done'),
     platform: z.string(),
     conversations: z.array(z.string()),
-    /** Whether the pictures are attached to this very message. Its deletion then deletes their conversations. */
+    /** Whether the pictures are attached to this message, not to one that it replies to. Its deletion then deletes their conversations. */
     broughtPictures: z.boolean(),
     posted: z.array(z.record(z.string(), z.string())),
   }),
@@ -55,10 +55,10 @@ export function openJobs(
     question,
   })
 
-  const claimOf = (question: Question, version: string, mayBePosted: boolean): Claim => {
+  const claimOf = (question: Question, version: string, found: 'taken' | 'answering' = 'taken'): Claim => {
     const key = keyOf(question.id)
     let currentVersion = version
-    let state: 'taken' | 'answering' = mayBePosted ? 'answering' : 'taken'
+    let state = found
     let isReleased = false
     // A heartbeat during another write would fail it: both replace the version that this process wrote last.
     const mutex = keyedMutex()
@@ -85,8 +85,9 @@ export function openJobs(
       },
       // Written without a version: the reply is visible, whichever process holds the lease.
       async done(posted) {
-        const { platform, conversations } = question
-        const broughtPictures = bringsPictures(question)
+        const { platform, conversations, pictures, source } = question
+        const broughtPictures =
+          pictures.length > 0 && pictures.every(({ message }) => !message || message.id === source)
         const job: Job = { state: 'done', platform, conversations, broughtPictures, posted: [...posted] }
         await mutex.run([key], () => store.replace(key, jsonBytes(job), keepMs))
         await store.remove(pendingKeyOf(question.id))
@@ -95,13 +96,14 @@ export function openJobs(
   }
 
   /** Returns undefined when there is no job. */
-  const claimExpired = async (key: string): Promise<Claim | 'done' | 'leased' | undefined> => {
+  const claimExpired = async (key: string, isIncluded = (_: Question) => true) => {
     const found = await readJsonOf(store, key, jobSchema.parse)
-    if (!found || found.value.state === 'done') return found && 'done'
+    if (!found) return undefined
+    if (found.value.state === 'done') return 'done'
     const { question, state, until } = found.value
-    if (until > time.now()) return 'leased'
+    if (until > time.now() || !isIncluded(question)) return 'leased'
     const version = await store.replace(key, jsonBytes(lease(state, question)), keepMs, found.version)
-    return version === undefined ? 'leased' : claimOf(question, version, state === 'answering')
+    return version === undefined ? 'leased' : claimOf(question, version, state)
   }
 
   return {
@@ -113,7 +115,7 @@ export function openJobs(
       // Before the job: a crash in between leaves a mark without a job, not a job that claimAbandoned cannot find.
       await store.replace(pendingKeyOf(question.id), new Uint8Array(), keepMs)
       const version = await store.create(key, jsonBytes(lease('taken', question)), keepMs)
-      return version === undefined ? 'leased' : claimOf(question, version, false)
+      return version === undefined ? 'leased' : claimOf(question, version)
     },
     /** Claims all jobs of these platforms whose lease has expired, oldest question first. */
     async claimAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]> {
@@ -121,13 +123,10 @@ export function openJobs(
       for (const pendingKey of await store.list(`${PENDING}/`)) {
         const key = `jobs/${pendingKey.slice(PENDING.length + 1)}`
         try {
-          const job = (await readJsonOf(store, key, jobSchema.parse))?.value
-          if (job?.state === 'done') await store.remove(pendingKey)
           // Deployments with other platforms may share the store.
-          else if (job && platforms.includes(job.question.platform)) {
-            const claim = await claimExpired(key)
-            if (typeof claim === 'object') claims.push(claim)
-          }
+          const claim = await claimExpired(key, ({ platform }) => platforms.includes(platform))
+          if (claim === 'done') await store.remove(pendingKey)
+          else if (typeof claim === 'object') claims.push(claim)
         } catch (error) {
           report(error)
         }
@@ -146,11 +145,6 @@ export function openJobs(
       await updateJson(store, keyOf(id), jobSchema.parse, keepMs, emptied, time)
     },
   }
-}
-
-/** Whether the question's pictures are attached to its own message, not to one that it replies to. */
-function bringsPictures({ pictures, source }: Question): boolean {
-  return pictures.length > 0 && pictures.every(({ message }) => !message || message.id === source)
 }
 
 function keyOf(id: string): string {

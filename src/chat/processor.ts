@@ -78,7 +78,7 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   /** The leases that this process holds. */
   const held = new Set<Claim>()
   /** Rejects each call of `process` that still waits. */
-  const interrupts = new Set<() => void>()
+  const interrupts = new Set<(reason: BusyError) => void>()
   let closed = false
   let nextSweep = 0
   let recoverTimer: NodeJS.Timeout | undefined
@@ -204,17 +204,12 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       if (claim === 'done') return
       if (claim === 'leased') throw leasedElsewhere()
       const { promise, resolve, reject } = withResolvers<boolean>()
-      const interrupt = () => reject(stopping())
-      interrupts.add(interrupt)
-      const releaseAndReject = async (error: unknown) => {
+      interrupts.add(reject)
+      const answered = answer(claim).then(resolve, async (error: unknown) => {
         await claim.release().catch(report)
         reject(error)
-      }
-      track(
-        answer(claim)
-          .then(resolve, releaseAndReject)
-          .finally(() => interrupts.delete(interrupt)),
-      )
+      })
+      track(answered.finally(() => interrupts.delete(reject)))
       if (!(await promise)) throw leasedElsewhere()
     },
     async recoverAbandoned() {
@@ -242,7 +237,7 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       // A job that may have a visible reply keeps its lease: until it expires, this process may still post.
       const left = [...held].filter(({ mayBePosted }) => !mayBePosted)
       await Promise.all(left.map((claim) => claim.release().catch(report)))
-      for (const interrupt of interrupts) interrupt()
+      for (const reject of interrupts) reject(stopping())
     },
   }
   return processor

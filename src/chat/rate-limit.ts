@@ -8,16 +8,10 @@ export interface RateLimiter {
 }
 
 /** Fixed windows that begin with a person's first question. A question refused by one window does not count in the other. */
-export function createRateLimiter({
-  perMinute,
-  perHour,
-}: {
-  perMinute: number
-  perHour: number
-}): RateLimiter {
+export function createRateLimiter(limits: { perMinute: number; perHour: number }): RateLimiter {
   const windows = [
-    new RateLimiterMemory({ points: perMinute, duration: 60 }),
-    new RateLimiterMemory({ points: perHour, duration: 3_600 }),
+    new RateLimiterMemory({ points: limits.perMinute, duration: 60 }),
+    new RateLimiterMemory({ points: limits.perHour, duration: 3_600 }),
   ]
   return {
     async consume(person) {

@@ -11,7 +11,6 @@ import { log } from '../observe/log.ts'
 import { count, observe, setGauge } from '../observe/metrics.ts'
 import { startTimer, withTimeout } from '../time.ts'
 import { type BatchShape, batchShapeOf, takeBatch } from './batch.ts'
-import { type BreakerLimits, createBreaker } from './breaker.ts'
 import * as errors from './engine-errors.ts'
 import { type ForkOptions, type ModelProcess, startModelProcess } from './process-handle.ts'
 import type { FromChild, ModelCard, ModelProcessOptions } from './protocol.ts'
@@ -48,11 +47,14 @@ export interface Engine {
 /** `restarting` ends without help; `model_down`: the circuit breaker is open. */
 export type UnreadyReason = 'restarting' | 'model_down' | 'closing'
 
-export interface EngineTimeouts extends BreakerLimits {
+export interface EngineTimeouts {
   /** If the model process still runs a request this long after its cancellation or deadline, it is killed and replaced. */
   cancelGraceMs: number
   /** From a failed start to the next one. */
   retryMs: number
+  /** Circuit breaker: at most `restarts` restarts within `withinMs`. A model that crashes at once would load in an endless loop. */
+  restarts: number
+  withinMs: number
 }
 
 const DEFAULT_TIMEOUTS: EngineTimeouts = {
@@ -61,7 +63,6 @@ const DEFAULT_TIMEOUTS: EngineTimeouts = {
   retryMs: 5_000,
   restarts: 5,
   withinMs: 60_000,
-  pauseMs: 60_000,
 }
 const CLOSE_MS = 1_000
 /** A killed process ends within this time, unless a device driver blocks it. */
@@ -106,7 +107,13 @@ export async function startEngine(
   let killReason: 'hung' | 'died' | undefined
   let retryTimer: NodeJS.Timeout | undefined
   let nextId = 1
-  const breaker = createBreaker(timeouts)
+  /** Times of the last restarts, at most `timeouts.restarts`. */
+  const restarts: number[] = []
+  /** Milliseconds until the breaker allows the next restart. */
+  const pauseMs = () =>
+    restarts.length < timeouts.restarts
+      ? 0
+      : Math.max(0, restarts[0]! + timeouts.withinMs - performance.now())
   let { model } = modelProcess
 
   const listen = (to: ModelProcess) => {
@@ -136,9 +143,13 @@ export async function startEngine(
     if (!pending) return
     switch (message.kind) {
       case 'token':
-        return forwardToken(pending, message.text)
+        try {
+          if (!pending.isEnded) pending.hooks.onToken?.(message.text)
+        } catch (error) {
+          cancel(pending, cancelled(), error)
+        }
+        return
       case 'reply': {
-        breaker.recordSuccess()
         const timings_ms = withQueueTime(message.reply.timings_ms, pending.startedAt - pending.queuedAt)
         for (const stage of STAGES) {
           if (timings_ms[stage] > 0) observe('glimpse_stage_seconds', { stage }, timings_ms[stage] / 1000)
@@ -155,15 +166,6 @@ export async function startEngine(
     startNext()
   }
 
-  const forwardToken = (pending: PendingRequest, text: string) => {
-    if (pending.isEnded) return
-    try {
-      pending.hooks.onToken?.(text)
-    } catch (error) {
-      cancel(pending, cancelled(), error)
-    }
-  }
-
   const removeRunning = (pending: PendingRequest) => {
     running.delete(pending.id)
     clearTimeout(pending.killTimer)
@@ -172,13 +174,14 @@ export async function startEngine(
   const restart = () => {
     if (starting || closing || modelProcess) return
     clearTimeout(retryTimer)
-    if (!breaker.tryAcquire(performance.now())) {
+    const waitMs = pauseMs()
+    if (waitMs > 0) {
       // The restart after the pause does not wait for a request, so that `ready` becomes true again by itself.
-      const waitMs = breaker.waitMs(performance.now())
       rejectWaiting(errors.modelDown(waitMs))
       retryTimer = setTimeout(restart, waitMs).unref()
       return
     }
+    if (restarts.push(performance.now()) > timeouts.restarts) restarts.shift()
     const stop = new AbortController()
     const ended = startModelProcess(start, file, { signal: stop.signal, env }).then(
       (started) => {
@@ -258,26 +261,21 @@ export async function startEngine(
     clearTimeout(killTimer)
   }
 
-  const pendingCount = () => waiting.length + running.size
-  const unreadyReason = (): UnreadyReason | undefined => {
-    if (closing) return 'closing'
-    if (modelProcess && !killReason) return undefined
-    return !starting && breaker.waitMs(performance.now()) > 0 ? 'model_down' : 'restarting'
-  }
-
   listen(modelProcess)
-  return {
+  const engine: Engine = {
     get model() {
       return model
     },
     get pending() {
-      return pendingCount()
+      return waiting.length + running.size
     },
     get ready() {
-      return unreadyReason() === undefined
+      return engine.unreadyReason === undefined
     },
     get unreadyReason() {
-      return unreadyReason()
+      if (closing) return 'closing'
+      if (modelProcess && !killReason) return undefined
+      return !starting && pauseMs() > 0 ? 'model_down' : 'restarting'
     },
     get pid() {
       return modelProcess?.pid
@@ -297,11 +295,11 @@ export async function startEngine(
       signal?.addEventListener('abort', onAbort)
       waiting.push(pending)
       startNext()
-      setGauge('glimpse_queue_size', {}, pendingCount())
+      setGauge('glimpse_queue_size', {}, engine.pending)
       return promise.finally(() => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
-        setGauge('glimpse_queue_size', {}, pendingCount())
+        setGauge('glimpse_queue_size', {}, engine.pending)
       })
     },
     close(withinMs = CLOSE_MS) {
@@ -309,6 +307,7 @@ export async function startEngine(
       return closing
     },
   }
+  return engine
 }
 
 const STAGES = ['image', 'pixels', 'vision', 'queries', 'tokens'] as const

@@ -54,19 +54,12 @@ async function onMessage(message: ToChild): Promise<void> {
   }
 }
 
-async function open({
-  artifact,
-  threads,
-  provider,
-  prepack,
-  encoderCache,
-  warmUp: isWarm,
-}: ModelProcessOptions): Promise<void> {
+async function open({ artifact, prepack, encoderCache, ...start }: ModelProcessOptions): Promise<void> {
   const loadMs: LoadMs = {}
   const began = performance.now()
   const model = await openModel(artifact, {
-    threads,
-    provider,
+    threads: start.threads,
+    provider: start.provider,
     prepack: prepack && {
       ...prepack,
       onMaking: () => void send({ kind: 'preparing' }),
@@ -77,7 +70,7 @@ async function open({
     },
   })
   loadMs.open = performance.now() - began - (loadMs.lay_out ?? 0)
-  if (isWarm) loadMs.warm_up = await warmUp(model)
+  if (start.warmUp) loadMs.warm_up = await warmUp(model)
   const cache = encoderCache
     ? storedEncoderCache(await openStore(encoderCache.location), model.manifest, encoderCache.ttlMs)
     : inMemoryEncoderCache()

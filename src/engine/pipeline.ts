@@ -12,6 +12,7 @@ import { generate, resolveEosTokenIds } from '../run/generate.ts'
 import { imagesPerRun } from '../run/micro-batch.ts'
 import type { Model } from '../run/model.ts'
 import { runQueries } from '../run/queries.ts'
+import { concat } from '../run/session.ts'
 import { completeSettings, type GenerationSettings } from '../run/settings.ts'
 import { runVision } from '../run/vision.ts'
 import type { EncoderCache } from './encoder-cache.ts'
@@ -174,7 +175,9 @@ async function encodeImages(model: Model, cache: EncoderCache, misses: readonly 
   const requests = ready.flatMap((one) => one.requests)
   if (!requests.some(isActive)) return
   await failAllOnError(requests, async () => {
-    const pixels = stackPixels(ready.map((one) => one.pixels))
+    const data = concat(ready.map(({ pixels }) => pixels.data))
+    const [, channels, height, width] = ready[0]!.pixels.dims
+    const pixels: Pixels = { data, dims: [ready.length, channels, height, width] }
     const vision = await timed(requests, 'vision', () => runVision(model.vision, pixels))
     if (!requests.some(isActive)) return
     const { prefix } = await timed(requests, 'queries', () => runQueries(model.queries, vision))
@@ -196,18 +199,6 @@ async function failAllOnError(requests: readonly ActiveRequest[], work: () => Pr
   } catch (error) {
     for (const one of requests) one.finish({ error })
   }
-}
-
-/** n x [1, 3, H, W] -> [n, 3, H, W] */
-function stackPixels(pixels: readonly Pixels[]): Pixels {
-  const [first] = pixels
-  if (pixels.length === 1) return first!
-  const [, ...rest] = first!.dims
-  const data = new Float32Array(pixels.length * first!.data.length)
-  pixels.forEach((one, i) => {
-    data.set(one.data, i * first!.data.length)
-  })
-  return { data, dims: [pixels.length, ...rest] }
 }
 
 /** Map.groupBy, which Node has since version 21. */
@@ -245,7 +236,7 @@ async function decodeGroup(model: Model, group: readonly ActiveRequest[]): Promi
         },
         onToken: streamer?.put,
       },
-      { suppressTokens: model.nonTokenIds },
+      model.nonTokenIds,
     )
   } catch (error) {
     const unanswered = group.filter(isActive)

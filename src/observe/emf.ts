@@ -10,11 +10,6 @@ const NAMESPACE = 'Glimpse'
 /** The format's limit for the values of a metric in one line. */
 const MAX_VALUES = 100
 
-export interface Emf {
-  /** Writes a line for each metric and set of labels that changed. */
-  flush(): Promise<void>
-}
-
 /**
  * @param base dimensions of every line, such as the function's name
  * @param write receives each line with its newline. On Lambda, console.log would put a prefix before the JSON.
@@ -23,10 +18,11 @@ export function openEmf(
   base: Readonly<Record<string, string>>,
   write: (line: string) => void = (line) => process.stdout.write(line),
   now: () => number = Date.now,
-): Emf {
+) {
   const lastReadings = new Map<string, Reading>()
   return {
-    async flush() {
+    /** Writes a line for each metric and set of labels that changed. */
+    async flush(): Promise<void> {
       for (const reading of await readings()) {
         const key = `${reading.name} ${JSON.stringify(reading.labels)}`
         const values = changeOf(reading, lastReadings.get(key))
@@ -37,18 +33,11 @@ export function openEmf(
   }
 }
 
-function changeOf(reading: Reading, before: Reading | undefined): number[] {
-  const sum = reading.sum - (before?.sum ?? 0)
-  switch (reading.kind) {
-    case 'gauge':
-      return reading.sum === (before?.sum ?? 0) ? [] : [reading.sum]
-    case 'counter':
-      return sum === 0 ? [] : [sum]
-    case 'histogram': {
-      const count = reading.count - (before?.count ?? 0)
-      return new Array<number>(Math.min(MAX_VALUES, count)).fill(sum / count)
-    }
-  }
+function changeOf({ kind, sum, count }: Reading, before = { sum: 0, count: 0 }): number[] {
+  const added = sum - before.sum
+  const observed = count - before.count
+  if (kind === 'histogram') return new Array<number>(Math.min(MAX_VALUES, observed)).fill(added / observed)
+  return added === 0 ? [] : [kind === 'gauge' ? sum : added]
 }
 
 function lineOf(

@@ -2,110 +2,72 @@
 
 import { Counter, Gauge, Histogram, type MetricValue, Registry } from 'prom-client'
 
-/** Seconds, from a lookup to the first caption on a slow machine. */
+/** Buckets of histograms. Seconds, from a lookup to the first caption on a slow machine. */
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 45]
 const SIZES = [1, 2, 3, 4, 6, 8, 12, 16, 32]
 
-interface Definition {
-  kind: 'counter' | 'gauge' | 'histogram'
-  help: string
-  labels: readonly string[]
-  buckets?: readonly number[]
-}
+type Kind = 'counter' | 'gauge' | 'histogram'
+
+const metricOf =
+  <K extends Kind>(kind: K) =>
+  <L extends string = never>(help: string, labels: L[] = []) => ({ kind, help, labels })
+const counter = metricOf('counter')
+const gauge = metricOf('gauge')
+const histogram = metricOf('histogram')
 
 const METRICS = {
-  glimpse_requests_total: {
-    kind: 'counter',
-    help: 'Requests over HTTP by task (caption, answer) and outcome: ok, or the code of the error.',
-    labels: ['task', 'outcome'],
-  },
-  glimpse_rejected_total: {
-    kind: 'counter',
-    help: 'Refused requests by reason: busy, loading, stopping, restarting, deadline, bad_signature, ...',
-    labels: ['reason'],
-  },
-  glimpse_http_waiting: { kind: 'gauge', help: 'Requests over HTTP that wait for the model.', labels: [] },
-  glimpse_http_wait_seconds: {
-    kind: 'histogram',
-    help: 'Time that requests over HTTP waited for the model.',
-    labels: [],
-    buckets: SECONDS,
-  },
-  glimpse_http_replays_total: {
-    kind: 'counter',
-    help: 'Requests answered again with the stored answer of their Idempotency-Key.',
-    labels: [],
-  },
-  glimpse_queue_size: { kind: 'gauge', help: 'Requests that wait or run.', labels: [] },
-  glimpse_queue_seconds: {
-    kind: 'histogram',
-    help: 'Time that requests of all kinds waited for the model.',
-    labels: [],
-    buckets: SECONDS,
-  },
-  glimpse_stage_seconds: {
-    kind: 'histogram',
-    help: 'Time of each stage of an answer: image, pixels, vision, queries, tokens.',
-    labels: ['stage'],
-    buckets: SECONDS,
-  },
-  glimpse_batch_size: {
-    kind: 'histogram',
-    help: 'Requests in one batch of the model.',
-    labels: [],
-    buckets: SIZES,
-  },
-  glimpse_model_load_seconds: {
-    kind: 'gauge',
-    help: 'Time to fetch, prepack, open and warm up the model, by step.',
-    labels: ['step'],
-  },
-  glimpse_model_retries_total: {
-    kind: 'counter',
-    help: 'Parts of the model fetched again, by reason.',
-    labels: ['reason'],
-  },
-  glimpse_worker_restarts_total: {
-    kind: 'counter',
-    help: 'Restarts of the model process by reason: died or hung.',
-    labels: ['reason'],
-  },
-  glimpse_provider: {
-    kind: 'gauge',
-    help: '1 for the execution provider in use (cpu, cuda, webgpu); fallback is true if another one is set.',
-    labels: ['provider', 'fallback'],
-  },
-  glimpse_webhooks_total: {
-    kind: 'counter',
-    help: 'Events from Slack and Discord by platform and outcome: accepted, or the reason of the refusal.',
-    labels: ['platform', 'outcome'],
-  },
-  glimpse_chat_replies_total: {
-    kind: 'counter',
-    help: 'Finished chat questions by platform and outcome: answered, problem, silent, stale, undelivered.',
-    labels: ['platform', 'outcome'],
-  },
-  glimpse_faults_total: {
-    kind: 'counter',
-    help: 'Failures of other services by the code of the error.',
-    labels: ['code'],
-  },
-  glimpse_queue_messages_total: {
-    kind: 'counter',
-    help: 'Messages of the question queue: sent, done, again (delivered once more), poison.',
-    labels: ['outcome'],
-  },
-} as const satisfies Record<string, Definition>
+  glimpse_requests_total: counter(
+    'Requests over HTTP by task (caption, answer) and outcome: ok, or the code of the error.',
+    ['task', 'outcome'],
+  ),
+  glimpse_rejected_total: counter(
+    'Refused requests by reason: busy, loading, stopping, restarting, deadline, bad_signature, ...',
+    ['reason'],
+  ),
+  glimpse_http_waiting: gauge('Requests over HTTP that wait for the model.'),
+  glimpse_http_wait_seconds: histogram('Time that requests over HTTP waited for the model.'),
+  glimpse_http_replays_total: counter(
+    'Requests answered again with the stored answer of their Idempotency-Key.',
+  ),
+  glimpse_queue_size: gauge('Requests that wait or run.'),
+  glimpse_queue_seconds: histogram('Time that requests of all kinds waited for the model.'),
+  glimpse_stage_seconds: histogram(
+    'Time of each stage of an answer: image, pixels, vision, queries, tokens.',
+    ['stage'],
+  ),
+  glimpse_batch_size: histogram('Requests in one batch of the model.'),
+  glimpse_model_load_seconds: gauge('Time to fetch, prepack, open and warm up the model, by step.', ['step']),
+  glimpse_model_retries_total: counter('Parts of the model fetched again, by reason.', ['reason']),
+  glimpse_worker_restarts_total: counter('Restarts of the model process by reason: died or hung.', [
+    'reason',
+  ]),
+  glimpse_provider: gauge(
+    '1 for the execution provider in use (cpu, cuda, webgpu); fallback is true if another one is set.',
+    ['provider', 'fallback'],
+  ),
+  glimpse_webhooks_total: counter(
+    'Events from Slack and Discord by platform and outcome: accepted, or the reason of the refusal.',
+    ['platform', 'outcome'],
+  ),
+  glimpse_chat_replies_total: counter(
+    'Finished chat questions by platform and outcome: answered, problem, silent, stale, undelivered.',
+    ['platform', 'outcome'],
+  ),
+  glimpse_faults_total: counter('Failures of other services by the code of the error.', ['code']),
+  glimpse_queue_messages_total: counter(
+    'Messages of the question queue: sent, done, again (delivered once more), poison.',
+    ['outcome'],
+  ),
+}
 
 export type MetricName = keyof typeof METRICS
 type Labels<N extends MetricName> = Readonly<Record<(typeof METRICS)[N]['labels'][number], string>>
 
 const registry = new Registry()
-for (const [name, { kind, help, labels, buckets = [] }] of Object.entries<Definition>(METRICS)) {
-  const options = { name, help, labelNames: [...labels], registers: [registry] }
-  if (kind === 'counter') new Counter(options)
-  else if (kind === 'gauge') new Gauge(options)
-  else new Histogram({ ...options, buckets: [...buckets] })
+const KINDS = { counter: Counter, gauge: Gauge, histogram: Histogram }
+for (const [name, { kind, help, labels }] of Object.entries(METRICS)) {
+  const buckets = name.endsWith('_seconds') ? SECONDS : SIZES
+  new KINDS[kind]({ name, help, labelNames: labels, registers: [registry], buckets })
 }
 
 /** Default of `by`: 1. */
@@ -133,7 +95,7 @@ export async function metricsText(): Promise<{ text: string; contentType: string
 /** The value of a metric for one set of labels. */
 export interface Reading {
   name: MetricName
-  kind: Definition['kind']
+  kind: Kind
   labels: Readonly<Record<string, string | number>>
   /** Observations of a histogram; else 1. */
   count: number

@@ -8,7 +8,7 @@ import { BeamSearch } from './beam-search.ts'
 import { Decoder, type LanguageModel, type PromptRow } from './decoder.ts'
 import { type Context, logSoftmax, processorsFor } from './logits-processors.ts'
 import { rowsPerRun } from './micro-batch.ts'
-import { argmax, assertFiniteScore, createRng, type Rng, sample } from './sampling.ts'
+import { argmax, assertFiniteScore, createRng, sample } from './sampling.ts'
 import type { GenerationSettings } from './settings.ts'
 
 export interface GenerateHooks {
@@ -22,12 +22,6 @@ export interface GenerateHooks {
   onToken?: (id: number) => void
 }
 
-/** What transformers' settings have no name for. */
-export interface GenerateOptions {
-  /** Ids that are never generated, as if the vocabulary did not contain them. */
-  suppressTokens?: readonly number[]
-}
-
 interface Run {
   model: LanguageModel
   rows: readonly PromptRow[]
@@ -35,7 +29,6 @@ interface Run {
   eosTokenIds: readonly number[]
   suppressTokens: readonly number[]
   processors: ReturnType<typeof processorsFor>
-  rng: Rng
   hooks: GenerateHooks
   /** After prefill, with the logits [V] of each row's first new token. */
   decoder: Decoder
@@ -44,7 +37,7 @@ interface Run {
 
 /**
  * For each row its `num_return_sequences` answers, best first with beams. An answer is the generated ids with the EOS
- * token.
+ * token. The ids in `suppressTokens` are never generated, as if the vocabulary did not contain them.
  * @throws RequestError `bad_settings` if the settings allow no token.
  */
 export async function generate(
@@ -52,28 +45,15 @@ export async function generate(
   rows: readonly PromptRow[],
   settings: GenerationSettings,
   hooks: GenerateHooks = {},
-  { suppressTokens = [] }: GenerateOptions = {},
+  suppressTokens: readonly number[] = [],
 ): Promise<number[][][]> {
   const eosTokenIds = resolveEosTokenIds(model.manifest, settings)
   const processors = processorsFor(settings, eosTokenIds)
-  const rng = createRng(settings.seed)
   hooks.check?.()
   const longest = Math.max(...rows.map(({ ids }) => ids.length))
   const options = { rowsPerRun: rowsPerRun(model, longest), check: hooks.check }
-  const { decoder, step } = await Decoder.prefill(model, rows, options)
-  const { logits } = step
-  const run: Run = {
-    model,
-    rows,
-    settings,
-    eosTokenIds,
-    suppressTokens,
-    processors,
-    rng,
-    hooks,
-    decoder,
-    logits,
-  }
+  const { decoder, logits } = await Decoder.prefill(model, rows, options)
+  const run = { model, rows, settings, eosTokenIds, suppressTokens, processors, hooks, decoder, logits }
   return settings.num_beams > 1 ? beamSearch(run) : greedyOrSample(run)
 }
 
@@ -117,8 +97,9 @@ function scoresFor(
 }
 
 async function greedyOrSample(run: Run): Promise<number[][][]> {
-  const { rows, settings, eosTokenIds, rng, hooks, decoder } = run
+  const { rows, settings, eosTokenIds, hooks, decoder } = run
   const { num_return_sequences, max_new_tokens, do_sample } = settings
+  const rng = createRng(settings.seed)
   const byRow = rows.map((prompt, row) =>
     Array.from({ length: num_return_sequences }, () => ({ prompt, row, ids: [] as number[], done: false })),
   )
@@ -145,14 +126,15 @@ async function greedyOrSample(run: Run): Promise<number[][][]> {
     hooks.check?.()
     const tokenIds = active.map(({ sequence }) => sequence.ids.at(-1)!)
     const beamIdx = active.map(({ at }) => at)
-    logits = (await decoder.step(tokenIds, beamIdx)).logits
+    logits = await decoder.step(tokenIds, beamIdx)
     active = active.map(({ sequence }, at) => ({ sequence, at }))
   }
   return byRow.map((answers) => answers.map(({ ids }) => ids))
 }
 
 async function beamSearch(run: Run): Promise<number[][][]> {
-  const { rows, settings, eosTokenIds, rng, hooks, decoder } = run
+  const { rows, settings, eosTokenIds, hooks, decoder } = run
+  const rng = createRng(settings.seed)
   const searches = rows.map(() => new BeamSearch(settings, eosTokenIds, rng))
   let { logits } = run
   // Unfinished searches; beam b continues row at[b] of `logits`. After prefill that is the prompt's row for all beams.
@@ -180,7 +162,7 @@ async function beamSearch(run: Run): Promise<number[][][]> {
     }
     if (unfinished.length === 0) break
     hooks.check?.()
-    logits = (await decoder.step(tokenIds, beamIdx)).logits
+    logits = await decoder.step(tokenIds, beamIdx)
     active = unfinished
   }
   return searches.map((search) => search.best())

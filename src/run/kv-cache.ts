@@ -1,4 +1,4 @@
-// Keys and values of the positions read so far, for one batch of rows: outputs of a run -> inputs of the next run.
+// Keys, values and mask of the positions read so far, for one batch of rows: outputs of a run -> inputs of the next run.
 //
 // The graph reads whole buffers; unused slots at their end are masked. It returns only the keys and values of the new
 // positions: onnxruntime copies every output, and a step of opt-2.7b then copies 0.7 MB instead of 30 MB. Capacity grows
@@ -9,100 +9,111 @@ import type { FloatTensor } from './session.ts'
 
 const STEP_SLOTS = 16
 
+/** Row `row` of `cache`. */
+export interface CachedRow {
+  cache: KVCache
+  row: number
+}
+
 export class KVCache {
   readonly #sizes: Manifest['sizes']
   /** [B, heads, slots, D / heads], by the name of the graph's input. */
-  #buffers: Map<string, Float32Array>
-  #rows: number
-  #slots = 0
-  #filled = 0
+  readonly #buffers: Map<string, Float32Array>
+  /** For each row and position read so far, 1, or 0 for padding. */
+  #masks: number[][]
 
   constructor(sizes: Manifest['sizes'], rows: number) {
     this.#sizes = sizes
-    this.#rows = rows
+    this.#masks = Array.from({ length: rows }, () => [])
     const names = Array.from({ length: sizes.layers }, (_, i) => [LANGUAGE.pastKey(i), LANGUAGE.pastValue(i)])
     this.#buffers = new Map(names.flat().map((name) => [name, new Float32Array(0)]))
   }
 
-  /** A cache whose row i is a copy of row picks[i].row of picks[i].cache. Shorter rows have free slots at their end. */
-  static concat(sizes: Manifest['sizes'], picks: readonly { cache: KVCache; row: number }[]): KVCache {
-    const joined = new KVCache(sizes, picks.length)
-    joined.#filled = Math.max(...picks.map(({ cache }) => cache.#filled))
-    joined.#reallocate(picks, roundUpToStep(joined.#filled))
-    return joined
+  /** Returns a cache whose row i continues `picks[i]`. Shorter rows are padded at their end. The picked caches lose their content. */
+  static pick(picks: readonly CachedRow[]): KVCache {
+    const first = picks[0]!.cache
+    const isSame = picks.every(({ cache, row }, i) => cache === first && row === i)
+    if (isSame && picks.length === first.#masks.length) return first
+    const picked = new KVCache(first.#sizes, picks.length)
+    const filled = Math.max(...picks.map(({ cache }) => cache.#filled))
+    picked.#allocate(picks, slotsFor(filled))
+    picked.#masks = picks.map(({ cache, row }) => [...cache.#masks[row]!, ...zeros(filled - cache.#filled)])
+    return picked
   }
 
-  /** Empty slots at the end of every row. */
-  get freeSlots(): number {
-    return this.#slots - this.#filled
+  get #filled(): number {
+    return this.#masks[0]!.length
   }
 
   /** The graph's inputs `past.*`, [B, heads, slots, D / heads] each. */
   feeds(): Record<string, FloatTensor> {
     const { heads, width } = this.#sizes
-    const dims = [this.#rows, heads, this.#slots, width / heads]
+    const dims = [this.#masks.length, heads, slotsFor(this.#filled), width / heads]
     return Object.fromEntries([...this.#buffers].map(([name, data]) => [name, { data, dims }]))
   }
 
-  /** Copies a run's outputs `new.*` [B, length, D] into the next `length` slots. */
-  append(outputs: Record<string, FloatTensor>, length: number): void {
-    const missing = this.#filled + length - this.#slots
-    if (missing > 0) {
-      const all = Array.from({ length: this.#rows }, (_, row) => ({ cache: this, row }))
-      this.#reallocate(all, this.#slots + roundUpToStep(missing))
-    }
-    for (let i = 0; i < this.#sizes.layers; i++) {
-      this.#write(LANGUAGE.pastKey(i), outputs[LANGUAGE.newKey(i)]!.data, length)
-      this.#write(LANGUAGE.pastValue(i), outputs[LANGUAGE.newValue(i)]!.data, length)
-    }
-    this.#filled += length
+  /** For each row, the mask of all slots and of the positions `added` that a run reads. */
+  maskWith(added: readonly (readonly number[])[]): number[][] {
+    const free = zeros(slotsFor(this.#filled) - this.#filled)
+    return added.map((positions, row) => [...this.#masks[row]!, ...free, ...positions])
   }
 
-  /** Row i becomes a copy of what was row beamIdx[i]. */
-  reorder(beamIdx: readonly number[]): void {
-    if (beamIdx.length === this.#rows && beamIdx.every((row, i) => row === i)) return
-    this.#reallocate(
-      beamIdx.map((row) => ({ cache: this, row })),
-      this.#slots,
-    )
+  /** Copies a run's outputs `new.*` [B, length, D] into the next slots. `masks` cover these positions. */
+  append(outputs: Record<string, FloatTensor>, masks: readonly (readonly number[])[]): void {
+    const slots = slotsFor(this.#filled + masks[0]!.length)
+    if (slots > slotsFor(this.#filled))
+      this.#allocate(
+        masks.map((_, row) => ({ cache: this, row })),
+        slots,
+      )
+    for (let i = 0; i < this.#sizes.layers; i++) {
+      this.#write(LANGUAGE.pastKey(i), outputs[LANGUAGE.newKey(i)]!.data, slots)
+      this.#write(LANGUAGE.pastValue(i), outputs[LANGUAGE.newValue(i)]!.data, slots)
+    }
+    this.#masks = this.#masks.map((mask, row) => [...mask, ...masks[row]!])
   }
 
   /** added [B, length, D] */
-  #write(name: string, added: Float32Array, length: number): void {
+  #write(name: string, added: Float32Array, slots: number): void {
     const { heads, width } = this.#sizes
     const size = width / heads
+    const length = added.length / width / this.#masks.length
     const buffer = this.#buffers.get(name)!
-    for (let at = 0; at < this.#rows * length; at++) {
+    for (let at = 0; at < added.length / width; at++) {
       const row = Math.floor(at / length)
       const slot = this.#filled + (at % length)
       for (let head = 0; head < heads; head++) {
         const from = at * width + head * size
-        buffer.set(added.subarray(from, from + size), ((row * heads + head) * this.#slots + slot) * size)
+        buffer.set(added.subarray(from, from + size), ((row * heads + head) * slots + slot) * size)
       }
     }
   }
 
   /** New buffers of so many slots; row i is a copy of picks[i]. */
-  #reallocate(picks: readonly { cache: KVCache; row: number }[], slots: number): void {
+  #allocate(picks: readonly CachedRow[], slots: number): void {
     const { heads, width } = this.#sizes
     const size = width / heads
-    for (const name of this.#buffers.keys()) {
+    for (const name of [...this.#buffers.keys()]) {
       const buffer = new Float32Array(picks.length * heads * slots * size)
       picks.forEach(({ cache, row }, i) => {
         const source = cache.#buffers.get(name)!
         for (let head = 0; head < heads; head++) {
-          const from = (row * heads + head) * cache.#slots * size
+          const from = (row * heads + head) * slotsFor(cache.#filled) * size
           const filled = source.subarray(from, from + cache.#filled * size)
           buffer.set(filled, (i * heads + head) * slots * size)
         }
       })
+      // Frees the memory of the sources before the next buffer is copied.
+      for (const { cache } of picks) cache.#buffers.delete(name)
       this.#buffers.set(name, buffer)
     }
-    this.#rows = picks.length
-    this.#slots = slots
   }
 }
 
-function roundUpToStep(count: number): number {
-  return Math.ceil(count / STEP_SLOTS) * STEP_SLOTS
+function slotsFor(positions: number): number {
+  return Math.ceil(positions / STEP_SLOTS) * STEP_SLOTS
+}
+
+function zeros(length: number): number[] {
+  return new Array<number>(length).fill(0)
 }

@@ -22,19 +22,17 @@ export interface Model extends ResolvedProvider {
   close(): Promise<void>
 }
 
-export interface OpenOptions extends Omit<SessionOptions, 'provider'> {
+export interface OpenOptions extends Pick<SessionOptions, 'threads'> {
   /** Default: the CPU. */
   provider?: ProviderChoice
   /** Prepacks weights for this CPU. Without it the artifact's graphs are opened. */
   prepack?: PrepackOptions
 }
 
-const CPU: ProviderChoice = { requested: 'cpu', onUnavailable: 'fail' }
-
 /** @throws ArtifactError, SetupError `provider_missing` or `graph_refused`, BusyError `out_of_memory`. */
 export async function openModel(
   folder: string,
-  { threads, prepack, provider: choice = CPU }: OpenOptions = {},
+  { threads, prepack, provider: choice = { requested: 'cpu', onUnavailable: 'fail' } }: OpenOptions = {},
 ): Promise<Model> {
   const manifest = await openArtifact(folder)
   const preprocessorConfig = parsePreprocessorConfig(manifest.preprocessor)

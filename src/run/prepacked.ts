@@ -16,7 +16,7 @@ import { smallestPrepackedBytes } from '../onnx/prepack-sizes.ts'
 import { HOUR_MS } from '../time.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
 import { Decoder } from './decoder.ts'
-import { type FloatTensor, openAndSave, openSession, PREPACK_CONFIG, type Session } from './session.ts'
+import { type FloatTensor, openSession, PREPACK_CONFIG, type Session } from './session.ts'
 
 export interface PrepackOptions {
   /** Folder of prepacked models. */
@@ -80,9 +80,10 @@ async function make(
     await removeUnused(options.folder)
     await mkdir(partial, { recursive: true })
     for (const { graph } of [VISION, QUERIES, LANGUAGE]) {
-      const externalFrom =
+      const externalFromBytes =
         (await smallestPrepackedBytes(artifact, graph)) < ALIGNED_FROM_BYTES ? ALIGNED_FROM_BYTES : KILOBYTE
-      const before = await probe(await openAndSave(artifact, graph, partial, externalFrom), graph, manifest)
+      const save = { folder: partial, externalFromBytes }
+      const before = await probe(await openSession(artifact, graph, { save }), graph, manifest)
       const after = await probe(await openSession(partial, graph), graph, manifest)
       if (!Buffer.from(before.buffer).equals(Buffer.from(after.buffer))) {
         throw new Error(`the prepacked graph ${graph} gives other numbers than the graph`)
@@ -104,7 +105,7 @@ async function probe(session: Session, graph: string, manifest: Manifest): Promi
     if (graph === VISION.graph) return await run(VISION.pixels, [1, 3, ...image], VISION.vision)
     if (graph === QUERIES.graph) return await run(QUERIES.vision, [1, patches, vision_width], QUERIES.prefix)
     const row = { prefix: wave([queries, width]).data, ids: [manifest.tokens.bos_token_id] }
-    return (await Decoder.prefill({ manifest, language: session }, [row])).step.logits[0]!.slice()
+    return (await Decoder.prefill({ manifest, language: session }, [row])).logits[0]!.slice()
   } finally {
     await session.close()
   }
@@ -116,13 +117,8 @@ function wave(dims: number[]): FloatTensor {
 }
 
 async function folderName(manifest: Manifest): Promise<string> {
-  const parts = [
-    JSON.stringify(manifest),
-    ONNXRUNTIME_VERSION,
-    JSON.stringify(PREPACK_CONFIG),
-    await cpuName(),
-  ]
-  return sha256Hex(parts.join('\n')).slice(0, 24)
+  const parts = [manifest, ONNXRUNTIME_VERSION, PREPACK_CONFIG, await cpuName()]
+  return sha256Hex(JSON.stringify(parts)).slice(0, 24)
 }
 
 /** The CPU's instructions decide how weights are prepacked. Where the system does not list them, the CPU's name has to do. */

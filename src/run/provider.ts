@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { SetupError } from '../errors.ts'
-import { type Provider, tryProvider } from './session.ts'
+import { type Provider, textOf, tryProvider } from './session.ts'
 
 export interface ProviderChoice {
   requested: Provider
@@ -67,8 +67,4 @@ function whyNoWebgpu(message: string): string {
 function nativeFolder(): string {
   const entry = createRequire(import.meta.url).resolve('onnxruntime-node')
   return join(dirname(entry), '..', 'bin', 'napi-v6', process.platform, process.arch)
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

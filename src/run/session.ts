@@ -14,6 +14,16 @@ import { encode, filesOf } from '../onnx/write.ts'
 export type FloatTensor = { data: Float32Array; dims: readonly number[] }
 type Feed = FloatTensor | { data: BigInt64Array; dims: readonly number[] }
 
+export function concat(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
 export interface Session {
   /** Runs once and returns the outputs of these names. @throws BusyError `out_of_memory`. */
   run(feeds: Record<string, Feed>, outputNames: readonly string[]): Promise<Record<string, FloatTensor>>
@@ -28,6 +38,11 @@ export interface SessionOptions {
   provider?: Provider
   /** Threads of one operator. Default: the number of cores. */
   threads?: number
+  /**
+   * Also writes the graph as it is in memory, with prepacked weights, into this folder. Tensors of fewer than
+   * `externalFromBytes` are stored in the .onnx file.
+   */
+  save?: { folder: string; externalFromBytes: number }
 }
 
 /** Session options that change how weights are prepacked. onnxruntime: onnxruntime_session_options_config_keys.h. */
@@ -40,10 +55,40 @@ export const PREPACK_CONFIG = {
 export async function openSession(
   folder: string,
   graph: string,
-  { threads = availableParallelism(), provider = 'cpu' }: SessionOptions = {},
+  { threads = availableParallelism(), provider = 'cpu', save }: SessionOptions = {},
 ): Promise<Session> {
-  const options = { intraOpNumThreads: threads, executionProviders: providersOf(provider) }
-  return toSession(await create(folder, graph, options, PREPACK_CONFIG))
+  const [model, data] = filesOf(graph)
+  const path = join(folder, model)
+  const prepackedWeights = save && {
+    save_external_prepacked_constant_initializers: '1',
+    optimized_model_external_initializers_file_name: data,
+    optimized_model_external_initializers_min_size_in_bytes: String(save.externalFromBytes),
+  }
+  // From a path: onnxruntime then maps the weights from the file. From a buffer it would hold them twice.
+  const session = await start(path, {
+    executionProviders: providersOf(provider),
+    graphOptimizationLevel: 'all',
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    ...(save && { optimizedModelFilePath: join(save.folder, model) }),
+    extra: { session: { ...PREPACK_CONFIG, ...prepackedWeights } },
+  }).catch((cause: unknown) => {
+    if (isOutOfMemory(cause)) throw outOfMemory(cause)
+    if (isSystemError(cause)) {
+      throw new SetupError(
+        'graph_refused',
+        `The operating system refused to open ${path}. Allow this user to read it, or raise the limits on threads and open files.`,
+        { cause },
+      )
+    }
+    throw new ArtifactError(
+      'graph_unreadable',
+      `onnxruntime cannot read the graph ${path}. Build the checkpoint again: npx glimpse build`,
+      { cause },
+    )
+  })
+  return toSession(session)
 }
 
 function providersOf(provider: Provider): Provider[] {
@@ -80,64 +125,6 @@ function toSession(session: InferenceSession): Session {
 }
 
 /**
- * Opens a graph on the CPU and writes it into `to` as it is in memory then, with prepacked weights. Tensors of fewer
- * than `externalFromBytes` are stored in the .onnx file. @throws the errors of openSession.
- */
-export async function openAndSave(
-  from: string,
-  graph: string,
-  to: string,
-  externalFromBytes: number,
-): Promise<Session> {
-  const [model, data] = filesOf(graph)
-  const session = await create(
-    from,
-    graph,
-    { optimizedModelFilePath: join(to, model) },
-    {
-      ...PREPACK_CONFIG,
-      save_external_prepacked_constant_initializers: '1',
-      optimized_model_external_initializers_file_name: data,
-      optimized_model_external_initializers_min_size_in_bytes: String(externalFromBytes),
-    },
-  )
-  return toSession(session)
-}
-
-async function create(
-  folder: string,
-  graph: string,
-  options: InferenceSession.SessionOptions,
-  settings: Record<string, string>,
-): Promise<InferenceSession> {
-  const [model] = filesOf(graph)
-  const path = join(folder, model)
-  // From a path: onnxruntime then maps the weights from the file. From a buffer it would hold them twice.
-  return await start(path, {
-    executionProviders: ['cpu'],
-    graphOptimizationLevel: 'all',
-    interOpNumThreads: 1,
-    logSeverityLevel: 3,
-    ...options,
-    extra: { session: settings },
-  }).catch((cause: unknown) => {
-    if (isOutOfMemory(cause)) throw outOfMemory(cause)
-    if (isSystemError(cause)) {
-      throw new SetupError(
-        'graph_refused',
-        `The operating system refused to open ${path}. Allow this user to read it, or raise the limits on threads and open files.`,
-        { cause },
-      )
-    }
-    throw new ArtifactError(
-      'graph_unreadable',
-      `onnxruntime cannot read the graph ${path}. Build the checkpoint again: npx glimpse build`,
-      { cause },
-    )
-  })
-}
-
-/**
  * The only place that creates sessions. At the first session of a process, onnxruntime 1.30 reads in the environment
  * whether it may report sessions to Microsoft (mobile.events.data.microsoft.com); it has no other switch. A worker
  * thread's environment is a copy that native code does not read. @throws SetupError `worker_thread` in such a thread.
@@ -166,7 +153,7 @@ function isSystemError(error: unknown): boolean {
   return /system error number \d|file "[^"]*" failed: |pthread_create failed/.test(textOf(error))
 }
 
-function textOf(error: unknown): string {
+export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 

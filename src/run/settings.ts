@@ -43,11 +43,7 @@ export const generationSettings = z.strictObject({
     .union([nonnegative, z.array(nonnegative).min(1).max(MAX_EOS_TOKENS)])
     .nullable()
     .describe("ids that end an answer, instead of the model's"),
-  no_repeat_ngram_size: z
-    .number()
-    .int()
-    .min(0)
-    .describe('no sequence of this many tokens occurs twice; 0 is off'),
+  no_repeat_ngram_size: nonnegative.describe('no sequence of this many tokens occurs twice; 0 is off'),
   repetition_penalty: inRange(REPETITION_PENALTY).describe(
     'above 1 makes tokens of the prompt and the answer less likely',
   ),
@@ -56,11 +52,9 @@ export const generationSettings = z.strictObject({
     'when sampling: below 1 sharpens the probabilities, above 1 flattens them',
   ),
   top_k: nonnegative.describe('sample from the k most likely tokens; 0 is off'),
-  top_p: z
-    .number()
-    .min(0)
-    .max(1)
-    .describe('sample from the most likely tokens whose probabilities together reach p'),
+  top_p: inRange({ min: 0, max: 1 }).describe(
+    'sample from the most likely tokens whose probabilities together reach p',
+  ),
   seed: nonnegative.max(0xffffffff).describe('the same seed samples the same tokens'),
   num_return_sequences: positive.max(MAX_BEAMS).describe('number of answers; with beams the best first'),
 })

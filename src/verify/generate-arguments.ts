@@ -1,27 +1,19 @@
-// Arguments of transformers' generate() in a reference file: those that Glimpse has as settings, and those that change no
-// token.
+// Arguments of transformers' generate() in a reference file -> generation settings: which arguments Glimpse has as settings,
+// and which change no token.
 
-import { generationSettings } from '../run/settings.ts'
+import { ArtifactError } from '../errors.ts'
+import type { Model } from '../run/model.ts'
+import { completeSettings, type GenerationSettings, generationSettings } from '../run/settings.ts'
 
 /** Glimpse's settings, and `max_length`, which includes the picture and the prompt. */
 export const SETTING_NAMES = [...Object.keys(generationSettings.shape), 'max_length']
 
-/** Other arguments, each with the value at which it changes no token. undefined: it changes none at any value. */
-export const NO_EFFECT: Record<string, unknown> = {
-  use_cache: undefined,
-  cache_implementation: undefined,
-  return_dict_in_generate: undefined,
-  output_scores: undefined,
-  output_logits: undefined,
-  output_attentions: undefined,
-  output_hidden_states: undefined,
-  bos_token_id: undefined,
-  pad_token_id: undefined,
-  trust_remote_code: undefined,
-  transformers_version: undefined,
-  _from_model_config: undefined,
-  low_memory: undefined,
-  synced_gpus: undefined,
+/** Arguments that change no token at any value. */
+const FREE =
+  /^(use_cache|cache_implementation|return_dict_in_generate|output_\w+|(bos|pad)_token_id|trust_remote_code|transformers_version|_from_model_config|low_memory|synced_gpus)$/
+
+/** Other arguments, each with the value at which it changes no token. */
+const NO_EFFECT: Record<string, unknown> = {
   num_beam_groups: 1,
   diversity_penalty: 0,
   renormalize_logits: false,
@@ -36,12 +28,35 @@ export const NO_EFFECT: Record<string, unknown> = {
   token_healing: false,
 }
 
-/** The recorded arguments that can change a token. transformers treats `null` as absent. */
-export function effectiveArguments(given: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(given).filter(([name, value]) => {
-      if (value === null || value === undefined) return false
-      return !(Object.hasOwn(NO_EFFECT, name) && (NO_EFFECT[name] === undefined || NO_EFFECT[name] === value))
-    }),
+/** transformers' default for the number of generated tokens. */
+const DEFAULT_NEW_TOKENS = 20
+
+/** Recorded arguments of generate as settings, with transformers' default length. @throws ArtifactError `bad_reference`. */
+export function settingsFor(
+  { manifest }: Model,
+  recorded: Record<string, unknown>,
+  promptLength: number,
+): GenerationSettings {
+  const { max_length, ...given } = effectiveArguments(recorded)
+  const { queries, max_positions } = manifest.sizes
+  const length = queries + promptLength
+  if (given['max_new_tokens'] === undefined) {
+    given['max_new_tokens'] =
+      typeof max_length === 'number'
+        ? max_length - length
+        : Math.min(DEFAULT_NEW_TOKENS, max_positions - length)
+  }
+  const settings = given as Partial<GenerationSettings>
+  if (settings.max_new_tokens! >= 1) return completeSettings(settings)
+  throw new ArtifactError(
+    'bad_reference',
+    `After ${queries} queries and ${promptLength} tokens of prompt, max_length or the model's ${max_positions} positions leave none for an answer. Record the reference with a shorter prompt.`,
   )
+}
+
+/** The recorded arguments that can change a token. transformers treats `null` as absent. */
+function effectiveArguments(given: Record<string, unknown>): Record<string, unknown> {
+  const isEffective = ([name, value]: [string, unknown]) =>
+    value !== null && value !== undefined && !FREE.test(name) && NO_EFFECT[name] !== value
+  return Object.fromEntries(Object.entries(given).filter(isEffective))
 }

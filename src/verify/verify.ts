@@ -10,9 +10,10 @@ import { contextOf, generate, resolveEosTokenIds } from '../run/generate.ts'
 import { processorsFor, softmax } from '../run/logits-processors.ts'
 import type { Model } from '../run/model.ts'
 import { type Queries, runQueries } from '../run/queries.ts'
+import { concat } from '../run/session.ts'
 import type { GenerationSettings } from '../run/settings.ts'
 import { runVision, type Vision } from '../run/vision.ts'
-import { concat, readPrompts, settingsFor } from './cases.ts'
+import { settingsFor } from './generate-arguments.ts'
 import type { Reference } from './reference.ts'
 
 /** The error of one stage over all its values. `chances` are the first token's probabilities. */
@@ -54,8 +55,9 @@ export async function compare(
 ): Promise<Comparison> {
   const { description } = reference
   const stages: StageResult[] = []
-  const addStage = (stage: StageResult['stage'], actual: Float32Array[], expected: Float32Array[]) => {
-    if (actual.length > 0) stages.push(stageResult(stage, concat(actual), concat(expected)))
+  const addStage = (stage: StageResult['stage'], actual: Float32Array[], tensors: string[]) => {
+    if (actual.length === 0) return
+    stages.push(stageResult(stage, concat(actual), concat(tensors.map(reference.floats))))
   }
 
   checkSizes(model, reference)
@@ -74,28 +76,25 @@ export async function compare(
   ]
   for (const [stage, outputs] of perPicture) {
     const actual = outputs.map(({ data }) => data)
-    if (reference.has(stage)) addStage(stage, actual, [reference.floats(stage)])
+    if (reference.has(stage)) addStage(stage, actual, [stage])
   }
 
-  const prompts = readPrompts(model, description)
+  const prompts =
+    description.input_ids ?? description.prompts.map((prompt) => model.tokenizer.encodeTrusted(prompt))
   const rowOf = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => ({
     prefix: queries[picture]!.prefix.data,
     ids: prompts[prompt]!,
   })
   const settingsOf = ({ settings: name, prompt }: { settings: string; prompt: number }) =>
     settingsFor(model, description.settings[name] ?? {}, prompts[prompt]!.length)
-  const logits = { actual: [] as Float32Array[], expected: [] as Float32Array[] }
-  for (const [k, place] of description.logits.entries()) {
-    logits.actual.push(...(await Decoder.allLogits(model, rowOf(place))))
-    logits.expected.push(reference.floats(`logits.${k}`))
-  }
-  addStage('logits', logits.actual, logits.expected)
-  const probs = { actual: [] as Float32Array[], expected: [] as Float32Array[] }
-  for (const [k, place] of description.probs.entries()) {
-    probs.actual.push(await firstTokenProbs(model, rowOf(place), settingsOf(place)))
-    probs.expected.push(reference.floats(`probs.${k}`))
-  }
-  addStage('chances', probs.actual, probs.expected)
+  const logits: Float32Array[] = []
+  for (const place of description.logits) logits.push(...(await Decoder.allLogits(model, rowOf(place))))
+  const namesOf = (tensor: string, places: readonly unknown[]) => places.map((_, k) => `${tensor}.${k}`)
+  addStage('logits', logits, namesOf('logits', description.logits))
+  const probs: Float32Array[] = []
+  for (const place of description.probs)
+    probs.push(await firstTokenProbs(model, rowOf(place), settingsOf(place)))
+  addStage('chances', probs, namesOf('probs', description.probs))
 
   const tokens: TokensResult = { compared: 0, equal: 0, differing: [] }
   const total = description.token_ids.length + description.batches.length
@@ -187,8 +186,8 @@ async function firstTokenProbs(
   row: PromptRow,
   settings: GenerationSettings,
 ): Promise<Float32Array> {
-  const { step } = await Decoder.prefill(model, [row])
-  const scores = Float32Array.from(step.logits[0]!)
+  const { logits } = await Decoder.prefill(model, [row])
+  const scores = Float32Array.from(logits[0]!)
   for (const process of processorsFor(settings, resolveEosTokenIds(model.manifest, settings))) {
     process(scores, contextOf(model, row, []))
   }

@@ -216,8 +216,8 @@ test('a request that runs out of memory fails with out_of_memory, and a new proc
   expect(engine.pid).not.toBe(before)
 })
 
-test('a process that keeps dying is not restarted during the pause of the breaker, then once', async () => {
-  const own = await startEngine({ artifact: '' }, FAKE, { restarts: 2, pauseMs: 60_000 })
+test('a process that keeps dying is not restarted during the pause of the breaker', async () => {
+  const own = await startEngine({ artifact: '' }, FAKE, { restarts: 2, withinMs: 60_000 })
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   onTestFinished(() => void vi.useRealTimers())
   const die = () =>
@@ -238,6 +238,18 @@ test('a process that keeps dying is not restarted during the pause of the breake
   await expect.poll(() => own.ready).toBe(true)
   expect(own.unreadyReason).toBeUndefined()
   expect((await own.answer({ image, question: 'a' })).text).toBe('a')
+  await own.close()
+})
+
+test('restarts far enough apart are never refused', async () => {
+  const own = await startEngine({ artifact: '' }, FAKE, { restarts: 2, withinMs: 60_000 })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  for (let restart = 0; restart < 6; restart++) {
+    await expect(own.answer({ image, question: 'exit' })).rejects.toMatchObject({ code: 'restarting' })
+    await expect.poll(() => own.ready).toBe(true)
+    vi.advanceTimersByTime(30_000)
+  }
   await own.close()
 })
 

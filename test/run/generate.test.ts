@@ -28,7 +28,7 @@ afterAll(async () => {
 })
 
 const run = async (asked: object, suppressTokens: number[] = []) =>
-  (await generate(model, [row], completeSettings(asked), {}, { suppressTokens }))[0]!
+  (await generate(model, [row], completeSettings(asked), {}, suppressTokens))[0]!
 
 describe('sampling', () => {
   const asked = { do_sample: true, top_k: 3, temperature: 1.5, max_new_tokens: 2, repetition_penalty: 1.3 }
@@ -44,15 +44,15 @@ describe('sampling', () => {
       return [...softmax(scores).entries()].filter(([, probability]) => probability > 0)
     }
     const pairs = new Map<string, number>()
-    const { step } = await Decoder.prefill(model, [row])
-    for (const [first, probability] of probabilities(step.logits[0]!, contextOf(model, row, []))) {
+    const { logits } = await Decoder.prefill(model, [row])
+    for (const [first, probability] of probabilities(logits[0]!, contextOf(model, row, []))) {
       if (tokens.eos_token_id.includes(first)) {
         pairs.set(String(first), probability)
         continue
       }
       const { decoder } = await Decoder.prefill(model, [row])
       const next = await decoder.step([first], [0])
-      for (const [second, after] of probabilities(next.logits[0]!, contextOf(model, row, [first]))) {
+      for (const [second, after] of probabilities(next[0]!, contextOf(model, row, [first]))) {
         pairs.set(`${first},${second}`, probability * after)
       }
     }

@@ -23,6 +23,9 @@ function added(rows: readonly number[], from: number, length: number) {
   return { [LANGUAGE.newKey(0)]: floats, [LANGUAGE.newValue(0)]: floats }
 }
 
+const masksOf = (rows: number, length: number) =>
+  Array.from({ length: rows }, () => new Array<number>(length).fill(1))
+
 /** The filled slots of a row and head. */
 function kept(cache: KVCache, row: number, head: number, filled: number): number[] {
   const { data, dims } = cache.feeds()[LANGUAGE.pastKey(0)]!
@@ -41,22 +44,22 @@ function expected(row: number, head: number, filled: number): number[] {
 test('each position is at its row and head after many steps', () => {
   const cache = new KVCache(sizes, 2)
   expect(cache.feeds()[LANGUAGE.pastKey(0)]!.dims).toEqual([2, HEADS, 0, SIZE])
-  cache.append(added([0, 1], 0, 5), 5)
-  for (let position = 5; position < 40; position++) cache.append(added([0, 1], position, 1), 1)
+  cache.append(added([0, 1], 0, 5), masksOf(2, 5))
+  for (let position = 5; position < 40; position++) cache.append(added([0, 1], position, 1), masksOf(2, 1))
   for (const row of [0, 1]) {
     for (const head of [0, 1]) expect(kept(cache, row, head, 40)).toEqual(expected(row, head, 40))
   }
-  expect(cache.freeSlots).toBeLessThan(16)
+  expect(cache.feeds()[LANGUAGE.pastKey(0)]!.dims[2]).toBeLessThan(40 + 16)
 })
 
 test('rows are copied, dropped and reordered', () => {
   const cache = new KVCache(sizes, 3)
-  cache.append(added([0, 1, 2], 0, 4), 4)
-  cache.reorder([2, 2, 0, 1])
-  expect(cache.feeds()[LANGUAGE.pastValue(0)]!.dims[0]).toBe(4)
+  cache.append(added([0, 1, 2], 0, 4), masksOf(3, 4))
+  const copied = KVCache.pick([2, 2, 0, 1].map((row) => ({ cache, row })))
+  expect(copied.feeds()[LANGUAGE.pastValue(0)]!.dims[0]).toBe(4)
   for (const [row, source] of [2, 2, 0, 1].entries())
-    expect(kept(cache, row, 1, 4)).toEqual(expected(source, 1, 4))
-  cache.reorder([1])
-  cache.append(added([2], 4, 1), 1)
-  expect(kept(cache, 0, 0, 5)).toEqual(expected(2, 0, 5))
+    expect(kept(copied, row, 1, 4)).toEqual(expected(source, 1, 4))
+  const one = KVCache.pick([{ cache: copied, row: 1 }])
+  one.append(added([2], 4, 1), masksOf(1, 1))
+  expect(kept(one, 0, 0, 5)).toEqual(expected(2, 0, 5))
 })
