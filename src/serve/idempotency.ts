@@ -16,20 +16,7 @@ import { startDeadline } from '../remote/deadline.ts'
 import { jsonBytes, readJsonOf, type Store, type Stored } from '../store/store.ts'
 import { HOUR_MS } from '../time.ts'
 
-export interface Idempotency {
-  /**
-   * The reply of the first request with this key, or that of `work`, which gets the ms that it waited for another.
-   * @param key the tenant and the key that was sent
-   * @param payloadHash of the request: another one with the same key is refused
-   * @throws RequestError `key_taken`; BusyError `deadline`, `cancelled` while another request with the key runs
-   */
-  run(
-    key: string,
-    payloadHash: string,
-    within: { signal: AbortSignal; deadlineMs?: number },
-    work: (waitedMs: number) => Promise<InferenceResult>,
-  ): Promise<IdempotentResult>
-}
+export type Idempotency = ReturnType<typeof openIdempotency>
 
 export interface IdempotentResult {
   reply: InferenceResult
@@ -69,7 +56,7 @@ export function keyOf(headers: Headers): string | undefined {
  * @param open called at the first key. Without it, and while it fails (logged as `keys_not_shared`), records are kept in
  * this process only.
  */
-export function openIdempotency(open?: () => Promise<Store>, now: () => number = Date.now): Idempotency {
+export function openIdempotency(open?: () => Promise<Store>, now: () => number = Date.now) {
   const local = localStore()
   let shared: Store | undefined
   let sweptAt = 0
@@ -83,7 +70,18 @@ export function openIdempotency(open?: () => Promise<Store>, now: () => number =
   }
 
   return {
-    async run(key, payloadHash, { signal, deadlineMs = Number.POSITIVE_INFINITY }, work) {
+    /**
+     * The reply of the first request with this key, or that of `work`, which gets the ms that it waited for another.
+     * @param key the tenant and the key that was sent
+     * @param payloadHash of the request: another one with the same key is refused
+     * @throws RequestError `key_taken`; BusyError `deadline`, `cancelled` while another request with the key runs
+     */
+    async run(
+      key: string,
+      payloadHash: string,
+      { signal, deadlineMs = Number.POSITIVE_INFINITY }: { signal: AbortSignal; deadlineMs?: number },
+      work: (waitedMs: number) => Promise<InferenceResult>,
+    ): Promise<IdempotentResult> {
       const startedAt = performance.now()
       const store = await currentStore()
       const storeKey = `idempotency/${sha256Hex(key)}`

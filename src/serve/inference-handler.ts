@@ -90,7 +90,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
       }
       const accept = async () => {
         const engine = options.open()
-        const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running))
+        const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running()))
         try {
           const key = keyOf(request.headers)
           const parsed = await readRequest(request, either, options.uploads)
@@ -122,10 +122,10 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
     retryAfterS(error: unknown): number {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
-      return secondsOf((isGlimpseError(error) ? RETRY_AFTER_MS[error.code] : undefined) ?? admission.waitMs)
+      return secondsOf((isGlimpseError(error) ? RETRY_AFTER_MS[error.code] : undefined) ?? admission.waitMs())
     },
     /** Requests that have not reached the engine yet. */
-    waiting: () => admission.waiting,
+    waiting: admission.waiting,
   }
 }
 
