@@ -1,20 +1,13 @@
 // Concurrent work: one at a time for each key; a promise that is resolved from outside.
 
-export interface KeyedMutex {
-  run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T>
-}
-
 /** @example const mutex = keyedMutex(); await mutex.run(['thread 7', 'channel 2'], () => answer(question)) */
-export function keyedMutex(): KeyedMutex {
+export function keyedMutex() {
   const last = new Map<string, Promise<unknown>>()
   return {
-    run(keys, work) {
+    run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T> {
       // Waits for the previous holder of each key. Callers wait for earlier callers only, so they cannot deadlock.
       const result = Promise.all(keys.map((key) => last.get(key))).then(work)
-      const ended = result.then(
-        () => {},
-        () => {},
-      )
+      const ended = Promise.allSettled([result])
       for (const key of keys) last.set(key, ended)
       void ended.then(() => {
         for (const key of keys) if (last.get(key) === ended) last.delete(key)

@@ -3,7 +3,6 @@
 // Every bad value and every unknown GLIMPSE_* name is reported together, at the start.
 
 import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { SetupError } from './errors.ts'
 import { PLATFORMS } from './platforms.ts'
 import { choice, integer, type Setting, type SettingValues, secret, text } from './setting.ts'
@@ -33,148 +32,94 @@ function endpoint(part: 'hostname' | 'port'): (text: string) => string {
 const LAMBDA_ENDPOINT = 'AWS_LAMBDA_HTTP_ENDPOINT'
 
 const OWN_SETTINGS = {
-  model: text(
-    'GLIMPSE_MODEL',
-    'the embedded model',
-    () => '',
-    'Artifact to run: a folder that `glimpse build` wrote, or the s3://bucket/prefix that `glimpse push` wrote to.',
-  ),
-  cacheFolder: text(
-    'GLIMPSE_CACHE',
-    '~/.cache/glimpse',
-    () => join(homedir(), '.cache', 'glimpse'),
-    'Folder for files that can be made again: the built embedded model, fetched artifacts, prepacked weights.',
-  ),
-  prepackFromMb: integer(
-    'GLIMPSE_PREPACK_FROM_MB',
-    256,
-    0,
-    1_000_000_000,
-    'Size in MB from which weights are prepacked for this CPU, once, in GLIMPSE_CACHE. Later starts are fast.',
-  ),
-  hubEndpoint: text(
-    'HF_ENDPOINT',
-    'https://huggingface.co',
-    () => 'https://huggingface.co',
-    'Hub that `glimpse pull` downloads from.',
-  ),
-  hubToken: secret('HF_TOKEN', 'Token for private and gated models.'),
-  hubHome: text(
-    'HF_HOME',
-    '~/.cache/huggingface',
-    () => join(homedir(), '.cache', 'huggingface'),
-    "Folder in which huggingface_hub's login stores its token.",
-  ),
-  threads: integer('GLIMPSE_THREADS', 0, 0, 256, 'Threads for one operator; 0 uses all cores.'),
-  provider: choice(
-    'GLIMPSE_PROVIDER',
-    'cpu',
-    ['cpu', 'cuda', 'webgpu'],
-    'Execution provider that runs the model.',
-  ),
-  providerMissing: choice(
-    'GLIMPSE_PROVIDER_MISSING',
-    'fail',
-    ['fail', 'cpu'],
-    'When the provider is unavailable: fail, or run on the CPU and report it in /v1/model and /metrics.',
-  ),
-  maxBatch: integer(
-    'GLIMPSE_MAX_BATCH',
-    8,
-    1,
-    256,
-    'Waiting requests that the model may answer in one batch; 1 answers them one by one.',
-  ),
-  engine: text(
-    'GLIMPSE_ENGINE',
-    'here',
-    () => '',
-    'Where the model runs: here, or on a remote engine: https://host of another Glimpse, or sagemaker://endpoint.',
-  ),
-  apiToken: secret(
-    'GLIMPSE_API_TOKEN',
-    'Bearer token that /v1, /invocations and /metrics require; also sent to a remote engine.',
-  ),
-  queue: text(
-    'GLIMPSE_QUEUE',
-    'none',
-    () => '',
-    'URL of the SQS FIFO queue between the processes that receive questions and those that answer them.',
-  ),
-  uploads: text(
-    'GLIMPSE_UPLOADS',
-    'none',
-    () => '',
-    's3://bucket/prefix for pictures that are too large for a request: POST /v1/uploads returns an upload URL.',
-  ),
-  secrets: text(
-    'GLIMPSE_SECRETS',
-    'none',
-    () => '',
-    'Path in the SSM parameter store, such as /glimpse/prod. Secrets are read from /glimpse/prod/SLACK_BOT_TOKEN and so on.',
-  ),
-  logFormat: choice('GLIMPSE_LOG', 'text', ['text', 'json'], 'Format of the log.'),
-  metrics: choice(
-    'GLIMPSE_METRICS',
-    'prometheus',
-    ['prometheus', 'emf'],
-    'Metrics at GET /metrics, or, on Lambda, as CloudWatch EMF in the log.',
-  ),
-  host: {
-    ...text(
-      'GLIMPSE_HOST',
-      '127.0.0.1',
-      () => '127.0.0.1',
-      'Address to listen on; 0.0.0.0 accepts other machines.',
-    ),
+  model: text('GLIMPSE_MODEL', '', {
+    defaultText: 'the embedded model',
+    description:
+      'Artifact to run: a folder that `glimpse build` wrote, or the s3://bucket/prefix that `glimpse push` wrote to.',
+  }),
+  cacheFolder: text('GLIMPSE_CACHE', '~/.cache/glimpse', {
+    description:
+      'Folder for files that can be made again: the built embedded model, fetched artifacts, prepacked weights.',
+  }),
+  prepackFromMb: integer('GLIMPSE_PREPACK_FROM_MB', 256, 0, 1_000_000_000, {
+    description:
+      'Size in MB from which weights are prepacked for this CPU, once, in GLIMPSE_CACHE. Later starts are fast.',
+  }),
+  hubEndpoint: text('HF_ENDPOINT', 'https://huggingface.co', {
+    description: 'Hub that `glimpse pull` downloads from.',
+  }),
+  hubToken: secret('HF_TOKEN', { description: 'Token for private and gated models.' }),
+  hubHome: text('HF_HOME', '~/.cache/huggingface', {
+    description: "Folder in which huggingface_hub's login stores its token.",
+  }),
+  threads: integer('GLIMPSE_THREADS', 0, 0, 256, {
+    description: 'Threads for one operator; 0 uses all cores.',
+  }),
+  provider: choice('GLIMPSE_PROVIDER', 'cpu', ['cpu', 'cuda', 'webgpu'], {
+    description: 'Execution provider that runs the model.',
+  }),
+  providerMissing: choice('GLIMPSE_PROVIDER_MISSING', 'fail', ['fail', 'cpu'], {
+    description:
+      'When the provider is unavailable: fail, or run on the CPU and report it in /v1/model and /metrics.',
+  }),
+  maxBatch: integer('GLIMPSE_MAX_BATCH', 8, 1, 256, {
+    description: 'Waiting requests that the model may answer in one batch; 1 answers them one by one.',
+  }),
+  engine: text('GLIMPSE_ENGINE', '', {
+    defaultText: 'here',
+    description:
+      'Where the model runs: here, or on a remote engine: https://host of another Glimpse, or sagemaker://endpoint.',
+  }),
+  apiToken: secret('GLIMPSE_API_TOKEN', {
+    description: 'Bearer token that /v1, /invocations and /metrics require; also sent to a remote engine.',
+  }),
+  queue: text('GLIMPSE_QUEUE', '', {
+    description:
+      'URL of the SQS FIFO queue between the processes that receive questions and those that answer them.',
+  }),
+  uploads: text('GLIMPSE_UPLOADS', '', {
+    description:
+      's3://bucket/prefix for pictures that are too large for a request: POST /v1/uploads returns an upload URL.',
+  }),
+  secrets: text('GLIMPSE_SECRETS', '', {
+    description:
+      'Path in the SSM parameter store, such as /glimpse/prod. Secrets are read from /glimpse/prod/SLACK_BOT_TOKEN and so on.',
+  }),
+  logFormat: choice('GLIMPSE_LOG', 'text', ['text', 'json'], { description: 'Format of the log.' }),
+  metrics: choice('GLIMPSE_METRICS', 'prometheus', ['prometheus', 'emf'], {
+    description: 'Metrics at GET /metrics, or, on Lambda, as CloudWatch EMF in the log.',
+  }),
+  host: text('GLIMPSE_HOST', '127.0.0.1', {
+    description: 'Address to listen on; 0.0.0.0 accepts other machines.',
     aliases: { [LAMBDA_ENDPOINT]: endpoint('hostname') },
-  },
+  }),
   // Lambda's variable comes before PORT, because it holds the whole address. Cloud Run and most others set PORT.
-  port: {
-    ...integer(
-      'GLIMPSE_PORT',
-      8080,
-      0,
-      65_535,
-      `Port to listen on; 0 picks a free one. When it is not set, ${LAMBDA_ENDPOINT}, then PORT, are used.`,
-    ),
-    aliases: { [LAMBDA_ENDPOINT]: endpoint('port'), PORT: (text: string) => text },
-  },
-  allowedHosts: text(
-    'GLIMPSE_ALLOWED_HOSTS',
-    'none',
-    () => '',
-    'Further host names that the server accepts, separated by commas.',
-  ),
-  maxQueue: integer(
-    'GLIMPSE_MAX_QUEUE',
-    8,
-    1,
-    10_000,
-    'Requests that may wait for the model. Further ones get 429.',
-  ),
-  deadlineMs: integer(
-    'GLIMPSE_DEADLINE_MS',
-    120_000,
-    100,
-    HOUR_MS,
-    'Milliseconds that a request may take, waiting included.',
-  ),
-  state: text(
-    'GLIMPSE_STATE',
-    '~/.local/state/glimpse',
-    () => join(homedir(), '.local', 'state', 'glimpse'),
-    'Folder, or s3://bucket/prefix, for what outlives a restart: jobs, conversations, preferences.',
-  ),
-  keepHours: integer(
-    'GLIMPSE_KEEP_HOURS',
-    24,
-    1,
-    24 * 365,
-    'Hours after which a conversation is deleted: questions, answers and image embeddings.',
-  ),
-  asksPerMinute: integer('GLIMPSE_ASKS_PER_MINUTE', 4, 1, 1_000_000, 'Chat questions per person and minute.'),
-  asksPerHour: integer('GLIMPSE_ASKS_PER_HOUR', 20, 1, 1_000_000, 'Chat questions per person and hour.'),
+  port: integer('GLIMPSE_PORT', 8080, 0, 65_535, {
+    description: `Port to listen on; 0 picks a free one. When it is not set, ${LAMBDA_ENDPOINT}, then PORT, are used.`,
+    aliases: { [LAMBDA_ENDPOINT]: endpoint('port'), PORT: (text) => text },
+  }),
+  allowedHosts: text('GLIMPSE_ALLOWED_HOSTS', '', {
+    description: 'Further host names that the server accepts, separated by commas.',
+  }),
+  maxQueue: integer('GLIMPSE_MAX_QUEUE', 8, 1, 10_000, {
+    description: 'Requests that may wait for the model. Further ones get 429.',
+  }),
+  deadlineMs: integer('GLIMPSE_DEADLINE_MS', 120_000, 100, HOUR_MS, {
+    description: 'Milliseconds that a request may take, waiting included.',
+  }),
+  state: text('GLIMPSE_STATE', '~/.local/state/glimpse', {
+    description:
+      'Folder, or s3://bucket/prefix, for what outlives a restart: jobs, conversations, preferences.',
+  }),
+  keepHours: integer('GLIMPSE_KEEP_HOURS', 24, 1, 24 * 365, {
+    description: 'Hours after which a conversation is deleted: questions, answers and image embeddings.',
+  }),
+  asksPerMinute: integer('GLIMPSE_ASKS_PER_MINUTE', 4, 1, 1_000_000, {
+    description: 'Chat questions per person and minute.',
+  }),
+  asksPerHour: integer('GLIMPSE_ASKS_PER_HOUR', 20, 1, 1_000_000, {
+    description: 'Chat questions per person and hour.',
+  }),
 } as const
 
 type Intersection<U> = (U extends unknown ? (u: U) => void : never) extends (i: infer I) => void ? I : never
@@ -239,17 +184,14 @@ export function parseConfig(
   return { config: config as Config, problems, count: known.filter((name) => env[name]).length }
 }
 
+const SECRETS = Object.entries<Setting<unknown>>(SETTINGS).filter(([, { isSecret }]) => isSecret)
+
 /** Names of the settings that are secrets, as the environment or the parameter store has them. */
-export const SECRET_NAMES: readonly string[] = Object.values(SETTINGS)
-  .filter((setting) => 'isSecret' in setting)
-  .map(({ env }) => env)
+export const SECRET_NAMES: readonly string[] = SECRETS.map(([, { env }]) => env)
 
 /** Whether a secret of any chat platform is set. Another one that is missing beside it is then an error. */
 export function wantsChat(config: Config): boolean {
-  const values: Record<string, unknown> = config
-  return PLATFORMS.some(({ settings }) =>
-    Object.entries(settings).some(([name, setting]) => 'isSecret' in setting && values[name] !== ''),
-  )
+  return SECRETS.some(([name]) => !(name in OWN_SETTINGS) && config[name as keyof Config] !== '')
 }
 
 /** The environment of a process that decodes strangers' pictures: it needs no token. */
@@ -259,6 +201,5 @@ export function withoutSecrets(): Record<string, string | undefined> {
 
 /** Values of all secrets that are set. No log line may contain one. */
 export function secretsOf(config: Config): string[] {
-  const secrets = Object.entries(SETTINGS).filter(([, setting]) => 'isSecret' in setting)
-  return secrets.map(([name]) => String(config[name as keyof Config])).filter((value) => value !== '')
+  return SECRETS.map(([name]) => String(config[name as keyof Config])).filter((value) => value !== '')
 }

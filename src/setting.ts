@@ -1,16 +1,23 @@
 // One setting: its environment variable, what it means, its default and how its text is read.
 
-export interface Setting<T> {
-  env: string
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+interface Details {
   description: string
-  /** The default, as --help shows it. */
+  /** The default, as --help shows it, where that is not the value itself: `none` for an empty one. */
+  defaultText?: string
+  /** Variables that a hosting platform sets instead, each with the part of it that is used. `env` has precedence. */
+  aliases?: Readonly<Record<string, (text: string) => string>>
+}
+
+export interface Setting<T> extends Details {
+  env: string
   defaultText: string
   fallback: () => T
   /** Undefined for text that is no valid value. */
   parse: (text: string) => T | undefined
   expected: string
-  /** Variables that a hosting platform sets instead, each with the part of it that is used. `env` has precedence. */
-  aliases?: Readonly<Record<string, (text: string) => string>>
   /** Never printed or logged. */
   isSecret?: true
 }
@@ -27,36 +34,21 @@ export function integer(
   fallback: number,
   min: number,
   max: number,
-  description: string,
+  details: Details,
 ): Setting<number> {
   const parse = (text: string) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
     return value >= min && value <= max ? value : undefined
   }
-  return {
-    env,
-    description,
-    defaultText: String(fallback),
-    fallback: () => fallback,
-    parse,
-    expected: `a whole number from ${min} to ${max}`,
-  }
+  const expected = `a whole number from ${min} to ${max}`
+  return { env, fallback: () => fallback, parse, expected, defaultText: String(fallback), ...details }
 }
 
-export function text(
-  env: string,
-  defaultText: string,
-  fallback: () => string,
-  description: string,
-): Setting<string> {
-  return {
-    env,
-    description,
-    defaultText,
-    fallback,
-    parse: (value) => value,
-    expected: 'some text',
-  }
+/** @param fallback a leading `~/` is the home folder */
+export function text(env: string, fallback: string, details: Details): Setting<string> {
+  const value = () => (fallback.startsWith('~/') ? join(homedir(), fallback.slice(2)) : fallback)
+  const parse = (text: string) => text
+  return { env, fallback: value, parse, expected: 'some text', defaultText: fallback || 'none', ...details }
 }
 
 /** One of a few words. */
@@ -64,18 +56,19 @@ export function choice<T extends string>(
   env: string,
   fallback: T,
   words: readonly T[],
-  description: string,
+  details: Details,
 ): Setting<T> {
+  const parse = (text: string) => words.find((word) => word === text)
   return {
     env,
-    description,
-    defaultText: fallback,
     fallback: () => fallback,
-    parse: (value) => words.find((word) => word === value),
+    parse,
     expected: words.join(' or '),
+    defaultText: fallback,
+    ...details,
   }
 }
 
-export function secret(env: string, description: string): Setting<string> {
-  return { ...text(env, 'none', () => '', description), isSecret: true }
+export function secret(env: string, details: Details): Setting<string> {
+  return { ...text(env, '', details), isSecret: true }
 }

@@ -97,7 +97,7 @@ export function parserOf<T>({ parse, expected }: Pick<Setting<T>, 'parse' | 'exp
 }
 
 export function wholeNumber(min: number, max: number): (text: string) => number {
-  return parserOf(integer('', min, min, max, ''))
+  return parserOf(integer('', min, min, max, { description: '' }))
 }
 
 /** `true`, `2`, `0.9`, `never`, or `2,50118` for several ids. */

@@ -6,24 +6,21 @@ import { choice, type SettingValues, secret, text } from '../setting.ts'
 export const DISCORD_PATH = '/discord/interactions'
 
 export const DISCORD_SETTINGS = {
-  discordToken: secret('DISCORD_TOKEN', 'Token of the Discord bot.'),
-  discordPublicKey: secret(
-    'DISCORD_PUBLIC_KEY',
-    `Checks the signature of what Discord posts to ${DISCORD_PATH}, where interactions come over HTTP.`,
-  ),
-  discordAnswers: choice(
-    'GLIMPSE_DISCORD_ANSWERS',
-    'reply',
-    ['reply', 'thread'],
-    'How a message on Discord is answered: by a reply, or in a new thread.',
-  ),
-  discordMessageContent: choice(
-    'GLIMPSE_DISCORD_MESSAGE_CONTENT',
-    'off',
-    ['off', 'on'],
-    'Whether the bot has the Message Content intent: then follow-ups in a thread need no mention.',
-  ),
-  discordApiUrl: text('DISCORD_API_URL', "Discord's", () => '', "Address of Discord's API, for a stand-in."),
+  discordToken: secret('DISCORD_TOKEN', { description: 'Token of the Discord bot.' }),
+  discordPublicKey: secret('DISCORD_PUBLIC_KEY', {
+    description: `Checks the signature of what Discord posts to ${DISCORD_PATH}, where interactions come over HTTP.`,
+  }),
+  discordAnswers: choice('GLIMPSE_DISCORD_ANSWERS', 'reply', ['reply', 'thread'], {
+    description: 'How a message on Discord is answered: by a reply, or in a new thread.',
+  }),
+  discordMessageContent: choice('GLIMPSE_DISCORD_MESSAGE_CONTENT', 'off', ['off', 'on'], {
+    description:
+      'Whether the bot has the Message Content intent: then follow-ups in a thread need no mention.',
+  }),
+  discordApiUrl: text('DISCORD_API_URL', '', {
+    defaultText: "Discord's",
+    description: "Address of Discord's API, for a stand-in.",
+  }),
 } as const
 
 export type DiscordValues = SettingValues<typeof DISCORD_SETTINGS>

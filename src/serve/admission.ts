@@ -11,31 +11,13 @@
 
 import { BusyError, cancelled } from '../errors.ts'
 import { setGauge } from '../observe/metrics.ts'
-import { startTimer } from '../time.ts'
+import { startDeadline } from '../remote/deadline.ts'
 
 export interface AdmissionOptions {
   /** Requests that may wait besides those at the engine. */
   queueCapacity: number
   /** Requests at the engine at the same time: as many as it answers in one batch. */
   concurrency: number
-}
-
-export interface AdmissionController {
-  /** @param others requests at the engine from other sources, such as chats. @throws BusyError `busy` */
-  admit(tenant: string, others: number): Slot
-  /** Slots whose request is not at the engine yet. */
-  readonly waiting: number
-  /** Slots whose request is at the engine. */
-  readonly running: number
-  /** When a refused request should be sent again: the mean time of an answer, for each request ahead. */
-  readonly waitMs: number
-}
-
-export interface Slot {
-  /** Resolves when the request may go to the engine, with the ms it waited. @throws BusyError `cancelled`, `deadline` */
-  acquire(signal: AbortSignal, deadlineMs?: number): Promise<number>
-  /** Ends the request. A second call does nothing. */
-  release(): void
 }
 
 interface Tenant {
@@ -48,6 +30,9 @@ interface Tenant {
   waitsFor: number
 }
 
+export type AdmissionController = ReturnType<typeof createAdmission>
+export type Slot = ReturnType<AdmissionController['admit']>
+
 /** A tenant counts as active for this long after its last request, so that its next one does not meet a full batch. */
 const CONTENTION_WINDOW_MS = 10_000
 /** Assumed time of an answer until one is measured. */
@@ -55,7 +40,7 @@ const FIRST_GUESS_MS = 2_000
 /** Weight of the newest answer in the mean. It is small because all but the first of a batch seem to take no time. */
 const EWMA_WEIGHT = 0.1
 
-export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions): AdmissionController {
+export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions) {
   const tenants = new Map<string, Tenant>()
   const capacity = queueCapacity + concurrency
   let waiting = 0
@@ -72,11 +57,10 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
     const isContended = tenants.size > 1 || performance.now() < contendedUntil
     while (running.size < concurrency) {
       const [oldest = Number.POSITIVE_INFINITY] = running
-      const eligible = [...tenants.values()].filter(
-        ({ queue, waitsFor }) => queue.size > 0 && (oldest > waitsFor || !isContended),
-      )
-      if (eligible.length === 0) break
-      const next = eligible.reduce((first, each) => (each.servedAt < first.servedAt ? each : first))
+      const [next] = [...tenants.values()]
+        .filter(({ queue, waitsFor }) => queue.size > 0 && (oldest > waitsFor || !isContended))
+        .sort((one, other) => one.servedAt - other.servedAt)
+      if (!next) break
       next.servedAt = next.waitsFor = ++served
       const [start] = next.queue
       start?.()
@@ -94,20 +78,21 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
   const waitMsBehind = (ahead: number) => (meanMs ?? FIRST_GUESS_MS) * Math.max(1, ahead)
 
   return {
-    get waiting() {
-      return waiting
-    },
-    get running() {
-      return running.size
-    },
-    get waitMs() {
-      return waitMsBehind(waiting + running.size)
-    },
-    admit(name, others) {
+    /** Slots whose request is not at the engine yet. */
+    waiting: () => waiting,
+    /** Slots whose request is at the engine. */
+    running: () => running.size,
+    /** When a refused request should be sent again: the mean time of an answer, for each request ahead. */
+    waitMs: () => waitMsBehind(waiting + running.size),
+    /** @param others requests at the engine from other sources, such as chats. @throws BusyError `busy` */
+    admit(name: string, others: number) {
       if (name !== (lastTenant ?? name)) contendedUntil = performance.now() + CONTENTION_WINDOW_MS
       lastTenant = name
       const ahead = waiting + running.size + others
-      if (ahead >= (tenants.has(name) ? capacity : 2 * capacity)) throw busy(ahead, waitMsBehind(ahead))
+      if (ahead >= (tenants.has(name) ? capacity : 2 * capacity)) {
+        const message = `Glimpse is busy: ${ahead} requests are ahead and this would be number ${ahead + 1}. Try again in ${secondsOf(waitMsBehind(ahead))} s.`
+        throw new BusyError('busy', message)
+      }
       // A new tenant ranks ahead of the tenant served last and behind all that have waited longer. A stream of new tenants
       // therefore cannot starve a waiting one.
       const tenant = tenants.get(name) ?? { slots: 0, queue: new Set(), servedAt: served - 0.5, waitsFor: 0 }
@@ -120,34 +105,30 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
       let isReleased = false
 
       return {
-        acquire(signal, deadlineMs = Number.POSITIVE_INFINITY) {
+        /** Resolves when the request may go to the engine, with the ms it waited. @throws BusyError `cancelled`, `deadline` */
+        acquire(signal: AbortSignal, deadlineMs = Number.POSITIVE_INFINITY): Promise<number> {
           const askedAt = performance.now()
-          return new Promise((resolve, reject) => {
-            const stopWaiting = () => {
-              clearTimeout(timer)
-              signal.removeEventListener('abort', cancel)
-              tenant.queue.delete(start)
-            }
+          const deadline = startDeadline(deadlineMs, signal)
+          return new Promise<number>((resolve, reject) => {
             const start = () => {
-              stopWaiting()
+              tenant.queue.delete(start)
               waiting--
               number = served
               running.add(number)
               startedAt = performance.now()
               resolve(startedAt - askedAt)
             }
-            const fail = (error: BusyError) => {
-              stopWaiting()
-              reject(error)
+            const stop = () => {
+              tenant.queue.delete(start)
+              reject(signal.aborted ? cancelled() : deadlineExceeded(deadlineMs))
             }
-            const cancel = () => fail(cancelled())
-            const timer = startTimer(deadlineMs, () => fail(deadlineExceeded(deadlineMs)))
-            signal.addEventListener('abort', cancel)
-            if (signal.aborted) return cancel()
+            deadline.signal.addEventListener('abort', stop)
+            if (deadline.signal.aborted) return stop()
             tenant.queue.add(start)
             startNext()
-          })
+          }).finally(deadline.end)
         },
+        /** Ends the request. A second call does nothing. */
         release() {
           if (isReleased) return
           isReleased = true
@@ -164,14 +145,6 @@ export function createAdmission({ queueCapacity, concurrency }: AdmissionOptions
   }
 }
 
-function busy(ahead: number, waitMs: number): BusyError {
-  return new BusyError(
-    'busy',
-    `Glimpse is busy: ${ahead} requests are ahead and this would be number ${ahead + 1}. ` +
-      `Try again in ${secondsOf(waitMs)} s.`,
-  )
-}
-
 const MAX_RETRY_AFTER_S = 60
 
 /** A value for Retry-After: whole seconds, from 1 to 60. */
@@ -180,8 +153,6 @@ export function secondsOf(waitMs: number): number {
 }
 
 function deadlineExceeded(deadlineMs: number): BusyError {
-  return new BusyError(
-    'deadline',
-    `Expected an answer within ${deadlineMs} ms but the request still waits behind others. Send it again later.`,
-  )
+  const message = `Expected an answer within ${deadlineMs} ms but the request still waits behind others. Send it again later.`
+  return new BusyError('deadline', message)
 }

@@ -27,13 +27,11 @@ interface Readiness {
 /** Routes of the health checks. The ready ones respond with the readiness, and status 503 when it is false. */
 export function health(readiness: () => Readiness): Hono {
   const app = new Hono()
-  for (const path of LIVE) app.get(path, (c) => c.json({ alive: true }))
-  for (const path of READY) {
-    app.get(path, (c) => {
-      const state = readiness()
-      return c.json(state, state.ready ? 200 : 503)
-    })
-  }
+  app.on('GET', LIVE, (c) => c.json({ alive: true }))
+  app.on('GET', READY, (c) => {
+    const state = readiness()
+    return c.json(state, state.ready ? 200 : 503)
+  })
   return app
 }
 

@@ -14,17 +14,28 @@ import { secureHeaders } from 'hono/secure-headers'
 import { RequestError } from '../errors.ts'
 
 const READS = new Set(['GET', 'HEAD'])
+/** Values of Sec-Fetch-Site from the server's own page, from the address bar, and from programs. */
+const OWN_SITES = new Set(['same-origin', 'none', undefined])
 const [NONE, SELF] = ["'none'", "'self'"]
 
 /** @param names accepted hosts besides localhost and IP addresses; `*` accepts any */
 export function hostAndOriginCheck(names: readonly string[]): MiddlewareHandler {
   const known = new Set(['localhost', ...names.map((name) => name.toLowerCase())])
   return async (c, next) => {
-    const url = new URL(c.req.url)
-    const host = (c.req.header('host') ?? url.host).toLowerCase()
-    checkHost(host, known)
-    if (!READS.has(c.req.method)) {
-      checkOrigin(host, c.req.header('origin'), c.req.header('sec-fetch-site'))
+    const host = (c.req.header('host') ?? new URL(c.req.url).host).toLowerCase()
+    const name = hostname(host)
+    if (!known.has('*') && !known.has(name) && !name.endsWith('.localhost') && isIP(name) === 0) {
+      const message =
+        'The Host header names a host this server does not accept. Use localhost or an IP address, or add the name to GLIMPSE_ALLOWED_HOSTS.'
+      throw new RequestError('foreign_host', message)
+    }
+    const origin = c.req.header('origin')
+    const isForeign = origin !== undefined && hostOf(origin) !== host
+    const isOwnSite = OWN_SITES.has(c.req.header('sec-fetch-site'))
+    if (!READS.has(c.req.method) && (isForeign || !isOwnSite)) {
+      const message =
+        'The request comes from a web page of another origin. Use the page of this server, or a program.'
+      throw new RequestError('foreign_origin', message)
     }
     await next()
   }
@@ -47,25 +58,6 @@ export function securityHeaders(): MiddlewareHandler {
     // Only the operator knows whether the domain and its subdomains are served over TLS only.
     strictTransportSecurity: false,
   })
-}
-
-function checkHost(host: string, known: ReadonlySet<string>): void {
-  const name = hostname(host)
-  if (known.has('*') || known.has(name) || name.endsWith('.localhost') || isIP(name) !== 0) return
-  throw new RequestError(
-    'foreign_host',
-    'The Host header names a host this server does not accept. Use localhost or an IP address, or add the name to GLIMPSE_ALLOWED_HOSTS.',
-  )
-}
-
-function checkOrigin(host: string, origin: string | undefined, site: string | undefined): void {
-  const foreignOrigin = origin !== undefined && hostOf(origin) !== host
-  const foreignSite = site !== undefined && site !== 'same-origin' && site !== 'none'
-  if (!foreignOrigin && !foreignSite) return
-  throw new RequestError(
-    'foreign_origin',
-    'The request comes from a web page of another origin. Use the page of this server, or a program.',
-  )
 }
 
 /** `[::1]:8080` -> `::1`, `localhost:8080` -> `localhost`; '' for an invalid host. */

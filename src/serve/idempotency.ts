@@ -16,20 +16,7 @@ import { startDeadline } from '../remote/deadline.ts'
 import { jsonBytes, readJsonOf, type Store, type Stored } from '../store/store.ts'
 import { HOUR_MS } from '../time.ts'
 
-export interface Idempotency {
-  /**
-   * The reply of the first request with this key, or that of `work`, which gets the ms that it waited for another.
-   * @param key the tenant and the key that was sent
-   * @param payloadHash of the request: another one with the same key is refused
-   * @throws RequestError `key_taken`; BusyError `deadline`, `cancelled` while another request with the key runs
-   */
-  run(
-    key: string,
-    payloadHash: string,
-    within: { signal: AbortSignal; deadlineMs?: number },
-    work: (waitedMs: number) => Promise<InferenceResult>,
-  ): Promise<IdempotentResult>
-}
+export type Idempotency = ReturnType<typeof openIdempotency>
 
 export interface IdempotentResult {
   reply: InferenceResult
@@ -59,66 +46,71 @@ const recordSchema = z.object({
 export function keyOf(headers: Headers): string | undefined {
   const key = headers.get('idempotency-key')
   if (key === null || KEY.test(key)) return key ?? undefined
-  throw new RequestError(
-    'bad_field',
-    'Expected Idempotency-Key to be 1 to 200 visible ASCII characters, such as a UUID, but got something else.',
-  )
+  const message =
+    'Expected Idempotency-Key to be 1 to 200 visible ASCII characters, such as a UUID, but got something else.'
+  throw new RequestError('bad_field', message)
 }
 
 /**
  * @param open called at the first key. Without it, and while it fails (logged as `keys_not_shared`), records are kept in
  * this process only.
  */
-export function openIdempotency(open?: () => Promise<Store>, now: () => number = Date.now): Idempotency {
+export function openIdempotency(open?: () => Promise<Store>) {
   const local = localStore()
   let shared: Store | undefined
   let sweptAt = 0
   const currentStore = async (): Promise<RecordStore> => {
     shared ??= await open?.().catch((error: unknown) => void log.warn('keys_not_shared', error))
-    if (shared && now() - sweptAt > RECORD_TTL_MS) {
-      sweptAt = now()
+    if (shared && Date.now() - sweptAt > RECORD_TTL_MS) {
+      sweptAt = Date.now()
       void shared.sweep().catch((error: unknown) => log.warn('sweep_failed', error))
     }
     return shared ?? local
   }
 
   return {
-    async run(key, payloadHash, { signal, deadlineMs = Number.POSITIVE_INFINITY }, work) {
+    /**
+     * The reply of the first request with this key, or that of `work`, which gets the ms that it waited for another.
+     * @param key the tenant and the key that was sent
+     * @param payloadHash of the request: another one with the same key is refused
+     * @throws RequestError `key_taken`; BusyError `deadline`, `cancelled` while another request with the key runs
+     */
+    async run(
+      key: string,
+      payloadHash: string,
+      { signal, deadlineMs = Number.POSITIVE_INFINITY }: { signal: AbortSignal; deadlineMs?: number },
+      work: (waitedMs: number) => Promise<InferenceResult>,
+    ): Promise<IdempotentResult> {
       const startedAt = performance.now()
       const store = await currentStore()
       const storeKey = `idempotency/${sha256Hex(key)}`
       // The owner makes leases of two processes differ, and so their versions.
       const owner = randomUUID()
-      const lease = () => jsonBytes({ body: payloadHash, owner, until: now() + LEASE_MS })
+      const lease = () => jsonBytes({ body: payloadHash, owner, until: Date.now() + LEASE_MS })
 
+      const deadline = startDeadline(deadlineMs, signal)
       const claim = async () => {
-        const deadline = startDeadline(deadlineMs, signal)
-        try {
-          let version = await store.create(storeKey, lease(), RECORD_TTL_MS)
-          while (version === undefined) {
-            if (deadline.signal.aborted) throw waitEnded(signal)
-            const found = await readJsonOf(store, storeKey, (value) => recordSchema.parse(value))
-            if (!found) version = await store.create(storeKey, lease(), RECORD_TTL_MS)
-            else if (!found.value.reply && found.value.until <= now())
-              version = await store.replace(storeKey, lease(), RECORD_TTL_MS, found.version)
-            else if (found.value.body !== payloadHash) throw keyTaken()
-            else if (found.value.reply) return found.value.reply
-            if (version === undefined) await deadline.wait(POLL_MS)
-          }
-          return version
-        } finally {
-          deadline.end()
+        let version = await store.create(storeKey, lease(), RECORD_TTL_MS)
+        while (version === undefined) {
+          if (deadline.signal.aborted) throw waitEnded(signal)
+          const found = await readJsonOf(store, storeKey, (value) => recordSchema.parse(value))
+          if (!found) version = await store.create(storeKey, lease(), RECORD_TTL_MS)
+          else if (!found.value.reply && found.value.until <= Date.now())
+            version = await store.replace(storeKey, lease(), RECORD_TTL_MS, found.version)
+          else if (found.value.body !== payloadHash) throw keyTaken()
+          else if (found.value.reply) return found.value.reply
+          if (version === undefined) await deadline.wait(POLL_MS)
         }
+        return version
       }
-
-      const claimed = await claim()
+      const claimed = await claim().finally(deadline.end)
       if (typeof claimed !== 'string') return { reply: claimed, isReplay: true }
       /** One write after another. Undefined once another process has taken over. */
       let version = Promise.resolve<string | undefined>(claimed)
       const write = (bytes: () => Uint8Array) => {
-        version = version.then(async (held) => {
+        version = version.then((held) => {
           if (held === undefined) return undefined
-          return await store.replace(storeKey, bytes(), RECORD_TTL_MS, held).catch((error: unknown) => {
+          return store.replace(storeKey, bytes(), RECORD_TTL_MS, held).catch((error: unknown) => {
             log.warn('key_not_held', error)
             return held
           })
@@ -133,7 +125,6 @@ export function openIdempotency(open?: () => Promise<Store>, now: () => number =
         await write(() => jsonBytes({ body: payloadHash, reply }))
         return { reply, isReplay: false }
       } catch (error) {
-        clearInterval(renewal)
         if ((await version) !== undefined)
           await store.remove(storeKey).catch((cause: unknown) => log.warn('key_not_freed', cause))
         throw error
@@ -164,17 +155,15 @@ function localStore(): RecordStore {
 }
 
 function keyTaken(): RequestError {
-  return new RequestError(
-    'key_taken',
-    'This Idempotency-Key was sent with another picture, question or setting. Send a new key with a new request.',
-  )
+  const message =
+    'This Idempotency-Key was sent with another picture, question or setting. Send a new key with a new request.'
+  return new RequestError('key_taken', message)
 }
 
 function waitEnded(signal: AbortSignal): BusyError {
   if (signal.aborted)
     return cancelled('The request was cancelled while another one with the same Idempotency-Key ran.')
-  return new BusyError(
-    'deadline',
-    'Expected an answer in time but another request with this Idempotency-Key still runs. Send it again with the same key.',
-  )
+  const message =
+    'Expected an answer in time but another request with this Idempotency-Key still runs. Send it again with the same key.'
+  return new BusyError('deadline', message)
 }

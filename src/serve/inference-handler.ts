@@ -2,14 +2,13 @@
 // The slot comes first, so that a refused request costs neither memory nor time for its body (admission.ts).
 
 import type { Engine, Hooks } from '../engine/engine.ts'
-import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { withQueueTime } from '../engine/timings.ts'
 import { BusyError, type ErrorCode, isGlimpseError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { log } from '../observe/log.ts'
 import { count, observe } from '../observe/metrics.ts'
 import { stopWith } from '../stop.ts'
-import { createAdmission, type Slot, secondsOf } from './admission.ts'
+import { createAdmission, secondsOf } from './admission.ts'
 import { type IdempotentResult, keyOf, openIdempotency } from './idempotency.ts'
 import { type ParsedRequest, readRequest, type Task } from './request.ts'
 import { codeOf } from './request-log.ts'
@@ -44,40 +43,6 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
   const leftMs = (waitedMs: number) =>
     deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
 
-  const infer = async (
-    engine: Engine,
-    slot: Slot,
-    { request, task }: ParsedRequest,
-    key: string | undefined,
-    { onToken, signal }: Hooks,
-  ): Promise<IdempotentResult> => {
-    const stop = stopWith(signal, hardStop)
-    /** @param beforeMs time spent waiting for another request with the same key */
-    const run = async (beforeMs: number) => {
-      const waitedMs = beforeMs + (await slot.acquire(stop.signal, leftMs(beforeMs)))
-      observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
-      const hooks = { onToken, signal: stop.signal }
-      const reply = await engine.answer({ ...request, deadlineMs: leftMs(waitedMs) }, hooks)
-      return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
-    }
-    try {
-      if (key === undefined) return { reply: await run(0), isReplay: false }
-      const within = { signal: stop.signal, deadlineMs }
-      const result = await idempotency.run(key, fingerprintOf(request, task), within, run)
-      if (result.isReplay) count('glimpse_http_replays_total', {})
-      return result
-    } catch (error) {
-      if (!hardStop?.aborted || codeOf(error) !== 'cancelled') throw error
-      throw new BusyError(
-        'stopping',
-        'Glimpse stopped before the answer was complete. Send the request again.',
-      )
-    } finally {
-      stop.end()
-      slot.release()
-    }
-  }
-
   return {
     /** @throws any error that ends the request before its response begins */
     async handle(request: Request, either: Task | 'either', tenant: string): Promise<Response> {
@@ -90,7 +55,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
       }
       const accept = async () => {
         const engine = options.open()
-        const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running))
+        const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running()))
         try {
           const key = keyOf(request.headers)
           const parsed = await readRequest(request, either, options.uploads)
@@ -102,9 +67,34 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
         }
       }
       const { engine, slot, parsed, key } = await accept().catch(rejected)
+
+      const infer = async ({ onToken, signal }: Hooks): Promise<IdempotentResult> => {
+        const stop = stopWith(signal, hardStop)
+        /** @param beforeMs time spent waiting for another request with the same key */
+        const run = async (beforeMs: number) => {
+          const waitedMs = beforeMs + (await slot.acquire(stop.signal, leftMs(beforeMs)))
+          observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
+          const hooks = { onToken, signal: stop.signal }
+          const reply = await engine.answer({ ...parsed.request, deadlineMs: leftMs(waitedMs) }, hooks)
+          return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
+        }
+        try {
+          if (key === undefined) return { reply: await run(0), isReplay: false }
+          const within = { signal: stop.signal, deadlineMs }
+          return await idempotency.run(key, fingerprintOf(parsed), within, run)
+        } catch (error) {
+          if (!hardStop?.aborted || codeOf(error) !== 'cancelled') throw error
+          const message = 'Glimpse stopped before the answer was complete. Send the request again.'
+          throw new BusyError('stopping', message)
+        } finally {
+          stop.end()
+          slot.release()
+        }
+      }
       const run = async (hooks: Hooks) => {
-        const result = await infer(engine, slot, parsed, key, hooks).catch(rejected)
+        const result = await infer(hooks).catch(rejected)
         ended('ok')
+        if (result.isReplay) count('glimpse_http_replays_total', {})
         // A request with a key may be sent again, and names its upload again then.
         if (key === undefined) await parsed.used?.()
         return result
@@ -122,29 +112,24 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
     retryAfterS(error: unknown): number {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
-      return secondsOf((isGlimpseError(error) ? RETRY_AFTER_MS[error.code] : undefined) ?? admission.waitMs)
+      return secondsOf((isGlimpseError(error) ? RETRY_AFTER_MS[error.code] : undefined) ?? admission.waitMs())
     },
     /** Requests that have not reached the engine yet. */
-    waiting: () => admission.waiting,
+    waiting: admission.waiting,
   }
 }
 
 function responseOf({ reply, isReplay }: IdempotentResult): Response {
-  const headers: Record<string, string> = { 'cache-control': 'no-store' }
-  if (isReplay) headers['idempotent-replayed'] = 'true'
-  else headers['server-timing'] = serverTiming(reply)
+  const headers = new Headers({ 'cache-control': 'no-store' })
+  // Browsers' developer tools show Server-Timing (W3C).
+  const stages = Object.entries(reply.timings_ms).map(([stage, ms]) => `${stage};dur=${ms}`)
+  if (isReplay) headers.set('idempotent-replayed', 'true')
+  else headers.set('server-timing', stages.join(', '))
   return Response.json(reply, { headers })
 }
 
-/** Browsers' developer tools show this header (W3C Server Timing). */
-function serverTiming({ timings_ms }: InferenceResult): string {
-  return Object.entries(timings_ms)
-    .map(([stage, ms]) => `${stage};dur=${ms}`)
-    .join(', ')
-}
-
 /** Hash of the parsed fields, not of the body: a form has a new boundary each time it is sent. */
-function fingerprintOf({ image, question, history, prompt, settings }: InferenceRequest, task: Task): string {
-  const fields = [task, image && sha256Hex(image), question, history, prompt, settings]
-  return sha256Hex(JSON.stringify(fields))
+function fingerprintOf({ request, task }: ParsedRequest): string {
+  const { image, question, history, prompt, settings } = request
+  return sha256Hex(JSON.stringify([task, image && sha256Hex(image), question, history, prompt, settings]))
 }

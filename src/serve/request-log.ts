@@ -1,5 +1,4 @@
-// For each request: an id and a trace span, one line in the log, and a count when it is refused. Query, body and reply are
-// never logged.
+// For each request: an id, a trace span, and one line in the log. Query, body and reply are never logged.
 
 import { randomUUID } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
@@ -7,9 +6,7 @@ import { matchedRoutes } from 'hono/route'
 import { isGlimpseError } from '../errors.ts'
 import { withIds } from '../observe/context.ts'
 import { log } from '../observe/log.ts'
-import { count } from '../observe/metrics.ts'
 import { withSpan } from '../observe/trace.ts'
-import { statusOf } from './problem.ts'
 
 /** Accepted ids from clients, platforms and proxies (hono's request-id takes no `.` and `:`). Others are replaced. */
 const ID = /^[\w.:@/+=-]{1,128}$/
@@ -56,9 +53,4 @@ function requestIdOf(headers: Headers): string {
 /** The label of an error in `glimpse_requests_total` and `glimpse_rejected_total`. */
 export function codeOf(error: unknown): string {
   return isGlimpseError(error) ? error.code : 'internal'
-}
-
-/** Counts a refused request, unless its client disconnected. */
-export function countRejection(error: unknown): void {
-  if (statusOf(error) !== 499) count('glimpse_rejected_total', { reason: codeOf(error) })
 }

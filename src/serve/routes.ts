@@ -15,6 +15,7 @@
 import { type Context, Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
 import { BusyError, isGlimpseError, RequestError } from '../errors.ts'
+import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import type { Store } from '../store/store.ts'
 import { HEALTH_PATHS, health, metrics, readinessOf } from './health.ts'
@@ -22,7 +23,7 @@ import { hostAndOriginCheck, securityHeaders } from './host-check.ts'
 import { createInferenceHandler } from './inference-handler.ts'
 import { page } from './page.ts'
 import { problemResponse, statusOf } from './problem.ts'
-import { countRejection, requestLogger } from './request-log.ts'
+import { codeOf, requestLogger } from './request-log.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
 import { handleCreateUpload, type Uploads } from './uploads.ts'
@@ -68,8 +69,10 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   const { stopping, token = '', report = reportAs('request_failed') } = options
   const getEngine = engineGetter(engine)
   const failed = (error: unknown) => {
-    if ([500, 502].includes(statusOf(error))) report(error)
-    else countRejection(error)
+    const status = statusOf(error)
+    if (status === 500 || status === 502) report(error)
+    // A client that disconnected was not refused.
+    else if (status !== 499) count('glimpse_rejected_total', { reason: codeOf(error) })
   }
   const open = () => {
     if (stopping?.aborted) throw new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')
@@ -121,18 +124,16 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
 
 /** Returns the engine, or throws why there is none: it is still opening, or it failed to open. */
 function engineGetter(engine: Engine | Promise<Engine>): () => Engine {
-  let opened = 'then' in engine ? undefined : engine
-  let reason: unknown = new BusyError('loading', 'The model is still loading. Try again in a few seconds.')
-  Promise.resolve(engine).then(
-    (value) => {
-      opened = value
-    },
-    (error: unknown) => {
-      reason = error
-    },
-  )
+  if (!('then' in engine)) return () => engine
+  let opened: Engine | undefined
+  let reason: Error = new BusyError('loading', 'The model is still loading. Try again in a few seconds.')
+  void engine
+    .then((value) => (opened = value))
+    .catch((cause: unknown) => {
+      reason = isGlimpseError(cause) ? cause : new Error('The engine did not open.', { cause })
+    })
   return () => {
     if (opened) return opened
-    throw isGlimpseError(reason) ? reason : new Error('The engine did not open.', { cause: reason })
+    throw reason
   }
 }

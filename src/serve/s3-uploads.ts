@@ -40,26 +40,19 @@ export function openUploads(
         const message = 'Expected upload to be an id that POST /v1/uploads returned but got something else.'
         throw new RequestError('bad_upload', message)
       }
-      if (ageMs > OPEN_MS + LATE_MS) throw expired()
+      if (ageMs > OPEN_MS + LATE_MS) {
+        const message = `The upload is older than ${OPEN_MS / 60_000} minutes. Call POST /v1/uploads again and send the picture to the new url.`
+        throw new RequestError('upload_expired', message)
+      }
       const found = await bucket.read(id, MAX_PICTURE_BYTES)
-      if (!found) throw notFound()
+      if (!found) {
+        const message =
+          'The upload has no picture: it was not sent yet, or it was used already. Send the picture to the url of POST /v1/uploads (PUT), then ask. Each upload can be used once.'
+        throw new RequestError('upload_missing', message)
+      }
       if (found.sizeBytes > MAX_PICTURE_BYTES) throw pictureTooLarge()
       return found.bytes
     },
-    async remove(id) {
-      await bucket.remove(id).catch((error: unknown) => log.warn('upload_not_removed', error))
-    },
+    remove: (id) => bucket.remove(id).catch((error: unknown) => log.warn('upload_not_removed', error)),
   }
-}
-
-function notFound(): RequestError {
-  const message =
-    'The upload has no picture: it was not sent yet, or it was used already. ' +
-    'Send the picture to the url of POST /v1/uploads (PUT), then ask. Each upload can be used once.'
-  return new RequestError('upload_missing', message)
-}
-
-function expired(): RequestError {
-  const message = `The upload is older than ${OPEN_MS / 60_000} minutes. Call POST /v1/uploads again and send the picture to the new url.`
-  return new RequestError('upload_expired', message)
 }

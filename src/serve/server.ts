@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
+import type { Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
 import { type CodeOf, RequestError, SetupError } from '../errors.ts'
 import { log } from '../observe/log.ts'
@@ -68,8 +69,7 @@ export async function startServer(
   options: ServerOptions = {},
 ): Promise<RunningServer> {
   const { host = DEFAULT_HOST, hosts = [], token } = options
-  const stopping = new AbortController()
-  const hardStop = new AbortController()
+  const [stopping, hardStop] = [new AbortController(), new AbortController()]
   const app = createApp(engine, {
     ...options,
     hosts: [...hosts, host],
@@ -77,12 +77,11 @@ export async function startServer(
     hardStop: hardStop.signal,
     addressOf: (env) => (env as { incoming?: IncomingMessage }).incoming?.socket.remoteAddress,
   })
-  const server = await serve(app.fetch, options, {
-    refuse: () => stopping.abort(),
-    cancel: () => hardStop.abort(),
-    closeEngine: async () => await (await engine).close(),
-  })
-  if (!isLocal(host) && !token) log.warn('no_api_token', noTokenWarning(host))
+  const server = await serve(app, options, stopping, { hardStop, engine })
+  if (!isLocal(host) && !token) {
+    const message = `Listening on ${host} without a token: anyone who reaches this port may send requests. Set GLIMPSE_API_TOKEN, or let only the platform reach the port.`
+    log.warn('no_api_token', new SetupError('no_api_token', message))
+  }
   return server
 }
 
@@ -91,26 +90,17 @@ export async function startServer(
  * @throws SetupError `port_taken`, `port_forbidden`, `host_unusable`
  */
 export async function startWebhookServer(options: WebhookServerOptions): Promise<RunningServer> {
-  let isStopping = false
-  const isReady = () => !isStopping && options.isReady()
-  return await serve(createWebhookApp({ ...options, isReady }).fetch, options, {
-    refuse: () => {
-      isStopping = true
-    },
-  })
+  const stopping = new AbortController()
+  const isReady = () => !stopping.signal.aborted && options.isReady()
+  return await serve(createWebhookApp({ ...options, isReady }), options, stopping)
 }
 
-interface StopSteps {
-  /** From now on new requests and health checks get 503. */
-  refuse(): void
-  cancel?(): void
-  closeEngine?(): Promise<void>
-}
-
+/** @param stopping aborted first when the server closes @param model `hardStop` is aborted before the engine is closed */
 async function serve(
-  fetch: (request: Request, env: unknown) => Response | Promise<Response>,
+  { fetch }: Hono,
   options: PortOptions,
-  { refuse, cancel, closeEngine }: StopSteps,
+  stopping: AbortController,
+  model?: { hardStop: AbortController; engine: Engine | Promise<Engine> },
 ): Promise<RunningServer> {
   const { host = DEFAULT_HOST, port = 8080, graceMs = DEFAULT_GRACE_MS, stopAlso } = options
   const { headersMs = 10_000, requestMs = 60_000 } = options
@@ -142,12 +132,12 @@ async function serve(
     const endsAt = performance.now() + graceMs
     const requestsEndAt = performance.now() + graceMs * REQUESTS_SHARE
     log.info('stopping', { asks: openResponses.size })
-    refuse()
+    stopping.abort()
     // The port stays open, so that clients get a 503 and not a reset.
     await waitUntil(stopAlso?.(graceMs * REQUESTS_SHARE), requestsEndAt)
     await drain(requestsEndAt)
     if (openResponses.size > 0) {
-      cancel?.()
+      model?.hardStop.abort()
       await drain(performance.now() + FLUSH_MS)
     }
     // Closing the port resets connections that the kernel has queued but Node has not accepted. setImmediate runs right
@@ -156,7 +146,8 @@ async function serve(
     await waitUntil(new Promise((resolve) => server.close(resolve)), performance.now() + FLUSH_MS)
     server.closeAllConnections()
     // An engine in a long native call, or still opening, ends with the process.
-    await waitUntil(closeEngine?.(), Math.max(endsAt, performance.now() + ENGINE_MS))
+    const closeEngine = async () => await (await model?.engine)?.close()
+    await waitUntil(closeEngine(), Math.max(endsAt, performance.now() + ENGINE_MS))
   }
   let stopped: Promise<void> | undefined
   const boundPort = (server.address() as AddressInfo).port
@@ -180,9 +171,16 @@ function cannotListen(cause: NodeJS.ErrnoException, host: string, port: number):
   return error('host_unusable', `${host} is not an address of this machine. Try --host 127.0.0.1.`)
 }
 
+const CONNECTION_ERRORS: Record<string, [CodeOf<'request'>, string]> = {
+  HPE_HEADER_OVERFLOW: ['headers_too_large', 'Expected at most 16 KiB of headers.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['too_slow', 'Expected the request sooner. Send it again.'],
+}
+const NOT_HTTP = ['bad_http', 'Expected HTTP but could not read it.'] as const
+
 /** Bytes that are not HTTP, or that arrive too slowly, never become a request. They are answered and counted. */
 function refuseConnection(cause: NodeJS.ErrnoException, socket: Socket): void {
-  const error = connectionError(cause.code)
+  const [code, message] = CONNECTION_ERRORS[cause.code ?? ''] ?? NOT_HTTP
+  const error = new RequestError(code, message)
   // The client disconnected, or is receiving a response.
   const isBroken = cause.code === 'ECONNRESET' || !socket.writable
   if (!isBroken) count('glimpse_rejected_total', { reason: error.code })
@@ -203,17 +201,6 @@ function isAnswered(socket: Socket): boolean {
   return (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage?.headersSent === true
 }
 
-function connectionError(code: string | undefined): RequestError {
-  switch (code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return new RequestError('headers_too_large', 'Expected at most 16 KiB of headers.')
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new RequestError('too_slow', 'Expected the request sooner. Send it again.')
-    default:
-      return new RequestError('bad_http', 'Expected HTTP but could not read it.')
-  }
-}
-
 /** Resolves when `work` settles or at `endsAt`. Errors while stopping are logged by their source. */
 async function waitUntil(work: Promise<unknown> | undefined, endsAt: number): Promise<void> {
   const late = () => new Error('The time to stop is over.')
@@ -223,13 +210,6 @@ async function waitUntil(work: Promise<unknown> | undefined, endsAt: number): Pr
 /** Whether a server that listens on `host` is reachable from this machine only. */
 export function isLocal(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
-}
-
-function noTokenWarning(host: string): SetupError {
-  return new SetupError(
-    'no_api_token',
-    `Listening on ${host} without a token: anyone who reaches this port may send requests. Set GLIMPSE_API_TOKEN, or let only the platform reach the port.`,
-  )
 }
 
 /** The host for a URL: 0.0.0.0 and :: are addresses to listen on only. */

@@ -16,28 +16,23 @@ export const CHALLENGE = 'Bearer realm="glimpse"'
  */
 export function tokenCheck(token: string | undefined, isRequired = false): MiddlewareHandler {
   return async (c, next) => {
-    if (token) checkToken(c.req.header('authorization') ?? '', token)
-    else if (isRequired) {
+    if (token) {
+      const [, sent] = /^Bearer +(.+)$/i.exec(c.req.header('authorization') ?? '') ?? []
+      if (sent === undefined) {
+        const message =
+          'Expected the header Authorization: Bearer with the token of this server but got none. Ask its operator for it.'
+        throw new RequestError('no_token', message)
+      }
+      // Digests have equal lengths, which timingSafeEqual requires.
+      if (!timingSafeEqual(Buffer.from(sha256Hex(sent)), Buffer.from(sha256Hex(token)))) {
+        const message = 'Expected the token of this server but got another. Ask its operator.'
+        throw new RequestError('bad_token', message)
+      }
+    } else if (isRequired) {
       const message =
         'GLIMPSE_API_TOKEN is not set, and this address is public. All requests are refused until the operator sets it.'
       throw new SetupError('no_api_token', message)
     }
     await next()
-  }
-}
-
-function checkToken(authorization: string, token: string): void {
-  const [, sent] = /^Bearer +(.+)$/i.exec(authorization) ?? []
-  if (sent === undefined) {
-    const message =
-      'Expected the header Authorization: Bearer with the token of this server but got none. Ask its operator for it.'
-    throw new RequestError('no_token', message)
-  }
-  // Digests have equal lengths, which timingSafeEqual requires.
-  if (!timingSafeEqual(Buffer.from(sha256Hex(sent)), Buffer.from(sha256Hex(token)))) {
-    throw new RequestError(
-      'bad_token',
-      'Expected the token of this server but got another. Ask its operator.',
-    )
   }
 }

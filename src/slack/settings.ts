@@ -7,21 +7,16 @@ export const SLACK_PATH = '/slack/events'
 export const SLACK_API = 'https://slack.com/api/'
 
 export const SLACK_SETTINGS = {
-  slackBotToken: secret('SLACK_BOT_TOKEN', 'Bot token of the Slack app: xoxb-...'),
-  slackAppToken: secret(
-    'SLACK_APP_TOKEN',
-    'App-level token, for a connection to Slack (Socket Mode): xapp-...',
-  ),
-  slackSigningSecret: secret(
-    'SLACK_SIGNING_SECRET',
-    `Checks the signature of what Slack posts to ${SLACK_PATH}. Used when SLACK_APP_TOKEN is not set.`,
-  ),
-  slackApiUrl: text(
-    'SLACK_API_URL',
-    SLACK_API,
-    () => SLACK_API,
-    "Address of Slack's API; https://slack-gov.com/api/ for GovSlack.",
-  ),
+  slackBotToken: secret('SLACK_BOT_TOKEN', { description: 'Bot token of the Slack app: xoxb-...' }),
+  slackAppToken: secret('SLACK_APP_TOKEN', {
+    description: 'App-level token, for a connection to Slack (Socket Mode): xapp-...',
+  }),
+  slackSigningSecret: secret('SLACK_SIGNING_SECRET', {
+    description: `Checks the signature of what Slack posts to ${SLACK_PATH}. Used when SLACK_APP_TOKEN is not set.`,
+  }),
+  slackApiUrl: text('SLACK_API_URL', SLACK_API, {
+    description: "Address of Slack's API; https://slack-gov.com/api/ for GovSlack.",
+  }),
 } as const
 
 export type SlackValues = SettingValues<typeof SLACK_SETTINGS>

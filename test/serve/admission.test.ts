@@ -32,7 +32,7 @@ async function serve(slots: ReturnType<typeof ask>[]): Promise<string[]> {
   return order
 }
 
-const counts = () => [admission.running, admission.waiting]
+const counts = () => [admission.running(), admission.waiting()]
 
 describe('turns', () => {
   test('a tenant that is alone has as many requests at the engine as it takes, in order of arrival', async () => {
@@ -229,7 +229,7 @@ test('how long to wait is the time of an answer for each request ahead, in whole
   vi.advanceTimersByTime(400)
   first.release()
   for (let i = 0; i < 5; i++) ask('a')
-  expect(admission.waitMs).toBe(5 * 400)
+  expect(admission.waitMs()).toBe(5 * 400)
   expect(() => ask('a')).toThrow(/Try again in 2 s/)
   expect([0, 1, 1000, 1001, 1e9].map(secondsOf)).toEqual([1, 1, 1, 2, 60])
 })
