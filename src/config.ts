@@ -109,16 +109,17 @@ const OWN_SETTINGS = {
   }),
   state: text('GLIMPSE_STATE', '~/.local/state/glimpse', {
     description:
-      'Folder, or s3://bucket/prefix, for what outlives a restart: jobs, conversations, preferences.',
+      'Folder, or s3://bucket/prefix, for what outlives a restart: jobs, conversations, image embeddings, preferences, answers by Idempotency-Key.',
   }),
   keepHours: integer('GLIMPSE_KEEP_HOURS', 24, 1, 24 * 365, {
-    description: 'Hours after which a conversation is deleted: questions, answers and image embeddings.',
+    description:
+      'Hours after its last answer at which a conversation expires: questions, answers and image embeddings.',
   }),
   asksPerMinute: integer('GLIMPSE_ASKS_PER_MINUTE', 4, 1, 1_000_000, {
-    description: 'Chat questions per person and minute.',
+    description: 'Chat questions per person and minute, counted in each process.',
   }),
   asksPerHour: integer('GLIMPSE_ASKS_PER_HOUR', 20, 1, 1_000_000, {
-    description: 'Chat questions per person and hour.',
+    description: 'Chat questions per person and hour, counted in each process.',
   }),
 } as const
 

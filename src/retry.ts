@@ -65,7 +65,7 @@ export async function retry<T>(
       if (failures >= MAX_ATTEMPTS) {
         throw new UpstreamError(
           options.code ?? 'hub_unreachable',
-          `Fetching ${what} from ${options.endpoint} failed ${failures} times: ${error.message}. ${options.todo ?? RUN_AGAIN}`,
+          `${what} at ${options.endpoint} failed ${failures} times: ${error.message}. ${options.todo ?? RUN_AGAIN}`,
           { cause: error.cause },
         )
       }

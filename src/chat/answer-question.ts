@@ -132,7 +132,7 @@ interface PictureContext {
   turns: readonly Turn[]
 }
 
-/** From the nearest place that has pictures: the message, its conversation, the first message of its thread. */
+/** From the nearest place that has pictures: the message, its conversation, its thread or the message it replies to. */
 async function resolvePictures(
   question: Question,
   platform: Platform,

@@ -19,8 +19,8 @@ const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
 
 /**
- * Returns what was posted: an empty list when the platform refused the reply or the question was retracted, undefined
- * when another process has claimed the job.
+ * Returns what was posted: an empty list when the platform refused the reply, no attempt succeeded until `endsAt`, or
+ * the question was retracted; undefined when another process has claimed the job.
  */
 export async function deliver(
   claim: Claim,

@@ -7,7 +7,7 @@
 //   done       The ids of the reply, to delete it with its source. The question is removed from the record.
 //
 // Claims and renewals are conditional writes (store.ts): of two processes that claim a job, one succeeds. The record is
-// written before the platform's event is acknowledged, so that a crash loses no question.
+// written before the event is acknowledged wherever the platform allows it; docs/privacy.md names the exceptions.
 
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'

@@ -16,7 +16,7 @@ export interface Platform {
   fetchPicture(picture: PictureRef, withinMs: number): Promise<Uint8Array>
   /** Language tag of the asker (`de-DE`), when the question does not have it. Never throws. */
   localeOf(question: Question): Promise<string | undefined>
-  /** Pictures of the first message of the question's thread. Used for an unknown conversation. Never throws. */
+  /** The nearest pictures above the question: in its thread, or in the message it replies to. Never throws. */
   parentPictures(question: Question): Promise<{ pictures: PictureRef[]; owner?: string }>
   /** Shows a typing indicator or a status; `ahead` is the number of requests before this one. Never throws. */
   startTyping(question: Question, ahead: number): Promise<void>

@@ -27,7 +27,7 @@ import { shouldAnswer } from './relevance.ts'
 
 export interface QuestionProcessor {
   /**
-   * Records the question and starts to answer it. After it resolves, a crash loses nothing. Idempotent by question id.
+   * Records the question and starts to answer it. With `delayMs` 0, a crash after it resolves loses nothing. Idempotent by question id.
    * `delayMs`: how long to wait for a more complete delivery of the same message; until then nothing is recorded.
    */
   submit(question: Question, delayMs?: number): Promise<void>

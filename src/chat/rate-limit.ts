@@ -1,4 +1,4 @@
-// Limits how often one person may ask, so that one person cannot take the whole model.
+// Limits how often one person may ask, so that one person cannot take the whole model. Counted in each process.
 
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 

@@ -44,7 +44,7 @@ export interface Engine {
   close(withinMs?: number): Promise<void>
 }
 
-/** `restarting` ends without help; `model_down`: the circuit breaker is open. */
+/** `restarting` ends without help; `model_down`: restarted too often, and paused. */
 export type UnreadyReason = 'restarting' | 'model_down' | 'closing'
 
 export interface EngineTimeouts {
@@ -52,7 +52,7 @@ export interface EngineTimeouts {
   cancelGraceMs: number
   /** From a failed start to the next one. */
   retryMs: number
-  /** Circuit breaker: at most `restarts` restarts within `withinMs`. A model that crashes at once would load in an endless loop. */
+  /** At most `restarts` restarts within `withinMs`. A model that crashes at once would load in an endless loop. */
   restarts: number
   withinMs: number
 }
@@ -109,7 +109,7 @@ export async function startEngine(
   let nextId = 1
   /** Times of the last restarts, at most `timeouts.restarts`. */
   const restarts: number[] = []
-  /** Milliseconds until the breaker allows the next restart. */
+  /** Milliseconds until the next restart is allowed. */
   const pauseMs = () =>
     restarts.length < timeouts.restarts
       ? 0

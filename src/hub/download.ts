@@ -50,7 +50,7 @@ async function fetchPart(part: string, repository: Repository, file: HubFile, on
     let received = Math.min((await handle.stat()).size, file.sizeBytes)
     await handle.truncate(received)
     onBytes(received)
-    await retry(hub, what, async (progressed) => {
+    await retry(hub, `Fetching ${what}`, async (progressed) => {
       if (received === file.sizeBytes) return
       const headers = received > 0 ? { range: `bytes=${received}-` } : undefined
       const response = await request(hub, path, what, { headers })

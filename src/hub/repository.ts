@@ -41,7 +41,7 @@ export async function openRepository(hub: Hub, name: string, revision: string): 
   }
   const what = `the model ${name} at ${revision}`
   const path = `/api/models/${name}/revision/${encodeURIComponent(revision)}`
-  const bytes = await retry(hub, what, async () =>
+  const bytes = await retry(hub, `Fetching ${what}`, async () =>
     readStart(hub, await request(hub, path, what), MAX_ANSWER_BYTES),
   )
   try {
@@ -63,7 +63,7 @@ export async function openRepository(hub: Hub, name: string, revision: string): 
 export async function describeFile(repository: Repository, path: string): Promise<HubFile> {
   const { hub } = repository
   const { path: hubPath, what } = addressOf(repository, path)
-  const headers = await retry(hub, what, async () => headOf(hub, hubPath, what))
+  const headers = await retry(hub, `Fetching ${what}`, async () => headOf(hub, hubPath, what))
   const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
   const tag = headers.get('x-linked-etag') ?? headers.get('etag') ?? ''
   const checksum = /^(?:W\/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?$/.exec(tag)?.[1]

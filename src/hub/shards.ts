@@ -24,7 +24,7 @@ export async function openShards(
     const read = async (position: number, length: number) => {
       const end = Math.min(file.sizeBytes, position + length)
       const range = { headers: { range: `bytes=0-${end - 1}` } }
-      const start = await retry(hub, what, async () =>
+      const start = await retry(hub, `Fetching ${what}`, async () =>
         readStart(hub, await request(hub, path, what, range), end),
       )
       return start.subarray(position)

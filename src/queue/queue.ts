@@ -68,7 +68,7 @@ export function parseBody(body: string): Message {
   } catch {
     throw new RequestError(
       'bad_message',
-      'Expected a question or a withdrawal from the queue but got something else.',
+      'Expected a question or a retraction from the queue but got something else.',
     )
   }
 }

@@ -42,7 +42,7 @@ export async function resolveProvider(
 /** The reason and what to do. onnxruntime reports that a library is missing, but not which. */
 function whyNoCuda(message: string): string {
   if (/driver version is insufficient|CUDA failure 35\b/i.test(message)) {
-    return "the GPU's driver is too old for CUDA 12. Use a driver of 525 or newer (on SageMaker: InferenceAmiVersion al2-ami-sagemaker-inference-gpu-2-1)."
+    return "the GPU's driver is too old for CUDA 12. Use a driver of 535 or newer (on SageMaker: InferenceAmiVersion al2-ami-sagemaker-inference-gpu-2-1)."
   }
   if (/no CUDA-capable device|CUDA failure (100|999|3)\b/i.test(message)) {
     return 'no GPU is visible to this process. In a container: docker run --gpus all.'

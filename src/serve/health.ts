@@ -8,7 +8,7 @@
 // Health checks reveal no secret and change nothing, so they need no token and accept any Host.
 
 import { type Context, Hono } from 'hono'
-import type { Engine } from '../engine/engine.ts'
+import type { Engine, UnreadyReason } from '../engine/engine.ts'
 import { metricsText } from '../observe/metrics.ts'
 import { problemOf } from './problem.ts'
 
@@ -35,11 +35,17 @@ export function health(readiness: () => Readiness): Hono {
   return app
 }
 
+const REASONS: Record<UnreadyReason, string> = {
+  restarting: 'The model process stopped and is being restarted.',
+  model_down: 'The model process stopped too often. It is restarted after a pause.',
+  closing: 'This process is stopping.',
+}
+
 /** @param open the engine, or throws why there is none */
 export function readinessOf(open: () => Engine, waiting: () => number): Readiness {
   try {
-    const { model, pending, ready } = open()
-    if (!ready) return { ready, reason: 'The model process stopped and is being restarted.' }
+    const { model, pending, ready, unreadyReason = 'restarting' } = open()
+    if (!ready) return { ready, reason: REASONS[unreadyReason] }
     return { ready, model: model.name, load: pending + waiting() }
   } catch (error) {
     return { ready: false, reason: problemOf(error).error.message }

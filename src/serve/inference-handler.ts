@@ -32,7 +32,7 @@ const RETRY_AFTER_MS: Partial<Record<ErrorCode, number>> = {
   // Another process takes over.
   stopping: 2_000,
   closing: 2_000,
-  // The pause of the circuit breaker, see engine/.
+  // Engine pauses restarts for a minute at most (`withinMs` of engine/engine.ts).
   model_down: 60_000,
 }
 
@@ -45,9 +45,9 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
 
   return {
     /** @throws any error that ends the request before its response begins */
-    async handle(request: Request, either: Task | 'either', tenant: string): Promise<Response> {
+    async handle(request: Request, route: Task | 'any', tenant: string): Promise<Response> {
       const startedAt = performance.now()
-      let task: Task | 'unknown' = either === 'either' ? 'unknown' : either
+      let task: Task | 'unknown' = route === 'any' ? 'unknown' : route
       const ended = (outcome: string) => count('glimpse_requests_total', { task, outcome })
       const rejected = (error: unknown): never => {
         ended(codeOf(error))
@@ -58,7 +58,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
         const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running()))
         try {
           const key = keyOf(request.headers)
-          const parsed = await readRequest(request, either, options.uploads)
+          const parsed = await readRequest(request, route, options.uploads)
           task = parsed.task
           return { engine, slot, parsed, key: key && `${tenant} ${key}` }
         } catch (error) {

@@ -56,11 +56,11 @@ export interface ParsedRequest {
  */
 export async function readRequest(
   request: Request,
-  either: Task | 'either',
+  route: Task | 'any',
   uploads?: Uploads,
 ): Promise<ParsedRequest> {
-  const fields = await readFields(request, either !== 'answer')
-  const task = either === 'either' ? taskOf(fields) : either
+  const fields = await readFields(request, route !== 'answer')
+  const task = route === 'any' ? taskOf(fields) : route
   if (task === 'caption' && ('question' in fields || 'history' in fields)) {
     throw new RequestError('bad_field', 'POST /v1/caption takes no question. Send it to POST /v1/answer.')
   }

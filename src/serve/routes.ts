@@ -103,7 +103,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
 
   app.post('/v1/caption', (c) => inference.handle(c.req.raw, 'caption', tenant(c)))
   app.post('/v1/answer', (c) => inference.handle(c.req.raw, 'answer', tenant(c)))
-  app.post('/invocations', (c) => inference.handle(c.req.raw, 'either', tenant(c)))
+  app.post('/invocations', (c) => inference.handle(c.req.raw, 'any', tenant(c)))
   app.post('/v1/uploads', (c) => handleCreateUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(getEngine().model))
   app.get('/metrics', metrics)

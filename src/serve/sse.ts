@@ -23,8 +23,8 @@ export function eventStream(run: Run, request: AbortSignal, failed: (error: unkn
   request.addEventListener('abort', () => out.abort(), { once: true })
 
   const send = (event: string, data: unknown) => out.writeSSE({ event, data: JSON.stringify(data) })
-  void out.write(': taken\n\n')
-  const heartbeat = setInterval(() => out.write(': still here\n\n'), HEARTBEAT_MS)
+  void out.write(': accepted\n\n')
+  const heartbeat = setInterval(() => out.write(': waiting\n\n'), HEARTBEAT_MS)
   run({ onToken: (text) => void send('token', { text }), signal: disconnected.signal })
     .finally(() => clearInterval(heartbeat))
     .then(

@@ -1,5 +1,5 @@
-// The persistent connection to Slack (Socket Mode) -> events for Bolt's App. An event is acknowledged after its listeners
-// have recorded it. Slack sends an event again that is not acknowledged.
+// The persistent connection to Slack (Socket Mode) -> events for Bolt's App. An event is acknowledged when its listeners
+// have recorded it, or 250 ms after Bolt's own acknowledgement (webhook.ts). Slack sends an event again that is not.
 
 import { type App, LogLevel, type Receiver, SocketModeReceiver } from '@slack/bolt'
 import { SetupError } from '../errors.ts'

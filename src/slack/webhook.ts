@@ -17,8 +17,8 @@ export interface RequestReceiver extends Receiver {
 export interface ReceiverOptions {
   signingSecret: string
   /**
-   * Milliseconds for which the response, once acknowledged, waits for the listeners to end, so that Slack learns of the
-   * receipt only after the event is recorded. Default 250. Lambda freezes after the response and needs almost Slack's 3 s.
+   * Milliseconds for which the response, once acknowledged, waits for the listeners to end, so that Slack usually
+   * learns of the receipt after the event is recorded. Default 250. Lambda freezes after the response and needs almost Slack's 3 s.
    */
   graceMs?: number
   report: (error: unknown) => void

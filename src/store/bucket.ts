@@ -87,13 +87,13 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
     // A presigned address would include the checksum of an empty body. Writes name their checksum themselves.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     ...config,
-    // `tried` retries; `put` must know whether it did.
+    // Retries are made by `tried`, so that `put` knows whether there was one.
     maxAttempts: 1,
   })
   const ChecksumAlgorithm = 'CRC32' as const
   const at = (key: string) => ({ Bucket, Key: `${prefix}${key}` })
   const tried = <T>(key: string, work: (sent: Sent) => Promise<T>, signal = purpose.signal): Promise<T> =>
-    retry({ ...purpose, endpoint: name, signal }, `an answer about ${key}`, () =>
+    retry({ ...purpose, endpoint: name, signal }, `A request about ${key}`, () =>
       work({ abortSignal: signal }).catch((error: unknown) => {
         throw toGlimpseError(error, name, purpose)
       }),

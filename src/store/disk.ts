@@ -2,7 +2,7 @@
 //
 // A value is written to a temporary file, which is then linked or renamed, so a crash leaves no partial value. `create` is
 // exclusive between processes too: link(2) fails if the name exists. `replace` compares within this process only, which is
-// enough for one process per folder.
+// enough for one answering process per folder; `glimpse listen` beside it replaces nothing by version.
 
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'

@@ -1,4 +1,5 @@
-// Small values by key that outlive the process: jobs, conversations, preferences.
+// Values of up to some hundred KiB by key, which outlive the process: jobs, conversations, preferences, image embeddings,
+// answers by Idempotency-Key.
 //
 // Two processes may write at once (a redelivered event): `create` has one winner, and `replace` fails when the value is not
 // the version that was read. These are S3's conditional writes (PutObject with If-None-Match: * and If-Match); the store in a

@@ -216,7 +216,7 @@ test('a request that runs out of memory fails with out_of_memory, and a new proc
   expect(engine.pid).not.toBe(before)
 })
 
-test('a process that keeps dying is not restarted during the pause of the breaker', async () => {
+test('a process that keeps dying is not restarted during the pause', async () => {
   const own = await startEngine({ artifact: '' }, FAKE, { restarts: 2, withinMs: 60_000 })
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   onTestFinished(() => void vi.useRealTimers())
