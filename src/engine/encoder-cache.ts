@@ -15,13 +15,17 @@ export interface EncoderCache {
   set(picture: string, prefix: Float32Array): Promise<void>
 }
 
-/** Keeps at most MAX_CACHE_BYTES, least recently used first out, for `ttlMs` (default: no limit). */
-export function inMemoryEncoderCache(ttlMs?: number): EncoderCache {
-  const prefixes = new LRUCache<string, Float32Array>({
+function createLru(ttlMs = 0) {
+  return new LRUCache<string, Float32Array>({
     maxSize: MAX_CACHE_BYTES,
     sizeCalculation: (prefix) => prefix.byteLength,
-    ...(ttlMs === undefined ? {} : { ttl: ttlMs }),
+    ttl: ttlMs,
   })
+}
+
+/** Keeps at most MAX_CACHE_BYTES, least recently used first out, for `ttlMs` (default: no limit). */
+export function inMemoryEncoderCache(ttlMs?: number): EncoderCache {
+  const prefixes = createLru(ttlMs)
   return {
     get: async (picture) => prefixes.get(picture),
     set: async (picture, prefix) => {
@@ -31,25 +35,30 @@ export function inMemoryEncoderCache(ttlMs?: number): EncoderCache {
 }
 
 /**
- * Keeps prefixes in the store as well, under a key that includes the model's weights. An error of the store counts as a
- * miss: the picture is encoded again.
+ * Keeps prefixes in the store as well, under a key that includes the model's weights, for `ttlMs` in all: one that is read
+ * back keeps its first time of expiry. An error of the store counts as a miss: the picture is encoded again.
  */
-export function storedEncoderCache(store: Store, { files }: Manifest, ttlMs: number): EncoderCache {
-  const inMemory = inMemoryEncoderCache(ttlMs)
+export function storedEncoderCache(
+  store: Store,
+  { files }: Manifest,
+  ttlMs: number,
+  now: () => number = Date.now,
+): EncoderCache {
+  const inMemory = createLru(ttlMs)
   const model = sha256Hex(JSON.stringify(files)).slice(0, 16)
   const keyOf = (picture: string) => `queries/${model}/${picture}`
   return {
     async get(picture) {
-      const cached = await inMemory.get(picture)
+      const cached = inMemory.get(picture)
       if (cached) return cached
       const stored = await store.read(keyOf(picture)).catch(() => undefined)
       if (!stored) return undefined
       const prefix = new Float32Array(stored.bytes.slice().buffer)
-      await inMemory.set(picture, prefix)
+      inMemory.set(picture, prefix, { ttl: Math.max(1, stored.expiresAt - now()) })
       return prefix
     },
     async set(picture, prefix) {
-      await inMemory.set(picture, prefix)
+      inMemory.set(picture, prefix)
       const bytes = new Uint8Array(prefix.buffer, prefix.byteOffset, prefix.byteLength)
       await store.replace(keyOf(picture), bytes, ttlMs).catch(() => {})
     },

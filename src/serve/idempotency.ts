@@ -142,7 +142,7 @@ function localStore(): RecordStore {
   })
   const write = (key: string, bytes: Uint8Array) => {
     const version = randomUUID()
-    values.set(key, { bytes, version })
+    values.set(key, { bytes, version, expiresAt: Date.now() + RECORD_TTL_MS })
     return version
   }
   return {

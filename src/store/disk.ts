@@ -39,7 +39,7 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
       const { mtimeMs } = await stat(path)
       if (mtimeMs <= now()) return undefined
       const bytes = new Uint8Array(await readFile(path))
-      return { bytes, version: sha256Hex(bytes) }
+      return { bytes, version: sha256Hex(bytes), expiresAt: mtimeMs }
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error

@@ -20,12 +20,14 @@ export async function openS3Store(
   await bucket.check()
   const put = (key: string, bytes: Uint8Array, ttlMs: number, condition: PutOptions) =>
     bucket.put(checkKey(key), bytes, { ...condition, metadata: { [EXPIRES_AT]: String(now() + ttlMs) } })
-  const isExpired = ({ metadata }: ObjectHead) => Number(metadata[EXPIRES_AT] ?? 0) <= now()
+  const expiryOf = ({ metadata }: ObjectHead) => Number(metadata[EXPIRES_AT] ?? 0)
+  const isExpired = (head: ObjectHead) => expiryOf(head) <= now()
 
   return {
     async read(key) {
       const found = await bucket.read(checkKey(key))
-      return found && !isExpired(found) ? { bytes: found.bytes, version: found.etag } : undefined
+      if (!found || isExpired(found)) return undefined
+      return { bytes: found.bytes, version: found.etag, expiresAt: expiryOf(found) }
     },
     async create(key, bytes, ttlMs) {
       const made = await put(key, bytes, ttlMs, { isNew: true })

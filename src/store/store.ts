@@ -11,6 +11,8 @@ export interface Stored {
   bytes: Uint8Array
   /** Identifies this value, for `replace`. */
   version: string
+  /** Milliseconds since 1970. */
+  expiresAt: number
 }
 
 export interface Store {

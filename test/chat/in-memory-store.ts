@@ -3,15 +3,15 @@
 import type { Store } from '../../src/store/store.ts'
 
 export function inMemoryStore(now: () => number = Date.now): Store {
-  const values = new Map<string, { bytes: Uint8Array; endsAt: number; version: string }>()
+  const values = new Map<string, { bytes: Uint8Array; expiresAt: number; version: string }>()
   let writes = 0
   const current = (key: string) => {
     const value = values.get(key)
-    return value && value.endsAt > now() ? value : undefined
+    return value && value.expiresAt > now() ? value : undefined
   }
   const write = (key: string, bytes: Uint8Array, ttlMs: number) => {
     const version = String(++writes)
-    values.set(key, { bytes, endsAt: now() + ttlMs, version })
+    values.set(key, { bytes, expiresAt: now() + ttlMs, version })
     return version
   }
   return {

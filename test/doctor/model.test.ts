@@ -159,7 +159,7 @@ describe('the state', () => {
     const careless: Store = {
       create: put,
       replace: put,
-      read: async () => value && { bytes: value, version: 'a version' },
+      read: async () => value && { bytes: value, version: 'a version', expiresAt: Infinity },
       remove: async () => {},
       list: async () => [],
       sweep: async () => {},

@@ -57,6 +57,16 @@ export function conformsToStore(
     expect(replaced).not.toBe(created)
   })
 
+  test('a value names the time at which it ends', async () => {
+    const store = await open()
+    await store.create('jobs/a', bytes('1'), DAY_MS)
+    const first = (await store.read('jobs/a'))!.expiresAt
+    await store.replace('jobs/a', bytes('2'), 2 * DAY_MS)
+    const later = (await store.read('jobs/a'))!.expiresAt - first
+    expect(later).toBeGreaterThan(0.9 * DAY_MS)
+    expect(later).toBeLessThan(1.1 * DAY_MS)
+  })
+
   test('a value ends when its time is over, and its key can be created again, by one', async () => {
     const store = await open()
     await store.create('jobs/a', bytes('old'), 1_000)
