@@ -6,6 +6,7 @@
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
 import { isGlimpseError } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
 import { decodeError, decodeReply, encodeRequest, engineFailed, isCaption } from './codec.ts'
 import type { Deadline } from './deadline.ts'
 import { remoteEngine } from './engine.ts'
@@ -63,5 +64,15 @@ export function openHttpEngine({
     }
   }
 
-  return remoteEngine(`Glimpse at ${new URL(base).host}`, deadlineMs, send)
+  /** Names the picture by its sha256 first. Its bytes travel only when the other Glimpse does not know it. */
+  const ask = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
+    const { image, ...rest } = request
+    if (!image) return await send(request, deadline)
+    return await send({ ...rest, picture: sha256Hex(image) }, deadline).catch((error: unknown) => {
+      if (isGlimpseError(error) && error.code === 'picture_forgotten') return send(request, deadline)
+      throw error
+    })
+  }
+
+  return remoteEngine(`Glimpse at ${new URL(base).host}`, deadlineMs, ask)
 }

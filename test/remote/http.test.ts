@@ -37,7 +37,7 @@ interface Answer {
   headers?: Record<string, string>
 }
 
-/** A server that says one thing after another, and what it was asked. */
+/** A server with scripted responses, and the requests with a picture that it received. */
 async function script(...answers: Answer[]) {
   const asked: { path: string; authorization?: string; body: Record<string, unknown> }[] = []
   const server = createServer((request, response) => {
@@ -45,7 +45,12 @@ async function script(...answers: Answer[]) {
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const { authorization } = request.headers
-      asked.push({ path: request.url!, authorization, body: JSON.parse(Buffer.concat(chunks).toString()) })
+      const sent = JSON.parse(Buffer.concat(chunks).toString())
+      // It knows no picture by its name.
+      if (sent.picture !== undefined) {
+        return void response.writeHead(404).end(JSON.stringify(problem('picture_forgotten')))
+      }
+      asked.push({ path: request.url!, authorization, body: sent })
       const { status, body, headers } = answers.length > 1 ? answers.shift()! : answers[0]!
       const text = typeof body === 'string' ? body : JSON.stringify(body)
       response.writeHead(status, headers).write(text)
@@ -122,6 +127,18 @@ test.each([
     })
   },
 )
+
+test('names a picture first, and sends its bytes only when the other Glimpse does not know it', async () => {
+  const engine = doubleEngine()
+  const url = await glimpse(engine)
+  // The double records the requests that it answers.
+  for (const sent of ['image', 'picture']) {
+    engine.asks.splice(0)
+    const remote = openHttpEngine({ url, token: '', deadlineMs: 60_000 })
+    expect((await remote.answer({ image: PNG })).text).toBe(CAPTION)
+    expect(engine.asks.map(({ image }) => (image ? 'image' : 'picture'))).toEqual([sent])
+  }
+})
 
 test('asks for the bytes where the other does not know a picture by its name', async () => {
   const engine = open(await glimpse(doubleEngine()))
