@@ -131,5 +131,6 @@ function responseOf({ reply, isReplay }: IdempotentResult): Response {
 /** Hash of the parsed fields, not of the body: a form has a new boundary each time it is sent. */
 function fingerprintOf({ request, task }: ParsedRequest): string {
   const { image, question, history, prompt, settings } = request
-  return sha256Hex(JSON.stringify([task, image && sha256Hex(image), question, history, prompt, settings]))
+  const picture = image ? sha256Hex(image) : request.picture
+  return sha256Hex(JSON.stringify([task, picture, question, history, prompt, settings]))
 }

@@ -27,6 +27,11 @@ const text = z
 const requestFields = z.strictObject({
   image: z.instanceof(Uint8Array).optional(),
   upload: z.string().optional(),
+  /** sha256 of a picture that was sent before. */
+  picture: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, 'must be a sha256 in 64 hexadecimal digits')
+    .optional(),
   question: text.optional(),
   history: z
     .array(z.strictObject({ question: text, answer: text }))
@@ -37,7 +42,7 @@ const requestFields = z.strictObject({
   stream: z.boolean().optional(),
 })
 
-const KNOWN_FIELDS = `image, upload, question, history (each with question and answer), prompt, stream, settings (${SETTINGS.join(', ')})`
+const KNOWN_FIELDS = `image, upload, picture, question, history (each with question and answer), prompt, stream, settings (${SETTINGS.join(', ')})`
 
 export type Task = 'caption' | 'answer'
 
@@ -64,9 +69,13 @@ export async function readRequest(
   if (task === 'caption' && ('question' in fields || 'history' in fields)) {
     throw new RequestError('bad_field', 'POST /v1/caption takes no question. Send it to POST /v1/answer.')
   }
-  if (fields.image === undefined && fields.upload === undefined) throw noPicture()
-  if (fields.image !== undefined && fields.upload !== undefined) {
-    throw new RequestError('bad_field', 'Expected image or upload but got both. Send one of them.')
+  const given = ['image', 'upload', 'picture'].filter((name) => fields[name] !== undefined)
+  if (given.length === 0) throw noPicture()
+  if (given.length > 1) {
+    throw new RequestError(
+      'bad_field',
+      `Expected one picture but got ${given.join(' and ')}. Send one of them.`,
+    )
   }
   const checked = requestFields.safeParse(fields)
   if (!checked.success) throw badFields(checked.error)
@@ -75,8 +84,8 @@ export async function readRequest(
   if (task === 'answer') checkQuestion(inference)
   const uploaded = upload === undefined ? undefined : await readUpload(upload, uploads)
   const image = uploaded?.image ?? inference.image
-  if (!image || image.length === 0) throw noPicture()
-  if (image.length > MAX_PICTURE_BYTES) throw pictureTooLarge()
+  if (inference.picture === undefined && !image?.length) throw noPicture()
+  if (image && image.length > MAX_PICTURE_BYTES) throw pictureTooLarge()
   return {
     request: { ...inference, image },
     task,

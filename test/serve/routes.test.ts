@@ -64,6 +64,25 @@ describe('an inference request', () => {
     }
   })
 
+  test('names a picture that was sent before by its sha256, from JSON and from a form', async () => {
+    const { send, json } = serve()
+    const { picture } = (await (await json('/v1/caption', { image: base64 })).json()) as InferenceResult
+    const again = await json('/v1/answer', { picture, question: 'What is it?' })
+    expect([again.status, ((await again.json()) as InferenceResult).picture]).toEqual([200, picture])
+    const inForm = await send('/v1/caption', { method: 'POST', body: form({ picture }) })
+    expect(inForm.status).toBe(200)
+
+    const unknown = await problem(await json('/v1/caption', { picture: '0'.repeat(64) }))
+    expect([unknown.status, unknown.code]).toEqual([400, 'picture_forgotten'])
+    const misspelt = await problem(await json('/v1/caption', { picture: picture.toUpperCase() }))
+    expect([misspelt.code, misspelt.message]).toEqual([
+      'bad_field',
+      expect.stringContaining('picture: must be a sha256'),
+    ])
+    const both = await problem(await json('/v1/caption', { picture, image: base64 }))
+    expect([both.code, both.message]).toEqual(['bad_field', expect.stringContaining('image and picture')])
+  })
+
   test('carries question, history and settings to the engine, from a form and from JSON alike', async () => {
     const { engine, send, json } = serve()
     const history = [{ question: 'What is it?', answer: 'an apple' }]
