@@ -59,6 +59,14 @@ const VOCABULARY: Rule = {
   reason: 'input embedding and LM head are one weight: its errors affect every token directly',
 }
 
+const UNQUANTIZED: Rule = {
+  weights:
+    /(embed_positions|position_embedding|patch_embedding|class_embedding|query_tokens)(\.\w+)?$|norm\w*\.(weight|bias)$|bias$/i,
+  format: FLOAT32,
+  reason:
+    'added to or multiplied with activations once, not a product of matrices: few bytes, and no kernel for fewer bits',
+}
+
 export const RECIPES: Record<Precision, readonly Rule[]> = {
   fp32: [],
   int8: [
@@ -70,6 +78,7 @@ export const RECIPES: Record<Precision, readonly Rule[]> = {
       format: INT8_BLOCKS,
       reason: 'weights only, by blocks: OPT has activation outliers that one scale per row cannot hold',
     },
+    UNQUANTIZED,
   ],
   int4: [
     VISION,
@@ -81,6 +90,7 @@ export const RECIPES: Record<Precision, readonly Rule[]> = {
       reason:
         'each token reads every weight once, so size decides speed: with the sums that the kernel keeps beside the scales, blocks of 32 need 6 bits a weight and blocks of 128 need 4.5, and a token of opt-2.7b took 59-67 ms instead of 74-93 ms (graph alone, two cores); each block has the scale and zero point that fit it best. On random weights the error of the logits is 24.1 %, with blocks of 32 it is 20.7 %; the embedded model answers as many questions right with either',
     },
+    UNQUANTIZED,
   ],
 }
 
@@ -94,7 +104,15 @@ export function recipeFor(precision: Precision, target: Target = 'cpu'): readonl
   return target === 'cpu' ? rules : rules.map((rule) => (rule === VISION ? VISION_ON_GPU : rule))
 }
 
-/** The format of the weight at this path: float32 if no rule matches. Norms, biases and positions match none. */
+/**
+ * The format of the weight at this path. At fp32 all weights are float32; at other precisions each needs a rule, because a
+ * matrix that no rule names would be stored at its full size.
+ */
 export function formatOf(precision: Precision, path: string, target?: Target): Format {
-  return recipeFor(precision, target).find((rule) => rule.weights.test(path))?.format ?? FLOAT32
+  if (precision === 'fp32') return FLOAT32
+  const rule = recipeFor(precision, target).find(({ weights }) => weights.test(path))
+  if (rule) return rule.format
+  throw new Error(
+    `Expected a rule for ${path} in the recipe ${precision} but none matches. Add one to quantize/recipes.ts.`,
+  )
 }

@@ -34,6 +34,14 @@ test('the target gpu stores vision in blocks and changes no other format', () =>
   }
 })
 
+test('at int8 and int4 a weight that no rule names is an error, not stored at its full size', () => {
+  const path = 'another_model.layers.0.fc1.weight'
+  expect(formatOf('fp32', path)).toEqual(FLOAT32)
+  for (const precision of ['int8', 'int4'] as const) {
+    expect(() => formatOf(precision, path)).toThrow(`a rule for ${path} in the recipe ${precision}`)
+  }
+})
+
 test('every rule has a reason', () => {
   for (const precision of PRECISIONS)
     for (const target of TARGETS)
