@@ -8,21 +8,32 @@ import { sha256Hex } from '../hash.ts'
 import { log } from '../observe/log.ts'
 import { count, observe } from '../observe/metrics.ts'
 import { stopWith } from '../stop.ts'
+import type { Store } from '../store/store.ts'
 import { createAdmission, secondsOf } from './admission.ts'
 import { type IdempotentResult, keyOf, openIdempotency } from './idempotency.ts'
 import { type ParsedRequest, readRequest, type Task } from './request.ts'
 import { codeOf } from './request-log.ts'
-import type { AppOptions } from './routes.ts'
 import { eventStream } from './sse.ts'
+import type { Uploads } from './uploads.ts'
 
-export interface InferenceHandlerOptions
-  extends Pick<AppOptions, 'deadlineMs' | 'hardStop' | 'uploads' | 'store'> {
-  /** The engine. @throws BusyError while there is none */
-  open: () => Engine
+export interface InferenceOptions {
+  /** A request that takes longer ends with BusyError `deadline`. Default: the engine's own. */
+  deadlineMs?: number
+  /** Once aborted, running requests end with BusyError `stopping`. */
+  hardStop?: AbortSignal
+  /** Opens the store of replies by Idempotency-Key, for several processes. Default: in this process. */
+  store?: () => Promise<Store>
+  /** Storage for pictures too large for a request. Without it, uploads are refused. */
+  uploads?: Uploads
+}
+
+export interface InferenceHandlerOptions extends InferenceOptions {
+  /** @throws BusyError while there is no engine */
+  getEngine: () => Engine
   maxQueue: number
   concurrency: number
   /** Called with errors after the response began. */
-  failed: (error: unknown) => void
+  reportLate: (error: unknown) => void
 }
 
 /** About how long these conditions last. */
@@ -54,7 +65,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
         throw error
       }
       const accept = async () => {
-        const engine = options.open()
+        const engine = options.getEngine()
         const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running()))
         try {
           const key = keyOf(request.headers)
@@ -106,7 +117,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
         )
         return reply
       }
-      return eventStream(streamed, request.signal, options.failed)
+      return eventStream(streamed, request.signal, options.reportLate)
     },
     /** When a request that met this error should be sent again, in whole seconds. */
     retryAfterS(error: unknown): number {

@@ -17,18 +17,17 @@ import type { Engine } from '../engine/engine.ts'
 import { BusyError, isGlimpseError, RequestError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
-import type { Store } from '../store/store.ts'
 import { HEALTH_PATHS, health, metrics, readinessOf } from './health.ts'
 import { hostAndOriginCheck, securityHeaders } from './host-check.ts'
-import { createInferenceHandler } from './inference-handler.ts'
+import { createInferenceHandler, type InferenceOptions } from './inference-handler.ts'
 import { page } from './page.ts'
 import { problemResponse, statusOf } from './problem.ts'
 import { codeOf, requestLogger } from './request-log.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
-import { handleCreateUpload, type Uploads } from './uploads.ts'
+import { handleCreateUpload } from './uploads.ts'
 
-export interface AppOptions {
+export interface AppOptions extends InferenceOptions {
   /** Requests that may wait besides those at the engine; further ones get 429. Default 8. */
   maxQueue?: number
   /** Requests at the engine at the same time: as many as it answers in one batch. Default 1. */
@@ -39,18 +38,10 @@ export interface AppOptions {
   token?: string
   /** For a public address, as on Lambda: without a token, all that a token protects is refused. */
   requireToken?: boolean
-  /** A request that takes longer ends with BusyError `deadline`. Default: the engine's own. */
-  deadlineMs?: number
   /** Once aborted, new requests and /readyz get 503. */
   stopping?: AbortSignal
-  /** Once aborted, running requests end with BusyError `stopping`. */
-  hardStop?: AbortSignal
-  /** Opens the store of replies by Idempotency-Key, for several processes. Default: in this process. */
-  store?: () => Promise<Store>
   /** The client's IP address, from the second argument of `fetch`. */
   addressOf?: (env: unknown) => string | undefined
-  /** Storage for pictures too large for a request. Without it, uploads are refused. */
-  uploads?: Uploads
   /** Webhooks of chat platforms, by path. Each checks a signature; Host is not checked. */
   handlers?: Readonly<Record<string, (request: Request) => Promise<Response>>>
   /** Called with every failure that the client did not cause. Default: the log. */
@@ -79,7 +70,13 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     return getEngine()
   }
   const { maxQueue = DEFAULT_MAX_QUEUE, concurrency = 1 } = options
-  const inference = createInferenceHandler({ ...options, open, maxQueue, concurrency, failed })
+  const inference = createInferenceHandler({
+    ...options,
+    getEngine: open,
+    maxQueue,
+    concurrency,
+    reportLate: failed,
+  })
   const refuse = (error: unknown, headers?: HeadersInit) => {
     failed(error)
     return problemResponse(error, inference.retryAfterS(error), headers)
