@@ -8,7 +8,7 @@ import { embeddedArtifact } from '../builder/embedded.ts'
 import { readConfig, SETTINGS } from '../config.ts'
 import type { startEngine } from '../engine/engine.ts'
 import { log } from '../observe/log.ts'
-import { type GenerationSettings, generationSettings } from '../run/settings.ts'
+import { type GenerationSettings, generationSettings } from '../generation-settings.ts'
 import { integer, type Setting } from '../setting.ts'
 import { withProgress } from './progress.ts'
 

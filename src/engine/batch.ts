@@ -1,7 +1,7 @@
 // Waiting requests -> the next batch: the head of the queue and the requests directly behind it that have the same
 // settings. Requests are never reordered, and none waits for a batch to fill.
 
-import { completeSettings } from '../run/settings.ts'
+import { completeSettings } from '../generation-settings.ts'
 import type { InferenceRequest } from './request.ts'
 
 /** Limits the KV cache, which every row keeps until it is answered: 30 MB a row with opt-2.7b. */

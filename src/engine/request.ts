@@ -1,6 +1,6 @@
 // The types at both ends of the path: one request about one picture, and its result. No behaviour.
 
-import type { GenerationSettings } from '../run/settings.ts'
+import type { GenerationSettings } from '../generation-settings.ts'
 import type { Turn } from '../tokens/prompt.ts'
 
 export interface InferenceRequest {

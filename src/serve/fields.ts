@@ -8,7 +8,7 @@
 
 import { BusyError, RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import { generationSettings } from '../run/settings.ts'
+import { generationSettings } from '../generation-settings.ts'
 import { withTimeout } from '../time.ts'
 import { checkTextSize, MAX_TEXT_BYTES, readForm } from './form.ts'
 import { pictureTooLarge } from './uploads.ts'

@@ -3,7 +3,7 @@
 
 import { ArtifactError } from '../errors.ts'
 import type { Model } from '../run/model.ts'
-import { completeSettings, type GenerationSettings, generationSettings } from '../run/settings.ts'
+import { completeSettings, type GenerationSettings, generationSettings } from '../generation-settings.ts'
 
 /** Glimpse's settings, and `max_length`, which includes the picture and the prompt. */
 export const SETTING_NAMES = [...Object.keys(generationSettings.shape), 'max_length']
