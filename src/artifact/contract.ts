@@ -13,8 +13,8 @@
 // that get logits, V vocabulary size, D width of the language model.
 
 import { z } from 'zod'
-import { PRECISIONS, TARGETS } from '../quantize/recipes.ts'
 import { generationSettings } from '../generation-settings.ts'
+import { PRECISIONS, TARGETS } from '../quantize/recipes.ts'
 
 export const VISION = { graph: 'vision', pixels: 'pixels', vision: 'vision' } as const
 

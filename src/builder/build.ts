@@ -6,13 +6,21 @@
 import { randomUUID } from 'node:crypto'
 import { realpath, rm, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { FORMAT, type GraphDescription, MANIFEST, type Manifest, type ModelDescription, manifestSchema } from '../artifact/contract.ts'
+import {
+  FORMAT,
+  type GraphDescription,
+  MANIFEST,
+  type Manifest,
+  type ModelDescription,
+  manifestSchema,
+} from '../artifact/contract.ts'
 import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { TiedWeightsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
+import type { TokenizerFiles } from '../model/architecture.ts'
 import { planModel } from '../model/architectures.ts'
 import type { Graph } from '../onnx/graph.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
@@ -77,7 +85,9 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
   const { description } = plan
   const preprocessor = await readPreprocessor(checkpoint)
   checkPictures(description, preprocessor)
-  checkVocabulary(description, await openTokenizer(checkpoint))
+  for (const tokenizer of plan.tokenizers) {
+    checkVocabulary(tokenizer, await openTokenizer(join(checkpoint, tokenizer.folder)))
+  }
   const about = await readAbout(checkpoint)
 
   const { streamedWeights } = options
@@ -94,7 +104,9 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
     await streamedWeights?.onPlan(totalBytes)
-    const journal = streamedWeights && (await openJournal(streamedWeights, files, { precision: options.precision, rules, untied }))
+    const journal =
+      streamedWeights &&
+      (await openJournal(streamedWeights, files, { precision: options.precision, rules, untied }))
     if (!journal || journal.written.size === 0) {
       await rm(partial, { recursive: true, force: true })
       await makeFolder(partial)
@@ -114,7 +126,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
         for (const file of filesNotUsedAfter(shard, files, graphs)) await files.release?.(file)
       },
     })
-    written.push(...(await copyTokenizer(checkpoint, partial)))
+    for (const one of plan.tokenizers) written.push(...(await copyTokenizer(one, checkpoint, partial)))
 
     const manifest = manifestSchema.parse({
       format: FORMAT,
@@ -211,19 +223,24 @@ function checkPictures({ vision }: ModelDescription, preprocessor: unknown): voi
 }
 
 /** Published checkpoints pad the embeddings, so vocab_size may be larger than the tokenizer, but not smaller. */
-function checkVocabulary({ language }: ModelDescription, { vocabularySize }: Tokenizer): void {
-  if (language.kind === 'none' || vocabularySize <= language.vocabulary) return
+function checkVocabulary({ vocabulary }: TokenizerFiles, { vocabularySize }: Tokenizer): void {
+  if (vocabularySize <= vocabulary) return
   throw new ArtifactError(
     'bad_tokenizer',
-    `The tokenizer has token ids up to ${vocabularySize - 1}; vocab_size in config.json is ${language.vocabulary}. Use the files of one checkpoint.`,
+    `The tokenizer has token ids up to ${vocabularySize - 1}; vocab_size in config.json is ${vocabulary}. Use the files of one checkpoint.`,
   )
 }
 
-async function copyTokenizer(from: string, to: string): Promise<WrittenFile[]> {
+async function copyTokenizer(
+  { folder, prefix }: TokenizerFiles,
+  from: string,
+  to: string,
+): Promise<WrittenFile[]> {
   const copied: WrittenFile[] = []
-  for (const path of TOKENIZER_FILES) {
-    const bytes = await readBytes(from, path)
+  for (const name of TOKENIZER_FILES) {
+    const bytes = await readBytes(join(from, folder), name)
     if (bytes === undefined) continue
+    const path = `${prefix}${name}`
     await writeFile(join(to, path), bytes)
     copied.push({ path, sizeBytes: bytes.length, sha256: sha256Hex(bytes) })
   }

@@ -23,9 +23,20 @@ export const headerSchema = z
   }))
 export type Header = z.output<typeof headerSchema>
 
+/** Where a checkpoint keeps a tokenizer. */
+export interface TokenizerFiles {
+  /** Folder in the checkpoint, '' for the checkpoint's own. */
+  folder: string
+  /** Begins the names of its files in the artifact. */
+  prefix: string
+  /** Most ids that the model has embeddings for. */
+  vocabulary: number
+}
+
 /** A checkpoint's model, read from its config.json. */
 export interface ModelPlan {
   description: ModelDescription
+  tokenizers: readonly TokenizerFiles[]
   recipe: Recipe
   /**
    * The graphs, in the order data passes through them.
@@ -46,12 +57,14 @@ export interface Architecture {
   plan(json: unknown, options: { untied: boolean; canBuild: string }): ModelPlan
 }
 
-interface Definition<Schema extends z.ZodType> extends Pick<Architecture, 'name' | 'examples' | 'recognizes'> {
+interface Definition<Schema extends z.ZodType>
+  extends Pick<Architecture, 'name' | 'examples' | 'recognizes'> {
   /** Parses config.json. Defaults and names are those of transformers. */
   config: Schema
   /** The same config with an LM head of its own. */
   untied(config: z.output<Schema>): z.output<Schema>
   describe(config: z.output<Schema>): Omit<ModelDescription, 'architecture'>
+  tokenizers(config: z.output<Schema>): TokenizerFiles[]
   recipe: Recipe
   build(config: z.output<Schema>, weights: Weights): Graph[]
 }
@@ -64,6 +77,7 @@ export function architecture<Schema extends z.ZodType>(row: Definition<Schema>):
       const config = untied ? row.untied(read) : read
       return {
         description: { architecture: row.name, ...row.describe(config) },
+        tokenizers: row.tokenizers(config),
         recipe: row.recipe,
         build(weights) {
           const graphs = row.build(config, weights)

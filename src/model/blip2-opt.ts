@@ -82,6 +82,7 @@ export const blip2Opt = architecture({
   config,
   untied: ({ text, ...rest }) => ({ ...rest, text: { ...text, tie_word_embeddings: false } }),
   describe,
+  tokenizers: ({ text }) => [{ folder: '', prefix: '', vocabulary: text.vocab_size }],
   recipe: BLIP2_OPT,
   build: (config, weights) => [
     visionGraph(weights, config.vision),
@@ -96,7 +97,13 @@ function describe({ vision, qformer: { hidden_size }, text, num_query_tokens, im
   return {
     tasks: ['caption', 'answer'],
     vision: { image: vision.image_size, patches: patchCount(vision), width: vision.hidden_size },
-    queries: { count: num_query_tokens, width: hidden_size, reads_text: false, text: null, embedding_width: null },
+    queries: {
+      count: num_query_tokens,
+      width: hidden_size,
+      reads_text: false,
+      text: null,
+      embedding_width: null,
+    },
     language: describeOpt(text, image_token_id),
     prompt: {
       caption: '',
@@ -110,7 +117,10 @@ function describe({ vision, qformer: { hidden_size }, text, num_query_tokens, im
 }
 
 /** vision [B, P, Dv] -> queries [B, Q, Dq], and prefix [B, Q, D] in the width of the language model. */
-function queriesGraph({ num_query_tokens: Q, qformer: config, text, vision }: Config, weights: Weights): Graph {
+function queriesGraph(
+  { num_query_tokens: Q, qformer: config, text, vision }: Config,
+  weights: Weights,
+): Graph {
   return graphOf(QUERIES.graph, weights, (root) => {
     const { hidden_size: width } = vision
     const { hidden_size: Dq } = config

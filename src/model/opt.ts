@@ -111,7 +111,10 @@ export function opt(part: Part, inputs: DecoderInputs, config: OptConfig): Decod
 }
 
 /** A tied embedding is stored under `embed_tokens`, under `lm_head`, or in old files under both names. */
-function vocabulary(part: Part, { vocab_size: V, hidden_size: D, tie_word_embeddings }: OptConfig): TiedEmbedding {
+function vocabulary(
+  part: Part,
+  { vocab_size: V, hidden_size: D, tie_word_embeddings }: OptConfig,
+): TiedEmbedding {
   const embed = 'model.decoder.embed_tokens'
   const head = 'lm_head'
   const isIn = (step: string) => part.weights.has(`${step}.weight`)

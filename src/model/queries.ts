@@ -58,13 +58,24 @@ export function qformer(part: Part, norm: Part, config: QFormerConfig, inputs: Q
   const keyMask = inputs.text && keyMaskOf(part, inputs.text.mask, x.queries) // [B, Q + T]
   for (let i = 0; i < num_hidden_layers; i++) {
     const hasCrossAttention = i % cross_attention_frequency === 0
-    x = layer(part.at(`encoder.layer.${i}`), x, hasCrossAttention ? inputs.queries : undefined, keyMask, sizes)
+    x = layer(
+      part.at(`encoder.layer.${i}`),
+      x,
+      hasCrossAttention ? inputs.queries : undefined,
+      keyMask,
+      sizes,
+    )
   }
   return x
 }
 
 /** [1, Q, D] -> [B, Q, D] */
-function repeated({ g }: Part, queries: Value, { vision, count }: { vision: Value; count: number }, D: number): Value {
+function repeated(
+  { g }: Part,
+  queries: Value,
+  { vision, count }: { vision: Value; count: number },
+  D: number,
+): Value {
   const batch = g.op('Shape', [vision], { start: 0, end: 1 }) // [1]
   return g.op('Expand', [queries, g.op('Concat', [batch, g.int64(count, D)], { axis: 0 })]) // [B, Q, D]
 }
@@ -104,7 +115,8 @@ function layer(
   sizes: Sizes,
 ): QFormerOutput {
   const { config, count } = sizes
-  const all = x.queries && x.text ? part.op('Concat', [x.queries, x.text], { axis: 1 }) : (x.queries ?? x.text)! // [B, Q + T, D]
+  const all =
+    x.queries && x.text ? part.op('Concat', [x.queries, x.text], { axis: 1 }) : (x.queries ?? x.text)! // [B, Q + T, D]
   const attended = attention(part.at('attention'), all, { config, keyMask }) // [B, Q + T, D]
   let [queries, text]: (Value | undefined)[] = x.queries ? [attended] : [undefined, attended]
   if (x.queries && x.text) {

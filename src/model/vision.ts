@@ -74,7 +74,11 @@ function layer(part: Part, x: Value, config: VisionConfig): Value {
   return part.op('Add', [middle, output]) // [B, P, D]
 }
 
-function attention(part: Part, x: Value, { hidden_size: D, num_attention_heads, qkv_bias }: VisionConfig): Value {
+function attention(
+  part: Part,
+  x: Value,
+  { hidden_size: D, num_attention_heads, qkv_bias }: VisionConfig,
+): Value {
   const qkv = part.at('qkv')
   let joined = matmul(qkv, x, qkv.take('weight', [3 * D, D])) // [B, P, 3D]
   if (qkv_bias) joined = qkv.op('Add', [joined, qkv.stored('bias', qkvBias(part, D))]) // [B, P, 3D]

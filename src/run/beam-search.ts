@@ -3,9 +3,9 @@
 // transformers 5.18, GenerationMixin._beam_search and its helpers (generation/utils.py), for one item. Running beams
 // still grow. The best `num_beams` finished hypotheses are kept with their length-normalized scores.
 
+import type { GenerationSettings } from '../generation-settings.ts'
 import { assertFiniteScore, type Rng, sampleWithoutReplacement, topK } from './sampling.ts'
 import type { Continuation, Search } from './search.ts'
-import type { GenerationSettings } from '../generation-settings.ts'
 
 /** transformers' stand-in for minus infinity in scores that are added to. */
 const NEG_INF = -1e9

@@ -22,7 +22,13 @@ export interface DecoderOptions {
   rowsPerRun?: number
 }
 
-export function openDecoder({ session, description, queries: Q, provider, rowsPerRun }: DecoderOptions): LanguageModel {
+export function openDecoder({
+  session,
+  description,
+  queries: Q,
+  provider,
+  rowsPerRun,
+}: DecoderOptions): LanguageModel {
   const { width: D, vocabulary: V, positions, image_token_id, bos_token_id } = description
   const kvOutputs = Array.from({ length: description.layers }, (_, i) => [
     LANGUAGE.newKey(i),

@@ -99,8 +99,7 @@ export class Generation {
       sequences.map(({ state }) => state),
       sequences.map(({ id }) => id),
     )
-    let at = 0
-    for (const { row, next } of continued) row.outputs = outputs.slice(at, (at += next.length))
+    for (const { row, next } of continued) row.outputs = outputs.splice(0, next.length)
   }
 
   #advance(row: RunningRow) {
@@ -145,7 +144,9 @@ export async function generate(
     rows.map(({ prompt, settings = {} }, i) => ({
       prompt,
       settings: completeSettings(settings),
-      onDone: (own) => void (answers[i] = own),
+      onDone(own) {
+        answers[i] = own
+      },
       onError: (error) => void errors.push(error),
     })),
   )

@@ -61,10 +61,7 @@ export class KVCache {
   }
 
   /** Copies a run's outputs `new.*` [B, length, heads * head size] into the next slots. `masks` cover these positions. */
-  async append(
-    outputs: Record<string, Tensor>,
-    masks: readonly (readonly number[])[],
-  ): Promise<void> {
+  async append(outputs: Record<string, Tensor>, masks: readonly (readonly number[])[]): Promise<void> {
     const slots = slotsFor(this.#filled + masks[0]!.length)
     if (slots > slotsFor(this.#filled))
       this.#allocate(

@@ -16,6 +16,8 @@ export interface Model extends ResolvedProvider {
   manifest: Manifest
   preprocessorConfig: PreprocessorConfig
   tokenizer: Tokenizer
+  /** Encodes the text that the queries read; absent where they read none. */
+  queryTokenizer?: Tokenizer
   /** Ids that no answer may contain: see findNonTokenIds. */
   nonTokenIds: readonly number[]
   /** One for each graph of the manifest, by its name. */
@@ -30,21 +32,31 @@ export interface OpenOptions extends Pick<SessionOptions, 'threads'> {
   provider?: ProviderChoice
   /** Prepacks weights for this CPU. Without it the artifact's graphs are opened. */
   prepack?: PrepackOptions
+  /** Opens a graph when it is run, and closes the one before, so that memory holds the weights of one. */
+  oneAtATime?: boolean
 }
 
 /** @throws ArtifactError, SetupError `provider_missing` or `graph_refused`, BusyError `out_of_memory`. */
 export async function openModel(
   folder: string,
-  { threads, prepack, provider: choice = { requested: 'cpu', onUnavailable: 'fail' } }: OpenOptions = {},
+  {
+    threads,
+    prepack,
+    oneAtATime,
+    provider: choice = { requested: 'cpu', onUnavailable: 'fail' },
+  }: OpenOptions = {},
 ): Promise<Model> {
   const manifest = await openArtifact(folder)
   const preprocessorConfig = parsePreprocessorConfig(manifest.preprocessor)
   const tokenizer = await openTokenizer(folder)
+  const { text } = manifest.queries
+  const queryTokenizer = text ? await openTokenizer(folder, text.tokenizer) : undefined
   const resolved = await resolveProvider(choice)
   const options = { threads, provider: resolved.provider }
   // Weights are prepacked for the CPU only.
-  const sessions =
-    prepack && resolved.provider === 'cpu'
+  const sessions = oneAtATime
+    ? graphsOneAtATime(folder, manifest, options)
+    : prepack && resolved.provider === 'cpu'
       ? await openPrepacked(folder, manifest, prepack, options)
       : await openGraphs(folder, manifest, options)
   const language = openLanguageModel(manifest, sessions, resolved.provider)
@@ -52,7 +64,17 @@ export async function openModel(
   const close = async () => {
     await Promise.all(Object.values(sessions).map((session) => session.close()))
   }
-  return { manifest, preprocessorConfig, tokenizer, nonTokenIds, ...resolved, sessions, language, close }
+  return {
+    manifest,
+    preprocessorConfig,
+    tokenizer,
+    nonTokenIds,
+    queryTokenizer,
+    ...resolved,
+    sessions,
+    language,
+    close,
+  }
 }
 
 /** The implementation for the manifest's kind of language model: one row for each kind. */
@@ -97,6 +119,26 @@ async function openGraphs(folder: string, { graphs }: Manifest, options: Session
     throw error
   }
   return opened
+}
+
+function graphsOneAtATime(folder: string, { graphs }: Manifest, options: SessionOptions): Sessions {
+  let open: { name: string; session: Session } | undefined
+  const close = async () => {
+    const closing = open?.session
+    open = undefined
+    await closing?.close()
+  }
+  const sessionOf = (name: string): Session => ({
+    async run(feeds, outputNames) {
+      if (open?.name !== name) {
+        await close()
+        open = { name, session: await openSession(folder, name, options) }
+      }
+      return await open.session.run(feeds, outputNames)
+    },
+    close,
+  })
+  return Object.fromEntries(graphs.map(({ name }) => [name, sessionOf(name)]))
 }
 
 async function openPrepacked(

@@ -14,7 +14,10 @@ import { type DeviceElements, type Elements, type ElementType, Tensor } from './
 
 export interface Session {
   /** Runs once and returns the outputs of these names. @throws BusyError `out_of_memory`. */
-  run(feeds: Readonly<Record<string, Tensor>>, outputNames: readonly string[]): Promise<Record<string, Tensor>>
+  run(
+    feeds: Readonly<Record<string, Tensor>>,
+    outputNames: readonly string[],
+  ): Promise<Record<string, Tensor>>
   close(): Promise<void>
 }
 
@@ -98,9 +101,7 @@ export async function tryProvider(provider: Provider): Promise<void> {
 function toSession(session: InferenceSession): Session {
   return {
     async run(feeds, outputNames) {
-      const inputs = Object.fromEntries(
-        Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor)]),
-      )
+      const inputs = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor)]))
       const outputs = await session.run(inputs, outputNames).catch((error: unknown) => {
         throw isOutOfMemory(error) ? outOfMemory(error) : error
       })

@@ -21,7 +21,9 @@ export function toPrompt(
 ): string {
   const asked = oneLine(question ?? '')
   if (asked === '') return form.caption
-  return [...history.map((turn) => turnText(form, turn)), filled(form.question, { question: asked })].join(' ')
+  return [...history.map((turn) => turnText(form, turn)), filled(form.question, { question: asked })].join(
+    ' ',
+  )
 }
 
 /** The text of a turn in the prompt. A space separates it from its neighbours. */

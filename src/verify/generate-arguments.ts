@@ -2,8 +2,8 @@
 // and which change no token.
 
 import { ArtifactError } from '../errors.ts'
-import type { Model } from '../run/model.ts'
 import { completeSettings, type GenerationSettings, generationSettings } from '../generation-settings.ts'
+import type { Model } from '../run/model.ts'
 
 /** Glimpse's settings, and `max_length`, which includes the picture and the prompt. */
 export const SETTING_NAMES = [...Object.keys(generationSettings.shape), 'max_length']
