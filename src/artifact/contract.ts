@@ -1,5 +1,6 @@
 // What an artifact's folder contains: the contract between model/ (builds graphs) and run/ (runs graphs), which do not
-// import each other.
+// import each other. The manifest describes the model as data: which graphs there are, what each takes and gives, which
+// tasks they serve, how the language model is run and how a question is put to it.
 //
 //   manifest.json      this file's `Manifest`
 //   vision.onnx        pixels [B, 3, H, W] -> vision [B, P, Dv]
@@ -8,33 +9,43 @@
 //   *.data             their weights
 //   tokenizer.json ... copies of the checkpoint's files
 //
-// B images or rows, H x W pixels, P patches + 1 class token, Q queries, T tokens, S = Q + T or T positions, C slots of
-// the KV cache, K positions that get logits, V vocabulary size, D hidden size of the language model.
+// B images or rows, H x W pixels, P patches + 1 class token, Q queries, T tokens, C slots of the KV cache, K positions
+// that get logits, V vocabulary size, D width of the language model.
 
 import { z } from 'zod'
-import { formatSchema, PRECISIONS, TARGETS } from '../quantize/recipes.ts'
+import { generationSettings } from '../generation-settings.ts'
+import { PRECISIONS, TARGETS } from '../quantize/recipes.ts'
 
 export const VISION = { graph: 'vision', pixels: 'pixels', vision: 'vision' } as const
 
-export const QUERIES = { graph: 'queries', vision: 'vision', queries: 'queries', prefix: 'prefix' } as const
+export const QUERIES = {
+  graph: 'queries',
+  vision: 'vision',
+  /** int64 [B, T] and int64 [B, T], inputs of the graph only where the queries read a text. */
+  text_ids: 'text_ids',
+  text_mask: 'text_mask',
+  queries: 'queries',
+  prefix: 'prefix',
+} as const
 
+/** The graph of a language model of kind `decoder`. */
 export const LANGUAGE = {
   graph: 'language',
   /** float32 [B, Q or 0, D]: image embeddings in front of the tokens; empty after prefill. */
   prefix: 'prefix',
   /** int64 [B, T] */
   input_ids: 'input_ids',
-  /** int64 [B, C + S]: 0 at empty slots and padding. A token's position is the count of ones before it. */
+  /** int64 [B, C + Q + T]: 0 at empty slots and padding. A token's position is the count of ones before it. */
   attention_mask: 'attention_mask',
   /** int64 []: K, the number of last positions that get logits. */
   logits_to_keep: 'logits_to_keep',
   logits: 'logits',
-  /** float32 [B, heads, C, D / heads]. Empty slots may hold any finite numbers. */
+  /** float32 [B, heads, C, head size]. Empty slots may hold any finite numbers. */
   pastKey: (layer: number) => `past.${layer}.key`,
   pastValue: (layer: number) => `past.${layer}.value`,
   /**
-   * float32 [B, S, D], of this run's positions only. onnxruntime-node copies every output into newly allocated memory;
-   * for whole caches of opt-2.7b that would be 30 MB a token.
+   * float32 [B, Q + T, heads * head size], of this run's positions only. onnxruntime-node copies every output into newly
+   * allocated memory; for whole caches of opt-2.7b that would be 30 MB a token.
    */
   newKey: (layer: number) => `new.${layer}.key`,
   newValue: (layer: number) => `new.${layer}.value`,
@@ -46,6 +57,54 @@ export const FORMAT = 'glimpse-artifact/3'
 
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()
+
+/** An input or output of a graph. */
+const tensorSchema = z.strictObject({
+  name: z.string(),
+  type: z.enum(['float32', 'float16', 'int64', 'int32']),
+  /** A number, or a size that is known when the graph runs: a letter, or letters joined by ` + `. */
+  dims: z.array(z.union([id, z.string()])),
+})
+export type TensorDescription = z.infer<typeof tensorSchema>
+
+const graphSchema = z.strictObject({
+  /** The graph is <name>.onnx. */
+  name: z.string(),
+  inputs: z.array(tensorSchema),
+  outputs: z.array(tensorSchema),
+  /** Whether a row's values depend on the other rows of its run, so that each row needs a run of its own. */
+  rows_depend: z.boolean(),
+})
+export type GraphDescription = z.infer<typeof graphSchema>
+
+const textModel = z.strictObject({
+  width: size,
+  vocabulary: size,
+  layers: size,
+  /** Heads of keys and values. */
+  heads: size,
+  head_size: size,
+  /** Most positions, queries included; null if the model has no limit. */
+  positions: size.nullable(),
+  /** Read for an empty prompt. */
+  bos_token_id: id,
+  pad_token_id: id.nullable(),
+  /** If empty, answers end at their maximum length. */
+  eos_token_id: z.array(id),
+  /** The token that transformers puts in the place of each query; null if the checkpoint has none. */
+  image_token_id: id.nullable(),
+})
+
+export const languageSchema = z.discriminatedUnion('kind', [
+  /** Reads image embeddings and prompt, and continues them: OPT, LLaMA. */
+  textModel.extend({ kind: z.literal('decoder') }),
+  /** Reads image embeddings and prompt once in both directions, and writes another text: T5. Sizes are the decoder's. */
+  textModel.extend({ kind: z.literal('encoder-decoder'), decoder_start_token_id: id }),
+  /** Generates no text: a model for matching and features. */
+  z.strictObject({ kind: z.literal('none') }),
+])
+export type LanguageDescription = z.infer<typeof languageSchema>
+export type DecoderDescription = Extract<LanguageDescription, { kind: 'decoder' }>
 
 export const manifestSchema = z.strictObject({
   format: z.literal(FORMAT),
@@ -59,31 +118,50 @@ export const manifestSchema = z.strictObject({
     config_sha256: z.string(),
     weight_bytes: z.number().int().nonnegative(),
   }),
-  precision: z.enum(PRECISIONS),
-  /** Absent for the CPU. */
-  target: z.enum(TARGETS).optional(),
-  /** The rules that chose each weight's format, with their reasons. */
-  recipe: z.array(z.strictObject({ weights: z.string(), format: formatSchema, reason: z.string() })),
-  sizes: z.strictObject({
+  /** Its row in model/architectures.ts. */
+  architecture: z.string(),
+  /** What the model can be asked for: names of rows in engine/tasks.ts. */
+  tasks: z.array(z.string()).min(1),
+  /** In the order data passes through them. */
+  graphs: z.array(graphSchema).min(1),
+  vision: z.strictObject({
     /** [height, width] in pixels */
     image: z.tuple([size, size]),
     patches: size,
-    vision_width: size,
-    queries: size,
-    query_width: size,
     width: size,
-    layers: size,
-    heads: size,
-    vocabulary: size,
-    max_positions: size,
   }),
-  tokens: z.strictObject({
-    bos_token_id: id,
-    pad_token_id: id.nullable(),
-    /** If empty, answers end at their maximum length. */
-    eos_token_id: z.array(id),
-    image_token_id: id.nullable(),
+  queries: z.strictObject({
+    count: size,
+    width: size,
+    /** Whether the image embeddings depend on the text: then they are cached by picture and text. */
+    reads_text: z.boolean(),
+    /** The Q-Former's own text input: beginning of its tokenizer files' names, vocabulary and most tokens. */
+    text: z.strictObject({ tokenizer: z.string(), vocabulary: size, positions: size }).nullable(),
+    /** Length of the vectors that pictures and texts are compared by; null if the checkpoint has none. */
+    embedding_width: size.nullable(),
   }),
+  language: languageSchema,
+  /** How a question becomes the text that the language model reads. Templates name {question} and {answer}. */
+  prompt: z.strictObject({
+    /** Read for a caption. */
+    caption: z.string(),
+    question: z.string(),
+    /** An earlier question and its answer. A space joins turns and question. */
+    turn: z.string(),
+    /** Most earlier turns that the model was trained to read; null: as many as fit. */
+    turns: z.number().int().nonnegative().nullable(),
+  }),
+  /** Settings of generate() where the model's own defaults differ from transformers'. */
+  generation: generationSettings.partial(),
+  /** Answers, in lower case, by which the model says that it does not know. */
+  unknown: z.array(z.string()),
+  precision: z.enum(PRECISIONS),
+  /** Absent for the CPU. */
+  target: z.enum(TARGETS).optional(),
+  /** The rules that chose each weight's format, with their reasons. Formats are data of quantize/recipes.ts. */
+  recipe: z.array(
+    z.strictObject({ weights: z.string(), format: z.looseObject({ kind: z.string() }), reason: z.string() }),
+  ),
   /** Content of preprocessor_config.json. */
   preprocessor: z.unknown(),
   /** Content of the checkpoint's words.json; the embedded model has one. */
@@ -102,3 +180,9 @@ export const manifestSchema = z.strictObject({
 })
 
 export type Manifest = z.infer<typeof manifestSchema>
+
+/** The part of a manifest that describes the model: what an architecture says of a checkpoint's config. */
+export type ModelDescription = Pick<
+  Manifest,
+  'architecture' | 'tasks' | 'vision' | 'queries' | 'language' | 'prompt' | 'generation' | 'unknown'
+>

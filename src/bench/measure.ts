@@ -1,15 +1,15 @@
 // An artifact and a picture -> times of the stages, tokens per second and memory on this machine (`glimpse bench`).
 
 import { readFile } from 'node:fs/promises'
-import { LANGUAGE } from '../artifact/contract.ts'
+import { QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
 import { filesOf } from '../onnx/write.ts'
-import { Decoder } from '../run/decoder.ts'
 import { type Model, type OpenOptions, openModel } from '../run/model.ts'
 import { ensurePrepacked } from '../run/prepacked.ts'
 import { runQueries } from '../run/queries.ts'
+import { Tensor } from '../run/tensor.ts'
 import { runVision } from '../run/vision.ts'
 import { readBandwidth } from './bandwidth.ts'
 
@@ -91,8 +91,10 @@ export async function measure(
     const ms = Object.fromEntries(
       STAGES.map((stage) => [stage, median(measured.flatMap((times) => times[stage]))]),
     ) as Benchmark['ms']
-    const [, data] = filesOf(LANGUAGE.graph)
-    const bytes_per_token = model.manifest.files.find(({ path }) => path === data)?.sizeBytes ?? 0
+    const { files, graphs, queries } = model.manifest
+    // The last graph is the one that each token runs.
+    const [, data] = filesOf(graphs.at(-1)!.name)
+    const bytes_per_token = files.find(({ path }) => path === data)?.sizeBytes ?? 0
     const question_ms = ms.prefill + (tokens - 1) * ms.token
     return {
       model: model.manifest.name,
@@ -101,7 +103,7 @@ export async function measure(
       rounds,
       opening,
       ms,
-      prefill_positions: model.manifest.sizes.queries + PROMPT_TOKENS,
+      prefill_positions: queries.count + PROMPT_TOKENS,
       tokens_per_second: 1000 / ms.token,
       caption_ms: ms.image + ms.pixels + ms.vision + ms.queries + question_ms,
       question_ms,
@@ -119,15 +121,23 @@ export async function measure(
 /** Times in milliseconds by stage; of `token` one for each token after the first. */
 async function oneRound(model: Model, picture: Uint8Array, tokens: number): Promise<Record<Stage, number[]>> {
   const [rgb, image] = await timed(() => decode(picture, AS_SEEN))
-  const [pixels, resize] = await timed(() => toPixels(rgb, model.preprocessorConfig))
-  const [seen, vision] = await timed(() => runVision(model.vision, pixels))
-  const [{ prefix }, queries] = await timed(() => runQueries(model.queries, seen))
-  const ids = new Array<number>(PROMPT_TOKENS).fill(model.manifest.tokens.bos_token_id)
-  const [{ decoder }, prefill] = await timed<{ decoder: Decoder }>(() =>
-    Decoder.prefill(model, [{ prefix: prefix.data, ids }]),
+  const [{ data, dims }, resize] = await timed(() => toPixels(rgb, model.preprocessorConfig))
+  const pixels = Tensor.float32(data, dims)
+  const [seen, vision] = await timed(() => runVision(model.sessions[VISION.graph]!, pixels))
+  const [outputs, queries] = await timed(() =>
+    runQueries(model.sessions[QUERIES.graph]!, seen, [QUERIES.prefix]),
   )
+  const language = model.language!
+  const [id] = language.start([])
+  const ids = new Array<number>(PROMPT_TOKENS).fill(id!)
+  const prompt = { prefix: outputs[QUERIES.prefix]!, ids }
+  let [[row], prefill] = await timed(() => language.prefill([prompt]))
   const token: number[] = []
-  for (let i = 1; i < tokens; i++) token.push((await timed(() => decoder.step(ids.slice(0, 1), [0])))[1])
+  for (let i = 1; i < tokens; i++) {
+    const [[next], ms] = await timed(() => language.step([row!.state], [id!]))
+    row = next
+    token.push(ms)
+  }
   return { image: [image], pixels: [resize], vision: [vision], queries: [queries], prefill: [prefill], token }
 }
 

@@ -6,18 +6,25 @@
 import { randomUUID } from 'node:crypto'
 import { realpath, rm, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { FORMAT, MANIFEST, type Manifest, manifestSchema } from '../artifact/contract.ts'
-import { type Blip2Config, parseConfig } from '../checkpoint/config.ts'
+import {
+  FORMAT,
+  type GraphDescription,
+  MANIFEST,
+  type Manifest,
+  type ModelDescription,
+  manifestSchema,
+} from '../artifact/contract.ts'
 import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { TiedWeightsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
-import { buildBlip2Graphs } from '../model/blip2.ts'
-import { patchCount } from '../model/vision.ts'
+import type { TokenizerFiles } from '../model/architecture.ts'
+import { planModel } from '../model/architectures.ts'
+import type { Graph } from '../onnx/graph.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
-import { formatOf, type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
+import { formatOf, type Precision, rulesOf, type Target } from '../quantize/recipes.ts'
 import { withWorkers } from '../quantize/worker-pool.ts'
 import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
@@ -62,8 +69,8 @@ export async function buildArtifact(
   })
 }
 
-/** With `untiedHead`, the head has weights of its own, whatever config.json says. */
-async function build(checkpoint: string, target: string, options: BuildOptions, untiedHead = false) {
+/** With `untied`, the LM head has weights of its own, whatever config.json says. */
+async function build(checkpoint: string, target: string, options: BuildOptions, untied = false) {
   const name = options.name ?? basename(checkpoint)
   if (name === '') throw new SetupError('no_name', 'The model has no name. Set --name.')
   await checkDestination(target, options.optionName)
@@ -74,13 +81,13 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
       `${checkpoint} has no config.json. Give the folder of a Hugging Face checkpoint, with config.json and *.safetensors.`,
     )
   }
-  const described = parseConfig(parseJson(configText, 'config.json'))
-  const config = untiedHead
-    ? { ...described, text: { ...described.text, tie_word_embeddings: false } }
-    : described
+  const plan = planModel(parseJson(configText, 'config.json'), { untied })
+  const { description } = plan
   const preprocessor = await readPreprocessor(checkpoint)
-  checkPictures(config, preprocessor)
-  checkVocabulary(config, await openTokenizer(checkpoint))
+  checkPictures(description, preprocessor)
+  for (const tokenizer of plan.tokenizers) {
+    checkVocabulary(tokenizer, await openTokenizer(join(checkpoint, tokenizer.folder)))
+  }
   const about = await readAbout(checkpoint)
 
   const { streamedWeights } = options
@@ -89,14 +96,17 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     ? join(streamedWeights.workplace, 'artifact')
     : `${target}.partial-${randomUUID()}`
   try {
-    const weights = new Weights(files, (path) => formatOf(options.precision, path, options.target))
-    const graphs = buildBlip2Graphs(config, weights)
+    const rules = rulesOf(plan.recipe, options.precision, options.target)
+    const weights = new Weights(files, (path) => formatOf(rules, options.precision, path))
+    const graphs = plan.build(weights)
     const totalBytes = graphs
       .flatMap(({ parts }) => parts.initializers)
       .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
     await streamedWeights?.onPlan(totalBytes)
-    const journal = streamedWeights && (await openJournal(streamedWeights, files, options, untiedHead))
+    const journal =
+      streamedWeights &&
+      (await openJournal(streamedWeights, files, { precision: options.precision, rules, untied }))
     if (!journal || journal.written.size === 0) {
       await rm(partial, { recursive: true, force: true })
       await makeFolder(partial)
@@ -116,7 +126,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
         for (const file of filesNotUsedAfter(shard, files, graphs)) await files.release?.(file)
       },
     })
-    written.push(...(await copyTokenizer(checkpoint, partial)))
+    for (const one of plan.tokenizers) written.push(...(await copyTokenizer(one, checkpoint, partial)))
 
     const manifest = manifestSchema.parse({
       format: FORMAT,
@@ -127,15 +137,11 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
         config_sha256: sha256Hex(configText),
         weight_bytes: files.sizeBytes,
       },
+      ...description,
+      graphs: graphs.map(describeGraph),
       precision: options.precision,
       target: options.target,
-      recipe: recipeFor(options.precision, options.target).map(({ weights: path, format, reason }) => ({
-        weights: path.source,
-        format,
-        reason,
-      })),
-      sizes: sizesOf(config),
-      tokens: tokensOf(config),
+      recipe: rules.map(({ weights: path, format, reason }) => ({ weights: path.source, format, reason })),
       preprocessor,
       about,
       files: written,
@@ -188,28 +194,10 @@ async function runSmokeTest(checkpoint: string, partial: string, options: BuildO
   )
 }
 
-function sizesOf({ vision, qformer, text, num_query_tokens }: Blip2Config): Manifest['sizes'] {
-  return {
-    image: vision.image_size,
-    patches: patchCount(vision),
-    vision_width: vision.hidden_size,
-    queries: num_query_tokens,
-    query_width: qformer.hidden_size,
-    width: text.hidden_size,
-    layers: text.num_hidden_layers,
-    heads: text.num_attention_heads,
-    vocabulary: text.vocab_size,
-    max_positions: text.max_position_embeddings,
-  }
-}
-
-/**
- * These come from config.json alone. generate() of BLIP-2 calls that of its language model, which does not read the
- * checkpoint's generation_config.json (transformers 5.18, modeling_blip_2.py line 1820).
- */
-function tokensOf({ text, image_token_id }: Blip2Config): Manifest['tokens'] {
-  const { bos_token_id, pad_token_id, eos_token_id } = text
-  return { bos_token_id, pad_token_id, eos_token_id: [eos_token_id ?? []].flat(), image_token_id }
+function describeGraph({ parts: { name, inputs, outputs, nodes } }: Graph): GraphDescription {
+  // DynamicQuantizeMatMul has one activation scale for all rows of a run.
+  const rows_depend = nodes.some(({ op_type }) => op_type === 'DynamicQuantizeMatMul')
+  return { name, inputs, outputs, rows_depend } as GraphDescription
 }
 
 /** transformers 5 saves it inside processor_config.json, and reads it there first. */
@@ -223,9 +211,9 @@ async function readPreprocessor(checkpoint: string): Promise<unknown> {
   )
 }
 
-function checkPictures({ vision }: Blip2Config, preprocessor: unknown): void {
+function checkPictures({ vision }: ModelDescription, preprocessor: unknown): void {
   const { width, height, do_resize } = parsePreprocessorConfig(preprocessor)
-  const [rows, columns] = vision.image_size
+  const [rows, columns] = vision.image
   if (do_resize && height === rows && width === columns) return
   const found = do_resize ? `resizes pictures to ${width}x${height}` : 'has do_resize false'
   throw new ArtifactError(
@@ -235,19 +223,24 @@ function checkPictures({ vision }: Blip2Config, preprocessor: unknown): void {
 }
 
 /** Published checkpoints pad the embeddings, so vocab_size may be larger than the tokenizer, but not smaller. */
-function checkVocabulary({ text }: Blip2Config, { vocabularySize }: Tokenizer): void {
-  if (vocabularySize <= text.vocab_size) return
+function checkVocabulary({ vocabulary }: TokenizerFiles, { vocabularySize }: Tokenizer): void {
+  if (vocabularySize <= vocabulary) return
   throw new ArtifactError(
     'bad_tokenizer',
-    `The tokenizer has token ids up to ${vocabularySize - 1}; vocab_size in config.json is ${text.vocab_size}. Use the files of one checkpoint.`,
+    `The tokenizer has token ids up to ${vocabularySize - 1}; vocab_size in config.json is ${vocabulary}. Use the files of one checkpoint.`,
   )
 }
 
-async function copyTokenizer(from: string, to: string): Promise<WrittenFile[]> {
+async function copyTokenizer(
+  { folder, prefix }: TokenizerFiles,
+  from: string,
+  to: string,
+): Promise<WrittenFile[]> {
   const copied: WrittenFile[] = []
-  for (const path of TOKENIZER_FILES) {
-    const bytes = await readBytes(from, path)
+  for (const name of TOKENIZER_FILES) {
+    const bytes = await readBytes(join(from, folder), name)
     if (bytes === undefined) continue
+    const path = `${prefix}${name}`
     await writeFile(join(to, path), bytes)
     copied.push({ path, sizeBytes: bytes.length, sha256: sha256Hex(bytes) })
   }

@@ -1,19 +1,13 @@
 // Artifact -> generated text. A known failure of quantized BLIP-2 is that it generates none.
 
 import { isMainThread } from 'node:worker_threads'
-import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
-import { openArtifact } from '../artifact/open.ts'
-import type { Pixels } from '../image/pixels.ts'
-import { generate } from '../run/generate.ts'
-import { findNonTokenIds } from '../run/model.ts'
-import { runQueries } from '../run/queries.ts'
-import { openSession, type Session } from '../run/session.ts'
-import { completeSettings } from '../run/settings.ts'
-import { runVision } from '../run/vision.ts'
-import { toPrompt } from '../tokens/prompt.ts'
-import { openTokenizer } from '../tokens/tokenizer.ts'
+import { runBatch } from '../engine/pipeline.ts'
+import { SAMPLE_PICTURE } from '../engine/sample-picture.ts'
+import { stageCaches } from '../engine/stage-cache.ts'
+import { isTaskName, taskNamed } from '../engine/tasks.ts'
+import { isGlimpseError } from '../errors.ts'
+import { openModel } from '../run/model.ts'
 
-const PROMPTS = ['', toPrompt('what is it?')]
 const TOKENS = 8
 
 /** An open graph is in memory twice: mapped from its file, and prepacked for the processor. Running it needs some more. */
@@ -35,41 +29,34 @@ export function fitsMemoryBudget(
 }
 
 /**
- * Returns the text that the artifact generates for a synthetic picture, one for each prompt, without special tokens.
- * An answer has at most the positions that the prompt leaves; a prompt that leaves none is skipped.
+ * The texts that the artifact's tasks give for their sample requests about one picture. A task whose request does not fit
+ * the model's positions is skipped.
  */
 export async function generateSamples(folder: string): Promise<string[]> {
-  const manifest = await openArtifact(folder)
-  const tokenizer = await openTokenizer(folder)
-  const { sizes, tokens } = manifest
-  const inSession = async <T>(graph: string, use: (session: Session) => Promise<T>): Promise<T> => {
-    const session = await openSession(folder, graph)
-    return await use(session).finally(() => session.close())
+  const model = await openModel(folder, { oneAtATime: true })
+  const texts: string[] = []
+  const failures: unknown[] = []
+  try {
+    const items = model.manifest.tasks.filter(isTaskName).map((task) => ({
+      request: {
+        ...taskNamed(task).sample,
+        task,
+        image: SAMPLE_PICTURE,
+        settings: { max_new_tokens: TOKENS },
+      },
+      hooks: { check() {} },
+    }))
+    await runBatch(model, stageCaches(model.manifest), items, (_, outcome) => {
+      if ('reply' in outcome) texts.push(outcome.reply.text)
+      else if (!isTooLong(outcome.error)) failures.push(outcome.error)
+    })
+  } finally {
+    await model.close()
   }
-  const pixels = syntheticPixels(manifest)
-  const vision = await inSession(VISION.graph, (session) => runVision(session, pixels))
-  const { prefix } = await inSession(QUERIES.graph, (session) => runQueries(session, vision))
-  return await inSession(LANGUAGE.graph, async (language) => {
-    const nonTokenIds = findNonTokenIds(manifest, tokenizer)
-    const texts: string[] = []
-    for (const prompt of PROMPTS) {
-      const ids = prompt === '' ? [tokens.bos_token_id] : tokenizer.encode(prompt)
-      const room = sizes.max_positions - sizes.queries - ids.length
-      if (room < 1) continue
-      const settings = completeSettings({ max_new_tokens: Math.min(TOKENS, room) })
-      const rows = [{ prefix: prefix.data, ids }]
-      const [answers] = await generate({ language, manifest }, rows, settings, {}, nonTokenIds)
-      texts.push(tokenizer.decode(answers![0]!).trim())
-    }
-    return texts
-  })
+  if (failures.length > 0) throw failures[0]
+  return texts
 }
 
-function syntheticPixels({ sizes }: Manifest): Pixels {
-  const [height, width] = sizes.image
-  const data = Float32Array.from(
-    { length: 3 * height * width },
-    (_, i) => Math.sin(i / 17) + Math.cos(i / 2999),
-  )
-  return { data, dims: [1, 3, height, width] }
+function isTooLong(error: unknown): boolean {
+  return isGlimpseError(error) && error.code === 'question_too_long'
 }

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { readJson } from '../checkpoint/files.ts'
 import type { TensorFiles } from '../checkpoint/safetensors.ts'
 import type { Graph } from '../onnx/graph.ts'
-import { type Precision, recipeFor, type Target } from '../quantize/recipes.ts'
+import type { Precision, Rule } from '../quantize/recipes.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 
 export interface StreamedWeights {
@@ -47,12 +47,11 @@ const journalSchema = z.object({ key: z.string(), written: z.array(z.number().in
 export async function openJournal(
   { workplace, commit }: StreamedWeights,
   { files }: TensorFiles,
-  { precision, target }: { precision: Precision; target?: Target },
-  untiedHead: boolean,
+  { precision, rules, untied }: { precision: Precision; rules: readonly Rule[]; untied: boolean },
 ): Promise<{ written: ReadonlySet<number>; add(shard: number): Promise<void> }> {
   const file = join(workplace, 'progress.json')
-  const recipe = recipeFor(precision, target).map(({ weights: path, format }) => [path.source, format])
-  const key = JSON.stringify([commit, precision, untiedHead, recipe, GLIMPSE_VERSION, files])
+  const recipe = rules.map(({ weights: path, format }) => [path.source, format])
+  const key = JSON.stringify([commit, precision, untied, recipe, GLIMPSE_VERSION, files])
   const found = journalSchema.safeParse(await readJson(workplace, 'progress.json').catch(() => undefined))
   const written = new Set(found.success && found.data.key === key ? found.data.written : [])
   return {

@@ -1,4 +1,4 @@
-// InferenceRequest -> InferenceResult: the queue in front of the model process, its deadlines, cancellation and restarts.
+// A request of any task -> its result: the queue in front of the model process, its deadlines, cancellation and restarts.
 // Requests leave the queue in order, in batches (batch.ts). Tokens of a streaming request arrive here as messages and
 // go to `hooks.onToken`, from there to the reader (serve/sse.ts, cli/reply.ts).
 //
@@ -10,11 +10,12 @@ import { type BusyError, cancelled, deserializeError, SetupError, serializeError
 import { log } from '../observe/log.ts'
 import { count, observe, setGauge } from '../observe/metrics.ts'
 import { startTimer, withTimeout } from '../time.ts'
-import { type BatchShape, batchShapeOf, takeBatch } from './batch.ts'
+import { type BatchItem, takeBatch } from './batch.ts'
 import * as errors from './engine-errors.ts'
 import { type ForkOptions, type ModelProcess, startModelProcess } from './process-handle.ts'
 import type { FromChild, ModelCard, ModelProcessOptions } from './protocol.ts'
-import type { InferenceRequest, InferenceResult } from './request.ts'
+import type { BaseRequest, BaseResult } from './request.ts'
+import { type RequestOf, type ResultOf, type TaskName, type TextTask, taskNamed, taskOf } from './tasks.ts'
 import { withQueueTime } from './timings.ts'
 
 export interface Hooks {
@@ -27,10 +28,11 @@ export interface Hooks {
 export interface Engine {
   readonly model: ModelCard
   /**
+   * The result of a request of any task; without `task` it is a caption or an answer.
    * @throws RequestError about the request; BusyError `deadline`, `cancelled`, `restarting`, `model_down`, `closing`,
    * `out_of_memory`
    */
-  answer(request: InferenceRequest, hooks?: Hooks): Promise<InferenceResult>
+  answer<N extends TaskName = TextTask>(request: RequestOf<N>, hooks?: Hooks): Promise<ResultOf<N>>
   /** Number of requests waiting or running. */
   readonly pending: number
   readonly ready: boolean
@@ -68,16 +70,16 @@ const CLOSE_MS = 1_000
 /** A killed process ends within this time, unless a device driver blocks it. */
 const KILLED_MS = 250
 
-interface PendingRequest extends BatchShape {
+interface PendingRequest extends BatchItem {
   id: number
-  request: InferenceRequest
+  request: BaseRequest
   hooks: Hooks
   queuedAt: number
   startedAt: number
   /** Cancelled or timed out: messages about it are ignored. */
   isEnded: boolean
   killTimer?: NodeJS.Timeout
-  resolve: (reply: InferenceResult) => void
+  resolve: (reply: BaseResult) => void
   reject: (error: unknown) => void
 }
 
@@ -213,7 +215,7 @@ export async function startEngine(
     } catch (cause) {
       // One request of the batch cannot be cloned. Sent one by one, only that one fails.
       if (batch.length === 1) batch[0]!.reject(errors.unserializable(cause))
-      else waiting.unshift(...batch.map((pending) => Object.assign(pending, { key: undefined })))
+      else waiting.unshift(...batch.map((pending) => Object.assign(pending, { isAlone: true })))
       return startNext()
     }
     const now = performance.now()
@@ -280,23 +282,32 @@ export async function startEngine(
     get pid() {
       return modelProcess?.pid
     },
-    async answer(request, hooks = {}) {
+    async answer<N extends TaskName>(request: RequestOf<N>, hooks: Hooks = {}) {
       const { signal } = hooks
       const { deadlineMs } = request
       if (closing) throw errors.closing()
       if (signal?.aborted) throw cancelled()
-      const { promise, resolve, reject } = withResolvers<InferenceResult>()
+      const { promise, resolve, reject } = withResolvers<BaseResult>()
       const now = performance.now()
-      const shape = batchShapeOf(request, hooks.onToken !== undefined)
+      const { rows } = taskNamed(taskOf(request))
       const times = { queuedAt: now, startedAt: now }
-      const pending = { ...shape, id: nextId++, request, hooks, ...times, isEnded: false, resolve, reject }
+      const pending = {
+        rows: rows(request),
+        id: nextId++,
+        request,
+        hooks,
+        ...times,
+        isEnded: false,
+        resolve,
+        reject,
+      }
       const onAbort = () => cancel(pending, cancelled())
       const timer = startTimer(deadlineMs, () => cancel(pending, errors.deadline(deadlineMs!)))
       signal?.addEventListener('abort', onAbort)
       waiting.push(pending)
       startNext()
       setGauge('glimpse_queue_size', {}, engine.pending)
-      return promise.finally(() => {
+      return (promise as Promise<ResultOf<N>>).finally(() => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
         setGauge('glimpse_queue_size', {}, engine.pending)

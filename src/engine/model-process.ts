@@ -8,10 +8,10 @@ import { Worker } from 'node:worker_threads'
 import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
 import { type Model, openModel } from '../run/model.ts'
 import { openStore } from '../store/open.ts'
-import { type EncoderCache, inMemoryEncoderCache, storedEncoderCache } from './encoder-cache.ts'
 import { type RequestResult, runBatch } from './pipeline.ts'
 import type { ModelProcessOptions, ToChild } from './protocol.ts'
 import { aboutSchema, type BatchEntry, type FromChild, type LoadMs, type ModelCard } from './protocol.ts'
+import { type StageCaches, stageCaches } from './stage-cache.ts'
 import { warmUp } from './warmup.ts'
 
 const send = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
@@ -19,7 +19,7 @@ const send = (message: FromChild) => new Promise<void>((resolve) => process.send
 /** Unfinished requests by id. The value is the cancellation error once the caller cancelled or timed out. */
 const unfinished = new Map<number, SerializedError | undefined>()
 let lastBatch: Promise<void> = Promise.resolve()
-let opened: { model: Model; cache: EncoderCache } | undefined
+let opened: { model: Model; caches: StageCaches } | undefined
 
 // Ctrl-C and some supervisors signal the whole process group. The parent decides when this process ends.
 process.on('SIGINT', () => {})
@@ -71,10 +71,11 @@ async function open({ artifact, prepack, encoderCache, ...start }: ModelProcessO
   })
   loadMs.open = performance.now() - began - (loadMs.lay_out ?? 0)
   if (start.warmUp) loadMs.warm_up = await warmUp(model)
-  const cache = encoderCache
-    ? storedEncoderCache(await openStore(encoderCache.location), model.manifest, encoderCache.ttlMs)
-    : inMemoryEncoderCache()
-  opened = { model, cache }
+  const stored = encoderCache && {
+    store: await openStore(encoderCache.location),
+    ttlMs: encoderCache.ttlMs,
+  }
+  opened = { model, caches: stageCaches(model.manifest, stored) }
   await send({ kind: 'ready', model: cardOf(model), loadMs })
 }
 
@@ -100,7 +101,7 @@ async function run(batch: readonly BatchEntry[]): Promise<void> {
         : { kind: 'error', id, error: serializeError(outcome.error) },
     )
   }
-  await runBatch(opened!.model, opened!.cache, items, onResult).catch((error: unknown) => {
+  await runBatch(opened!.model, opened!.caches, items, onResult).catch((error: unknown) => {
     for (const index of batch.keys()) onResult(index, { error })
   })
 }

@@ -6,7 +6,7 @@ import type { SerializedError } from '../errors.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import type { ProviderChoice } from '../run/provider.ts'
 import type { Provider } from '../run/session.ts'
-import type { InferenceRequest, InferenceResult } from './request.ts'
+import type { BaseRequest, BaseResult } from './request.ts'
 
 /** What a model knows, from `words.json` of its checkpoint, where there is one. */
 export const aboutSchema = z.looseObject({
@@ -35,7 +35,7 @@ export interface ModelProcessOptions {
   provider?: ProviderChoice
   /** See run/prepacked.ts. Default: graphs are opened as they were built. */
   prepack?: { folder: string; fromBytes: number }
-  /** Store of image embeddings that outlives the process; see encoder-cache.ts. Default: memory only. */
+  /** Store of image embeddings that outlives the process; see stage-cache.ts. Default: memory only. */
   encoderCache?: { location: string; ttlMs: number }
   /** Requests in one batch at most. Default: 1. */
   maxBatch?: number
@@ -48,7 +48,7 @@ export type LoadMs = Partial<Record<'lay_out' | 'open' | 'warm_up', number>>
 
 export interface BatchEntry {
   id: number
-  request: InferenceRequest
+  request: BaseRequest
   /** Whether to send `token` messages. */
   stream: boolean
 }
@@ -67,5 +67,5 @@ export type FromChild =
   | { kind: 'ready'; model: ModelCard; loadMs: LoadMs }
   | { kind: 'failed'; error: SerializedError }
   | { kind: 'token'; id: number; text: string }
-  | { kind: 'reply'; id: number; reply: InferenceResult }
+  | { kind: 'reply'; id: number; reply: BaseResult }
   | { kind: 'error'; id: number; error: SerializedError }

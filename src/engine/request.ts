@@ -1,16 +1,26 @@
-// The types at both ends of the path: one request about one picture, and its result. No behaviour.
+// The types at both ends of the path: what every task's request and result have, and those of captions and answers.
 
-import type { GenerationSettings } from '../run/settings.ts'
+import type { GenerationSettings } from '../generation-settings.ts'
 import type { Turn } from '../tokens/prompt.ts'
 
-export interface InferenceRequest {
+/** What a request of any task has. */
+export interface BaseRequest {
+  /** Its task, a name of tasks.ts. Absent: an answer if there is a question, else a caption. */
+  task?: string
   /** Bytes of a JPEG, PNG, WebP, GIF, AVIF or TIFF file. */
   image?: Uint8Array
   /**
    * In place of `image`: the sha256 of a picture sent before. The request fails with RequestError `picture_forgotten`
-   * when the encoder cache no longer has it.
+   * when the caches no longer have it.
    */
   picture?: string
+  /** Counted from the call of `answer`. Past it the request fails with BusyError `deadline`. */
+  deadlineMs?: number
+}
+
+/** A request for a caption or an answer. */
+export interface InferenceRequest extends BaseRequest {
+  task?: 'caption' | 'answer'
   /** Absent or empty: the result is a caption. */
   question?: string
   /** Earlier questions about this picture and their answers, oldest first. */
@@ -18,11 +28,9 @@ export interface InferenceRequest {
   /** Text of the prompt, used unchanged in place of question and history. */
   prompt?: string
   settings?: Partial<GenerationSettings>
-  /** Counted from the call of `answer`. Past it the request fails with BusyError `deadline`. */
-  deadlineMs?: number
 }
 
-/** Milliseconds in each stage; 0 for a stage that was skipped because the picture is in the encoder cache. */
+/** Milliseconds in each stage; 0 for a stage that was skipped because its output is cached. */
 export interface TimingsMs {
   queue: number
   image: number
@@ -33,22 +41,27 @@ export interface TimingsMs {
   total: number
 }
 
+/** What a result of any task has. */
+export interface BaseResult {
+  /** The result in words, for people. */
+  text: string
+  timings_ms: TimingsMs
+  model: string
+  /** sha256 of the picture's bytes, in hexadecimal. */
+  picture: string
+}
+
 export interface Sequence {
   text: string
   /** Generated ids only, including the end token when it was reached. */
   token_ids: number[]
 }
 
-export interface InferenceResult {
-  /** The first sequence's text, without prompt and special tokens. */
-  text: string
+/** A caption or an answer. `text` is the first sequence's, without prompt and special tokens. */
+export interface InferenceResult extends BaseResult {
   token_ids: number[]
   /** All `num_return_sequences` sequences; with beams, the best first. */
   sequences: Sequence[]
   /** The text that the language model read after the picture: "" for a plain caption. */
   prompt: string
-  timings_ms: TimingsMs
-  model: string
-  /** sha256 of the picture's bytes, in hexadecimal. */
-  picture: string
 }

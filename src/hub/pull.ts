@@ -9,10 +9,10 @@ import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
 import { type BuildOptions, buildArtifact } from '../builder/build.ts'
 import { asDiskError } from '../builder/destination.ts'
-import { parseConfig } from '../checkpoint/config.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
 import { RequestError, SetupError } from '../errors.ts'
+import { planModel } from '../model/architectures.ts'
 import { interrupted } from '../retry.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { download } from './download.ts'
@@ -81,7 +81,7 @@ async function fetchAndBuild(hub: Hub, name: string, target: string, options: Pu
     if (files.includes(path)) await download(repository, await describeFile(repository, path), folder)
   }
   for (const path of SMALL_FILES) await fetchSmall(path)
-  parseConfig(await readJson(folder, 'config.json')) // before anything large is fetched
+  planModel(await readJson(folder, 'config.json')) // before anything large is fetched
   const paths = await weightFilesAmong(files, name, async (path) => {
     await fetchSmall(path)
     return await readJson(folder, path)

@@ -1,59 +1,65 @@
-// Layers that all three graphs are built from: linear, tied embedding, layer norm, activation, attention.
+// Layers that the graphs are built from: linear, MLP, tied embedding, layer norm, activation, attention.
 //
-// Each takes the graph at its scope, its inputs and the weights at their path, and returns its output. Where
-// onnxruntime has a fused operator (docs/ContribOperators.md in its repository), the layer uses it.
+// Each takes the part of the model that it is, its inputs and its sizes, and returns its output. Where onnxruntime has a
+// fused operator (docs/ContribOperators.md in its repository), the layer uses it.
 
-import type { Activation } from '../checkpoint/config.ts'
-import type { Weight, Weights } from '../checkpoint/weights.ts'
+import type { Weight } from '../checkpoint/weights.ts'
 import { type Graph, MICROSOFT, type Value } from '../onnx/graph.ts'
 import { type BlockFormat, largestBlockThatDivides, toBlocks } from '../quantize/blocks.ts'
-import { toFloat32 } from '../quantize/kernels.ts'
-import { filled, type Matrix, stack } from '../quantize/matrix.ts'
+import { filled, stack } from '../quantize/matrix.ts'
 import { toPerChannel } from '../quantize/per-channel.ts'
+import type { Activation } from './config.ts'
+import type { Part } from './part.ts'
 
-/** A weight as a float32 initializer of the same dims. */
-export function parameter(g: Graph, name: string, { dims, sources, rows }: Matrix): Value {
-  async function* bytes() {
-    for await (const values of rows()) yield toFloat32(values)
-  }
-  return g.initializer(name, { type: 'float32', dims, sources, bytes })
-}
+/** [inputs, outputs] */
+type Sizes = [number, number]
 
 /** x [..., in] -> [..., out] = x weight^T + bias; the checkpoint stores `weight` [out, in] and `bias` [out]. */
-export function linear(
-  g: Graph,
-  x: Value,
-  weights: Weights,
-  sizes: [inputs: number, outputs: number],
-  options?: { bias: boolean },
-): Value {
-  return fusedLinear(g, x, [weights], sizes, options)[0]!
+export function linear(part: Part, x: Value, [inputs, outputs]: Sizes, { bias = true } = {}): Value {
+  const product = matmul(part, x, part.take('weight', [outputs, inputs])) // [..., out]
+  return bias ? part.op('Add', [product, part.parameter('bias', [outputs])]) : product // [..., out]
 }
 
-/** Several linear layers of the same x [..., in] and sizes as one product -> one value [..., out] for each. */
+/** Several linear layers of the same x [..., in] and sizes, named by `steps`, as one product -> one value [..., out] for each. */
 export function fusedLinear(
-  g: Graph,
+  parent: Part,
+  steps: readonly string[],
   x: Value,
-  parts: readonly Weights[],
-  [inputs, outputs]: [number, number],
+  [inputs, outputs]: Sizes,
   { bias: hasBias = true } = {},
 ): Value[] {
+  const parts = steps.map((step) => parent.at(step))
+  const fused = parent.at(steps.join('+'))
   const weights = parts.map((part) => part.take('weight', [outputs, inputs]))
-  let product = matmul(g, x, { ...stack(...weights), format: weights[0]!.format }) // [..., parts * out]
+  let product = matmul(fused, x, { ...stack(...weights), format: weights[0]!.format }) // [..., steps * out]
   if (hasBias) {
     const biases = stack(...parts.map((part) => part.take('bias', [outputs])))
-    product = g.op('Add', [product, parameter(g, 'bias', biases)]) // [..., parts * out]
+    product = fused.op('Add', [product, fused.stored('bias', biases)]) // [..., steps * out]
   }
-  if (parts.length === 1) return [product]
-  const sizes = g.int64(...parts.map(() => outputs))
-  return g.ops('Split', [product, sizes], parts.length, { axis: -1 }) // parts x [..., out]
+  const sizes = fused.g.int64(...steps.map(() => outputs))
+  return fused.ops('Split', [product, sizes], steps.length, { axis: -1 }) // steps x [..., out]
+}
+
+/** down(activation(up(x))): x [..., D] -> [..., F] -> [..., D]. `steps` name the two linear layers. */
+export function mlp(
+  part: Part,
+  x: Value,
+  [up, down]: [up: string, down: string],
+  [D, F]: Sizes,
+  activation: Activation,
+  options?: { bias: boolean },
+): Value {
+  const wide = linear(part.at(up), x, [D, F], options) // [..., F]
+  const active = activate(part.at(up).g, wide, activation) // [..., F]
+  return linear(part.at(down), active, [F, D], options) // [..., D]
 }
 
 /** x [..., in] times the transposed weight [out, in] -> [..., out]. The recipe's format decides the operator. */
-export function matmul(g: Graph, x: Value, weight: Weight): Value {
+export function matmul(part: Part, x: Value, weight: Weight): Value {
+  const { g } = part
   switch (weight.format.kind) {
     case 'float32':
-      return matmulFloat32(g, x, parameter(g, 'weight', weight))
+      return matmulFloat32(g, x, part.stored('weight', weight))
     case 'columns': {
       const { values, scales } = toPerChannel(weight)
       const inputs = [x, g.initializer('weight', values), g.initializer('scales', scales)]
@@ -93,13 +99,14 @@ function matmulBlocks(
 /** One weight [V, D] as input embedding and, if tied, as LM head. It is stored once. */
 export interface TiedEmbedding {
   /** ids [...] -> [..., D] */
-  embed(g: Graph, ids: Value): Value
-  /** x [..., D] -> [..., V] */
-  project(g: Graph, x: Value): Value
+  embed(ids: Value): Value
+  /** x [..., D] -> [..., V]; its node is at `head`. */
+  project(head: Part, x: Value): Value
 }
 
-/** Uses the weight in blocks where whole blocks fill D, else in float32. */
-export function tiedEmbedding(g: Graph, weight: Weight): TiedEmbedding {
+/** Uses the weight in blocks where whole blocks fill D, else in float32. `part` names the weight. */
+export function tiedEmbedding(part: Part, weight: Weight): TiedEmbedding {
+  const { g } = part
   const [rows = 0, width = 0] = weight.dims
   const format = weight.format.kind === 'blocks' ? largestBlockThatDivides(width, weight.format) : undefined
   // GatherBlockQuantized takes no partly filled block.
@@ -109,30 +116,22 @@ export function tiedEmbedding(g: Graph, weight: Weight): TiedEmbedding {
     const flat = g.view(packed!, [rows, (width * format.bits) / 8])
     const attributes = { gather_axis: 0, quantize_axis: 1, block_size: format.block, bits: format.bits }
     return {
-      embed: (at, ids) =>
-        at.op('GatherBlockQuantized', [flat, ids, ...scalesAndZeros], attributes, MICROSOFT),
-      project: (at, x) => matmulBlocks(at, x, stored, weight.dims, format),
+      embed: (ids) => g.op('GatherBlockQuantized', [flat, ids, ...scalesAndZeros], attributes, MICROSOFT),
+      project: (head, x) => matmulBlocks(head.g, x, stored, weight.dims, format),
     }
   }
-  const stored = parameter(g, 'weight', weight)
+  const stored = part.stored('weight', weight)
   return {
-    embed: (at, ids) => at.op('Gather', [stored, ids]),
-    project: (at, x) => matmulFloat32(at, x, stored),
+    embed: (ids) => g.op('Gather', [stored, ids]),
+    project: (head, x) => matmulFloat32(head.g, x, stored),
   }
 }
 
 /** x [..., D] -> [..., D]. With `affine` false the checkpoint has no weight and no bias. */
-export function layerNorm(
-  g: Graph,
-  x: Value,
-  weights: Weights,
-  width: number,
-  epsilon: number,
-  affine = true,
-): Value {
-  const inputs = [x, parameter(g, 'weight', affine ? weights.take('weight', [width]) : filled(width, 1))]
-  if (affine) inputs.push(parameter(g, 'bias', weights.take('bias', [width])))
-  return g.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
+export function layerNorm(part: Part, x: Value, width: number, epsilon: number, affine = true): Value {
+  const weight = affine ? part.parameter('weight', [width]) : part.stored('weight', filled(width, 1))
+  const inputs = affine ? [x, weight, part.parameter('bias', [width])] : [x, weight]
+  return part.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
 }
 
 const gelu = (approximate: 'none' | 'tanh') => (g: Graph, x: Value) => g.op('Gelu', [x], { approximate })
@@ -170,28 +169,33 @@ export function activate(g: Graph, x: Value, kind: Activation): Value {
   return ACTIVATIONS[kind](g, x)
 }
 
-/** Keys and values of one layer: from the cache [B, heads, C, D / heads] each, from this run [B, S, D] each. */
+/** Keys and values of one layer: from the cache [B, heads, C, head size] each, from this run [B, S, D] each. */
 export interface LayerKV {
   key: Value
   value: Value
 }
 
-/**
- * softmax(q k^T / sqrt(D / heads) + bias) v for each head. q [B, S, D]; k, v [B, T, D] -> [B, S, D].
- * `causal.bias` is [B or 1, 1, S, C + T]; `causal.past` [B, heads, C, D / heads] is put before k and v.
- */
+export interface AttentionOptions {
+  /** [B or 1, 1 or heads, S, C + T], added to the scores. */
+  bias?: Value
+  /** [B, heads, C, head size], put before k and v. */
+  past?: LayerKV
+  /** int32 [B, T]: 0 at keys that no position attends to. */
+  keyMask?: Value
+}
+
+/** softmax(q k^T / sqrt(head size) + bias) v for each head. q [B, S, D]; k, v [B, T, D] -> [B, S, D]. */
 export function multiHeadAttention(
-  g: Graph,
+  part: Part,
   q: Value,
   k: Value,
   v: Value,
   heads: number,
-  causal?: { bias: Value; past: LayerKV },
+  { bias, past, keyMask }: AttentionOptions = {},
 ): Value {
-  const inputs = causal
-    ? [q, k, v, undefined, undefined, causal.bias, causal.past.key, causal.past.value]
-    : [q, k, v]
+  const inputs = [q, k, v, undefined, keyMask, bias, past?.key, past?.value]
+  while (inputs.at(-1) === undefined) inputs.pop()
   // With a past the operator has two more outputs, past and present joined. Nothing reads them.
-  const [output] = g.ops('MultiHeadAttention', inputs, causal ? 3 : 1, { num_heads: heads }, MICROSOFT)
+  const [output] = part.ops('MultiHeadAttention', inputs, past ? 3 : 1, { num_heads: heads }, MICROSOFT)
   return output!
 }

@@ -3,24 +3,26 @@
 //   ids -> embedding -> prefix in front -> + positions -> layers x (norm, attention, +, norm, MLP, +) -> norm -> LM head
 //
 // Zhang et al. 2022 (arXiv 2205.01068); transformers' modeling_opt.py. OPT-350m is post-norm: it norms each residual
-// sum instead of each input (`do_layer_norm_before` false).
+// sum instead of each input (`do_layer_norm_before` false). S = Q + T, the positions of this run.
 
-import type { OptConfig } from '../checkpoint/config.ts'
-import type { Weights } from '../checkpoint/weights.ts'
-import type { Graph, Value } from '../onnx/graph.ts'
+import { z } from 'zod'
+import type { DecoderDescription } from '../artifact/contract.ts'
+import type { Value } from '../onnx/graph.ts'
 import { DATA_TYPE } from '../onnx/proto.ts'
+import { activation, eosTokenId, layers, size, tokenId } from './config.ts'
+import type { DecoderInputs, DecoderOutputs } from './decoder.ts'
 import {
-  activate,
   fusedLinear,
   type LayerKV,
   layerNorm,
   linear,
   matmul,
+  mlp,
   multiHeadAttention,
-  parameter,
   type TiedEmbedding,
   tiedEmbedding,
 } from './layers.ts'
+import type { Part } from './part.ts'
 
 /** torch's default, which modeling_opt.py does not change. */
 const LAYER_NORM_EPSILON = 1e-5
@@ -32,76 +34,105 @@ const POSITION_OFFSET = 2
  */
 const MASKED = -3e38
 
-export interface OptInputs {
-  /** [B, Q or 0, D] */
-  prefix: Value
-  /** [B, T] */
-  ids: Value
-  /** [B, C + S] */
-  mask: Value
-  /** K, shape [] */
-  keep: Value
-  /** For each layer, [B, heads, C, D / heads] each. */
-  past: LayerKV[]
-}
+/** `text_config`; defaults are those of configuration_opt.py. */
+export const optConfig = z
+  .object({
+    vocab_size: size.default(50272),
+    hidden_size: size.default(768),
+    num_hidden_layers: layers.default(12),
+    ffn_dim: size.default(3072),
+    max_position_embeddings: size.default(2048),
+    do_layer_norm_before: z.boolean().default(true),
+    _remove_final_layer_norm: z.boolean().default(false),
+    word_embed_proj_dim: size.nullish(),
+    num_attention_heads: size.default(12),
+    activation_function: activation.default('relu'),
+    // An absent pad_token_id or eos_token_id means the default; null means that the model has none.
+    pad_token_id: tokenId.nullable().default(1),
+    bos_token_id: tokenId.nullish().transform((id) => id ?? 2),
+    eos_token_id: eosTokenId.default(2),
+    enable_bias: z.boolean().default(true),
+    layer_norm_elementwise_affine: z.boolean().default(true),
+    tie_word_embeddings: z.boolean().default(true),
+  })
+  .transform((text) => ({ ...text, word_embed_proj_dim: text.word_embed_proj_dim ?? text.hidden_size }))
+export type OptConfig = z.output<typeof optConfig>
 
 /**
- * `logits` [B, K, V] of the last K positions; `added`, for each layer, the keys and values [B, S, D] to put into the
- * KV cache. `weights` is at `language_model`.
+ * These token ids come from config.json alone. generate() of BLIP-2 calls that of its language model, which does not read
+ * the checkpoint's generation_config.json (transformers 5.18, modeling_blip_2.py line 1820).
  */
-export function opt(
-  g: Graph,
-  inputs: OptInputs,
-  weights: Weights,
-  config: OptConfig,
-): { logits: Value; added: LayerKV[] } {
-  const { hidden_size: D, vocab_size: V } = config
-  const decoder = weights.at('model.decoder')
-  const embedding = vocabulary(g.scope('embed_tokens'), weights, config)
-  const tokens = embedding.embed(g.scope('embed_tokens'), inputs.ids) // [B, T, D]
-  const embeds = g.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D], S = Q + T
-  const length = g.op('Shape', [embeds], { start: 1, end: 2 }) // [1]
-  const table = decoder.at('embed_positions')
-  const placed = positions(g.scope('embed_positions'), inputs.mask, length, table, config) // [B, S, D]
-  const bias = causalBias(g.scope('bias'), inputs.mask, length) // [B, 1, S, C + S]
+export function describeOpt(config: OptConfig, image_token_id: number | null): DecoderDescription {
+  const { bos_token_id, pad_token_id, eos_token_id, hidden_size, num_attention_heads: heads } = config
+  return {
+    kind: 'decoder',
+    width: hidden_size,
+    vocabulary: config.vocab_size,
+    layers: config.num_hidden_layers,
+    heads,
+    head_size: hidden_size / heads,
+    positions: config.max_position_embeddings,
+    bos_token_id,
+    pad_token_id,
+    eos_token_id: [eos_token_id ?? []].flat(),
+    image_token_id,
+  }
+}
 
-  let x = g.op('Add', [embeds, placed]) // [B, S, D]
+/** `part` is at `language_model`. */
+export function opt(part: Part, inputs: DecoderInputs, config: OptConfig): DecoderOutputs {
+  const { vocab_size: V } = config
+  const decoder = part.at('model.decoder')
+  const embedding = vocabulary(part, config)
+  const tokens = embedding.embed(inputs.ids) // [B, T, D]
+  const embeds = decoder.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D]
+  const length = decoder.op('Shape', [embeds], { start: 1, end: 2 }) // [1]
+  const placed = positions(decoder.at('embed_positions'), inputs.mask, length, config) // [B, S, D]
+  const bias = causalBias(decoder.at('causal_bias'), inputs.mask, length) // [B, 1, S, C + S]
+
+  let x = decoder.op('Add', [embeds, placed]) // [B, S, D]
   const added: LayerKV[] = []
   for (let i = 0; i < config.num_hidden_layers; i++) {
-    const output = layer(g.scope(`layers.${i}`), x, bias, inputs.past[i]!, decoder.at(`layers.${i}`), config)
+    const output = layer(decoder.at(`layers.${i}`), x, bias, inputs.past[i]!, config)
     x = output.x // [B, S, D]
     added.push(output.added)
   }
 
-  const start = g.op('Neg', [g.op('Unsqueeze', [inputs.keep, g.int64(0)])]) // [1]
-  const last = g.op('Slice', [x, start, g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, K, D]
-  const normed =
-    config.do_layer_norm_before && !config._remove_final_layer_norm
-      ? norm(g, last, decoder, 'final_layer_norm', config)
-      : last // [B, K, D]
+  const start = decoder.op('Neg', [decoder.op('Unsqueeze', [inputs.keep, decoder.g.int64(0)])]) // [1]
+  const ends = [decoder.g.int64(Number.MAX_SAFE_INTEGER), decoder.g.int64(1)]
+  const last = decoder.op('Slice', [x, start, ...ends]) // [B, K, D]
+  const hasFinalNorm = config.do_layer_norm_before && !config._remove_final_layer_norm
+  const normed = hasFinalNorm ? norm(decoder.at('final_layer_norm'), last, config) : last // [B, K, D]
+  const head = part.at('lm_head')
   const logits = config.tie_word_embeddings
-    ? embedding.project(g.scope('lm_head'), normed)
-    : matmul(g.scope('lm_head'), normed, weights.take('lm_head.weight', [V, D])) // [B, K, V]
+    ? embedding.project(head, normed)
+    : matmul(head, normed, head.take('weight', [V, config.hidden_size])) // [B, K, V]
   return { logits, added }
 }
 
 /** A tied embedding is stored under `embed_tokens`, under `lm_head`, or in old files under both names. */
 function vocabulary(
-  g: Graph,
-  weights: Weights,
+  part: Part,
   { vocab_size: V, hidden_size: D, tie_word_embeddings }: OptConfig,
 ): TiedEmbedding {
-  const embed = 'model.decoder.embed_tokens.weight'
-  const head = 'lm_head.weight'
-  if (!tie_word_embeddings || !weights.has(head)) return tiedEmbedding(g, weights.take(embed, [V, D]))
-  if (!weights.has(embed)) return tiedEmbedding(g, weights.take(head, [V, D]))
-  return tiedEmbedding(g, weights.takeTied(embed, head, [V, D]))
+  const embed = 'model.decoder.embed_tokens'
+  const head = 'lm_head'
+  const isIn = (step: string) => part.weights.has(`${step}.weight`)
+  const stored = tie_word_embeddings && isIn(head) && !isIn(embed) ? head : embed
+  const weight =
+    tie_word_embeddings && isIn(head) && isIn(embed)
+      ? part.weights.takeTied(`${embed}.weight`, `${head}.weight`, [V, D])
+      : part.take(`${stored}.weight`, [V, D])
+  return tiedEmbedding(part.at(stored), weight)
 }
 
 /** A token's position is the count of unmasked positions before it, image embeddings included. mask [B, C + S] -> [B, S, D] */
-function positions(g: Graph, mask: Value, length: Value, weights: Weights, config: OptConfig): Value {
-  const rows = config.max_position_embeddings + POSITION_OFFSET
-  const table = parameter(g, 'weight', weights.take('weight', [rows, config.hidden_size]))
+function positions(part: Part, mask: Value, length: Value, config: OptConfig): Value {
+  const { g } = part
+  const table = part.parameter('weight', [
+    config.max_position_embeddings + POSITION_OFFSET,
+    config.hidden_size,
+  ])
   const counted = g.op('Mul', [g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask]) // [B, C + S]: 1, 2, ..., 0 where masked
   const index = g.op('Add', [counted, g.int64(POSITION_OFFSET - 1)]) // [B, C + S]
   const ofRun = g.op('Slice', [index, g.op('Neg', [length]), g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, S]
@@ -109,7 +140,7 @@ function positions(g: Graph, mask: Value, length: Value, weights: Weights, confi
 }
 
 /** 0 where a position may attend, MASKED at later positions and at padding. mask [B, C + S] -> [B, 1, S, C + S] */
-function causalBias(g: Graph, mask: Value, length: Value): Value {
+function causalBias({ g }: Part, mask: Value, length: Value): Value {
   const total = g.op('Squeeze', [g.op('Shape', [mask], { start: 1, end: 2 })]) // []
   const first = g.op('Sub', [total, g.op('Squeeze', [length])]) // []
   const one = g.scalar(1, 'int64')
@@ -123,36 +154,31 @@ function causalBias(g: Graph, mask: Value, length: Value): Value {
 
 /** x [B, S, D] -> x [B, S, D], and this run's keys and values [B, S, D] each. */
 function layer(
-  g: Graph,
+  part: Part,
   x: Value,
   bias: Value,
   past: LayerKV,
-  weights: Weights,
   config: OptConfig,
 ): { x: Value; added: LayerKV } {
   const { hidden_size: D, ffn_dim: F, do_layer_norm_before: before, enable_bias } = config
   const withBias = { bias: enable_bias }
-  const attn = g.scope('self_attn')
-  const own = weights.at('self_attn')
-  const input = before ? norm(g, x, weights, 'self_attn_layer_norm', config) : x // [B, S, D]
-  const qkv = ['q_proj', 'k_proj', 'v_proj'].map((step) => own.at(step))
-  const [q, k, v] = fusedLinear(attn.scope('qkv'), input, qkv, [D, D], withBias) // 3 x [B, S, D]
-  const attended = multiHeadAttention(attn, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
-  const projected = linear(attn.scope('out_proj'), attended, own.at('out_proj'), [D, D], withBias) // [B, S, D]
-  const sum = attn.op('Add', [x, projected]) // [B, S, D]
-  const middle = before ? sum : norm(g, sum, weights, 'self_attn_layer_norm', config) // [B, S, D]
+  const attention = part.at('self_attn')
+  const firstNorm = part.at('self_attn_layer_norm')
+  const secondNorm = part.at('final_layer_norm')
+  const input = before ? norm(firstNorm, x, config) : x // [B, S, D]
+  const [q, k, v] = fusedLinear(attention, ['q_proj', 'k_proj', 'v_proj'], input, [D, D], withBias) // 3 x [B, S, D]
+  const attended = multiHeadAttention(attention, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
+  const projected = linear(attention.at('out_proj'), attended, [D, D], withBias) // [B, S, D]
+  const sum = part.op('Add', [x, projected]) // [B, S, D]
+  const middle = before ? sum : norm(firstNorm, sum, config) // [B, S, D]
 
-  const normed = before ? norm(g, middle, weights, 'final_layer_norm', config) : middle // [B, S, D]
-  const wide = linear(g.scope('fc1'), normed, weights.at('fc1'), [D, F], withBias) // [B, S, F]
-  const active = activate(g.scope('fc1'), wide, config.activation_function) // [B, S, F]
-  const narrow = linear(g.scope('fc2'), active, weights.at('fc2'), [F, D], withBias) // [B, S, D]
-  const end = g.scope('fc2').op('Add', [middle, narrow]) // [B, S, D]
-  const output = before ? end : norm(g, end, weights, 'final_layer_norm', config) // [B, S, D]
-  return { x: output, added: { key: k!, value: v! } }
+  const normed = before ? norm(secondNorm, middle, config) : middle // [B, S, D]
+  const wide = mlp(part, normed, ['fc1', 'fc2'], [D, F], config.activation_function, withBias) // [B, S, D]
+  const end = part.op('Add', [middle, wide]) // [B, S, D]
+  return { x: before ? end : norm(secondNorm, end, config), added: { key: k!, value: v! } }
 }
 
-/** The layer norm at `step`, which is its scope and the path of its weights. x [B, S, D] -> [B, S, D] */
-function norm(g: Graph, x: Value, weights: Weights, step: string, config: OptConfig): Value {
-  const { hidden_size: D, layer_norm_elementwise_affine: affine } = config
-  return layerNorm(g.scope(step), x, weights.at(step), D, LAYER_NORM_EPSILON, affine)
+/** x [B, S, D] -> [B, S, D] */
+function norm(part: Part, x: Value, config: OptConfig): Value {
+  return layerNorm(part, x, config.hidden_size, LAYER_NORM_EPSILON, config.layer_norm_elementwise_affine)
 }

@@ -1,88 +1,174 @@
-// The Q-Former: vision [B, P, Dv] -> queries [B, Q, D], the image as Q vectors.
+// The Q-Former: learned queries, a text, or both -> their hidden states. It is one BERT with two MLPs in each layer, one
+// for queries and one for text. It has three uses:
 //
-//   learned queries -> norm -> layers x (self-attention, in every n-th layer cross-attention to the image, MLP)
+//   queries            vision [B, P, Dv] -> [B, Q, D]: the image as Q vectors
+//   queries and text   vision and ids [B, T] -> [B, Q, D], which depends on the text (InstructBLIP, matching)
+//   text               ids [B, T] -> [B, T, D], without a picture (search)
 //
-// Post-norm as in BERT: each residual sum is normed. The Q-Former reads no text in this graph, so its output does not
-// depend on the question. transformers' modeling_blip_2.py (Blip2QFormerModel); Li et al. 2023, section 3.1, figure 2.
+// Post-norm as in BERT: each residual sum is normed. Queries and text attend to each other; only queries attend to the
+// picture. transformers' modeling_blip_2.py (Blip2QFormerModel), modeling_instructblip.py; Li et al. 2023, section 3.1.
 
-import type { QFormerConfig } from '../checkpoint/config.ts'
-import type { Weights } from '../checkpoint/weights.ts'
-import type { Graph, Value } from '../onnx/graph.ts'
-import { activate, fusedLinear, layerNorm, linear, multiHeadAttention, parameter } from './layers.ts'
+import { z } from 'zod'
+import type { Value } from '../onnx/graph.ts'
+import { DATA_TYPE } from '../onnx/proto.ts'
+import { activation, layers, size } from './config.ts'
+import { fusedLinear, layerNorm, linear, mlp, multiHeadAttention, tiedEmbedding } from './layers.ts'
+import type { Part } from './part.ts'
 
-export interface QuerySizes {
-  config: QFormerConfig
-  /** Q */
-  queryCount: number
-  /** Dv */
-  visionWidth: number
+/** `qformer_config`; defaults are those of configuration_blip_2.py. */
+export const qformerConfig = z.object({
+  vocab_size: size.default(30522),
+  hidden_size: size.default(768),
+  num_hidden_layers: layers.default(12),
+  num_attention_heads: size.default(12),
+  intermediate_size: size.default(3072),
+  hidden_act: activation.default('gelu'),
+  max_position_embeddings: size.default(512),
+  layer_norm_eps: z.number().positive().default(1e-12),
+  cross_attention_frequency: size.default(2),
+  use_qformer_text_input: z.boolean().default(false),
+})
+export type QFormerConfig = z.output<typeof qformerConfig>
+
+export interface QFormerInputs {
+  /** Learned queries [1, Q, D], and what they attend to, [B, P, `width`]. */
+  queries?: { tokens: Value; count: number; vision: Value; width: number }
+  /** int64 [B, T] each. `embeddings` holds `word_embeddings` and `position_embeddings`. */
+  text?: { ids: Value; mask: Value; embeddings: Part }
 }
 
-/** vision [B, P, Dv] -> [B, Q, D]. `weights` is at the checkpoint's root: it holds `query_tokens` beside `qformer`. */
-export function queries(g: Graph, vision: Value, weights: Weights, sizes: QuerySizes): Value {
-  const { config, queryCount: Q } = sizes
-  const { hidden_size: D, layer_norm_eps } = config
-  const qformer = weights.at('qformer')
-  const learned = parameter(g, 'query_tokens', weights.take('query_tokens', [1, Q, D]))
-  const normed = layerNorm(g.scope('layernorm'), learned, qformer.at('layernorm'), D, layer_norm_eps) // [1, Q, D]
-  const batch = g.op('Shape', [vision], { start: 0, end: 1 }) // [1]
-  let x = g.op('Expand', [normed, g.op('Concat', [batch, g.int64(Q, D)], { axis: 0 })]) // [B, Q, D]
-  for (let i = 0; i < config.num_hidden_layers; i++) {
-    const hasCrossAttention = i % config.cross_attention_frequency === 0
-    const source = hasCrossAttention ? vision : null
-    x = layer(g.scope(`layers.${i}`), x, source, qformer.at(`encoder.layer.${i}`), sizes) // [B, Q, D]
+/** Hidden states: of the queries [B, Q, D], of the text [B, T, D]. */
+export interface QFormerOutput {
+  queries?: Value
+  text?: Value
+}
+
+/**
+ * `part` is at `qformer`; `norm` is the layer norm of its input, which BLIP-2 keeps at `qformer.layernorm` and InstructBLIP
+ * at `qformer.embeddings.layernorm`.
+ */
+export function qformer(part: Part, norm: Part, config: QFormerConfig, inputs: QFormerInputs): QFormerOutput {
+  const { hidden_size: D, layer_norm_eps, num_hidden_layers, cross_attention_frequency } = config
+  const embed = (x: Value) => layerNorm(norm, x, D, layer_norm_eps)
+  let x: QFormerOutput = {
+    queries: inputs.queries && repeated(part, embed(inputs.queries.tokens), inputs.queries, D), // [B, Q, D]
+    text: inputs.text && embed(embedText(inputs.text, config)), // [B, T, D]
+  }
+  const sizes = { config, count: inputs.queries?.count ?? 0 }
+  const keyMask = inputs.text && keyMaskOf(part, inputs.text.mask, x.queries) // [B, Q + T]
+  for (let i = 0; i < num_hidden_layers; i++) {
+    const hasCrossAttention = i % cross_attention_frequency === 0
+    x = layer(
+      part.at(`encoder.layer.${i}`),
+      x,
+      hasCrossAttention ? inputs.queries : undefined,
+      keyMask,
+      sizes,
+    )
   }
   return x
 }
 
+/** [1, Q, D] -> [B, Q, D] */
+function repeated(
+  { g }: Part,
+  queries: Value,
+  { vision, count }: { vision: Value; count: number },
+  D: number,
+): Value {
+  const batch = g.op('Shape', [vision], { start: 0, end: 1 }) // [1]
+  return g.op('Expand', [queries, g.op('Concat', [batch, g.int64(count, D)], { axis: 0 })]) // [B, Q, D]
+}
+
+/** Word and position embeddings. Positions count padding too, so a text must be padded at its end. ids [B, T] -> [B, T, D] */
+function embedText({ ids, embeddings }: NonNullable<QFormerInputs['text']>, config: QFormerConfig): Value {
+  const { hidden_size: D, vocab_size, max_position_embeddings } = config
+  const word = embeddings.at('word_embeddings')
+  const words = tiedEmbedding(word, word.take('weight', [vocab_size, D])).embed(ids) // [B, T, D]
+  const position = embeddings.at('position_embeddings')
+  const table = position.parameter('weight', [max_position_embeddings, D])
+  const length = position.op('Shape', [ids], { start: 1, end: 2 }) // [1]
+  const placed = position.op('Slice', [table, position.g.int64(0), length, position.g.int64(0)]) // [T, D]
+  return embeddings.op('Add', [words, placed]) // [B, T, D]
+}
+
+/** Every query is a key, and the unmasked tokens. mask [B, T] -> int32 [B, Q + T] */
+function keyMaskOf(part: Part, mask: Value, queries?: Value): Value {
+  const text = part.op('Cast', [mask], { to: DATA_TYPE.int32 }) // [B, T]
+  if (!queries) return text
+  const rows = part.op('Shape', [queries], { start: 0, end: 2 }) // [B, Q]
+  const ones = part.op('Cast', [part.op('Expand', [part.g.scalar(1), rows])], { to: DATA_TYPE.int32 }) // [B, Q]
+  return part.op('Concat', [ones, text], { axis: 1 }) // [B, Q + T]
+}
+
+interface Sizes {
+  config: QFormerConfig
+  /** Q, or 0 without queries. */
+  count: number
+}
+
 function layer(
-  g: Graph,
-  x: Value,
-  vision: Value | null,
-  weights: Weights,
-  { config, visionWidth }: QuerySizes,
-): Value {
-  const { hidden_size: D, intermediate_size: F, layer_norm_eps } = config
-  let hidden = attention(g.scope('attention'), x, x, weights.at('attention'), D, config) // [B, Q, D]
-  if (vision) {
-    const cross = g.scope('crossattention')
-    hidden = attention(cross, hidden, vision, weights.at('crossattention'), visionWidth, config) // [B, Q, D]
+  part: Part,
+  x: QFormerOutput,
+  picture: QFormerInputs['queries'],
+  keyMask: Value | undefined,
+  sizes: Sizes,
+): QFormerOutput {
+  const { config, count } = sizes
+  const all =
+    x.queries && x.text ? part.op('Concat', [x.queries, x.text], { axis: 1 }) : (x.queries ?? x.text)! // [B, Q + T, D]
+  const attended = attention(part.at('attention'), all, { config, keyMask }) // [B, Q + T, D]
+  let [queries, text]: (Value | undefined)[] = x.queries ? [attended] : [undefined, attended]
+  if (x.queries && x.text) {
+    const slice = (from: number, to: number) =>
+      part.op('Slice', [attended, part.g.int64(from), part.g.int64(to), part.g.int64(1)])
+    ;[queries, text] = [slice(0, count), slice(count, Number.MAX_SAFE_INTEGER)] // [B, Q, D], [B, T, D]
   }
-  const wide = linear(g.scope('intermediate_query'), hidden, weights.at('intermediate_query.dense'), [D, F]) // [B, Q, F]
-  const active = activate(g.scope('intermediate_query'), wide, config.hidden_act) // [B, Q, F]
-  const narrow = linear(g.scope('output_query'), active, weights.at('output_query.dense'), [F, D]) // [B, Q, D]
-  const sum = g.scope('output_query').op('Add', [narrow, hidden]) // [B, Q, D]
-  if (config.use_qformer_text_input) ignoreTextBranch(weights)
-  return layerNorm(g.scope('output_query'), sum, weights.at('output_query.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
+  if (queries && picture) {
+    queries = attention(part.at('crossattention'), queries, { config, source: picture }) // [B, Q, D]
+  }
+  return {
+    queries: queries && feedForward(part, queries, 'intermediate_query', 'output_query', config), // [B, Q, D]
+    text: text && feedForward(part, text, 'intermediate', 'output', config), // [B, T, D]
+  }
 }
 
-/** x [B, Q, D] attends to `source` [B, S, sourceWidth], which is x in self-attention -> [B, Q, D]. */
+/** x + MLP(x), normed. [B, N, D] -> [B, N, D] */
+function feedForward(part: Part, x: Value, up: string, down: string, config: QFormerConfig): Value {
+  const { hidden_size: D, intermediate_size: F, hidden_act, layer_norm_eps } = config
+  const output = mlp(part, x, [`${up}.dense`, `${down}.dense`], [D, F], hidden_act) // [B, N, D]
+  const sum = part.at(down).op('Add', [output, x]) // [B, N, D]
+  return layerNorm(part.at(`${down}.LayerNorm`), sum, D, layer_norm_eps) // [B, N, D]
+}
+
+/** x [B, N, D] attends to itself, or to `source.vision` [B, P, `source.width`] -> x + attention, normed, [B, N, D]. */
 function attention(
-  g: Graph,
+  part: Part,
   x: Value,
-  source: Value,
-  weights: Weights,
-  sourceWidth: number,
-  { hidden_size: D, num_attention_heads, layer_norm_eps }: QFormerConfig,
+  {
+    config: { hidden_size: D, num_attention_heads, layer_norm_eps },
+    source,
+    keyMask,
+  }: { config: QFormerConfig; source?: { vision: Value; width: number }; keyMask?: Value },
 ): Value {
-  const [query, key, value] = ['query', 'key', 'value'].map((step) => weights.at(`attention.${step}`))
-  const [q, k, v] =
-    source === x
-      ? fusedLinear(g.scope('qkv'), x, [query!, key!, value!], [D, D]) // 3 x [B, Q, D]
-      : [
-          linear(g.scope('query'), x, query!, [D, D]), // [B, Q, D]
-          ...fusedLinear(g.scope('keyvalue'), source, [key!, value!], [sourceWidth, D]), // 2 x [B, S, D]
-        ]
-  const output = multiHeadAttention(g, q!, k!, v!, num_attention_heads) // [B, Q, D]
-  const projected = linear(g.scope('output'), output, weights.at('output.dense'), [D, D]) // [B, Q, D]
-  const sum = g.scope('output').op('Add', [projected, x]) // [B, Q, D]
-  return layerNorm(g.scope('output'), sum, weights.at('output.LayerNorm'), D, layer_norm_eps) // [B, Q, D]
+  const inner = part.at('attention')
+  const [q, k, v] = source
+    ? [
+        linear(inner.at('query'), x, [D, D]), // [B, N, D]
+        ...fusedLinear(inner, ['key', 'value'], source.vision, [source.width, D]), // 2 x [B, P, D]
+      ]
+    : fusedLinear(inner, ['query', 'key', 'value'], x, [D, D]) // 3 x [B, N, D]
+  const output = multiHeadAttention(inner, q!, k!, v!, num_attention_heads, { keyMask }) // [B, N, D]
+  const projected = linear(part.at('output.dense'), output, [D, D]) // [B, N, D]
+  const sum = part.at('output').op('Add', [projected, x]) // [B, N, D]
+  return layerNorm(part.at('output.LayerNorm'), sum, D, layer_norm_eps) // [B, N, D]
 }
 
-/** The MLP for text tokens. Graphs without text do not use it. */
-function ignoreTextBranch(weights: Weights): void {
-  for (const step of ['intermediate.dense', 'output.dense', 'output.LayerNorm']) {
-    weights.ignore(`${step}.weight`)
-    weights.ignore(`${step}.bias`)
+/** Marks the MLPs for text as not needed, in a checkpoint that has them though its model reads no text in the Q-Former. */
+export function ignoreTextBranch(part: Part, { num_hidden_layers }: QFormerConfig): void {
+  for (let i = 0; i < num_hidden_layers; i++) {
+    for (const step of ['intermediate.dense', 'output.dense', 'output.LayerNorm']) {
+      for (const name of ['weight', 'bias']) part.weights.ignore(`encoder.layer.${i}.${step}.${name}`)
+    }
   }
 }

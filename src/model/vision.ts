@@ -4,20 +4,36 @@
 //
 // EVA-CLIP's ViT: transformers' modeling_blip_2.py (Blip2VisionModel); Li et al. 2023, section 3.1.
 
-import type { VisionConfig } from '../checkpoint/config.ts'
+import { z } from 'zod'
+import { VISION } from '../artifact/contract.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
 import { filled, type Matrix, stack } from '../quantize/matrix.ts'
-import { activate, layerNorm, linear, matmul, multiHeadAttention, parameter } from './layers.ts'
+import { activation, layers, sides, size } from './config.ts'
+import { layerNorm, linear, matmul, mlp, multiHeadAttention } from './layers.ts'
+import { graphOf, type Part } from './part.ts'
 
-/** pixels [B, 3, H, W] -> [B, P, D]. `weights` is at `vision_model`. */
-export function vision(g: Graph, pixels: Value, weights: Weights, config: VisionConfig): Value {
-  let x = embed(g.scope('embeddings'), pixels, weights.at('embeddings'), config) // [B, P, D]
-  for (let i = 0; i < config.num_hidden_layers; i++) {
-    x = layer(g.scope(`layers.${i}`), x, weights.at(`encoder.layers.${i}`), config) // [B, P, D]
-  }
-  const { hidden_size: D, layer_norm_eps } = config
-  return layerNorm(g.scope('post_layernorm'), x, weights.at('post_layernorm'), D, layer_norm_eps) // [B, P, D]
+/** `vision_config`; defaults are those of configuration_blip_2.py. */
+export const visionConfig = z.object({
+  hidden_size: size.default(1408),
+  intermediate_size: size.default(6144),
+  num_hidden_layers: layers.default(39),
+  num_attention_heads: size.default(16),
+  image_size: sides.default([224, 224]),
+  patch_size: sides.default([14, 14]),
+  hidden_act: activation.default('gelu'),
+  layer_norm_eps: z.number().positive().default(1e-6),
+  qkv_bias: z.boolean().default(true),
+})
+export type VisionConfig = z.output<typeof visionConfig>
+
+/** The graph `vision`: pixels [B, 3, H, W] -> vision [B, P, D]. */
+export function visionGraph(weights: Weights, config: VisionConfig): Graph {
+  return graphOf(VISION.graph, weights, (root) => {
+    const pixels = root.g.input(VISION.pixels, 'float32', ['B', 3, ...config.image_size])
+    const output = vision(root.at('vision_model'), pixels, config) // [B, P, D]
+    root.g.output(VISION.vision, output, 'float32', ['B', patchCount(config), config.hidden_size])
+  })
 }
 
 /** P: the whole patches in an image, and the class token. */
@@ -25,51 +41,57 @@ export function patchCount({ image_size, patch_size }: VisionConfig): number {
   return Math.floor(image_size[0] / patch_size[0]) * Math.floor(image_size[1] / patch_size[1]) + 1
 }
 
-function embed(g: Graph, pixels: Value, weights: Weights, config: VisionConfig): Value {
+function vision(part: Part, pixels: Value, config: VisionConfig): Value {
+  let x = embed(part.at('embeddings'), pixels, config) // [B, P, D]
+  for (let i = 0; i < config.num_hidden_layers; i++) {
+    x = layer(part.at(`encoder.layers.${i}`), x, config) // [B, P, D]
+  }
+  return layerNorm(part.at('post_layernorm'), x, config.hidden_size, config.layer_norm_eps) // [B, P, D]
+}
+
+function embed(part: Part, pixels: Value, config: VisionConfig): Value {
   const { hidden_size: D, patch_size } = config
-  const P = patchCount(config)
-  const patch = weights.at('patch_embedding')
-  const kernel = parameter(g, 'patch_embedding.weight', patch.take('weight', [D, 3, ...patch_size]))
-  const bias = parameter(g, 'patch_embedding.bias', patch.take('bias', [D]))
-  const grid = g.op('Conv', [pixels, kernel, bias], { strides: patch_size, kernel_shape: patch_size }) // [B, D, H/p, W/p]
-  const flat = g.op('Reshape', [grid, g.int64(0, D, -1)]) // [B, D, P-1]
-  const patches = g.op('Transpose', [flat], { perm: [0, 2, 1] }) // [B, P-1, D]
-  const classToken = parameter(g, 'class_embedding', weights.take('class_embedding', [1, 1, D]))
-  const batch = g.op('Shape', [pixels], { start: 0, end: 1 }) // [1]
-  const classTokens = g.op('Expand', [classToken, g.op('Concat', [batch, g.int64(1, D)], { axis: 0 })]) // [B, 1, D]
-  const all = g.op('Concat', [classTokens, patches], { axis: 1 }) // [B, P, D]
-  const positions = parameter(g, 'position_embedding', weights.take('position_embedding', [1, P, D]))
-  return g.op('Add', [all, positions]) // [B, P, D]
+  const { g } = part
+  const patch = part.at('patch_embedding')
+  const inputs = [pixels, patch.parameter('weight', [D, 3, ...patch_size]), patch.parameter('bias', [D])]
+  const grid = patch.op('Conv', inputs, { strides: patch_size, kernel_shape: patch_size }) // [B, D, H/p, W/p]
+  const flat = patch.op('Reshape', [grid, g.int64(0, D, -1)]) // [B, D, P-1]
+  const patches = patch.op('Transpose', [flat], { perm: [0, 2, 1] }) // [B, P-1, D]
+  const batch = part.op('Shape', [pixels], { start: 0, end: 1 }) // [1]
+  const dims = part.op('Concat', [batch, g.int64(1, D)], { axis: 0 }) // [3]
+  const classTokens = part.op('Expand', [part.parameter('class_embedding', [1, 1, D]), dims]) // [B, 1, D]
+  const all = part.op('Concat', [classTokens, patches], { axis: 1 }) // [B, P, D]
+  return part.op('Add', [all, part.parameter('position_embedding', [1, patchCount(config), D])]) // [B, P, D]
 }
 
-function layer(g: Graph, x: Value, weights: Weights, config: VisionConfig): Value {
+function layer(part: Part, x: Value, config: VisionConfig): Value {
   const { hidden_size: D, intermediate_size: F, layer_norm_eps } = config
-  const normed = layerNorm(g.scope('layer_norm1'), x, weights.at('layer_norm1'), D, layer_norm_eps) // [B, P, D]
-  const attended = attention(g.scope('self_attn'), normed, weights.at('self_attn'), config) // [B, P, D]
-  const middle = g.scope('self_attn').op('Add', [x, attended]) // [B, P, D]
-
-  const renormed = layerNorm(g.scope('layer_norm2'), middle, weights.at('layer_norm2'), D, layer_norm_eps) // [B, P, D]
-  const wide = linear(g.scope('mlp.fc1'), renormed, weights.at('mlp.fc1'), [D, F]) // [B, P, F]
-  const active = activate(g.scope('mlp'), wide, config.hidden_act) // [B, P, F]
-  const narrow = linear(g.scope('mlp.fc2'), active, weights.at('mlp.fc2'), [F, D]) // [B, P, D]
-  return g.scope('mlp').op('Add', [middle, narrow]) // [B, P, D]
+  const normed = layerNorm(part.at('layer_norm1'), x, D, layer_norm_eps) // [B, P, D]
+  const attended = attention(part.at('self_attn'), normed, config) // [B, P, D]
+  const middle = part.op('Add', [x, attended]) // [B, P, D]
+  const renormed = layerNorm(part.at('layer_norm2'), middle, D, layer_norm_eps) // [B, P, D]
+  const output = mlp(part.at('mlp'), renormed, ['fc1', 'fc2'], [D, F], config.hidden_act) // [B, P, D]
+  return part.op('Add', [middle, output]) // [B, P, D]
 }
 
-function attention(g: Graph, x: Value, weights: Weights, config: VisionConfig): Value {
-  const { hidden_size: D } = config
-  const qkv = g.scope('qkv')
-  let joined = matmul(qkv, x, weights.take('qkv.weight', [3 * D, D])) // [B, P, 3D]
-  if (config.qkv_bias) joined = qkv.op('Add', [joined, parameter(qkv, 'bias', qkvBias(weights, D))]) // [B, P, 3D]
-  const [q, k, v] = g.ops('Split', [joined, g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
-  const output = multiHeadAttention(g, q!, k!, v!, config.num_attention_heads) // [B, P, D]
-  return linear(g.scope('projection'), output, weights.at('projection'), [D, D]) // [B, P, D]
+function attention(
+  part: Part,
+  x: Value,
+  { hidden_size: D, num_attention_heads, qkv_bias }: VisionConfig,
+): Value {
+  const qkv = part.at('qkv')
+  let joined = matmul(qkv, x, qkv.take('weight', [3 * D, D])) // [B, P, 3D]
+  if (qkv_bias) joined = qkv.op('Add', [joined, qkv.stored('bias', qkvBias(part, D))]) // [B, P, 3D]
+  const [q, k, v] = qkv.ops('Split', [joined, part.g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
+  const output = multiHeadAttention(part, q!, k!, v!, num_attention_heads) // [B, P, D]
+  return linear(part.at('projection'), output, [D, D]) // [B, P, D]
 }
 
 /**
  * Keys have no bias. Current checkpoints store zeros for them: `qkv.bias` = (q, 0, v) [3D]. The first checkpoints
  * and those of LAVIS store only `q_bias` [D] and `v_bias` [D].
  */
-function qkvBias(weights: Weights, D: number): Matrix {
+function qkvBias({ weights }: Part, D: number): Matrix {
   if (weights.has('qkv.bias') || !weights.has('q_bias')) return weights.take('qkv.bias', [3 * D])
   return stack(weights.take('q_bias', [D]), filled(D, 0), weights.take('v_bias', [D]))
 }

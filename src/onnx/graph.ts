@@ -1,7 +1,8 @@
 // Builds one ONNX graph: nodes, in the order data passes through them -> lists of ONNX's messages that write.ts writes.
 //
-// A node's name is its scope and its operator: `/vision/layers.3/attn/qkv/MatMul`. `scope()` returns the same graph one
-// step deeper, so a layer is built without knowing its place in the model. This folder knows no model.
+// A node's name is its scope and its operator: `encoder.layers.3.mlp.fc1/MatMul`; a weight's is its scope and its own name.
+// `scope()` returns the same graph one step deeper, so a layer is built without knowing its place in the model. This
+// folder knows no model.
 
 import { ATTRIBUTE_TYPE, BYTES_PER_ELEMENT, DATA_TYPE, type DataType } from './proto.ts'
 
@@ -37,12 +38,19 @@ interface Initializer {
   views: { name: string; dims: number[] }[]
 }
 
-/** All scopes of a graph share it. Nodes, inputs, outputs and constants are messages of proto.ts. */
+/** An input or an output of a graph. */
+interface Port {
+  name: string
+  type: DataType
+  dims: Dim[]
+}
+
+/** All scopes of a graph share it. Nodes and constants are messages of proto.ts. */
 class GraphParts {
   readonly name: string
   readonly nodes: { name: string; op_type: string; input: string[]; output: string[] }[] = []
-  readonly inputs: object[] = []
-  readonly outputs: object[] = []
+  readonly inputs: Port[] = []
+  readonly outputs: Port[] = []
   readonly constants: object[] = []
   readonly initializers: Initializer[] = []
   readonly #taken = new Set<string>()
@@ -72,23 +80,23 @@ export class Graph {
   }
 
   static named(name: string): Graph {
-    return new Graph(new GraphParts(name), `/${name}`)
+    return new Graph(new GraphParts(name), '')
   }
 
-  /** The same graph; names of what is added through it begin with `path/step`. */
+  /** The same graph; names of what is added through it begin with `path.step`. */
   scope(step: string): Graph {
-    return new Graph(this.parts, `${this.path}/${step}`)
+    return new Graph(this.parts, joined(this.path, step))
   }
 
   input(name: string, type: DataType, dims: Dim[]): Value {
-    this.parts.inputs.push(valueInfo(name, type, dims))
+    this.parts.inputs.push({ name, type, dims })
     return { name }
   }
 
   /** Makes a value an output of the graph under this name. */
   output(name: string, value: Value, type: DataType, dims: Dim[]): void {
-    this.parts.outputs.push(valueInfo(name, type, dims))
-    const node = this.parts.unique(`/${this.parts.name}/${name}`)
+    this.parts.outputs.push({ name, type, dims })
+    const node = this.parts.unique(`${name}/Identity`)
     this.parts.nodes.push({ name: node, op_type: 'Identity', input: [value.name], output: [name] })
   }
 
@@ -126,7 +134,7 @@ export class Graph {
 
   /** A weight. It is stored in the external data file. */
   initializer(step: string, tensor: InitializerTensor): Value {
-    const name = this.parts.unique(`${this.path}/${step}`)
+    const name = this.parts.unique(joined(this.path, step))
     const sizeBytes = tensor.dims.reduce((a, b) => a * b, 1) * BYTES_PER_ELEMENT[tensor.type]
     this.parts.initializers.push({ name, tensor, sizeBytes, views: [] })
     return { name }
@@ -155,7 +163,12 @@ function attribute([name, value]: [string, Attribute]): object {
   return { name, ints: value, type: ATTRIBUTE_TYPE.ints }
 }
 
-function valueInfo(name: string, type: DataType, dims: Dim[]): object {
+function joined(path: string, step: string): string {
+  return path === '' ? step : `${path}.${step}`
+}
+
+/** As ONNX's message. */
+export function valueInfo({ name, type, dims }: Port): object {
   const dim = dims.map((d) => (typeof d === 'number' ? { dim_value: d } : { dim_param: d }))
   return { name, type: { tensor_type: { elem_type: DATA_TYPE[type], shape: { dim } } } }
 }

@@ -57,14 +57,16 @@ const root = protobuf.parse(SCHEMA, { keepCase: true }).root
 
 export const ModelProto = root.lookupType('ModelProto')
 
-export const DATA_TYPE = { float32: 1, uint8: 2, int8: 3, int64: 7, bool: 9 } as const
+export const DATA_TYPE = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 } as const
 export type DataType = keyof typeof DATA_TYPE
 export const BYTES_PER_ELEMENT: Record<DataType, number> = {
   float32: 4,
   uint8: 1,
   int8: 1,
+  int32: 4,
   int64: 8,
   bool: 1,
+  float16: 2,
 }
 export const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 } as const
 /** TensorProto.DataLocation of a tensor whose bytes are in another file. */

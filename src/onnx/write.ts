@@ -10,7 +10,7 @@ import { type FileHandle, open, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { type Graph, type InitializerTensor, MICROSOFT } from './graph.ts'
+import { type Graph, type InitializerTensor, MICROSOFT, valueInfo } from './graph.ts'
 import { DATA_TYPE, EXTERNAL, ModelProto } from './proto.ts'
 
 /** Opset 20 added Gelu. IR 10 belongs to opsets up to 21. Every supported onnxruntime reads both. */
@@ -144,8 +144,8 @@ export function encode({ parts }: Graph): Uint8Array {
       name: parts.name,
       node: parts.nodes,
       initializer: [...parts.constants, ...external],
-      input: parts.inputs,
-      output: parts.outputs,
+      input: parts.inputs.map(valueInfo),
+      output: parts.outputs.map(valueInfo),
     },
   }).finish()
 }

@@ -1,30 +1,22 @@
-// A weight's path -> its storage format and the reason, one table for each precision (`glimpse build --precision`).
+// A weight's path -> its storage format and the reason: one recipe for each family of architectures, with a table for each
+// precision (`glimpse build --precision`).
 //
 // Published sweeps on BLIP-2 found vision tower and language model equally sensitive, and one scale per tensor useless
 // below 8 bits (gautomdas/blip2-coco, results/quantization_results.csv). Times in the reasons are of one ViT-g layer at
 // [1, 257, 1408] on two cores with AVX-512, onnxruntime-node 1.30.
 
-import { z } from 'zod'
-
-/** Manifests hold it: a change must raise FORMAT in artifact/contract.ts. */
-export const formatSchema = z.discriminatedUnion('kind', [
+export type Format =
   /** Not quantized. */
-  z.strictObject({ kind: z.literal('float32') }),
+  | { kind: 'float32' }
   /** Signed 8-bit weights with one scale per output; the operator quantizes activations to 8 bits at run time. */
-  z.strictObject({ kind: z.literal('columns') }),
+  | { kind: 'columns' }
   /** `bits` per weight, one float scale per `block` consecutive inputs of an output; smaller blocks where these do not divide the width. */
-  z.strictObject({
-    kind: z.literal('blocks'),
-    bits: z.union([z.literal(4), z.literal(8)]),
-    block: z.number().int().positive(),
-  }),
-])
-export type Format = z.infer<typeof formatSchema>
+  | { kind: 'blocks'; bits: 4 | 8; block: number }
 
 export const PRECISIONS = ['fp32', 'int8', 'int4'] as const
 export type Precision = (typeof PRECISIONS)[number]
 
-interface Rule {
+export interface Rule {
   /** Matches the weight's path in the checkpoint. The first rule that matches applies. */
   weights: RegExp
   format: Format
@@ -67,7 +59,10 @@ const UNQUANTIZED: Rule = {
     'added to or multiplied with activations once, not a product of matrices: few bytes, and no kernel for fewer bits',
 }
 
-export const RECIPES: Record<Precision, readonly Rule[]> = {
+/** The rules of each precision. */
+export type Recipe = Readonly<Record<Precision, readonly Rule[]>>
+
+export const BLIP2_OPT: Recipe = {
   fp32: [],
   int8: [
     VISION,
@@ -99,8 +94,8 @@ export const TARGETS = ['cpu', 'gpu'] as const
 export type Target = (typeof TARGETS)[number]
 
 /** The rules of a precision, in order. Default target: cpu. */
-export function recipeFor(precision: Precision, target: Target = 'cpu'): readonly Rule[] {
-  const rules = RECIPES[precision]
+export function rulesOf(recipe: Recipe, precision: Precision, target: Target = 'cpu'): readonly Rule[] {
+  const rules = recipe[precision]
   return target === 'cpu' ? rules : rules.map((rule) => (rule === VISION ? VISION_ON_GPU : rule))
 }
 
@@ -108,9 +103,9 @@ export function recipeFor(precision: Precision, target: Target = 'cpu'): readonl
  * The format of the weight at this path. At fp32 all weights are float32; at other precisions each needs a rule, because a
  * matrix that no rule names would be stored at its full size.
  */
-export function formatOf(precision: Precision, path: string, target?: Target): Format {
+export function formatOf(rules: readonly Rule[], precision: Precision, path: string): Format {
   if (precision === 'fp32') return FLOAT32
-  const rule = recipeFor(precision, target).find(({ weights }) => weights.test(path))
+  const rule = rules.find(({ weights }) => weights.test(path))
   if (rule) return rule.format
   throw new Error(
     `Expected a rule for ${path} in the recipe ${precision} but none matches. Add one to quantize/recipes.ts.`,

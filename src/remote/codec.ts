@@ -1,7 +1,9 @@
-// A request and its result in the JSON of POST /v1/caption and /v1/answer, and a refusal -> the error it means.
+// A request of any task and its result in the JSON of POST /v1/<task>, and a refusal -> the error it means. The task's row
+// in engine/tasks.ts says which fields both have.
 
 import { z } from 'zod'
-import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
+import type { BaseRequest, BaseResult } from '../engine/request.ts'
+import { taskNamed, taskOf } from '../engine/tasks.ts'
 import {
   BusyError,
   cancelled,
@@ -18,11 +20,7 @@ const CLIENT_ERRORS = new Set([400, 404, 405, 413, 415, 422])
 /** Characters of a remote message that are passed on. */
 const MAX_MESSAGE_LENGTH = 300
 
-const replySchema: z.ZodType<InferenceResult> = z.object({
-  text: z.string(),
-  token_ids: z.array(z.number()),
-  sequences: z.array(z.object({ text: z.string(), token_ids: z.array(z.number()) })),
-  prompt: z.string(),
+const baseResult: z.ZodType<Omit<BaseResult, 'text'>> = z.object({
   timings_ms: z.record(
     z.enum(['queue', 'image', 'pixels', 'vision', 'queries', 'tokens', 'total']),
     z.number(),
@@ -33,31 +31,30 @@ const replySchema: z.ZodType<InferenceResult> = z.object({
 
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
 
-/** The body of the request, without the deadline: this side keeps it. */
-export function encodeRequest(request: InferenceRequest): string {
-  const { image, deadlineMs: _, question, history, ...rest } = request
-  const text = isCaption(request) ? {} : { question, history }
-  return JSON.stringify({ ...rest, ...text, image: image && Buffer.from(image).toString('base64') })
-}
-
-/** A request without a question and a prompt, whatever its history. */
-export function isCaption({ question = '', prompt }: InferenceRequest): boolean {
-  return question.trim() === '' && prompt === undefined
+/**
+ * The body of the request, without the deadline: this side keeps it. The task is named only where the other fields do not
+ * say it, so that an older server takes captions and answers.
+ */
+export function encodeRequest(request: BaseRequest): string {
+  const { image, picture } = request
+  const name = taskOf(request)
+  const known = Object.keys(taskNamed(name).fields.shape)
+  const fields = Object.fromEntries(Object.entries(request).filter(([field]) => known.includes(field)))
+  const task = taskOf(fields) === name ? undefined : name
+  return JSON.stringify({ ...fields, task, picture, image: image && Buffer.from(image).toString('base64') })
 }
 
 /** @throws UpstreamError `engine_failed` */
-export function decodeReply(text: string): InferenceResult {
-  const parsed = replySchema.safeParse(jsonOf(text))
-  if (parsed.success) return parsed.data
+export function decodeReply(text: string, request: BaseRequest): BaseResult {
+  const json = jsonOf(text)
+  const own = taskNamed(taskOf(request)).result.safeParse(json)
+  const base = baseResult.safeParse(json)
+  if (own.success && base.success) return { ...(own.data as BaseResult), ...base.data }
   throw engineFailed('its answer is not a result of Glimpse')
 }
 
 /** The error of a refusal. `picture_forgotten` also when the remote engine takes no pictures by their sha256. */
-export function decodeError(
-  status: number,
-  text: string,
-  { image, picture }: InferenceRequest,
-): GlimpseError {
+export function decodeError(status: number, text: string, { image, picture }: BaseRequest): GlimpseError {
   const { code, message } = problemOf(text) ?? { code: undefined, message: '' }
   if (code === 'picture_forgotten' || (CLIENT_ERRORS.has(status) && picture !== undefined && !image)) {
     return new RequestError(

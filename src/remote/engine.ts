@@ -2,8 +2,9 @@
 //
 // A request ends with its deadline, with its caller's signal or with the engine, whichever is first.
 
-import type { Engine } from '../engine/engine.ts'
-import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
+import type { Engine, Hooks } from '../engine/engine.ts'
+import type { BaseRequest, BaseResult } from '../engine/request.ts'
+import type { RequestOf, ResultOf, TaskName } from '../engine/tasks.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
 
 /**
@@ -13,7 +14,7 @@ import { type Deadline, startDeadline } from './deadline.ts'
 export function remoteEngine(
   name: string,
   defaultDeadlineMs: number,
-  send: (request: InferenceRequest, deadline: Deadline) => Promise<InferenceResult>,
+  send: (request: BaseRequest, deadline: Deadline) => Promise<BaseResult>,
 ): Engine {
   const closed = new AbortController()
   let pending = 0
@@ -24,14 +25,14 @@ export function remoteEngine(
       return pending
     },
     ready: true,
-    async answer(request, { signal, onToken } = {}) {
+    async answer<N extends TaskName>(request: RequestOf<N>, { signal, onToken }: Hooks = {}) {
       const deadline = startDeadline(request.deadlineMs ?? defaultDeadlineMs, signal, closed.signal)
       pending++
       try {
         deadline.throwIfEnded()
         const result = await send(request, deadline)
         onToken?.(result.text) // the whole text at once: remote engines do not stream
-        return result
+        return result as ResultOf<N>
       } finally {
         pending--
         deadline.end()

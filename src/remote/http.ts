@@ -1,13 +1,14 @@
-// Another Glimpse server as an engine: GLIMPSE_ENGINE=https://host. A request -> POST /v1/caption or /v1/answer -> its result.
+// Another Glimpse server as an engine: GLIMPSE_ENGINE=https://host. A request -> POST /v1/<task> -> its result.
 //
 // A server that is busy or still loads is asked again after its Retry-After, within the deadline. When the deadline ends or
 // the caller cancels, the connection closes, and the server stops working on the request.
 
 import type { Engine } from '../engine/engine.ts'
-import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
+import type { BaseRequest, BaseResult } from '../engine/request.ts'
+import { taskOf } from '../engine/tasks.ts'
 import { isGlimpseError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
-import { decodeError, decodeReply, encodeRequest, engineFailed, isCaption } from './codec.ts'
+import { decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
 import type { Deadline } from './deadline.ts'
 import { remoteEngine } from './engine.ts'
 
@@ -38,8 +39,8 @@ export function openHttpEngine({
   if (token !== '') headers['authorization'] = `Bearer ${token}`
   const redirect = 'error' // another host must not receive the token
 
-  const send = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
-    const path = isCaption(request) ? '/v1/caption' : '/v1/answer'
+  const send = async (request: BaseRequest, deadline: Deadline): Promise<BaseResult> => {
+    const path = `/v1/${taskOf(request)}`
     const post = { method: 'POST', body: encodeRequest(request), headers, redirect } as const
     for (let waitMs = firstWaitMs; ; waitMs *= 2) {
       deadline.throwIfEnded()
@@ -48,7 +49,7 @@ export function openHttpEngine({
       try {
         const response = await fetch(`${base}${path}`, { ...post, signal: deadline.signal })
         const text = await response.text()
-        if (response.ok) return decodeReply(text)
+        if (response.ok) return decodeReply(text, request)
         error = decodeError(response.status, text, request)
         if (!RETRYABLE.has(response.status)) throw error
         retryAfterMs = 1_000 * Number(response.headers.get('retry-after'))
@@ -65,7 +66,7 @@ export function openHttpEngine({
   }
 
   /** Names the picture by its sha256 first. Its bytes travel only when the other Glimpse does not know it. */
-  const ask = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
+  const ask = async (request: BaseRequest, deadline: Deadline): Promise<BaseResult> => {
     const { image, ...rest } = request
     if (!image) return await send(request, deadline)
     return await send({ ...rest, picture: sha256Hex(image) }, deadline).catch((error: unknown) => {

@@ -12,7 +12,7 @@ import {
   type SageMakerRuntimeClientConfig,
 } from '@aws-sdk/client-sagemaker-runtime'
 import type { Engine } from '../engine/engine.ts'
-import type { InferenceRequest, InferenceResult } from '../engine/request.ts'
+import type { BaseRequest, BaseResult } from '../engine/request.ts'
 import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 import { decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
@@ -90,7 +90,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     return { output: OutputLocation, failure: FailureLocation }
   }
 
-  const send = async (request: InferenceRequest, deadline: Deadline): Promise<InferenceResult> => {
+  const send = async (request: BaseRequest, deadline: Deadline): Promise<BaseResult> => {
     // A request by the picture's sha256 would wait in the endpoint's queue, and another instance may have cached the picture.
     if (!request.image) {
       throw new RequestError(
@@ -109,7 +109,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
       for (let waitMs = firstWaitMs; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * SLOWER)) {
         deadline.throwIfEnded()
         const reply = await readText(output, deadline.signal)
-        if (reply !== undefined) return decodeReply(reply)
+        if (reply !== undefined) return decodeReply(reply, request)
         const failed = failure === undefined ? undefined : await readText(failure, deadline.signal)
         if (failed !== undefined) {
           // Received client error (415) from primary with message "..."

@@ -3,8 +3,9 @@
 // transformers 5.18, GenerationMixin._beam_search and its helpers (generation/utils.py), for one item. Running beams
 // still grow. The best `num_beams` finished hypotheses are kept with their length-normalized scores.
 
+import type { GenerationSettings } from '../generation-settings.ts'
 import { assertFiniteScore, type Rng, sampleWithoutReplacement, topK } from './sampling.ts'
-import type { GenerationSettings } from './settings.ts'
+import type { Continuation, Search } from './search.ts'
 
 /** transformers' stand-in for minus infinity in scores that are added to. */
 const NEG_INF = -1e9
@@ -18,13 +19,7 @@ interface Hypothesis extends Beam {
   finished: boolean
 }
 
-/** Beam i becomes a copy of beam `beamIdx[i]` with `tokenIds[i]` appended. */
-export interface BeamStep {
-  tokenIds: number[]
-  beamIdx: number[]
-}
-
-export class BeamSearch {
+export class BeamSearch implements Search {
   readonly #settings: GenerationSettings
   readonly #eosTokenIds: ReadonlySet<number>
   readonly #rng: Rng
@@ -52,7 +47,7 @@ export class BeamSearch {
    * `logProbabilities[i]` [V] belong to running beam i, after the processors.
    * @throws RequestError `bad_settings` if no token is allowed and no hypothesis is finished.
    */
-  advance(logProbabilities: readonly Float32Array[]): BeamStep {
+  advance(logProbabilities: readonly Float32Array[]): Continuation[] {
     const { num_beams, do_sample, max_new_tokens } = this.#settings
     const V = logProbabilities[0]!.length
     const totals = new Float32Array(num_beams * V)
@@ -66,7 +61,7 @@ export class BeamSearch {
     if (!this.#finished.some(({ finished }) => finished)) assertFiniteScore(best)
     else if (best === -Infinity) {
       this.done = true
-      return { tokenIds: [], beamIdx: [] }
+      return []
     }
     const length = this.#running[0]!.ids.length + 1
     const candidates = picked.map((index) => {
@@ -78,21 +73,18 @@ export class BeamSearch {
 
     const runningScores = candidates.map(({ score, ends }) => score + (ends ? NEG_INF : 0))
     const kept = topK(runningScores, num_beams)
-    const step = {
-      tokenIds: kept.map((i) => candidates[i]!.ids.at(-1)!),
-      beamIdx: kept.map((i) => candidates[i]!.from),
-    }
+    const continued = kept.map((i) => ({ from: candidates[i]!.from, id: candidates[i]!.ids.at(-1)! }))
     this.#running = kept.map((i) => ({ ids: candidates[i]!.ids, score: runningScores[i]! }))
 
     this.#finish(candidates, length)
     this.#canImprove &&= this.#canStillImprove(length)
     const full = this.#finished.every(({ finished }) => finished) && this.#settings.early_stopping === true
     this.done = !this.#canImprove || full || candidates.every(({ ends }) => ends)
-    return step
+    return continued
   }
 
   /** The `num_return_sequences` best answers, best first. */
-  best(): number[][] {
+  answers(): number[][] {
     return this.#finished.slice(0, this.#settings.num_return_sequences).map(({ ids }) => [...ids])
   }
 

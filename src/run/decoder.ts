@@ -1,131 +1,119 @@
-// prefix [Q, D] and ids of each row -> logits [V] of its next token, one step at a time, with a KV cache.
+// A decoder-only language model: prefix [Q, D] and ids of each row -> logits [V] of its next token, with a KV cache.
 //
-// Prefill reads the image embeddings and prompts of all rows, a few rows of similar length in one run. Each step then
-// reads one id a row. Between steps rows can be copied, reordered or dropped (beams, finished rows): `beamIdx` names the
-// earlier row that each row continues. Shorter prompts are padded between image and prompt; the padding is masked.
+// Prefill reads the image embeddings and prompts, a few rows of similar length in one run. Each step then reads one id a
+// row. Shorter prompts are padded between image and prompt; the padding is masked.
 
-import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
+import { type DecoderDescription, LANGUAGE } from '../artifact/contract.ts'
 import { type CachedRow, KVCache } from './kv-cache.ts'
-import { concat, type FloatTensor, type Session } from './session.ts'
+import type { LanguageModel, PromptRow, RowOutput, RowState } from './language-model.ts'
+import { itemsPerRun } from './micro-batch.ts'
+import type { Provider, Session } from './session.ts'
+import { concatRows, Tensor } from './tensor.ts'
 
-export interface PromptRow {
-  /** [Q, D], the row's image embeddings. */
-  prefix: Float32Array
-  /** The prompt's ids, with the BOS token. */
-  ids: readonly number[]
+export interface DecoderOptions {
+  /** Runs the graph `language`. */
+  session: Session
+  description: DecoderDescription
+  /** Q */
+  queries: number
+  /** Default: cpu. */
+  provider?: Provider
+  /** Rows in one prefill run, by the longest prompt. Default: as many as micro-batch.ts allows. */
+  rowsPerRun?: number
 }
 
-/** The part of a model that decoding needs. */
-export interface LanguageModel {
-  language: Session
-  manifest: Manifest
-}
-
-/** The state of one batch of rows while their tokens are generated. */
-export class Decoder {
-  readonly #model: LanguageModel
-  #cache: KVCache
-
-  private constructor(model: LanguageModel, cache: KVCache) {
-    this.#model = model
-    this.#cache = cache
-  }
+export function openDecoder({
+  session,
+  description,
+  queries: Q,
+  provider,
+  rowsPerRun,
+}: DecoderOptions): LanguageModel {
+  const { width: D, vocabulary: V, positions, image_token_id, bos_token_id } = description
+  const kvOutputs = Array.from({ length: description.layers }, (_, i) => [
+    LANGUAGE.newKey(i),
+    LANGUAGE.newValue(i),
+  ]).flat()
 
   /**
-   * Reads images and prompts, at most `rowsPerRun` rows in one run of the graph (default: all). `check` is called
-   * between runs; it throws to cancel. `logits[i]` [V] are those of row i's first new token.
+   * One run of the graph. `masks` cover the positions of this run. Returns logits [V] of each row's last `keep` positions.
    */
-  static async prefill(
-    model: LanguageModel,
-    rows: readonly PromptRow[],
-    { rowsPerRun = rows.length, check = () => {} }: { rowsPerRun?: number; check?: () => void } = {},
-  ): Promise<{ decoder: Decoder; logits: Float32Array[] }> {
-    // Rows of similar length share a run: padding costs as much as tokens.
-    const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length)
-    const read: CachedRow[] = []
-    const logits: Float32Array[] = []
-    for (let at = 0; at < order.length; at += rowsPerRun) {
-      if (at > 0) check()
-      const indices = order.slice(at, at + rowsPerRun).sort((a, b) => a - b)
-      const cache = new KVCache(model.manifest.sizes, indices.length)
-      const prompts = indices.map((i) => rows[i]!)
-      const ofRun = await readPrompts(model, cache, prompts, 1)
-      indices.forEach((i, row) => {
-        read[i] = { cache, row }
-        logits[i] = ofRun[row]!
-      })
+  const run = async (
+    cache: KVCache,
+    prefix: Tensor,
+    ids: readonly number[],
+    masks: readonly (readonly number[])[],
+    keep: number,
+  ): Promise<Float32Array[]> => {
+    const rows = masks.length
+    const mask = cache.maskWith(masks)
+    const feeds = {
+      [LANGUAGE.prefix]: prefix,
+      [LANGUAGE.input_ids]: Tensor.int64(ids, [rows, ids.length / rows]),
+      [LANGUAGE.attention_mask]: Tensor.int64(mask.flat(), [rows, mask[0]!.length]),
+      [LANGUAGE.logits_to_keep]: Tensor.int64([keep], []),
+      ...cache.feeds(),
     }
-    return { decoder: new Decoder(model, KVCache.pick(read)), logits }
+    const outputs = await session.run(feeds, [LANGUAGE.logits, ...kvOutputs])
+    await cache.append(outputs, masks)
+    const logits = await outputs[LANGUAGE.logits]!.floats()
+    return Array.from({ length: rows * keep }, (_, i) => logits.subarray(i * V, (i + 1) * V))
   }
 
-  /** Logits [Q + T][V] of all positions of one row, for comparisons. */
-  static async allLogits(model: LanguageModel, row: PromptRow): Promise<Float32Array[]> {
-    const { sizes } = model.manifest
-    return await readPrompts(model, new KVCache(sizes, 1), [row], sizes.queries + row.ids.length)
+  /** One run over all positions of these rows. */
+  const readPrompts = async (cache: KVCache, rows: readonly PromptRow[], keep: number) => {
+    const longest = Math.max(...rows.map(({ ids }) => ids.length))
+    const padded = (values: readonly number[], value: number) => [
+      ...new Array<number>(longest - values.length).fill(value),
+      ...values,
+    ]
+    const ids = rows.flatMap((row) => padded(row.ids, description.pad_token_id ?? 0))
+    const ones = (length: number) => new Array<number>(length).fill(1)
+    const masks = rows.map((row) => [...ones(Q), ...padded(ones(row.ids.length), 0)])
+    return await run(cache, await concatRows(rows.map((row) => row.prefix)), ids, masks, keep)
   }
 
-  /** Reads one id a row; row i continues what was row beamIdx[i]. Returns the logits [V] of each row's next token. */
-  async step(tokenIds: readonly number[], beamIdx: readonly number[]): Promise<Float32Array[]> {
-    const cache = this.#cache
-    this.#cache = KVCache.pick(beamIdx.map((row) => ({ cache, row })))
-    const none = { data: new Float32Array(0), dims: [tokenIds.length, 0, this.#model.manifest.sizes.width] }
-    const masks = tokenIds.map(() => [1])
-    return await run(this.#model, this.#cache, none, tokenIds, masks, 1)
+  return {
+    vocabulary: V,
+    eosTokenIds: description.eos_token_id,
+    padTokenId: description.pad_token_id,
+    imageTokenId: image_token_id,
+    start: (promptIds) => (promptIds.length === 0 ? [bos_token_id] : [...promptIds]),
+    room: (promptLength) => (positions === null ? Infinity : positions - Q - promptLength),
+    /** transformers counts the image's placeholders among the ids. */
+    context(promptIds, generated) {
+      const placeholders = image_token_id === null ? [] : new Array<number>(Q).fill(image_token_id)
+      return {
+        ids: [...placeholders, ...promptIds, ...generated],
+        length: Q + promptIds.length + generated.length,
+        newTokens: generated.length,
+      }
+    },
+    async prefill(rows, check = () => {}) {
+      const longest = Math.max(...rows.map(({ ids }) => ids.length))
+      const perRun = rowsPerRun ?? itemsPerRun((Q + longest) * D, provider)
+      // Rows of similar length share a run: padding costs as much as tokens.
+      const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length)
+      const read: RowOutput[] = []
+      for (let at = 0; at < order.length; at += perRun) {
+        if (at > 0) check()
+        const indices = order.slice(at, at + perRun).sort((a, b) => a - b)
+        const cache = new KVCache(description, indices.length)
+        const prompts = indices.map((i) => rows[i]!)
+        const logits = await readPrompts(cache, prompts, 1)
+        indices.forEach((i, row) => {
+          read[i] = { state: { cache, row } satisfies CachedRow, logits: logits[row]! }
+        })
+      }
+      return read
+    },
+    async step(states: readonly RowState[], tokenIds) {
+      const cache = KVCache.pick(states as readonly CachedRow[])
+      const none = Tensor.float32(new Float32Array(0), [tokenIds.length, 0, D])
+      const masks = tokenIds.map(() => [1])
+      const logits = await run(cache, none, tokenIds, masks, 1)
+      return logits.map((own, row) => ({ state: { cache, row } satisfies CachedRow, logits: own }))
+    },
+    allLogits: (row) => readPrompts(new KVCache(description, 1), [row], Q + row.ids.length),
   }
-}
-
-/** One run of the graph over all positions of these rows. Returns logits [V] of each row's last `keep` positions. */
-async function readPrompts(
-  model: LanguageModel,
-  cache: KVCache,
-  rows: readonly PromptRow[],
-  keep: number,
-): Promise<Float32Array[]> {
-  const { sizes, tokens } = model.manifest
-  const { queries: Q, width: D } = sizes
-  const T = Math.max(...rows.map(({ ids }) => ids.length))
-  const prefix = concat(rows.map((row) => row.prefix))
-  const padded = (values: readonly number[], value: number) => [
-    ...new Array<number>(T - values.length).fill(value),
-    ...values,
-  ]
-  const ids = rows.flatMap((row) => padded(row.ids, tokens.pad_token_id ?? 0))
-  const masks = rows.map((row) => [
-    ...new Array<number>(Q).fill(1),
-    ...padded(
-      row.ids.map(() => 1),
-      0,
-    ),
-  ])
-  return await run(model, cache, { data: prefix, dims: [rows.length, Q, D] }, ids, masks, keep)
-}
-
-/** One run of the graph. `masks` cover the positions of this run. Returns logits [V] of each row's last `keep` positions. */
-async function run(
-  { language, manifest }: LanguageModel,
-  cache: KVCache,
-  prefix: FloatTensor,
-  ids: readonly number[],
-  masks: readonly (readonly number[])[],
-  keep: number,
-): Promise<Float32Array[]> {
-  const { layers, vocabulary: V } = manifest.sizes
-  const rows = masks.length
-  const mask = cache.maskWith(masks)
-  const feeds = {
-    [LANGUAGE.prefix]: prefix,
-    [LANGUAGE.input_ids]: int64(ids, [rows, ids.length / rows]),
-    [LANGUAGE.attention_mask]: int64(mask.flat(), [rows, mask[0]!.length]),
-    [LANGUAGE.logits_to_keep]: int64([keep], []),
-    ...cache.feeds(),
-  }
-  const kvOutputs = Array.from({ length: layers }, (_, i) => [LANGUAGE.newKey(i), LANGUAGE.newValue(i)])
-  const outputs = await language.run(feeds, [LANGUAGE.logits, ...kvOutputs.flat()])
-  cache.append(outputs, masks)
-  const { data } = outputs[LANGUAGE.logits]!
-  return Array.from({ length: rows * keep }, (_, i) => data.subarray(i * V, (i + 1) * V))
-}
-
-function int64(values: readonly number[], dims: readonly number[]) {
-  return { data: BigInt64Array.from(values, BigInt), dims }
 }

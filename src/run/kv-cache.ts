@@ -4,10 +4,12 @@
 // positions: onnxruntime copies every output, and a step of opt-2.7b then copies 0.7 MB instead of 30 MB. Capacity grows
 // in steps of 16 positions: few reallocations, and few masked positions to compute.
 
-import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
-import type { FloatTensor } from './session.ts'
+import { type DecoderDescription, LANGUAGE } from '../artifact/contract.ts'
+import { Tensor } from './tensor.ts'
 
 const STEP_SLOTS = 16
+
+export type CacheSizes = Pick<DecoderDescription, 'layers' | 'heads' | 'head_size'>
 
 /** Row `row` of `cache`. */
 export interface CachedRow {
@@ -16,13 +18,13 @@ export interface CachedRow {
 }
 
 export class KVCache {
-  readonly #sizes: Manifest['sizes']
-  /** [B, heads, slots, D / heads], by the name of the graph's input. */
+  readonly #sizes: CacheSizes
+  /** [B, heads, slots, head size], by the name of the graph's input. */
   readonly #buffers: Map<string, Float32Array>
   /** For each row and position read so far, 1, or 0 for padding. */
   #masks: number[][]
 
-  constructor(sizes: Manifest['sizes'], rows: number) {
+  constructor(sizes: CacheSizes, rows: number) {
     this.#sizes = sizes
     this.#masks = Array.from({ length: rows }, () => [])
     const names = Array.from({ length: sizes.layers }, (_, i) => [LANGUAGE.pastKey(i), LANGUAGE.pastValue(i)])
@@ -45,11 +47,11 @@ export class KVCache {
     return this.#masks[0]!.length
   }
 
-  /** The graph's inputs `past.*`, [B, heads, slots, D / heads] each. */
-  feeds(): Record<string, FloatTensor> {
-    const { heads, width } = this.#sizes
-    const dims = [this.#masks.length, heads, slotsFor(this.#filled), width / heads]
-    return Object.fromEntries([...this.#buffers].map(([name, data]) => [name, { data, dims }]))
+  /** The graph's inputs `past.*`, [B, heads, slots, head size] each. */
+  feeds(): Record<string, Tensor> {
+    const { heads, head_size } = this.#sizes
+    const dims = [this.#masks.length, heads, slotsFor(this.#filled), head_size]
+    return Object.fromEntries([...this.#buffers].map(([name, data]) => [name, Tensor.float32(data, dims)]))
   }
 
   /** For each row, the mask of all slots and of the positions `added` that a run reads. */
@@ -58,8 +60,8 @@ export class KVCache {
     return added.map((positions, row) => [...this.#masks[row]!, ...free, ...positions])
   }
 
-  /** Copies a run's outputs `new.*` [B, length, D] into the next slots. `masks` cover these positions. */
-  append(outputs: Record<string, FloatTensor>, masks: readonly (readonly number[])[]): void {
+  /** Copies a run's outputs `new.*` [B, length, heads * head size] into the next slots. `masks` cover these positions. */
+  async append(outputs: Record<string, Tensor>, masks: readonly (readonly number[])[]): Promise<void> {
     const slots = slotsFor(this.#filled + masks[0]!.length)
     if (slots > slotsFor(this.#filled))
       this.#allocate(
@@ -67,16 +69,16 @@ export class KVCache {
         slots,
       )
     for (let i = 0; i < this.#sizes.layers; i++) {
-      this.#write(LANGUAGE.pastKey(i), outputs[LANGUAGE.newKey(i)]!.data, slots)
-      this.#write(LANGUAGE.pastValue(i), outputs[LANGUAGE.newValue(i)]!.data, slots)
+      this.#write(LANGUAGE.pastKey(i), await outputs[LANGUAGE.newKey(i)]!.floats(), slots)
+      this.#write(LANGUAGE.pastValue(i), await outputs[LANGUAGE.newValue(i)]!.floats(), slots)
     }
     this.#masks = this.#masks.map((mask, row) => [...mask, ...masks[row]!])
   }
 
-  /** added [B, length, D] */
+  /** added [B, length, heads * head size] */
   #write(name: string, added: Float32Array, slots: number): void {
-    const { heads, width } = this.#sizes
-    const size = width / heads
+    const { heads, head_size: size } = this.#sizes
+    const width = heads * size
     const length = added.length / width / this.#masks.length
     const buffer = this.#buffers.get(name)!
     for (let at = 0; at < added.length / width; at++) {
@@ -91,8 +93,7 @@ export class KVCache {
 
   /** New buffers of so many slots; row i is a copy of picks[i]. */
   #allocate(picks: readonly CachedRow[], slots: number): void {
-    const { heads, width } = this.#sizes
-    const size = width / heads
+    const { heads, head_size: size } = this.#sizes
     for (const name of [...this.#buffers.keys()]) {
       const buffer = new Float32Array(picks.length * heads * slots * size)
       picks.forEach(({ cache, row }, i) => {

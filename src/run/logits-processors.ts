@@ -1,20 +1,12 @@
 // Scores [V] of the next token -> the scores that it is chosen by: transformers' logits processors, in its order.
 //
 // transformers 5.18, generation/logits_process.py and GenerationMixin._get_logits_processor. A processor reads the ids
-// so far (image placeholders, prompt and generated ids, as transformers counts them) and changes scores in place.
+// that the language model shows it (language-model.ts, Context) and changes scores in place.
 
-import type { GenerationSettings } from './settings.ts'
+import type { GenerationSettings } from '../generation-settings.ts'
+import type { Context } from './language-model.ts'
 
-export interface Context {
-  /** Image placeholders if the checkpoint has them, prompt, generated ids. */
-  ids: readonly number[]
-  /** Positions so far: queries, prompt, generated ids. */
-  length: number
-  /** How many of `ids` were generated. */
-  newTokens: number
-}
-
-type Processor = (scores: Float32Array, context: Context) => void
+export type Processor = (scores: Float32Array, context: Context) => void
 
 /** The processors that the settings ask for. `eosTokenIds` end an answer. */
 export function processorsFor(settings: GenerationSettings, eosTokenIds: readonly number[]): Processor[] {

@@ -1,24 +1,29 @@
-// An artifact's folder -> an open model: manifest, tokenizer and sessions, in the process that runs them.
+// An artifact's folder -> an open model: manifest, tokenizer, sessions and language model, in the process that runs them.
 
 import { rm } from 'node:fs/promises'
-import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
+import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import { ArtifactError, BusyError } from '../errors.ts'
 import { type PreprocessorConfig, parsePreprocessorConfig } from '../image/pixels.ts'
 import { openTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
+import { openDecoder } from './decoder.ts'
+import type { LanguageModel } from './language-model.ts'
 import { ensurePrepacked, type PrepackOptions } from './prepacked.ts'
 import { type ProviderChoice, type ResolvedProvider, resolveProvider } from './provider.ts'
-import { openSession, type Session, type SessionOptions } from './session.ts'
+import { openSession, type Provider, type Session, type SessionOptions } from './session.ts'
 
 export interface Model extends ResolvedProvider {
   manifest: Manifest
   preprocessorConfig: PreprocessorConfig
   tokenizer: Tokenizer
+  /** Encodes the text that the queries read; absent where they read none. */
+  queryTokenizer?: Tokenizer
   /** Ids that no answer may contain: see findNonTokenIds. */
   nonTokenIds: readonly number[]
-  vision: Session
-  queries: Session
-  language: Session
+  /** One for each graph of the manifest, by its name. */
+  sessions: Sessions
+  /** Absent if the model generates no text. */
+  language?: LanguageModel
   close(): Promise<void>
 }
 
@@ -27,50 +32,113 @@ export interface OpenOptions extends Pick<SessionOptions, 'threads'> {
   provider?: ProviderChoice
   /** Prepacks weights for this CPU. Without it the artifact's graphs are opened. */
   prepack?: PrepackOptions
+  /** Opens a graph when it is run, and closes the one before, so that memory holds the weights of one. */
+  oneAtATime?: boolean
 }
 
 /** @throws ArtifactError, SetupError `provider_missing` or `graph_refused`, BusyError `out_of_memory`. */
 export async function openModel(
   folder: string,
-  { threads, prepack, provider: choice = { requested: 'cpu', onUnavailable: 'fail' } }: OpenOptions = {},
+  {
+    threads,
+    prepack,
+    oneAtATime,
+    provider: choice = { requested: 'cpu', onUnavailable: 'fail' },
+  }: OpenOptions = {},
 ): Promise<Model> {
   const manifest = await openArtifact(folder)
   const preprocessorConfig = parsePreprocessorConfig(manifest.preprocessor)
   const tokenizer = await openTokenizer(folder)
-  const nonTokenIds = findNonTokenIds(manifest, tokenizer)
+  const { text } = manifest.queries
+  const queryTokenizer = text ? await openTokenizer(folder, text.tokenizer) : undefined
   const resolved = await resolveProvider(choice)
   const options = { threads, provider: resolved.provider }
   // Weights are prepacked for the CPU only.
-  const sessions =
-    prepack && resolved.provider === 'cpu'
+  const sessions = oneAtATime
+    ? graphsOneAtATime(folder, manifest, options)
+    : prepack && resolved.provider === 'cpu'
       ? await openPrepacked(folder, manifest, prepack, options)
-      : await openGraphs(folder, options)
+      : await openGraphs(folder, manifest, options)
+  const language = openLanguageModel(manifest, sessions, resolved.provider)
+  const nonTokenIds = language ? findNonTokenIds(language, tokenizer) : []
   const close = async () => {
     await Promise.all(Object.values(sessions).map((session) => session.close()))
   }
-  return { manifest, preprocessorConfig, tokenizer, nonTokenIds, ...resolved, ...sessions, close }
+  return {
+    manifest,
+    preprocessorConfig,
+    tokenizer,
+    nonTokenIds,
+    queryTokenizer,
+    ...resolved,
+    sessions,
+    language,
+    close,
+  }
+}
+
+/** The implementation for the manifest's kind of language model: one row for each kind. */
+export function openLanguageModel(
+  { language, queries, name }: Manifest,
+  sessions: Sessions,
+  provider?: Provider,
+): LanguageModel | undefined {
+  switch (language.kind) {
+    case 'none':
+      return undefined
+    case 'decoder':
+      return openDecoder({
+        session: sessions[LANGUAGE.graph]!,
+        description: language,
+        queries: queries.count,
+        provider,
+      })
+    case 'encoder-decoder':
+      throw new ArtifactError(
+        'other_format',
+        `${name} has a language model of kind ${language.kind}, which this version of Glimpse cannot run. Use a newer one.`,
+      )
+  }
 }
 
 /** Ids that no answer may contain: padding of the vocabulary, and the image placeholder. */
-export function findNonTokenIds({ sizes, tokens }: Manifest, tokenizer: Tokenizer): number[] {
-  const ids = Array.from({ length: sizes.vocabulary }, (_, id) => id)
-  return ids.filter((id) => id === tokens.image_token_id || !tokenizer.isToken(id))
+export function findNonTokenIds(language: LanguageModel, tokenizer: Tokenizer): number[] {
+  const ids = Array.from({ length: language.vocabulary }, (_, id) => id)
+  return ids.filter((id) => id === language.imageTokenId || !tokenizer.isToken(id))
 }
 
-type Sessions = Pick<Model, 'vision' | 'queries' | 'language'>
+type Sessions = Readonly<Record<string, Session>>
 
-/** Opens all three graphs, or none. */
-async function openGraphs(folder: string, options: SessionOptions): Promise<Sessions> {
-  const opened: Session[] = []
+/** Opens all graphs, or none. */
+async function openGraphs(folder: string, { graphs }: Manifest, options: SessionOptions): Promise<Sessions> {
+  const opened: Record<string, Session> = {}
   try {
-    for (const { graph } of [VISION, QUERIES, LANGUAGE])
-      opened.push(await openSession(folder, graph, options))
+    for (const { name } of graphs) opened[name] = await openSession(folder, name, options)
   } catch (error) {
-    await Promise.allSettled(opened.map((session) => session.close()))
+    await Promise.allSettled(Object.values(opened).map((session) => session.close()))
     throw error
   }
-  const [vision, queries, language] = opened
-  return { vision: vision!, queries: queries!, language: language! }
+  return opened
+}
+
+function graphsOneAtATime(folder: string, { graphs }: Manifest, options: SessionOptions): Sessions {
+  let open: { name: string; session: Session } | undefined
+  const close = async () => {
+    const closing = open?.session
+    open = undefined
+    await closing?.close()
+  }
+  const sessionOf = (name: string): Session => ({
+    async run(feeds, outputNames) {
+      if (open?.name !== name) {
+        await close()
+        open = { name, session: await openSession(folder, name, options) }
+      }
+      return await open.session.run(feeds, outputNames)
+    },
+    close,
+  })
+  return Object.fromEntries(graphs.map(({ name }) => [name, sessionOf(name)]))
 }
 
 async function openPrepacked(
@@ -80,13 +148,13 @@ async function openPrepacked(
   options: SessionOptions,
 ): Promise<Sessions> {
   const prepacked = await ensurePrepacked(artifact, manifest, prepack)
-  if (prepacked === artifact) return openGraphs(artifact, options)
-  return openGraphs(prepacked, options).catch(async (error: unknown) => {
+  if (prepacked === artifact) return openGraphs(artifact, manifest, options)
+  return openGraphs(prepacked, manifest, options).catch(async (error: unknown) => {
     // The artifact's graphs would need more memory.
     if (error instanceof BusyError) throw error
     // Only damaged files, for example after a crash of the machine, are removed. The next start makes them again.
     if (error instanceof ArtifactError) await rm(prepacked, { recursive: true, force: true }).catch(() => {})
     prepack.onFailed?.(error)
-    return openGraphs(artifact, options)
+    return openGraphs(artifact, manifest, options)
   })
 }

@@ -9,14 +9,15 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
-import { LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { GraphDescription, Manifest, TensorDescription } from '../artifact/contract.ts'
 import { SetupError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { smallestPrepackedBytes } from '../onnx/prepack-sizes.ts'
 import { HOUR_MS } from '../time.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
-import { Decoder } from './decoder.ts'
-import { type FloatTensor, openSession, PREPACK_CONFIG, type Session } from './session.ts'
+import { openSession, PREPACK_CONFIG, type Session } from './session.ts'
+import { Tensor } from './tensor.ts'
 
 export interface PrepackOptions {
   /** Folder of prepacked models. */
@@ -79,13 +80,14 @@ async function make(
   try {
     await removeUnused(options.folder)
     await mkdir(partial, { recursive: true })
-    for (const { graph } of [VISION, QUERIES, LANGUAGE]) {
+    for (const description of manifest.graphs) {
+      const { name: graph } = description
       const externalFromBytes =
         (await smallestPrepackedBytes(artifact, graph)) < ALIGNED_FROM_BYTES ? ALIGNED_FROM_BYTES : KILOBYTE
       const save = { folder: partial, externalFromBytes }
-      const before = await probe(await openSession(artifact, graph, { save }), graph, manifest)
-      const after = await probe(await openSession(partial, graph), graph, manifest)
-      if (!Buffer.from(before.buffer).equals(Buffer.from(after.buffer))) {
+      const before = await probe(await openSession(artifact, graph, { save }), description)
+      const after = await probe(await openSession(partial, graph), description)
+      if (!isDeepStrictEqual(before, after)) {
         throw new Error(`the prepacked graph ${graph} gives other numbers than the graph`)
       }
     }
@@ -96,25 +98,39 @@ async function make(
   }
 }
 
-/** A graph's output for a synthetic input. Closes the session. */
-async function probe(session: Session, graph: string, manifest: Manifest): Promise<Float32Array> {
-  const { image, patches, vision_width, queries, width } = manifest.sizes
-  const run = async (input: string, dims: number[], output: string) =>
-    (await session.run({ [input]: wave(dims) }, [output]))[output]!.data
+/** The values of a graph's outputs for synthetic inputs of one row. Closes the session. */
+async function probe(session: Session, { inputs, outputs }: GraphDescription): Promise<ArrayLike<unknown>[]> {
   try {
-    if (graph === VISION.graph) return await run(VISION.pixels, [1, 3, ...image], VISION.vision)
-    if (graph === QUERIES.graph) return await run(QUERIES.vision, [1, patches, vision_width], QUERIES.prefix)
-    const row = { prefix: wave([queries, width]).data, ids: [manifest.tokens.bos_token_id] }
-    return (await Decoder.prefill({ manifest, language: session }, [row])).logits[0]!.slice()
+    const feeds = Object.fromEntries(inputs.map((input) => [input.name, syntheticInput(input)]))
+    const names = outputs.map(({ name }) => name)
+    const results = await session.run(feeds, names)
+    return await Promise.all(names.map((name) => results[name]!.elements()))
   } finally {
     await session.close()
   }
 }
 
-function wave(dims: number[]): FloatTensor {
-  const size = dims.reduce((a, b) => a * b)
-  return { data: Float32Array.from({ length: size }, (_, i) => Math.sin(1.7 * i)), dims }
+/** Ones for ids, masks and counts; a wave for numbers. Each size that is known at run time is 1, sums are added up. */
+function syntheticInput({ type, dims }: TensorDescription): Tensor {
+  const sizes = dims.map((dim) => (typeof dim === 'number' ? dim : dim.split('+').length))
+  const length = sizes.reduce((a, b) => a * b, 1)
+  switch (type) {
+    case 'float32':
+      return Tensor.float32(
+        Float32Array.from({ length }, (_, i) => Math.sin(1.7 * i)),
+        sizes,
+      )
+    case 'int64':
+      return new Tensor(type, new BigInt64Array(length).fill(1n), sizes)
+    case 'int32':
+      return new Tensor(type, new Int32Array(length).fill(1), sizes)
+    case 'float16':
+      return new Tensor(type, new Uint16Array(length).fill(FLOAT16_ONE), sizes)
+  }
 }
+
+/** The bits of 1 in float16. */
+const FLOAT16_ONE = 0x3c00
 
 async function folderName(manifest: Manifest): Promise<string> {
   const parts = [manifest, ONNXRUNTIME_VERSION, PREPACK_CONFIG, await cpuName()]

@@ -1,19 +1,38 @@
-// vision [B, P, Dv] -> queries [B, Q, Dq] and prefix [B, Q, D], with the graph `queries`.
-// Neither depends on the question, so they are computed once for each image and cached.
+// vision [B, P, Dv], and the text where the queries read one -> outputs of the graph `queries` by name: queries
+// [B, Q, Dq], prefix [B, Q, D].
 
 import { QUERIES } from '../artifact/contract.ts'
-import type { FloatTensor, Session } from './session.ts'
-import type { Vision } from './vision.ts'
+import type { Session } from './session.ts'
+import { Tensor } from './tensor.ts'
 
-export interface Queries {
-  stage: 'queries'
-  /** [B, Q, Dq], the Q-Former's output. */
-  queries: FloatTensor
-  /** [B, Q, D], image embeddings: the output projected to the language model's width. */
-  prefix: FloatTensor
+/** A graph's outputs by name, of one picture [1, ...] or of several [B, ...]. */
+export type Outputs = Readonly<Record<string, Tensor>>
+
+/** `texts`: for each picture, the ids of the text that its queries read. `names`: the outputs to compute. */
+export async function runQueries(
+  session: Session,
+  vision: Tensor,
+  names: readonly string[],
+  texts?: readonly (readonly number[])[],
+): Promise<Outputs> {
+  const feeds = { [QUERIES.vision]: vision, ...(texts && textFeeds(texts)) }
+  return await session.run(feeds, names)
 }
 
-export async function runQueries(session: Session, vision: Vision): Promise<Queries> {
-  const outputs = await session.run({ [QUERIES.vision]: vision }, [QUERIES.queries, QUERIES.prefix])
-  return { stage: 'queries', queries: outputs[QUERIES.queries]!, prefix: outputs[QUERIES.prefix]! }
+/** Padded at the end: the Q-Former's positions count padding. */
+function textFeeds(texts: readonly (readonly number[])[]): Record<string, Tensor> {
+  const length = Math.max(...texts.map((ids) => ids.length))
+  const padded = (ids: readonly number[], mask: boolean) =>
+    Array.from({ length }, (_, i) => (mask ? Number(i < ids.length) : (ids[i] ?? 0)))
+  const dims = [texts.length, length]
+  return {
+    [QUERIES.text_ids]: Tensor.int64(
+      texts.flatMap((ids) => padded(ids, false)),
+      dims,
+    ),
+    [QUERIES.text_mask]: Tensor.int64(
+      texts.flatMap((ids) => padded(ids, true)),
+      dims,
+    ),
+  }
 }

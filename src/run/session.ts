@@ -6,27 +6,18 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
-import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
 import { ArtifactError, BusyError, SetupError } from '../errors.ts'
 import { Graph } from '../onnx/graph.ts'
 import { encode, filesOf } from '../onnx/write.ts'
-
-export type FloatTensor = { data: Float32Array; dims: readonly number[] }
-type Feed = FloatTensor | { data: BigInt64Array; dims: readonly number[] }
-
-export function concat(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
-}
+import { type DeviceElements, type Elements, type ElementType, Tensor } from './tensor.ts'
 
 export interface Session {
   /** Runs once and returns the outputs of these names. @throws BusyError `out_of_memory`. */
-  run(feeds: Record<string, Feed>, outputNames: readonly string[]): Promise<Record<string, FloatTensor>>
+  run(
+    feeds: Readonly<Record<string, Tensor>>,
+    outputNames: readonly string[],
+  ): Promise<Record<string, Tensor>>
   close(): Promise<void>
 }
 
@@ -101,7 +92,7 @@ export async function tryProvider(provider: Provider): Promise<void> {
   g.output('y', g.op('Neg', [g.input('x', 'float32', [1])]), 'float32', [1])
   const session = await start(encode(g), { executionProviders: providersOf(provider), logSeverityLevel: 3 })
   try {
-    await session.run({ x: new Tensor('float32', [1], [1]) })
+    await session.run({ x: new OrtTensor('float32', [1], [1]) })
   } finally {
     await session.release()
   }
@@ -110,15 +101,11 @@ export async function tryProvider(provider: Provider): Promise<void> {
 function toSession(session: InferenceSession): Session {
   return {
     async run(feeds, outputNames) {
-      const inputs: Record<string, Tensor> = {}
-      for (const [name, { data, dims }] of Object.entries(feeds)) {
-        inputs[name] =
-          data instanceof Float32Array ? new Tensor('float32', data, dims) : new Tensor('int64', data, dims)
-      }
+      const inputs = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor)]))
       const outputs = await session.run(inputs, outputNames).catch((error: unknown) => {
         throw isOutOfMemory(error) ? outOfMemory(error) : error
       })
-      return Object.fromEntries(outputNames.map((name) => [name, floats(outputs[name], name)]))
+      return Object.fromEntries(outputNames.map((name) => [name, fromOrt(outputs[name], name)]))
     },
     close: () => session.release(),
   }
@@ -165,12 +152,25 @@ function outOfMemory(cause: unknown): BusyError {
   )
 }
 
-function floats(tensor: Tensor | undefined, name: string): FloatTensor {
-  if (!(tensor?.data instanceof Float32Array)) {
+function toOrt({ type, content, dims }: Tensor): OrtTensor {
+  if ('handle' in content) return content.handle as OrtTensor
+  // The constructor has one overload for each type.
+  return new OrtTensor(type as 'float32', content as Float32Array, dims)
+}
+
+const TYPES: readonly string[] = ['float32', 'float16', 'int64', 'int32'] satisfies ElementType[]
+
+function fromOrt(tensor: OrtTensor | undefined, name: string): Tensor {
+  if (!tensor || !TYPES.includes(tensor.type)) {
     throw new ArtifactError(
       'graph_unreadable',
-      `Expected the graph's output ${name} as float32 but got ${tensor?.type}. Build the checkpoint again: npx glimpse build`,
+      `Expected the graph's output ${name} as ${TYPES.join(', ')} but got ${tensor?.type}. Build the checkpoint again: npx glimpse build`,
     )
   }
-  return { data: tensor.data, dims: tensor.dims }
+  const onDevice: DeviceElements = {
+    handle: tensor,
+    download: async () => (await tensor.getData(true)) as Elements,
+  }
+  const isHere = tensor.location === 'cpu' || tensor.location === 'cpu-pinned'
+  return new Tensor(tensor.type as ElementType, isHere ? (tensor.data as Elements) : onDevice, tensor.dims)
 }

@@ -7,8 +7,8 @@
 // Bytes are counted while they arrive: a picture has its own limit (image/format.ts), all other text another (form.ts).
 
 import { BusyError, RequestError } from '../errors.ts'
+import { generationSettings } from '../generation-settings.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import { generationSettings } from '../run/settings.ts'
 import { withTimeout } from '../time.ts'
 import { checkTextSize, MAX_TEXT_BYTES, readForm } from './form.ts'
 import { pictureTooLarge } from './uploads.ts'

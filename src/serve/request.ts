@@ -6,8 +6,8 @@
 import { z } from 'zod'
 import type { InferenceRequest } from '../engine/request.ts'
 import { RequestError } from '../errors.ts'
+import { generationSettings } from '../generation-settings.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import { generationSettings } from '../run/settings.ts'
 import { type Fields, noPicture, quote, readFields, SETTINGS } from './fields.ts'
 import { pictureTooLarge, readUpload, type Uploads } from './uploads.ts'
 

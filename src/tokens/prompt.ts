@@ -1,8 +1,10 @@
-// A question and the turns before it -> a prompt in the form that BLIP-2 was trained on.
+// A question and the turns before it -> a prompt in the form that the model was trained on, which its manifest holds.
 //
 //   "Question: what is it? Answer: a dog. Question: what color is it? Answer:"
 //
-// Source: Li et al. 2023, section 4.1; several turns as in LAVIS' README. The prompt of a caption is empty.
+// That one is BLIP-2's with OPT: Li et al. 2023, section 4.1; several turns as in LAVIS' README.
+
+import type { Manifest } from '../artifact/contract.ts'
 
 /** A question about a picture and its answer. */
 export interface Turn {
@@ -10,15 +12,28 @@ export interface Turn {
   answer: string
 }
 
-export function toPrompt(question: string | undefined, history: readonly Turn[] = []): string {
+export type PromptForm = Manifest['prompt']
+
+export function toPrompt(
+  form: PromptForm,
+  question: string | undefined,
+  history: readonly Turn[] = [],
+): string {
   const asked = oneLine(question ?? '')
-  if (asked === '') return ''
-  return [...history.map(turnText), `Question: ${asked} Answer:`].join(' ')
+  if (asked === '') return form.caption
+  return [...history.map((turn) => turnText(form, turn)), filled(form.question, { question: asked })].join(
+    ' ',
+  )
 }
 
 /** The text of a turn in the prompt. A space separates it from its neighbours. */
-export function turnText({ question, answer }: Turn): string {
-  return `Question: ${oneLine(question)} Answer: ${withPeriod(oneLine(answer))}`
+export function turnText({ turn }: PromptForm, { question, answer }: Turn): string {
+  return filled(turn, { question: oneLine(question), answer: withPeriod(oneLine(answer)) })
+}
+
+/** Each {name} is replaced once, so braces in a question stay text. */
+function filled(template: string, values: Record<string, string>): string {
+  return template.replace(/\{(\w+)\}/g, (name, key: string) => values[key] ?? name)
 }
 
 /** OPT checkpoints end a text with a newline. One inside a question would end it before the answer. */

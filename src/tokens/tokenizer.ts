@@ -53,12 +53,15 @@ const definitionSchema = z.looseObject({
 })
 type Definition = z.infer<typeof definitionSchema>
 
-/** @throws ArtifactError `no_tokenizer`, `bad_tokenizer` or `unreadable_file` */
-export async function openTokenizer(folder: string): Promise<Tokenizer> {
-  const config = await readJson(folder, 'tokenizer_config.json')
-  const file = await readJson(folder, 'tokenizer.json')
-  const map = await readJson(folder, 'special_tokens_map.json')
-  const legacy = await readJson(folder, 'added_tokens.json')
+/**
+ * `prefix` begins the names of its files, where the folder has more than one tokenizer.
+ * @throws ArtifactError `no_tokenizer`, `bad_tokenizer` or `unreadable_file`
+ */
+export async function openTokenizer(folder: string, prefix = ''): Promise<Tokenizer> {
+  const config = await readJson(folder, `${prefix}tokenizer_config.json`)
+  const file = await readJson(folder, `${prefix}tokenizer.json`)
+  const map = await readJson(folder, `${prefix}special_tokens_map.json`)
+  const legacy = await readJson(folder, `${prefix}added_tokens.json`)
   try {
     const own = settingsSchema.parse(config ?? {})
     own.extra_special_tokens ??= own.additional_special_tokens

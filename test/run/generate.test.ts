@@ -9,7 +9,7 @@ import { Decoder, type PromptRow } from '../../src/run/decoder.ts'
 import { contextOf, generate } from '../../src/run/generate.ts'
 import { type Context, processorsFor, softmax } from '../../src/run/logits-processors.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
-import { completeSettings, type GenerationSettings } from '../../src/run/settings.ts'
+import { completeSettings, type GenerationSettings } from '../../src/generation-settings.ts'
 import { FIXTURES } from '../fixtures.ts'
 
 let folder: string

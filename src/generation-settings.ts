@@ -3,7 +3,7 @@
 // Names, meanings and defaults are those of transformers 5.18 (GenerationConfig).
 
 import { z } from 'zod'
-import { RequestError } from '../errors.ts'
+import { RequestError } from './errors.ts'
 
 const positive = z.number().int().min(1)
 const nonnegative = z.number().int().nonnegative()

@@ -1,0 +1,116 @@
+// What a stage computed for a picture -> the same, for the next request about it. Each stage has its own cache with its own
+// limit in bytes: vision by the picture's sha256, queries by picture and, where the queries read it, by text. Keys and
+// values of the language model are not kept.
+
+import { deserialize, serialize } from 'node:v8'
+import { LRUCache } from 'lru-cache'
+import type { Manifest } from '../artifact/contract.ts'
+import { sha256Hex } from '../hash.ts'
+import type { Outputs } from '../run/queries.ts'
+import { type Elements, type ElementType, Tensor } from '../run/tensor.ts'
+import type { Store } from '../store/store.ts'
+
+/** Two hundred pictures with opt-2.7b, where a prefix is 32 vectors in 320 KiB. */
+export const MAX_QUERIES_BYTES = 64 * 1024 * 1024
+/** 45 pictures with ViT-g, where vision is 257 vectors in 1.4 MB. */
+export const MAX_VISION_BYTES = 64 * 1024 * 1024
+
+export interface StageCache {
+  get(key: string): Promise<Outputs | undefined>
+  set(key: string, outputs: Outputs): Promise<void>
+}
+
+export interface StageCaches {
+  /** Absent where the Q-Former reads no text: then the queries of a picture are cached in its place. */
+  vision?: StageCache
+  queries: StageCache
+}
+
+export interface StageStore {
+  store: Store
+  /** How long an output is kept in all: one that is read back keeps its first time of expiry. */
+  ttlMs: number
+  /** Default: the clock. */
+  now?: () => number
+}
+
+/**
+ * The caches of a model, in memory, least recently used first out. With a store, the stage that depends on the picture
+ * alone is kept there too, for the time after a restart and for other processes.
+ */
+export function stageCaches({ queries, files }: Manifest, stored?: StageStore): StageCaches {
+  const model = sha256Hex(JSON.stringify(files)).slice(0, 16)
+  const ttlMs = stored?.ttlMs
+  const inStore = (cache: LruCache, stage: string) =>
+    stored ? storedCache(cache, `${stage}/${model}`, stored) : inMemory(cache)
+  const queriesInMemory = createLru(MAX_QUERIES_BYTES, ttlMs)
+  return queries.text
+    ? { vision: inStore(createLru(MAX_VISION_BYTES, ttlMs), 'vision'), queries: inMemory(queriesInMemory) }
+    : { queries: inStore(queriesInMemory, 'queries') }
+}
+
+type LruCache = ReturnType<typeof createLru>
+
+function createLru(maxSize: number, ttlMs = 0) {
+  return new LRUCache<string, Outputs>({
+    maxSize,
+    sizeCalculation: (outputs) =>
+      Math.max(
+        1,
+        Object.values(outputs).reduce((bytes, tensor) => bytes + tensor.byteLength, 0),
+      ),
+    ttl: ttlMs,
+  })
+}
+
+function inMemory(cache: LruCache): StageCache {
+  return {
+    get: async (key) => cache.get(key),
+    set: async (key, outputs) => void cache.set(key, outputs),
+  }
+}
+
+/** An error of the store counts as a miss: the picture is encoded again. */
+function storedCache(
+  cache: LruCache,
+  prefix: string,
+  { store, ttlMs, now = Date.now }: StageStore,
+): StageCache {
+  return {
+    async get(key) {
+      const cached = cache.get(key)
+      if (cached) return cached
+      const found = await store.read(`${prefix}/${key}`).catch(() => undefined)
+      const outputs = found && decode(found.bytes)
+      if (outputs) cache.set(key, outputs, { ttl: Math.max(1, found.expiresAt - now()) })
+      return outputs
+    },
+    async set(key, outputs) {
+      cache.set(key, outputs)
+      await store.replace(`${prefix}/${key}`, await encode(outputs), ttlMs).catch(() => {})
+    },
+  }
+}
+
+/** Raised when `encode` writes another form, so that what an older version wrote is forgotten. */
+const VERSION = 1
+
+async function encode(outputs: Outputs): Promise<Uint8Array> {
+  const tensors = Object.entries(outputs).map(async ([name, tensor]) => {
+    return [name, tensor.type, await tensor.elements(), tensor.dims]
+  })
+  return serialize([VERSION, await Promise.all(tensors)])
+}
+
+/** undefined for bytes of another version, or of something else. */
+function decode(bytes: Uint8Array): Outputs | undefined {
+  try {
+    const [version, tensors] = deserialize(bytes) as [number, [string, ElementType, Elements, number[]][]]
+    if (version !== VERSION) return undefined
+    return Object.fromEntries(
+      tensors.map(([name, type, elements, dims]) => [name, new Tensor(type, elements, dims)]),
+    )
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,52 @@
+// Question and history -> the prompt, as text and token ids, that leaves room for at least one generated token. The
+// oldest turns are left out first.
+
+import { RequestError } from '../../errors.ts'
+import type { LanguageModel } from '../../run/language-model.ts'
+import type { Model } from '../../run/model.ts'
+import { type Turn, toPrompt, turnText } from '../../tokens/prompt.ts'
+import type { InferenceRequest } from '../request.ts'
+
+/** @throws RequestError `question_too_long` when the question does not fit without any history */
+export function fitPrompt(
+  model: Model,
+  language: LanguageModel,
+  request: InferenceRequest,
+): { text: string; ids: number[] } {
+  const form = model.manifest.prompt
+  let history = request.prompt === undefined ? newestThatFit(model, language, request) : []
+  while (true) {
+    const text = request.prompt ?? toPrompt(form, request.question, history)
+    // transformers reads an empty prompt as its begin token alone, whatever the tokenizer adds to an empty text.
+    const ids = language.start(text === '' ? [] : model.tokenizer.encode(text))
+    if (language.room(ids.length) >= 1) return { text, ids }
+    if (history.length === 0) {
+      const most = ids.length + language.room(ids.length) - 1
+      throw new RequestError(
+        'question_too_long',
+        `The question has ${ids.length} tokens, but the model reads at most ${most}. Ask in fewer words.`,
+      )
+    }
+    history = history.slice(1)
+  }
+}
+
+/**
+ * Returns the newest turns that the model takes and that fit, and one more: tokens may merge across turns, so only the
+ * whole prompt is counted exactly. Each turn is encoded once, and turns older than those are not encoded, however long the
+ * history is.
+ */
+function newestThatFit(
+  { tokenizer, manifest: { prompt } }: Model,
+  language: LanguageModel,
+  { question, history: all = [] }: InferenceRequest,
+): readonly Turn[] {
+  const history = all.slice(Math.max(0, all.length - (prompt.turns ?? all.length)))
+  let from = history.length
+  let used = from === 0 ? 0 : tokenizer.encode(toPrompt(prompt, question)).length
+  while (from > 0 && language.room(used) >= 1) {
+    from--
+    used += tokenizer.encode(` ${turnText(prompt, history[from]!)}`).length
+  }
+  return history.slice(from)
+}

@@ -1,0 +1,130 @@
+// The steps that captions and answers share: image embeddings and prompt -> generated ids -> text.
+
+import { z } from 'zod'
+import { QUERIES } from '../../artifact/contract.ts'
+import { RequestError } from '../../errors.ts'
+import { completeSettings, type GenerationSettings, generationSettings } from '../../generation-settings.ts'
+import { Generation, resolveEosTokenIds } from '../../run/generate.ts'
+import type { LanguageModel } from '../../run/language-model.ts'
+import type { Model } from '../../run/model.ts'
+import type { InferenceRequest, InferenceResult } from '../request.ts'
+import { fitPrompt } from './fit-prompt.ts'
+import type { ActiveRequest, QueryText, Task } from './task.ts'
+
+export type GenerateFields = Omit<InferenceRequest, 'task' | 'image' | 'picture' | 'deadlineMs'>
+export type GenerateResult = Pick<InferenceResult, 'text' | 'token_ids' | 'sequences' | 'prompt'>
+
+export interface Prepared {
+  language: LanguageModel
+  settings: GenerationSettings
+  prompt: string
+  ids: readonly number[]
+  queryText?: QueryText
+}
+
+/** Limit for a question, a prompt, and each question and answer of a history. */
+const MAX_CHARACTERS = 2_000
+
+export const textField = z
+  .string()
+  .max(MAX_CHARACTERS)
+  // Tokenizers fail on half of a surrogate pair.
+  .refine((value) => !/\p{Surrogate}/u.test(value), 'must be well-formed Unicode')
+
+const token_ids = z.array(z.number())
+
+/** All of the task but its request. */
+export const generateSteps = {
+  result: z.object({
+    text: z.string(),
+    token_ids,
+    sequences: z.array(z.object({ text: z.string(), token_ids })),
+    prompt: z.string(),
+  }),
+  reads: [QUERIES.prefix],
+  /** One for settings that are wrong: `prepare` refuses them. */
+  rows({ settings: { num_beams = 1, num_return_sequences = 1 } = {} }) {
+    const rows = Math.max(num_beams, num_return_sequences)
+    return Number.isFinite(rows) ? rows : 1
+  },
+  prepare(model, request) {
+    const { language, manifest } = model
+    if (!language) throw new Error(`${manifest.name} has no language model`)
+    const settings = completeSettings({ ...manifest.generation, ...request.settings })
+    checkEosTokenIds(language, settings)
+    const { text, ids } = fitPrompt(model, language, request)
+    const max_new_tokens = Math.min(settings.max_new_tokens, language.room(ids.length))
+    const queryText = model.queryTokenizer && { text, ids: model.queryTokenizer.encode(text) }
+    return { language, settings: { ...settings, max_new_tokens }, prompt: text, ids, queryText }
+  },
+  queryText: ({ queryText }) => queryText,
+  async run(model, requests) {
+    const began = performance.now()
+    const { language } = requests[0]!.prepared
+    const generation = new Generation(language, {
+      suppressTokens: model.nonTokenIds,
+      check() {
+        if (!requests.some((one) => one.isActive())) throw new Error('Every request was cancelled.')
+      },
+    })
+    await generation.join(requests.map((one) => rowOf(model, one, began)))
+    while (generation.size > 0) await generation.step()
+  },
+} satisfies Partial<Task<GenerateFields, GenerateResult, Prepared>>
+
+function rowOf(model: Model, one: ActiveRequest<Prepared, GenerateResult>, began: number) {
+  const { settings, ids, language, prompt } = one.prepared
+  const streamer = one.onToken && textStreamer(model, resolveEosTokenIds(language, settings), one.onToken)
+  return {
+    prompt: { prefix: one.outputs![QUERIES.prefix]!, ids },
+    settings,
+    isWanted: () => one.isActive(),
+    onToken: streamer?.put,
+    onError: (error: unknown) => one.finish({ error }),
+    onDone(answers: number[][]) {
+      streamer?.end()
+      one.clock.record('tokens', performance.now() - began)
+      const sequences = answers.map((ids) => ({ text: model.tokenizer.decode(ids).trim(), token_ids: ids }))
+      one.finish({ own: { ...sequences[0]!, sequences, prompt } })
+    },
+  }
+}
+
+function checkEosTokenIds(language: LanguageModel, settings: GenerationSettings): void {
+  const { vocabulary } = language
+  const outside = resolveEosTokenIds(language, settings).find((id) => id >= vocabulary)
+  if (outside === undefined) return
+  throw new RequestError(
+    'bad_settings',
+    `Expected eos_token_id below the model's vocabulary of ${vocabulary} but got ${outside}.`,
+  )
+}
+
+/** Returns functions that turn token ids into pieces of text. A character whose bytes are not complete waits for the rest. */
+function textStreamer(model: Model, eosTokenIds: readonly number[], onToken: (text: string) => void) {
+  const ids: number[] = []
+  let emitted = ''
+  const emit = (isLast: boolean) => {
+    const decoded = model.tokenizer.decode(ids)
+    const endsInPartialCharacter = decoded.endsWith('\ufffd')
+    if (endsInPartialCharacter !== isLast) return
+    const text = decoded.trimStart()
+    if (text.length > emitted.length && text.startsWith(emitted)) onToken(text.slice(emitted.length))
+    emitted = text
+  }
+  return {
+    put(id: number) {
+      if (eosTokenIds.includes(id)) return
+      ids.push(id)
+      emit(false)
+    },
+    /** Emits an incomplete last character as U+FFFD, as the final text has it. */
+    end: () => emit(true),
+  }
+}
+
+/** The fields that captions and answers share. */
+export const generateFields = {
+  prompt: textField.optional(),
+  settings: generationSettings.partial().optional(),
+}

@@ -1,0 +1,58 @@
+// The graph `language` of a decoder-only language model: its inputs and outputs, whatever the model between them.
+//
+//   prefix [B, Q or 0, D], input_ids [B, T], mask [B, C + Q + T], KV cache [B, heads, C, head size]
+//     -> logits [B, K, V], keys and values of this run [B, Q + T, heads * head size]
+
+import { type DecoderDescription, LANGUAGE } from '../artifact/contract.ts'
+import type { Weights } from '../checkpoint/weights.ts'
+import type { Graph, Value } from '../onnx/graph.ts'
+import type { LayerKV } from './layers.ts'
+import { graphOf, type Part } from './part.ts'
+
+export interface DecoderInputs {
+  /** [B, Q or 0, D] */
+  prefix: Value
+  /** [B, T] */
+  ids: Value
+  /** [B, C + Q + T] */
+  mask: Value
+  /** K, shape [] */
+  keep: Value
+  /** For each layer, [B, heads, C, head size] each. */
+  past: LayerKV[]
+}
+
+export interface DecoderOutputs {
+  /** [B, K, V] of the last K positions. */
+  logits: Value
+  /** For each layer, keys and values [B, Q + T, heads * head size] to put into the KV cache. */
+  added: LayerKV[]
+}
+
+/** `build` makes the model between inputs and outputs. */
+export function decoderGraph(
+  weights: Weights,
+  sizes: DecoderDescription,
+  build: (root: Part, inputs: DecoderInputs) => DecoderOutputs,
+): Graph {
+  const { width, heads, head_size, vocabulary } = sizes
+  return graphOf(LANGUAGE.graph, weights, (root) => {
+    const { g } = root
+    const cache = ['B', heads, 'C', head_size]
+    const { logits, added } = build(root, {
+      prefix: g.input(LANGUAGE.prefix, 'float32', ['B', 'Q', width]),
+      ids: g.input(LANGUAGE.input_ids, 'int64', ['B', 'T']),
+      mask: g.input(LANGUAGE.attention_mask, 'int64', ['B', 'C + Q + T']),
+      keep: g.input(LANGUAGE.logits_to_keep, 'int64', []),
+      past: Array.from({ length: sizes.layers }, (_, i) => ({
+        key: g.input(LANGUAGE.pastKey(i), 'float32', cache),
+        value: g.input(LANGUAGE.pastValue(i), 'float32', cache),
+      })),
+    })
+    g.output(LANGUAGE.logits, logits, 'float32', ['B', 'K', vocabulary])
+    added.forEach(({ key, value }, i) => {
+      g.output(LANGUAGE.newKey(i), key, 'float32', ['B', 'Q + T', heads * head_size])
+      g.output(LANGUAGE.newValue(i), value, 'float32', ['B', 'Q + T', heads * head_size])
+    })
+  })
+}
