@@ -1,17 +1,25 @@
-// Every stage of every fixture checkpoint equals transformers 5.18 (see reference/record.py).
+// Every stage of every fixture checkpoint equals transformers 5.18 (see reference/fixtures.py).
 
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { QUERIES, VISION } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
-import type { PromptRow } from '../../src/run/decoder.ts'
-import { generate } from '../../src/run/generate.ts'
+import { readSafetensors } from '../../src/checkpoint/safetensors.ts'
+import { AS_TRANSFORMERS, decode } from '../../src/image/decode.ts'
+import { toPixels } from '../../src/image/pixels.ts'
+import { generate, resolveEosTokenIds } from '../../src/run/generate.ts'
+import type { LanguageModel, PromptRow } from '../../src/run/language-model.ts'
+import { processorsFor, softmax } from '../../src/run/logits-processors.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
-import { completeSettings } from '../../src/generation-settings.ts'
-import { type Reference, readReference } from '../../src/verify/reference.ts'
-import { type Comparison, compare } from '../../src/verify/verify.ts'
-import { CHECKPOINTS, FIXTURES } from '../fixtures.ts'
+import { runQueries } from '../../src/run/queries.ts'
+import { Tensor } from '../../src/run/tensor.ts'
+import { runVision } from '../../src/run/vision.ts'
+import { settingsFor } from '../../src/verify/generate-arguments.ts'
+import { type Reference, readReference, rowsOf } from '../../src/verify/reference.ts'
+import { compare } from '../../src/verify/verify.ts'
+import { CHECKPOINTS, FIXTURES, type RecordedCases, type RecordedRow, readCases } from '../fixtures.ts'
 
 /** float32 sums in another order differ by about 1e-6; a wiring mistake by more than 1e-2. */
 const SAME = 1e-4
@@ -21,62 +29,124 @@ const REFERENCES = join(FIXTURES, 'references')
 describe.each(CHECKPOINTS)('%s', (name) => {
   let folder: string
   let model: Model
-  let reference: Reference
-  let comparison: Comparison
+  let language: LanguageModel
+  let references: Reference[]
+  let recorded: RecordedCases
+  /** By picture: [1, Q, D], the model's own. */
+  let prefixes: Map<string, Tensor>
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
     await buildArtifact(join(FIXTURES, 'checkpoints', name), join(folder, name), { precision: 'fp32' })
     model = await openModel(join(folder, name), { threads: 1 })
-    reference = await readReference(join(REFERENCES, `${name}.safetensors`))
-    comparison = await compare(model, reference, REFERENCES)
+    language = model.language!
+    const files = (await readdir(join(REFERENCES, name))).filter((file) => /-\d\.safetensors$/.test(file))
+    references = await Promise.all(files.map((file) => readReference(join(REFERENCES, name, file))))
+    recorded = await readCases(name)
+    prefixes = new Map()
+    for (const image of new Set(recorded.cases.map((one) => one.image))) {
+      const picture = await decode(await readFile(join(REFERENCES, image)), AS_TRANSFORMERS)
+      const { data, dims } = toPixels(picture, model.preprocessorConfig)
+      const vision = await runVision(model.sessions[VISION.graph]!, Tensor.float32(data, dims))
+      const outputs = await runQueries(model.sessions[QUERIES.graph]!, vision, [QUERIES.prefix])
+      prefixes.set(image, outputs[QUERIES.prefix]!)
+    }
   })
   afterAll(async () => {
     await model.close()
     await rm(folder, { recursive: true })
   })
 
-  const row = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => {
-    const { queries, width } = model.manifest.sizes
-    const size = queries * width
-    return {
-      prefix: reference.floats('prefix').slice(picture * size, (picture + 1) * size),
-      ids: reference.description.input_ids![prompt]!,
-    }
-  }
-
-  test('every stage from pixels to logits', () => {
-    expect(comparison.stages.map(({ stage }) => stage)).toEqual([
-      'pixel_values',
-      'vision',
-      'queries',
-      'prefix',
-      'logits',
-      'chances',
-    ])
-    for (const { stage, relativeError } of comparison.stages) expect(relativeError, stage).toBeLessThan(SAME)
-    expect(comparison.stages.at(-1)!.maxAbsoluteError).toBeLessThan(SAME_PROBABILITY)
+  const rowOf = ({ image, prompt }: RecordedRow): PromptRow => ({
+    prefix: prefixes.get(image)!,
+    ids: language.start(model.tokenizer.encode(prompt)),
   })
 
-  test('the same tokens for every setting without sampling, alone and in batches', () => {
-    expect(comparison.tokens.differing).toEqual([])
-    expect(comparison.tokens).toMatchObject({ compared: 194, equal: 194 })
+  test('every stage from pixels to tokens', async () => {
+    const { stages, missingPictures } = await compare(model, references, () => REFERENCES)
+    expect(missingPictures).toEqual([])
+    expect(stages.map(({ stage, files }) => [stage, files])).toEqual([
+      ['pixel_values', 3],
+      ['vision', 3],
+      ['queries', 3],
+      ['prefix', 3],
+      ['input_ids', 3],
+      ['logits', 3],
+      ['token_ids', 3],
+    ])
+    for (const result of stages) {
+      if ('relativeError' in result) expect(result.relativeError, result.stage).toBeLessThan(SAME)
+      else expect(result.differing, result.stage).toEqual([])
+    }
   })
 
   test('the ids of each prompt', () => {
-    const { prompts, input_ids } = reference.description
-    expect(prompts.map((prompt) => model.tokenizer.encode(prompt))).toEqual(input_ids)
+    expect(new Set(references.map(({ prompt }) => prompt)).size).toBe(3)
+    for (const { prompt, tensors } of references)
+      expect([model.tokenizer.encode(prompt!)]).toEqual(rowsOf(tensors.get('input_ids')!))
   })
+
+  test('the same tokens for every setting without sampling', async () => {
+    expect(recorded.cases).toHaveLength(192)
+    for (const { generation, token_ids: expected, ...row } of recorded.cases) {
+      const prompt = rowOf(row)
+      const settings = settingsFor(language, generation, prompt.ids)
+      const [answers] = await generate(language, [{ prompt, settings }])
+      expect(padded(answers!, expected), JSON.stringify({ ...row, generation })).toEqual(expected)
+    }
+  })
+
+  test('the same tokens in batches', async () => {
+    expect(recorded.batches.map(({ rows }) => rows.length)).toEqual([3, 2])
+    for (const { rows, generation, token_ids: expected } of recorded.batches) {
+      const prompts = rows.map(rowOf)
+      const answers = await generate(
+        language,
+        prompts.map((prompt) => ({ prompt, settings: settingsFor(language, generation, prompt.ids) })),
+      )
+      const best = answers.map(([first]) => first!)
+      expect(padded(best, expected)).toEqual(expected)
+    }
+  })
+
+  /** transformers pads the rows of one run to the longest, with the padding token. */
+  const padded = (answers: readonly number[][], expected: readonly number[][]) =>
+    answers.map((ids, i) => [
+      ...ids,
+      ...new Array<number>(Math.max(0, (expected[i]?.length ?? 0) - ids.length)).fill(language.padTokenId!),
+    ])
+
+  test('the same probabilities of a first sampled token', async () => {
+    const { tensors } = await readSafetensors(join(REFERENCES, name, 'probabilities.safetensors'))
+    const { data, shape } = tensors.get('probabilities')!
+    expect(shape).toEqual([recorded.sampled.length, language.vocabulary])
+    expect(recorded.sampled).toHaveLength(36)
+    for (const [k, { generation, ...row }] of recorded.sampled.entries()) {
+      const prompt = rowOf(row)
+      const settings = settingsFor(language, generation, prompt.ids)
+      const [first] = await language.prefill([prompt])
+      const scores = Float32Array.from(first!.logits)
+      const context = language.context(prompt.ids, [])
+      for (const process of processorsFor(settings, resolveEosTokenIds(language, settings)))
+        process(scores, context)
+      const errors = Array.from(softmax(scores), (p, id) => Math.abs(p - Number(data[k * shape[1]! + id])))
+      expect(Math.max(...errors), JSON.stringify({ ...row, generation })).toBeLessThan(SAME_PROBABILITY)
+    }
+  })
+
+  const [question, frage] = ['Question: what is it? Answer:', 'Frage: ¿qué 色 is it? 🐈 Antwort:']
 
   test.each([
     { num_beams: 3, num_return_sequences: 2, max_new_tokens: 8 },
     { num_beams: 2, early_stopping: true, length_penalty: 2, max_new_tokens: 8 },
     { max_new_tokens: 8, repetition_penalty: 1.4, no_repeat_ngram_size: 2 },
-  ])('two pictures with two prompts together equal each alone: %j', async (asked) => {
-    const settings = completeSettings(asked)
-    const rows = [row({ picture: 0, prompt: 1 }), row({ picture: 1, prompt: 2 })]
-    const together = await generate(model, rows, settings)
-    const alone = await Promise.all(rows.map((one) => generate(model, [one], settings)))
+  ])('two pictures with two prompts together equal each alone: %j', async (settings) => {
+    const rows = [
+      { prompt: rowOf({ image: 'disc-40x30.png', prompt: question! }), settings },
+      { prompt: rowOf({ image: 'triangle-33x57.png', prompt: frage! }), settings },
+    ]
+    const together = await generate(language, rows)
+    const alone = await Promise.all(rows.map((one) => generate(language, [one])))
     expect(together).toEqual(alone.map(([answers]) => answers))
   })
 
@@ -88,9 +158,15 @@ describe.each(CHECKPOINTS)('%s', (name) => {
       min_new_tokens: 5,
       temperature: 2,
     }
-    const rows = [row({ picture: 0, prompt: 0 }), row({ picture: 1, prompt: 1 })]
+    const prompts = [
+      rowOf({ image: 'disc-40x30.png', prompt: '' }),
+      rowOf({ image: 'triangle-33x57.png', prompt: question! }),
+    ]
     for (const num_beams of [1, 4]) {
-      const answers = await generate(model, rows, completeSettings({ ...given, num_beams }))
+      const answers = await generate(
+        language,
+        prompts.map((prompt) => ({ prompt, settings: { ...given, num_beams } })),
+      )
       expect(answers.map((ofRow) => ofRow.map(({ length }) => length))).toEqual([
         [5, 5, 5],
         [5, 5, 5],
