@@ -107,7 +107,10 @@ export function holds(result: FloatsResult | IdsResult, tolerance: number, preci
 }
 
 /** @throws ArtifactError `other_checkpoint` if the model cannot compute a stage of the reference. */
-function stagesFor({ manifest, language }: Model, { path, kind, tensors }: Reference): Record<string, Compute> {
+function stagesFor(
+  { manifest, language }: Model,
+  { path, kind, tensors }: Reference,
+): Record<string, Compute> {
   const computes = STAGES[kind]
   const other = (what: string) =>
     new ArtifactError(
@@ -173,7 +176,7 @@ function runOf(model: Model, reference: Reference, pictures: string) {
     async logits() {
       const all = await language.allLogits(await row())
       const values = new Float32Array(all.length * language.vocabulary)
-      all.forEach((logits, i) => values.set(logits, i * language.vocabulary))
+      for (const [i, logits] of all.entries()) values.set(logits, i * language.vocabulary)
       return Tensor.float32(values, [1, all.length, language.vocabulary])
     },
     /** undefined for sampled tokens, which have no single right answer. */
@@ -190,7 +193,11 @@ function runOf(model: Model, reference: Reference, pictures: string) {
   }
 }
 
-function readSettings(language: LanguageModel, { path, generation }: Reference, promptIds: readonly number[]) {
+function readSettings(
+  language: LanguageModel,
+  { path, generation }: Reference,
+  promptIds: readonly number[],
+) {
   try {
     return settingsFor(language, generation, promptIds)
   } catch (cause) {

@@ -1,4 +1,4 @@
-// `glimpse verify` as a process, with 194 cases, twice.
+// `glimpse verify` as a process, with three references, twice.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,21 +16,28 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-test('verify passes for the artifact that the reference was recorded from, and fails for another', async () => {
-  const references = join(FIXTURES, 'references')
-  const { out, code } = await glimpse(['verify', artifact, join(references, 'plain.safetensors')])
-  expect(out).toContain('194 of 194 cases equal')
+test('verify passes for the artifact that the references were recorded from, and fails for another', async () => {
+  const pictures = join(FIXTURES, 'references')
+  const names = ['disc-40x30-0', 'triangle-33x57-1', 'disc-40x30-2']
+  const references = names.map((name) => join(pictures, 'plain', `${name}.safetensors`))
+  const { out, code } = await glimpse(['verify', artifact, ...references, '--pictures', pictures])
+  const rows = out.split('\n').map((line) => line.split(/\s+/))
+  expect(rows.map(([stage, files]) => [stage, files]).slice(1, 8)).toEqual(
+    ['pixel_values', 'vision', 'queries', 'prefix', 'input_ids', 'logits', 'token_ids'].map((stage) => [
+      stage,
+      '3',
+    ]),
+  )
+  expect(rows.slice(1, 8).map((row) => row.at(-1))).toEqual(new Array(7).fill('yes'))
+  expect(out).toMatch(/\nPassed\.\n$/)
   expect(code).toBe(0)
   const small = join(folder, 'int4')
   await glimpse(['build', join(FIXTURES, 'checkpoints/plain'), '--out', small, '--precision', 'int4'])
-  const strict = await glimpse([
-    'verify',
-    '--json',
-    '--tolerance',
-    '1e-4',
-    small,
-    join(references, 'plain.safetensors'),
-  ])
-  expect(JSON.parse(strict.out)).toMatchObject({ holds: false, tokens: { compared: 194 } })
+  const strict = await glimpse(['verify', '--json', '--tolerance', '1e-4', small, ...references])
+  const result = JSON.parse(strict.out)
+  expect(result).toMatchObject({ holds: false, tolerance: 1e-4, tokens: { compared: 3 } })
+  expect(result.stages[0]).toMatchObject({ stage: 'vision', files: 3 })
+  expect(result.stages[0].relativeError).toBeGreaterThan(1e-4)
+  expect(result.missingPictures).toEqual(['disc-40x30.png', 'triangle-33x57.png'])
   expect(strict.code).toBe(1)
 })

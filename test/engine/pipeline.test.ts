@@ -10,8 +10,7 @@ import { runOne } from '../../src/engine/pipeline.ts'
 import type { InferenceRequest } from '../../src/engine/request.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 import { toPrompt } from '../../src/tokens/prompt.ts'
-import { readReference } from '../../src/verify/reference.ts'
-import { FIXTURES } from '../fixtures.ts'
+import { FIXTURES, readCases } from '../fixtures.ts'
 
 let folder: string
 let model: Model
@@ -33,12 +32,13 @@ const say = (ask: Partial<InferenceRequest>, cache = inMemoryEncoderCache()) =>
   runOne(model, cache, { image, ...ask }, hooks)
 
 test('a caption is what transformers generates from the picture alone', async () => {
-  const { description, ids } = await readReference(join(FIXTURES, 'references/plain.safetensors'))
-  const k = description.token_ids.findIndex(
-    ({ picture, prompt, settings }) => picture === 0 && prompt === 0 && settings === 'defaults',
+  const { cases } = await readCases('plain')
+  const recorded = cases.find(
+    ({ image, prompt, generation }) =>
+      image === 'disc-40x30.png' && prompt === '' && Object.keys(generation).length === 0,
   )
   const reply = await say({})
-  expect(reply.token_ids).toEqual(ids(`token_ids.${k}`)[0])
+  expect(reply.token_ids).toEqual(recorded!.token_ids[0])
   expect(reply).toMatchObject({ prompt: '', model: 'plain' })
 })
 
