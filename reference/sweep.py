@@ -3,7 +3,7 @@ Makes many checkpoints with their references, for `glimpse verify`. They are not
 
 In:  the number of random checkpoints, the first seed; --named adds every named configuration.
 Out: DIR/checkpoints/NAME/, DIR/references/*.png, and DIR/references/NAME/PICTURE-PROMPT-SETTINGS.safetensors: one file
-     for each case of settings.json without sampling. A checkpoint and its references take about four seconds and 1 MB.
+     for each case of settings.json without sampling. A checkpoint and its references take 12 seconds and 1 MB.
 
     python sweep.py --out /tmp/sweep --count 20 --seed 100
     python sweep.py --out /tmp/sweep --count 0 --named
