@@ -2,12 +2,21 @@
 Writes test/fixtures/checkpoints and test/fixtures/references.
 
 In:  the table FIXTURES.
-Out: two pictures, one checkpoint folder and one .safetensors of references per row, tokenizer.json, added-tokens.json.
+Out: two pictures, tokenizer.json, added-tokens.json, and per row one checkpoint folder and one folder of references:
+
+     PICTURE-N.safetensors      the form of record.py: one picture and prompt number N, all stages, greedy
+     cases.json                 {cases, batches, sampled}: what `generate` gives for settings.json x pictures x prompts
+       cases                    [{image, prompt, generation, token_ids}]: rows as in record.py, without sampling
+       batches                  [{rows: [{image, prompt}], generation, token_ids}]: left-padded prompts run together
+       sampled                  [{image, prompt, generation}]: with do_sample
+     probabilities.safetensors  probabilities [K,V]: of the first token of sampled[K], after all processors
 
     python fixtures.py [NAME ...]
 """
 
+import itertools
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,11 +31,15 @@ from transformers import GPT2Tokenizer
 ROOT = Path(__file__).parent.parent / "test" / "fixtures"
 CHECKPOINTS = ROOT / "checkpoints"
 REFERENCES = ROOT / "references"
+SETTINGS = json.loads((Path(__file__).parent / "settings.json").read_text())
 
 # configuration -> seed, chosen so that both pictures get different answers and some answers end early
 FIXTURES = {"plain": 1, "old-layout": 7, "half-shards": 11, "hub-defaults": 11, "odd": 14}
 
 PROMPTS = ["", "Question: what is it? Answer:", "Frage: ¿qué 色 is it? 🐈 Antwort:"]
+# Far above float32 noise: another runtime must give the same ids.
+SMALLEST_GAP = 5e-4
+# (picture, prompt) of each row
 BATCHES = [[(0, 1), (1, 0), (0, 2)], [(1, 2), (1, 0)]]
 
 NASTY_TEXTS = [
@@ -100,22 +113,58 @@ def record_tokenizer(checkpoint):
     (REFERENCES / "tokenizer.json").write_text(f"[\n  {lines}\n]\n", encoding="utf-8")
 
 
-def make_pair(root, name, configuration, seed, pictures, settings):
-    """Makes root/checkpoints/NAME and root/references/NAME.safetensors."""
-    checkpoint, reference = root / "checkpoints" / name, root / "references" / f"{name}.safetensors"
-    make_checkpoint.make_checkpoint(checkpoint, configuration, seed)
-    tensors, description = record.record(checkpoint, pictures, PROMPTS, settings, BATCHES)
-    record.save(reference, tensors, description)
-    size = sum(file.stat().st_size for file in checkpoint.iterdir())
-    print(f"{name}: checkpoint {size / 1000:.0f} kB, references {reference.stat().st_size / 1000:.0f} kB", flush=True)
+def make_fixture(name, pictures):
+    """Makes the checkpoint and its references."""
+    checkpoint, folder = CHECKPOINTS / name, REFERENCES / name
+    make_checkpoint.make_checkpoint(checkpoint, named_configuration(name), FIXTURES[name])
+    shutil.rmtree(folder, ignore_errors=True)
+    recorder = record.Recorder(checkpoint)
+    for number, prompt in enumerate(PROMPTS):
+        picture = pictures[number % len(pictures)]
+        file = folder / f"{picture.stem}-{number}.safetensors"
+        record.save(file, *recorder.record(picture, prompt, SETTINGS["greedy"]))
+    cases, batches, sampled, probabilities = [], [], [], []
+    for generation, picture, prompt in itertools.product(SETTINGS.values(), pictures, PROMPTS):
+        case = {"image": picture.name, "prompt": prompt, "generation": generation}
+        inputs = recorder.inputs(record.load_pixels(checkpoint, picture), prompt)
+        if generation.get("do_sample"):
+            sampled.append(case)
+            probabilities.append(record.run_first_step(recorder.model, inputs, generation))
+            continue
+        _, ids, gap = record.run_generate(recorder.model, inputs, generation)
+        assert gap is None or gap > SMALLEST_GAP, f"{name}, {case}: two scores are {gap} apart; choose another seed"
+        cases.append({**case, "token_ids": ids.tolist()})
+    for rows in BATCHES:
+        batches.append(record_batch(recorder, [(pictures[picture], PROMPTS[prompt]) for picture, prompt in rows]))
+    write_lists(folder / "cases.json", {"cases": cases, "batches": batches, "sampled": sampled})
+    record.save(folder / "probabilities.safetensors", {"probabilities": torch.stack(probabilities)}, {})
+    sizes = [sum(file.stat().st_size for file in path.iterdir()) / 1000 for path in (checkpoint, folder)]
+    print(f"{name}: checkpoint {sizes[0]:.0f} kB, references {sizes[1]:.0f} kB", flush=True)
+
+
+def record_batch(recorder, rows):
+    """Greedy answers of several rows that run together."""
+    pixels = torch.cat([record.load_pixels(recorder.checkpoint, picture) for picture, _ in rows])
+    prompts = [prompt for _, prompt in rows]
+    padded = recorder.tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
+    inputs = record.build_inputs(recorder.model, pixels, padded["input_ids"], padded["attention_mask"])
+    _, ids, _ = record.run_generate(recorder.model, inputs, SETTINGS["greedy"])
+    named = [{"image": picture.name, "prompt": prompt} for picture, prompt in rows]
+    return {"rows": named, "generation": SETTINGS["greedy"], "token_ids": ids.tolist()}
+
+
+def write_lists(path, lists):
+    """Writes an object of lists as JSON, one entry a line."""
+    entries = {name: [json.dumps(entry, ensure_ascii=False) for entry in entries] for name, entries in lists.items()}
+    text = ",\n".join(f'"{name}": [\n  ' + ",\n  ".join(rows) + "\n]" for name, rows in entries.items())
+    path.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
 
 
 def main(names):
     torch.set_num_threads(1)
     pictures = draw_pictures()
-    settings = json.loads(record.SETTINGS.read_text())
     for name in names or FIXTURES:
-        make_pair(ROOT, name, named_configuration(name), FIXTURES[name], pictures, settings)
+        make_fixture(name, pictures)
     record_tokenizer(CHECKPOINTS / "plain")
     added_tokens.main()
 

@@ -9,8 +9,8 @@ hf-internal-testing/blip-test-image; the ids are those after the 32 placeholders
 
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save_file
+import record
+import torch
 
 FOLDER = Path(__file__).parent / "published"
 EXPECTED = {
@@ -26,5 +26,4 @@ for name, (prompt, ids) in EXPECTED.items():
         "prompt": prompt,
         "generation": '{"max_new_tokens": 20}',
     }
-    FOLDER.mkdir(exist_ok=True)
-    save_file({"token_ids": np.array([ids])}, FOLDER / f"{name}.safetensors", metadata=metadata)
+    record.save(FOLDER / f"{name}.safetensors", {"token_ids": torch.tensor(ids)}, metadata)

@@ -2,16 +2,16 @@
 Makes many checkpoints with their references, for `glimpse verify`. They are not committed.
 
 In:  the number of random checkpoints, the first seed; --named adds every named configuration.
-Out: the layout of test/fixtures: DIR/checkpoints/NAME/, DIR/references/NAME.safetensors, DIR/references/*.png.
-     A checkpoint and its references take about four seconds and 0.5 MB.
+Out: DIR/checkpoints/NAME/, DIR/references/*.png, and DIR/references/NAME/PICTURE-PROMPT-SETTINGS.safetensors: one file
+     for each case of settings.json without sampling. A checkpoint and its references take about four seconds and 1 MB.
 
     python sweep.py --out /tmp/sweep --count 20 --seed 100
     python sweep.py --out /tmp/sweep --count 0 --named
     python sweep.py --out /tmp/sweep --count 4 --settings 60     random settings instead of settings.json
+    npx glimpse verify ARTIFACT /tmp/sweep/references/NAME/* --pictures /tmp/sweep/references
 """
 
 import argparse
-import json
 import random
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import fixtures  # first: it sets the environment of transformers
 import record
 import torch
 from configurations import NAMED, ON_DEMAND, named_configuration, random_configuration
+from make_checkpoint import make_checkpoint
 
 
 def main():
@@ -34,19 +35,22 @@ def main():
     if arguments.named:
         rows += [(name, named_configuration(name), 1) for name in NAMED if name not in ON_DEMAND]
     pictures = fixtures.draw_pictures(arguments.out / "references")
-    settings = json.loads(record.SETTINGS.read_text())
+    settings = [generation for generation in fixtures.SETTINGS.values() if not generation.get("do_sample")]
     for name, configuration, seed in rows:
         if arguments.settings:
             settings = random_settings(seed, arguments.settings)
-        fixtures.make_pair(arguments.out, name, configuration, seed, pictures, settings)
+        checkpoint, folder = arguments.out / "checkpoints" / name, arguments.out / "references" / name
+        make_checkpoint(checkpoint, configuration, seed)
+        record.record_all(record.Recorder(checkpoint), pictures, fixtures.PROMPTS, settings, folder)
+        print(folder, flush=True)
 
 
 def random_settings(seed, count):
-    """Returns a random combination of deterministic arguments of generate."""
+    """Returns `count` random combinations of deterministic arguments of generate."""
     generator = random.Random(seed)
     sometimes = lambda share, values: generator.choice(values) if generator.random() < share else None
-    drawn = {}
-    for number in range(count):
+    drawn = []
+    for _ in range(count):
         beams = sometimes(0.7, [2, 3, 4, 5, 7])
         asked = {
             "max_new_tokens": generator.randint(1, 24),
@@ -60,7 +64,7 @@ def random_settings(seed, count):
             "repetition_penalty": sometimes(0.4, [0.6, 0.9, 1.1, 1.5, 3.0]),
             "eos_token_id": sometimes(0.5, [121, [2, 202], list(range(4, 290, 11)), list(range(3, 290, 40))]),
         }
-        drawn[f"random {number}"] = {name: value for name, value in asked.items() if value is not None}
+        drawn.append({name: value for name, value in asked.items() if value is not None})
     return drawn
 
 

@@ -35,6 +35,7 @@ def main():
             check_ids,
             check_typed_image,
             check_no_image_token,
+            check_no_placeholders,
             check_processors_see_everything,
             check_lengths,
             check_generation_config,
@@ -118,6 +119,15 @@ def check_no_image_token(folder):
     embeds, mask = model.get_input_embeddings()(text), torch.ones_like(text)
     errors.append(raises(Exception, lambda: model.generate(pixels, inputs_embeds=embeds, attention_mask=mask)))
     return f"image_token_index null cannot be run: {errors}"
+
+
+def check_no_placeholders(folder):
+    _, model, pixels, tokenizer = make(folder, "plain")
+    text = torch.tensor([tokenizer(PROMPT)["input_ids"]])
+    blind = model(pixels, input_ids=text).logits
+    assert torch.allclose(blind, model.language_model(text).logits, atol=1e-5)
+    assert torch.equal(blind, model(torch.zeros_like(pixels), input_ids=text).logits)
+    return "without placeholders in input_ids the picture is ignored, without an error"
 
 
 def seen_by_processors(model, *arguments, **keywords):

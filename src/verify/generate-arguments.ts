@@ -1,11 +1,11 @@
 // Arguments of transformers' generate() in a reference file -> generation settings: which arguments Glimpse has as settings,
 // and which change no token.
 
-import { ArtifactError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { completeSettings, type GenerationSettings, generationSettings } from '../generation-settings.ts'
-import type { Model } from '../run/model.ts'
+import type { LanguageModel } from '../run/language-model.ts'
 
-/** Glimpse's settings, and `max_length`, which includes the picture and the prompt. */
+/** Glimpse's settings, and `max_length`, which includes what transformers' processors see of the prompt. */
 export const SETTING_NAMES = [...Object.keys(generationSettings.shape), 'max_length']
 
 /** Arguments that change no token at any value. */
@@ -31,27 +31,29 @@ const NO_EFFECT: Record<string, unknown> = {
 /** transformers' default for the number of generated tokens. */
 const DEFAULT_NEW_TOKENS = 20
 
-/** Recorded arguments of generate as settings, with transformers' default length. @throws ArtifactError `bad_reference`. */
+/**
+ * Recorded arguments of generate as settings, with transformers' default length.
+ * @throws RequestError `bad_settings` for an argument that Glimpse does not have, or if no token is left to generate
+ */
 export function settingsFor(
-  { manifest }: Model,
+  language: Pick<LanguageModel, 'context' | 'room'>,
   recorded: Record<string, unknown>,
-  promptLength: number,
+  promptIds: readonly number[],
 ): GenerationSettings {
   const { max_length, ...given } = effectiveArguments(recorded)
-  const { queries, max_positions } = manifest.sizes
-  const length = queries + promptLength
   if (given['max_new_tokens'] === undefined) {
-    given['max_new_tokens'] =
+    const most =
       typeof max_length === 'number'
-        ? max_length - length
-        : Math.min(DEFAULT_NEW_TOKENS, max_positions - length)
+        ? max_length - language.context(promptIds, []).length
+        : Math.min(DEFAULT_NEW_TOKENS, language.room(promptIds.length))
+    if (most < 1) {
+      const limit = typeof max_length === 'number' ? `max_length ${max_length}` : "the model's positions"
+      const message = `Expected room for an answer, but a prompt of ${promptIds.length} ids leaves none in ${limit}.`
+      throw new RequestError('bad_settings', `${message} Record a shorter prompt.`)
+    }
+    given['max_new_tokens'] = most
   }
-  const settings = given as Partial<GenerationSettings>
-  if (settings.max_new_tokens! >= 1) return completeSettings(settings)
-  throw new ArtifactError(
-    'bad_reference',
-    `After ${queries} queries and ${promptLength} tokens of prompt, max_length or the model's ${max_positions} positions leave none for an answer. Record the reference with a shorter prompt.`,
-  )
+  return completeSettings(given as Partial<GenerationSettings>)
 }
 
 /** The recorded arguments that can change a token. transformers treats `null` as absent. */

@@ -1,213 +1,263 @@
-// A model and a reference of what transformers computed -> errors of every stage, and equality of every token sequence.
+// An open model and references of what transformers computed -> for each stage how far the model is from it.
+//
+// A stage is a tensor of the reference. Its input is the model's own output of the stage before; only the ids of a prompt are
+// the reference's, so that a difference of tokenizers does not hide in later stages. A stage that a file lacks is not compared.
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { QUERIES, VISION } from '../artifact/contract.ts'
+import { reasonOf } from '../checkpoint/files.ts'
+import { shapeText, type WholeTensor } from '../checkpoint/safetensors.ts'
 import { ArtifactError } from '../errors.ts'
-import type { GenerationSettings } from '../generation-settings.ts'
 import { AS_TRANSFORMERS, decode } from '../image/decode.ts'
-import { type Pixels, toPixels } from '../image/pixels.ts'
-import { Decoder, type PromptRow } from '../run/decoder.ts'
-import { contextOf, generate, resolveEosTokenIds } from '../run/generate.ts'
-import { processorsFor, softmax } from '../run/logits-processors.ts'
+import { toPixels } from '../image/pixels.ts'
+import type { Precision } from '../quantize/recipes.ts'
+import { generate, resolveEosTokenIds } from '../run/generate.ts'
+import type { LanguageModel, PromptRow } from '../run/language-model.ts'
 import type { Model } from '../run/model.ts'
-import { type Queries, runQueries } from '../run/queries.ts'
-import { concat } from '../run/session.ts'
-import { runVision, type Vision } from '../run/vision.ts'
+import { runQueries } from '../run/queries.ts'
+import { Tensor } from '../run/tensor.ts'
+import { runVision } from '../run/vision.ts'
 import { settingsFor } from './generate-arguments.ts'
-import type { Reference } from './reference.ts'
+import { badReference, type Kind, type Reference, rowsOf } from './reference.ts'
 
-/** The error of one stage over all its values. `chances` are the first token's probabilities. */
-export interface StageResult {
-  stage: 'pixel_values' | 'vision' | 'queries' | 'prefix' | 'logits' | 'chances'
+/** A stage of floats over all files that have it. */
+export interface FloatsResult {
+  stage: string
+  files: number
+  values: number
   /** Largest |a - b|. */
   maxAbsoluteError: number
-  /** ||a - b|| / ||b||, b of the reference. */
+  /** ||a - b|| / ||b||, b of the reference; of several files the largest. */
   relativeError: number
-  values: number
 }
 
-export interface TokensResult {
-  /** Token sequences, and how many of them are equal. */
-  compared: number
+/** A stage of ids over all files that have it. */
+export interface IdsResult {
+  stage: string
+  files: number
+  /** Files whose ids are equal. */
   equal: number
   /** The first MAX_DIFFERING that differ. */
-  differing: { case: string; expected: number[][]; got: number[][] }[]
+  differing: { file: string; expected: number[][]; got: number[][] }[]
 }
 
 export interface Comparison {
-  stages: StageResult[]
-  tokens: TokensResult
+  stages: (FloatsResult | IdsResult)[]
+  /** Pictures that were not found. The reference's own pixels took their place and were not compared. */
+  missingPictures: string[]
 }
 
 const MAX_DIFFERING = 3
 
+/** How the model computes a stage. undefined: the reference's values have nothing to be compared with. */
+type Compute = (run: Run) => Promise<Tensor | number[][] | undefined>
+
+/** For each kind, in the order data passes through them. A kind without a row cannot be compared yet. */
+const STAGES: { [kind in Kind]?: Record<string, Compute> } = {
+  generate: {
+    pixel_values: (run) => run.ownPixels(),
+    vision: (run) => run.vision(),
+    queries: async (run) => (await run.queries())[QUERIES.queries],
+    prefix: async (run) => (await run.queries())[QUERIES.prefix],
+    input_ids: async (run) => run.ownPromptIds(),
+    logits: (run) => run.logits(),
+    token_ids: (run) => run.tokenIds(),
+  },
+}
+
 /**
- * Compares each stage and each token sequence that the reference holds; a stage's input is the artifact's own output of
- * the stage before. Images are read from the folder `pictures`; if one is missing there, the reference's pixels are used
- * and pixels are not compared. `onCase` is called after each token sequence.
- * @throws ArtifactError `other_checkpoint` or `bad_reference`.
+ * Compares a model with several references. Pictures are read from the folder that `folderOf` gives for a file.
+ * `onFile` is called after each.
+ * @throws ArtifactError `other_checkpoint` or `bad_reference`
  */
 export async function compare(
   model: Model,
-  reference: Reference,
-  pictures: string,
-  onCase: (done: number, total: number) => void = () => {},
+  references: readonly Reference[],
+  folderOf: (reference: Reference) => string,
+  onFile: () => void = () => {},
 ): Promise<Comparison> {
-  const { description } = reference
-  const stages: StageResult[] = []
-  const addStage = (stage: StageResult['stage'], actual: Float32Array[], tensors: string[]) => {
-    if (actual.length === 0) return
-    stages.push(stageResult(stage, concat(actual), concat(tensors.map(reference.floats))))
+  const stages = new Map<string, (FloatsResult | IdsResult)[]>()
+  for (const kind of Object.values(STAGES))
+    for (const stage of Object.keys(kind)) stages.set(stage, stages.get(stage) ?? [])
+  const missing = new Set<string>()
+  for (const reference of references) {
+    const computes = stagesFor(model, reference)
+    checkSizes(model, reference)
+    const run = runOf(model, reference, folderOf(reference))
+    let compared = 0
+    for (const [stage, tensor] of reference.tensors) {
+      const actual = await computes[stage]!(run)
+      if (actual === undefined) continue
+      stages.get(stage)!.push(await compareStage(reference, stage, tensor, actual))
+      compared++
+    }
+    if (compared === 0) throw badReference(reference.path, 'it has nothing to compare')
+    if (reference.image && !(await run.ownPixels())) missing.add(reference.image)
+    onFile()
   }
-
-  checkSizes(model, reference)
-  const own = await ownPixels(model, description.pictures, pictures)
-  const vision: Vision[] = []
-  const queries: Queries[] = []
-  for (const pixels of own ?? recordedPixels(model, reference)) {
-    vision.push(await runVision(model.vision, pixels))
-    queries.push(await runQueries(model.queries, vision.at(-1)!))
-  }
-  const perPicture: [StageResult['stage'], { data: Float32Array }[]][] = [
-    ['pixel_values', own ?? []],
-    ['vision', vision],
-    ['queries', queries.map((output) => output.queries)],
-    ['prefix', queries.map(({ prefix }) => prefix)],
-  ]
-  for (const [stage, outputs] of perPicture) {
-    const actual = outputs.map(({ data }) => data)
-    if (reference.has(stage)) addStage(stage, actual, [stage])
-  }
-
-  const prompts =
-    description.input_ids ?? description.prompts.map((prompt) => model.tokenizer.encodeTrusted(prompt))
-  const rowOf = ({ picture, prompt }: { picture: number; prompt: number }): PromptRow => ({
-    prefix: queries[picture]!.prefix.data,
-    ids: prompts[prompt]!,
-  })
-  const settingsOf = ({ settings: name, prompt }: { settings: string; prompt: number }) =>
-    settingsFor(model, description.settings[name] ?? {}, prompts[prompt]!.length)
-  const logits: Float32Array[] = []
-  for (const place of description.logits) logits.push(...(await Decoder.allLogits(model, rowOf(place))))
-  const namesOf = (tensor: string, places: readonly unknown[]) => places.map((_, k) => `${tensor}.${k}`)
-  addStage('logits', logits, namesOf('logits', description.logits))
-  const probs: Float32Array[] = []
-  for (const place of description.probs)
-    probs.push(await firstTokenProbs(model, rowOf(place), settingsOf(place)))
-  addStage('chances', probs, namesOf('probs', description.probs))
-
-  const tokens: TokensResult = { compared: 0, equal: 0, differing: [] }
-  const total = description.token_ids.length + description.batches.length
-  const addTokens = (name: string, got: number[][], expected: number[][], settings: GenerationSettings) => {
-    // Without a padding token, transformers pads with the first EOS token.
-    const padId =
-      description.pad_token_id ??
-      model.manifest.tokens.pad_token_id ??
-      resolveEosTokenIds(model.manifest, settings)[0] ??
-      0
-    const padded = got.map((ids, i) => pad(ids, expected[i]?.length ?? 0, padId))
-    tokens.compared++
-    if (JSON.stringify(padded) === JSON.stringify(expected)) tokens.equal++
-    else if (tokens.differing.length < MAX_DIFFERING) tokens.differing.push({ case: name, expected, got })
-    onCase(tokens.compared, total)
-  }
-  for (const [k, place] of description.token_ids.entries()) {
-    const settings = settingsOf(place)
-    const [answers] = await generate(model, [rowOf(place)], settings)
-    const name = `${place.settings}, picture ${place.picture}, prompt ${place.prompt}`
-    addTokens(name, answers!, reference.ids(`token_ids.${k}`), settings)
-  }
-  for (const [k, batch] of description.batches.entries()) {
-    const longest = Math.max(...batch.cases.map(({ prompt }) => prompts[prompt]!.length))
-    const settings = settingsFor(model, batch.arguments, longest)
-    const answers = await generate(model, batch.cases.map(rowOf), settings)
-    const best = answers.map(([first]) => first!)
-    addTokens(`batch ${k}`, best, reference.ids(`batch_token_ids.${k}`), settings)
-  }
-  return { stages, tokens }
+  const rows = [...stages.values()].filter((results) => results.length > 0)
+  return { stages: rows.map((results) => results.reduce(merge)), missingPictures: [...missing] }
 }
 
-/** @throws ArtifactError `other_checkpoint` if the reference's tensors have other sizes than the artifact's. */
-function checkSizes({ manifest }: Model, { description, has, floats }: Reference): void {
-  const { queries, query_width, width, image, patches, vision_width } = manifest.sizes
-  const sizes = {
-    pixel_values: 3 * image[0] * image[1],
-    vision: patches * vision_width,
-    queries: queries * query_width,
-    prefix: queries * width,
+/** Whether a stage is close enough. Tokens may differ from those of full precision where weights are quantized. */
+export function holds(result: FloatsResult | IdsResult, tolerance: number, precision: Precision): boolean {
+  if ('relativeError' in result) return result.relativeError <= tolerance
+  return result.equal === result.files || (result.stage === 'token_ids' && precision !== 'fp32')
+}
+
+/** @throws ArtifactError `other_checkpoint` if the model cannot compute a stage of the reference. */
+function stagesFor({ manifest, language }: Model, { path, kind, tensors }: Reference): Record<string, Compute> {
+  const computes = STAGES[kind]
+  const other = (what: string) =>
+    new ArtifactError(
+      'other_checkpoint',
+      `${path} holds ${what}, but ${manifest.name} is of the architecture ${manifest.architecture}, with the tasks ${manifest.tasks.join(', ')}. Record a reference with the checkpoint that the artifact was built from.`,
+    )
+  if (!computes || (kind === 'generate' && !language)) throw other(`results of the kind ${kind}`)
+  const unknown = [...tensors.keys()].find((name) => !computes[name])
+  if (unknown) throw other(`the stage ${unknown}`)
+  return computes
+}
+
+/** @throws ArtifactError `other_checkpoint` if the reference's tensors have other sizes than the model's. */
+function checkSizes({ manifest }: Model, { path, checkpoint, sizes }: Reference): void {
+  const { vision, queries, language, name } = manifest
+  const own: Record<string, number> = {
+    H: vision.image[0],
+    W: vision.image[1],
+    P: vision.patches,
+    v: vision.width,
+    Q: queries.count,
+    q: queries.width,
+    ...(language.kind !== 'none' && { d: language.width, V: language.vocabulary }),
   }
-  const count = description.pictures.length
-  if (Object.entries(sizes).every(([name, size]) => !has(name) || floats(name).length === count * size))
-    return
+  const differing = Object.entries(own).filter(([size, value]) => (sizes.get(size) ?? value) !== value)
+  if (differing.length === 0) return
+  const words = differing.map(([size, value]) => `${size} = ${value} but got ${sizes.get(size)}`)
   throw new ArtifactError(
     'other_checkpoint',
-    `The reference is of ${description.checkpoint}, whose sizes differ from those of ${manifest.name}. Record a reference with the checkpoint that the artifact was built from.`,
+    `${path} is of ${checkpoint ?? 'another checkpoint'}: expected the sizes of ${name}, ${words.join(', ')}. Record a reference with the checkpoint that the artifact was built from.`,
   )
 }
 
-/** undefined if a picture of the reference is missing in the folder. */
-async function ownPixels(
-  model: Model,
-  names: readonly string[],
-  folder: string,
-): Promise<Pixels[] | undefined> {
-  const files = await Promise.all(
-    names.map((name) => (name === '' ? undefined : readFile(join(folder, name)).catch(() => undefined))),
+/** What the model computes for one reference, each at most once. */
+type Run = ReturnType<typeof runOf>
+
+function runOf(model: Model, reference: Reference, pictures: string) {
+  const language = model.language!
+  const ownPixels = once(async () => {
+    const file = reference.image && (await readFile(join(pictures, reference.image)).catch(() => undefined))
+    if (!file) return undefined
+    const { data, dims } = toPixels(await decode(file, AS_TRANSFORMERS), model.preprocessorConfig)
+    return Tensor.float32(data, dims)
+  })
+  const vision = once(async () =>
+    runVision(model.sessions[VISION.graph]!, (await ownPixels()) ?? recordedPixels(reference)),
   )
-  const found = files.filter((file) => file !== undefined)
-  if (found.length < names.length) return undefined
-  return Promise.all(
-    found.map(async (file) => toPixels(await decode(file, AS_TRANSFORMERS), model.preprocessorConfig)),
+  const queries = once(async () =>
+    runQueries(model.sessions[QUERIES.graph]!, await vision(), [QUERIES.queries, QUERIES.prefix]),
   )
+  const encode = (prompt: string) => language.start(model.tokenizer.encodeTrusted(prompt))
+  const row = async (): Promise<PromptRow> => {
+    const recorded = reference.tensors.get('input_ids')
+    const ids = recorded ? language.start(rowsOf(recorded)[0]!) : encode(reference.prompt ?? '')
+    return { prefix: (await queries())[QUERIES.prefix]!, ids }
+  }
+  return {
+    ownPixels,
+    vision,
+    queries,
+    /** undefined if the reference has only ids. */
+    ownPromptIds: () => (reference.prompt === undefined ? undefined : [encode(reference.prompt)]),
+    async logits() {
+      const all = await language.allLogits(await row())
+      const values = new Float32Array(all.length * language.vocabulary)
+      all.forEach((logits, i) => values.set(logits, i * language.vocabulary))
+      return Tensor.float32(values, [1, all.length, language.vocabulary])
+    },
+    /** undefined for sampled tokens, which have no single right answer. */
+    async tokenIds() {
+      const prompt = await row()
+      const settings = readSettings(language, reference, prompt.ids)
+      if (settings.do_sample) return undefined
+      const [answers] = await generate(language, [{ prompt, settings }])
+      // transformers pads several sequences at their end; without a padding token, with the first end token.
+      const padId = language.padTokenId ?? resolveEosTokenIds(language, settings)[0] ?? 0
+      const longest = Math.max(...answers!.map(({ length }) => length))
+      return answers!.map((ids) => [...ids, ...new Array<number>(longest - ids.length).fill(padId)])
+    },
+  }
+}
+
+function readSettings(language: LanguageModel, { path, generation }: Reference, promptIds: readonly number[]) {
+  try {
+    return settingsFor(language, generation, promptIds)
+  } catch (cause) {
+    throw badReference(path, `its generation cannot be repeated: ${reasonOf(cause)}`, cause)
+  }
 }
 
 /** @throws ArtifactError `bad_reference` if the reference has no pixels. */
-function recordedPixels(model: Model, reference: Reference): Pixels[] {
-  const { pictures } = reference.description
-  if (!reference.has('pixel_values')) {
-    const names = pictures.filter((name) => name !== '').join(', ')
-    throw new ArtifactError(
-      'bad_reference',
-      `Expected pixel_values in the reference, or its pictures${names && ` (${names})`} on disk but found neither. Set the pictures' folder with --pictures.`,
-    )
-  }
-  const [height, width] = model.manifest.sizes.image
-  const all = reference.floats('pixel_values')
-  const size = 3 * height * width
-  return reference.description.pictures.map((_, i) => ({
-    data: all.slice(i * size, (i + 1) * size),
-    dims: [1, 3, height, width],
-  }))
+function recordedPixels({ path, image, tensors }: Reference): Tensor {
+  const pixels = tensors.get('pixel_values')
+  if (pixels) return Tensor.float32(pixels.data as Float32Array, pixels.shape)
+  throw badReference(
+    path,
+    `expected pixel_values in it, or its picture${image ? ` ${image}` : ''} on disk, but found neither; --pictures sets the pictures' folder`,
+  )
 }
 
-/** [V], the probabilities that the first token is sampled by. */
-async function firstTokenProbs(
-  model: Model,
-  row: PromptRow,
-  settings: GenerationSettings,
-): Promise<Float32Array> {
-  const { logits } = await Decoder.prefill(model, [row])
-  const scores = Float32Array.from(logits[0]!)
-  for (const process of processorsFor(settings, resolveEosTokenIds(model.manifest, settings))) {
-    process(scores, contextOf(model, row, []))
+async function compareStage(
+  { path }: Reference,
+  stage: string,
+  expected: WholeTensor,
+  actual: Tensor | number[][],
+): Promise<FloatsResult | IdsResult> {
+  if (!(actual instanceof Tensor)) {
+    const ids = rowsOf(expected)
+    const isEqual = JSON.stringify(ids) === JSON.stringify(actual)
+    const differing = isEqual ? [] : [{ file: path, expected: ids, got: actual }]
+    return { stage, files: 1, equal: Number(isEqual), differing }
   }
-  return Float32Array.from(softmax(scores))
-}
-
-function stageResult(stage: StageResult['stage'], actual: Float32Array, expected: Float32Array): StageResult {
-  let maxAbsoluteError = actual.length === expected.length ? 0 : Number.POSITIVE_INFINITY
-  let difference = maxAbsoluteError
+  if (shapeText(actual.dims) !== shapeText(expected.shape)) {
+    const words = `expected ${stage} as ${shapeText(actual.dims)} for its prompt but got ${shapeText(expected.shape)}`
+    throw badReference(path, words)
+  }
+  const a = await actual.floats()
+  const b = expected.data as Float32Array
+  let maxAbsoluteError = 0
+  let difference = 0
   let norm = 0
-  for (let i = 0; i < Math.min(actual.length, expected.length); i++) {
-    const error = Math.abs(actual[i]! - expected[i]!)
-    if (!(error <= maxAbsoluteError)) maxAbsoluteError = error // NaN counts as larger
+  for (let i = 0; i < b.length; i++) {
+    const error = Math.abs(a[i]! - b[i]!)
+    maxAbsoluteError = Math.max(maxAbsoluteError, error) // NaN if any is
     difference += error ** 2
-    norm += expected[i]! ** 2
+    norm += b[i]! ** 2
   }
   const relativeError = Math.sqrt(difference / (norm || 1))
-  return { stage, maxAbsoluteError, relativeError, values: expected.length }
+  return { stage, files: 1, values: b.length, maxAbsoluteError, relativeError }
 }
 
-function pad(ids: readonly number[], length: number, id: number): number[] {
-  return [...ids, ...new Array<number>(Math.max(0, length - ids.length)).fill(id)]
+/** Two results of one stage as one. */
+function merge(a: FloatsResult | IdsResult, b: FloatsResult | IdsResult): FloatsResult | IdsResult {
+  const files = a.files + b.files
+  if ('equal' in a && 'equal' in b) {
+    const differing = [...a.differing, ...b.differing].slice(0, MAX_DIFFERING)
+    return { stage: a.stage, files, equal: a.equal + b.equal, differing }
+  }
+  const [one, other] = [a, b] as [FloatsResult, FloatsResult]
+  return {
+    stage: one.stage,
+    files,
+    values: one.values + other.values,
+    // Math.max of NaN is NaN, which no tolerance allows.
+    maxAbsoluteError: Math.max(one.maxAbsoluteError, other.maxAbsoluteError),
+    relativeError: Math.max(one.relativeError, other.relativeError),
+  }
+}
+
+function once<T>(compute: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined
+  return () => (result ??= compute())
 }
