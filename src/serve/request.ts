@@ -58,7 +58,7 @@ export async function readRequest(
     )
   }
   const checked = schema.safeParse(fields)
-  if (!checked.success) throw badFields(checked.error)
+  if (!checked.success) throw badFields(checked.error, schema)
 
   const { stream, upload, ...inference } = checked.data as z.output<typeof commonFields>
   task.checkFields?.(inference)
@@ -122,10 +122,11 @@ function namesIn({ shape }: z.ZodObject): string {
   return described.join(', ')
 }
 
-function badFields({ issues }: z.ZodError): RequestError {
+function badFields({ issues }: z.ZodError, schema: z.ZodObject): RequestError {
   const faults = issues.slice(0, MAX_FAULTS).map((issue) => {
     if (issue.code !== 'unrecognized_keys') return `${issue.path.join('.')}: ${issue.message}`
-    return `Unknown field ${issue.keys.slice(0, MAX_FAULTS).map(quote).join(', ')} in ${issue.path.join('.')}`
+    const names = issue.keys.slice(0, MAX_FAULTS).map(quote).join(', ')
+    return `Unknown field ${names} in ${issue.path.join('.')}. Known fields: ${namesIn(schema)}`
   })
   return new RequestError('bad_field', `${faults.join('; ')}.`)
 }
