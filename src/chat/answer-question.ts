@@ -196,7 +196,7 @@ async function answerEach(
   return { parts, exchanges }
 }
 
-/** Asks by the picture's sha256 first, when it is known. Fetches the bytes when the encoder cache does not have it. */
+/** Asks by the picture's sha256 first, when it is known. Fetches the bytes when the engine does not have it. */
 async function answerAbout(
   engine: Engine,
   { picture, sha256, turns }: PictureContext,
