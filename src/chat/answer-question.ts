@@ -3,6 +3,8 @@
 // process answers.
 
 import type { Engine } from '../engine/engine.ts'
+import type { BaseResult } from '../engine/request.ts'
+import type { TextTask } from '../engine/tasks.ts'
 import { BusyError, isGlimpseError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
@@ -163,15 +165,22 @@ async function answerEach(
   const engine = await withTimeout(deps.engine, ANSWER_TIMEOUT_MS, stillLoading)
   // An engine that has to start first gets the time it needs: the typing indicator stays visible.
   const endsAt = began + Math.max(ANSWER_TIMEOUT_MS, engine.maxWaitMs ?? 0)
+  const { request } = question
   const text = wantsCaption(question.text) ? '' : question.text
-  const isQuestion = text !== ''
+  const isQuestion = text !== '' || request !== undefined
   const parts: ReplyPart[] = []
   const exchanges: Exchange[] = []
   for (const [index, context] of pictures.entries()) {
     const number = pictures.length > 1 ? index + 1 : undefined
     const { picture } = context
     try {
-      const result = await answerAbout(engine, context, text, platform, () => endsAt - deps.now())
+      const result = await answerAbout(
+        engine,
+        context,
+        { text, request },
+        platform,
+        () => endsAt - deps.now(),
+      )
       const shown = (isQuestion ? result.text : altText(result.text)) || messages.nothing
       const kind = isQuestion ? 'answer' : 'alt'
       parts.push({ number, text: shown, kind, spoiler: picture.spoiler === true })
@@ -187,17 +196,18 @@ async function answerEach(
   return { parts, exchanges }
 }
 
-/** Asks by the picture's sha256 first, when it is known. Fetches the bytes when the encoder cache does not have it. */
+/** Asks by the picture's sha256 first, when it is known. Fetches the bytes when the engine does not have it. */
 async function answerAbout(
   engine: Engine,
   { picture, sha256, turns }: PictureContext,
-  question: string,
+  { text, request }: Pick<Question, 'text' | 'request'>,
   platform: Platform,
   remainingMs: () => number,
-): Promise<{ text: string; picture: string }> {
+): Promise<BaseResult> {
   const history = turns.map(({ question, answer }) => ({ question, answer }))
+  const wanted = request ? { ...request.fields, task: request.task as TextTask } : { question: text, history }
   const ask = async (about: { image: Uint8Array } | { picture: string }) =>
-    await engine.answer({ ...about, question, history, deadlineMs: Math.max(1, remainingMs()) })
+    await engine.answer({ ...wanted, ...about, deadlineMs: Math.max(1, remainingMs()) })
   if (sha256 !== undefined) {
     try {
       return await ask({ picture: sha256 })

@@ -3,6 +3,7 @@
 // and discord/interactions.ts from Discord's events. processor.ts answers it.
 
 import { z } from 'zod'
+import { isTaskName, taskNamed } from '../engine/tasks.ts'
 
 /** A picture on a platform, before it is fetched. */
 const pictureSchema = z.object({
@@ -32,6 +33,11 @@ export const questionSchema = z.object({
   asker: z.object({ id: z.string(), locale: z.string().optional() }),
   /** The words without the mention. Empty: a caption is wanted. */
   text: z.string(),
+  /** A request of a named task, in its wire form. Absent: a caption or an answer, by the words. */
+  request: z
+    .object({ task: z.string(), fields: z.record(z.string(), z.unknown()) })
+    .refine(({ task, fields }) => isTaskName(task) && taskNamed(task).fields.safeParse(fields).success)
+    .optional(),
   /** From the nearest place that has any: the message, the message it quotes, the message it replies to. */
   pictures: z.array(pictureSchema),
   /** Who posted the pictures. After an opt-out, only they can ask about them, and there are no automatic captions. */

@@ -9,6 +9,7 @@ import type { AnyTask } from './tasks/task.ts'
 export const TASKS = { caption, answer }
 
 export type TaskName = keyof typeof TASKS
+export const TASK_NAMES = Object.keys(TASKS) as TaskName[]
 export type TextTask = 'caption' | 'answer'
 
 type FieldsOf<T> = T extends { rows(request: infer Fields): number } ? Fields : never

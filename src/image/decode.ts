@@ -56,7 +56,7 @@ sharp.block({ operation: ['VipsForeignLoad'] })
 sharp.unblock({
   operation: ['Jpeg', 'Png', 'Webp', 'Nsgif', 'Heif', 'Tiff'].map((name) => `VipsForeignLoad${name}Buffer`),
 })
-// The encoder cache makes a cache of pictures useless. The cores are for onnxruntime.
+// The stage caches make a cache of pictures useless. The cores are for onnxruntime.
 sharp.cache(false)
 sharp.concurrency(1)
 

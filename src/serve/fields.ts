@@ -1,11 +1,13 @@
 // The body of a request -> its fields by name, not yet checked: `image` as bytes, `settings` as an object.
 //
-//   multipart/form-data   image (a file), question, history (JSON), prompt, stream, and each setting by its name
-//   application/json      image (base64 or data URL), question, history, prompt, stream, settings: {num_beams, ...}
-//   image/*               the picture itself, the other fields in the query string; for captions only
+//   multipart/form-data   image (a file), the task's fields as text or JSON, stream, and each setting by its name
+//   application/json      image (base64 or data URL), the task's fields, stream, settings: {num_beams, ...}
+//   image/*               the picture itself, the other fields in the query string; not for answers
 //
 // Bytes are counted while they arrive: a picture has its own limit (image/format.ts), all other text another (form.ts).
 
+import type { z } from 'zod'
+import { TASKS } from '../engine/tasks.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { generationSettings } from '../generation-settings.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
@@ -18,7 +20,9 @@ export interface Fields {
   image?: Uint8Array
 }
 
-export const SETTINGS = Object.keys(generationSettings.shape)
+const SETTINGS = Object.keys(generationSettings.shape)
+/** Fields that are text as they are. Others of a form or a query are JSON, or text where that cannot be parsed. */
+const TEXT_FIELDS = textFields()
 
 /** Base64 has four characters for three bytes (RFC 4648, section 4). */
 const BASE64_OVERHEAD = 4 / 3
@@ -77,7 +81,7 @@ async function* bytesOf(request: Request, limitBytes: number): AsyncGenerator<Ui
   }
 }
 
-/** All values of a form or a query are text: settings and `stream` become numbers and booleans, `history` an array. */
+/** All values of a form or a query are text: settings and `stream` become numbers and booleans, a history an array. */
 function fromPairs(pairs: [string, string | Uint8Array][]): Fields {
   // Without a prototype, so that `__proto__` is an unknown name like any other.
   const fields: Fields = Object.create(null)
@@ -90,8 +94,8 @@ function fromPairs(pairs: [string, string | Uint8Array][]): Fields {
       const message = 'Expected a file in the field image but got text. With curl: -F image=@picture.jpg'
       throw new RequestError('no_picture', message)
     }
-    const isJson = target === settings || name === 'history' || name === 'stream'
-    target[name] = isJson && typeof value === 'string' ? parsedOr(value) : value
+    const isJson = typeof value === 'string' && !TEXT_FIELDS.has(name)
+    target[name] = isJson ? parsedOr(value) : value
   }
   return Object.keys(settings).length > 0 ? { ...fields, settings } : fields
 }
@@ -137,6 +141,13 @@ function fromBase64(value: unknown): Uint8Array {
     throw new RequestError('bad_base64', message)
   }
   return new Uint8Array(Buffer.from(base64, 'base64'))
+}
+
+function textFields(): Set<string> {
+  const fields = Object.values(TASKS).flatMap((task) => Object.entries<z.ZodType>(task.fields.shape))
+  const isText = (field: z.ZodType) => field.safeParse('text').success
+  const own = fields.filter(([, field]) => isText(field)).map(([name]) => name)
+  return new Set(['image', 'upload', 'picture', 'task', ...own])
 }
 
 /** The text itself when it is not JSON, for the schema to check: `never` is a value of a setting. */

@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
-import type { InferenceResult } from '../engine/request.ts'
+import type { BaseResult } from '../engine/request.ts'
 import { BusyError, cancelled, RequestError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { log } from '../observe/log.ts'
@@ -19,7 +19,7 @@ import { HOUR_MS } from '../time.ts'
 export type Idempotency = ReturnType<typeof openIdempotency>
 
 export interface IdempotentResult {
-  reply: InferenceResult
+  reply: BaseResult
   /** The reply was made for an earlier request. */
   isReplay: boolean
 }
@@ -37,7 +37,7 @@ const KEY = /^[\x21-\x7e]{1,200}$/
 const recordSchema = z.object({
   /** Hash of the payload. */
   body: z.string(),
-  reply: z.custom<InferenceResult>().optional(),
+  reply: z.custom<BaseResult>().optional(),
   /** End of the lease, in ms since 1970. */
   until: z.number().default(0),
 })
@@ -79,7 +79,7 @@ export function openIdempotency(open?: () => Promise<Store>) {
       key: string,
       payloadHash: string,
       { signal, deadlineMs = Number.POSITIVE_INFINITY }: { signal: AbortSignal; deadlineMs?: number },
-      work: (waitedMs: number) => Promise<InferenceResult>,
+      work: (waitedMs: number) => Promise<BaseResult>,
     ): Promise<IdempotentResult> {
       const startedAt = performance.now()
       const store = await currentStore()

@@ -2,6 +2,7 @@
 // The slot comes first, so that a refused request costs neither memory nor time for its body (admission.ts).
 
 import type { Engine, Hooks } from '../engine/engine.ts'
+import type { TaskName } from '../engine/tasks.ts'
 import { withQueueTime } from '../engine/timings.ts'
 import { BusyError, type ErrorCode, isGlimpseError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
@@ -11,7 +12,7 @@ import { stopWith } from '../stop.ts'
 import type { Store } from '../store/store.ts'
 import { createAdmission, secondsOf } from './admission.ts'
 import { type IdempotentResult, keyOf, openIdempotency } from './idempotency.ts'
-import { type ParsedRequest, readRequest, type Task } from './request.ts'
+import { type ParsedRequest, readRequest } from './request.ts'
 import { codeOf } from './request-log.ts'
 import { eventStream } from './sse.ts'
 import type { Uploads } from './uploads.ts'
@@ -56,9 +57,9 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
 
   return {
     /** @throws any error that ends the request before its response begins */
-    async handle(request: Request, route: Task | 'any', tenant: string): Promise<Response> {
+    async handle(request: Request, route: TaskName | 'any', tenant: string): Promise<Response> {
       const startedAt = performance.now()
-      let task: Task | 'unknown' = route === 'any' ? 'unknown' : route
+      let task: TaskName | 'unknown' = route === 'any' ? 'unknown' : route
       const ended = (outcome: string) => count('glimpse_requests_total', { task, outcome })
       const rejected = (error: unknown): never => {
         ended(codeOf(error))
@@ -70,7 +71,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
         try {
           const key = keyOf(request.headers)
           const parsed = await readRequest(request, route, options.uploads)
-          task = parsed.task
+          task = parsed.request.task
           return { engine, slot, parsed, key: key && `${tenant} ${key}` }
         } catch (error) {
           slot.release()
@@ -140,8 +141,9 @@ function responseOf({ reply, isReplay }: IdempotentResult): Response {
 }
 
 /** Hash of the parsed fields, not of the body: a form has a new boundary each time it is sent. */
-function fingerprintOf({ request, task }: ParsedRequest): string {
-  const { image, question, history, prompt, settings } = request
-  const picture = image ? sha256Hex(image) : request.picture
-  return sha256Hex(JSON.stringify([task, picture, question, history, prompt, settings]))
+function fingerprintOf({ request: { image, ...fields } }: ParsedRequest): string {
+  const picture = image ? sha256Hex(image) : fields.picture
+  return sha256Hex(
+    JSON.stringify(Object.entries({ ...fields, picture }).sort(([a], [b]) => (a < b ? -1 : 1))),
+  )
 }

@@ -1,30 +1,22 @@
-// An HTTP request -> a ParsedRequest for the engine. fields.ts reads the body; one schema checks its fields.
+// An HTTP request -> a ParsedRequest for the engine. fields.ts reads the body; the task's schema checks its fields.
 //
-// POST /v1/caption and /v1/answer say which task they are. POST /invocations takes both: with a question or a history it is
-// an answer, else a caption. In place of `image` an `upload` may be named (uploads.ts). No URL is fetched.
+// POST /v1/<task> says which task it is. POST /invocations takes all: the field `task` names it; without one, a request
+// with a question or a history is an answer, else a caption. In place of `image` an `upload` may be named (uploads.ts).
+// No URL is fetched.
 
 import { z } from 'zod'
-import type { InferenceRequest } from '../engine/request.ts'
+import type { BaseRequest } from '../engine/request.ts'
+import { isTaskName, TASK_NAMES, TASKS, type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
 import { RequestError } from '../errors.ts'
-import { generationSettings } from '../generation-settings.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import { type Fields, noPicture, quote, readFields, SETTINGS } from './fields.ts'
+import { type Fields, noPicture, quote, readFields } from './fields.ts'
 import { pictureTooLarge, readUpload, type Uploads } from './uploads.ts'
 
-/** Limit for a question, a prompt, and each question and answer of the history. */
-const MAX_CHARACTERS = 2_000
-/** The context of the language model has room for a few. */
-const MAX_TURNS = 100
 /** Most faults named in one response. */
 const MAX_FAULTS = 5
 
-const text = z
-  .string()
-  .max(MAX_CHARACTERS)
-  // Tokenizers fail on half of a surrogate pair.
-  .refine((value) => !/\p{Surrogate}/u.test(value), 'must be well-formed Unicode')
-
-const requestFields = z.strictObject({
+/** The fields of every task. */
+const commonFields = z.strictObject({
   image: z.instanceof(Uint8Array).optional(),
   upload: z.string().optional(),
   /** sha256 of a picture that was sent before. */
@@ -32,23 +24,11 @@ const requestFields = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{64}$/, 'must be a sha256 in 64 hexadecimal digits')
     .optional(),
-  question: text.optional(),
-  history: z
-    .array(z.strictObject({ question: text, answer: text }))
-    .max(MAX_TURNS)
-    .optional(),
-  prompt: text.optional(),
-  settings: generationSettings.partial().optional(),
   stream: z.boolean().optional(),
 })
 
-const KNOWN_FIELDS = `image, upload, picture, question, history (each with question and answer), prompt, stream, settings (${SETTINGS.join(', ')})`
-
-export type Task = 'caption' | 'answer'
-
 export interface ParsedRequest {
-  request: InferenceRequest
-  task: Task
+  request: BaseRequest & { task: TaskName }
   /** Server-sent events instead of one JSON body. */
   stream: boolean
   /** Call it once the request is answered: it removes the upload, which is used once. */
@@ -61,15 +41,15 @@ export interface ParsedRequest {
  */
 export async function readRequest(
   request: Request,
-  route: Task | 'any',
+  route: TaskName | 'any',
   uploads?: Uploads,
 ): Promise<ParsedRequest> {
-  const fields = await readFields(request, route !== 'answer')
-  const task = route === 'any' ? taskOf(fields) : route
-  if (task === 'caption' && ('question' in fields || 'history' in fields)) {
-    throw new RequestError('bad_field', 'POST /v1/caption takes no question. Send it to POST /v1/answer.')
-  }
-  const given = ['image', 'upload', 'picture'].filter((name) => fields[name] !== undefined)
+  const fields = await readFields(request, route === 'any' || needsPictureOnly(route))
+  const name = route === 'any' ? takeTask(fields) : route
+  const task = taskNamed(name)
+  const schema = commonFields.extend(task.fields.shape)
+  checkNames(fields, name, schema)
+  const given = ['image', 'upload', 'picture'].filter((field) => fields[field] !== undefined)
   if (given.length === 0) throw noPicture()
   if (given.length > 1) {
     throw new RequestError(
@@ -77,47 +57,76 @@ export async function readRequest(
       `Expected one picture but got ${given.join(' and ')}. Send one of them.`,
     )
   }
-  const checked = requestFields.safeParse(fields)
-  if (!checked.success) throw badFields(checked.error)
+  const checked = schema.safeParse(fields)
+  if (!checked.success) throw badFields(checked.error, schema)
 
-  const { stream, upload, ...inference } = checked.data
-  if (task === 'answer') checkQuestion(inference)
+  const { stream, upload, ...inference } = checked.data as z.output<typeof commonFields>
+  task.checkFields?.(inference)
   const uploaded = upload === undefined ? undefined : await readUpload(upload, uploads)
   const image = uploaded?.image ?? inference.image
   if (inference.picture === undefined && !image?.length) throw noPicture()
   if (image && image.length > MAX_PICTURE_BYTES) throw pictureTooLarge()
   return {
-    request: { ...inference, image },
-    task,
+    request: { ...inference, image, task: name },
     stream: stream ?? request.headers.get('accept')?.includes('text/event-stream') ?? false,
     used: uploaded?.remove,
   }
 }
 
-/** An empty question counts as none: forms send the fields that nothing was typed into. */
-function taskOf(fields: Fields): Task {
-  if (typeof fields.question === 'string' && fields.question.trim() === '') delete fields.question
-  return 'question' in fields || 'history' in fields ? 'answer' : 'caption'
+/** Whether a picture without other fields is a request of the task, so that the body may be the picture itself. */
+function needsPictureOnly(name: TaskName): boolean {
+  try {
+    taskNamed(name).checkFields?.({})
+    return taskNamed(name).fields.safeParse({}).success
+  } catch {
+    return false
+  }
 }
 
-function checkQuestion({ question = '', prompt, history }: InferenceRequest): void {
-  const hasQuestion = question.trim() !== ''
-  if (!hasQuestion && prompt === undefined) {
-    const message =
-      'Expected a question in the field question but got none. For a caption use POST /v1/caption.'
-    throw new RequestError('no_question', message)
+/** Removes the field `task`. An empty question counts as none: forms send the fields that nothing was typed into. */
+function takeTask(fields: Fields): TaskName {
+  const { task } = fields
+  delete fields.task
+  if (task === undefined) {
+    if (typeof fields.question === 'string' && fields.question.trim() === '') delete fields.question
+    return 'question' in fields || 'history' in fields ? 'answer' : taskOf({})
   }
-  if (prompt !== undefined && (hasQuestion || history !== undefined)) {
-    const message = 'Expected prompt, or question and history, but got both. Send one or the other.'
+  if (typeof task === 'string' && isTaskName(task)) return task
+  const known = TASK_NAMES.join(', ')
+  throw new RequestError('bad_field', `Expected task to be one of ${known} but got ${quote(String(task))}.`)
+}
+
+/** @throws RequestError `bad_field` with the fields that the task has, or the task that has the field */
+function checkNames(fields: Fields, name: TaskName, schema: z.ZodObject): void {
+  const unknown = Object.keys(fields).filter((field) => !Object.hasOwn(schema.shape, field))
+  if (unknown.length === 0) return
+  const other = Object.entries(TASKS).find(([, task]) =>
+    unknown.every((field) => Object.hasOwn(task.fields.shape, field)),
+  )
+  if (other) {
+    const message = `POST /v1/${name} takes no ${unknown.slice(0, MAX_FAULTS).join(' and no ')}. Send it to POST /v1/${other[0]}.`
     throw new RequestError('bad_field', message)
   }
+  const names = unknown.slice(0, MAX_FAULTS).map(quote).join(', ')
+  throw new RequestError('bad_field', `Unknown field ${names}. Known fields: ${namesIn(schema)}.`)
 }
 
-function badFields({ issues }: z.ZodError): RequestError {
+/** `image, question, settings (num_beams, ...)` */
+function namesIn({ shape }: z.ZodObject): string {
+  const described = Object.entries(shape).map(([name, field]) => {
+    let inner: unknown = field
+    while (inner instanceof z.ZodOptional) inner = inner.unwrap()
+    if (inner instanceof z.ZodArray) inner = inner.element
+    return inner instanceof z.ZodObject ? `${name} (${namesIn(inner)})` : name
+  })
+  return described.join(', ')
+}
+
+function badFields({ issues }: z.ZodError, schema: z.ZodObject): RequestError {
   const faults = issues.slice(0, MAX_FAULTS).map((issue) => {
     if (issue.code !== 'unrecognized_keys') return `${issue.path.join('.')}: ${issue.message}`
     const names = issue.keys.slice(0, MAX_FAULTS).map(quote).join(', ')
-    return `Unknown field ${names}. Known fields: ${KNOWN_FIELDS}`
+    return `Unknown field ${names} in ${issue.path.join('.')}. Known fields: ${namesIn(schema)}`
   })
   return new RequestError('bad_field', `${faults.join('; ')}.`)
 }

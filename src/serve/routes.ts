@@ -1,7 +1,7 @@
 // HTTP: Request -> Response. The same app serves Node, Lambda and tests.
 //
-//   POST /v1/caption, /v1/answer   fields: request.ts; response: InferenceResult of engine/request.ts
-//   POST /invocations              the same for SageMaker: an answer when there is a question, else a caption
+//   POST /v1/<task>     /v1/caption, /v1/answer: one for each row of engine/tasks.ts; fields: request.ts
+//   POST /invocations   all tasks, for SageMaker: the field `task`, else an answer when there is a question, else a caption
 //   POST /v1/uploads               a URL for a picture too large for a request (uploads.ts)
 //   GET  /v1/model                 name, precision, what it can see
 //   GET  /metrics                  Prometheus' text format
@@ -14,6 +14,7 @@
 
 import { type Context, Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
+import { TASK_NAMES } from '../engine/tasks.ts'
 import { BusyError, isGlimpseError, RequestError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
@@ -98,8 +99,9 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   // Pages of other sites do not know the token, so with one any Host and Origin is safe.
   if (token === '') app.use(hostAndOriginCheck(options.hosts ?? []))
 
-  app.post('/v1/caption', (c) => inference.handle(c.req.raw, 'caption', tenant(c)))
-  app.post('/v1/answer', (c) => inference.handle(c.req.raw, 'answer', tenant(c)))
+  for (const task of TASK_NAMES) {
+    app.post(`/v1/${task}`, (c) => inference.handle(c.req.raw, task, tenant(c)))
+  }
   app.post('/invocations', (c) => inference.handle(c.req.raw, 'any', tenant(c)))
   app.post('/v1/uploads', (c) => handleCreateUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(getEngine().model))
@@ -108,8 +110,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.notFound((c) => {
     const known = app.routes.filter((route) => route.path === c.req.path && route.method !== 'ALL')
     if (known.length === 0) {
-      const message =
-        'This address does not exist. Use POST /v1/caption, POST /v1/answer, POST /v1/uploads, GET /v1/model or GET /.'
+      const message = `This address does not exist. Use ${TASK_NAMES.map((task) => `POST /v1/${task}`).join(', ')}, POST /v1/uploads, GET /v1/model or GET /.`
       return refuse(new RequestError('not_found', message))
     }
     const allow = known.map((route) => route.method).join(', ')

@@ -2,16 +2,13 @@
 // or one `error`. The stream opens at once with status 200, so a later error is an event.
 
 import { SSEStreamingApi } from 'hono/streaming'
-import type { InferenceResult } from '../engine/request.ts'
+import type { BaseResult } from '../engine/request.ts'
 import { problemOf } from './problem.ts'
 
 /** Proxies close a silent connection after 30 to 60 s; a request may wait longer in the queue. */
 const HEARTBEAT_MS = 15_000
 
-export type Run = (hooks: {
-  onToken: (text: string) => void
-  signal: AbortSignal
-}) => Promise<InferenceResult>
+export type Run = (hooks: { onToken: (text: string) => void; signal: AbortSignal }) => Promise<BaseResult>
 
 /** Starts the run. A client that disconnects aborts it. Errors go to `failed` and to the client. */
 export function eventStream(run: Run, request: AbortSignal, failed: (error: unknown) => void): Response {
