@@ -5,12 +5,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { QUERIES, VISION } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { toPixels } from '../../src/image/pixels.ts'
 import type { Precision } from '../../src/quantize/recipes.ts'
-import { Decoder } from '../../src/run/decoder.ts'
 import { openModel } from '../../src/run/model.ts'
 import { runQueries } from '../../src/run/queries.ts'
+import { Tensor } from '../../src/run/tensor.ts'
 import { runVision } from '../../src/run/vision.ts'
 import { noise } from '../image/noise.ts'
 import { configWith, makeCheckpoint } from '../make-checkpoint.ts'
@@ -32,14 +33,18 @@ async function stagesOf(checkpoint: string, precision: Precision): Promise<Stage
   try {
     await buildArtifact(checkpoint, join(folder, 'out'), { precision })
     const model = await openModel(join(folder, 'out'), { threads: 1 })
-    const vision = await runVision(model.vision, toPixels(noise(40, 30, 1), model.preprocessorConfig))
-    const { queries, prefix } = await runQueries(model.queries, vision)
-    const logits = await Decoder.allLogits(model, { prefix: prefix.data, ids: IDS })
+    const { sessions, language } = model
+    const { data, dims } = toPixels(noise(40, 30, 1), model.preprocessorConfig)
+    const vision = await runVision(sessions[VISION.graph]!, Tensor.float32(data, dims))
+    const names = [QUERIES.queries, QUERIES.prefix]
+    const outputs = await runQueries(sessions[QUERIES.graph]!, vision, names)
+    const [queries, prefix] = names.map((name) => outputs[name]!)
+    const logits = await language!.allLogits({ prefix: prefix!, ids: IDS })
     await model.close()
     return {
-      vision: vision.data,
-      queries: queries.data,
-      prefix: prefix.data,
+      vision: await vision.floats(),
+      queries: await queries!.floats(),
+      prefix: await prefix!.floats(),
       logits: Float32Array.from(logits.flatMap((scores) => [...scores])),
     }
   } finally {
