@@ -118,7 +118,16 @@ test.each<[string, (manifest: Manifest) => unknown, string]>([
   [
     'the format before the manifest described graphs and language model',
     (m) => {
-      const described = ['architecture', 'tasks', 'graphs', 'vision', 'queries', 'language', 'prompt', 'unknown']
+      const described = [
+        'architecture',
+        'tasks',
+        'graphs',
+        'vision',
+        'queries',
+        'language',
+        'prompt',
+        'unknown',
+      ]
       for (const name of [...described, 'generation']) delete (m as Record<string, unknown>)[name]
       Object.assign(m, { sizes: { patches: 17, width: 24 }, tokens: { bos_token_id: 2 } })
     },

@@ -114,8 +114,7 @@ test('a key left out means the default, null means none: padding and end', async
 })
 
 test('of two names for the placeholder the newer counts, as in transformers', async () => {
-  const placeholder = async (edit: object) =>
-    planModel(await configWith({ ...edit })).description.language
+  const placeholder = async (edit: object) => planModel(await configWith({ ...edit })).description.language
   expect(await placeholder({ image_token_id: 3 })).toMatchObject({ image_token_id: 3 })
   expect(await placeholder({ image_token_id: null })).toMatchObject({ image_token_id: 296 })
 })

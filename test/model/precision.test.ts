@@ -15,6 +15,7 @@ import { Tensor } from '../../src/run/tensor.ts'
 import { runVision } from '../../src/run/vision.ts'
 import { noise } from '../image/noise.ts'
 import { configWith, makeCheckpoint } from '../make-checkpoint.ts'
+import { relativeError } from '../tensors.ts'
 
 type Stages = Record<'vision' | 'queries' | 'prefix' | 'logits', Float32Array>
 
@@ -93,16 +94,3 @@ test.each([
     await rm(checkpoint, { recursive: true })
   }
 })
-
-/** |a - b| / |b|, over all values. */
-function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  if (actual.length !== expected.length)
-    throw new Error(`Expected ${expected.length} values but got ${actual.length}`)
-  let difference = 0
-  let norm = 0
-  for (let i = 0; i < expected.length; i++) {
-    difference += (actual[i]! - expected[i]!) ** 2
-    norm += expected[i]! ** 2
-  }
-  return Math.sqrt(difference / norm)
-}

@@ -56,5 +56,6 @@ test('at int8 and int4 a weight that no rule names is an error, not stored at it
 test('every rule has a reason', () => {
   for (const precision of PRECISIONS)
     for (const target of TARGETS)
-      for (const { reason } of rulesOf(BLIP2_OPT, precision, target)) expect(reason.length).toBeGreaterThan(20)
+      for (const { reason } of rulesOf(BLIP2_OPT, precision, target))
+        expect(reason.length).toBeGreaterThan(20)
 })
