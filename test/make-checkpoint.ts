@@ -6,9 +6,8 @@
 import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseConfig } from '../src/checkpoint/config.ts'
 import { type Weight, Weights } from '../src/checkpoint/weights.ts'
-import { buildBlip2Graphs } from '../src/model/blip2.ts'
+import { planModel } from '../src/model/architectures.ts'
 import { createRng } from '../src/run/sampling.ts'
 import { FIXTURES } from './fixtures.ts'
 
@@ -36,7 +35,7 @@ export async function configWith(edits: Edits): Promise<Edits> {
 /** Returns every tensor that the config needs: norms near 1, matrices scaled so that outputs have the size of inputs. */
 export function randomTensors(config: unknown, seed = 1): RawTensor[] {
   const requested = new Map<string, number[]>()
-  buildBlip2Graphs(parseConfig(config), new RecordingWeights(requested))
+  planModel(config).build(new RecordingWeights(requested))
   const random = createRng(seed)
   return [...requested].map(([name, shape]) => {
     const spread = shape.length > 1 ? Math.sqrt(3 / shape.at(-1)!) : 0.1
@@ -49,8 +48,10 @@ export function randomTensors(config: unknown, seed = 1): RawTensor[] {
 
 /** Returns tensors whose every answer is empty: the last hidden state is all ones, and only the end token's row is not zero. */
 export function silentTensors(config: { [key: string]: unknown }): RawTensor[] {
-  const { text } = parseConfig(config)
-  const end = [text.eos_token_id].flat()[0]!
+  const { language } = planModel(config).description
+  if (language.kind !== 'decoder') throw new Error(`Expected a decoder but got ${language.kind}`)
+  const { eos_token_id, width } = language
+  const end = eos_token_id[0]!
   return randomTensors(config).map((tensor) => {
     const values = new Float32Array(tensor.bytes.slice().buffer)
     const decoder = 'language_model.model.decoder'
@@ -58,7 +59,7 @@ export function silentTensors(config: { [key: string]: unknown }): RawTensor[] {
     if (tensor.name === `${decoder}.final_layer_norm.bias`) values.fill(1)
     if (tensor.name === `${decoder}.embed_tokens.weight`) {
       values.fill(0)
-      values.fill(0.5, end * text.hidden_size, (end + 1) * text.hidden_size)
+      values.fill(0.5, end * width, (end + 1) * width)
     }
     return { ...tensor, bytes: new Uint8Array(values.buffer) }
   })

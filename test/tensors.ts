@@ -1,4 +1,4 @@
-// Reads tensors that are produced in chunks, and makes weights to produce them from.
+// Reads tensors that are produced in chunks, makes weights to produce them from, and compares values.
 
 import type { InitializerTensor } from '../src/onnx/graph.ts'
 import type { Matrix } from '../src/quantize/matrix.ts'
@@ -27,4 +27,17 @@ export function matrixOf(rows: readonly (readonly number[])[], pieces = [rows.le
       }
     },
   }
+}
+
+/** |a - b| / |b|, over all values. */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length)
+    throw new Error(`Expected ${expected.length} values but got ${actual.length}`)
+  let difference = 0
+  let norm = 0
+  for (let i = 0; i < expected.length; i++) {
+    difference += (actual[i]! - expected[i]!) ** 2
+    norm += expected[i]! ** 2
+  }
+  return Math.sqrt(difference / norm)
 }

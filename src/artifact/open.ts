@@ -65,12 +65,15 @@ export function parseManifest(text: string, folder: string): Manifest {
     checkRuntime(parsed.data, folder)
     return parsed.data
   }
-  const format: unknown = Object(json).format
-  if (typeof format === 'string' && /^glimpse-artifact\/\d+$/.test(format) && format !== FORMAT) {
-    throw new ArtifactError(
-      'other_format',
-      `Expected an artifact of the format ${FORMAT} but ${folder} has ${format}. Build it again: ${commandFor(folder, json)}`,
-    )
+  const { format, architecture }: Record<string, unknown> = Object(json)
+  if (typeof format === 'string' && /^glimpse-artifact\/\d+$/.test(format)) {
+    const refuse = (found: string) =>
+      new ArtifactError(
+        'other_format',
+        `Expected an artifact of the format ${FORMAT} but ${folder} has ${found}. Build it again: ${commandFor(folder, json)}`,
+      )
+    if (format !== FORMAT) throw refuse(format)
+    if (architecture === undefined) throw refuse('its earlier form, without an architecture')
   }
   const { path, message } = parsed.error.issues[0]!
   throw damaged(

@@ -10,7 +10,7 @@ import { readReference } from '../verify/reference.ts'
 import { type Comparison, compare, type FloatsResult, holds, type IdsResult } from '../verify/verify.ts'
 
 /** fp32: float32 sums in another order differ by about 1e-6. int8 and int4: bounds of the error on random weights. */
-const TOLERANCE: Record<Precision, number> = { fp32: 1e-4, int8: 0.05, int4: 0.35 }
+export const TOLERANCE: Record<Precision, number> = { fp32: 1e-4, int8: 0.05, int4: 0.35 }
 
 const HELP = `
 A reference is a file of what transformers computed for one picture and one prompt, recorded with reference/record.py. Each

@@ -61,9 +61,9 @@ test.each<[string, () => unknown, string, string]>([
   ],
   [
     'a size as text',
-    () => editManifest((m) => Object.assign(m.sizes, { width: '24' })),
+    () => editManifest((m) => Object.assign(m.vision, { width: '24' })),
     'damaged_artifact',
-    'sizes.width',
+    'vision.width',
   ],
   [
     'a file outside',
@@ -110,6 +110,35 @@ test.each<[string, Partial<Manifest>, string]>([
     kind: 'artifact',
     code: 'other_format',
     message: `Expected an artifact of the format ${FORMAT} but ${folder} has glimpse-artifact/2. Build it again: npx glimpse ${again}`,
+  })
+})
+
+test.each<[string, (manifest: Manifest) => unknown, string]>([
+  ['the first format', (m) => Object.assign(m, { format: 'glimpse-artifact/1' }), 'glimpse-artifact/1'],
+  [
+    'the format before the manifest described graphs and language model',
+    (m) => {
+      const described = [
+        'architecture',
+        'tasks',
+        'graphs',
+        'vision',
+        'queries',
+        'language',
+        'prompt',
+        'unknown',
+      ]
+      for (const name of [...described, 'generation']) delete (m as Record<string, unknown>)[name]
+      Object.assign(m, { sizes: { patches: 17, width: 24 }, tokens: { bos_token_id: 2 } })
+    },
+    'its earlier form, without an architecture',
+  ],
+])('rejects %s with the command that builds it again', async (_, edit, found) => {
+  await editManifest(edit)
+  await expect(openArtifact(folder)).rejects.toMatchObject({
+    kind: 'artifact',
+    code: 'other_format',
+    message: `Expected an artifact of the format ${FORMAT} but ${folder} has ${found}. Build it again: npx glimpse build <checkpoint> --out ${folder} --precision int8`,
   })
 })
 

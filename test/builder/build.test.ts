@@ -9,8 +9,7 @@ import { openArtifact, verifyFiles } from '../../src/artifact/open.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { ArtifactError, isGlimpseError, SetupError } from '../../src/errors.ts'
 import { PRECISIONS } from '../../src/quantize/recipes.ts'
-import { findNonTokenIds } from '../../src/run/model.ts'
-import { openTokenizer } from '../../src/tokens/tokenizer.ts'
+import { findNonTokenIds, openModel } from '../../src/run/model.ts'
 import {
   configWith,
   makeCheckpoint,
@@ -79,14 +78,24 @@ describe('an artifact', () => {
       config_sha256: createHash('sha256').update(configText).digest('hex'),
       weight_bytes: (await readFile(join(PLAIN, 'model.safetensors'))).length,
     })
-    expect(manifest.sizes).toMatchObject({
-      image: [28, 28],
-      patches: 17,
-      vocabulary: 320,
-      heads: 3,
+    expect(manifest.architecture).toBe('blip2-opt')
+    expect(manifest.tasks).toEqual(['caption', 'answer'])
+    expect(manifest.vision).toEqual({ image: [28, 28], patches: 17, width: 24 })
+    expect(manifest.queries).toEqual({
+      count: 5,
       width: 24,
+      reads_text: false,
+      text: null,
+      embedding_width: null,
     })
-    expect(manifest.tokens).toEqual({
+    expect(manifest.language).toEqual({
+      kind: 'decoder',
+      width: 24,
+      vocabulary: 320,
+      layers: 2,
+      heads: 3,
+      head_size: 8,
+      positions: 160,
       bos_token_id: 2,
       pad_token_id: 1,
       eos_token_id: [202],
@@ -127,8 +136,11 @@ describe('an artifact', () => {
 
   test('an ordinary added token may be generated, padding and the placeholder may not', async () => {
     await addTokens(1)
-    const manifest = await build()
-    const unreal = findNonTokenIds(manifest, await openTokenizer(out))
+    await build()
+    const model = await openModel(out, { threads: 1 })
+    await model.close()
+    const unreal = findNonTokenIds(model.language!, model.tokenizer)
+    expect(model.nonTokenIds).toEqual(unreal)
     expect(unreal).toEqual(Array.from({ length: 320 }, (_, id) => id).filter((id) => id >= 296 && id !== 297))
   })
 

@@ -2,10 +2,9 @@
 
 import { rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { parseConfig } from '../../src/checkpoint/config.ts'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { Weights } from '../../src/checkpoint/weights.ts'
-import { buildBlip2Graphs } from '../../src/model/blip2.ts'
+import { planModel } from '../../src/model/architectures.ts'
 import { configWith, makeCheckpoint, type RawTensor, randomTensors } from '../make-checkpoint.ts'
 
 const config = await configWith({})
@@ -16,7 +15,7 @@ async function draw(tensors: RawTensor[]): Promise<string> {
   const folder = await makeCheckpoint(config, tensors)
   const files = await openSafetensors(folder)
   try {
-    buildBlip2Graphs(parseConfig(config), new Weights(files, () => ({ kind: 'float32' })))
+    planModel(config).build(new Weights(files, () => ({ kind: 'float32' })))
     return 'complete'
   } catch (error) {
     return (error as Error).message

@@ -10,6 +10,7 @@ import { promisify } from 'node:util'
 import type { Command } from 'commander'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FIXTURES } from '../fixtures.ts'
+import { configWith, makeCheckpoint, silentTensors } from '../make-checkpoint.ts'
 import { glimpse, ROOT } from './glimpse.ts'
 
 const DISC = join(FIXTURES, 'references/disc-40x30.png')
@@ -31,11 +32,25 @@ beforeAll(async () => {
   expect(err).toBe('')
   expect(code).toBe(0)
   expect(out).toMatch(/^plain at fp32: [\d.]+ MB in .*, from [\d.]+ MB of weights\n/)
-  // Its weights are random: the smoke test gets no text.
-  expect(out).toContain('answers with empty text')
   expect(out).toContain(`glimpse caption --model ${artifact}`)
 })
 afterAll(() => rm(folder, { recursive: true }))
+
+test('build reports a model that answers with empty text', async () => {
+  const config = await configWith({})
+  const silent = await makeCheckpoint(config, silentTensors(config))
+  const { out, code } = await glimpse([
+    'build',
+    silent,
+    '--out',
+    join(folder, 'silent'),
+    '--precision',
+    'fp32',
+  ])
+  await rm(silent, { recursive: true })
+  expect(code).toBe(0)
+  expect(out).toContain('answers with empty text')
+})
 
 test('caption --json is one line with text, ids, prompt, times and the model', async () => {
   const { out, code } = await glimpse(['caption', '--json', '--model', artifact, DISC])

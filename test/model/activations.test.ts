@@ -4,11 +4,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ACTIVATIONS, type Activation } from '../../src/checkpoint/config.ts'
+import { ACTIVATIONS, type Activation } from '../../src/model/config.ts'
 import { activate } from '../../src/model/layers.ts'
 import { Graph } from '../../src/onnx/graph.ts'
 import { writeGraphs } from '../../src/onnx/write.ts'
 import { openSession } from '../../src/run/session.ts'
+import { Tensor } from '../../src/run/tensor.ts'
 
 const INPUTS = [-12, -3, -0.5, 0, 0.7, 5, 12]
 /** ACT2FN[name](INPUTS) of transformers 5.18, rounded to six places. */
@@ -52,9 +53,10 @@ test.each(EXPECTED)('%s', async (name, expected) => {
   g.output('y', activate(g, x, name), 'float32', ['N'])
   await writeGraphs([g], room)
   const session = await openSession(room, name, { threads: 1 })
-  const { y } = await session.run({ x: { data: Float32Array.from(INPUTS), dims: [INPUTS.length] } }, ['y'])
+  const { y } = await session.run({ x: Tensor.float32(Float32Array.from(INPUTS), [INPUTS.length]) }, ['y'])
+  const found = await y!.floats()
   expected.forEach((value, i) => {
-    expect(y!.data[i]).toBeCloseTo(value, 5)
+    expect(found[i]).toBeCloseTo(value, 5)
   })
   await session.close()
 })

@@ -4,16 +4,18 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Manifest } from '../../src/artifact/contract.ts'
+import { type Manifest, VISION } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { EMBEDDED_CHECKPOINT } from '../../src/builder/embedded.ts'
-import { inMemoryEncoderCache } from '../../src/engine/encoder-cache.ts'
 import { runBatch } from '../../src/engine/pipeline.ts'
+import type { InferenceResult } from '../../src/engine/request.ts'
+import { stageCaches } from '../../src/engine/stage-cache.ts'
 import { AS_SEEN, decode } from '../../src/image/decode.ts'
 import { toPixels } from '../../src/image/pixels.ts'
 import { ModelProto } from '../../src/onnx/proto.ts'
-import { imagesPerRun, rowsPerRun } from '../../src/run/micro-batch.ts'
+import { imagesPerRun, itemsPerRun } from '../../src/run/micro-batch.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
+import { Tensor } from '../../src/run/tensor.ts'
 import { runVision } from '../../src/run/vision.ts'
 
 const DEMO = join(import.meta.dirname, '../../models/demo')
@@ -43,9 +45,10 @@ afterAll(async () => {
   await rm(room, { recursive: true })
 })
 
-async function visionOf({ vision, preprocessorConfig }: Model): Promise<Float32Array> {
-  const pixels = toPixels(await decode(pictures[0]!, AS_SEEN), preprocessorConfig)
-  return (await runVision(vision, pixels)).data
+async function visionOf({ sessions, preprocessorConfig }: Model): Promise<Float32Array> {
+  const { data, dims } = toPixels(await decode(pictures[0]!, AS_SEEN), preprocessorConfig)
+  const vision = await runVision(sessions[VISION.graph]!, Tensor.float32(data, dims))
+  return await vision.floats()
 }
 
 async function operatorsOf(name: string): Promise<Set<string>> {
@@ -87,19 +90,20 @@ test('8 bits in blocks have a smaller error than 8-bit products', async () => {
 
 describe('items in one run', () => {
   test('one image where images would share an activation scale', () => {
-    expect(imagesPerRun(models['cpu']!)).toBe(1)
-    expect(imagesPerRun(models['gpu']!)).toBeGreaterThan(1)
+    expect(imagesPerRun(manifests['cpu']!)).toBe(1)
+    expect(imagesPerRun(manifests['gpu']!)).toBeGreaterThan(1)
   })
 
   test('few items of a large model on a CPU, and more on a GPU', () => {
-    const { sizes } = manifests['gpu']!
-    const large = { ...sizes, patches: 257, vision_width: 1408, queries: 32, width: 2560 }
-    const manifest = { ...manifests['gpu']!, sizes: large }
-    expect(imagesPerRun({ manifest, provider: 'cpu' })).toBe(1)
-    expect(rowsPerRun({ manifest, provider: 'cpu' }, 8)).toBe(2)
-    expect(rowsPerRun({ manifest, provider: 'cpu' }, 500)).toBe(1)
-    expect(imagesPerRun({ manifest, provider: 'cuda' })).toBe(5)
-    expect(rowsPerRun({ manifest, provider: 'cuda' }, 8)).toBe(8)
+    const { vision } = manifests['gpu']!
+    const large = { ...manifests['gpu']!, vision: { ...vision, patches: 257, width: 1408 } }
+    expect(imagesPerRun(large, 'cpu')).toBe(1)
+    expect(imagesPerRun(large, 'cuda')).toBe(5)
+    /** Values of a row of opt-2.7b: 32 queries and a prompt. */
+    const row = (promptTokens: number) => (32 + promptTokens) * 2560
+    expect(itemsPerRun(row(8), 'cpu')).toBe(2)
+    expect(itemsPerRun(row(500), 'cpu')).toBe(1)
+    expect(itemsPerRun(row(8), 'cuda')).toBe(8)
   })
 
   test.each(['cpu', 'gpu', 'small'])('a batch gives the answers of single requests: %s', async (name) => {
@@ -110,8 +114,8 @@ describe('items in one run', () => {
     }))
     const texts = async (some: typeof requests) => {
       const found: unknown[] = []
-      await runBatch(model, inMemoryEncoderCache(), some, (index, outcome) => {
-        found[index] = 'reply' in outcome ? outcome.reply.token_ids : outcome.error
+      await runBatch(model, stageCaches(model.manifest), some, (index, outcome) => {
+        found[index] = 'reply' in outcome ? (outcome.reply as InferenceResult).token_ids : outcome.error
       })
       return found
     }

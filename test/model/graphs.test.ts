@@ -10,7 +10,7 @@ import { LANGUAGE, QUERIES, VISION } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { ModelProto } from '../../src/onnx/proto.ts'
 import { PRECISIONS } from '../../src/quantize/recipes.ts'
-import { configWith, makeCheckpoint } from '../make-checkpoint.ts'
+import { configWith, makeCheckpoint, randomTensors } from '../make-checkpoint.ts'
 
 const GRAPHS = [VISION.graph, QUERIES.graph, LANGUAGE.graph]
 
@@ -41,6 +41,27 @@ interface Model {
   }
 }
 
+/** Every path that begins the name of a tensor: `qformer`, `qformer.encoder`, ... */
+const paths = new Set(
+  randomTensors(config).flatMap(({ name }) => {
+    const steps = name.split('.')
+    return steps.map((_, i) => steps.slice(0, i + 1).join('.'))
+  }),
+)
+/** The tied head has no tensor, and the mask is no layer. */
+const WITHOUT_TENSORS = ['language_model.lm_head', 'language_model.model.decoder.causal_bias']
+
+/** A path of the checkpoint, several joined by + as their last steps, or an output of the graph. */
+function isScope(scope: string, outputs: readonly { name: string }[]): boolean {
+  const parent = scope.slice(0, scope.lastIndexOf('.') + 1)
+  const steps = scope.slice(parent.length).split('+')
+  return (
+    steps.every((step) => paths.has(`${parent}${step}`)) ||
+    WITHOUT_TENSORS.includes(scope) ||
+    outputs.some(({ name }) => name === scope)
+  )
+}
+
 async function read(precision: string, graph: string): Promise<Model['graph']> {
   const bytes = await readFile(join(room, precision, `${graph}.onnx`))
   return (ModelProto.toObject(ModelProto.decode(bytes), { arrays: true }) as Model).graph
@@ -48,12 +69,13 @@ async function read(precision: string, graph: string): Promise<Model['graph']> {
 
 describe.each(PRECISIONS)('%s', (precision) => {
   test.each(GRAPHS)(
-    '%s: every node has a name of its own in the scope, and each value is made once',
+    '%s: every node has a name of its own at its path in the checkpoint, and each value is made once',
     async (name) => {
-      const { node, initializer, input } = await read(precision, name)
+      const { node, initializer, input, output } = await read(precision, name)
       const names = node.map((one) => one.name)
       expect(new Set(names).size).toBe(names.length)
-      expect(names.filter((one) => !one.startsWith(`/${name}/`))).toEqual([])
+      const outside = names.filter((one) => !isScope(one.slice(0, one.lastIndexOf('/')), output))
+      expect(outside).toEqual([])
       const made = [...initializer, ...input]
         .map((one) => one.name)
         .concat(node.flatMap(({ output }) => output))
@@ -88,9 +110,24 @@ describe.each(PRECISIONS)('%s', (precision) => {
 
 test('a scope is the path of the layer in the model', async () => {
   const language = (await read('fp32', 'language')).node.map(({ name }) => name)
-  expect(language).toContain('/language/layers.1/self_attn/out_proj/FusedMatMul')
+  expect(language).toContain('language_model.model.decoder.layers.1.self_attn.out_proj/FusedMatMul')
   const vision = (await read('int8', 'vision')).node.map(({ name }) => name)
-  expect(vision).toContain('/vision/layers.1/self_attn/qkv/DynamicQuantizeMatMul')
+  expect(vision).toContain('vision_model.encoder.layers.1.self_attn.qkv/DynamicQuantizeMatMul')
+})
+
+test('at fp32 an initializer has the name of its tensor, or of the tensors that it joins', async () => {
+  const tensors = new Set(randomTensors(config).map(({ name }) => name))
+  for (const graph of GRAPHS) {
+    const { initializer } = await read('fp32', graph)
+    const stored = initializer.map(({ name }) => name).filter((name) => !name.includes('/constant'))
+    expect(stored.length).toBeGreaterThan(5)
+    const unknown = stored.filter((name) => {
+      const [, parent, fused, last] = /^(.*\.)?([^.]*\+[^.]*)\.(\w+)$/.exec(name) ?? []
+      const names = fused ? fused.split('+').map((step) => `${parent}${step}.${last}`) : [name]
+      return !names.every((one) => tensors.has(one))
+    })
+    expect(unknown, graph).toEqual([])
+  }
 })
 
 test('the embedding is read in blocks where whole blocks fill the width', async () => {

@@ -5,15 +5,17 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { QUERIES, VISION } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { toPixels } from '../../src/image/pixels.ts'
 import type { Precision } from '../../src/quantize/recipes.ts'
-import { Decoder } from '../../src/run/decoder.ts'
 import { openModel } from '../../src/run/model.ts'
 import { runQueries } from '../../src/run/queries.ts'
+import { Tensor } from '../../src/run/tensor.ts'
 import { runVision } from '../../src/run/vision.ts'
 import { noise } from '../image/noise.ts'
 import { configWith, makeCheckpoint } from '../make-checkpoint.ts'
+import { relativeError } from '../tensors.ts'
 
 type Stages = Record<'vision' | 'queries' | 'prefix' | 'logits', Float32Array>
 
@@ -32,14 +34,18 @@ async function stagesOf(checkpoint: string, precision: Precision): Promise<Stage
   try {
     await buildArtifact(checkpoint, join(folder, 'out'), { precision })
     const model = await openModel(join(folder, 'out'), { threads: 1 })
-    const vision = await runVision(model.vision, toPixels(noise(40, 30, 1), model.preprocessorConfig))
-    const { queries, prefix } = await runQueries(model.queries, vision)
-    const logits = await Decoder.allLogits(model, { prefix: prefix.data, ids: IDS })
+    const { sessions, language } = model
+    const { data, dims } = toPixels(noise(40, 30, 1), model.preprocessorConfig)
+    const vision = await runVision(sessions[VISION.graph]!, Tensor.float32(data, dims))
+    const names = [QUERIES.queries, QUERIES.prefix]
+    const outputs = await runQueries(sessions[QUERIES.graph]!, vision, names)
+    const [queries, prefix] = names.map((name) => outputs[name]!)
+    const logits = await language!.allLogits({ prefix: prefix!, ids: IDS })
     await model.close()
     return {
-      vision: vision.data,
-      queries: queries.data,
-      prefix: prefix.data,
+      vision: await vision.floats(),
+      queries: await queries!.floats(),
+      prefix: await prefix!.floats(),
       logits: Float32Array.from(logits.flatMap((scores) => [...scores])),
     }
   } finally {
@@ -88,16 +94,3 @@ test.each([
     await rm(checkpoint, { recursive: true })
   }
 })
-
-/** |a - b| / |b|, over all values. */
-function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  if (actual.length !== expected.length)
-    throw new Error(`Expected ${expected.length} values but got ${actual.length}`)
-  let difference = 0
-  let norm = 0
-  for (let i = 0; i < expected.length; i++) {
-    difference += (actual[i]! - expected[i]!) ** 2
-    norm += expected[i]! ** 2
-  }
-  return Math.sqrt(difference / norm)
-}

@@ -9,7 +9,7 @@ test('a name is a scope and an operator; a second one of the same name gets a nu
   const first = g.scope('a').scope('b').op('Neg', [x])
   const second = g.scope('a').scope('b').op('Neg', [first])
   g.op('Neg', [second])
-  expect(g.parts.nodes.map(({ name }) => name)).toEqual(['/g/a/b/Neg', '/g/a/b/Neg.2', '/g/Neg'])
+  expect(g.parts.nodes.map(({ name }) => name)).toEqual(['a.b/Neg', 'a.b/Neg.2', '/Neg'])
 })
 
 test('nodes, weights and constants have different names', () => {

@@ -9,6 +9,7 @@ import { Graph, type InitializerTensor } from '../../src/onnx/graph.ts'
 import { ModelProto } from '../../src/onnx/proto.ts'
 import { writeGraphs } from '../../src/onnx/write.ts'
 import { openSession } from '../../src/run/session.ts'
+import { Tensor } from '../../src/run/tensor.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -34,9 +35,9 @@ test('x * weight + 0.5 is computed, the weight read from the data file', async (
   g.output('y', g.op('Add', [product, g.scalar(0.5)]), 'float32', ['B', 3])
   await writeGraphs([g], folder)
   const session = await openSession(folder, 'small', { threads: 1 })
-  const { y } = await session.run({ x: { data: Float32Array.of(1, 1, 1, 0, -1, 2), dims: [2, 3] } }, ['y'])
+  const { y } = await session.run({ x: Tensor.float32(Float32Array.of(1, 1, 1, 0, -1, 2), [2, 3]) }, ['y'])
   await session.close()
-  expect([...y!.data]).toEqual([1.5, 2.5, 3.5, 0.5, -1.5, 6.5])
+  expect([...(await y!.floats())]).toEqual([1.5, 2.5, 3.5, 0.5, -1.5, 6.5])
 })
 
 test('reports the names, sizes and checksums of its files, and every byte of weights', async () => {
@@ -118,13 +119,13 @@ test('a view has the bytes of its weight and another shape', async () => {
   const [, data] = await writeGraphs([g], folder)
   expect(data!.sizeBytes).toBe(16)
   const session = await openSession(folder, 'viewed', { threads: 1 })
-  const { y, z } = await session.run({ x: { data: Float32Array.of(10), dims: [1, 1] } }, ['y', 'z'])
+  const { y, z } = await session.run({ x: Tensor.float32(Float32Array.of(10), [1, 1]) }, ['y', 'z'])
   await session.close()
-  expect([[...y!.data], y!.dims]).toEqual([
+  expect([[...(await y!.floats())], y!.dims]).toEqual([
     [11, 12, 13, 14],
     [1, 4],
   ])
-  expect([[...z!.data], z!.dims]).toEqual([
+  expect([[...(await z!.floats())], z!.dims]).toEqual([
     [11, 12, 13, 14],
     [2, 2],
   ])

@@ -1,7 +1,18 @@
 // The storage format of each weight of a checkpoint.
 
 import { expect, test } from 'vitest'
-import { formatOf, PRECISIONS, recipeFor, TARGETS } from '../../src/quantize/recipes.ts'
+import {
+  BLIP2_OPT,
+  formatOf as formatByRules,
+  PRECISIONS,
+  type Precision,
+  rulesOf,
+  TARGETS,
+  type Target,
+} from '../../src/quantize/recipes.ts'
+
+const formatOf = (precision: Precision, path: string, target?: Target) =>
+  formatByRules(rulesOf(BLIP2_OPT, precision, target), precision, path)
 
 const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 128 }
 const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 128 }
@@ -45,5 +56,6 @@ test('at int8 and int4 a weight that no rule names is an error, not stored at it
 test('every rule has a reason', () => {
   for (const precision of PRECISIONS)
     for (const target of TARGETS)
-      for (const { reason } of recipeFor(precision, target)) expect(reason.length).toBeGreaterThan(20)
+      for (const { reason } of rulesOf(BLIP2_OPT, precision, target))
+        expect(reason.length).toBeGreaterThan(20)
 })

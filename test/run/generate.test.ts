@@ -5,30 +5,42 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { Decoder, type PromptRow } from '../../src/run/decoder.ts'
-import { contextOf, generate } from '../../src/run/generate.ts'
-import { type Context, processorsFor, softmax } from '../../src/run/logits-processors.ts'
-import { type Model, openModel } from '../../src/run/model.ts'
 import { completeSettings, type GenerationSettings } from '../../src/generation-settings.ts'
+import { openDecoder } from '../../src/run/decoder.ts'
+import { generate } from '../../src/run/generate.ts'
+import type { Context, LanguageModel, PromptRow } from '../../src/run/language-model.ts'
+import { processorsFor, softmax } from '../../src/run/logits-processors.ts'
+import { type Model, openLanguageModel, openModel } from '../../src/run/model.ts'
+import { Tensor } from '../../src/run/tensor.ts'
 import { FIXTURES } from '../fixtures.ts'
 
 let folder: string
 let model: Model
+let language: LanguageModel
 let row: PromptRow
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
   await buildArtifact(join(FIXTURES, 'checkpoints/plain'), folder, { precision: 'fp32' })
   model = await openModel(folder, { threads: 1 })
-  const { queries, width } = model.manifest.sizes
-  row = { prefix: Float32Array.from({ length: queries * width }, (_, i) => Math.sin(i)), ids: [2, 20, 30] }
+  language = model.language!
+  const [count, width] = [model.manifest.queries.count, decoder().width]
+  const prefix = Float32Array.from({ length: count * width }, (_, i) => Math.sin(i))
+  row = { prefix: Tensor.float32(prefix, [1, count, width]), ids: [2, 20, 30] }
 })
 afterAll(async () => {
   await model.close()
   await rm(folder, { recursive: true })
 })
 
-const run = async (asked: object, suppressTokens: number[] = []) =>
-  (await generate(model, [row], completeSettings(asked), {}, suppressTokens))[0]!
+/** The manifest's description of the language model. */
+function decoder() {
+  const { language } = model.manifest
+  if (language.kind !== 'decoder') throw new Error(`Expected a decoder but got ${language.kind}`)
+  return language
+}
+
+const run = async (settings: object, suppressTokens: number[] = []) =>
+  (await generate(language, [{ prompt: row, settings }], { suppressTokens }))[0]!
 
 describe('sampling', () => {
   const asked = { do_sample: true, top_k: 3, temperature: 1.5, max_new_tokens: 2, repetition_penalty: 1.3 }
@@ -36,23 +48,23 @@ describe('sampling', () => {
   /** Probability of every pair of tokens, from the model's logits and the processors. */
   async function pairProbabilities(): Promise<Map<string, number>> {
     const settings = completeSettings(asked)
-    const { tokens } = model.manifest
-    const processors = processorsFor(settings, tokens.eos_token_id)
+    const { eosTokenIds } = language
+    const processors = processorsFor(settings, eosTokenIds)
     const probabilities = (logits: Float32Array, context: Context) => {
       const scores = Float32Array.from(logits)
       for (const process of processors) process(scores, context)
       return [...softmax(scores).entries()].filter(([, probability]) => probability > 0)
     }
     const pairs = new Map<string, number>()
-    const { logits } = await Decoder.prefill(model, [row])
-    for (const [first, probability] of probabilities(logits[0]!, contextOf(model, row, []))) {
-      if (tokens.eos_token_id.includes(first)) {
+    const [read] = await language.prefill([row])
+    for (const [first, probability] of probabilities(read!.logits, language.context(row.ids, []))) {
+      if (eosTokenIds.includes(first)) {
         pairs.set(String(first), probability)
         continue
       }
-      const { decoder } = await Decoder.prefill(model, [row])
-      const next = await decoder.step([first], [0])
-      for (const [second, after] of probabilities(next[0]!, contextOf(model, row, [first]))) {
+      const [again] = await language.prefill([row])
+      const [next] = await language.step([again!.state], [first])
+      for (const [second, after] of probabilities(next!.logits, language.context(row.ids, [first]))) {
         pairs.set(`${first},${second}`, probability * after)
       }
     }
@@ -102,7 +114,7 @@ describe('suppressed ids', () => {
   test.each([{}, { num_beams: 3 }, { do_sample: true }, { num_beams: 3, do_sample: true }])(
     'are not chosen even if no other id is left: %j',
     async (asked) => {
-      const rest = Array.from({ length: model.manifest.sizes.vocabulary }, (_, id) => id)
+      const rest = Array.from({ length: language.vocabulary }, (_, id) => id)
       const others = rest.filter((id) => ![40, 41, 42].includes(id))
       const settings = { ...asked, no_repeat_ngram_size: 1 }
       expect((await run({ ...settings, max_new_tokens: 3 }, others)).flat().sort()).toEqual([40, 41, 42])
@@ -133,7 +145,7 @@ describe('EOS tokens', () => {
   test('are forbidden until the row has min_length positions, with image and prompt', async () => {
     const [first] = await run({ max_new_tokens: 1 })
     const end = first![0]!
-    const before = model.manifest.sizes.queries + row.ids.length
+    const before = model.manifest.queries.count + row.ids.length
     const length = async (asked: object) =>
       (await run({ max_new_tokens: 6, eos_token_id: end, ...asked }))[0]!.length
     expect(await length({})).toBe(1)
@@ -164,34 +176,42 @@ test.each([
 })
 
 test('more rows than fit in one run are read in several, with the answers of single rows', async () => {
-  const rows = Array.from({ length: 9 }, (_, i) => ({ ...row, ids: [2, ...row.ids.slice(0, i % 3), 20 + i] }))
+  const rows = Array.from({ length: 9 }, (_, i) => ({
+    prompt: { ...row, ids: [2, ...row.ids.slice(0, i % 3), 20 + i] },
+    settings: { max_new_tokens: 1 },
+  }))
   const events: string[] = []
-  const counted: Model = {
-    ...model,
+  const session = model.sessions['language']!
+  const counted = openLanguageModel(model.manifest, {
     language: {
-      ...model.language,
+      ...session,
       run: (...args) => {
         events.push('run')
-        return model.language.run(...args)
+        return session.run(...args)
       },
     },
-  }
+  })
   const check = () => void events.push('check')
-  const settings = completeSettings({ max_new_tokens: 1 })
-  const together = await generate(counted, rows, settings, { check })
+  const together = await generate(counted!, rows, { check })
   expect(events).toEqual(['check', 'run', 'check', 'run'])
   const alone: number[][][] = []
-  for (const one of rows) alone.push(...(await generate(model, [one], settings)))
+  for (const one of rows) alone.push(...(await generate(language, [one])))
   expect(together).toEqual(alone)
 })
 
 test('a model without EOS and padding tokens generates max_new_tokens ids, with and without beams', async () => {
-  const tokens = { ...model.manifest.tokens, eos_token_id: [], pad_token_id: null }
-  const endless = { ...model, manifest: { ...model.manifest, tokens } }
+  const endless = openDecoder({
+    session: model.sessions['language']!,
+    description: { ...decoder(), eos_token_id: [], pad_token_id: null },
+    queries: model.manifest.queries.count,
+  })
   const rows = [row, { ...row, ids: [2] }]
   for (const num_beams of [1, 3]) {
-    const settings = completeSettings({ num_beams, max_new_tokens: 40, min_new_tokens: 3 })
-    const answers = await generate(endless, rows, settings)
+    const settings = { num_beams, max_new_tokens: 40, min_new_tokens: 3 }
+    const answers = await generate(
+      endless,
+      rows.map((prompt) => ({ prompt, settings })),
+    )
     expect(answers.map(([best]) => best!.length)).toEqual([40, 40])
   }
 })

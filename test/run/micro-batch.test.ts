@@ -1,21 +1,27 @@
-// The storage format of the vision weights decides how many images go through one run.
+// A graph whose rows depend on each other takes one image in a run; otherwise the size of an item decides.
 
 import { expect, test } from 'vitest'
 import type { Manifest } from '../../src/artifact/contract.ts'
-import type { Format } from '../../src/quantize/recipes.ts'
-import { imagesPerRun } from '../../src/run/micro-batch.ts'
+import { imagesPerRun, itemsPerRun } from '../../src/run/micro-batch.ts'
 import { manifestOf } from '../transfer/model.ts'
 
-const stored = (format: Format): Manifest => ({
-  ...manifestOf(new Map(), 'small'),
-  recipe: [{ weights: '^vision_model', format, reason: 'a test' }],
+const small = manifestOf(new Map(), 'small')
+const withDependentRows = (graph: string): Manifest => ({
+  ...small,
+  graphs: small.graphs.map((one) => ({ ...one, rows_depend: one.name === graph })),
 })
 
-test.each<[Format, number]>([
-  [{ kind: 'columns' }, 1],
-  [{ kind: 'blocks', bits: 8, block: 128 }, 8],
-  [{ kind: 'blocks', bits: 4, block: 32 }, 8],
-  [{ kind: 'float32' }, 8],
-])('%j: %i images in one run', (format, count) => {
-  expect(imagesPerRun({ manifest: stored(format) })).toBe(count)
+test.each([
+  ['vision', 1],
+  ['queries', 1],
+  ['language', 8],
+  ['none', 8],
+])('rows depend on each other in %s: %i images in one run', (graph, count) => {
+  expect(imagesPerRun(withDependentRows(graph))).toBe(count)
+})
+
+test('items in one run are bounded by their values and by their number', () => {
+  expect([1, 32_768, 32_769, 131_072, 131_073, 1e9].map((values) => itemsPerRun(values))).toEqual([
+    8, 8, 7, 2, 1, 1,
+  ])
 })

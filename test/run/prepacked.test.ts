@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { inMemoryEncoderCache } from '../../src/engine/encoder-cache.ts'
 import { runOne } from '../../src/engine/pipeline.ts'
+import { stageCaches } from '../../src/engine/stage-cache.ts'
 import { type OpenOptions, openModel } from '../../src/run/model.ts'
 import { FIXTURES } from '../fixtures.ts'
 
@@ -30,7 +30,7 @@ beforeEach(async () => {
 async function tokens(options: OpenOptions): Promise<number[]> {
   const model = await openModel(artifact, { threads: 1, ...options })
   try {
-    return (await runOne(model, inMemoryEncoderCache(), { image }, { check: () => {} })).token_ids
+    return (await runOne(model, stageCaches(model.manifest), { image }, { check: () => {} })).token_ids
   } finally {
     await model.close()
   }

@@ -1,7 +1,10 @@
 // A question and what was said before -> the text the model was trained on.
 
 import { expect, test } from 'vitest'
+import { blip2Opt } from '../../src/model/blip2-opt.ts'
 import { toPrompt } from '../../src/tokens/prompt.ts'
+
+const BLIP2 = blip2Opt.plan({}, { untied: false, canBuild: '' }).description.prompt
 
 test.each([
   ['nothing asked is a caption', undefined, [], ''],
@@ -23,5 +26,5 @@ test.each([
     'Question: a b Answer: c d. Question: what is it? Answer:',
   ],
 ])('%s', (_, question, history, prompt) => {
-  expect(toPrompt(question, history)).toBe(prompt)
+  expect(toPrompt(BLIP2, question, history)).toBe(prompt)
 })

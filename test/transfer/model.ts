@@ -28,26 +28,38 @@ export function makeModel(seed = 1, sizes: Readonly<Record<string, number>> = SI
 }
 
 export function manifestOf(files: Files, name: string): Manifest {
-  const one = 1
   return {
     format: FORMAT,
     name,
     source: { checkpoint: name, config_sha256: '', weight_bytes: 0 },
+    architecture: 'blip2-opt',
+    tasks: ['caption', 'answer'],
+    graphs: ['vision', 'queries', 'language'].map((graph) => ({
+      name: graph,
+      inputs: [],
+      outputs: [],
+      rows_depend: false,
+    })),
+    vision: { image: [1, 1], patches: 1, width: 1 },
+    queries: { count: 1, width: 1, reads_text: false, text: null, embedding_width: null },
+    language: {
+      kind: 'decoder',
+      width: 1,
+      vocabulary: 1,
+      layers: 1,
+      heads: 1,
+      head_size: 1,
+      positions: 1,
+      bos_token_id: 0,
+      pad_token_id: null,
+      eos_token_id: [],
+      image_token_id: null,
+    },
+    prompt: { caption: '', question: '{question}', turn: '{question} {answer}', turns: null },
+    generation: {},
+    unknown: [],
     precision: 'int8',
     recipe: [],
-    sizes: {
-      image: [one, one],
-      patches: one,
-      vision_width: one,
-      queries: one,
-      query_width: one,
-      width: one,
-      layers: one,
-      heads: one,
-      vocabulary: one,
-      max_positions: one,
-    },
-    tokens: { bos_token_id: 0, pad_token_id: null, eos_token_id: [], image_token_id: null },
     preprocessor: {},
     files: [...files].map(([path, bytes]) => ({
       path,

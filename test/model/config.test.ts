@@ -1,13 +1,16 @@
-// config.json -> sizes: what is left out has transformers' defaults, and what is wrong is named, all of it.
+// config.json -> the description of a model: what is left out has transformers' defaults, and what is wrong is named, all of it.
 
 import { expect, test } from 'vitest'
-import { parseConfig } from '../../src/checkpoint/config.ts'
 import { ArtifactError } from '../../src/errors.ts'
+import { planModel } from '../../src/model/architectures.ts'
+import { optConfig } from '../../src/model/opt.ts'
+import { qformerConfig } from '../../src/model/queries.ts'
+import { visionConfig } from '../../src/model/vision.ts'
 import { configWith } from '../make-checkpoint.ts'
 
 function problem(json: unknown): string {
   try {
-    parseConfig(json)
+    planModel(json)
   } catch (error) {
     expect(error).toBeInstanceOf(ArtifactError)
     return `${(error as ArtifactError).code}: ${(error as ArtifactError).message}`
@@ -16,11 +19,14 @@ function problem(json: unknown): string {
 }
 
 test('an empty config is blip2-opt with the defaults of transformers', () => {
-  const { vision, qformer, text, num_query_tokens, image_token_id } = parseConfig({})
-  expect([vision.hidden_size, vision.num_hidden_layers, vision.image_size]).toEqual([1408, 39, [224, 224]])
-  expect([qformer.hidden_size, qformer.num_hidden_layers, num_query_tokens]).toEqual([768, 12, 32])
-  expect([text.hidden_size, text.vocab_size, text.word_embed_proj_dim]).toEqual([768, 50272, 768])
-  expect(image_token_id).toBeNull()
+  const { architecture, vision, queries, language } = planModel({}).description
+  expect(architecture).toBe('blip2-opt')
+  expect(vision).toEqual({ width: 1408, image: [224, 224], patches: 257 })
+  expect(queries).toMatchObject({ width: 768, count: 32 })
+  expect(language).toMatchObject({ width: 768, vocabulary: 50272, layers: 12, image_token_id: null })
+  expect(visionConfig.parse({}).num_hidden_layers).toBe(39)
+  expect(qformerConfig.parse({}).num_hidden_layers).toBe(12)
+  expect(optConfig.parse({}).word_embed_proj_dim).toBe(768)
 })
 
 test.each([
@@ -103,11 +109,12 @@ test('two mistakes are named together', async () => {
 
 test('a key left out means the default, null means none: padding and end', async () => {
   const none = await configWith({ text_config: { pad_token_id: null, eos_token_id: null } })
-  expect(parseConfig(none).text).toMatchObject({ pad_token_id: null, eos_token_id: null })
-  expect(parseConfig({}).text).toMatchObject({ pad_token_id: 1, eos_token_id: 2 })
+  expect(planModel(none).description.language).toMatchObject({ pad_token_id: null, eos_token_id: [] })
+  expect(planModel({}).description.language).toMatchObject({ pad_token_id: 1, eos_token_id: [2] })
 })
 
 test('of two names for the placeholder the newer counts, as in transformers', async () => {
-  expect(parseConfig(await configWith({ image_token_id: 3 })).image_token_id).toBe(3)
-  expect(parseConfig(await configWith({ image_token_id: null })).image_token_id).toBe(296)
+  const placeholder = async (edit: object) => planModel(await configWith({ ...edit })).description.language
+  expect(await placeholder({ image_token_id: 3 })).toMatchObject({ image_token_id: 3 })
+  expect(await placeholder({ image_token_id: null })).toMatchObject({ image_token_id: 296 })
 })
