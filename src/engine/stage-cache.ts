@@ -108,7 +108,11 @@ function decode(bytes: Uint8Array): Outputs | undefined {
     const [version, tensors] = deserialize(bytes) as [number, [string, ElementType, Elements, number[]][]]
     if (version !== VERSION) return undefined
     return Object.fromEntries(
-      tensors.map(([name, type, elements, dims]) => [name, new Tensor(type, elements, dims)]),
+      tensors.map(([name, type, elements, dims]) => {
+        const tensor = new Tensor(type, elements, dims)
+        if (tensor.byteLength !== elements.byteLength) throw new RangeError('another size')
+        return [name, tensor]
+      }),
     )
   } catch {
     return undefined
