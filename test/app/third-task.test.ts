@@ -284,7 +284,7 @@ describe('a chat question in the queue', () => {
       { deduplicationId: '1', groupId: 'c' },
     )
     await expect.poll(() => posted.length + queue.deadLetters.length).toBe(1)
-    await consumer.stop()
+    await consumer.stop(60_000)
     return { texts: posted.flatMap(({ parts }) => parts.map(({ text, kind }) => `${kind}: ${text}`)), queue }
   }
 
