@@ -355,4 +355,32 @@ describe('an engine that batches', () => {
     }
     expect(engine.pending).toBe(0)
   })
+  test.each([
+    { num_beams: Number.NaN },
+    { num_beams: '3' },
+    { num_beams: 1e300 },
+    { num_return_sequences: 10n },
+    { max_new_tokens: [5] },
+    { beams: 2 },
+    'num_beams',
+  ])('refuses the settings %s, and answers the others of the batch', async (settings) => {
+    const [first, refused, last] = await Promise.allSettled([
+      engine.answer({ image: pictures[0] }),
+      engine.answer({ image: pictures[1], settings: settings as never }),
+      engine.answer({ image: pictures[2] }),
+    ])
+    expect(refused).toMatchObject({ reason: { kind: 'request', code: 'bad_settings' } })
+    expect([first.status, last.status]).toEqual(['fulfilled', 'fulfilled'])
+  })
+
+  test('takes absent settings in any form, and refuses a task that does not exist', async () => {
+    const [image] = pictures
+    const { text } = await engine.answer({ image })
+    for (const settings of [undefined, null, {}, { num_beams: undefined }]) {
+      expect((await engine.answer({ image, settings: settings as never })).text).toBe(text)
+    }
+    await expect(engine.answer({ image, task: 'levitation' } as never)).rejects.toMatchObject({
+      code: 'bad_field',
+    })
+  })
 })

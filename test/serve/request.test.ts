@@ -111,7 +111,7 @@ describe('the task', () => {
     '"__proto__"',
     '"toString"',
     JSON.stringify('a\n\u0000b'),
-    JSON.stringify('x'.repeat(10_000)),
+    JSON.stringify('x'.repeat(200)),
     'null',
     'true',
     '7',
@@ -122,7 +122,7 @@ describe('the task', () => {
     '{"toString":null}',
     '{"__proto__":null}',
   ]
-  test.each(odd)('that is none, %.40s, is refused everywhere with the names', async (task) => {
+  test.each(odd)('that is none, %s, is refused everywhere with the names', async (task) => {
     for (const path of ['/invocations', '/v1/caption', '/v1/answer']) {
       const message = await refused(await json(path, `{"image":"${base64}","question":"a?","task":${task}}`))
       expect(message).toMatch(/^Expected task to be one of caption, answer but got ["a]/)
