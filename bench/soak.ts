@@ -2,7 +2,7 @@
 //
 //   npx tsx bench/soak.ts [inferences] [artifact]      default: 10,000, the embedded model
 //
-// Measures this process and the model process. The encoder cache is filled first, because until then memory grows by design.
+// Measures this process and the model process. The stage caches are filled first, because until then memory grows by design.
 // The slope is that of a least-squares line through the samples after the first tenth. Exits with 1 if a target is missed.
 
 import { readdir, readFile } from 'node:fs/promises'
@@ -10,9 +10,9 @@ import { join } from 'node:path'
 import { openArtifact } from '../src/artifact/open.ts'
 import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { readConfig } from '../src/config.ts'
-import { MAX_CACHE_BYTES } from '../src/engine/encoder-cache.ts'
 import { startEngine } from '../src/engine/engine.ts'
 import type { InferenceRequest } from '../src/engine/request.ts'
+import { MAX_QUERIES_BYTES, MAX_VISION_BYTES } from '../src/engine/stage-cache.ts'
 
 const COUNT = Number(process.argv[2] ?? 10_000)
 const SAMPLES = 40
@@ -31,8 +31,14 @@ const engine = await startEngine({
   prepack: { folder: join(cacheFolder, 'prepacked'), fromBytes: prepackFromMb * 1e6 },
 })
 
-const { queries, width } = (await openArtifact(artifact)).sizes
-const cachedPictures = Math.ceil(MAX_CACHE_BYTES / (Float32Array.BYTES_PER_ELEMENT * queries * width))
+const { queries, vision, language } = await openArtifact(artifact)
+if (language.kind === 'none') throw new Error('Expected a model that writes text.')
+const prefixBytes = Float32Array.BYTES_PER_ELEMENT * queries.count * language.width
+const visionBytes = Float32Array.BYTES_PER_ELEMENT * vision.patches * vision.width
+const cachedPictures = Math.max(
+  Math.ceil(MAX_QUERIES_BYTES / prefixBytes),
+  queries.text ? Math.ceil(MAX_VISION_BYTES / visionBytes) : 0,
+)
 for (let sent = 0; sent < cachedPictures; sent += AT_ONCE) {
   await Promise.all(
     Array.from({ length: AT_ONCE }, (_, i) =>

@@ -4,7 +4,9 @@
 import diagnostics from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import { stopOnSignals } from '../src/cli/signals.ts'
-import type { Engine } from '../src/engine/engine.ts'
+import type { Engine, Hooks } from '../src/engine/engine.ts'
+import type { InferenceRequest } from '../src/engine/request.ts'
+import type { RequestOf, ResultOf, TaskName } from '../src/engine/tasks.ts'
 import { BusyError } from '../src/errors.ts'
 import { configureLog } from '../src/observe/log.ts'
 import { startServer } from '../src/serve/server.ts'
@@ -51,8 +53,8 @@ function stub({ serviceMs, batch }: StubOptions): Engine {
       return waiting.length + running
     },
     ready: true,
-    answer: ({ question = '' }, { signal } = {}) =>
-      new Promise((resolve, reject) => {
+    answer: <N extends TaskName>(request: RequestOf<N>, { signal }: Hooks = {}) =>
+      new Promise<ResultOf<N>>((resolve, reject) => {
         const timings_ms = {
           queue: 0,
           image: 0,
@@ -62,9 +64,10 @@ function stub({ serviceMs, batch }: StubOptions): Engine {
           tokens: 0,
           total: serviceMs,
         }
+        const { question = '' } = request as InferenceRequest
         const reply = { text: question, token_ids: [], sequences: [], prompt: '', picture: '', model: 'stub' }
         signal?.addEventListener('abort', () => reject(cancelled()))
-        waiting.push(() => resolve({ ...reply, timings_ms }))
+        waiting.push(() => resolve({ ...reply, timings_ms } as unknown as ResultOf<N>))
         setImmediate(startNext)
       }),
     close: () =>

@@ -80,10 +80,16 @@ const DEFAULTS: GenerationSettings = {
   num_return_sequences: 1,
 }
 
-/** The given settings with the defaults for the others. @throws RequestError `bad_settings`. */
-export function completeSettings(given: Partial<GenerationSettings>): GenerationSettings {
+/**
+ * The given settings, then those of the model, then transformers' defaults. A setting that is undefined is not given.
+ * @throws RequestError `bad_settings`
+ */
+export function completeSettings(
+  given: Partial<GenerationSettings>,
+  ofModel: Partial<GenerationSettings> = {},
+): GenerationSettings {
   const defined = Object.entries(given).filter(([, value]) => value !== undefined)
-  const parsed = generationSettings.safeParse({ ...DEFAULTS, ...Object.fromEntries(defined) })
+  const parsed = generationSettings.safeParse({ ...DEFAULTS, ...ofModel, ...Object.fromEntries(defined) })
   if (!parsed.success) {
     const problems = parsed.error.issues.map(
       ({ path, message }) => `${path.join('.') || 'settings'}: ${message}`,

@@ -50,7 +50,8 @@ export async function encodePictures(
   requests: readonly EncodableRequest[],
   onReady: (ready: readonly EncodableRequest[]) => Promise<void>,
 ): Promise<void> {
-  const pictures = await attachCached(caches, groupByPicture(requests))
+  const reads = outputsRead(model)
+  const pictures = await attachCached(caches, groupByPicture(requests), reads)
   await onReady(requests.filter(({ outputs }) => outputs))
   const step = imagesPerRun(model.manifest, model.provider)
   for (let at = 0; at < pictures.length; at += step) {
@@ -58,7 +59,7 @@ export async function encodePictures(
     await see(model, caches, chunk)
     const rows = chunk.flatMap((one) => one.rows.map((row) => ({ ...row, vision: one.vision })))
     for (let from = 0; from < rows.length; from += step) {
-      await query(model, caches, rows.slice(from, from + step))
+      await query(model, caches, rows.slice(from, from + step), reads)
     }
     await onReady(chunk.flatMap((one) => one.requests).filter(({ outputs }) => outputs))
   }
@@ -81,13 +82,19 @@ function groupByPicture(requests: readonly EncodableRequest[]): Picture[] {
 }
 
 /** Sets what is cached; returns the pictures that have to be encoded, with only the rows that are not cached. */
-async function attachCached(caches: StageCaches, pictures: readonly Picture[]): Promise<Picture[]> {
+async function attachCached(
+  caches: StageCaches,
+  pictures: readonly Picture[],
+  reads: readonly string[],
+): Promise<Picture[]> {
   const missing = await Promise.all(
     pictures.map(async (picture) => {
       const rows: QueryRow[] = []
       for (const row of picture.rows) {
         const outputs = await caches.queries.get(row.key)
-        if (outputs) for (const one of row.requests) one.outputs = outputs
+        // An older version may have stored fewer outputs.
+        if (outputs && reads.every((name) => outputs[name]))
+          for (const one of row.requests) one.outputs = outputs
         else rows.push(row)
       }
       if (rows.length === 0) return []
@@ -135,6 +142,7 @@ async function query(
   model: Model,
   caches: StageCaches,
   all: readonly (QueryRow & { vision?: Tensor })[],
+  reads: readonly string[],
 ): Promise<void> {
   const rows = all.filter(({ vision, requests }) => vision && isWanted(requests))
   const requests = rows.flatMap((row) => row.requests)
@@ -143,24 +151,25 @@ async function query(
     const vision = await concatRows(rows.map((row) => row.vision!))
     const texts = model.manifest.queries.reads_text ? rows.map(({ queryText }) => queryText!.ids) : undefined
     const session = model.sessions[QUERIES.graph]!
-    const names = queryOutputs(model)
+    const names = reads.filter((name) => name !== VISION.vision)
     const outputs = await timed(requests, 'queries', () => runQueries(session, vision, names, texts))
     const split: [string, Tensor[]][] = []
     for (const name of names) split.push([name, await splitRows(outputs[name]!)])
+    if (reads.includes(VISION.vision)) split.push([VISION.vision, rows.map((row) => row.vision!)])
     await Promise.all(
       rows.map(async (row, i) => {
         const own: Outputs = Object.fromEntries(split.map(([name, parts]) => [name, parts[i]!]))
-        for (const one of row.requests) one.outputs = { ...own, [VISION.vision]: row.vision! }
+        for (const one of row.requests) one.outputs = own
         await caches.queries.set(row.key, own)
       }),
     )
   })
 }
 
-/** The outputs of the graph `queries` that the model's tasks read. */
-function queryOutputs({ manifest }: Model): string[] {
+/** Names of the outputs that the model's tasks read: each request gets all of them, computed or cached. */
+function outputsRead({ manifest }: Model): string[] {
   const reads = manifest.tasks.flatMap((name) => (isTaskName(name) ? taskNamed(name).reads : []))
-  return [...new Set(reads)].filter((name) => name !== VISION.vision)
+  return [...new Set(reads)]
 }
 
 function isWanted(requests: readonly EncodableRequest[]): boolean {

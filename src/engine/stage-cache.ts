@@ -38,7 +38,10 @@ export interface StageStore {
  * The caches of a model, in memory, least recently used first out. With a store, the stage that depends on the picture
  * alone is kept there too, for the time after a restart and for other processes.
  */
-export function stageCaches({ queries, files }: Manifest, stored?: StageStore): StageCaches {
+export function stageCaches(
+  { queries, files }: Pick<Manifest, 'queries' | 'files'>,
+  stored?: StageStore,
+): StageCaches {
   const model = sha256Hex(JSON.stringify(files)).slice(0, 16)
   const ttlMs = stored?.ttlMs
   const inStore = (cache: LruCache, stage: string) =>
@@ -108,7 +111,11 @@ function decode(bytes: Uint8Array): Outputs | undefined {
     const [version, tensors] = deserialize(bytes) as [number, [string, ElementType, Elements, number[]][]]
     if (version !== VERSION) return undefined
     return Object.fromEntries(
-      tensors.map(([name, type, elements, dims]) => [name, new Tensor(type, elements, dims)]),
+      tensors.map(([name, type, elements, dims]) => {
+        const tensor = new Tensor(type, elements, dims)
+        if (tensor.byteLength !== elements.byteLength) throw new RangeError('another size')
+        return [name, tensor]
+      }),
     )
   } catch {
     return undefined

@@ -1,6 +1,7 @@
 // The table of tasks, by their names: in requests and manifests, in the routes POST /v1/<name>, in metrics.
 
 import type { z } from 'zod'
+import { RequestError } from '../errors.ts'
 import type { BaseRequest, BaseResult } from './request.ts'
 import { answer } from './tasks/answer.ts'
 import { caption } from './tasks/caption.ts'
@@ -10,6 +11,8 @@ export const TASKS = { caption, answer }
 
 export type TaskName = keyof typeof TASKS
 export const TASK_NAMES = Object.keys(TASKS) as TaskName[]
+/** Characters of an unknown name that an error repeats. */
+const MAX_QUOTED = 40
 export type TextTask = 'caption' | 'answer'
 
 type FieldsOf<T> = T extends { rows(request: infer Fields): number } ? Fields : never
@@ -28,14 +31,25 @@ export function taskNamed(name: TaskName): AnyTask {
   return TASKS[name] as unknown as AnyTask
 }
 
-/** The task of a request that names none: an answer if it has a question, a history or a prompt, else a caption. */
-export function taskOf(request: {
-  task?: string
+/**
+ * The task that a request names; without one it is an answer if it has a question or a prompt, else a caption.
+ * @throws RequestError `bad_field` when there is no such task
+ */
+export function taskOf({
+  task,
+  question,
+  prompt,
+}: {
+  task?: unknown
   question?: unknown
-  history?: unknown
   prompt?: unknown
 }): TaskName {
-  if (request.task !== undefined && isTaskName(request.task)) return request.task
-  const hasQuestion = typeof request.question === 'string' && request.question.trim() !== ''
-  return hasQuestion || request.prompt !== undefined ? 'answer' : 'caption'
+  if (task === undefined) {
+    const hasQuestion = typeof question === 'string' && question.trim() !== ''
+    return hasQuestion || prompt !== undefined ? 'answer' : 'caption'
+  }
+  if (typeof task === 'string' && isTaskName(task)) return task
+  const got =
+    typeof task === 'string' ? JSON.stringify(task.slice(0, MAX_QUOTED)) : `a value of type ${typeof task}`
+  throw new RequestError('bad_field', `Expected task to be one of ${TASK_NAMES.join(', ')} but got ${got}.`)
 }

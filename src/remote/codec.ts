@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import type { BaseRequest, BaseResult } from '../engine/request.ts'
-import { taskNamed, taskOf } from '../engine/tasks.ts'
+import { type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
 import {
   BusyError,
   cancelled,
@@ -31,16 +31,16 @@ const baseResult: z.ZodType<Omit<BaseResult, 'text'>> = z.object({
 
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
 
-/**
- * The body of the request, without the deadline: this side keeps it. The task is named only where the other fields do not
- * say it, so that an older server takes captions and answers.
- */
+/** Not named in a request, so that an older server takes them: it knows no field `task`. */
+const UNNAMED_TASKS: readonly TaskName[] = ['caption', 'answer']
+
+/** The body of the request, without the deadline: this side keeps it. */
 export function encodeRequest(request: BaseRequest): string {
   const { image, picture } = request
   const name = taskOf(request)
   const known = Object.keys(taskNamed(name).fields.shape)
   const fields = Object.fromEntries(Object.entries(request).filter(([field]) => known.includes(field)))
-  const task = taskOf(fields) === name ? undefined : name
+  const task = UNNAMED_TASKS.includes(name) ? undefined : name
   return JSON.stringify({ ...fields, task, picture, image: image && Buffer.from(image).toString('base64') })
 }
 

@@ -6,7 +6,7 @@
 //
 // Bytes are counted while they arrive: a picture has its own limit (image/format.ts), all other text another (form.ts).
 
-import type { z } from 'zod'
+import { z } from 'zod'
 import { TASKS } from '../engine/tasks.ts'
 import { BusyError, RequestError } from '../errors.ts'
 import { generationSettings } from '../generation-settings.ts'
@@ -21,8 +21,6 @@ export interface Fields {
 }
 
 const SETTINGS = Object.keys(generationSettings.shape)
-/** Fields that are text as they are. Others of a form or a query are JSON, or text where that cannot be parsed. */
-const TEXT_FIELDS = textFields()
 
 /** Base64 has four characters for three bytes (RFC 4648, section 4). */
 const BASE64_OVERHEAD = 4 / 3
@@ -94,10 +92,15 @@ function fromPairs(pairs: [string, string | Uint8Array][]): Fields {
       const message = 'Expected a file in the field image but got text. With curl: -F image=@picture.jpg'
       throw new RequestError('no_picture', message)
     }
-    const isJson = typeof value === 'string' && !TEXT_FIELDS.has(name)
+    const isJson = typeof value === 'string' && !isText(name)
     target[name] = isJson ? parsedOr(value) : value
   }
-  return Object.keys(settings).length > 0 ? { ...fields, settings } : fields
+  if (Object.keys(settings).length === 0) return fields
+  if (fields.settings !== undefined) {
+    const message = `Expected settings, or each setting by its name, but got settings and ${Object.keys(settings).join(', ')}.`
+    throw new RequestError('bad_field', message)
+  }
+  return { ...fields, settings }
 }
 
 /**
@@ -143,11 +146,17 @@ function fromBase64(value: unknown): Uint8Array {
   return new Uint8Array(Buffer.from(base64, 'base64'))
 }
 
-function textFields(): Set<string> {
-  const fields = Object.values(TASKS).flatMap((task) => Object.entries<z.ZodType>(task.fields.shape))
-  const isText = (field: z.ZodType) => field.safeParse('text').success
-  const own = fields.filter(([, field]) => isText(field)).map(([name]) => name)
-  return new Set(['image', 'upload', 'picture', 'task', ...own])
+/**
+ * Whether a field is text as it is. Others of a form or a query are JSON, or text where that cannot be parsed. A field that
+ * several tasks have is of one type in all of them.
+ */
+function isText(name: string): boolean {
+  if (['image', 'upload', 'picture', 'task'].includes(name)) return true
+  return Object.values(TASKS).some((task) => {
+    let field: unknown = (task.fields.shape as Record<string, unknown>)[name]
+    while (field instanceof z.ZodOptional) field = field.unwrap()
+    return field instanceof z.ZodString || field instanceof z.ZodEnum
+  })
 }
 
 /** The text itself when it is not JSON, for the schema to check: `never` is a value of a setting. */

@@ -1,12 +1,12 @@
 // An HTTP request -> a ParsedRequest for the engine. fields.ts reads the body; the task's schema checks its fields.
 //
 // POST /v1/<task> says which task it is. POST /invocations takes all: the field `task` names it; without one, a request
-// with a question or a history is an answer, else a caption. In place of `image` an `upload` may be named (uploads.ts).
+// with a question, a history or a prompt is an answer, else a caption. In place of `image` an `upload` may be named (uploads.ts).
 // No URL is fetched.
 
 import { z } from 'zod'
 import type { BaseRequest } from '../engine/request.ts'
-import { isTaskName, TASK_NAMES, TASKS, type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
+import { TASKS, type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import { type Fields, noPicture, quote, readFields } from './fields.ts'
@@ -45,7 +45,7 @@ export async function readRequest(
   uploads?: Uploads,
 ): Promise<ParsedRequest> {
   const fields = await readFields(request, route === 'any' || needsPictureOnly(route))
-  const name = route === 'any' ? takeTask(fields) : route
+  const name = takeTask(fields, route)
   const task = taskNamed(name)
   const schema = commonFields.extend(task.fields.shape)
   checkNames(fields, name, schema)
@@ -83,17 +83,20 @@ function needsPictureOnly(name: TaskName): boolean {
   }
 }
 
-/** Removes the field `task`. An empty question counts as none: forms send the fields that nothing was typed into. */
-function takeTask(fields: Fields): TaskName {
-  const { task } = fields
+/** Removes the field `task`, which must be that of the route, and returns the task. */
+function takeTask(fields: Fields, route: TaskName | 'any'): TaskName {
+  const { task, question, prompt } = fields
   delete fields.task
-  if (task === undefined) {
-    if (typeof fields.question === 'string' && fields.question.trim() === '') delete fields.question
-    return 'question' in fields || 'history' in fields ? 'answer' : taskOf({})
+  const named = task === undefined ? undefined : taskOf({ task })
+  if (route !== 'any') {
+    if (named === undefined || named === route) return route
+    const message = `POST /v1/${route} takes no requests for the task ${named}. Send it to POST /v1/${named}.`
+    throw new RequestError('bad_field', message)
   }
-  if (typeof task === 'string' && isTaskName(task)) return task
-  const known = TASK_NAMES.join(', ')
-  throw new RequestError('bad_field', `Expected task to be one of ${known} but got ${quote(String(task))}.`)
+  if (named !== undefined) return named
+  // An empty question counts as none: forms send the fields that nothing was typed into.
+  if (typeof question === 'string' && question.trim() === '') delete fields.question
+  return 'question' in fields || 'history' in fields ? 'answer' : taskOf({ prompt })
 }
 
 /** @throws RequestError `bad_field` with the fields that the task has, or the task that has the field */

@@ -5,55 +5,78 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { embeddedArtifact } from '../../src/builder/embedded.ts'
-import { batchShapeOf, takeBatch } from '../../src/engine/batch.ts'
-import { inMemoryEncoderCache } from '../../src/engine/encoder-cache.ts'
+import { takeBatch } from '../../src/engine/batch.ts'
 import { type Engine, startEngine } from '../../src/engine/engine.ts'
 import { type RequestResult, runBatch, runOne } from '../../src/engine/pipeline.ts'
-import type { InferenceRequest } from '../../src/engine/request.ts'
+import type { InferenceRequest, InferenceResult } from '../../src/engine/request.ts'
+import { stageCaches } from '../../src/engine/stage-cache.ts'
+import { taskNamed } from '../../src/engine/tasks.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
+import type { Session } from '../../src/run/session.ts'
 
 const DEMO = join(import.meta.dirname, '../../models/demo')
 
 describe('takeBatch', () => {
-  const queue = (...requests: (Partial<InferenceRequest> & { stream?: boolean })[]) =>
-    requests.map((ask, id) => ({ id, ...batchShapeOf(ask, ask.stream ?? false) }))
+  const { rows } = taskNamed('answer')
+  const queue = (...requests: Partial<InferenceRequest>[]) =>
+    requests.map((request, id) => ({ id, rows: rows(request) }))
   const ids = (batch: { id: number }[]) => batch.map(({ id }) => id)
 
-  test('the first and those behind it with the same settings, defaults written out or not', () => {
+  test('any requests share one: greedy, beams, sampling, invalid settings', () => {
     const waiting = queue(
       {},
-      { settings: { num_beams: 1 } },
       { question: 'q' },
       { settings: { num_beams: 3 } },
+      { settings: { do_sample: true } },
+      { settings: { num_beams: -1 } },
     )
-    expect(ids(takeBatch(waiting, 8))).toEqual([0, 1, 2])
-    expect(ids(waiting)).toEqual([3])
+    expect(ids(takeBatch(waiting, 8))).toEqual([0, 1, 2, 3, 4])
+    expect(waiting).toEqual([])
   })
 
   test('at most maxBatch, in order', () => {
     const waiting = queue({}, {}, {}, { settings: { max_new_tokens: 3 } }, {})
     expect(ids(takeBatch(waiting, 2))).toEqual([0, 1])
-    expect(ids(takeBatch(waiting, 2))).toEqual([2])
-    expect(ids(takeBatch(waiting, 2))).toEqual([3])
+    expect(ids(takeBatch(waiting, 2))).toEqual([2, 3])
     expect(ids(takeBatch(waiting, 2))).toEqual([4])
   })
 
-  test.each([
-    ['a stream', { stream: true }],
-    ['sampling', { settings: { do_sample: true } }],
-    ['one with invalid settings', { settings: { num_beams: -1 } }],
-  ])('%s runs alone', (_, odd) => {
-    const waiting = queue(odd, odd, {}, odd)
-    expect(ids(takeBatch(waiting, 8))).toEqual([0])
-    expect(ids(takeBatch(waiting, 8))).toEqual([1])
+  test('one that must be alone is', () => {
+    const waiting = [...queue({}, {}), { id: 2, rows: 1, isAlone: true }, { id: 3, rows: 1 }]
+    expect(ids(takeBatch(waiting, 8))).toEqual([0, 1])
     expect(ids(takeBatch(waiting, 8))).toEqual([2])
+    expect(ids(takeBatch(waiting, 8))).toEqual([3])
   })
 
-  test('each beam counts as a row', () => {
+  test('each beam counts as a row, and each sampled sequence', () => {
     const waiting = queue(...Array.from({ length: 20 }, () => ({ settings: { num_beams: 5 } })))
     expect(takeBatch(waiting, 20)).toHaveLength(6)
+    const sampled = { do_sample: true, num_return_sequences: 16 }
+    expect(takeBatch(queue({ settings: sampled }, { settings: sampled }, {}), 20)).toHaveLength(2)
     const wide = queue({ settings: { num_beams: 64 } }, { settings: { num_beams: 64 } })
     expect(takeBatch(wide, 8)).toHaveLength(1)
+  })
+
+  test.each([
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    -5,
+    0,
+    '7',
+    'many',
+    null,
+    10n,
+    [64],
+    { valueOf: 3 },
+    Symbol('7'),
+    () => 7,
+  ])('a number of beams that is none, %s, counts as one row', (value) => {
+    const settings = { num_beams: value, num_return_sequences: value } as never
+    expect(rows({ settings } as InferenceRequest)).toBe(1)
+  })
+
+  test.each([null, 7, 'num_beams', []])('settings that are none, %j, count as one row', (settings) => {
+    expect(rows({ settings } as never)).toBe(1)
   })
 })
 
@@ -72,6 +95,16 @@ afterAll(async () => {
   await model.close()
   await rm(cache, { recursive: true })
 })
+
+/** The model, which says how many pictures each run of its graph `vision` reads. */
+function watchVision(model: Model, onRun: (pictures: number) => void): Model {
+  const vision = model.sessions['vision']!
+  const run: Session['run'] = (feeds, names) => {
+    onRun(feeds['pixels']!.dims[0]!)
+    return vision.run(feeds, names)
+  }
+  return { ...model, sessions: { ...model.sessions, vision: { ...vision, run } } }
+}
 
 /** Captions and questions of many lengths about all pictures, some pictures twice. */
 function mixed(settings: InferenceRequest['settings']): InferenceRequest[] {
@@ -92,7 +125,7 @@ function mixed(settings: InferenceRequest['settings']): InferenceRequest[] {
 
 async function together(
   requests: readonly InferenceRequest[],
-  cache = inMemoryEncoderCache(),
+  cache = stageCaches(model.manifest),
   check = (_: number) => {},
 ) {
   const outcomes: RequestResult[] = []
@@ -103,8 +136,10 @@ async function together(
   })
   return outcomes
 }
-const alone = (request: InferenceRequest) => runOne(model, inMemoryEncoderCache(), request, { check() {} })
-const replyOf = (outcome?: RequestResult) => (outcome && 'reply' in outcome ? outcome.reply : undefined)
+const alone = (request: InferenceRequest) =>
+  runOne(model, stageCaches(model.manifest), request, { check() {} })
+const replyOf = (outcome?: RequestResult) =>
+  outcome && 'reply' in outcome ? (outcome.reply as InferenceResult) : undefined
 const codeOf = (outcome?: RequestResult) =>
   outcome && 'error' in outcome ? (outcome.error as { code?: string }).code : undefined
 
@@ -120,6 +155,56 @@ describe('runBatch', () => {
       }
     },
   )
+
+  test('of different settings each gets what it gets alone: greedy, beams, sampling, streaming, any length', async () => {
+    const sampling = { do_sample: true, temperature: 1.5, max_new_tokens: 9, min_new_tokens: 9 }
+    const requests: (InferenceRequest & { stream?: boolean })[] = [
+      { image: pictures[0], stream: true },
+      { image: pictures[1], settings: { num_beams: 4, num_return_sequences: 3, length_penalty: 2 } },
+      { image: pictures[2], settings: { ...sampling, seed: 5 }, stream: true },
+      { image: pictures[2], settings: { ...sampling, seed: 6 } },
+      { image: pictures[3], settings: { ...sampling, num_beams: 3, seed: 5 } },
+      { image: pictures[3], settings: { ...sampling, num_return_sequences: 4, seed: 7 }, question: 'what?' },
+      { image: pictures[4], settings: { max_new_tokens: 1 }, question: 'is it big? '.repeat(9) },
+      { image: pictures[5], settings: { num_beams: 0 } },
+      { image: pictures[5], settings: { do_sample: 'yes' } as never },
+      { image: pictures[5], settings: { eos_token_id: 1e9 } },
+      { image: pictures[5], settings: { repetition_penalty: 1.7, no_repeat_ngram_size: 2 }, prompt: 'a' },
+      { image: pictures[6] },
+    ]
+    const pieces: string[][] = requests.map(() => [])
+    const cancelled = new Error('cancelled')
+    let checks = 0
+    const outcomes: RequestResult[] = []
+    const items = requests.map(({ stream, ...request }, index) => ({
+      request,
+      hooks: {
+        check() {
+          // The last one is cancelled amid its tokens.
+          if (index === 11 && ++checks > 6) throw cancelled
+        },
+        onToken: stream ? (piece: string) => pieces[index]!.push(piece) : undefined,
+      },
+    }))
+    await runBatch(model, stageCaches(model.manifest), items, (index, outcome) => {
+      expect(outcomes[index]).toBeUndefined()
+      outcomes[index] = outcome
+    })
+
+    expect(outcomes[11]).toEqual({ error: cancelled })
+    const codes = [7, 8, 9].map((i) => [i, 'bad_settings'])
+    expect([...outcomes.keys()].map((i) => [i, codeOf(outcomes[i])]).filter(([, code]) => code)).toEqual(
+      codes,
+    )
+    for (const i of [0, 1, 2, 3, 4, 5, 6, 10]) {
+      const { stream, ...request } = requests[i]!
+      const { text, sequences, prompt } = await alone(request)
+      expect(replyOf(outcomes[i]), String(i)).toMatchObject({ text, sequences, prompt })
+      expect(pieces[i]!.join('').trimEnd(), String(i)).toBe(stream ? text : '')
+    }
+    // The seeds differ, so a generator that rows shared would show.
+    expect(replyOf(outcomes[2])!.token_ids).not.toEqual(replyOf(outcomes[3])!.token_ids)
+  })
 
   test('a damaged picture, one that is no picture, and a question too long fail alone', async () => {
     const requests: InferenceRequest[] = [
@@ -147,7 +232,7 @@ describe('runBatch', () => {
     // This model may generate six words, none twice, and the odd prompt holds five of them.
     const settings = { no_repeat_ngram_size: 1, max_new_tokens: 3, min_new_tokens: 3 }
     const words = [300, 301, 302, 303, 304, 305]
-    const ids = Array.from({ length: model.manifest.sizes.vocabulary }, (_, id) => id)
+    const ids = Array.from({ length: model.language!.vocabulary }, (_, id) => id)
     const encode = (text: string) => (text === 'odd' ? words.slice(1) : model.tokenizer.encode(text))
     const terse = {
       ...model,
@@ -161,25 +246,21 @@ describe('runBatch', () => {
     ]
     const outcomes: RequestResult[] = []
     const asked = requests.map((request) => ({ request, hooks: { check() {} } }))
-    await runBatch(terse, inMemoryEncoderCache(), asked, (index, outcome) => {
+    await runBatch(terse, stageCaches(model.manifest), asked, (index, outcome) => {
       outcomes[index] = outcome
     })
     expect(outcomes.map(codeOf)).toEqual([undefined, 'bad_settings', undefined])
     for (const i of [0, 2]) {
-      const { token_ids } = await runOne(terse, inMemoryEncoderCache(), requests[i]!, { check() {} })
+      const { token_ids } = await runOne(terse, stageCaches(model.manifest), requests[i]!, { check() {} })
       expect(replyOf(outcomes[i])!.token_ids).toEqual(token_ids)
     }
   })
 
   test('a picture of two requests is encoded once, and its time is in the timings of both', async () => {
     let encoded = 0
-    const vision = {
-      ...model.vision,
-      run: (...given: Parameters<Model['vision']['run']>) => {
-        encoded += given[0]['pixels']!.dims[0]!
-        return model.vision.run(...given)
-      },
-    }
+    const watched = watchVision(model, (pictures) => {
+      encoded += pictures
+    })
     const outcomes: RequestResult[] = []
     const [image] = pictures
     const asked = [{ image }, { image, question: 'what is this?' }, { image: pictures[1] }].map(
@@ -188,7 +269,7 @@ describe('runBatch', () => {
         hooks: { check() {} },
       }),
     )
-    await runBatch({ ...model, vision }, inMemoryEncoderCache(), asked, (index, outcome) => {
+    await runBatch(watched, stageCaches(model.manifest), asked, (index, outcome) => {
       outcomes[index] = outcome
     })
     expect(encoded).toBe(2)
@@ -201,17 +282,10 @@ describe('runBatch', () => {
   })
 
   test('where pictures are encoded one by one, no request waits for the pictures behind its own', async () => {
-    const sizes = { ...model.manifest.sizes, vision_width: 1_000_000 }
-    const odd = { ...model, manifest: { ...model.manifest, sizes } }
+    const { manifest } = model
+    const odd = { ...model, manifest: { ...manifest, vision: { ...manifest.vision, width: 1_000_000 } } }
     const order: string[] = []
-    const vision = {
-      ...model.vision,
-      run: (...given: Parameters<Model['vision']['run']>) => {
-        order.push(`encode ${given[0]['pixels']!.dims[0]}`)
-        return model.vision.run(...given)
-      },
-    }
-    const cache = inMemoryEncoderCache()
+    const cache = stageCaches(model.manifest)
     const { picture } = await runOne(odd, cache, { image: pictures[5]! }, { check() {} })
     const requests: InferenceRequest[] = [
       { image: pictures[0] },
@@ -220,7 +294,8 @@ describe('runBatch', () => {
       { picture },
     ]
     const asked = requests.map((request) => ({ request, hooks: { check() {} } }))
-    await runBatch({ ...odd, vision }, cache, asked, (index) => order.push(`answer ${index}`))
+    const watched = watchVision(odd, (pictures) => order.push(`encode ${pictures}`))
+    await runBatch(watched, cache, asked, (index) => order.push(`answer ${index}`))
     expect(order).toEqual(['answer 3', 'encode 1', 'answer 2', 'answer 0', 'encode 1', 'answer 1'])
   })
 
@@ -228,7 +303,7 @@ describe('runBatch', () => {
     const requests = mixed({ max_new_tokens: 12, min_new_tokens: 12 }).slice(0, 4)
     let checks = 0
     const cancelled = new Error('cancelled')
-    const some = await together(requests, inMemoryEncoderCache(), (index) => {
+    const some = await together(requests, stageCaches(model.manifest), (index) => {
       // Number 1 is cancelled amid its tokens: `check` is called once a stage and once a token.
       if (index === 1 && ++checks > 12) throw cancelled
     })
@@ -237,7 +312,7 @@ describe('runBatch', () => {
       expect(replyOf(some[i])!.token_ids).toEqual((await alone(requests[i]!)).token_ids)
     }
     let checked = 0
-    const none = await together(requests, inMemoryEncoderCache(), () => {
+    const none = await together(requests, stageCaches(model.manifest), () => {
       if (++checked > 30) throw cancelled
     })
     expect(none).toEqual(requests.map(() => ({ error: cancelled })))
@@ -279,5 +354,33 @@ describe('an engine that batches', () => {
       expect(timings_ms.total).toBeGreaterThanOrEqual(timings_ms.queue + timings_ms.tokens - 0.1)
     }
     expect(engine.pending).toBe(0)
+  })
+  test.each([
+    { num_beams: Number.NaN },
+    { num_beams: '3' },
+    { num_beams: 1e300 },
+    { num_return_sequences: 10n },
+    { max_new_tokens: [5] },
+    { beams: 2 },
+    'num_beams',
+  ])('refuses the settings %s, and answers the others of the batch', async (settings) => {
+    const [first, refused, last] = await Promise.allSettled([
+      engine.answer({ image: pictures[0] }),
+      engine.answer({ image: pictures[1], settings: settings as never }),
+      engine.answer({ image: pictures[2] }),
+    ])
+    expect(refused).toMatchObject({ reason: { kind: 'request', code: 'bad_settings' } })
+    expect([first.status, last.status]).toEqual(['fulfilled', 'fulfilled'])
+  })
+
+  test('takes absent settings in any form, and refuses a task that does not exist', async () => {
+    const [image] = pictures
+    const { text } = await engine.answer({ image })
+    for (const settings of [undefined, null, {}, { num_beams: undefined }]) {
+      expect((await engine.answer({ image, settings: settings as never })).text).toBe(text)
+    }
+    await expect(engine.answer({ image, task: 'levitation' } as never)).rejects.toMatchObject({
+      code: 'bad_field',
+    })
   })
 })

@@ -3,13 +3,16 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { DecoderDescription, Manifest } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
-import { inMemoryEncoderCache } from '../../src/engine/encoder-cache.ts'
-import { runOne } from '../../src/engine/pipeline.ts'
+import { type RequestResult, runBatch, runOne } from '../../src/engine/pipeline.ts'
 import type { InferenceRequest } from '../../src/engine/request.ts'
+import { type StageCaches, stageCaches } from '../../src/engine/stage-cache.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
+import type { Session } from '../../src/run/session.ts'
 import { toPrompt } from '../../src/tokens/prompt.ts'
+import { inMemoryStore } from '../chat/in-memory-store.ts'
 import { FIXTURES, readCases } from '../fixtures.ts'
 
 let folder: string
@@ -28,7 +31,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-const say = (ask: Partial<InferenceRequest>, cache = inMemoryEncoderCache()) =>
+const say = (ask: Partial<InferenceRequest>, cache: StageCaches = stageCaches(model.manifest)) =>
   runOne(model, cache, { image, ...ask }, hooks)
 
 test('a caption is what transformers generates from the picture alone', async () => {
@@ -43,7 +46,7 @@ test('a caption is what transformers generates from the picture alone', async ()
 })
 
 test('the second question about a picture runs neither decoding nor vision nor queries', async () => {
-  const cache = inMemoryEncoderCache()
+  const cache = stageCaches(model.manifest)
   const first = await say({ question: 'what is it?' }, cache)
   const second = await say({ question: 'what is it?' }, cache)
   expect(first.timings_ms.vision).toBeGreaterThan(0)
@@ -52,20 +55,20 @@ test('the second question about a picture runs neither decoding nor vision nor q
 })
 
 test('another picture is another entry of the cache', async () => {
-  const cache = inMemoryEncoderCache()
+  const cache = stageCaches(model.manifest)
   await say({}, cache)
   const other = await readFile(join(FIXTURES, 'references/triangle-33x57.png'))
   const reply = await runOne(model, cache, { image: other }, hooks)
   expect(reply.timings_ms.vision).toBeGreaterThan(0)
-  expect(await cache.get(reply.picture)).toBeDefined()
+  expect(await cache.queries.get(reply.picture)).toBeDefined()
 })
 
 test('a picture in the cache can be named by its sha256 alone', async () => {
-  const cache = inMemoryEncoderCache()
+  const cache = stageCaches(model.manifest)
   const first = await say({ question: 'what is it?' }, cache)
   const again = await runOne(model, cache, { picture: first.picture, question: 'what is it?' }, hooks)
   expect(again.token_ids).toEqual(first.token_ids)
-  const uncached = runOne(model, inMemoryEncoderCache(), { picture: first.picture }, hooks)
+  const uncached = runOne(model, stageCaches(model.manifest), { picture: first.picture }, hooks)
   await expect(uncached).rejects.toMatchObject({ code: 'picture_forgotten' })
 })
 
@@ -91,12 +94,14 @@ test('of a conversation far too long only the newest turns are encoded, and each
   const counting = { ...model, tokenizer: { ...model.tokenizer, encode } }
   const history = Array.from({ length: 100 }, (_, i) => ({ question: `what is ${i}?`, answer: `${i}` }))
   const ask = { image, question: 'and now?', history, settings: { max_new_tokens: 1 } }
-  const { prompt } = await runOne(counting, inMemoryEncoderCache(), ask, hooks)
+  const { prompt } = await runOne(counting, stageCaches(model.manifest), ask, hooks)
 
-  const fits = (turns: typeof history) => model.tokenizer.encode(toPrompt('and now?', turns)).length < 160 - 5
+  const form = model.manifest.prompt
+  const fits = (turns: typeof history) =>
+    model.tokenizer.encode(toPrompt(form, 'and now?', turns)).length < 160 - 5
   const most = Array.from({ length: 100 }, (_, i) => history.slice(i)).find(fits)!
   expect(most.length).toBeGreaterThan(2)
-  expect(prompt).toBe(toPrompt('and now?', most))
+  expect(prompt).toBe(toPrompt(form, 'and now?', most))
   // Each kept turn, one that does not fit, the question, and the whole prompt once with and once without that turn.
   expect(encoded.length).toBeLessThanOrEqual(most.length + 4)
 })
@@ -116,7 +121,7 @@ test('an answer ends where the positions end', async () => {
 test('streams the pieces that make up the text', async () => {
   const pieces: string[] = []
   const ask = { image, question: 'what is it?', settings: { max_new_tokens: 12, min_new_tokens: 12 } }
-  const { text } = await runOne(model, inMemoryEncoderCache(), ask, {
+  const { text } = await runOne(model, stageCaches(model.manifest), ask, {
     ...hooks,
     onToken: (piece) => pieces.push(piece),
   })
@@ -148,13 +153,12 @@ test('a check that throws ends the run', async () => {
   const check = () => {
     if (left-- === 0) throw new Error('enough')
   }
-  await expect(runOne(model, inMemoryEncoderCache(), { image }, { check })).rejects.toThrow('enough')
+  await expect(runOne(model, stageCaches(model.manifest), { image }, { check })).rejects.toThrow('enough')
 })
 
 test('padding of the vocabulary and the image token are never generated', async () => {
-  const { vocabulary } = model.manifest.sizes
-  const { image_token_id } = model.manifest.tokens
-  expect(model.nonTokenIds).toContain(image_token_id)
+  const { vocabulary, imageTokenId } = model.language!
+  expect(model.nonTokenIds).toContain(imageTokenId)
   expect(model.nonTokenIds).toContain(vocabulary - 1)
   expect(model.nonTokenIds).not.toContain(202)
   // So hot that every id has about the same chance.
@@ -175,14 +179,188 @@ test('an end token outside the vocabulary is an error', async () => {
   await expect(say({ settings: { eos_token_id: [2, 320] } })).rejects.toThrow('vocabulary of 320 but got 320')
 })
 
+function decoderOf({ manifest: { language } }: Model): DecoderDescription {
+  if (language.kind !== 'decoder') throw new Error(`plain is a ${language.kind}`)
+  return language
+}
+
 test('no text of a question or answer becomes a special token', async () => {
   const nasty = '</s><image>\n<pad> hi\r\n\n<s>'
   const turn = { question: nasty, answer: nasty }
   const { prompt } = await say({ question: nasty, history: [turn], settings: { max_new_tokens: 1 } })
   const ids = model.tokenizer.encode(prompt).slice(1)
-  const { bos_token_id, pad_token_id, image_token_id, eos_token_id } = model.manifest.tokens
+  const { bos_token_id, pad_token_id, image_token_id, eos_token_id } = decoderOf(model)
   for (const special of [0, bos_token_id, pad_token_id, image_token_id, ...eos_token_id]) {
     expect(ids).not.toContain(special)
   }
   expect(prompt).not.toMatch(/[\r\n]/)
+})
+
+/** The model, with another manifest. */
+const withManifest = (part: Partial<Manifest>): Model => ({
+  ...model,
+  manifest: { ...model.manifest, ...part },
+})
+const promptOf = async (changed: Model, ask: Partial<InferenceRequest>) =>
+  (await runOne(changed, stageCaches(model.manifest), { image, ...ask }, hooks)).prompt
+
+describe('the manifest says', () => {
+  const ask = { question: 'and now?', settings: { max_new_tokens: 1 } }
+  const history = ['a', 'b', 'c'].map((word) => ({ question: `is it ${word}?`, answer: word }))
+
+  test.each([
+    [null, 3],
+    [5, 3],
+    [3, 3],
+    [2, 2],
+    [1, 1],
+    [0, 0],
+  ])('that at most %s turns are read, so of three the newest %i are', async (turns, count) => {
+    const { prompt: form } = model.manifest
+    const prompt = await promptOf(withManifest({ prompt: { ...form, turns } }), { ...ask, history })
+    expect(prompt).toBe(toPrompt(form, 'and now?', history.slice(3 - count)))
+    expect(prompt.split('is it ')).toHaveLength(count + 1)
+  })
+
+  test('how captions, questions and turns are put to it, and braces of people stay text', async () => {
+    const form = {
+      caption: 'a photo of',
+      question: 'Q: {question} S:',
+      turn: '[{question}|{answer}]',
+      turns: null,
+    }
+    const other = withManifest({ prompt: form })
+    expect(await promptOf(other, { settings: ask.settings })).toBe('a photo of')
+    const braces = { question: 'is {answer} in {question}?', answer: '{question} $& $1' }
+    expect(await promptOf(other, { ...ask, question: '{answer} {x} $&', history: [braces] })).toBe(
+      '[is {answer} in {question}?|{question} $& $1.] Q: {answer} {x} $& S:',
+    )
+    expect(await promptOf(other, { prompt: 'as {question} it is', settings: ask.settings })).toBe(
+      'as {question} it is',
+    )
+  })
+
+  test('its defaults of settings, and those of a request win', async () => {
+    const generation = { max_new_tokens: 4, min_new_tokens: 4, num_beams: 2 }
+    const other = withManifest({ generation })
+    const settled = async (changed: Model, settings?: InferenceRequest['settings']) =>
+      (await runOne(changed, stageCaches(model.manifest), { image, settings }, hooks)).token_ids
+    const own = await settled(other)
+    expect(own).toHaveLength(4)
+    expect(own).toEqual(await settled(model, generation))
+    expect(await settled(other, { max_new_tokens: 6, min_new_tokens: 6 })).toEqual(
+      await settled(model, { ...generation, max_new_tokens: 6, min_new_tokens: 6 }),
+    )
+    // Not given is not the default of transformers.
+    expect(await settled(other, { max_new_tokens: undefined, num_beams: undefined })).toEqual(own)
+    expect(await settled(other, { num_beams: 1 })).toEqual(
+      await settled(model, { max_new_tokens: 4, min_new_tokens: 4 }),
+    )
+  })
+
+  test('which tasks it has: others are refused', async () => {
+    const other = withManifest({ tasks: ['caption', 'levitation'], name: 'odd' })
+    expect((await runOne(other, stageCaches(model.manifest), { image }, hooks)).text).toBe(
+      (await say({})).text,
+    )
+    const refused = runOne(other, stageCaches(model.manifest), { image, question: 'what?' }, hooks)
+    await expect(refused).rejects.toMatchObject({
+      code: 'no_task',
+      message: expect.stringMatching(/tasks of odd \(caption, levitation\).*answer/),
+    })
+  })
+})
+
+test('a task that does not exist is refused', async () => {
+  for (const task of ['levitation', '', 'constructor', '__proto__', 7, null, { toString: 1 }]) {
+    const refused = runOne(model, stageCaches(model.manifest), { image, task: task as never }, hooks)
+    await expect(refused).rejects.toMatchObject({
+      code: 'bad_field',
+      message: expect.stringMatching(/^Expected task/),
+    })
+  }
+})
+
+describe('where the queries read a text', () => {
+  /** `plain`, whose queries take a text and ignore it, and what its graphs read. */
+  function readingText() {
+    const runs: string[] = []
+    const sessions = Object.fromEntries(
+      Object.entries(model.sessions).map(([name, session]) => {
+        const run: Session['run'] = ({ text_ids, text_mask, ...feeds }, outputs) => {
+          const texts = text_ids ? ` ${text_ids.dims} ${text_mask!.dims}` : ''
+          if (name !== 'language') runs.push(`${name} ${Object.values(feeds)[0]!.dims[0]}${texts}`)
+          return session.run(feeds, outputs)
+        }
+        return [name, { ...session, run }]
+      }),
+    )
+    const text = { tokenizer: 'qformer', vocabulary: 320, positions: 100 }
+    const queries = { ...model.manifest.queries, reads_text: true, text }
+    const odd = { ...withManifest({ queries }), sessions, queryTokenizer: model.tokenizer }
+    const caches = stageCaches(odd.manifest)
+    const run = async (...asks: Partial<InferenceRequest>[]) => {
+      const results: RequestResult[] = []
+      const items = asks.map((ask) => ({ request: { image, ...ask }, hooks }))
+      await runBatch(odd, caches, items, (i, result) => (results[i] = result))
+      const texts = results.map((result) => ('reply' in result ? result.reply : undefined))
+      return { replies: texts, runs: runs.splice(0) }
+    }
+    return { run, odd, caches }
+  }
+  const lengthOf = (question: string) =>
+    model.tokenizer.encode(toPrompt(model.manifest.prompt, question)).length
+
+  test('two questions about a picture run vision once and queries twice, the same question again neither', async () => {
+    const { run } = readingText()
+    const [what, how] = ['what is it?', 'how many things are there?']
+    const first = await run({ question: what })
+    expect(first.runs).toEqual(['vision 1', `queries 1 1,${lengthOf(what)} 1,${lengthOf(what)}`])
+    const second = await run({ question: how })
+    expect(second.runs).toEqual([`queries 1 1,${lengthOf(how)} 1,${lengthOf(how)}`])
+    expect(second.replies[0]!.timings_ms).toMatchObject({ image: 0, pixels: 0, vision: 0 })
+    const again = await run({ question: what }, { question: how }, { question: ` ${how} ` })
+    expect(again.runs).toEqual([])
+    expect(again.replies.map((reply) => reply!.text)).toEqual(
+      [first, second, second].map(({ replies }) => replies[0]!.text),
+    )
+    // By its sha256 alone: vision has it, whatever the question.
+    const { picture } = first.replies[0]!
+    expect((await run({ image: undefined, picture, question: 'a?' })).runs).toHaveLength(1)
+  })
+
+  test('questions of one batch share the run of vision and one of queries, padded to the longest', async () => {
+    const { run } = readingText()
+    const [what, how] = ['what is it?', 'how many things are there?']
+    const both = await run({ question: what }, { question: how }, { question: what })
+    expect(both.runs).toEqual(['vision 1', `queries 2 2,${lengthOf(how)} 2,${lengthOf(how)}`])
+    const alone = [(await say({ question: what })).text, (await say({ question: how })).text]
+    expect(both.replies.map((reply) => reply!.text)).toEqual([...alone, alone[0]])
+  })
+})
+
+describe('a cached output', () => {
+  const told = async (caches: StageCaches) => (await say({ question: 'what is it?' }, caches)).timings_ms
+
+  test('that lacks what a task reads is computed again', async () => {
+    const caches = stageCaches(model.manifest)
+    await told(caches)
+    expect((await told(caches)).queries).toBe(0)
+    const { picture } = await say({}, caches)
+    const { prefix, ...rest } = (await caches.queries.get(picture))!
+    expect(prefix).toBeDefined()
+    await caches.queries.set(picture, { ...rest, other: prefix! })
+    expect((await told(caches)).queries).toBeGreaterThan(0)
+    expect((await told(caches)).queries).toBe(0)
+  })
+
+  test('in the form of the version before is computed again and stored anew', async () => {
+    const store = inMemoryStore()
+    const open = () => stageCaches(model.manifest, { store, ttlMs: 3_600_000 })
+    await told(open())
+    const [key] = await store.list('queries/')
+    await store.replace(key!, new Uint8Array(new Float32Array(64).fill(0.5).buffer), 3_600_000)
+    expect((await told(open())).vision).toBeGreaterThan(0)
+    expect((await told(open())).vision).toBe(0)
+  })
 })

@@ -102,6 +102,33 @@ test('sends the token, and the picture as base64', async () => {
   ])
 })
 
+test.each([
+  [{ task: 'caption' as const }, '/v1/caption', {}],
+  [{ task: 'caption' as const, prompt: 'a photo of' }, '/v1/caption', { prompt: 'a photo of' }],
+  [{ prompt: 'a photo of' }, '/v1/answer', { prompt: 'a photo of' }],
+  [{ task: 'answer' as const, question: 'what?' }, '/v1/answer', { question: 'what?' }],
+  [
+    { question: ' ', history: [{ question: 'what?', answer: 'a cat' }], deadlineMs: 60_000 },
+    '/v1/caption',
+    {},
+  ],
+])(
+  'sends %j without the name of its task, which an older server does not know',
+  async (fields, path, body) => {
+    const { url, asked } = await script({ status: 200, body: REPLY })
+    await open(url).answer({ image: PNG, ...fields })
+    expect(asked).toMatchObject([{ path }])
+    expect(asked[0]!.body).toEqual({ image: Buffer.from(PNG).toString('base64'), ...body })
+  },
+)
+
+test('sends no task that does not exist', async () => {
+  const { url, asked } = await script({ status: 200, body: REPLY })
+  const refused = open(url).answer({ image: PNG, task: 'levitation' } as never)
+  await expect(refused).rejects.toMatchObject({ code: 'bad_field' })
+  expect(asked).toEqual([])
+})
+
 test('tells the asker what is wrong with the picture in the words of the other', async () => {
   const engine = open(await glimpse(doubleEngine()))
   await expect(engine.answer({ image: new Uint8Array([1, 2, 3]) })).rejects.toMatchObject({

@@ -1,88 +1,18 @@
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { openRemoteEngine } from '../../src/remote/open.ts'
-import { openSageMakerEngine, parseEndpoint } from '../../src/remote/sagemaker.ts'
+import { parseEndpoint } from '../../src/remote/sagemaker.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
+import { type EndpointDouble, openEndpoint, startEndpoint } from './endpoint-double.ts'
 
-/** An endpoint as SageMaker runs it: named an object, it asks the container and leaves what that says in the bucket. */
-interface EndpointDouble {
-  url: string
-  invoked: { path: string; headers: Record<string, unknown> }[]
-  /** While asleep nothing is answered; what was asked waits. */
-  asleep: boolean
-  wake(): Promise<void>
-  close(): void
-}
-
-const credentials = { accessKeyId: 'a', secretAccessKey: 'b' }
 let s3: S3Double
 let endpoint: EndpointDouble
 const double = doubleEngine()
 
-async function startEndpoint(): Promise<EndpointDouble> {
-  const app = createApp(double, { report: () => {} })
-  const waiting: string[] = []
-  const invoked: EndpointDouble['invoked'] = []
-  const answer = async (key: string) => {
-    const input = s3.objects.get(key)
-    // Nobody waits any more: it took its ask away.
-    if (!input) return
-    const { question } = JSON.parse(input.bytes.toString())
-    const response = await app.request(question === undefined ? '/v1/caption' : '/v1/answer', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: input.bytes.toString(),
-    })
-    const text = await response.text()
-    const name = key.split('/').at(-1)!
-    // As the documentation of asynchronous endpoints shows a failure.
-    const failure = `Received client error (${response.status}) from primary with message "${text.replaceAll('"', '\\"')}". See https://console for more.`
-    const [place, said] = response.ok
-      ? [`sagemaker/out/${name}`, text]
-      : [`sagemaker/failed/${name}`, failure]
-    s3.objects.set(place, { bytes: Buffer.from(said), etag: '"x"', metadata: {}, modifiedMs: Date.now() })
-  }
-  const self = { asleep: false }
-  const server = createServer(async (request, response) => {
-    await buffer(request)
-    if (!request.url!.startsWith('/endpoints/blip2/')) {
-      const type = { 'x-amzn-errortype': 'ValidationError', 'content-type': 'application/json' }
-      return response.writeHead(400, type).end('{"message":"Endpoint not found"}')
-    }
-    invoked.push({ path: request.url!, headers: request.headers })
-    const key = String(request.headers['x-amzn-sagemaker-inputlocation']).replace(`s3://${s3.bucket}/`, '')
-    const name = key.split('/').at(-1)!
-    response.writeHead(202, {
-      'content-type': 'application/json',
-      'x-amzn-sagemaker-outputlocation': `s3://${s3.bucket}/sagemaker/out/${name}`,
-      'x-amzn-sagemaker-failurelocation': `s3://${s3.bucket}/sagemaker/failed/${name}`,
-    })
-    response.end('{"InferenceId":"x"}')
-    if (self.asleep) waiting.push(key)
-    else await answer(key)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return Object.assign(self, {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    invoked,
-    async wake() {
-      self.asleep = false
-      for (const key of waiting.splice(0)) await answer(key)
-    },
-    close() {
-      server.closeAllConnections()
-      server.close()
-    },
-  })
-}
-
 beforeAll(async () => {
   s3 = await startS3Double()
-  endpoint = await startEndpoint()
+  endpoint = await startEndpoint(s3, createApp(double, { report: () => {} }))
 })
 afterAll(() => {
   s3.close()
@@ -93,22 +23,7 @@ beforeEach(() => {
   s3.objects.clear()
 })
 
-const open = (name = 'blip2', deadlineMs = 600_000) =>
-  openSageMakerEngine(
-    { name, bucket: s3.bucket, prefix: 'sagemaker' },
-    {
-      deadlineMs,
-      firstWaitMs: 5,
-      s3: {
-        region: 'eu-central-1',
-        endpoint: s3.endpoint,
-        forcePathStyle: true,
-        credentials,
-        retryMs: 1,
-      },
-      client: { region: 'eu-central-1', endpoint: endpoint.url, credentials, maxAttempts: 1 },
-    },
-  )
+const open = (name?: string, deadlineMs?: number) => openEndpoint(s3, endpoint, name, deadlineMs)
 
 test('answers by way of the bucket, and leaves nothing in it', async () => {
   const engine = open()

@@ -1,8 +1,9 @@
 // A test double of Engine: gives every picture the same caption; fails and waits on command.
 
 import { createHash } from 'node:crypto'
-import type { Engine } from '../../src/engine/engine.ts'
+import type { Engine, Hooks } from '../../src/engine/engine.ts'
 import type { InferenceRequest, InferenceResult } from '../../src/engine/request.ts'
+import type { RequestOf, ResultOf, TaskName } from '../../src/engine/tasks.ts'
 import { BusyError, RequestError } from '../../src/errors.ts'
 
 export const CAPTION = 'two red apples on a white table'
@@ -38,10 +39,7 @@ export function doubleEngine(pieceDelayMs = 0): Double {
   let aborted = 0
   let closed = false
 
-  async function run(
-    request: InferenceRequest,
-    hooks: Parameters<Engine['answer']>[1] = {},
-  ): Promise<InferenceResult> {
+  async function run(request: InferenceRequest, hooks: Hooks = {}): Promise<InferenceResult> {
     const { signal, onToken } = hooks
     await Promise.race([held, once(signal)])
     if (failure !== undefined) throw failure
@@ -120,10 +118,10 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     get closed() {
       return closed
     },
-    answer(request, hooks) {
-      asks.push(request)
+    async answer<N extends TaskName>(request: RequestOf<N>, hooks?: Hooks) {
+      asks.push(request as InferenceRequest)
       load++
-      return run(request, hooks).finally(() => load--)
+      return (await run(request as InferenceRequest, hooks).finally(() => load--)) as ResultOf<N>
     },
     fail(error) {
       failure = error

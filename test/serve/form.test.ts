@@ -57,7 +57,12 @@ const picture = Buffer.concat([
 const withPicture = (rest: string) => Buffer.concat([picture, Buffer.from(rest, 'latin1')])
 
 describe.each(FORMS)('%s', (_, { contentType, body, picture, completeAt }: Form) => {
-  const expected = { image: new Uint8Array(picture), question: QUESTION, settings: { num_beams: 3 } }
+  const expected = {
+    task: 'answer',
+    image: new Uint8Array(picture),
+    question: QUESTION,
+    settings: { num_beams: 3 },
+  }
 
   test('is read whole', async () => {
     const { engine, ask } = serve()

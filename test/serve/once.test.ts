@@ -1,19 +1,19 @@
 // Idempotency keys between processes that share a store: which one runs, how long others wait, what happens when it dies.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { InferenceResult } from '../../src/engine/request.ts'
+import type { BaseResult } from '../../src/engine/request.ts'
 import { log } from '../../src/observe/log.ts'
-import { type Idempotency, openIdempotency } from '../../src/serve/idempotency.ts'
+import { type Idempotency, type IdempotentResult, openIdempotency } from '../../src/serve/idempotency.ts'
 import type { Store } from '../../src/store/store.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
 
-const reply = (text: string) => ({ text }) as InferenceResult
+const reply = (text: string) => ({ text }) as BaseResult
 const signal = new AbortController().signal
 let store: Store
 /** Two processes. */
 let [one, two]: Idempotency[] = []
 /** Work that never ends, like that of a process that died. */
-const never = () => new Promise<InferenceResult>(() => {})
+const never = () => new Promise<BaseResult>(() => {})
 
 beforeEach(() => {
   vi.useFakeTimers({
@@ -37,7 +37,7 @@ async function dies(once: Idempotency, body = 'body'): Promise<void> {
   beats.mockRestore()
 }
 /** The outcome of a run, once it has one. */
-function watched(run: Promise<{ reply: InferenceResult; isReplay: boolean }>) {
+function watched(run: Promise<IdempotentResult>) {
   const state: { outcome?: unknown } = {}
   run.then(
     ({ reply: { text }, isReplay }) => (state.outcome = [text, isReplay]),
@@ -94,7 +94,7 @@ test('a dead process blocks its key for another request until its lease expires'
 })
 
 test('a live process keeps its key, however long it takes', async () => {
-  let done = (_: InferenceResult) => {}
+  let done = (_: BaseResult) => {}
   const first = watched(one!.run('key', 'body', { signal }, () => new Promise((resolve) => (done = resolve))))
   const second = watched(two!.run('key', 'body', { signal }, async () => reply('two')))
   await vi.advanceTimersByTimeAsync(300_000)
@@ -108,7 +108,7 @@ test('a live process keeps its key, however long it takes', async () => {
 })
 
 test('a process that lost its key while it hung answers, and keeps the other reply in the record', async () => {
-  let done = (_: InferenceResult) => {}
+  let done = (_: BaseResult) => {}
   const beats = vi.spyOn(globalThis, 'setInterval').mockReturnValue(undefined as never)
   const first = watched(one!.run('key', 'body', { signal }, () => new Promise((resolve) => (done = resolve))))
   await vi.advanceTimersByTimeAsync(11_000)

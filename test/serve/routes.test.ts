@@ -100,6 +100,7 @@ describe('an inference request', () => {
     const settings = { num_beams: 3, do_sample: false, early_stopping: 'never' }
     await json('/v1/answer', { image: base64, question: 'What colour?', history, settings })
     expect(engine.asks[0]).toEqual({
+      task: 'answer',
       image: PNG,
       question: 'What colour?',
       history,

@@ -43,14 +43,14 @@ export const generateSteps = {
   }),
   reads: [QUERIES.prefix],
   /** One for settings that are wrong: `prepare` refuses them. */
-  rows({ settings: { num_beams = 1, num_return_sequences = 1 } = {} }) {
-    const rows = Math.max(num_beams, num_return_sequences)
-    return Number.isFinite(rows) ? rows : 1
+  rows({ settings }) {
+    const asked = [settings?.num_beams ?? 1, settings?.num_return_sequences ?? 1]
+    return Math.max(1, ...asked.filter((rows) => Number.isFinite(rows)))
   },
   prepare(model, request) {
     const { language, manifest } = model
     if (!language) throw new Error(`${manifest.name} has no language model`)
-    const settings = completeSettings({ ...manifest.generation, ...request.settings })
+    const settings = completeSettings(request.settings ?? {}, manifest.generation)
     checkEosTokenIds(language, settings)
     const { text, ids } = fitPrompt(model, language, request)
     const max_new_tokens = Math.min(settings.max_new_tokens, language.room(ids.length))

@@ -31,7 +31,10 @@ export interface QueryText {
  * of a request.
  */
 export interface Task<Fields, Own, Prepared> {
-  /** The fields of a request on the wire (POST /v1/<name>, /invocations, remote engines), besides the picture. */
+  /**
+   * The fields of a request on the wire (POST /v1/<name>, /invocations, remote engines), besides the picture. They check
+   * and do not change it: requests of the library and of chats are used as they are, so defaults belong to `prepare`.
+   */
   fields: z.ZodObject<z.ZodRawShape>
   /** Checks what `fields` cannot. @throws RequestError */
   checkFields?(request: Fields): void
