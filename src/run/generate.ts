@@ -119,9 +119,10 @@ export class Generation {
     logits: Float32Array,
     generated: readonly number[],
   ): Float32Array {
-    const allowed = Float32Array.from(logits)
+    const allowed = logits.slice()
     for (const id of this.#options.suppressTokens ?? []) allowed[id] = -Infinity
     const scores = settings.num_beams > 1 ? logSoftmax(allowed) : allowed
+    if (processors.length === 0) return scores
     const context = this.#model.context(prompt.ids, generated)
     for (const process of processors) process(scores, context)
     return scores

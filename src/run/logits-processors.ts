@@ -89,8 +89,13 @@ function topPWarper(p: number, minTokensToKeep: number): Processor {
 /** [V] -> probabilities [V]. */
 export function softmax(scores: Float32Array): Float64Array {
   const max = maximum(scores)
-  const exps = Float64Array.from(scores, (score) => Math.exp(score - max))
-  const sum = exps.reduce((a, b) => a + b, 0)
+  // For 50,304 tokens 0.7 ms; Float64Array.from() with a function takes 16 ms.
+  const exps = new Float64Array(scores.length)
+  let sum = 0
+  for (let i = 0; i < exps.length; i++) {
+    exps[i] = Math.exp(scores[i]! - max)
+    sum += exps[i]!
+  }
   return exps.map((e) => e / sum)
 }
 

@@ -64,6 +64,9 @@ export function topK(scores: ArrayLike<number>, count: number): number[] {
  * largest gives the same distribution (Kool et al. 2019, arXiv 1903.06059).
  */
 export function sampleWithoutReplacement(scores: ArrayLike<number>, count: number, rng: Rng): number[] {
-  const noisy = Float64Array.from(scores, (score) => score - Math.log(-Math.log(rng() || Number.MIN_VALUE)))
+  const noisy = new Float64Array(scores.length)
+  for (let i = 0; i < noisy.length; i++) {
+    noisy[i] = scores[i]! - Math.log(-Math.log(rng() || Number.MIN_VALUE))
+  }
   return topK(noisy, count)
 }

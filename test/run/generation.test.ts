@@ -122,6 +122,21 @@ describe('rows with settings of their own', () => {
     expect(new Set(expected.map(String)).size).toBe(ROWS.length)
   })
 
+  test('continue what they have read: each answer was read id by id, beams too', async () => {
+    const { model, runs } = scripted()
+    const rows = ROWS.map(([ids, settings]) => watched(ids, settings))
+    const generation = new Generation(model)
+    await generation.join(rows)
+    await finish(generation)
+    const read = new Set(runs.flat().map(String))
+    for (const [i, [ids]] of ROWS.entries()) {
+      for (const answer of rows[i]!.answers!) {
+        const prefixes = answer.slice(1).map((_, k) => String([...ids, ...answer.slice(0, k + 1)]))
+        expect(prefixes.filter((one) => !read.has(one))).toEqual([])
+      }
+    }
+  })
+
   test.each([1, 2, 5])('that join one after another, every %i steps, get the same answers', async (every) => {
     const { model } = scripted()
     const rows = ROWS.map(([ids, settings]) => watched(ids, settings))
