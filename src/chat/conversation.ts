@@ -18,7 +18,7 @@ const conversationSchema = z.object({
   pictures: z.array(
     z.object({
       picture: questionSchema.shape.pictures.element,
-      /** sha256 of its bytes: its key in the engine's encoder cache. */
+      /** sha256 of its bytes: its key in the engine's stage caches. */
       sha256: z.string().optional(),
       turns: z.array(z.object({ id: z.string(), question: z.string(), answer: z.string() })),
     }),
@@ -38,7 +38,7 @@ export interface Exchange {
   picture: PictureRef
   /** Absent when the picture could not be fetched or decoded. */
   sha256?: string
-  /** Absent for a caption. */
+  /** Absent where nothing was asked in words. */
   answer?: string
 }
 
