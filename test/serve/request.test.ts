@@ -165,24 +165,6 @@ describe('a text', () => {
     expect(engine.asks).toMatchObject([{ picture: '1'.repeat(64) }])
   })
 
-  test.each([
-    'task',
-    'question',
-    'prompt',
-    'history',
-    'settings',
-    'stream',
-    'picture',
-    'upload',
-    'num_beams',
-  ])('%s sent as a file is refused', async (name) => {
-    const data = new FormData()
-    if (name !== 'picture' && name !== 'upload') data.append('image', new Blob([PNG as BlobPart]))
-    data.append(name, new Blob(['7']), 'a.txt')
-    if (name !== 'task') data.append('task', 'answer')
-    expect(await refused(await post('/invocations', data))).toMatch(name)
-  })
-
   test('of a form is parsed where a value is wanted', async () => {
     const turns = [{ question: '42', answer: 'true' }]
     const fields = {
