@@ -18,7 +18,7 @@ const conversationSchema = z.object({
   pictures: z.array(
     z.object({
       picture: questionSchema.shape.pictures.element,
-      /** sha256 of its bytes: its key in the engine's stage caches. */
+      /** sha256 of its bytes: its key in the engine's caches. */
       sha256: z.string().optional(),
       turns: z.array(z.object({ id: z.string(), question: z.string(), answer: z.string() })),
     }),
