@@ -25,7 +25,7 @@ const each = (create: (image: Buffer, i: number) => InferenceRequest): Inference
   Array.from({ length: AT_ONCE }, (_, i) => create(pictures[i % pictures.length]!, i))
 
 const settings = { max_new_tokens: 20, min_new_tokens: 20 }
-// Two more bytes at the end change the sha256, so the encoder cache misses; the decoded picture is the same.
+// Two more bytes at the end change the sha256, so the stage caches miss; the decoded picture is the same.
 let made = 0
 const fresh = (image: Buffer) => Buffer.concat([image, Buffer.from(Uint16Array.of(made++).buffer)])
 const WORK: Record<string, () => InferenceRequest[]> = {
@@ -53,7 +53,7 @@ for (const artifact of artifacts.length > 0 ? artifacts : [await embeddedArtifac
     for (let round = 0; round < rounds; round++) {
       const requests = requestsOf()
       const [cost, texts] = await costOf(engine, () => oneByOne(engine, requests))
-      // The same pictures again, as files that are not in the encoder cache.
+      // The same pictures again, as files that are not in the stage caches.
       const again = name.startsWith('captions') ? requestsOf() : requests
       const [togetherCost, together] = await costOf(engine, () =>
         Promise.all(again.map(async (request) => (await engine.answer(request)).token_ids)),

@@ -96,7 +96,7 @@ const rows: Record<string, () => Promise<void>> = {
     let captions = 0
     const busy = async () => {
       while (!isOver) {
-        // Other bytes at the end change the sha256, so the encoder cache misses.
+        // Other bytes at the end change the sha256, so the stage caches miss.
         const image = Buffer.concat([picture, Buffer.from(String(captions++))]).toString('base64')
         const body = JSON.stringify({ image })
         const { status } = await send(

@@ -1,10 +1,11 @@
-// README.md and docs/settings.md name existing commands, files and settings, and the example of the README is exact.
+// README.md, docs/settings.md and docs/http.md name existing commands, files and settings, and the example of the README is exact.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { SETTINGS } from '../src/config.ts'
+import { TASKS } from '../src/engine/tasks.ts'
 import { generationSettings } from '../src/generation-settings.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -45,6 +46,17 @@ test('the table of docs/settings.md equals the table of config.ts', () => {
 
 test('docs/settings.md names every generation setting', () => {
   for (const name of Object.keys(generationSettings.shape)) expect(PAGE).toContain(`\`${name}\``)
+})
+
+test('the table of docs/http.md has every task with its fields', () => {
+  const page = readFileSync(join(ROOT, 'docs/http.md'), 'utf8')
+  const [, table] = /\| task \| fields [^\n]*\n\|---\|---\|\n((?:\|.*\n)+)/.exec(page)!
+  const rows = [...table!.matchAll(/^\| `(\w+)` \| (.*) \|$/gm)].map(([, task, cell]) => {
+    return [task, [...cell!.matchAll(/`(\w+)`/g)].map(([, field]) => field).sort()]
+  })
+  expect(rows).toEqual(
+    Object.entries(TASKS).map(([task, { fields }]) => [task, Object.keys(fields.shape).sort()]),
+  )
 })
 
 test('package.json has the scripts start, test and prepare', () => {

@@ -184,7 +184,8 @@ async function answerEach(
       const shown = (isQuestion ? result.text : altText(result.text)) || messages.nothing
       const kind = isQuestion ? 'answer' : 'alt'
       parts.push({ number, text: shown, kind, spoiler: picture.spoiler === true })
-      exchanges.push({ picture, sha256: result.picture, answer: isQuestion ? result.text : undefined })
+      // A turn has words on both sides: it becomes a part of later prompts.
+      exchanges.push({ picture, sha256: result.picture, answer: text === '' ? undefined : result.text })
     } catch (error) {
       // The problem of a single picture is the whole reply; one of several is a part of it.
       if (number === undefined || isStopping(error)) throw error

@@ -38,7 +38,7 @@ export interface Exchange {
   picture: PictureRef
   /** Absent when the picture could not be fetched or decoded. */
   sha256?: string
-  /** Absent for a caption. */
+  /** Absent where nothing was asked in words. */
   answer?: string
 }
 

@@ -5,13 +5,15 @@
 // Messages are received between graph runs; that is when a cancelled request ends.
 
 import { Worker } from 'node:worker_threads'
-import { deserializeError, type SerializedError, serializeError } from '../errors.ts'
+import type { Manifest } from '../artifact/contract.ts'
+import { ArtifactError, deserializeError, type SerializedError, serializeError } from '../errors.ts'
 import { type Model, openModel } from '../run/model.ts'
 import { openStore } from '../store/open.ts'
 import { type RequestResult, runBatch } from './pipeline.ts'
 import type { ModelProcessOptions, ToChild } from './protocol.ts'
 import { aboutSchema, type BatchEntry, type FromChild, type LoadMs, type ModelCard } from './protocol.ts'
 import { type StageCaches, stageCaches } from './stage-cache.ts'
+import { isTaskName, TASK_NAMES } from './tasks.ts'
 import { warmUp } from './warmup.ts'
 
 const send = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
@@ -70,6 +72,7 @@ async function open({ artifact, prepack, encoderCache, ...start }: ModelProcessO
     },
   })
   loadMs.open = performance.now() - began - (loadMs.lay_out ?? 0)
+  checkTasks(model.manifest)
   if (start.warmUp) loadMs.warm_up = await warmUp(model)
   const stored = encoderCache && {
     store: await openStore(encoderCache.location),
@@ -104,6 +107,13 @@ async function run(batch: readonly BatchEntry[]): Promise<void> {
   await runBatch(opened!.model, opened!.caches, items, onResult).catch((error: unknown) => {
     for (const index of batch.keys()) onResult(index, { error })
   })
+}
+
+/** @throws ArtifactError `other_format` when this version has none of the model's tasks */
+function checkTasks({ name, tasks }: Manifest): void {
+  if (tasks.some(isTaskName)) return
+  const message = `Expected ${name} to have one of the tasks ${TASK_NAMES.join(', ')} but it has ${tasks.join(', ')}. Use a newer version of Glimpse.`
+  throw new ArtifactError('other_format', message)
 }
 
 function cardOf({ manifest, provider, fallback }: Model): ModelCard {

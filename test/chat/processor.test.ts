@@ -100,6 +100,16 @@ describe('a follow-up', () => {
     expect(texts()).toEqual([CAPTION, 'answer 1 to how many?'])
   })
 
+  test.each([
+    ['', 'answer 1 to how many?'],
+    ['look here', 'answer 2 to how many?'],
+  ])('has the request of a named task as a turn only if it had words: %j', async (text, answer) => {
+    const request = { task: 'answer', fields: { question: 'what is it?', settings: { num_beams: 2 } } }
+    await ask(question('a', { text, request }), followUp('b', 'a'))
+    expect(texts()).toEqual(['answer 1 to what is it?', answer])
+    expect(engine.asks[0]).toMatchObject({ task: 'answer', settings: { num_beams: 2 }, image: PNG })
+  })
+
   test('waits for a question that shares one of its conversations', async () => {
     engine.hold()
     await processor.submit(question('a', { trigger: 'direct', conversations: ['thread', 'direct'] }))

@@ -1,7 +1,7 @@
 // The compiled model process: it dies with its parent, leaves standard output alone, and warms up before it is ready.
 
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -120,6 +120,19 @@ test('warms up with `warmUp`, which is measured and leaves nothing in the cache'
   const first = await engine.answer({ image })
   expect(first.timings_ms.vision).toBeGreaterThan(0)
   await engine.close()
+})
+
+test.each([true, false])('does not start without a task that it knows, warm-up: %s', async (warmUp) => {
+  const later = join(folder, `later-${warmUp}`)
+  await cp(artifact, later, { recursive: true })
+  const path = join(later, 'manifest.json')
+  const manifest = JSON.parse(await readFile(path, 'utf8'))
+  await writeFile(path, JSON.stringify({ ...manifest, tasks: ['levitation'] }))
+  await expect(startEngine({ artifact: later, threads: 1, warmUp })).rejects.toMatchObject({
+    kind: 'artifact',
+    code: 'other_format',
+    message: expect.stringMatching(/caption, answer but it has levitation/),
+  })
 })
 
 test('a failure to prepack is logged, and the model opens without it', async () => {

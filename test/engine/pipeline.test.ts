@@ -1,4 +1,4 @@
-// The whole path on a fixture checkpoint: the encoder cache, the prompt, the text and the stream.
+// The whole path on a fixture checkpoint: the stage caches, the manifest, the prompt, the text and the stream.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
