@@ -32,10 +32,8 @@ export interface DiscordSettings {
   answers: 'reply' | 'thread'
   /** Whether the privileged Message Content intent is switched on: then follow-ups in threads need no mention. */
   messageContent: boolean
-  /** Address of the API, without `/v10`. Default: Discord's. */
+  /** Address of the API, without `/v10`. Default: Discord's. A stand-in serves pictures, too. */
   apiUrl?: string
-  /** Origin that pictures may be fetched from besides Discord's hosts. Tests set it. */
-  picturesUrl?: string
 }
 
 /** Undefined when no secret of Discord is set. @throws SetupError `no_discord_token` */

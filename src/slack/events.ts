@@ -17,18 +17,17 @@ export interface SlackApp {
   stop(): Promise<void>
 }
 
-export interface SlackAppOptions extends Omit<InteractionOptions, 'now'> {
+export interface SlackAppOptions extends InteractionOptions {
   settings: SlackSettings
   /** Default: Socket Mode. */
   receiver?: Receiver
-  now?: () => number
 }
 
 /** An app_mention may arrive before the message event that has its files. Without files it is held for this long. */
 export const MENTION_DELAY_MS = 1_500
 
 export function slackApp(options: SlackAppOptions): SlackApp {
-  const { settings, sink, report, now = Date.now } = options
+  const { settings, sink, report } = options
   const client = slackClient(settings)
   let identity: webApi.AuthTestResponse | undefined
   /** Calls auth.test until one succeeds. Bolt's own would keep a failure. */
@@ -53,7 +52,7 @@ export function slackApp(options: SlackAppOptions): SlackApp {
     me = '',
   ): MessageContext => {
     const isDirect = channel_type === 'im' || channel.startsWith('D')
-    return { team: teamOf(body), channel, isDirect, me, now: now() }
+    return { team: teamOf(body), channel, isDirect, me, now: Date.now() }
   }
 
   // Events of another shape are not messages of people.
@@ -77,7 +76,7 @@ export function slackApp(options: SlackAppOptions): SlackApp {
     if (question) await sink.submit(question)
   })
 
-  registerInteractions(app, client, { ...options, now })
+  registerInteractions(app, client, options)
 
   return {
     async start() {
