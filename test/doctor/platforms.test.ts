@@ -8,8 +8,7 @@ import { slackManifest } from '../../src/slack/manifest.ts'
 import { startPeer } from '../slack/harness.ts'
 import { type Answer, httpStub } from './http-stub.ts'
 
-const { bot: SCOPES } = (slackManifest() as { oauth_config: { scopes: { bot: string[] } } }).oauth_config
-  .scopes
+const { bot: SCOPES } = slackManifest().oauth_config.scopes
 
 /** Runs one check as `glimpse doctor` runs it: an error becomes a finding. */
 async function finding(wanted: string, config: Config) {
