@@ -11,18 +11,6 @@ import type { Store } from '../store/store.ts'
 import { sleep as sleepFor } from '../time.ts'
 import type { Queue } from './queue.ts'
 
-export interface ProducerOptions {
-  queue: Queue
-  store: Store
-  preferences: Preferences
-  sleep?: (ms: number) => Promise<void>
-}
-
-export interface QueueProducer extends QuestionSink {
-  /** Resolves when every submitted question is in the queue. */
-  drained(): Promise<void>
-}
-
 /** How long a thread counts as one with an answer to come. */
 const AWAITED_MS = 15 * 60_000
 
@@ -35,7 +23,12 @@ export function queueProducer({
   store,
   preferences,
   sleep = sleepFor,
-}: ProducerOptions): QueueProducer {
+}: {
+  queue: Queue
+  store: Store
+  preferences: Preferences
+  sleep?: (ms: number) => Promise<void>
+}) {
   const key = (name: string) => `awaited/${sha256Hex(name)}`
   const isAnswerPending = async (name: string) => (await store.read(key(name))) !== undefined
 
@@ -50,14 +43,11 @@ export function queueProducer({
     await queue.send({ kind: 'question', question }, { deduplicationId: question.id, groupId })
   }
 
-  return {
+  const sink: QuestionSink = {
     async submit(question, delayMs = 0) {
       const passing = enqueue(question, delayMs).finally(() => pending.delete(passing))
       pending.add(passing)
       await passing
-    },
-    async drained() {
-      await Promise.allSettled(pending)
     },
     // A group of its own: a retraction is delivered while the question's group is busy.
     async retract(id) {
@@ -67,4 +57,7 @@ export function queueProducer({
       )
     },
   }
+  /** Resolves when every submitted question is in the queue. */
+  const drained = async () => void (await Promise.allSettled(pending))
+  return { ...sink, drained }
 }

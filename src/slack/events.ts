@@ -11,11 +11,7 @@ import { messageEventSchema, type SlackMessageEvent, teamOf } from './payloads.t
 import type { SlackSettings } from './settings.ts'
 import { editedKey, messageKey } from './target.ts'
 
-export interface SlackApp {
-  /** Checks the token, and connects in Socket Mode. @throws SetupError `bad_slack_token`; UpstreamError */
-  start(): Promise<void>
-  stop(): Promise<void>
-}
+export type SlackApp = ReturnType<typeof slackApp>
 
 export interface SlackAppOptions extends InteractionOptions {
   settings: SlackSettings
@@ -26,7 +22,7 @@ export interface SlackAppOptions extends InteractionOptions {
 /** An app_mention may arrive before the message event that has its files. Without files it is held for this long. */
 export const MENTION_DELAY_MS = 1_500
 
-export function slackApp(options: SlackAppOptions): SlackApp {
+export function slackApp(options: SlackAppOptions) {
   const { settings, sink, report } = options
   const client = slackClient(settings)
   let identity: webApi.AuthTestResponse | undefined
@@ -79,7 +75,8 @@ export function slackApp(options: SlackAppOptions): SlackApp {
   registerInteractions(app, client, options)
 
   return {
-    async start() {
+    /** Checks the token, and connects in Socket Mode. @throws SetupError `bad_slack_token`; UpstreamError */
+    async start(): Promise<void> {
       await botIdentity().catch((cause: unknown) => {
         const code = slackErrorCode(cause)
         if (code === undefined) throw toGlimpseError(cause)
