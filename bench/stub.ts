@@ -5,7 +5,7 @@ import diagnostics from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import { stopOnSignals } from '../src/cli/signals.ts'
 import type { Engine } from '../src/engine/engine.ts'
-import { BusyError } from '../src/errors.ts'
+import { cancelled } from '../src/errors.ts'
 import { configureLog } from '../src/observe/log.ts'
 import { startServer } from '../src/serve/server.ts'
 
@@ -73,10 +73,6 @@ function stub({ serviceMs, batch }: StubOptions): Engine {
         if (running === 0) resolve()
       }),
   }
-}
-
-function cancelled(): BusyError {
-  return new BusyError('cancelled', 'The caller cancelled the request.')
 }
 
 configureLog('json', { write: () => {} })
