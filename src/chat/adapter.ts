@@ -38,13 +38,6 @@ export interface OpenAdapter {
   receive(deps: EventDeps): EventSource
 }
 
-export interface AdapterCheck<S extends SettingTable> {
-  /** First column of `glimpse doctor`. */
-  name: string
-  /** @param hasQueue whether a queue is set: then this process may answer without receiving events */
-  check(values: SettingValues<S>, hasQueue: boolean): Promise<Finding>
-}
-
 export interface Adapter<S extends SettingTable> {
   /** As users write it: `Slack`. */
   label: string
@@ -61,7 +54,8 @@ export interface Adapter<S extends SettingTable> {
    * @throws SetupError when one of `secrets.receive` is missing
    */
   openWebhook(values: SettingValues<S>, deps: EventDeps): Promise<WebhookHandler>
-  checks: readonly AdapterCheck<S>[]
+  /** By the first column of `glimpse doctor`. `hasQueue`: this process may then answer without receiving events. */
+  checks: Record<string, (values: SettingValues<S>, hasQueue: boolean) => Promise<Finding>>
   /** Address of the platform's API when a secret is set; doctor compares clocks with it. */
   apiUrl(values: SettingValues<S>): string | undefined
   /** What to paste where the platform asks what the app is. `address`: this server, as the platform reaches it. */

@@ -2,13 +2,13 @@
 //
 // Only questions for the bot are sent. Their group is the channel, so a channel's questions stay in order.
 
+import { setTimeout as sleepFor } from 'node:timers/promises'
 import type { Preferences } from '../chat/preferences.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
 import { shouldAnswer } from '../chat/relevance.ts'
 import { sha256Hex } from '../hash.ts'
 import type { Store } from '../store/store.ts'
-import { sleep as sleepFor } from '../time.ts'
 import type { Queue } from './queue.ts'
 
 /** How long a thread counts as one with an answer to come. */
@@ -35,7 +35,7 @@ export function queueProducer({
   const pending = new Set<Promise<void>>()
   const enqueue = async (question: Question, delayMs: number): Promise<void> => {
     if (delayMs > 0) await sleep(delayMs)
-    if (!(await shouldAnswer(question, { store, preferences, isAnswerPending }))) return
+    if (!(await shouldAnswer(question, store, preferences, isAnswerPending))) return
     // Follow-ups in the thread are for the bot, even before its answer is posted.
     const marks = question.conversations.map((name) => store.replace(key(name), new Uint8Array(), AWAITED_MS))
     await Promise.all(marks)
