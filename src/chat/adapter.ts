@@ -23,7 +23,7 @@ export interface EventDeps {
 }
 
 /** Events of one platform, as they arrive. */
-export interface EventSource {
+interface EventSource {
   /** Handles what the platform posts to `webhookPath`, and checks its signature; absent where a connection is used. */
   webhook?: WebhookHandler
   /** Connects. @throws SetupError when the platform refuses the token */

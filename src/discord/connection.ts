@@ -16,7 +16,7 @@ import { registerCommands } from './commands.ts'
 import { discordEvents, type EventsOptions } from './events.ts'
 import type { DiscordSettings } from './settings.ts'
 
-export interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' | 'messageContent'> {
+interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' | 'messageContent'> {
   settings: DiscordSettings
   now?: () => number
 }

@@ -11,7 +11,7 @@ import { type Incoming, readInteraction } from './interactions.ts'
 import type { DiscordPlatform } from './platform.ts'
 import { signatureCheck } from './signature.ts'
 
-export interface EndpointOptions extends InteractionDeps {
+interface EndpointOptions extends InteractionDeps {
   /** The application's public key, in hexadecimal. */
   publicKey: string
   sink: QuestionSink

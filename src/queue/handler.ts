@@ -16,7 +16,7 @@ export interface Delivery {
 }
 
 /** `again`: to be delivered once more. `poison`: for the dead-letter queue, after MAX_RECEIVES or because it is invalid. */
-export type DeliveryOutcome = 'done' | 'again' | 'poison'
+type DeliveryOutcome = 'done' | 'again' | 'poison'
 
 /** Never throws. @param report called with the error, which holds no text of the message */
 export async function handleDelivery(

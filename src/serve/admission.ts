@@ -13,7 +13,7 @@ import { BusyError, cancelled } from '../errors.ts'
 import { setGauge } from '../observe/metrics.ts'
 import { startDeadline } from '../remote/deadline.ts'
 
-export interface AdmissionOptions {
+interface AdmissionOptions {
   /** Requests that may wait besides those at the engine. */
   queueCapacity: number
   /** Requests at the engine at the same time: as many as it answers in one batch. */

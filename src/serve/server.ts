@@ -32,7 +32,7 @@ interface PortOptions {
 
 export interface ServerOptions extends PortOptions, Omit<AppOptions, 'stopping' | 'hardStop' | 'addressOf'> {}
 
-export interface WebhookServerOptions extends PortOptions, WebhookAppOptions {}
+interface WebhookServerOptions extends PortOptions, WebhookAppOptions {}
 
 export interface RunningServer {
   /** `http://127.0.0.1:8080`, to open in a browser. */

@@ -13,7 +13,7 @@ import { editedKey, messageKey } from './target.ts'
 
 export type SlackApp = ReturnType<typeof slackApp>
 
-export interface SlackAppOptions extends InteractionOptions {
+interface SlackAppOptions extends InteractionOptions {
   settings: SlackSettings
   /** Default: Socket Mode. */
   receiver?: Receiver

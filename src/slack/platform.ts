@@ -21,7 +21,7 @@ export interface SlackPlatform extends Platform {
   profileOf(user: string): Promise<Profile | undefined>
 }
 
-export interface Profile {
+interface Profile {
   /** `de-DE` */
   locale?: string
   /** Guests and people of other workspaces may not change a channel's settings. */
@@ -66,13 +66,13 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const profileOf = (user: string) => profiles.fetch(user)
   const localeOf = async (question: Question) =>
     question.asker.locale ?? (await profileOf(replyTargetOf(question).user))?.locale
-  /** Until the first refusal. An app without an assistant view would be refused for each question. */
+  /** Until Slack refuses: it would refuse every status of an app without an assistant view. */
   let hasStatus = true
-  /** An empty status clears it. For apps without an assistant view, a reaction shows the progress. */
-  const isNotSet = (error: unknown) => {
+  const notSet = (error: unknown) => {
     const isUnknownPath = error instanceof webApi.WebAPIHTTPError && error.statusCode === 404
     if (isUnknownPath || NO_STATUS.includes(slackErrorCode(error) ?? '')) hasStatus = false
   }
+  /** An empty status clears it. For apps without an assistant view, a reaction shows the progress. */
   const showStatus = async (question: Question, status: string): Promise<void> => {
     const target = replyTargetOf(question)
     const { source: timestamp } = question
@@ -80,10 +80,8 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     const { channel, thread_ts = timestamp } = target
     const { assistant, reactions } = quickClient
     const reaction = { channel, timestamp, name: REACTION }
-    const isSet = hasStatus
-      ? await assistant.threads.setStatus({ channel_id: channel, thread_ts, status }).catch(isNotSet)
-      : undefined
-    if (isSet) return
+    const { setStatus } = assistant.threads
+    if (hasStatus && (await setStatus({ channel_id: channel, thread_ts, status }).catch(notSet))) return
     await (status === '' ? reactions.remove(reaction) : reactions.add(reaction)).catch(() => {})
   }
 
