@@ -2,7 +2,7 @@
 
 import type { QuestionProcessor } from '../chat/processor.ts'
 import { isGlimpseError } from '../errors.ts'
-import { withIds } from '../observe/context.ts'
+import { withIds } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
 import { type Carrier, withSpan } from '../observe/trace.ts'
 import { MAX_RECEIVES, type MessageHandler, messageName, parseBody } from './queue.ts'

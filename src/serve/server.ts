@@ -185,7 +185,9 @@ function refuseConnection(cause: NodeJS.ErrnoException, socket: Socket): void {
   // The client disconnected, or is receiving a response.
   const isBroken = cause.code === 'ECONNRESET' || !socket.writable
   if (!isBroken) count('glimpse_rejected_total', { reason: error.code })
-  if (isBroken || isAnswered(socket)) return void socket.destroy()
+  // The test of Node's own handler (lib/_http_server.js, socketOnError); Node's types lack the field.
+  const { _httpMessage } = socket as Socket & { _httpMessage?: ServerResponse }
+  if (isBroken || _httpMessage?.headersSent) return void socket.destroy()
   const body = JSON.stringify(problemOf(error))
   const status = statusOf(error)
   const head = [
@@ -195,11 +197,6 @@ function refuseConnection(cause: NodeJS.ErrnoException, socket: Socket): void {
     `content-length: ${Buffer.byteLength(body)}`,
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
-}
-
-/** The test of Node's own handler (lib/_http_server.js, socketOnError); Node's types lack the field. */
-function isAnswered(socket: Socket): boolean {
-  return (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage?.headersSent === true
 }
 
 /** Resolves when `work` settles or at `endsAt`. Errors while stopping are logged by their source. */
