@@ -19,12 +19,14 @@ function medianOf(path) {
   return runs.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)]
 }
 
-for (const name of ['http', 'slack', 'discord', 'answer']) {
+/** What each handler imports. */
+const MODULES = { http: 'http', slack: 'webhook', discord: 'webhook', answer: 'answer' }
+for (const [name, module] of Object.entries(MODULES)) {
   const bundled = `dist/lambda/${name}.js`
   if (!existsSync(fileURLToPath(new URL(bundled, root))))
     throw new Error('dist/lambda is missing. Run: npm run layers')
   const kib = (statSync(new URL(bundled, root)).size / 1024).toFixed(0)
-  const [one, many] = [medianOf(bundled), medianOf(`dist/aws/${name}.js`)]
+  const [one, many] = [medianOf(bundled), medianOf(`dist/aws/${module}.js`)]
   console.log(
     `${name.padEnd(8)} bundled ${kib.padStart(5)} KiB ${one.toFixed(0).padStart(4)} ms, as modules ${many.toFixed(0).padStart(4)} ms`,
   )

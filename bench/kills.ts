@@ -41,7 +41,7 @@ for (let i = 0; i < 3; i++) {
   await engine.close()
 }
 const loadMs = loads.sort((a, b) => a - b)[1]!
-// The circuit breaker would open after so many restarts, so it is off.
+// So many restarts exceed the limit of restarts in a minute, so there is none.
 const engine = await startEngine(start, undefined, { restarts: Number.POSITIVE_INFINITY })
 
 const tally = { answered: 0, codes: {} as Record<string, number>, untyped: 0 }

@@ -191,7 +191,7 @@ function attackers(port: number): { stop(): number } {
     post('Content-Length: 99999999\r\nContent-Type: image/png\r\nConnection: close\r\n'),
     json(deep),
     json('{"image":"a*b="}'),
-    json('{"image":"AAAA","prompt":"a","prompt":"b"}'),
+    json('{"image":"AAAA","question":["a"]}'),
     '\x16\x03\x01\r\n\r\n',
   ]
   const burst = setInterval(() => {

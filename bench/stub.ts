@@ -7,7 +7,7 @@ import { stopOnSignals } from '../src/cli/signals.ts'
 import type { Engine, Hooks } from '../src/engine/engine.ts'
 import type { InferenceRequest } from '../src/engine/request.ts'
 import type { RequestOf, ResultOf, TaskName } from '../src/engine/tasks.ts'
-import { BusyError } from '../src/errors.ts'
+import { cancelled } from '../src/errors.ts'
 import { configureLog } from '../src/observe/log.ts'
 import { startServer } from '../src/serve/server.ts'
 
@@ -76,10 +76,6 @@ function stub({ serviceMs, batch }: StubOptions): Engine {
         if (running === 0) resolve()
       }),
   }
-}
-
-function cancelled(): BusyError {
-  return new BusyError('cancelled', 'The caller cancelled the request.')
 }
 
 configureLog('json', { write: () => {} })

@@ -113,7 +113,7 @@ const OWN_SETTINGS = {
   }),
   keepHours: integer('GLIMPSE_KEEP_HOURS', 24, 1, 24 * 365, {
     description:
-      'Hours after its last answer at which a conversation expires: questions, answers and image embeddings.',
+      'Hours after its last answer at which a conversation expires, and after which image embeddings do.',
   }),
   asksPerMinute: integer('GLIMPSE_ASKS_PER_MINUTE', 4, 1, 1_000_000, {
     description: 'Chat questions per person and minute, counted in each process.',

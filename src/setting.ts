@@ -59,14 +59,8 @@ export function choice<T extends string>(
   details: Details,
 ): Setting<T> {
   const parse = (text: string) => words.find((word) => word === text)
-  return {
-    env,
-    fallback: () => fallback,
-    parse,
-    expected: words.join(' or '),
-    defaultText: fallback,
-    ...details,
-  }
+  const expected = words.join(' or ')
+  return { env, fallback: () => fallback, parse, expected, defaultText: fallback, ...details }
 }
 
 export function secret(env: string, details: Details): Setting<string> {

@@ -10,10 +10,6 @@ export function startTimer(ms: number | undefined, then: () => void): NodeJS.Tim
   return setTimeout(then, Math.min(ms, MAX_TIMER_MS))
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
-}
-
 /** Settles as `work` does, or rejects with `late()` after `ms`. */
 export async function withTimeout<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined

@@ -53,7 +53,7 @@ async function openPlatforms(config: Config) {
   return opened.filter((platform) => platform !== undefined)
 }
 
-export interface AnsweringOptions {
+interface AnsweringOptions {
   config: Config
   engine: Promise<Engine>
   report: (error: unknown) => void

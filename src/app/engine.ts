@@ -6,7 +6,7 @@ import { openRemoteEngine } from '../remote/open.ts'
 import { childLocation } from '../store/open.ts'
 import { HOUR_MS } from '../time.ts'
 
-export type LocalModel = Parameters<typeof startEngine>[0]
+type LocalModel = Parameters<typeof startEngine>[0]
 
 /** Options of the model process that do not depend on its artifact. `threads`: undefined lets the engine choose. */
 export function modelProcessOptions({ threads, provider, providerMissing, maxBatch }: Config) {

@@ -3,17 +3,11 @@
 import { openAnswering } from '../app/chat.ts'
 import { PLATFORMS } from '../platforms.ts'
 import { questionHandler } from '../queue/handler.ts'
-import type { MessageHandler } from '../queue/queue.ts'
 import { loadFunctionConfig, openFunctionEngine, report } from './lifecycle.ts'
-import { openShortenVisibility, type ShortenVisibility } from './visibility.ts'
-
-export interface Answering {
-  handle: MessageHandler
-  shortenVisibility: ShortenVisibility
-}
+import { openShortenVisibility } from './visibility.ts'
 
 /** @throws SetupError */
-export async function openAnswer(): Promise<Answering> {
+export async function openAnswer() {
   const secrets = PLATFORMS.flatMap((adapter) => adapter.secrets.reply)
   const config = await loadFunctionConfig([...secrets, 'GLIMPSE_API_TOKEN'])
   const engine = openFunctionEngine(config, true)

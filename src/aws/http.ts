@@ -1,6 +1,7 @@
 // The function `http`: the app of `glimpse serve`, behind the API token. Without a stored token every request is refused,
 // because the owner pays for each request.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Hono } from 'hono'
 import { serverOptions } from '../app/server.ts'
 import { createApp } from '../serve/routes.ts'
@@ -13,10 +14,10 @@ const START_MS = 8_000
 export async function openHttp(): Promise<Hono> {
   const config = await loadFunctionConfig(['GLIMPSE_API_TOKEN'])
   const engine = openFunctionEngine(config, false)
-  const [options] = await Promise.all([serverOptions(config), waitAtMost(engine)])
+  const timeout = sleep(START_MS, undefined, { ref: false })
+  const [options] = await Promise.all([
+    serverOptions(config),
+    Promise.race([engine.catch(() => {}), timeout]),
+  ])
   return createApp(engine, { ...options, requireToken: true, report })
-}
-
-function waitAtMost(work: Promise<unknown>): Promise<unknown> {
-  return Promise.race([work.catch(() => {}), new Promise((resolve) => setTimeout(resolve, START_MS).unref())])
 }

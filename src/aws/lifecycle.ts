@@ -6,9 +6,8 @@ import { modelProcessOptions, openEngine } from '../app/engine.ts'
 import type { Config } from '../config.ts'
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
-import { withIds } from '../observe/context.ts'
 import { openEmf } from '../observe/emf.ts'
-import { log } from '../observe/log.ts'
+import { log, withIds } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 
 /** The fields of Lambda's context that are used. */

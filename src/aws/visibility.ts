@@ -9,7 +9,7 @@ import { report } from './lifecycle.ts'
 const RETRY_VISIBILITY_S = 35
 
 /** Shortens it for the messages that the response names. Never throws: a message that stays hidden is delivered later. */
-export type ShortenVisibility = (event: SQSEvent, response: SQSBatchResponse) => Promise<void>
+type ShortenVisibility = (event: SQSEvent, response: SQSBatchResponse) => Promise<void>
 
 /** @param url of the queue that the events come from; with '' nothing is done */
 export function openShortenVisibility(url: string, options: SQSClientConfig = {}): ShortenVisibility {

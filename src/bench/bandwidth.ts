@@ -1,7 +1,6 @@
 // A number of threads -> the memory bandwidth of this machine: the limit for a token, which reads every weight once.
 
 import { once } from 'node:events'
-import { availableParallelism } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { timeReading } from '../quantize/kernels.ts'
 
@@ -10,7 +9,7 @@ const BYTES = 256 * 1024 * 1024
 const TIMES = 4
 
 /** Bytes per second that `threads` threads read in parallel. */
-export async function readBandwidth(threads = availableParallelism()): Promise<number> {
+export async function readBandwidth(threads: number): Promise<number> {
   // Node cannot run TypeScript in a worker thread. Tests, which run src/, use the compiled file.
   const file = new URL(
     import.meta.url.endsWith('.ts') ? '../../dist/bench/bandwidth.js' : import.meta.url,

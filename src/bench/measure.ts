@@ -40,7 +40,7 @@ export interface Benchmark {
   anonymous_bytes: number | null
 }
 
-export interface BenchOptions extends OpenOptions {
+interface BenchOptions extends OpenOptions {
   threads: number
   rounds: number
   tokens: number

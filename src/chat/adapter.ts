@@ -23,7 +23,7 @@ export interface EventDeps {
 }
 
 /** Events of one platform, as they arrive. */
-export interface EventSource {
+interface EventSource {
   /** Handles what the platform posts to `webhookPath`, and checks its signature; absent where a connection is used. */
   webhook?: WebhookHandler
   /** Connects. @throws SetupError when the platform refuses the token */
@@ -36,13 +36,6 @@ export interface EventSource {
 export interface OpenAdapter {
   platform: Platform
   receive(deps: EventDeps): EventSource
-}
-
-export interface AdapterCheck<S extends SettingTable> {
-  /** First column of `glimpse doctor`. */
-  name: string
-  /** @param hasQueue whether a queue is set: then this process may answer without receiving events */
-  check(values: SettingValues<S>, hasQueue: boolean): Promise<Finding>
 }
 
 export interface Adapter<S extends SettingTable> {
@@ -61,7 +54,8 @@ export interface Adapter<S extends SettingTable> {
    * @throws SetupError when one of `secrets.receive` is missing
    */
   openWebhook(values: SettingValues<S>, deps: EventDeps): Promise<WebhookHandler>
-  checks: readonly AdapterCheck<S>[]
+  /** By the first column of `glimpse doctor`. `hasQueue`: this process may then answer without receiving events. */
+  checks: Record<string, (values: SettingValues<S>, hasQueue: boolean) => Promise<Finding>>
   /** Address of the platform's API when a secret is set; doctor compares clocks with it. */
   apiUrl(values: SettingValues<S>): string | undefined
   /** What to paste where the platform asks what the app is. `address`: this server, as the platform reaches it. */

@@ -197,7 +197,10 @@ async function answerEach(
   return { parts, exchanges }
 }
 
-/** Asks by the picture's sha256 first, when it is known. Fetches the bytes when the engine does not have it. */
+/**
+ * Asks by the picture's sha256 first, when it is known. Fetches the bytes when the engine does not have it. An engine that
+ * got the bytes would know their sha256, but the platform would have sent them.
+ */
 async function answerAbout(
   engine: Engine,
   { picture, sha256, turns }: PictureContext,

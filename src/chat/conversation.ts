@@ -31,7 +31,7 @@ const conversationSchema = z.object({
   isReply: z.boolean().optional(),
 })
 
-export type Conversation = z.infer<typeof conversationSchema>
+type Conversation = z.infer<typeof conversationSchema>
 
 /** What a question adds to its conversations, for one picture. */
 export interface Exchange {
@@ -43,7 +43,7 @@ export interface Exchange {
 }
 
 /** Where conversations are kept, and for how long. */
-export interface ConversationStore {
+interface ConversationStore {
   store: Store
   keepMs: number
   time: Time

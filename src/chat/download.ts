@@ -81,7 +81,7 @@ function checkedAddress(url: string, { hosts, testOrigin }: DownloadPolicy, base
 }
 
 /** Whether `hosts` has this host: `.slack.com` matches every host under it. */
-export function isAllowedHost(hostname: string, hosts: readonly string[]): boolean {
+function isAllowedHost(hostname: string, hosts: readonly string[]): boolean {
   return hosts.some((host) => hostname === host || (host.startsWith('.') && hostname.endsWith(host)))
 }
 

@@ -4,12 +4,13 @@
 // Each question gets one visible reply, whatever crashes: a process answers only while it holds the job's lease, which a
 // heartbeat renews. When the process dies the lease expires, and another process claims the job (`recoverAbandoned`).
 
+import { setTimeout as sleepFor } from 'node:timers/promises'
 import { keyedMutex, withResolvers } from '../concurrency.ts'
 import { BusyError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { count } from '../observe/metrics.ts'
 import { jsonBytes } from '../store/store.ts'
-import { HOUR_MS, sleep as sleepFor } from '../time.ts'
+import { HOUR_MS } from '../time.ts'
 import { type AnswerDeps, answerQuestion } from './answer-question.ts'
 import type { ChatReply } from './compose.ts'
 import {
@@ -101,7 +102,7 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const isRelevant = (question: Question) => {
     const isAnswerPending = async (name: string) =>
       [...held].some((claim) => claim.question.conversations.includes(name))
-    return shouldAnswer(question, { store, preferences, isAnswerPending })
+    return shouldAnswer(question, store, preferences, isAnswerPending)
   }
 
   const claimAndStart = async (question: Question): Promise<void> => {

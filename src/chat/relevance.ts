@@ -6,16 +6,12 @@ import { findConversation } from './conversation.ts'
 import type { Preferences } from './preferences.ts'
 import type { Question } from './question.ts'
 
-interface RelevanceDeps {
-  store: Store
-  preferences: Preferences
-  /** Whether a question of this conversation is being answered. */
-  isAnswerPending: (conversation: string) => Promise<boolean>
-}
-
+/** @param isAnswerPending whether a question of this conversation is being answered */
 export async function shouldAnswer(
   question: Question,
-  { store, preferences, isAnswerPending }: RelevanceDeps,
+  store: Store,
+  preferences: Preferences,
+  isAnswerPending: (conversation: string) => Promise<boolean>,
 ): Promise<boolean> {
   if (question.trigger === 'automatic') return await preferences.isAutomatic(question.channel)
   if (question.trigger !== 'follow_up' || question.isToUs) return true

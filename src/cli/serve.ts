@@ -35,30 +35,18 @@ export function serveCommand(): Command {
     const config = await loadConfig()
     const { server, model, platforms } = await startServing(flags, config, true)
     log.info('ready', { model: model.name, port: server.port })
-    const given = { url: server.url, model: model.name, folder: flags.model ?? config.model }
-    process.stdout.write(welcome({ ...given, needsToken: config.apiToken !== '', platforms }))
-  })
-}
+    const folder = flags.model ?? config.model
+    const sample = relative(process.cwd(), SAMPLE)
+    // Each printed command works when pasted into a shell that has the token in its environment.
+    const token = config.apiToken === '' ? '' : `-H "authorization: Bearer $${SETTINGS.apiToken.env}" `
+    process.stdout.write(`
+Glimpse is ready with ${model.name}.
 
-interface Welcome {
-  url: string
-  model: string
-  folder: string
-  needsToken: boolean
-  platforms: readonly string[]
-}
-
-/** Each printed command works when pasted into a shell that has the token in its environment. */
-function welcome({ url, model, folder, needsToken, platforms }: Welcome): string {
-  const sample = relative(process.cwd(), SAMPLE)
-  const token = needsToken ? `-H "authorization: Bearer $${SETTINGS.apiToken.env}" ` : ''
-  return `
-Glimpse is ready with ${model}.
-
-  Page           ${url}/
-  HTTP           curl ${token}-F ${curlField('image', sample)} ${url}/v1/caption
+  Page           ${server.url}/
+  HTTP           curl ${token}-F ${curlField('image', sample)} ${server.url}/v1/caption
   Command line   npx glimpse ask${folder === '' ? '' : ` --model ${shellWord(folder)}`} ${shellWord(sample)} "what is on the left?"${platforms.map((name) => `\n  ${name.padEnd(14)} listening`).join('')}
 
 Ctrl-C stops it.
-`
+`)
+  })
 }

@@ -13,7 +13,7 @@ export const discord: Adapter<typeof DISCORD_SETTINGS> = {
     return settings && (await import('./open.ts')).openDiscord(settings, values.discordPublicKey)
   },
   openWebhook: async (values, deps) => (await import('./open.ts')).openDiscordWebhook(values, deps),
-  checks: [{ name: 'discord', check: async (values) => (await import('./check.ts')).checkDiscord(values) }],
+  checks: { discord: async (values) => (await import('./check.ts')).checkDiscord(values) },
   apiUrl: ({ discordToken, discordApiUrl }) =>
     discordToken === '' ? undefined : discordApiUrl || 'https://discord.com/api/v10/gateway',
 }

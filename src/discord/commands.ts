@@ -1,4 +1,4 @@
-// The bot's commands in every language, registered with Discord when they have changed.
+// The bot's commands in every language, registered with Discord at each start.
 
 import {
   ApplicationCommandType,
@@ -9,11 +9,9 @@ import {
   PermissionFlagsBits,
   Routes,
 } from 'discord.js'
-import { z } from 'zod'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
 import type { DiscordApi } from './api.ts'
-import { parsePayload } from './payloads.ts'
 
 export const CAPTION = 'caption'
 export const ASK = 'ask'
@@ -80,23 +78,10 @@ export const COMMANDS: readonly Record<string, unknown>[] = [
   { type: ApplicationCommandType.Message, name: DESCRIBE, ...anywhere },
 ]
 
-/** Registers the commands unless Discord has them all: it accepts 200 new ones a day. Returns whether it registered. */
-export async function registerCommands(api: DiscordApi, applicationId: string): Promise<boolean> {
-  const route = Routes.applicationCommands(applicationId)
-  const answer = await api('GET', route, { query: { with_localizations: 'true' } })
-  const registered = parsePayload(z.array(z.looseObject({ name: z.string() })), answer, 'a list of commands')
-  const isSame =
-    registered.length === COMMANDS.length &&
-    COMMANDS.every((command) => registered.some((each) => contains(each, command)))
-  if (!isSame) await api('PUT', route, { body: COMMANDS })
-  return !isSame
-}
-
-/** Whether Discord's value has all that `wanted` has. Discord adds ids and defaults, and omits `required: false`. */
-function contains(actual: unknown, wanted: unknown): boolean {
-  if (typeof wanted !== 'object' || wanted === null) return (actual ?? false) === wanted
-  if (typeof actual !== 'object' || actual === null) return false
-  if (Array.isArray(wanted) && (actual as unknown[]).length !== wanted.length) return false
-  const values = actual as Record<string, unknown>
-  return Object.entries(wanted).every(([key, value]) => contains(values[key], value))
+/**
+ * Replaces the registered commands. Discord accepts 200 new ones a day; those that exist do not count ("Bulk overwrite global
+ * application commands").
+ */
+export async function registerCommands(api: DiscordApi, applicationId: string): Promise<void> {
+  await api('PUT', Routes.applicationCommands(applicationId), { body: COMMANDS })
 }

@@ -16,23 +16,18 @@ import { registerCommands } from './commands.ts'
 import { discordEvents, type EventsOptions } from './events.ts'
 import type { DiscordSettings } from './settings.ts'
 
-export interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' | 'messageContent'> {
+interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' | 'messageContent'> {
   settings: DiscordSettings
   now?: () => number
 }
 
-export interface Gateway {
-  /** Resolves when all received events are handled: their questions are recorded. */
-  idle(): Promise<void>
-  /** Handles no further events and closes the connection. Replies in progress are still posted. */
-  stop(): Promise<void>
-}
+export type Gateway = Awaited<ReturnType<typeof startGateway>>
 
 /**
  * Resolves once connected. The commands are registered in the background.
  * @throws SetupError `discord_token`, `discord_intents`, `discord_gateway`; UpstreamError `discord_unreachable`
  */
-export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+export async function startGateway(options: GatewayOptions) {
   const { settings, api, report, now = Date.now } = options
   const { messageContent } = settings
   const client = openClient(settings)
@@ -75,8 +70,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   const idle = async () => void (await Promise.allSettled(pending))
   return {
+    /** Resolves when all received events are handled: their questions are recorded. */
     idle,
-    async stop() {
+    /** Handles no further events and closes the connection. Replies in progress are still posted. */
+    async stop(): Promise<void> {
       client.removeAllListeners(Events.Raw)
       await idle()
       await client.destroy()

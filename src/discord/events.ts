@@ -39,11 +39,7 @@ const addressSchema = z.object({ id: z.string(), token: z.string() })
 export function discordEvents(options: EventsOptions): (type: string, data: unknown) => Promise<void> {
   const { api, platform, sink, report, now } = options
   /** Ids of messages that were posted without a picture. */
-  const pictureless = new LRUCache<string, true>({
-    max: MAX_PICTURELESS,
-    ttl: PICTURELESS_MS,
-    perf: { now },
-  })
+  const pictureless = new LRUCache<string, true>({ max: MAX_PICTURELESS, ttl: PICTURELESS_MS, perf: { now } })
 
   const submit = async (question: Question): Promise<void> => {
     try {

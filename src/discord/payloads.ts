@@ -27,10 +27,7 @@ const attachmentSchema = z.object({
   flags: number,
 })
 
-const contents = {
-  content: z.string().default(''),
-  attachments: list(attachmentSchema),
-}
+const contents = { content: z.string().default(''), attachments: list(attachmentSchema) }
 
 /** A message inside another payload: the one replied to, or the target of a command. */
 const shownSchema = z.object({

@@ -25,11 +25,11 @@ const TYPING_TIMEOUT_MS = 3_000
 
 export function discordPlatform(
   api: DiscordApi,
-  settings: Pick<DiscordSettings, 'answers' | 'picturesUrl'>,
+  settings: Pick<DiscordSettings, 'answers' | 'apiUrl'>,
   now: () => number = Date.now,
 ): DiscordPlatform {
-  const { answers, picturesUrl } = settings
-  const policy: DownloadPolicy = { hosts: HOSTS, testOrigin: picturesUrl && new URL(picturesUrl).origin }
+  const { answers, apiUrl } = settings
+  const policy: DownloadPolicy = { hosts: HOSTS, testOrigin: apiUrl && new URL(apiUrl).origin }
   const acknowledgements = new Map<string, Promise<unknown>>()
   /** The pieces of a reply that an earlier try posted, for as long as its question is in memory. */
   const begun = new WeakMap<Question, Posted[]>()

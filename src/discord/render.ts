@@ -5,7 +5,7 @@ import { type ChatReply, type ReplyPart, splitText, truncateAt } from '../chat/c
 import type { Question } from '../chat/question.ts'
 
 /** Characters of a message (resource "Message", "Create message"). A text has at least as many UTF-16 units. */
-export const MAX_MESSAGE_CHARACTERS = 2_000
+const MAX_MESSAGE_CHARACTERS = 2_000
 /** Room for `-# 10/12` under a piece. */
 const FOOT_CHARACTERS = 16
 const MAX_PIECE_CHARACTERS = MAX_MESSAGE_CHARACTERS - FOOT_CHARACTERS

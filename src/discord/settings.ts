@@ -25,17 +25,13 @@ export const DISCORD_SETTINGS = {
 
 export type DiscordValues = SettingValues<typeof DISCORD_SETTINGS>
 
+/** The settings above that a bot needs. */
 export interface DiscordSettings {
-  /** The bot's token: calls the API as the bot. */
   token: string
-  /** Whether a message is answered by a reply, or in a new thread. */
-  answers: 'reply' | 'thread'
-  /** Whether the privileged Message Content intent is switched on: then follow-ups in threads need no mention. */
+  answers: DiscordValues['discordAnswers']
   messageContent: boolean
-  /** Address of the API, without `/v10`. Default: Discord's. */
+  /** Address of the API, without `/v10`. Default: Discord's. A stand-in serves pictures, too. */
   apiUrl?: string
-  /** Origin that pictures may be fetched from besides Discord's hosts. Tests set it. */
-  picturesUrl?: string
 }
 
 /** Undefined when no secret of Discord is set. @throws SetupError `no_discord_token` */

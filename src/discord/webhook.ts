@@ -11,12 +11,11 @@ import { type Incoming, readInteraction } from './interactions.ts'
 import type { DiscordPlatform } from './platform.ts'
 import { signatureCheck } from './signature.ts'
 
-export interface EndpointOptions extends InteractionDeps {
+interface EndpointOptions extends InteractionDeps {
   /** The application's public key, in hexadecimal. */
   publicKey: string
   sink: QuestionSink
   platform: DiscordPlatform
-  now?: () => number
   /** Replaced in tests. */
   sleep?: (ms: number) => Promise<unknown>
 }
@@ -30,14 +29,14 @@ const READ_MS = 300
  * @example app.post('/discord/interactions', (c) => answer(c.req.raw))
  */
 export function discordEndpoint(options: EndpointOptions): (request: Request) => Promise<Response> {
-  const { sink, platform, report, now = Date.now, sleep = wait } = options
+  const { sink, platform, report, sleep = wait } = options
   // Discord sends bad signatures as a test, and removes a URL that accepts them.
-  const isSigned = signatureCheck(options.publicKey, now)
+  const isSigned = signatureCheck(options.publicKey)
 
   return signedWebhook('discord', isSigned, async (body) => {
     let incoming: Incoming
     try {
-      incoming = readInteraction(JSON.parse(body), now())
+      incoming = readInteraction(JSON.parse(body), Date.now())
     } catch (error) {
       report(error)
       return new Response(null, { status: 400 })

@@ -5,21 +5,19 @@ import { type Finding, fail } from '../finding.ts'
 import { scrub } from '../observe/log.ts'
 import { withTimeout } from '../time.ts'
 
-export interface Check {
-  name: string
-  run: () => Promise<Finding>
-}
-
 export interface Result extends Finding {
   name: string
   ms: number
 }
 
+/** Checks by name. */
+export type Checks = Readonly<Record<string, () => Promise<Finding>>>
+
 /** Findings in the order of `checks`, without secrets. A check that throws or takes longer than `timeoutMs` fails. */
-export async function runChecks(checks: readonly Check[], timeoutMs: number): Promise<Result[]> {
+export async function runChecks(checks: Checks, timeoutMs: number): Promise<Result[]> {
   const late = () => new TimeoutError(`no answer within ${timeoutMs / 1000} s`)
   return await Promise.all(
-    checks.map(async ({ name, run }) => {
+    Object.entries(checks).map(async ([name, run]) => {
       const startMs = performance.now()
       const work = Promise.resolve().then(run)
       const { status, found, todo } = await withTimeout(work, timeoutMs, late).catch(unexpected)

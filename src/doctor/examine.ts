@@ -4,7 +4,7 @@ import { type Config, parseConfig, secretsOf, wantsChat } from '../config.ts'
 import { type Finding, fail, ok } from '../finding.ts'
 import { redactValues } from '../observe/log.ts'
 import { PLATFORMS } from '../platforms.ts'
-import { type Check, type Result, runChecks } from './check.ts'
+import { type Checks, type Result, runChecks } from './check.ts'
 import { checkEngine, checkQueue, checkSecrets } from './cloud.ts'
 import {
   checkAccess,
@@ -33,40 +33,35 @@ export async function examine(env: Readonly<NodeJS.ProcessEnv>, deep = false): P
   redactValues(secretsOf(own))
   // First, because secrets override settings that the other checks use.
   const stored: Record<string, string> = {}
-  const run = () => checkSecrets(own.secrets, (values) => Object.assign(stored, values))
-  const secrets = await runChecks([{ name: 'secrets', run }], timeoutMs)
+  const readStored = () => checkSecrets(own.secrets, (values) => Object.assign(stored, values))
+  const secrets = await runChecks({ secrets: readStored }, timeoutMs)
   const parsed = parseConfig(env, stored)
   const { config } = parsed
   redactValues(secretsOf(config))
 
   const model = checkModel(config, deep)
   const modelBytes = model.then(({ bytes }) => bytes)
-  const checks: Check[] = [
-    { name: 'settings', run: async () => settings(parsed) },
-    { name: 'node', run: async () => checkNode(process.versions.node) },
-    { name: 'processor', run: checkThisProcessor },
-    { name: 'onnxruntime', run: checkRuntime },
-    { name: 'provider', run: () => checkProvider(config) },
-    { name: 'model', run: () => model },
-    { name: 'memory', run: async () => checkMemory(memoryLimit(), await modelBytes) },
-    {
-      name: 'cache',
-      async run() {
-        const bytes = await modelBytes
-        return await checkCache(config.cacheFolder, bytes, (bytes ?? 0) >= config.prepackFromMb * 1e6)
-      },
+  const checks: Checks = {
+    settings: async () => settings(parsed),
+    node: async () => checkNode(process.versions.node),
+    processor: checkThisProcessor,
+    onnxruntime: checkRuntime,
+    provider: () => checkProvider(config),
+    model: () => model,
+    memory: async () => checkMemory(memoryLimit(), await modelBytes),
+    async cache() {
+      const bytes = await modelBytes
+      return await checkCache(config.cacheFolder, bytes, (bytes ?? 0) >= config.prepackFromMb * 1e6)
     },
-    { name: 'state', run: () => checkState(config.state, wantsChat(config)) },
-    { name: 'uploads', run: () => checkUploads(config.uploads) },
-    { name: 'port', run: () => checkPort(config.host, config.port) },
-    { name: 'access', run: async () => checkAccess(config) },
-    ...PLATFORMS.flatMap(({ checks }) =>
-      checks.map(({ name, check }) => ({ name, run: () => check(config, config.queue !== '') })),
-    ),
-    { name: 'queue', run: () => checkQueue(config) },
-    { name: 'engine', run: () => checkEngine(config) },
-    { name: 'clock', run: () => checkClock(clockOf(config)) },
-  ]
+    state: () => checkState(config.state, wantsChat(config)),
+    uploads: () => checkUploads(config.uploads),
+    port: () => checkPort(config.host, config.port),
+    access: async () => checkAccess(config),
+    ...platformChecks(config),
+    queue: () => checkQueue(config),
+    engine: () => checkEngine(config),
+    clock: () => checkClock(clockOf(config)),
+  }
   const results = await runChecks(checks, timeoutMs)
   return [results[0]!, ...secrets, ...results.slice(1)]
 }
@@ -75,6 +70,14 @@ function settings({ problems, count }: ReturnType<typeof parseConfig>): Finding 
   if (problems.length > 0)
     return fail(problems.join('; '), 'Correct or unset these; `npx glimpse --help` lists all settings.')
   return ok(count === 0 ? 'none set, all at their defaults' : `${count} set, all valid`)
+}
+
+/** The checks of every chat platform. */
+export function platformChecks(config: Config): Checks {
+  const run = PLATFORMS.flatMap(({ checks }) => Object.entries(checks)).map(
+    ([name, check]) => [name, () => check(config, config.queue !== '')] as const,
+  )
+  return Object.fromEntries(run)
 }
 
 /** A service that other checks call anyway. */

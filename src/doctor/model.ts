@@ -43,7 +43,7 @@ export async function checkProvider(
   )
 }
 
-export interface ModelFound extends Finding {
+interface ModelFound extends Finding {
   /** Size of all files; undefined if the model was not found or is remote. */
   bytes?: number
 }

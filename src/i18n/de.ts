@@ -57,7 +57,6 @@ export const de: Messages = {
     questionHint: 'Leer lassen für eine Beschreibung.',
     settingsTitle: 'Glimpse in diesem Kanal',
     save: 'Speichern',
-    automatic: 'Jedes Bild beschreiben, das hier gepostet wird',
     automaticHint: 'Aus, bis es jemand einschaltet. Der Kanal erfährt davon.',
   },
   home: {
@@ -74,7 +73,6 @@ export const de: Messages = {
     privacy: (hours) =>
       'Bilder werden nicht aufbewahrt. Was ich für einen Thread brauche, vergesse ich ' +
       `nach ${hours} ${hours === 1 ? 'Stunde' : 'Stunden'}.`,
-    optOut: 'Meine Bilder nicht beschreiben',
     optIn: 'Meine Bilder wieder beschreiben',
     optedOut: 'Deine Bilder werden nicht beschrieben, egal wer fragt.',
   },

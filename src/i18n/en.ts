@@ -61,7 +61,6 @@ export const en = {
     questionHint: 'Leave it empty for a description.',
     settingsTitle: 'Glimpse in this channel',
     save: 'Save',
-    automatic: 'Describe every picture posted here',
     automaticHint: 'Off by default. A message in the channel announces the change.',
   },
   home: {
@@ -78,7 +77,6 @@ export const en = {
     privacy: (hours: number) =>
       'Pictures are not kept. What I need to continue a thread is deleted after ' +
       `${hours} ${hours === 1 ? 'hour' : 'hours'}.`,
-    optOut: 'Do not describe my pictures',
     optIn: 'Describe my pictures again',
     optedOut: 'Your pictures are not described for anyone.',
   },

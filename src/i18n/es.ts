@@ -56,7 +56,6 @@ export const es: Messages = {
     questionHint: 'Déjala vacía para obtener una descripción.',
     settingsTitle: 'Glimpse en este canal',
     save: 'Guardar',
-    automatic: 'Describir todas las imágenes que se publiquen aquí',
     automaticHint: 'Desactivado hasta que alguien lo active. Se avisa al canal.',
   },
   home: {
@@ -73,7 +72,6 @@ export const es: Messages = {
     privacy: (hours) =>
       'Las imágenes no se guardan. Lo que necesito para continuar en un hilo se olvida al cabo de ' +
       `${hours} ${hours === 1 ? 'hora' : 'horas'}.`,
-    optOut: 'No describir mis imágenes',
     optIn: 'Volver a describir mis imágenes',
     optedOut: 'Tus imágenes no se describen, lo pida quien lo pida.',
   },

@@ -60,7 +60,6 @@ export const fr: Messages = {
     questionHint: 'Laissez vide pour une description.',
     settingsTitle: 'Glimpse dans ce canal',
     save: 'Enregistrer',
-    automatic: 'Décrire toutes les images publiées ici',
     automaticHint: 'Désactivé tant que personne ne l’active. Le canal en est averti.',
   },
   home: {
@@ -77,7 +76,6 @@ export const fr: Messages = {
     privacy: (hours) =>
       'Les images ne sont pas conservées. Ce qu’il me faut pour continuer dans un fil est oublié ' +
       `au bout de ${hours} ${hours > 1 ? 'heures' : 'heure'}.`,
-    optOut: 'Ne pas décrire mes images',
     optIn: 'Décrire à nouveau mes images',
     optedOut: 'Vos images ne sont pas décrites, peu importe qui le demande.',
   },

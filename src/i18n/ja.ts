@@ -56,7 +56,6 @@ export const ja: Messages = {
     questionHint: '空欄にすると、画像を説明します。',
     settingsTitle: 'このチャンネルでの Glimpse',
     save: '保存',
-    automatic: 'ここに投稿されるすべての画像を説明する',
     automaticHint: '誰かがオンにするまではオフです。オンにするとチャンネルに通知されます。',
   },
   home: {
@@ -72,7 +71,6 @@ export const ja: Messages = {
     privacyTitle: 'あなたの画像',
     privacy: (hours) =>
       `画像は保存しません。スレッドで続けて答えるために必要な情報は、${hours} 時間後に消去します。`,
-    optOut: '自分の画像を説明しない',
     optIn: '自分の画像をまた説明する',
     optedOut: '誰に頼まれても、あなたの画像は説明しません。',
   },

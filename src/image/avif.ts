@@ -5,7 +5,7 @@
 
 import { notAPicture } from './refusal.ts'
 
-export interface Avif {
+interface Avif {
   /** Of a sequence (`avis`), libheif decodes the still, which is the first frame. */
   file: Buffer
   /** Whether the colours are multiplied by alpha. */

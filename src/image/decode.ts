@@ -42,7 +42,7 @@ export const AS_SEEN: DecodeOptions = { alpha: 'white', orientation: 'apply', gr
 export const MAX_PIXELS = 50_000_000
 
 /** The limit of JPEG, above any panorama. libvips works row by row: a picture of 1 x 50 million pixels took 20 s. */
-export const MAX_SIDE_PIXELS = 65_535
+const MAX_SIDE_PIXELS = 65_535
 
 /** CMYK and alpha. A file with more channels is a measurement, not a picture. */
 const MAX_CHANNELS = 5

@@ -80,7 +80,7 @@ function rowsGoFirst(rgb: Rgb, width: number, height: number): boolean {
 }
 
 /** For each output pixel: its first source pixel, the number of source pixels, and their weights. */
-export interface Taps {
+interface Taps {
   first: Int32Array // [out]
   count: Int32Array // [out]
   /** Row length of `weights`: the largest number of weights of an output pixel. */

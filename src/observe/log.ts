@@ -3,9 +3,10 @@
 // A line never contains tokens, pictures, questions, answers or presigned queries. Callers log event names, numbers and
 // codes; messages of errors.ts contain none of these; messages of other errors are scrubbed.
 
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { trace } from '@opentelemetry/api'
 import pino, { type DestinationStream } from 'pino'
 import { isGlimpseError } from '../errors.ts'
-import { currentIds } from './context.ts'
 
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>
 
@@ -27,6 +28,24 @@ export function configureLog(
 
 export function redactValues(values: readonly string[]): void {
   for (const value of values) if (value.length >= SHORTEST_SECRET) secrets.add(value)
+}
+
+export interface Ids {
+  request_id?: string
+  job_id?: string
+}
+
+const storage = new AsyncLocalStorage<Ids>()
+
+/** Runs `work` with these ids added to the current ones. */
+export function withIds<T>(ids: Ids, work: () => T): T {
+  return storage.run({ ...storage.getStore(), ...ids }, work)
+}
+
+/** The current ids, and that of the active OpenTelemetry trace. */
+export function currentIds(): Ids & { trace_id?: string } {
+  const traceId = trace.getActiveSpan()?.spanContext().traceId
+  return { ...storage.getStore(), ...(traceId === undefined ? {} : { trace_id: traceId }) }
 }
 
 export const log = {

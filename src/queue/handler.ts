@@ -2,7 +2,7 @@
 
 import type { QuestionProcessor } from '../chat/processor.ts'
 import { isGlimpseError } from '../errors.ts'
-import { withIds } from '../observe/context.ts'
+import { withIds } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
 import { type Carrier, withSpan } from '../observe/trace.ts'
 import { MAX_RECEIVES, type MessageHandler, messageName, parseBody } from './queue.ts'
@@ -16,7 +16,7 @@ export interface Delivery {
 }
 
 /** `again`: to be delivered once more. `poison`: for the dead-letter queue, after MAX_RECEIVES or because it is invalid. */
-export type DeliveryOutcome = 'done' | 'again' | 'poison'
+type DeliveryOutcome = 'done' | 'again' | 'poison'
 
 /** Never throws. @param report called with the error, which holds no text of the message */
 export async function handleDelivery(

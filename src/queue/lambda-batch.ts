@@ -27,7 +27,12 @@ export async function processPartialResponse(
   const failed: string[] = []
   const inOrder = async (records: readonly SQSRecord[]) => {
     for (const [index, record] of records.entries()) {
-      if (await isDone(record, handler)) continue
+      const { body, messageAttributes = {}, attributes } = record
+      const carrier = Object.fromEntries(
+        Object.entries(messageAttributes).map(([name, { stringValue }]) => [name, stringValue]),
+      )
+      const delivery = { body, carrier, receives: Number(attributes.ApproximateReceiveCount) }
+      if ((await handleDelivery(delivery, handler, report)) === 'done') continue
       const behind = records.length - index - 1
       if (behind > 0) count('glimpse_queue_messages_total', { outcome: 'again' }, behind)
       failed.push(...records.slice(index).map(({ messageId }) => messageId))
@@ -36,15 +41,4 @@ export async function processPartialResponse(
   }
   await Promise.all([...groups.values()].map(inOrder))
   return { batchItemFailures: failed.map((itemIdentifier) => ({ itemIdentifier })) }
-}
-
-async function isDone(
-  { body, messageAttributes, attributes }: SQSRecord,
-  handler: MessageHandler,
-): Promise<boolean> {
-  const carrier = Object.fromEntries(
-    Object.entries(messageAttributes ?? {}).map(([name, { stringValue }]) => [name, stringValue]),
-  )
-  const receives = Number(attributes.ApproximateReceiveCount)
-  return (await handleDelivery({ body, carrier, receives }, handler, report)) === 'done'
 }

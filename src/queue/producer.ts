@@ -2,26 +2,14 @@
 //
 // Only questions for the bot are sent. Their group is the channel, so a channel's questions stay in order.
 
+import { setTimeout as sleepFor } from 'node:timers/promises'
 import type { Preferences } from '../chat/preferences.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
 import { shouldAnswer } from '../chat/relevance.ts'
 import { sha256Hex } from '../hash.ts'
 import type { Store } from '../store/store.ts'
-import { sleep as sleepFor } from '../time.ts'
 import type { Queue } from './queue.ts'
-
-export interface ProducerOptions {
-  queue: Queue
-  store: Store
-  preferences: Preferences
-  sleep?: (ms: number) => Promise<void>
-}
-
-export interface QueueProducer extends QuestionSink {
-  /** Resolves when every submitted question is in the queue. */
-  drained(): Promise<void>
-}
 
 /** How long a thread counts as one with an answer to come. */
 const AWAITED_MS = 15 * 60_000
@@ -35,14 +23,19 @@ export function queueProducer({
   store,
   preferences,
   sleep = sleepFor,
-}: ProducerOptions): QueueProducer {
+}: {
+  queue: Queue
+  store: Store
+  preferences: Preferences
+  sleep?: (ms: number) => Promise<void>
+}) {
   const key = (name: string) => `awaited/${sha256Hex(name)}`
   const isAnswerPending = async (name: string) => (await store.read(key(name))) !== undefined
 
   const pending = new Set<Promise<void>>()
   const enqueue = async (question: Question, delayMs: number): Promise<void> => {
     if (delayMs > 0) await sleep(delayMs)
-    if (!(await shouldAnswer(question, { store, preferences, isAnswerPending }))) return
+    if (!(await shouldAnswer(question, store, preferences, isAnswerPending))) return
     // Follow-ups in the thread are for the bot, even before its answer is posted.
     const marks = question.conversations.map((name) => store.replace(key(name), new Uint8Array(), AWAITED_MS))
     await Promise.all(marks)
@@ -50,14 +43,11 @@ export function queueProducer({
     await queue.send({ kind: 'question', question }, { deduplicationId: question.id, groupId })
   }
 
-  return {
+  const sink: QuestionSink = {
     async submit(question, delayMs = 0) {
       const passing = enqueue(question, delayMs).finally(() => pending.delete(passing))
       pending.add(passing)
       await passing
-    },
-    async drained() {
-      await Promise.allSettled(pending)
     },
     // A group of its own: a retraction is delivered while the question's group is busy.
     async retract(id) {
@@ -67,4 +57,7 @@ export function queueProducer({
       )
     },
   }
+  /** Resolves when every submitted question is in the queue. */
+  const drained = async () => void (await Promise.allSettled(pending))
+  return { ...sink, drained }
 }

@@ -22,14 +22,15 @@ import {
   retryDelayMs,
 } from './queue.ts'
 
-export interface SqsOptions extends SQSClientConfig {
+interface Times {
   /** Visibility timeout in seconds. A heartbeat renews it while the handler runs. Default 60. */
-  visibilityTimeoutS?: number
+  visibilityTimeoutS: number
   /** Seconds before the first retry of a failed message. Default 5. */
-  retryS?: number
+  retryS: number
   /** Seconds that a receive waits for a message. Default 20, the most that SQS takes. */
-  waitTimeS?: number
+  waitTimeS: number
 }
+export type SqsOptions = SQSClientConfig & Partial<Times>
 
 const CONCURRENCY = 4
 const REQUEST_TIMEOUT_MS = 10_000
@@ -92,13 +93,8 @@ export function sqsClient(url: string, config: SQSClientConfig = {}): SQS {
   )
 }
 
-interface SqsContext extends Required<Pick<SqsOptions, 'visibilityTimeoutS' | 'retryS' | 'waitTimeS'>> {
-  sqs: SQS
-  url: string
-}
-
 function consume(
-  { sqs, url, visibilityTimeoutS, retryS, waitTimeS }: SqsContext,
+  { sqs, url, visibilityTimeoutS, retryS, waitTimeS }: Times & { sqs: SQS; url: string },
   handler: MessageHandler,
   { concurrency = CONCURRENCY, report = reportAs('queue_failed') }: ConsumeOptions = {},
 ): Consumer {

@@ -7,13 +7,13 @@
 // Tenants take turns by round robin: each time the engine has room, the least recently served tenant with a waiting request
 // goes first. While several tenants are active, each has at most one request at the engine, and its next one waits until
 // those that were there when the last one finished are done too. Otherwise one tenant could fill a whole batch, or join the
-// batch of a single request, and delay all others. Row L5 of bench/load.ts: beside a flood, at most 2x the latency.
+// batch of a single request, and delay all others. Row "fairness" of bench/load.ts: beside a flood, at most 2x the latency.
 
 import { BusyError, cancelled } from '../errors.ts'
 import { setGauge } from '../observe/metrics.ts'
 import { startDeadline } from '../remote/deadline.ts'
 
-export interface AdmissionOptions {
+interface AdmissionOptions {
   /** Requests that may wait besides those at the engine. */
   queueCapacity: number
   /** Requests at the engine at the same time: as many as it answers in one batch. */

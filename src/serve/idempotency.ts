@@ -34,6 +34,8 @@ const POLL_MS = 250
 const MAX_LOCAL_BYTES = 8 * 1024 * 1024
 
 const KEY = /^[\x21-\x7e]{1,200}$/
+const KEY_TAKEN =
+  'This Idempotency-Key was sent with another picture, question or setting. Send a new key with a new request.'
 const recordSchema = z.object({
   /** Hash of the payload. */
   body: z.string(),
@@ -97,7 +99,7 @@ export function openIdempotency(open?: () => Promise<Store>) {
           if (!found) version = await store.create(storeKey, lease(), RECORD_TTL_MS)
           else if (!found.value.reply && found.value.until <= Date.now())
             version = await store.replace(storeKey, lease(), RECORD_TTL_MS, found.version)
-          else if (found.value.body !== payloadHash) throw keyTaken()
+          else if (found.value.body !== payloadHash) throw new RequestError('key_taken', KEY_TAKEN)
           else if (found.value.reply) return found.value.reply
           if (version === undefined) await deadline.wait(POLL_MS)
         }
@@ -152,12 +154,6 @@ function localStore(): RecordStore {
       values.get(key)?.version === version ? write(key, bytes) : undefined,
     remove: async (key) => void values.delete(key),
   }
-}
-
-function keyTaken(): RequestError {
-  const message =
-    'This Idempotency-Key was sent with another picture, question or setting. Send a new key with a new request.'
-  return new RequestError('key_taken', message)
 }
 
 function waitEnded(signal: AbortSignal): BusyError {

@@ -1,7 +1,7 @@
 // An error as an HTTP response: `{error: {code, message, retry, request_id}}`. errors.ts has its status.
 
 import { httpMeaningOf, isGlimpseError } from '../errors.ts'
-import { currentIds } from '../observe/context.ts'
+import { currentIds } from '../observe/log.ts'
 import { CHALLENGE } from './token.ts'
 
 export interface Problem {

@@ -4,8 +4,7 @@ import { randomUUID } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import { isGlimpseError } from '../errors.ts'
-import { withIds } from '../observe/context.ts'
-import { log } from '../observe/log.ts'
+import { log, withIds } from '../observe/log.ts'
 import { withSpan } from '../observe/trace.ts'
 
 /** Accepted ids from clients, platforms and proxies (hono's request-id takes no `.` and `:`). Others are replaced. */

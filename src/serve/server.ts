@@ -4,13 +4,14 @@
 import { once } from 'node:events'
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createAdaptorServer } from '@hono/node-server'
 import type { Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
 import { type CodeOf, RequestError, SetupError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
-import { sleep, withTimeout } from '../time.ts'
+import { withTimeout } from '../time.ts'
 import { problemOf, statusOf } from './problem.ts'
 import { type AppOptions, createApp } from './routes.ts'
 import { createWebhookApp, type WebhookAppOptions } from './webhook-app.ts'
@@ -31,7 +32,7 @@ interface PortOptions {
 
 export interface ServerOptions extends PortOptions, Omit<AppOptions, 'stopping' | 'hardStop' | 'addressOf'> {}
 
-export interface WebhookServerOptions extends PortOptions, WebhookAppOptions {}
+interface WebhookServerOptions extends PortOptions, WebhookAppOptions {}
 
 export interface RunningServer {
   /** `http://127.0.0.1:8080`, to open in a browser. */
@@ -184,7 +185,9 @@ function refuseConnection(cause: NodeJS.ErrnoException, socket: Socket): void {
   // The client disconnected, or is receiving a response.
   const isBroken = cause.code === 'ECONNRESET' || !socket.writable
   if (!isBroken) count('glimpse_rejected_total', { reason: error.code })
-  if (isBroken || isAnswered(socket)) return void socket.destroy()
+  // The test of Node's own handler (lib/_http_server.js, socketOnError); Node's types lack the field.
+  const { _httpMessage } = socket as Socket & { _httpMessage?: ServerResponse }
+  if (isBroken || _httpMessage?.headersSent) return void socket.destroy()
   const body = JSON.stringify(problemOf(error))
   const status = statusOf(error)
   const head = [
@@ -194,11 +197,6 @@ function refuseConnection(cause: NodeJS.ErrnoException, socket: Socket): void {
     `content-length: ${Buffer.byteLength(body)}`,
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
-}
-
-/** The test of Node's own handler (lib/_http_server.js, socketOnError); Node's types lack the field. */
-function isAnswered(socket: Socket): boolean {
-  return (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage?.headersSent === true
 }
 
 /** Resolves when `work` settles or at `endsAt`. Errors while stopping are logged by their source. */

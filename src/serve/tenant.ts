@@ -2,7 +2,7 @@
 
 import { isIP } from 'node:net'
 
-export interface Caller {
+interface Caller {
   /** The other end of the connection: the client or the nearest proxy. */
   address?: string
   headers: Headers

@@ -13,13 +13,10 @@ export const slack: Adapter<typeof SLACK_SETTINGS> = {
     return settings && (await import('./open.ts')).openSlack(settings)
   },
   openWebhook: async (values, deps) => (await import('./open.ts')).openSlackWebhook(values, deps),
-  checks: [
-    {
-      name: 'slack',
-      check: async (values, hasQueue) => (await import('./check.ts')).checkSlack(values, hasQueue),
-    },
-    { name: 'slack socket', check: async (values) => (await import('./check.ts')).checkSlackSocket(values) },
-  ],
+  checks: {
+    slack: async (values, hasQueue) => (await import('./check.ts')).checkSlack(values, hasQueue),
+    'slack socket': async (values) => (await import('./check.ts')).checkSlackSocket(values),
+  },
   apiUrl: ({ slackBotToken, slackApiUrl }) => (slackBotToken === '' ? undefined : slackApiUrl),
   appManifest: async (address) => (await import('./manifest.ts')).slackManifest(address),
 }

@@ -28,7 +28,7 @@ export async function checkSlack(values: SlackValues, hasQueue: boolean): Promis
     )
   }
   const as = `${answer.user ?? 'the bot'} in ${answer.team ?? 'its workspace'}`
-  const { oauth_config } = slackManifest() as { oauth_config: { scopes: { bot: string[] } } }
+  const { oauth_config } = slackManifest()
   const granted = answer.response_metadata?.scopes
   const missing = oauth_config.scopes.bot.filter((scope) => granted !== undefined && !granted.includes(scope))
   if (missing.length > 0)

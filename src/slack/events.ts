@@ -11,24 +11,19 @@ import { messageEventSchema, type SlackMessageEvent, teamOf } from './payloads.t
 import type { SlackSettings } from './settings.ts'
 import { editedKey, messageKey } from './target.ts'
 
-export interface SlackApp {
-  /** Checks the token, and connects in Socket Mode. @throws SetupError `bad_slack_token`; UpstreamError */
-  start(): Promise<void>
-  stop(): Promise<void>
-}
+export type SlackApp = ReturnType<typeof slackApp>
 
-export interface SlackAppOptions extends Omit<InteractionOptions, 'now'> {
+interface SlackAppOptions extends InteractionOptions {
   settings: SlackSettings
   /** Default: Socket Mode. */
   receiver?: Receiver
-  now?: () => number
 }
 
 /** An app_mention may arrive before the message event that has its files. Without files it is held for this long. */
 export const MENTION_DELAY_MS = 1_500
 
-export function slackApp(options: SlackAppOptions): SlackApp {
-  const { settings, sink, report, now = Date.now } = options
+export function slackApp(options: SlackAppOptions) {
+  const { settings, sink, report } = options
   const client = slackClient(settings)
   let identity: webApi.AuthTestResponse | undefined
   /** Calls auth.test until one succeeds. Bolt's own would keep a failure. */
@@ -53,7 +48,7 @@ export function slackApp(options: SlackAppOptions): SlackApp {
     me = '',
   ): MessageContext => {
     const isDirect = channel_type === 'im' || channel.startsWith('D')
-    return { team: teamOf(body), channel, isDirect, me, now: now() }
+    return { team: teamOf(body), channel, isDirect, me, now: Date.now() }
   }
 
   // Events of another shape are not messages of people.
@@ -77,10 +72,11 @@ export function slackApp(options: SlackAppOptions): SlackApp {
     if (question) await sink.submit(question)
   })
 
-  registerInteractions(app, client, { ...options, now })
+  registerInteractions(app, client, options)
 
   return {
-    async start() {
+    /** Checks the token, and connects in Socket Mode. @throws SetupError `bad_slack_token`; UpstreamError */
+    async start(): Promise<void> {
       await botIdentity().catch((cause: unknown) => {
         const code = slackErrorCode(cause)
         if (code === undefined) throw toGlimpseError(cause)

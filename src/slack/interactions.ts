@@ -41,7 +41,6 @@ export interface InteractionOptions {
   engine: Promise<Engine>
   keepMs: number
   report: (error: unknown) => void
-  now: () => number
 }
 
 /** Slack accepts a modal within 3 s of the command. When the user's locale takes longer, the modal is in English. */
@@ -52,7 +51,7 @@ const originSchema = responseSchema.extend({ channel: z.string() })
 type Origin = z.infer<typeof originSchema>
 
 export function registerInteractions(app: App, client: Client, options: InteractionOptions): void {
-  const { platform, sink, preferences, engine, report, now } = options
+  const { platform, sink, preferences, engine, report } = options
   let model: ModelCard | undefined
   engine.then((open) => (model = open.model)).catch(() => {})
   const messagesOf = async (user: string): Promise<Messages> => {
@@ -67,7 +66,7 @@ export function registerInteractions(app: App, client: Client, options: Interact
     asker: { id: personId(origin.team, origin.user) },
     channel: channelKey(origin.team, origin.channel),
     conversations: [id],
-    askedAt: now(),
+    askedAt: Date.now(),
     route: origin,
   })
 

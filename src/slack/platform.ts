@@ -1,5 +1,6 @@
 // Slack as a `Platform`: downloads pictures, shows progress, posts replies and finds them again.
 
+import { webApi } from '@slack/bolt'
 import { LRUCache } from 'lru-cache'
 import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
@@ -20,7 +21,7 @@ export interface SlackPlatform extends Platform {
   profileOf(user: string): Promise<Profile | undefined>
 }
 
-export interface Profile {
+interface Profile {
   /** `de-DE` */
   locale?: string
   /** Guests and people of other workspaces may not change a channel's settings. */
@@ -43,6 +44,8 @@ const QUICK_TIMEOUT_MS = 3_000
 const REACTION = 'eyes'
 /** Messages of a thread that are searched for pictures: as many as one call returns. */
 const MAX_MESSAGES = 200
+/** Error codes of an app that may not set a status at all. */
+const NO_STATUS = ['unknown_method', 'missing_scope', 'not_allowed_token_type', 'method_deprecated']
 
 export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const client = slackClient(settings)
@@ -63,6 +66,12 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
   const profileOf = (user: string) => profiles.fetch(user)
   const localeOf = async (question: Question) =>
     question.asker.locale ?? (await profileOf(replyTargetOf(question).user))?.locale
+  /** Until Slack refuses: it would refuse every status of an app without an assistant view. */
+  let hasStatus = true
+  const notSet = (error: unknown) => {
+    const isUnknownPath = error instanceof webApi.WebAPIHTTPError && error.statusCode === 404
+    if (isUnknownPath || NO_STATUS.includes(slackErrorCode(error) ?? '')) hasStatus = false
+  }
   /** An empty status clears it. For apps without an assistant view, a reaction shows the progress. */
   const showStatus = async (question: Question, status: string): Promise<void> => {
     const target = replyTargetOf(question)
@@ -71,10 +80,9 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
     const { channel, thread_ts = timestamp } = target
     const { assistant, reactions } = quickClient
     const reaction = { channel, timestamp, name: REACTION }
-    await assistant.threads
-      .setStatus({ channel_id: channel, thread_ts, status })
-      .catch(() => (status === '' ? reactions.remove(reaction) : reactions.add(reaction)))
-      .catch(() => {})
+    const { setStatus } = assistant.threads
+    if (hasStatus && (await setStatus({ channel_id: channel, thread_ts, status }).catch(notSet))) return
+    await (status === '' ? reactions.remove(reaction) : reactions.add(reaction)).catch(() => {})
   }
 
   return {

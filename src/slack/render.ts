@@ -3,7 +3,7 @@
 import type { types } from '@slack/bolt'
 import { type ChatReply, type ReplyPart, truncateAt } from '../chat/compose.ts'
 
-export interface SlackBody {
+interface SlackBody {
   text: string
   blocks: types.KnownBlock[]
 }

@@ -21,14 +21,11 @@ export const SLACK_SETTINGS = {
 
 export type SlackValues = SettingValues<typeof SLACK_SETTINGS>
 
+/** The settings above, by shorter names. `apiUrl`: default SLACK_API. */
 export interface SlackSettings {
-  /** `xoxb-...`: calls the Web API as the bot. */
   botToken: string
-  /** `xapp-...`: opens a connection (Socket Mode), so that Slack need not reach this machine. */
   appToken?: string
-  /** Signs requests that Slack posts to the webhook. */
   signingSecret?: string
-  /** Default https://slack.com/api/. */
   apiUrl?: string
 }
 

@@ -48,8 +48,8 @@ export function parseCaptionSubmission(values: SubmittedValues): { files: unknow
   return { files, question: (values[QUESTION]?.[QUESTION]?.value ?? '').trim() }
 }
 
-export function settingsView({ modal }: Messages, isAutomatic: boolean): types.ModalView {
-  const option: types.PlainTextOption = { text: plain(modal.automatic), value: AUTOMATIC }
+export function settingsView({ modal, command }: Messages, isAutomatic: boolean): types.ModalView {
+  const option: types.PlainTextOption = { text: plain(command.settingsAutomatic), value: AUTOMATIC }
   const options = { options: [option], ...(isAutomatic ? { initial_options: [option] } : {}) }
   const checkboxes: types.Checkboxes = { type: 'checkboxes', action_id: AUTOMATIC, ...options }
   return {
@@ -65,11 +65,11 @@ export function parseSettingsSubmission(values: SubmittedValues): boolean {
 
 /** What the model recognizes, how to use the app, what it does with pictures, and the opt-out. */
 export function homeView(
-  { home, englishOnly }: Messages,
+  { home, command, englishOnly }: Messages,
   model: ModelCard | undefined,
   { hasOptedOut, keepHours }: { hasOptedOut: boolean; keepHours: number },
 ): types.HomeView {
-  const [action, label] = hasOptedOut ? [OPT_IN_ACTION, home.optIn] : [OPT_OUT_ACTION, home.optOut]
+  const [action, label] = hasOptedOut ? [OPT_IN_ACTION, home.optIn] : [OPT_OUT_ACTION, command.privacyOptOut]
   const sees = model?.about?.sees
   return {
     type: 'home',

@@ -14,7 +14,7 @@ export interface RequestReceiver extends Receiver {
   handle(request: Request): Promise<Response>
 }
 
-export interface ReceiverOptions {
+interface ReceiverOptions {
   signingSecret: string
   /**
    * Milliseconds for which the response, once acknowledged, waits for the listeners to end, so that Slack usually

@@ -109,7 +109,7 @@ export function addedTokens(
 }
 
 /** An added token, or the text between two. */
-export type Piece = AddedToken | string
+type Piece = AddedToken | string
 
 const SPACE = /\p{White_Space}/u
 const WORD = String.raw`[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]`

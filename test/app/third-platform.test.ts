@@ -93,13 +93,10 @@ Object.assign(pigeon, {
           receive: (deps) => ({ webhook: webhook(deps), start: async () => {}, stop: async () => {} }),
         },
   openWebhook: async (_: Values, deps) => webhook(deps),
-  checks: [
-    {
-      name: 'pigeon',
-      check: async ({ pigeonToken }) =>
-        pigeonToken === '' ? skipped('PIGEON_TOKEN is not set') : ok('it coos'),
-    },
-  ],
+  checks: {
+    pigeon: async ({ pigeonToken }) =>
+      pigeonToken === '' ? skipped('PIGEON_TOKEN is not set') : ok('it coos'),
+  },
   apiUrl: () => undefined,
 } satisfies Adapter<typeof PIGEON_SETTINGS>)
 

@@ -336,13 +336,6 @@ describe('commands', () => {
     bot.engine.release()
     await reply(discord, channel)
   })
-  test('they are registered once, however often the bot starts', async () => {
-    const { discord, folder } = await open()
-    const again = await startBot(discord, { folder })
-    await until(() => discord.calls.filter((call) => /^GET .*commands$/.test(call)).length === 2)
-    await again.close()
-    expect(discord.world.commandPuts).toBe(1)
-  })
 })
 
 describe('a start that cannot succeed says what to do', () => {

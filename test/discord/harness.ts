@@ -72,7 +72,6 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     answers: options.answers ?? 'reply',
     messageContent: options.messageContent ?? false,
     apiUrl: discord.apiUrl,
-    picturesUrl: discord.picturesUrl,
   }
   const disk = await openDiskStore(options.folder)
   const store = options.crash ? options.crash.wrap(disk) : disk

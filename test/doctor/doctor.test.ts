@@ -22,11 +22,11 @@ const doctor = (args: string[], env: Record<string, string>) => glimpse(['doctor
 
 test('a check that throws or hangs fails alone', async () => {
   const results = await runChecks(
-    [
-      { name: 'hangs', run: () => new Promise(() => {}) },
-      { name: 'throws', run: () => Promise.reject(new Error('xoxb-12-secret broke')) },
-      { name: 'holds', run: async () => ({ status: 'ok', found: 'fine' }) },
-    ],
+    {
+      hangs: () => new Promise(() => {}),
+      throws: () => Promise.reject(new Error('xoxb-12-secret broke')),
+      holds: async () => ({ status: 'ok', found: 'fine' }),
+    },
     50,
   )
   expect(results.map(({ name, status }) => [name, status])).toEqual([

@@ -3,23 +3,16 @@
 import { describe, expect, test } from 'vitest'
 import { type Config, readConfig } from '../../src/config.ts'
 import { runChecks } from '../../src/doctor/check.ts'
-import { PLATFORMS } from '../../src/platforms.ts'
+import { platformChecks } from '../../src/doctor/examine.ts'
 import { slackManifest } from '../../src/slack/manifest.ts'
 import { startPeer } from '../slack/harness.ts'
 import { type Answer, httpStub } from './http-stub.ts'
 
-const { bot: SCOPES } = (slackManifest() as { oauth_config: { scopes: { bot: string[] } } }).oauth_config
-  .scopes
+const { bot: SCOPES } = slackManifest().oauth_config.scopes
 
 /** Runs one check as `glimpse doctor` runs it: an error becomes a finding. */
 async function finding(wanted: string, config: Config) {
-  const checks = PLATFORMS.flatMap((adapter) =>
-    adapter.checks.map(({ name, check }) => ({ name, run: () => check(config, config.queue !== '') })),
-  )
-  const [result] = await runChecks(
-    checks.filter(({ name }) => name === wanted),
-    10_000,
-  )
+  const [result] = await runChecks({ [wanted]: platformChecks(config)[wanted]! }, 10_000)
   return result!
 }
 const checkSlack = (config: Config) => finding('slack', config)

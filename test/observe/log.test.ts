@@ -2,8 +2,7 @@
 
 import { afterEach, expect, test } from 'vitest'
 import { UpstreamError } from '../../src/errors.ts'
-import { withIds } from '../../src/observe/context.ts'
-import { configureLog, log, redactValues, scrub } from '../../src/observe/log.ts'
+import { configureLog, log, redactValues, scrub, withIds } from '../../src/observe/log.ts'
 
 afterEach(() => configureLog('text'))
 

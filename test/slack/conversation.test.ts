@@ -56,6 +56,21 @@ describe('in a channel', () => {
     expect(message?.reactions ?? []).toEqual([])
   })
 
+  test('an app that may not set a status is refused once; a fault is no refusal', async () => {
+    await slack.restart()
+    const statuses = () => slack.calls.filter(({ method }) => method === 'assistant.threads.setStatus').length
+    const answered = async (body: string, status: number) => {
+      slack.calls.length = 0
+      slack.fault(({ method }) => (method === 'assistant.threads.setStatus' ? { status, body } : undefined))
+      await uploaded(mention(''))
+      expect(slack.calls.map(({ method }) => method)).toContain('reactions.remove')
+      return statuses()
+    }
+    expect(await answered('', 503)).toBe(2)
+    expect(await answered('{"ok":false,"error":"missing_scope"}', 200)).toBe(1)
+    expect(await answered('{"ok":true}', 200)).toBe(0)
+  })
+
   test('a mention with a picture and a question is answered', async () => {
     const ts = await uploaded(mention('how many?'))
     expect(await textsOf(ts)).toEqual(['answer 1 to how many?'])

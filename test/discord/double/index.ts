@@ -79,9 +79,8 @@ export interface ReadMessage {
 }
 
 export interface DiscordDouble {
-  /** For `apiUrl` and `picturesUrl` of the settings. */
+  /** For `apiUrl` of the settings. */
   apiUrl: string
-  picturesUrl: string
   token: string
   publicKey: string
   privateKey: KeyObject
@@ -243,7 +242,6 @@ export async function startDiscordDouble(options: DoubleOptions = {}): Promise<D
 
   return {
     apiUrl: `${origin}/api`,
-    picturesUrl: origin,
     token: world.token,
     publicKey: Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url').toString('hex'),
     privateKey,

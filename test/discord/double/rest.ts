@@ -69,12 +69,10 @@ export function route(world: World, asked: Asked): unknown {
       return world.bot
     case 'POST /users/@me/channels':
       return openDirect(world, String(asked.body['recipient_id']))
-    case 'GET /applications/:id/commands':
-      return world.commands
     case 'PUT /applications/:id/commands':
       world.commandPuts++
       world.commands = (asked.body as unknown as Body[]).map((command) => ({
-        // Discord adds ids and defaults, and drops fields that are false.
+        // Discord adds ids and defaults.
         ...command,
         id: world.snowflake(),
         application_id: world.bot.id,
@@ -82,9 +80,6 @@ export function route(world: World, asked: Asked): unknown {
         default_member_permissions: command['default_member_permissions'] ?? null,
         nsfw: false,
         description: command['description'] ?? '',
-        options: (command['options'] as Body[] | undefined)?.map(({ required, ...option }) =>
-          required ? { ...option, required } : option,
-        ),
       }))
       return world.commands
     case 'GET /channels/:id': {
