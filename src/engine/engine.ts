@@ -15,7 +15,7 @@ import * as errors from './engine-errors.ts'
 import { type ForkOptions, type ModelProcess, startModelProcess } from './process-handle.ts'
 import type { FromChild, ModelCard, ModelProcessOptions } from './protocol.ts'
 import type { BaseRequest, BaseResult } from './request.ts'
-import { type RequestOf, type ResultOf, type TaskName, type TextTask, taskNamed, taskOf } from './tasks.ts'
+import type { RequestOf, ResultOf, TaskName, TextTask } from './tasks.ts'
 import { withQueueTime } from './timings.ts'
 
 export interface Hooks {
@@ -289,10 +289,8 @@ export async function startEngine(
       if (signal?.aborted) throw cancelled()
       const { promise, resolve, reject } = withResolvers<BaseResult>()
       const now = performance.now()
-      const { rows } = taskNamed(taskOf(request))
       const times = { queuedAt: now, startedAt: now }
       const pending = {
-        rows: rows(request),
         id: nextId++,
         request,
         hooks,

@@ -15,7 +15,7 @@ export const TASK_NAMES = Object.keys(TASKS) as TaskName[]
 const MAX_QUOTED = 40
 export type TextTask = 'caption' | 'answer'
 
-type FieldsOf<T> = T extends { rows(request: infer Fields): number } ? Fields : never
+type FieldsOf<T> = T extends { prepare(model: never, request: infer Fields): unknown } ? Fields : never
 type OwnOf<T> = T extends { result: z.ZodType<infer Own> } ? Own : never
 /** A request of this task. Without `task`, it is a caption or an answer. */
 export type RequestOf<N extends TaskName> = Omit<BaseRequest, 'task'> & { task?: N } & FieldsOf<

@@ -38,6 +38,11 @@ export function resolveEosTokenIds(
   return eos_token_id === null ? model.eosTokenIds : [eos_token_id].flat()
 }
 
+/** Rows of the language model that a request of these settings takes. */
+export function rowsOf({ num_beams, num_return_sequences }: GenerationSettings): number {
+  return Math.max(num_beams, num_return_sequences)
+}
+
 /** A row that runs: its search, and for each running sequence the state and logits that it continues. */
 interface RunningRow extends GenerationRow {
   search: Search
@@ -56,9 +61,9 @@ export class Generation {
     this.#options = options
   }
 
-  /** Rows that are not complete. */
+  /** Rows of the language model that are not complete: beams and sampled sequences count one each. */
   get size(): number {
-    return this.#rows.length
+    return this.#rows.reduce((size, { outputs }) => size + outputs.length, 0)
   }
 
   /** Reads the rows' images and prompts. They take part in the next step. */

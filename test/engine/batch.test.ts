@@ -10,73 +10,28 @@ import { type Engine, startEngine } from '../../src/engine/engine.ts'
 import { type RequestResult, runBatch, runOne } from '../../src/engine/pipeline.ts'
 import type { InferenceRequest, InferenceResult } from '../../src/engine/request.ts'
 import { stageCaches } from '../../src/engine/stage-cache.ts'
-import { taskNamed } from '../../src/engine/tasks.ts'
-import { type Model, openModel } from '../../src/run/model.ts'
+import { type Model, openLanguageModel, openModel } from '../../src/run/model.ts'
 import type { Session } from '../../src/run/session.ts'
 
 const DEMO = join(import.meta.dirname, '../../models/demo')
 
 describe('takeBatch', () => {
-  const { rows } = taskNamed('answer')
-  const queue = (...requests: Partial<InferenceRequest>[]) =>
-    requests.map((request, id) => ({ id, rows: rows(request) }))
+  const queue = (count: number) =>
+    Array.from({ length: count }, (_, id): { id: number; isAlone?: boolean } => ({ id }))
   const ids = (batch: { id: number }[]) => batch.map(({ id }) => id)
 
-  test('any requests share one: greedy, beams, sampling, invalid settings', () => {
-    const waiting = queue(
-      {},
-      { question: 'q' },
-      { settings: { num_beams: 3 } },
-      { settings: { do_sample: true } },
-      { settings: { num_beams: -1 } },
-    )
-    expect(ids(takeBatch(waiting, 8))).toEqual([0, 1, 2, 3, 4])
+  test('at most maxBatch, in order', () => {
+    const waiting = queue(5)
+    expect(ids(takeBatch(waiting, 2))).toEqual([0, 1])
+    expect(ids(takeBatch(waiting, 8))).toEqual([2, 3, 4])
     expect(waiting).toEqual([])
   })
 
-  test('at most maxBatch, in order', () => {
-    const waiting = queue({}, {}, {}, { settings: { max_new_tokens: 3 } }, {})
-    expect(ids(takeBatch(waiting, 2))).toEqual([0, 1])
-    expect(ids(takeBatch(waiting, 2))).toEqual([2, 3])
-    expect(ids(takeBatch(waiting, 2))).toEqual([4])
-  })
-
   test('one that must be alone is', () => {
-    const waiting = [...queue({}, {}), { id: 2, rows: 1, isAlone: true }, { id: 3, rows: 1 }]
+    const waiting = [...queue(2), { id: 2, isAlone: true }, { id: 3 }]
     expect(ids(takeBatch(waiting, 8))).toEqual([0, 1])
     expect(ids(takeBatch(waiting, 8))).toEqual([2])
     expect(ids(takeBatch(waiting, 8))).toEqual([3])
-  })
-
-  test('each beam counts as a row, and each sampled sequence', () => {
-    const waiting = queue(...Array.from({ length: 20 }, () => ({ settings: { num_beams: 5 } })))
-    expect(takeBatch(waiting, 20)).toHaveLength(6)
-    const sampled = { do_sample: true, num_return_sequences: 16 }
-    expect(takeBatch(queue({ settings: sampled }, { settings: sampled }, {}), 20)).toHaveLength(2)
-    const wide = queue({ settings: { num_beams: 64 } }, { settings: { num_beams: 64 } })
-    expect(takeBatch(wide, 8)).toHaveLength(1)
-  })
-
-  test.each([
-    Number.NaN,
-    Number.POSITIVE_INFINITY,
-    -5,
-    0,
-    '7',
-    'many',
-    null,
-    10n,
-    [64],
-    { valueOf: 3 },
-    Symbol('7'),
-    () => 7,
-  ])('a number of beams that is none, %s, counts as one row', (value) => {
-    const settings = { num_beams: value, num_return_sequences: value } as never
-    expect(rows({ settings } as InferenceRequest)).toBe(1)
-  })
-
-  test.each([null, 7, 'num_beams', []])('settings that are none, %j, count as one row', (settings) => {
-    expect(rows({ settings } as never)).toBe(1)
   })
 })
 
@@ -204,6 +159,37 @@ describe('runBatch', () => {
     }
     // The seeds differ, so a generator that rows shared would show.
     expect(replyOf(outcomes[2])!.token_ids).not.toEqual(replyOf(outcomes[3])!.token_ids)
+  })
+
+  test('beams and sampled sequences beyond 32 rows wait until rows have left, and get the same tokens', async () => {
+    const many = [{ num_beams: 20 }, { num_beams: 12, num_return_sequences: 2 }, {}, { num_beams: 40 }]
+    const sampled = { do_sample: true, num_return_sequences: 16, seed: 3 }
+    const requests = [...many, sampled, sampled].map(
+      (settings, i): InferenceRequest => ({
+        image: pictures[0]!,
+        question: `what is number ${i}?`,
+        settings: { ...settings, max_new_tokens: 3 + i },
+      }),
+    )
+    const language = model.sessions['language']!
+    const sizes: number[] = []
+    const run: Session['run'] = (feeds, names) => {
+      sizes.push(feeds['input_ids']!.dims[0]!)
+      return language.run(feeds, names)
+    }
+    const sessions = { ...model.sessions, language: { ...language, run } }
+    const watched = { ...model, sessions, language: openLanguageModel(model.manifest, sessions)! }
+    const outcomes: RequestResult[] = []
+    const items = requests.map((request) => ({ request, hooks: { check() {} } }))
+    await runBatch(watched, stageCaches(model.manifest), items, (index, outcome) => {
+      outcomes[index] = outcome
+    })
+    for (const [i, request] of requests.entries()) {
+      expect(replyOf(outcomes[i])?.sequences, String(i)).toEqual((await alone(request)).sequences)
+    }
+    // 40 beams have to run, but beside nothing else.
+    expect(sizes.filter((size) => size > 32).every((size) => size === 40)).toBe(true)
+    expect(Math.max(...sizes.filter((size) => size <= 32))).toBe(32)
   })
 
   test('a damaged picture, one that is no picture, and a question too long fail alone', async () => {

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { QUERIES } from '../../artifact/contract.ts'
 import { RequestError } from '../../errors.ts'
 import { completeSettings, type GenerationSettings, generationSettings } from '../../generation-settings.ts'
-import { Generation, resolveEosTokenIds } from '../../run/generate.ts'
+import { Generation, resolveEosTokenIds, rowsOf } from '../../run/generate.ts'
 import type { LanguageModel } from '../../run/language-model.ts'
 import type { Model } from '../../run/model.ts'
 import type { InferenceRequest, InferenceResult } from '../request.ts'
@@ -21,6 +21,9 @@ export interface Prepared {
   ids: readonly number[]
   queryText?: QueryText
 }
+
+/** Limits the KV cache, which every row keeps until it is answered: 30 MB a row with opt-2.7b. */
+const MAX_ROWS = 32
 
 /** Limit for a question, a prompt, and each question and answer of a history. */
 const MAX_CHARACTERS = 2_000
@@ -42,11 +45,6 @@ export const generateSteps = {
     prompt: z.string(),
   }),
   reads: [QUERIES.prefix],
-  /** One for settings that are wrong: `prepare` refuses them. */
-  rows({ settings }) {
-    const asked = [settings?.num_beams ?? 1, settings?.num_return_sequences ?? 1]
-    return Math.max(1, ...asked.filter((rows) => Number.isFinite(rows)))
-  },
   prepare(model, request) {
     const { language, manifest } = model
     if (!language) throw new Error(`${manifest.name} has no language model`)
@@ -67,10 +65,25 @@ export const generateSteps = {
         if (!requests.some((one) => one.isActive())) throw new Error('Every request was cancelled.')
       },
     })
-    await generation.join(requests.map((one) => rowOf(model, one, began)))
-    while (generation.size > 0) await generation.step()
+    const waiting = requests.map((one) => rowOf(model, one, began))
+    while (true) {
+      const joining = takeFitting(waiting, generation.size)
+      if (joining.length > 0) await generation.join(joining)
+      if (generation.size === 0) break
+      await generation.step()
+    }
   },
 } satisfies Partial<Task<GenerateFields, GenerateResult, Prepared>>
+
+/** Removes the first requests that fit beside `running` rows, at least one beside none. The others join when rows have left. */
+function takeFitting<T extends { settings: GenerationSettings }>(waiting: T[], running: number): T[] {
+  let rows = running
+  const end = waiting.findIndex(({ settings }, index) => {
+    rows += rowsOf(settings)
+    return rows > MAX_ROWS && (running > 0 || index > 0)
+  })
+  return waiting.splice(0, end < 0 ? waiting.length : end)
+}
 
 function rowOf(model: Model, one: ActiveRequest<Prepared, GenerateResult>, began: number) {
   const { settings, ids, language, prompt } = one.prepared

@@ -42,8 +42,6 @@ export interface Task<Fields, Own, Prepared> {
   result: z.ZodType<Own>
   /** A request for smoke tests and the warm-up. */
   sample: Fields
-  /** Rows of the language model that the request takes. */
-  rows(request: Fields): number
   /** Reads the request before any graph runs. @throws RequestError */
   prepare(model: Model, request: Fields): Prepared
   /** The text that the queries read beside the picture, where the architecture has such queries. */
