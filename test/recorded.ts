@@ -1,7 +1,6 @@
 // What transformers recorded for a fixture checkpoint (test/fixtures/references/<checkpoint>) -> cases of one picture and one
 // prompt, with the tensors of every stage.
 
-import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readSafetensors } from '../src/checkpoint/safetensors.ts'
@@ -24,7 +23,6 @@ const STAGES = ['pixel_values', 'vision', 'queries', 'prefix', 'logits']
 
 export async function recordedCases(checkpoint: string): Promise<RecordedCase[]> {
   const folder = join(FIXTURES, 'references', checkpoint)
-  if (!existsSync(folder)) return await casesOfOneFile(`${folder}.safetensors`)
   const files = (await readdir(folder)).filter((file) => file.endsWith('.safetensors'))
   const cases = await Promise.all(
     files.map(async (file): Promise<RecordedCase[]> => {
@@ -45,32 +43,4 @@ export async function recordedCases(checkpoint: string): Promise<RecordedCase[]>
     }),
   )
   return cases.flat()
-}
-
-/** The earlier form: all cases in one file, described in its metadata. */
-async function casesOfOneFile(path: string): Promise<RecordedCase[]> {
-  const { tensors, metadata } = await readSafetensors(path)
-  const description = JSON.parse((metadata as Record<string, string>)['description']!)
-  const floats = (name: string) => tensors.get(name)!.data as Float32Array
-  return description.logits.map((place: { picture: number; prompt: number }, i: number): RecordedCase => {
-    const { picture, prompt } = place
-    const greedy = description.token_ids.findIndex(
-      (one: typeof place & { settings: string }) =>
-        one.picture === picture && one.prompt === prompt && one.settings === 'greedy',
-    )
-    const stageOf = (name: string) => {
-      if (name === 'logits') return floats(`logits.${i}`)
-      const all = floats(name)
-      const size = all.length / description.pictures.length
-      return all.subarray(picture * size, (picture + 1) * size)
-    }
-    return {
-      picture: description.pictures[picture],
-      prompt: description.prompts[prompt],
-      ids: description.input_ids[prompt],
-      tensors: new Map(STAGES.map((stage) => [stage, stageOf(stage)])),
-      generation: description.settings.greedy,
-      tokenIds: [...tensors.get(`token_ids.${greedy}`)!.data].map(Number),
-    }
-  })
 }
