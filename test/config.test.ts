@@ -85,7 +85,7 @@ describe('a user without a passwd entry and without HOME', () => {
     syncBuiltinESMExports()`,
   )}`
   const UID_WITHOUT_ENTRY = 54_321
-  const { HOME: _, ...env } = process.env
+  const { HOME: _, GLIMPSE_CACHE: __, GLIMPSE_STATE: ___, ...env } = process.env
   const stubbed = (args: string[], more: Record<string, string>) =>
     spawnSync(process.execPath, ['--import', STUB, MAIN, ...args], {
       env: { ...env, ...more },
