@@ -107,7 +107,10 @@ export function holds(result: FloatsResult | IdsResult, tolerance: number, preci
 }
 
 /** @throws ArtifactError `other_checkpoint` if the model cannot compute a stage of the reference. */
-function stagesFor({ manifest, language }: Model, { path, kind, tensors }: Reference): Record<string, Compute> {
+function stagesFor(
+  { manifest, language }: Model,
+  { path, kind, tensors }: Reference,
+): Record<string, Compute> {
   const computes = STAGES[kind]
   const other = (what: string) =>
     new ArtifactError(
@@ -190,7 +193,11 @@ function runOf(model: Model, reference: Reference, pictures: string) {
   }
 }
 
-function readSettings(language: LanguageModel, { path, generation }: Reference, promptIds: readonly number[]) {
+function readSettings(
+  language: LanguageModel,
+  { path, generation }: Reference,
+  promptIds: readonly number[],
+) {
   try {
     return settingsFor(language, generation, promptIds)
   } catch (cause) {
