@@ -106,7 +106,7 @@ export async function measure(
     // The last graph is the one that each token runs.
     const bytes_per_token = weightBytes(model.manifest, graphs.at(-1)!.name)
     const peaks = { operationsPerSecond: operations_per_second, bytesPerSecond: memory_bytes_per_second }
-    const limit_ms = await limitsOf(folder, model.manifest, peaks)
+    const limit_ms = await limitsOf(folder, model.manifest, peaks, queries.count + PROMPT_TOKENS)
     const question_ms = ms.prefill + (tokens - 1) * ms.token
     return {
       model: model.manifest.name,
@@ -135,13 +135,17 @@ export async function measure(
 }
 
 /** The least time of each stage that runs a graph, from the weights of the artifact's graphs. */
-async function limitsOf(folder: string, manifest: Manifest, peaks: Peaks): Promise<Benchmark['limit_ms']> {
+export async function limitsOf(
+  folder: string,
+  manifest: Manifest,
+  peaks: Peaks,
+  prefillPositions: number,
+): Promise<Benchmark['limit_ms']> {
   const { vision, queries, graphs } = manifest
   const limit = async (graph: string, positions: (name: string) => number) => {
     const products = await productsOf(folder, graph)
     return limitOf(products, ({ name }) => positions(name), weightBytes(manifest, graph), peaks)
   }
-  const prefillPositions = queries.count + PROMPT_TOKENS
   // Logits are computed for the last position only.
   const isHead = (name: string) => /(^|\.)(lm_head|embed_tokens|shared)\//.test(name)
   const language = graphs.at(-1)!.name
