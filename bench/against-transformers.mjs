@@ -5,8 +5,9 @@
 //   npx glimpse build /tmp/opt-2.7b --out /tmp/opt-2.7b-int4 --precision int4
 //   node bench/against-transformers.mjs --checkpoint /tmp/opt-2.7b --model /tmp/opt-2.7b-int4 --python python3
 //
-// transformers runs in float32, its fastest type on a CPU without AMX, and needs 16 GB. Both generate exactly --tokens
-// tokens. On a shared machine compare only the ratios.
+// transformers runs in float32, which needs 16 GB, and in bfloat16, which needs 8 GB and is its fastest type on a CPU with
+// avx512_bf16 or AMX. --types float32 leaves one out. All generate exactly --tokens tokens. The limit is what the machine's
+// peak and bandwidth allow Glimpse, measured in each round. On a shared machine compare only the ratios.
 
 import { spawn } from 'node:child_process'
 import { availableParallelism, homedir } from 'node:os'
@@ -14,6 +15,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
+import { openArtifact } from '../dist/artifact/open.js'
+import { readBandwidth } from '../dist/bench/bandwidth.js'
+import { measurePeak } from '../dist/bench/limits.js'
+import { limitsOf } from '../dist/bench/measure.js'
 import { startEngine } from '../dist/engine/engine.js'
 
 const { values: options } = parseArgs({
@@ -21,6 +26,7 @@ const { values: options } = parseArgs({
     checkpoint: { type: 'string' },
     model: { type: 'string' },
     python: { type: 'string', default: 'python3' },
+    types: { type: 'string', default: 'float32,bfloat16' },
     rounds: { type: 'string', default: '5' },
     tokens: { type: 'string', default: '10' },
     threads: { type: 'string', default: String(availableParallelism()) },
@@ -43,52 +49,73 @@ const engine = await startEngine({
     fromBytes: 0,
   },
 })
-const python = spawn(
-  options.python,
-  [join(import.meta.dirname, 'transformers.py'), options.checkpoint, String(threads)],
-  { stdio: ['pipe', 'pipe', 'inherit'] },
-)
-const lines = createInterface({ input: python.stdout })[Symbol.asyncIterator]()
-const nextMessage = async () => JSON.parse((await lines.next()).value ?? '{"ready":"no transformers"}')
-console.log(
-  `${(await nextMessage()).ready}, fp32 | Glimpse ${engine.model.precision} | ${threads} threads, ${new_tokens} tokens`,
-)
+const manifest = await openArtifact(options.model)
+const peers = []
+for (const type of options.types.split(',')) {
+  const script = join(import.meta.dirname, 'transformers.py')
+  const python = spawn(options.python, [script, options.checkpoint, String(threads), type], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const lines = createInterface({ input: python.stdout })[Symbol.asyncIterator]()
+  const next = async () => JSON.parse((await lines.next()).value ?? '{"ready":"no transformers"}')
+  // One after another: two that load at the same time need twice the memory.
+  const { ready } = await next()
+  console.log(`${ready}, ${type}`)
+  peers.push({
+    type,
+    stop: () => python.stdin.end(),
+    async generate(ids) {
+      python.stdin.write(`${JSON.stringify({ ids, new_tokens })}\n`)
+      return (await next()).total
+    },
+  })
+}
+console.log(`Glimpse ${engine.model.precision} | ${threads} threads, ${new_tokens} tokens`)
 
-const transformersTimes = { caption: [], question: [] }
-const glimpseTimes = { caption: [], question: [] }
+/** Ids of the prompt that transformers reads: none, and a question of twelve tokens. */
+const PROMPTS = { caption: [2], question: [2, ...Array.from({ length: 12 }, (_, i) => 100 + i)] }
+const rows = { caption: [], question: [] }
 for (let round = -1; round < rounds; round++) {
   const image = await noise(round)
-  const times = {
-    caption: [await generate([2]), await answer({ image })],
-    // A question of twelve tokens. Glimpse has cached the picture's embeddings; transformers encodes it again.
-    question: [
-      await generate([2, ...Array.from({ length: 12 }, (_, i) => 100 + i)]),
-      await answer({ image, question: QUESTION }),
-    ],
-  }
-  if (round < 0) continue // warm-up
-  for (const [name, [transformersS, glimpseS]] of Object.entries(times)) {
-    transformersTimes[name].push(transformersS)
-    glimpseTimes[name].push(glimpseS)
-    console.log(
-      `  ${name.padEnd(8)} transformers ${transformersS.toFixed(2)} s, Glimpse ${glimpseS.toFixed(2)} s: ${(transformersS / glimpseS).toFixed(1)}x`,
-    )
+  for (const [name, ids] of Object.entries(PROMPTS)) {
+    const row = {}
+    for (const { type, generate } of peers) row[type] = await generate(ids)
+    // For the question, Glimpse has cached what it can of the picture; transformers encodes it again.
+    row.Glimpse = await answer(name === 'caption' ? { image } : { image, question: QUESTION })
+    row.limit = (await limits())[name]
+    if (round < 0) continue // warm-up
+    rows[name].push(row)
+    const times = Object.entries(row).map(([who, seconds]) => `${who} ${seconds.toFixed(2)} s`)
+    console.log(`  ${name.padEnd(8)} ${times.join(', ')}`)
   }
 }
-for (const name of ['caption', 'question']) {
-  const ratios = transformersTimes[name]
-    .map((seconds, i) => seconds / glimpseTimes[name][i])
-    .sort((a, b) => a - b)
+for (const [name, all] of Object.entries(rows)) {
+  const of = (ratio) => all.map(ratio).sort((a, b) => a - b)
+  const range = (ratios) =>
+    `${median(ratios).toFixed(1)}x (${ratios[0].toFixed(1)} to ${ratios.at(-1).toFixed(1)})`
+  const faster = peers.map(({ type }) => `${range(of((row) => row[type] / row.Glimpse))} faster than ${type}`)
+  const far = `${median(of((row) => row.Glimpse / row.limit)).toFixed(2)} times the limit`
   console.log(
-    `${name.padEnd(8)} median: transformers ${median(transformersTimes[name]).toFixed(2)} s, Glimpse ${median(glimpseTimes[name]).toFixed(2)} s: ${median(ratios).toFixed(1)}x (${ratios[0].toFixed(1)} to ${ratios.at(-1).toFixed(1)})`,
+    `${name.padEnd(8)} median ${median(of((row) => row.Glimpse)).toFixed(2)} s: ${faster.join(', ')}; ${far}`,
   )
 }
-python.stdin.end()
+for (const peer of peers) peer.stop()
 await engine.close()
 
-async function generate(ids) {
-  python.stdin.write(`${JSON.stringify({ ids, new_tokens })}\n`)
-  return (await nextMessage()).total
+/** Seconds that the machine needs at least for a caption, and for a question about a picture whose keys and values are kept. */
+async function limits() {
+  const peaks = {
+    operationsPerSecond: await measurePeak(manifest.precision === 'fp32' ? 'float32' : 'int8', threads),
+    bytesPerSecond: await readBandwidth(threads),
+  }
+  const read = (positions) => limitsOf(options.model, manifest, peaks, positions)
+  const picture = await read(manifest.queries.count + 1)
+  const text = await read(12)
+  const tokens = (new_tokens - 1) * picture.token
+  return {
+    caption: (picture.vision + picture.queries + picture.prefill + tokens) / 1000,
+    question: (text.prefill + tokens) / 1000,
+  }
 }
 
 async function answer(request) {

@@ -1,10 +1,10 @@
 """
-The transformers side of against-transformers.mjs: loads a checkpoint in float32, then answers each line of JSON with one.
+The transformers side of against-transformers.mjs: loads a checkpoint in one type, then answers each line of JSON with one.
 
 In:  {"ids": [prompt ids], "new_tokens": 10}    the picture is noise, encoded again for each line
 Out: {"vision": s, "queries": s, "total": s}    seconds; total is one call of generate
 
-    python transformers.py CHECKPOINT THREADS
+    python transformers.py CHECKPOINT THREADS float32|bfloat16
 """
 
 import json
@@ -23,12 +23,12 @@ from transformers import Blip2ForConditionalGeneration
 
 @torch.no_grad()
 def main():
-    checkpoint, threads = sys.argv[1], int(sys.argv[2])
+    checkpoint, threads, dtype = sys.argv[1], int(sys.argv[2]), getattr(torch, sys.argv[3])
     torch.set_num_threads(threads)
-    model = Blip2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    model = Blip2ForConditionalGeneration.from_pretrained(checkpoint, dtype=dtype).eval()
     size = model.config.vision_config.image_size
     placeholders = [model.config.image_token_index] * model.config.num_query_tokens
-    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(dtype)
     print(json.dumps({"ready": f"transformers {transformers.__version__}, torch {torch.__version__}"}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -1,7 +1,7 @@
 // An artifact and a picture -> times of the stages, tokens per second and memory on this machine (`glimpse bench`).
 
 import { readFile } from 'node:fs/promises'
-import { QUERIES, VISION } from '../artifact/contract.ts'
+import { type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
@@ -12,9 +12,13 @@ import { runQueries } from '../run/queries.ts'
 import { Tensor } from '../run/tensor.ts'
 import { runVision } from '../run/vision.ts'
 import { readBandwidth } from './bandwidth.ts'
+import { limitOf, measurePeak, type Peaks, productsOf } from './limits.ts'
 
 const STAGES = ['image', 'pixels', 'vision', 'queries', 'prefill', 'token'] as const
 type Stage = (typeof STAGES)[number]
+/** Stages that run a graph. */
+const LIMITED = ['vision', 'queries', 'prefill', 'token'] as const
+type Limited = (typeof LIMITED)[number]
 
 export interface Benchmark {
   model: string
@@ -35,8 +39,11 @@ export interface Benchmark {
   /** Size of the language model's weights, which each token reads once. */
   bytes_per_token: number
   memory_bytes_per_second: number
-  /** Time of a token divided by the time to read its bytes: 1 is the limit of the memory bandwidth. */
-  over_bandwidth: number
+  /** Of one large product: of 8-bit integers, or of float32 for an artifact at fp32. */
+  operations_per_second: number
+  /** Milliseconds that a stage takes at least on this machine (limits.ts), and its time divided by that. */
+  limit_ms: Record<Limited, number>
+  times_the_limit: Record<Limited, number>
   anonymous_bytes: number | null
 }
 
@@ -76,8 +83,10 @@ export async function measure(
   const opening = { ms: performance.now() - startMs, anonymous_bytes: growth(before, await anonymousBytes()) }
   try {
     const measured: Record<Stage, number[]>[] = []
-    // On a shared machine the bandwidth changes with time, so each round measures it next to the token.
+    // On a shared machine both change with time, so each round measures them next to the stages.
     const bandwidths: number[] = []
+    const operations: number[] = []
+    const peakOf = model.manifest.precision === 'fp32' ? 'float32' : 'int8'
     // Round 0 warms up.
     for (let round = 0; round <= rounds; round++) {
       onStep(`round ${round} of ${rounds}`)
@@ -85,16 +94,19 @@ export async function measure(
       if (round === 0) continue
       measured.push(times)
       bandwidths.push(await readBandwidth(threads))
+      operations.push(await measurePeak(peakOf, threads))
     }
     const anonymous_bytes = growth(before, await anonymousBytes())
     const memory_bytes_per_second = median(bandwidths)
     const ms = Object.fromEntries(
       STAGES.map((stage) => [stage, median(measured.flatMap((times) => times[stage]))]),
     ) as Benchmark['ms']
-    const { files, graphs, queries } = model.manifest
+    const operations_per_second = median(operations)
+    const { graphs, queries } = model.manifest
     // The last graph is the one that each token runs.
-    const [, data] = filesOf(graphs.at(-1)!.name)
-    const bytes_per_token = files.find(({ path }) => path === data)?.sizeBytes ?? 0
+    const bytes_per_token = weightBytes(model.manifest, graphs.at(-1)!.name)
+    const peaks = { operationsPerSecond: operations_per_second, bytesPerSecond: memory_bytes_per_second }
+    const limit_ms = await limitsOf(folder, model.manifest, peaks, queries.count + PROMPT_TOKENS)
     const question_ms = ms.prefill + (tokens - 1) * ms.token
     return {
       model: model.manifest.name,
@@ -110,12 +122,45 @@ export async function measure(
       tokens,
       bytes_per_token,
       memory_bytes_per_second,
-      over_bandwidth: ms.token / ((1000 * bytes_per_token) / memory_bytes_per_second),
+      operations_per_second,
+      limit_ms,
+      times_the_limit: Object.fromEntries(
+        LIMITED.map((stage) => [stage, ms[stage] / limit_ms[stage]]),
+      ) as Benchmark['limit_ms'],
       anonymous_bytes,
     }
   } finally {
     await model.close()
   }
+}
+
+/** The least time of each stage that runs a graph, from the weights of the artifact's graphs. */
+export async function limitsOf(
+  folder: string,
+  manifest: Manifest,
+  peaks: Peaks,
+  prefillPositions: number,
+): Promise<Benchmark['limit_ms']> {
+  const { vision, queries, graphs } = manifest
+  const limit = async (graph: string, positions: (name: string) => number) => {
+    const products = await productsOf(folder, graph)
+    return limitOf(products, ({ name }) => positions(name), weightBytes(manifest, graph), peaks)
+  }
+  // Logits are computed for the last position only.
+  const isHead = (name: string) => /(^|\.)(lm_head|embed_tokens|shared)\//.test(name)
+  const language = graphs.at(-1)!.name
+  return {
+    vision: await limit(VISION.graph, () => vision.patches),
+    queries: await limit(QUERIES.graph, (name) =>
+      /crossattention.*key/.test(name) ? vision.patches : queries.count,
+    ),
+    prefill: await limit(language, (name) => (isHead(name) ? 1 : prefillPositions)),
+    token: await limit(language, () => 1),
+  }
+}
+
+function weightBytes({ files }: Manifest, graph: string): number {
+  return files.find(({ path }) => path === filesOf(graph)[1])?.sizeBytes ?? 0
 }
 
 /** Times in milliseconds by stage; of `token` one for each token after the first. */

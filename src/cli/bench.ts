@@ -1,4 +1,4 @@
-// glimpse bench: a model's speed on this machine, and its ratio to what the memory bandwidth allows.
+// glimpse bench: a model's speed on this machine, and its ratio to what the processor and the memory allow.
 
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -12,16 +12,15 @@ import { readPicture } from './reply.ts'
 const SAMPLE = fileURLToPath(new URL('../../models/demo/guitars.png', import.meta.url))
 
 const HELP = `
-Each token reads every weight of the language model once, so memory bandwidth limits the speed. "over bandwidth" is the
-time of a token divided by the time to read these weights; 1 is the limit. Times are medians. On a shared machine
-compare times of the same run only.
+Times are medians. "times the limit" is a stage's time divided by the least that this machine needs: its multiplications at
+the speed of one large product, or its weights at the memory's bandwidth, whichever takes longer. 1x is the limit. Each
+round measures both, because on a shared machine they change with time; compare times of the same run only.
 
 Examples:
   $ npx glimpse bench
   glimpse-pico at fp32, 2 threads, medians of 5 rounds
     ...
-    token                        1.5 ms  664.5 tokens per second
-    over bandwidth                1.20x
+    token                        1.5 ms  1.4x the limit, 664.5 tokens per second
   $ npx glimpse bench --model ./blip2-int4 --rounds 10
   $ npx glimpse bench --model ./blip2-int4 --json photo.jpg
 `
@@ -58,22 +57,32 @@ function table(result: Benchmark): string {
   const row = (name: string, value: string, rest = '') =>
     `  ${name.padEnd(22)} ${value.padStart(12)}  ${rest}`
   const time = (value: number) => `${value.toFixed(1)} ms`
+  const limit = (stage: keyof Benchmark['limit_ms']) =>
+    `${result.times_the_limit[stage].toFixed(2)}x the limit`
   const memory = (bytes: number | null) => (bytes === null ? 'unknown' : megabytes(bytes))
   return [
     `${result.model} at ${result.precision}, ${result.threads} threads, medians of ${result.rounds} rounds`,
     row('opening', time(opening.ms), `${memory(opening.anonymous_bytes)} of anonymous memory`),
     row('image', time(ms.image)),
     row('pixels', time(ms.pixels)),
-    row('vision', time(ms.vision)),
-    row('queries', time(ms.queries)),
-    row('prefill', time(ms.prefill), `${result.prefill_positions} positions`),
-    row('token', time(ms.token), `${result.tokens_per_second.toFixed(1)} tokens per second`),
+    row('vision', time(ms.vision), limit('vision')),
+    row('queries', time(ms.queries), limit('queries')),
+    row('prefill', time(ms.prefill), `${limit('prefill')}, ${result.prefill_positions} positions`),
+    row(
+      'token',
+      time(ms.token),
+      `${limit('token')}, ${result.tokens_per_second.toFixed(1)} tokens per second`,
+    ),
     row(
       'weights per token',
       megabytes(result.bytes_per_token),
       `memory bandwidth ${(result.memory_bytes_per_second / 1e9).toFixed(2)} GB per second`,
     ),
-    row('over bandwidth', `${result.over_bandwidth.toFixed(2)}x`),
+    row(
+      'one large product',
+      `${(result.operations_per_second / 1e9).toFixed(0)} GOP/s`,
+      result.precision === 'fp32' ? 'in float32' : 'of 8-bit integers',
+    ),
     row('first caption', time(result.caption_ms), `${result.tokens} tokens`),
     row('next question', time(result.question_ms), `${result.tokens} tokens`),
     row('anonymous memory', memory(result.anonymous_bytes), 'after the rounds'),

@@ -1,9 +1,11 @@
 // Settings -> the results of all checks.
 
+import { availableParallelism } from 'node:os'
 import { type Config, parseConfig, secretsOf, wantsChat } from '../config.ts'
 import { type Finding, fail, ok } from '../finding.ts'
 import { redactValues } from '../observe/log.ts'
 import { PLATFORMS } from '../platforms.ts'
+import { thisProcessor } from '../run/cpu.ts'
 import { type Checks, type Result, runChecks } from './check.ts'
 import { checkEngine, checkQueue, checkSecrets } from './cloud.ts'
 import {
@@ -12,7 +14,7 @@ import {
   checkMemory,
   checkNode,
   checkPort,
-  checkThisProcessor,
+  checkProcessor,
   memoryLimit,
 } from './machine.ts'
 import { checkModel, checkProvider, checkRuntime } from './model.ts'
@@ -44,7 +46,7 @@ export async function examine(env: Readonly<NodeJS.ProcessEnv>, deep = false): P
   const checks: Checks = {
     settings: async () => settings(parsed),
     node: async () => checkNode(process.versions.node),
-    processor: checkThisProcessor,
+    processor: async () => checkProcessor(thisProcessor(), availableParallelism()),
     onnxruntime: checkRuntime,
     provider: () => checkProvider(config),
     model: () => model,

@@ -1,9 +1,9 @@
 // The machine -> findings about Node, the processor, memory, the port, HTTP access and the clock.
 
-import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { availableParallelism, totalmem } from 'node:os'
+import { totalmem } from 'node:os'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
+import { type Processor, prepackSettings } from '../run/cpu.ts'
 import { isLocal } from '../serve/server.ts'
 import { megabytes } from '../units.ts'
 
@@ -22,32 +22,22 @@ export function checkNode(version: string): Finding {
   return warn(`Node ${version}`, `It works. Upgrade to Node ${NEXT_NODE} or 24: the AWS SDK will require it.`)
 }
 
-/** @param cpuinfo text of /proc/cpuinfo; undefined on a system without it */
-export function checkProcessor(cpuinfo: string | undefined, arch: string, cores: number): Finding {
-  const processor = `${arch}, ${cores} ${cores === 1 ? 'core' : 'cores'}`
-  const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(cpuinfo ?? '')?.[1]?.split(' ')
-  if (!flags) return skipped(`${processor}; the system does not report its instructions`)
-  const has = (name: string) => flags.includes(name)
-  if (arch !== 'x64') {
-    if (has('asimddp')) return ok(`${processor}, 8-bit dot products (asimddp)`)
+/** What the processor can do, and the settings that are chosen for it (run/cpu.ts). */
+export function checkProcessor(processor: Processor, cores: number): Finding {
+  const { arch, flags, dotProducts } = processor
+  const chosen = Object.entries(prepackSettings(processor)).map(([name, value]) => `; set ${name}=${value}`)
+  const found = `${arch}, ${cores} ${cores === 1 ? 'core' : 'cores'}`
+  if (!flags) return skipped(`${found}; the system does not report its instructions${chosen.join('')}`)
+  if (arch === 'x64' && !flags.includes('avx2'))
     return warn(
-      `${processor}, no 8-bit dot products`,
-      'int8 and int4 gain less; `npx glimpse bench` measures it.',
+      `${found}, no AVX2${chosen.join('')}`,
+      'Answers take several times as long. Use a machine with AVX2.',
     )
-  }
-  if (!has('avx2'))
-    return warn(`${processor}, no AVX2`, 'Answers take several times as long. Use a machine with AVX2.')
-  const vnni = ['avx512_vnni', 'avx_vnni'].filter(has)
-  if (vnni.length > 0) return ok(`${processor}, AVX2 and 8-bit dot products (${vnni.join(', ')})`)
+  if (dotProducts !== undefined) return ok(`${found}, 8-bit dot products (${dotProducts})${chosen.join('')}`)
   return warn(
-    `${processor}, AVX2 without VNNI`,
-    'It works. int8 and int4 models answer faster on a processor with VNNI.',
+    `${found}, no 8-bit dot products${chosen.join('')}`,
+    'It works. int8 and int4 models answer faster on a processor with VNNI or ARM dot products; `npx glimpse bench` measures it.',
   )
-}
-
-export async function checkThisProcessor(): Promise<Finding> {
-  const cpuinfo = await readFile('/proc/cpuinfo', 'utf8').catch(() => undefined)
-  return checkProcessor(cpuinfo, process.arch, availableParallelism())
 }
 
 /** Memory for the program, a picture and caches, beside the weights. */

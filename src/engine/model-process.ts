@@ -4,9 +4,11 @@
 // A graph run blocks its process and native code can crash it, so both happen here and not in the server process.
 // Messages are received between graph runs; that is when a cancelled request ends.
 
+import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { Manifest } from '../artifact/contract.ts'
 import { ArtifactError, deserializeError, type SerializedError, serializeError } from '../errors.ts'
+import { prepackSettings, thisProcessor } from '../run/cpu.ts'
 import { type Model, openModel } from '../run/model.ts'
 import { openStore } from '../store/open.ts'
 import { type RequestResult, runBatch } from './pipeline.ts'
@@ -79,7 +81,7 @@ async function open({ artifact, prepack, encoderCache, ...start }: ModelProcessO
     ttlMs: encoderCache.ttlMs,
   }
   opened = { model, caches: stageCaches(model.manifest, stored) }
-  await send({ kind: 'ready', model: cardOf(model), loadMs })
+  await send({ kind: 'ready', model: cardOf(model, start.threads), loadMs })
 }
 
 async function run(batch: readonly BatchEntry[]): Promise<void> {
@@ -116,12 +118,19 @@ function checkTasks({ name, tasks }: Manifest): void {
   throw new ArtifactError('other_format', message)
 }
 
-function cardOf({ manifest, provider, fallback }: Model): ModelCard {
+function cardOf({ manifest, provider, fallback }: Model, threads = availableParallelism()): ModelCard {
+  const processor = thisProcessor()
   return {
     name: manifest.name,
     precision: manifest.precision,
     provider,
     fallback,
+    threads,
+    processor: {
+      arch: processor.arch,
+      dot_products: processor.dotProducts ?? null,
+      settings: prepackSettings(processor),
+    },
     about: aboutSchema.safeParse(manifest.about).data,
   }
 }

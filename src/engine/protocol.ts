@@ -24,6 +24,10 @@ export interface ModelCard {
   provider?: Provider
   /** Why it runs on the CPU although another provider was configured. */
   fallback?: string
+  /** Threads of one operator. */
+  threads?: number
+  /** What the processor can do, and the onnxruntime settings that are chosen for it. */
+  processor?: { arch: string; dot_products: string | null; settings: Record<string, string> }
   about?: z.infer<typeof aboutSchema>
 }
 

@@ -113,7 +113,10 @@ type Sessions = Readonly<Record<string, Session>>
 async function openGraphs(folder: string, { graphs }: Manifest, options: SessionOptions): Promise<Sessions> {
   const opened: Record<string, Session> = {}
   try {
-    for (const { name } of graphs) opened[name] = await openSession(folder, name, options)
+    // The last graph runs once a token, the others once a picture or question.
+    for (const { name } of graphs) {
+      opened[name] = await openSession(folder, name, { ...options, spins: name === graphs.at(-1)!.name })
+    }
   } catch (error) {
     await Promise.allSettled(Object.values(opened).map((session) => session.close()))
     throw error

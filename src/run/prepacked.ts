@@ -6,8 +6,7 @@
 // are part of the folder's name.
 
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
-import { cpus } from 'node:os'
+import { mkdir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { GraphDescription, Manifest, TensorDescription } from '../artifact/contract.ts'
@@ -16,7 +15,8 @@ import { sha256Hex } from '../hash.ts'
 import { smallestPrepackedBytes } from '../onnx/prepack-sizes.ts'
 import { HOUR_MS } from '../time.ts'
 import { ONNXRUNTIME_VERSION } from '../versions.ts'
-import { openSession, PREPACK_CONFIG, type Session } from './session.ts'
+import { prepackSettings, thisProcessor } from './cpu.ts'
+import { openSession, type Session } from './session.ts'
 import { Tensor } from './tensor.ts'
 
 export interface PrepackOptions {
@@ -49,7 +49,7 @@ export async function ensurePrepacked(
 ): Promise<string> {
   const bytes = manifest.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   if (bytes < options.fromBytes) return artifact
-  const folder = join(options.folder, await folderName(manifest))
+  const folder = join(options.folder, folderName(manifest))
   if (await isFolder(folder)) {
     const now = new Date()
     await utimes(folder, now, now).catch(() => {}) // fails in a read-only cache, which can be used too
@@ -132,16 +132,11 @@ function syntheticInput({ type, dims }: TensorDescription): Tensor {
 /** The bits of 1 in float16. */
 const FLOAT16_ONE = 0x3c00
 
-async function folderName(manifest: Manifest): Promise<string> {
-  const parts = [manifest, ONNXRUNTIME_VERSION, PREPACK_CONFIG, await cpuName()]
+/** The processor's instructions, and the settings chosen for them, decide how weights are prepacked. */
+function folderName(manifest: Manifest): string {
+  const processor = thisProcessor()
+  const parts = [manifest, ONNXRUNTIME_VERSION, process.platform, processor, prepackSettings(processor)]
   return sha256Hex(JSON.stringify(parts)).slice(0, 24)
-}
-
-/** The CPU's instructions decide how weights are prepacked. Where the system does not list them, the CPU's name has to do. */
-async function cpuName(): Promise<string> {
-  const info = await readFile('/proc/cpuinfo', 'utf8').catch(() => '')
-  const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(info)?.[1]
-  return [process.platform, process.arch, cpus()[0]?.model, flags].join(' ')
 }
 
 async function removeUnused(folder: string): Promise<void> {

@@ -10,6 +10,7 @@ import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
 import { ArtifactError, BusyError, SetupError } from '../errors.ts'
 import { Graph } from '../onnx/graph.ts'
 import { encode, filesOf } from '../onnx/write.ts'
+import { prepackSettings, thisProcessor } from './cpu.ts'
 import { type DeviceElements, type Elements, type ElementType, Tensor } from './tensor.ts'
 
 export interface Session {
@@ -34,19 +35,18 @@ export interface SessionOptions {
    * `externalFromBytes` are stored in the .onnx file.
    */
   save?: { folder: string; externalFromBytes: number }
-}
-
-/** Session options that change how weights are prepacked. onnxruntime: onnxruntime_session_options_config_keys.h. */
-export const PREPACK_CONFIG = {
-  // On CPUs without VNNI, 8-bit products saturate at 16 bits. This keeps them exact and is slower.
-  x64quantprecision: '1',
+  /**
+   * Whether the session's idle threads wait for the next run without rest. That makes short runs in a row faster, but takes
+   * a core from other sessions for some milliseconds after the last one. Default: true.
+   */
+  spins?: boolean
 }
 
 /** @throws ArtifactError `graph_unreadable`, SetupError `graph_refused`, BusyError `out_of_memory`. */
 export async function openSession(
   folder: string,
   graph: string,
-  { threads = availableParallelism(), provider = 'cpu', save }: SessionOptions = {},
+  { threads = availableParallelism(), provider = 'cpu', save, spins = true }: SessionOptions = {},
 ): Promise<Session> {
   const [model, data] = filesOf(graph)
   const path = join(folder, model)
@@ -63,7 +63,13 @@ export async function openSession(
     interOpNumThreads: 1,
     logSeverityLevel: 3,
     ...(save && { optimizedModelFilePath: join(save.folder, model) }),
-    extra: { session: { ...PREPACK_CONFIG, ...prepackedWeights } },
+    extra: {
+      session: {
+        ...prepackSettings(thisProcessor()),
+        ...prepackedWeights,
+        ...(!spins && { force_spinning_stop: '1' }),
+      },
+    },
   }).catch((cause: unknown) => {
     if (isOutOfMemory(cause)) throw outOfMemory(cause)
     if (isSystemError(cause)) {

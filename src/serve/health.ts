@@ -20,6 +20,9 @@ interface Readiness {
   ready: boolean
   reason?: string
   model?: string
+  /** The execution provider in use, and why it is not the configured one. Absent for a remote engine. */
+  provider?: string
+  fallback?: string
   /** Requests that wait or run. */
   load?: number
 }
@@ -46,7 +49,8 @@ export function readinessOf(open: () => Engine, waiting: () => number): Readines
   try {
     const { model, pending, ready, unreadyReason = 'restarting' } = open()
     if (!ready) return { ready, reason: REASONS[unreadyReason] }
-    return { ready, model: model.name, load: pending + waiting() }
+    const { name, provider, fallback } = model
+    return { ready, model: name, provider, fallback, load: pending + waiting() }
   } catch (error) {
     return { ready: false, reason: problemOf(error).error.message }
   }

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { limitOf, productsOf } from '../../src/bench/limits.ts'
 import { type Benchmark, measure } from '../../src/bench/measure.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { EMBEDDED_CHECKPOINT } from '../../src/builder/embedded.ts'
@@ -30,13 +31,41 @@ test('every stage has a time, and totals are sums of these', () => {
   expect(result.tokens_per_second).toBeCloseTo(1000 / ms.token, 6)
 })
 
-test('over_bandwidth compares a token with the bytes it reads', () => {
-  expect(result.bytes_per_token).toBeGreaterThan(1e6)
+test('each stage is compared with what the processor and the memory allow', () => {
+  const { bytes_per_token, memory_bytes_per_second, operations_per_second, ms, limit_ms } = result
+  expect(bytes_per_token).toBeGreaterThan(1e6)
   // Memory of any machine reads between 1 GB and 10,000 GB per second.
-  expect(result.memory_bytes_per_second).toBeGreaterThan(1e9)
-  expect(result.memory_bytes_per_second).toBeLessThan(1e13)
-  const bound = (1000 * result.bytes_per_token) / result.memory_bytes_per_second
-  expect(result.over_bandwidth).toBeCloseTo(result.ms.token / bound, 6)
+  expect(memory_bytes_per_second).toBeGreaterThan(1e9)
+  expect(memory_bytes_per_second).toBeLessThan(1e13)
+  expect(operations_per_second).toBeGreaterThan(1e9)
+  for (const [stage, times] of Object.entries(result.times_the_limit) as [keyof typeof limit_ms, number][]) {
+    expect(times, stage).toBeCloseTo(ms[stage] / limit_ms[stage], 6)
+  }
+  // Every product of a token needs its weights once, and its multiplications.
+  expect(limit_ms.token).toBeGreaterThanOrEqual((999 * bytes_per_token) / memory_bytes_per_second)
+  expect(limit_ms.prefill).toBeGreaterThan(limit_ms.token)
+})
+
+test('a limit is the longer of arithmetic and reading, product by product', () => {
+  const products = [
+    { name: 'wide', elements: 3e6 },
+    { name: 'head', elements: 1e6 },
+  ]
+  const peaks = { operationsPerSecond: 2e9, bytesPerSecond: 1e9 }
+  // wide: 3e6 * 10 operations pairs in 30 ms, its 3 MB in 3 ms; head: 1 ms of arithmetic, 1 ms of reading.
+  const positions = ({ name }: { name: string }) => (name === 'head' ? 1 : 10)
+  expect(limitOf(products, positions, 4e6, peaks)).toBeCloseTo(31, 9)
+  expect(limitOf(products, () => 0, 4e6, peaks)).toBeCloseTo(4, 9)
+})
+
+test('the products of a graph are all of its weights that multiply', async () => {
+  const elements = async (graph: string) =>
+    (await productsOf(join(room, 'artifact'), graph)).reduce((sum, one) => sum + one.elements, 0)
+  const { vision_config: vision } = JSON.parse(
+    await readFile(join(EMBEDDED_CHECKPOINT, 'config.json'), 'utf8'),
+  )
+  const { hidden_size: D, intermediate_size: F, num_hidden_layers: layers, patch_size: p } = vision
+  expect(await elements('vision')).toBe(layers * (4 * D * D + 2 * D * F) + 3 * p * p * D)
 })
 
 test('reports each step', () => {

@@ -9,9 +9,9 @@ import {
   checkNode,
   checkPort,
   checkProcessor,
-  checkThisProcessor,
   memoryLimit,
 } from '../../src/doctor/machine.ts'
+import { describeProcessor, prepackSettings, thisProcessor } from '../../src/run/cpu.ts'
 import { httpStub } from './http-stub.ts'
 
 test.each([
@@ -28,23 +28,30 @@ describe('the processor', () => {
   const info = (flags: string) => `processor\t: 0\nflags\t\t: ${flags}\nbugs\t\t: x\n`
 
   test.each([
-    ['fpu sse4_2', 'warn', 'no AVX2'],
-    ['fpu avx2 fma', 'warn', 'AVX2 without VNNI'],
-    ['avx2 avx512f avx512_vnni', 'ok', 'avx512_vnni'],
-    ['avx2 avx_vnni', 'ok', 'avx_vnni'],
+    ['fpu sse4_2', 'warn', 'no AVX2; set x64quantprecision=1'],
+    ['fpu avx2 fma', 'warn', 'no 8-bit dot products; set x64quantprecision=1'],
+    ['avx2 avx512f avx512_vnni', 'ok', '8-bit dot products (avx512_vnni)'],
+    ['avx2 avx_vnni', 'ok', '8-bit dot products (avx_vnni)'],
   ])('with %s: %s', (flags, status, words) => {
-    const { status: actual, found } = checkProcessor(info(flags), 'x64', 2)
-    expect([actual, found]).toEqual([status, expect.stringContaining(words)])
+    const finding = checkProcessor(describeProcessor(info(flags), 'x64'), 2)
+    expect([finding.status, finding.found]).toEqual([status, `x64, 2 cores, ${words}`])
   })
 
-  test('of ARM, which lists Features in place of flags', () => {
-    expect(checkProcessor('Features\t: fp asimd asimddp\n', 'arm64', 4).status).toBe('ok')
-    expect(checkProcessor('Features\t: fp asimd\n', 'arm64', 4).status).toBe('warn')
+  test('of ARM, which lists Features in place of flags and saturates nothing', () => {
+    const arm = (features: string) => describeProcessor(`Features\t: ${features}\n`, 'arm64')
+    expect(checkProcessor(arm('fp asimd asimddp'), 4).status).toBe('ok')
+    expect(checkProcessor(arm('fp asimd asimddp i8mm'), 4).found).toContain('(i8mm)')
+    expect(checkProcessor(arm('fp asimd'), 1)).toMatchObject({
+      status: 'warn',
+      found: 'arm64, 1 core, no 8-bit dot products',
+    })
   })
 
-  test('is skipped without /proc/cpuinfo, and found on this machine', async () => {
-    expect(checkProcessor(undefined, 'arm64', 8).status).toBe('skipped')
-    expect((await checkThisProcessor()).found).toContain(process.arch)
+  test('is skipped without /proc/cpuinfo, where 8-bit products of x86 are kept exact, and found on this machine', () => {
+    expect(checkProcessor(describeProcessor(undefined, 'arm64'), 8).status).toBe('skipped')
+    expect(prepackSettings(describeProcessor(undefined, 'arm64'))).toEqual({})
+    expect(prepackSettings(describeProcessor(undefined, 'x64'))).toEqual({ x64quantprecision: '1' })
+    expect(thisProcessor()).toMatchObject({ arch: process.arch })
   })
 })
 
