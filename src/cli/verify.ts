@@ -34,7 +34,10 @@ export function verifyCommand(): Command {
     .description('compares an artifact with its checksums and with transformers')
     .argument('<artifact>', 'folder that `glimpse build` made')
     .argument('[references...]', 'files that reference/record.py wrote (default: compare only the checksums)')
-    .option('--pictures <folder>', "the references' pictures (default: each file's folder); if absent, its pixels")
+    .option(
+      '--pictures <folder>',
+      "the references' pictures (default: each file's folder); if absent, its pixels",
+    )
     .option('--tolerance <error>', 'largest relative error of a stage', (text) => {
       const value = Number(text)
       if (!(value > 0)) throw new InvalidArgumentError('Expected a number above 0.')
@@ -62,7 +65,9 @@ export function verifyCommand(): Command {
           const tolerance = options.tolerance ?? TOLERANCE[precision]
           const isWithin = (stage: FloatsResult | IdsResult) => holds(stage, tolerance, precision)
           const passed = result.stages.every(isWithin)
-          process.stdout.write(options.json ? json(result, tolerance, passed) : table(result, isWithin, passed))
+          process.stdout.write(
+            options.json ? json(result, tolerance, passed) : table(result, isWithin, passed),
+          )
           if (!passed) process.exitCode = 1
         } finally {
           bar.stop()
@@ -74,7 +79,9 @@ export function verifyCommand(): Command {
 
 /** `tokens` is the row of the answers' ids. */
 function json({ stages, missingPictures }: Comparison, tolerance: number, passed: boolean): string {
-  const answers = stages.find((result) => 'equal' in result && result.stage === 'token_ids') as IdsResult | undefined
+  const answers = stages.find((result) => 'equal' in result && result.stage === 'token_ids') as
+    | IdsResult
+    | undefined
   const { files: compared, equal, differing } = answers ?? { files: 0, equal: 0, differing: [] }
   const tokens = { compared, equal, differing }
   return `${JSON.stringify({ holds: passed, tolerance, stages, tokens, missingPictures })}\n`
@@ -89,7 +96,8 @@ function table(
     `${stage!.padEnd(14)}${cells.map((cell) => cell.padStart(11)).join('')}\n`
   const lines = stages.map((result) => {
     const within = isWithin(result) ? 'yes' : 'no'
-    if ('equal' in result) return row([result.stage, String(result.files), '', '', `${result.equal} equal`, within])
+    if ('equal' in result)
+      return row([result.stage, String(result.files), '', '', `${result.equal} equal`, within])
     const { stage, files, values, maxAbsoluteError, relativeError } = result
     const errors = [maxAbsoluteError, relativeError].map((error) => error.toExponential(1))
     return row([stage, String(files), String(values), ...errors, within])
@@ -103,7 +111,8 @@ function table(
       : [],
   )
   const missing = missingPictures.map(
-    (name) => `  ${name} was not found: its recorded pixels were used. --pictures sets the pictures' folder.\n`,
+    (name) =>
+      `  ${name} was not found: its recorded pixels were used. --pictures sets the pictures' folder.\n`,
   )
   const head = row(['stage', 'files', 'values', 'max abs', 'relative', 'within'])
   return [head, ...lines, ...differing, ...missing, passed ? 'Passed.\n' : 'Failed.\n'].join('')

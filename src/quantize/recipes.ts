@@ -89,6 +89,53 @@ export const BLIP2_OPT: Recipe = {
   ],
 }
 
+const T5_VOCABULARY: Rule = {
+  weights: /^language_model\.(shared|lm_head|(en|de)coder\.embed_tokens)\./,
+  format: INT8_BLOCKS,
+  reason:
+    'the LM head is a matrix of its own in Flan-T5, and each token reads all of it: its errors affect every token directly',
+}
+const T5_DISTANCES: Rule = {
+  weights: /relative_attention_bias\.weight$/,
+  format: FLOAT32,
+  reason: 'added to the scores of all blocks; a few hundred numbers',
+}
+
+export const BLIP2_T5: Recipe = {
+  fp32: [],
+  int8: [
+    VISION,
+    QUERIES,
+    T5_VOCABULARY,
+    T5_DISTANCES,
+    UNQUANTIZED,
+    {
+      weights: /^language_model\.(en|de)coder\.block\./,
+      format: INT8_BLOCKS,
+      reason:
+        'weights only, by blocks: the gated product before `wo` reaches 100,000 in Flan-T5, so one scale for a row would lose the rest',
+    },
+  ],
+  int4: [
+    VISION,
+    QUERIES,
+    T5_VOCABULARY,
+    T5_DISTANCES,
+    UNQUANTIZED,
+    {
+      weights: /^language_model\.(en|de)coder\.block\..*\.wo\./,
+      format: INT8_BLOCKS,
+      reason:
+        'its input, the gated product, reaches 100,000 in Flan-T5: 8-bit and 4-bit versions with a coarse `wo` gave nonsense (transformers #20287; GPTQ-for-LLaMa #157)',
+    },
+    {
+      weights: /^language_model\.(en|de)coder\.block\./,
+      format: INT4_BLOCKS,
+      reason: 'each token reads every weight of the decoder once, so size decides speed',
+    },
+  ],
+}
+
 /** What an artifact is built for. It runs on the other target too, but slower. */
 export const TARGETS = ['cpu', 'gpu'] as const
 export type Target = (typeof TARGETS)[number]

@@ -61,6 +61,9 @@ const STAGES: { [kind in Kind]?: Record<string, Compute> } = {
     queries: async (run) => (await run.queries())[QUERIES.queries],
     prefix: async (run) => (await run.queries())[QUERIES.prefix],
     input_ids: async (run) => run.ownPromptIds(),
+    encoder: (run) => run.encoder(),
+    // An input: what the decoder reads for `logits`.
+    decoder_ids: async () => undefined,
     logits: (run) => run.logits(),
     token_ids: (run) => run.tokenIds(),
   },
@@ -107,7 +110,10 @@ export function holds(result: FloatsResult | IdsResult, tolerance: number, preci
 }
 
 /** @throws ArtifactError `other_checkpoint` if the model cannot compute a stage of the reference. */
-function stagesFor({ manifest, language }: Model, { path, kind, tensors }: Reference): Record<string, Compute> {
+function stagesFor(
+  { manifest, language }: Model,
+  { path, kind, tensors }: Reference,
+): Record<string, Compute> {
   const computes = STAGES[kind]
   const other = (what: string) =>
     new ArtifactError(
@@ -170,8 +176,13 @@ function runOf(model: Model, reference: Reference, pictures: string) {
     queries,
     /** undefined if the reference has only ids. */
     ownPromptIds: () => (reference.prompt === undefined ? undefined : [encode(reference.prompt)]),
+    async encoder() {
+      if (!language.encode) throw badReference(reference.path, 'it has an encoder, and the model has none')
+      return await language.encode(await row())
+    },
     async logits() {
-      const all = await language.allLogits(await row())
+      const decoderIds = reference.tensors.get('decoder_ids')
+      const all = await language.allLogits(await row(), decoderIds && rowsOf(decoderIds)[0])
       const values = new Float32Array(all.length * language.vocabulary)
       all.forEach((logits, i) => values.set(logits, i * language.vocabulary))
       return Tensor.float32(values, [1, all.length, language.vocabulary])
@@ -190,7 +201,11 @@ function runOf(model: Model, reference: Reference, pictures: string) {
   }
 }
 
-function readSettings(language: LanguageModel, { path, generation }: Reference, promptIds: readonly number[]) {
+function readSettings(
+  language: LanguageModel,
+  { path, generation }: Reference,
+  promptIds: readonly number[],
+) {
   try {
     return settingsFor(language, generation, promptIds)
   } catch (cause) {
