@@ -166,8 +166,9 @@ def t5_pieces(words):
     characters = ["▁", *(chr(code) for code in range(33, 127)), *"éöüßñ¿"]
     known = []
     for word in " ".join(CORPUS).split():
-        parts = [f"▁{word}", f"▁{word[:2]}", word[-2:], word[:3]]
-        known += [part for part in parts if part not in known and part not in characters]
+        for part in (f"▁{word}", f"▁{word[:2]}", word[-2:], word[:3]):
+            if part not in known and part not in characters:
+                known.append(part)
     return [
         *((text, -5 - number / 64) for number, text in enumerate(characters)),
         *((text, -4 - number / 32 - len(text) / 8) for number, text in enumerate(known[:words])),
