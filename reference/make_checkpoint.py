@@ -220,7 +220,7 @@ def probe(model, config, length):
     has_encoder = model.language_model.config.is_encoder_decoder
     answers = []
     for prefix in prefixes:
-        for prompt in ([1], [85, 121, 105, 119, 120, 30, 1]) if has_encoder else ([2], [2, 85, 121, 105, 119, 120, 30]):
+        for prompt in ([1], [85, 41, 95, 60, 99, 30, 1]) if has_encoder else ([2], [2, 85, 121, 105, 119, 120, 30]):
             embeds = torch.cat([prefix[None], embed(torch.tensor([prompt]))], dim=1)
             answer = []
             for _ in range(length):

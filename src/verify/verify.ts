@@ -193,8 +193,8 @@ function runOf(model: Model, reference: Reference, pictures: string) {
       const settings = readSettings(language, reference, prompt.ids)
       if (settings.do_sample) return undefined
       const [answers] = await generate(language, [{ prompt, settings }])
-      // transformers pads several sequences at their end; without a padding token, with the first end token.
-      const padId = language.padTokenId ?? resolveEosTokenIds(language, settings)[0] ?? 0
+      // transformers pads several sequences at their end; without a padding token or with the id 0, by the first end token.
+      const padId = language.padTokenId || resolveEosTokenIds(language, settings)[0] || 0
       const longest = Math.max(...answers!.map(({ length }) => length))
       return answers!.map((ids) => [...ids, ...new Array<number>(longest - ids.length).fill(padId)])
     },
