@@ -342,7 +342,8 @@ def write_processor(folder, configuration):
             (folder / name).unlink(missing_ok=True)
         path = folder / "tokenizer_config.json"
         tokenizer = json.loads(path.read_text())
-        del tokenizer["add_bos_token"], tokenizer["added_tokens_decoder"]  # both are in tokenizer.json only
+        for name in ("add_bos_token", "added_tokens_decoder"):  # in tokenizer.json only
+            tokenizer.pop(name, None)
         write_json(path, {"backend": "tokenizers", **tokenizer})
     else:
         write_json(folder / "preprocessor_config.json", {**image_processor, "processor_class": "Blip2Processor"})

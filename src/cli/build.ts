@@ -38,7 +38,7 @@ export interface BuildFlags {
 export function buildCommand(): Command {
   const command = new Command('build')
     .description('builds the graphs that Glimpse runs from a checkpoint on disk')
-    .argument('<checkpoint>', 'folder of a BLIP-2 checkpoint with an OPT language model')
+    .argument('<checkpoint>', 'folder of a BLIP-2 checkpoint')
   return addBuildFlags(command, "the checkpoint folder's name")
     .addHelpText('after', HELP)
     .action(async (checkpoint: string, flags: BuildFlags) => {

@@ -26,7 +26,7 @@ type Flags = BuildFlags & { revision: string; endpoint?: string; keep?: string }
 export function pullCommand(): Command {
   const command = new Command('pull')
     .description('downloads a checkpoint from the hub and builds it while it arrives')
-    .argument('<owner/name>', 'a BLIP-2 checkpoint with an OPT language model')
+    .argument('<owner/name>', 'a BLIP-2 checkpoint')
     .option('--revision <name>', 'branch, tag or commit', 'main')
     .option('--endpoint <address>', 'a mirror of the hub (default: HF_ENDPOINT)')
     .option('--keep <folder>', 'folder for the full-precision files (default: they are not kept)')
