@@ -319,7 +319,7 @@ def random_t5_configuration(seed):
         "d_ff": draw.choice([30, 40, 64]),
         "num_heads": draw.choice([1, 2, 3, 4]),
         "num_layers": layers,
-        "num_decoder_layers": draw.choice([None, None, 1, 2, 4]),
+        "num_decoder_layers": draw.choice([None, None, 1, max(1, layers - 1), layers, layers + 2]),
         "feed_forward_proj": f"gated-{activation}" if gated else activation,
         "dense_act_fn": draw.choice([None, "gelu", "relu"]),
         "relative_attention_num_buckets": buckets,

@@ -163,7 +163,7 @@ export function t5Decoder(
   const stack = part.at('decoder')
   // Releases before transformers 4 stored a table that they did not read.
   stack.weights.ignore('block.0.layer.1.EncDecAttention.relative_attention_bias.weight')
-  const [name, weight] = decoderEmbedding(part, config)
+  const { name, weight, isShared } = decoderEmbedding(part, config)
   const embedding = tiedEmbedding(part.at(name), weight)
   let x = embedding.embed(ids) // [B, T, D]
 
@@ -184,10 +184,12 @@ export function t5Decoder(
   const ends = [stack.g.int64(Number.MAX_SAFE_INTEGER), stack.g.int64(1)]
   const normed = norm(stack.at('final_layer_norm'), stack.op('Slice', [x, start, ...ends]), config) // [B, K, D]
   const last = config.scale_decoder_outputs ? stack.op('Mul', [normed, stack.g.scalar(D ** -0.5)]) : normed // [B, K, D]
-  const head = part.at('lm_head')
-  const logits = head.weights.has('weight')
-    ? matmul(head, last, head.take('weight', [V, D]))
-    : embedding.project(head, last) // [B, K, V]
+  // Where a file has no lm_head, its head is the shared embedding.
+  const [headName, head] = part.weights.has('lm_head.weight')
+    ? ['lm_head', part.take('lm_head.weight', [V, D])]
+    : sharedEmbedding(part, config)
+  const isTied = isShared && headName === name
+  const logits = isTied ? embedding.project(part.at('lm_head'), last) : matmul(part.at(headName), last, head) // [B, K, V]
   return { logits, added }
 }
 
@@ -202,13 +204,15 @@ function sharedEmbedding(part: Part, { vocab_size: V, d_model: D }: T5Config): [
   return [name, part.take(`${name}.weight`, [V, D])]
 }
 
-function decoderEmbedding(part: Part, config: T5Config): [string, Weight] {
+/** `isShared`: it is the encoder's too. */
+function decoderEmbedding(part: Part, config: T5Config): { name: string; weight: Weight; isShared: boolean } {
   const { vocab_size: V, d_model: D, ownDecoderEmbedding } = config
   const [name, shared] = sharedEmbedding(part, config)
   const own = 'decoder.embed_tokens'
-  if (name === own || !part.weights.has(`${own}.weight`)) return [name, shared]
-  if (ownDecoderEmbedding) return [own, part.take(`${own}.weight`, [V, D])]
-  return [name, part.weights.takeTied(`${name}.weight`, `${own}.weight`, [V, D])]
+  if (name === own || !part.weights.has(`${own}.weight`)) return { name, weight: shared, isShared: true }
+  if (ownDecoderEmbedding) return { name: own, weight: part.take(`${own}.weight`, [V, D]), isShared: false }
+  const weight = part.weights.takeTied(`${name}.weight`, `${own}.weight`, [V, D])
+  return { name, weight, isShared: true }
 }
 
 /** What the distance of each key from each query adds to the scores. queries [N, S], keys [N, L] -> [N, heads, S, L] */
