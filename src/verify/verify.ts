@@ -69,6 +69,9 @@ const STAGES: { [kind in Kind]?: Record<string, Compute> } = {
   },
 }
 
+/** Stages that only a model with an encoder has. */
+const OF_ENCODER = ['encoder', 'decoder_ids']
+
 /**
  * Compares a model with several references. Pictures are read from the folder that `folderOf` gives for a file.
  * `onFile` is called after each.
@@ -121,7 +124,8 @@ function stagesFor(
       `${path} holds ${what}, but ${manifest.name} is of the architecture ${manifest.architecture}, with the tasks ${manifest.tasks.join(', ')}. Record a reference with the checkpoint that the artifact was built from.`,
     )
   if (!computes || (kind === 'generate' && !language)) throw other(`results of the kind ${kind}`)
-  const unknown = [...tensors.keys()].find((name) => !computes[name])
+  const lacks = (name: string) => !computes[name] || (OF_ENCODER.includes(name) && !language?.encode)
+  const unknown = [...tensors.keys()].find(lacks)
   if (unknown) throw other(`the stage ${unknown}`)
   return computes
 }
@@ -176,10 +180,7 @@ function runOf(model: Model, reference: Reference, pictures: string) {
     queries,
     /** undefined if the reference has only ids. */
     ownPromptIds: () => (reference.prompt === undefined ? undefined : [encode(reference.prompt)]),
-    async encoder() {
-      if (!language.encode) throw badReference(reference.path, 'it has an encoder, and the model has none')
-      return await language.encode(await row())
-    },
+    encoder: async () => language.encode?.(await row()),
     async logits() {
       const decoderIds = reference.tensors.get('decoder_ids')
       const all = await language.allLogits(await row(), decoderIds && rowsOf(decoderIds)[0])
