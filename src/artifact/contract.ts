@@ -78,9 +78,9 @@ export const CROSS = {
   value: (layer: number) => `cross.${layer}.value`,
   /** int64 [P, S]: 0 at empty slots and padding. */
   mask: 'cross_mask',
-  /** int64 [P, W]: the row in [0, B) that is the w-th of a prompt; any row where a prompt has fewer. */
+  /** int64 [P, W]: the row, counted from 1, that is the w-th of a prompt; any row where a prompt has fewer. */
   rows: 'cross_rows',
-  /** int64 [B]: where a row is in `rows`, counted from its first element. */
+  /** int64 [B]: where a row is in `rows`, counted from 1 through all of its elements. */
   places: 'cross_places',
 } as const
 
@@ -91,7 +91,10 @@ export const FORMAT = 'glimpse-artifact/3'
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()
 
-/** An input or output of a graph. */
+/**
+ * An input or output of a graph. A graph must run with inputs of which each named size is 1 and each integer is 1: prepacking
+ * compares the outputs (run/prepacked.ts).
+ */
 const tensorSchema = z.strictObject({
   name: z.string(),
   type: z.enum(['float32', 'float16', 'int64', 'int32']),

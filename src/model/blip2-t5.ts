@@ -39,14 +39,12 @@ export const blip2T5 = architecture({
   tokenizers: ({ text }) => [{ folder: '', prefix: '', vocabulary: text.vocab_size }],
   recipe: BLIP2_T5,
   build(config, weights) {
-    const { text, num_query_tokens } = config
+    const { text } = config
     const { language } = describe(config)
     return [
       visionGraph(weights, config.vision),
       queriesGraph(weights, config, text.d_model),
-      encoderGraph(weights, language, num_query_tokens, (root, inputs) =>
-        t5Encoder(root.at('language_model'), inputs, text),
-      ),
+      encoderGraph(weights, language, (root, inputs) => t5Encoder(root.at('language_model'), inputs, text)),
       crossDecoderGraph(weights, language, (root, inputs) =>
         t5Decoder(root.at('language_model'), inputs, text),
       ),

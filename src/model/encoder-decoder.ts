@@ -31,16 +31,15 @@ export interface EncoderOutputs {
   cross: LayerKV[]
 }
 
-/** `build` makes the model between inputs and outputs. `queries`: Q. */
+/** `build` makes the model between inputs and outputs. */
 export function encoderGraph(
   weights: Weights,
   { width, heads, head_size }: EncoderDecoderDescription,
-  queries: number,
   build: (root: Part, inputs: EncoderInputs) => EncoderOutputs,
 ): Graph {
   return graphOf(ENCODER.graph, weights, (root) => {
     const { g } = root
-    const prefix = g.input(ENCODER.prefix, 'float32', ['B', queries, width])
+    const prefix = g.input(ENCODER.prefix, 'float32', ['B', 'Q', width])
     const ids = g.input(ENCODER.input_ids, 'int64', ['B', 'T'])
     const mask = g.input(ENCODER.attention_mask, 'int64', ['B', 'Q + T'])
     const keyMask = g.op('Cast', [mask], { to: DATA_TYPE.int32 }) // [B, Q + T]
@@ -109,8 +108,9 @@ export function crossDecoderGraph(
  */
 function crossInputs({ g }: Part, layers: LayerKV[], ids: Value): CrossInputs {
   const mask = g.input(CROSS.mask, 'int64', ['P', 'S'])
-  const rows = g.input(CROSS.rows, 'int64', ['P', 'W'])
-  const places = g.input(CROSS.places, 'int64', ['B'])
+  const fromZero = (index: Value) => g.op('Sub', [index, g.scalar(1, 'int64')])
+  const rows = fromZero(g.input(CROSS.rows, 'int64', ['P', 'W']))
+  const places = fromZero(g.input(CROSS.places, 'int64', ['B']))
   const length = g.op('Shape', [ids], { start: 1, end: 2 }) // [1]
   return {
     layers,

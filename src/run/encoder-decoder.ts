@@ -161,8 +161,8 @@ function groupFeeds(
 ): Record<string, Tensor> {
   const rowsOf = masks.map((_, prompt) => [...promptOf.keys()].filter((row) => promptOf[row] === prompt))
   const most = Math.max(...rowsOf.map(({ length }) => length))
-  const rows = rowsOf.flatMap((own) => Array.from({ length: most }, (_, w) => own[w] ?? 0))
-  const places = promptOf.map((prompt, row) => prompt * most + rowsOf[prompt]!.indexOf(row))
+  const rows = rowsOf.flatMap((own) => Array.from({ length: most }, (_, w) => 1 + (own[w] ?? 0)))
+  const places = promptOf.map((prompt, row) => 1 + prompt * most + rowsOf[prompt]!.indexOf(row))
   return {
     [CROSS.mask]: Tensor.int64(masks.flat(), [masks.length, masks[0]!.length]),
     [CROSS.rows]: Tensor.int64(rows, [masks.length, most]),

@@ -99,6 +99,23 @@ test('prompts that are complete take no part in later runs, and those that join 
   ])
 })
 
+test('prepacked graphs give the same tokens', async () => {
+  const failures: unknown[] = []
+  const prepack = {
+    folder: join(folder, 'prepacked'),
+    fromBytes: 0,
+    onFailed: (why: unknown) => failures.push(why),
+  }
+  const prepacked = await openModel(folder, { threads: 1, prepack })
+  try {
+    expect(failures).toEqual([])
+    const rows = [{ prompt: row(5, 30, 31, 1), settings: { num_beams: 3, max_new_tokens: 8 } }]
+    expect(await generate(prepacked.language!, rows)).toEqual(await generate(language, rows))
+  } finally {
+    await prepacked.close()
+  }
+})
+
 test('the decoder counts its start token as generate() does, and a prompt takes no room from an answer', () => {
   expect(language.context([5, 6, 7], [9, 8])).toEqual({ ids: [0, 9, 8], length: 3, newTokens: 2 })
   const most = description.positions! - model.manifest.queries.count
