@@ -10,7 +10,7 @@ Sizes are small. The configurations vary everything that a reader of checkpoints
 import copy
 import random
 
-# Keys of `vision`, `qformer`, `text` go to Blip2VisionConfig, Blip2QFormerConfig, OPTConfig as they are.
+# Keys of `vision`, `qformer`, `text` go to Blip2VisionConfig, Blip2QFormerConfig, OPTConfig or T5Config as they are.
 BASE = {
     "vision": {
         "hidden_size": 24,
@@ -35,6 +35,7 @@ BASE = {
         "num_attention_heads": 3,
         "max_position_embeddings": 160,
     },
+    "language": "opt",  # the kind of language model; T5 below has the differences of "t5"
     "queries": 5,
     "merges": 40,  # of the byte-level BPE: 4 special tokens + 256 bytes + this many joined tokens
     "image_token": True,  # `<image>` as the first id after the tokenizer's, image_token_index in config.json
@@ -44,6 +45,7 @@ BASE = {
     "shard_bytes": None,  # max_shard_size; None = one file
     "qkv_bias": "joined",  # "joined": qkv.bias; "split": the original q_bias + v_bias; "none": qkv_bias false
     "head": "embed_tokens",  # the name that holds the tied matrix: embed_tokens, lm_head, or both
+    "leftovers": [],  # only T5: names of further tensors in the file; a duplicate of `shared`, or one that nothing reads
     "config_style": "full",  # full: every key; sparse: keys equal to the library's default left out;
     # hub: sparse, plus the keys without meaning that files on the Hub carry
     "processor_style": "hub",  # hub: preprocessor_config.json, vocab.json and so on; nested: as transformers 5 writes
@@ -53,7 +55,30 @@ BASE = {
     "liveliness": 1.0,  # factor on the standard deviation of all weights of linear layers
 }
 
-# name -> the differences from BASE
+# BASE with T5. Its `merges` are words of the vocabulary. Its `head` says which tensors the file has, and whether the LM
+# head is a matrix of its own: shared; own (shared and another lm_head); lm_head (tied, under that name only).
+# `scale`: how the file says whether the decoder's output is scaled: "4.x" by tie_word_embeddings, "5.x" by
+# scale_decoder_outputs beside tie_word_embeddings true, as transformers 5 writes it; the value is scale_decoder_outputs.
+T5 = {
+    **BASE,
+    "language": "t5",
+    "text": {
+        "d_model": 24,
+        "d_kv": 8,
+        "d_ff": 40,
+        "num_layers": 2,
+        "num_heads": 3,
+        "feed_forward_proj": "gated-gelu",
+        "dense_act_fn": "gelu",
+        "relative_attention_num_buckets": 8,
+        "relative_attention_max_distance": 20,
+    },
+    "merges": 120,
+    "head": "own",
+    "scale": ["4.x", False],
+}
+
+# name -> the differences from BASE, or from T5 for names that begin with "t5"
 NAMED = {
     # vision
     "base": {},
@@ -148,6 +173,40 @@ NAMED = {
         "image_mean": [0.5, 0.4, 0.3],
         "image_std": [0.5, 0.25, 0.2],
     },
+    # T5
+    "t5-gated": {},
+    "t5-plain": {
+        "text": {
+            "feed_forward_proj": "relu",
+            "dense_act_fn": None,
+            "num_layers": 3,
+            "num_decoder_layers": 1,
+            "d_kv": 6,
+            "num_heads": 4,
+            "d_model": 20,
+        },
+        "vision": {"image_size": 42},
+        "queries": 12,
+        "head": "shared",
+        "scale": ["4.x", True],
+        "dtype": "bfloat16",
+        "shard_bytes": 40_000,
+        "config_style": "hub",
+        "leftovers": ["encoder.embed_tokens", "decoder.embed_tokens", "EncDecAttention"],
+        "vocab_multiple": 1,
+        "image_token": False,
+    },
+    "t5-saved-by-5": {"scale": ["5.x", False], "processor_style": "nested", "text": {"dense_act_fn": None}},
+    "t5-own-and-scaled": {"scale": ["5.x", True]},
+    "t5-tied-not-scaled": {"head": "shared", "scale": ["4.x", False]},
+    "t5-tied-under-lm_head": {"head": "lm_head", "scale": ["4.x", True]},
+    "t5-deeper-decoder": {"text": {"num_layers": 1, "num_decoder_layers": 3}},
+    "t5-defaults": {
+        "text": {"relative_attention_num_buckets": 32, "relative_attention_max_distance": 128},
+        "config_style": "sparse",
+        "queries": 32,
+    },
+    "t5-float16": {"dtype": "float16-mixed", "leftovers": ["decoder.embed_tokens"]},
     # On demand, about 250 MB: every width is the library's default and absent from config.json.
     "hub-like": {
         "vision": {
@@ -186,8 +245,8 @@ ON_DEMAND = {"hub-like", "refused-word-embed-proj"}
 
 
 def named_configuration(name):
-    """BASE with the differences of NAMED[name]."""
-    return merge(BASE, NAMED[name])
+    """BASE or T5 with the differences of NAMED[name]."""
+    return merge(T5 if name.startswith("t5") else BASE, NAMED[name])
 
 
 def random_configuration(seed):
@@ -242,6 +301,42 @@ def random_configuration(seed):
             "head": draw.choice(["embed_tokens", "lm_head", "both"]),
             "config_style": draw.choice(["full", "sparse", "hub"]),
             "processor_style": draw.choice(["hub", "hub", "nested"]),
+        },
+    )
+
+
+def random_t5_configuration(seed):
+    """As random_configuration, with T5: picture's side and files as there, and the axes of T5."""
+    other = random_configuration(seed)
+    draw = random.Random(1000 + seed)
+    gated = draw.random() < 0.7
+    activation = draw.choice(["gelu", "gelu", "relu", "silu", "gelu_new"])
+    buckets = draw.choice([8, 9, 10, 16, 32, 64])
+    layers = draw.choice([1, 2, 3])
+    text = {
+        "d_model": draw.choice([20, 24, 32, 33]),
+        "d_kv": draw.choice([4, 6, 8, 11]),
+        "d_ff": draw.choice([30, 40, 64]),
+        "num_heads": draw.choice([1, 2, 3, 4]),
+        "num_layers": layers,
+        "num_decoder_layers": draw.choice([None, None, 1, max(1, layers - 1), layers, layers + 2]),
+        "feed_forward_proj": f"gated-{activation}" if gated else activation,
+        "dense_act_fn": draw.choice([None, "gelu", "relu"]),
+        "relative_attention_num_buckets": buckets,
+        "relative_attention_max_distance": buckets + draw.choice([1, 5, 20, 100]),
+        "layer_norm_epsilon": draw.choice([1e-6, 1e-6, 1e-5]),
+    }
+    leftovers = ["encoder.embed_tokens", "decoder.embed_tokens", "EncDecAttention"]
+    same = ("vision", "qformer", "queries", "image_token", "vocab_multiple", "dtype", "shard_bytes", "qkv_bias")
+    return merge(
+        T5,
+        {
+            **{key: other[key] for key in (*same, "config_style", "processor_style")},
+            "text": text,
+            "merges": draw.choice([0, 40, 120]),
+            "head": draw.choice(["own", "own", "shared", "lm_head"]),
+            "scale": [draw.choice(["4.x", "5.x"]), draw.random() < 0.5],
+            "leftovers": [name for name in leftovers if draw.random() < 0.4],
         },
     )
 

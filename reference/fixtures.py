@@ -34,7 +34,7 @@ REFERENCES = ROOT / "references"
 SETTINGS = json.loads((Path(__file__).parent / "settings.json").read_text())
 
 # configuration -> seed, chosen so that both pictures get different answers and some answers end early
-FIXTURES = {"plain": 1, "old-layout": 7, "half-shards": 11, "hub-defaults": 11, "odd": 14}
+FIXTURES = {"plain": 1, "old-layout": 7, "half-shards": 11, "hub-defaults": 11, "odd": 14, "t5-gated": 1, "t5-plain": 1}
 
 PROMPTS = ["", "Question: what is it? Answer:", "Frage: ¿qué 色 is it? 🐈 Antwort:"]
 # Far above float32 noise: another runtime must give the same ids.
@@ -146,7 +146,8 @@ def record_batch(recorder, rows):
     """Greedy answers of several rows that run together."""
     pixels = torch.cat([record.load_pixels(recorder.checkpoint, picture) for picture, _ in rows])
     prompts = [prompt for _, prompt in rows]
-    padded = recorder.tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
+    side = "right" if recorder.model.language_model.config.is_encoder_decoder else "left"
+    padded = recorder.tokenizer(prompts, padding=True, padding_side=side, return_tensors="pt")
     inputs = record.build_inputs(recorder.model, pixels, padded["input_ids"], padded["attention_mask"])
     _, ids, _ = record.run_generate(recorder.model, inputs, SETTINGS["greedy"])
     named = [{"image": picture.name, "prompt": prompt} for picture, prompt in rows]

@@ -1,5 +1,5 @@
 """
-Makes one tiny random BLIP-2 checkpoint (OPT language model).
+Makes one tiny random BLIP-2 checkpoint, with OPT or T5.
 
 In:  --config NAME of configurations.py, or --random; --seed N.
 Out: a folder in the format of save_pretrained: config.json, generation_config.json, model.safetensors (or shards and an
@@ -31,22 +31,33 @@ from transformers import (
     Blip2QFormerConfig,
     Blip2VisionConfig,
     OPTConfig,
+    T5Config,
 )
 from transformers.utils import logging
 
 from configurations import NAMED, named_configuration, random_configuration
-from tokenizer_files import write_json, write_tokenizer
+from tokenizer_files import write_json, write_t5_tokenizer, write_tokenizer
 
 logging.disable_progress_bar()
 
 EMBED = "language_model.model.decoder.embed_tokens.weight"
 HEAD = "language_model.lm_head.weight"
+SHARED = "language_model.shared.weight"  # T5's embedding
+# Releases of transformers before 4 stored it and read another.
+UNREAD = "language_model.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 
 # Keys that files on the Hub carry and no program reads (Salesforce/blip2-opt-2.7b, config.json).
 HUB_NOISE = {
     "vision_config": {"dropout": 0.0, "num_channels": 3, "projection_dim": 512, "initializer_factor": 1.0},
     "qformer_config": {"classifier_dropout": None, "position_embedding_type": "absolute"},
     "text_config": {"activation_dropout": 0.0, "prefix": "</s>", "_name_or_path": "facebook/opt-2.7b"},
+}
+
+# Salesforce/blip2-flan-t5-xl; transformers does not apply task_specific_params.
+T5_NOISE = {
+    "n_positions": 512,
+    "output_past": True,
+    "task_specific_params": {"summarization": {"num_beams": 4, "max_length": 200, "prefix": "summarize: "}},
 }
 
 ATTEMPTS = 30
@@ -58,9 +69,10 @@ def make_checkpoint(folder, configuration, seed):
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    ids = write_tokenizer(folder, configuration["merges"], configuration["image_token"])
+    write = write_t5_tokenizer if configuration["language"] == "t5" else write_tokenizer
+    ids = write(folder, configuration["merges"], configuration["image_token"])
     config = build_config(configuration, ids)
-    model = build_lively_model(config, seed, configuration["liveliness"], real_tokens=ids["size"])
+    model = build_lively_model(config, seed, configuration, real_tokens=ids["size"])
     cast(model, configuration["dtype"])
     model.save_pretrained(folder, max_shard_size=configuration["shard_bytes"] or "50GB")
     rewrite_weights(folder, configuration, seed)
@@ -73,7 +85,12 @@ def make_checkpoint(folder, configuration, seed):
 
 def build_config(configuration, ids):
     vocab_size = math.ceil(ids["size"] / configuration["vocab_multiple"]) * configuration["vocab_multiple"]
-    text = {"eos_token_id": ids["newline"], **configuration["text"], "vocab_size": vocab_size, "model_type": "opt"}
+    if configuration["language"] == "t5":
+        text = {name: value for name, value in configuration["text"].items() if value is not None}
+        text |= {"decoder_start_token_id": 0, "bos_token_id": 1, "scale_decoder_outputs": configuration["scale"][1]}
+    else:
+        text = {"eos_token_id": ids["newline"], **configuration["text"]}
+    text = {**text, "vocab_size": vocab_size, "model_type": configuration["language"]}
     return Blip2Config(
         vision_config={**configuration["vision"], "qkv_bias": configuration["qkv_bias"] != "none"},
         qformer_config=dict(configuration["qformer"]),
@@ -83,9 +100,12 @@ def build_config(configuration, ids):
     )
 
 
-def build_lively_model(config, seed, liveliness, real_tokens):
+def build_lively_model(config, seed, configuration, real_tokens):
     """Samples weights until the answers of the model vary. The same `seed` gives the same weights."""
     model = Blip2ForConditionalGeneration(config).eval()
+    liveliness = configuration["liveliness"]
+    if configuration["language"] == "t5" and configuration["head"] == "own":
+        untie_head(model)
     best, best_points = 0, -1
     for attempt in range(ATTEMPTS):
         points = draw_model(model, seed, attempt, liveliness, real_tokens)
@@ -98,12 +118,26 @@ def build_lively_model(config, seed, liveliness, real_tokens):
     return model
 
 
+def untie_head(model):
+    """
+    Gives T5 an LM head of its own. transformers 5 ties it whatever the configuration says, and leaves tied tensors out of
+    the file.
+    """
+    head = model.language_model.lm_head
+    head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
+    for part in (model, model.language_model):
+        part.all_tied_weights_keys = {
+            name: source for name, source in part.all_tied_weights_keys.items() if not name.endswith("lm_head.weight")
+        }
+
+
 def draw_model(model, seed, attempt, liveliness, real_tokens):
     """Fills `model` with the weights of one attempt; returns their points."""
     config = model.config
     generator = torch.Generator().manual_seed(seed * 1000 + attempt)
     draw_weights(model, generator, liveliness * (1 + 0.05 * (attempt % 10)), real_tokens)
-    if config.text_config.hidden_size != config.text_config.word_embed_proj_dim:
+    text = config.text_config
+    if text.model_type == "opt" and text.hidden_size != text.word_embed_proj_dim:
         return MOST_POINTS  # cannot be run
     place_end(model, config, generator)
     return count_points(model, config)
@@ -118,7 +152,7 @@ def draw_weights(model, generator, liveliness, real_tokens):
         kind = name.rsplit(".", 2)[-2:]
         if "norm" in kind[0].lower():
             normal(parameter, 0.25, mean=1.0 if kind[1] == "weight" else 0.0)
-        elif name == EMBED:
+        elif name in (EMBED, SHARED, HEAD):
             normal(parameter, 0.6)
             # Ids that the tokenizer cannot produce, `<image>` among them: as resize_token_embeddings makes them, near
             # the mean of all others.
@@ -128,6 +162,8 @@ def draw_weights(model, generator, liveliness, real_tokens):
             unreal.copy_(parameter[:first].mean(0) + 0.02 * torch.randn(unreal.shape, generator=generator))
         elif name.endswith("embed_positions.weight"):
             normal(parameter, 0.3)
+        elif name.endswith("relative_attention_bias.weight"):
+            normal(parameter, 0.7)
         elif name.endswith(("query_tokens", "class_embedding")):
             normal(parameter, 1.0)
         elif name.endswith("position_embedding"):
@@ -138,6 +174,8 @@ def draw_weights(model, generator, liveliness, real_tokens):
             fan_in = parameter[0].numel()
             # The language model's own layers must outweigh the residual, or tied weights repeat the last token.
             gain = 2.5 if name.startswith("language_model") else 1.5
+            if name.endswith("Attention.q.weight"):
+                gain /= 2.5 * math.sqrt(model.config.text_config.d_kv)  # T5 does not scale its scores
             normal(parameter, gain * liveliness / math.sqrt(fan_in))
     if model.config.vision_config.qkv_bias:
         width = model.config.vision_config.hidden_size
@@ -152,7 +190,7 @@ def place_end(model, config, generator):
     tokens = [token for answer in answers for token in answer]
     late = {token for answer in answers for token in answer[2:]} - {answer[0] for answer in answers}
     token = min(sorted(late or tokens), key=tokens.count)
-    embed = model.language_model.model.decoder.embed_tokens.weight
+    embed = model.language_model.get_output_embeddings().weight
     noise = torch.randn(embed.shape[1], generator=generator) * 0.05
     embed[config.text_config.eos_token_id] = embed[token] * 1.05 + noise
 
@@ -179,15 +217,18 @@ def probe(model, config, length):
     stripes = torch.stack([(ramp * scale).cos()[None, :].expand(side, side) for scale in (9.0, 5.0, 2.0)])
     prefixes = model.get_image_features(torch.stack([waves, stripes])).pooler_output  # [2, Q, D]
     embed = model.language_model.get_input_embeddings()
+    has_encoder = model.language_model.config.is_encoder_decoder
     answers = []
     for prefix in prefixes:
-        for prompt in ([2], [2, 85, 121, 105, 119, 120, 30]):
+        for prompt in ([1], [85, 41, 95, 60, 99, 30, 1]) if has_encoder else ([2], [2, 85, 121, 105, 119, 120, 30]):
             embeds = torch.cat([prefix[None], embed(torch.tensor([prompt]))], dim=1)
             answer = []
             for _ in range(length):
-                logits = model.language_model(inputs_embeds=embeds).logits[0, -1]
+                more = {"decoder_input_ids": torch.tensor([[0, *answer]])} if has_encoder else {}
+                logits = model.language_model(inputs_embeds=embeds, **more).logits[0, -1]
                 answer.append(int(logits.argmax()))
-                embeds = torch.cat([embeds, embed(torch.tensor([[answer[-1]]]))], dim=1)
+                if not has_encoder:
+                    embeds = torch.cat([embeds, embed(torch.tensor([[answer[-1]]]))], dim=1)
             answers.append(answer)
     return answers
 
@@ -197,6 +238,9 @@ def cast(model, dtype):
         model.half()
         model.qformer.float()
         model.query_tokens.data = model.query_tokens.data.float()
+        for name, parameter in model.named_parameters():
+            if name.endswith("DenseReluDense.wo.weight"):
+                parameter.data = parameter.data.float()  # T5 keeps it in float32
         model.config.dtype = torch.float16
     else:
         model.to(getattr(torch, dtype))
@@ -214,6 +258,8 @@ def rewrite_weights(folder, configuration, seed):
                 query, _, value = tensors.pop(name).chunk(3)
                 tensors[name.replace("qkv.bias", "q_bias")] = query.clone()
                 tensors[name.replace("qkv.bias", "v_bias")] = value.clone()
+        if SHARED in tensors:
+            add_leftovers(tensors, configuration)
         if configuration["head"] != "embed_tokens" and EMBED in tensors:
             tensors[HEAD] = tensors[EMBED].clone()
             if configuration["head"] == "lm_head":
@@ -227,19 +273,36 @@ def rewrite_weights(folder, configuration, seed):
         write_json(index, {"metadata": metadata, "weight_map": {name: owner[name][0] for name in sorted(owner)}})
 
 
+def add_leftovers(tensors, configuration):
+    """Adds what older files of T5 have besides; names the tied matrix as `head` says."""
+    shared = tensors[SHARED]
+    for name in configuration["leftovers"]:
+        if name == "EncDecAttention":
+            text = configuration["text"]
+            tensors[UNREAD] = torch.ones(text["relative_attention_num_buckets"], text["num_heads"], dtype=shared.dtype)
+        else:
+            tensors[f"language_model.{name}.weight"] = shared.clone()
+    if configuration["head"] == "lm_head":
+        tensors[HEAD] = tensors.pop(SHARED)
+
+
 def write_config(folder, configuration):
     """Keeps config.json, or removes keys that files on the Hub leave out."""
-    if configuration["config_style"] == "full":
-        return
     path = folder / "config.json"
     config = json.loads(path.read_text())
+    if configuration["language"] == "t5" and configuration["scale"][0] == "4.x":
+        del config["text_config"]["scale_decoder_outputs"]
+        config["text_config"]["tie_word_embeddings"] = configuration["scale"][1]
+        write_json(path, config)
+    if configuration["config_style"] == "full":
+        return
     for part, defaults in (
         ("vision_config", Blip2VisionConfig()),
         ("qformer_config", Blip2QFormerConfig()),
-        ("text_config", OPTConfig()),
+        ("text_config", T5Config() if configuration["language"] == "t5" else OPTConfig()),
     ):
         defaults = defaults.to_dict()
-        if part == "text_config" and config[part]["word_embed_proj_dim"] == config[part]["hidden_size"]:
+        if "word_embed_proj_dim" in config[part] and config[part]["word_embed_proj_dim"] == config[part]["hidden_size"]:
             del config[part]["word_embed_proj_dim"]
         config[part] = {
             key: value
@@ -249,7 +312,8 @@ def write_config(folder, configuration):
         if part == "qformer_config":
             config[part].pop("encoder_hidden_size", None)  # always overwritten by the vision model's width
         if configuration["config_style"] == "hub":
-            config[part].update(HUB_NOISE[part])
+            noise = T5_NOISE if (part, configuration["language"]) == ("text_config", "t5") else HUB_NOISE[part]
+            config[part].update(noise)
     defaults = Blip2Config().to_dict()
     parts = ("vision_config", "qformer_config", "text_config")
     keep = {*parts, "architectures", "model_type", "use_decoder_only_language_model"}
@@ -278,7 +342,8 @@ def write_processor(folder, configuration):
             (folder / name).unlink(missing_ok=True)
         path = folder / "tokenizer_config.json"
         tokenizer = json.loads(path.read_text())
-        del tokenizer["add_bos_token"], tokenizer["added_tokens_decoder"]  # both are in tokenizer.json only
+        for name in ("add_bos_token", "added_tokens_decoder"):  # in tokenizer.json only
+            tokenizer.pop(name, None)
         write_json(path, {"backend": "tokenizers", **tokenizer})
     else:
         write_json(folder / "preprocessor_config.json", {**image_processor, "processor_class": "Blip2Processor"})

@@ -97,10 +97,11 @@ class Recorder:
         notes = {"generation": json.dumps(generation)}
         if "qformer_input_ids" in inputs:
             tensors["qformer_ids"] = inputs["qformer_input_ids"]
+        text = self.model.config.text_config
         has_encoder = self.model.language_model.config.is_encoder_decoder
-        if generation.get("do_sample"):
-            text = self.model.config.text_config
-            decoder_ids = torch.tensor([[text.decoder_start_token_id]]) if has_encoder else None
+        if generation.get("do_sample") or not can_generate(text):
+            # Any ids do, as none are generated.
+            decoder_ids = torch.tensor([[text.decoder_start_token_id, 5, 9, 9, 4]]) if has_encoder else None
         else:
             sequences, ids, gap = run_generate(self.model, inputs, generation)
             tensors["token_ids"] = ids if len(ids) > 1 else ids[0]
@@ -178,6 +179,11 @@ class Recorder:
             "input_ids": ids,
             "text_features": self.model.get_text_features(ids, torch.ones_like(ids)).last_hidden_state,
         }
+
+
+def can_generate(text_config):
+    """With more blocks in the decoder than in the encoder, generate() fails: it sizes the cache by the encoder's."""
+    return not text_config.is_encoder_decoder or text_config.num_decoder_layers <= text_config.num_layers
 
 
 def default_kind(checkpoint):

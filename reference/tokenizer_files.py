@@ -1,16 +1,22 @@
 """
-Writes a small byte-level BPE tokenizer with the layout of OPT's.
+Writes a small tokenizer: byte-level BPE with the layout of OPT's, or Unigram with the layout of T5's.
 
-In:  the number of merges, whether there is an `<image>` token.
-Out: tokenizer.json, vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json and added_tokens.json in a
-     folder, and the ids a model's configuration needs.
+In:  the number of merges (of T5: of words), whether there is an `<image>` token.
+Out: tokenizer.json, tokenizer_config.json, special_tokens_map.json, of OPT also vocab.json, merges.txt and
+     added_tokens.json in a folder, and the ids a model's configuration needs.
 
 As in facebook/opt: <s> 0, <pad> 1, </s> 2, <unk> 3, of which only <pad> and </s> are matched in typed text; the
 post-processor writes </s> in front; no space is added to the first word. As in Salesforce/blip2-opt: `<image>` is an
 added token after all others.
+
+As in google/flan-t5: <pad> 0, </s> 1, <unk> 2, pieces with scores, <extra_id_0> last; text is normalized by a table of
+characters (`charsmap`), and </s> follows it.
 """
 
+import base64
 import json
+import struct
+import unicodedata
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -97,3 +103,119 @@ def train(merges):
 
 def write_json(path, value):
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+EXTRA_IDS = 3
+
+
+def write_t5_tokenizer(folder, words, image_token):
+    """Writes the tokenizer's files; returns {"size", "image"}: the number of ids and the id of `<image>`."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *t5_pieces(words)]
+    extra = [f"<extra_id_{number}>" for number in range(EXTRA_IDS)]
+    pieces += [(text, 0.0) for text in reversed(extra)]
+    size = len(pieces)
+    special = [(0, "<pad>"), (1, "</s>"), (2, "<unk>"), *((size - 1 - n, text) for n, text in enumerate(extra))]
+    if image_token:
+        special.append((size, "<image>"))
+    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    charsmap = base64.b64encode(build_charsmap(character_rules())).decode()
+    definition = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": id, "content": text, **flags} for id, text in sorted(special)],
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": charsmap},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+            "pair": [
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"SpecialToken": {"id": "</s>", "type_id": 0}},
+                {"Sequence": {"id": "B", "type_id": 0}},
+                {"SpecialToken": {"id": "</s>", "type_id": 0}},
+            ],
+            "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}},
+        },
+        "decoder": metaspace,
+        "model": {"type": "Unigram", "unk_id": 2, "vocab": [list(piece) for piece in pieces], "byte_fallback": False},
+    }
+    folder = Path(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(definition, ensure_ascii=False), encoding="utf-8")
+    names = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "added_tokens_decoder": {str(id): {"content": text, **flags} for id, text in sorted(special)},
+            "additional_special_tokens": extra,
+            "clean_up_tokenization_spaces": True,
+            "extra_ids": EXTRA_IDS,
+            "model_max_length": 512,
+            "processor_class": "Blip2Processor",
+            "tokenizer_class": "T5Tokenizer",
+            **names,
+        },
+    )
+    write_json(folder / "special_tokens_map.json", {"additional_special_tokens": extra, **names})
+    return {"size": size + image_token, "image": size if image_token else None}
+
+
+def t5_pieces(words):
+    """[(piece, score)]: characters, beginnings and whole words of the corpus; `words` of them."""
+    characters = ["▁", *(chr(code) for code in range(33, 127)), *"éöüßñ¿"]
+    known = []
+    for word in " ".join(CORPUS).split():
+        for part in (f"▁{word}", f"▁{word[:2]}", word[-2:], word[:3]):
+            if part not in known and part not in characters:
+                known.append(part)
+    return [
+        *((text, -5 - number / 64) for number, text in enumerate(characters)),
+        *((text, -4 - number / 32 - len(text) / 8) for number, text in enumerate(known[:words])),
+    ]
+
+
+def character_rules():
+    """{text: replacement}: a part of SentencePiece's nmt_nfkc, with compositions such as e + accent."""
+    rules = {chr(code): "" for code in (*range(1, 9), 0x0B, *range(0x0E, 0x20), 0x7F, 0x8F, 0x9F)}
+    spaces = (9, 10, 12, 13, 0x1680, *range(0x200B, 0x2010), 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD)
+    rules.update({chr(code): " " for code in spaces})
+    for code in (*range(0xA0, 0x100), *range(0x2000, 0x200B), *range(0x2100, 0x2190), 0x3000, *range(0xFB00, 0xFB07)):
+        rules[chr(code)] = unicodedata.normalize("NFKC", chr(code))
+    for code in (*range(0x2460, 0x2474), *range(0x3380, 0x33A0), *range(0xFF01, 0xFF60)):
+        rules[chr(code)] = unicodedata.normalize("NFKC", chr(code))
+    for letter in "AEIOUaeiouncNCyY":
+        for accent in "\u0300\u0301\u0302\u0303\u0308\u0327":
+            rules[letter + accent] = unicodedata.normalize("NFKC", letter + accent)
+    return {text: to for text, to in rules.items() if text != to}
+
+
+def build_charsmap(rules):
+    """
+    Returns the bytes of `precompiled_charsmap`: the length of a double array, the array, and the replacements, each ended by
+    a zero byte. The array is darts-clone's: a unit holds a label (bits 0-7), whether a text ends here (8), and the distance
+    (10-30) to its children, which are at (position ^ distance) ^ byte; the child at byte 0 holds the value.
+    """
+    replacements, trie = b"", {}
+    for text, to in sorted(rules.items()):
+        node = trie
+        for byte in text.encode():
+            node = node.setdefault(byte, {})
+        node[0] = len(replacements)
+        replacements += to.encode() + b"\0"
+    units = {0: 0}
+
+    def place(position, node):
+        base = 1
+        while any((base ^ byte) in units for byte in node):
+            base += 1
+        units[position] |= (position ^ base) << 10 | (0 in node) << 8
+        for byte, child in node.items():
+            units[base ^ byte] = child | 1 << 31 if byte == 0 else byte
+        for byte, child in node.items():
+            if byte != 0:
+                place(base ^ byte, child)
+
+    place(0, trie)
+    array = [units.get(position, 0) for position in range((max(units) | 255) + 1)]
+    return struct.pack("<I", 4 * len(array)) + struct.pack(f"<{len(array)}I", *array) + replacements

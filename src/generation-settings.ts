@@ -37,7 +37,7 @@ export const generationSettings = z.strictObject({
     .nullable()
     .describe('generated tokens before an end token is allowed; takes precedence over min_length'),
   min_length: nonnegative.describe(
-    "tokens before an end token is allowed, the picture's queries and the prompt included",
+    "tokens before an end token is allowed, with the picture's queries and the prompt where the answer continues them",
   ),
   eos_token_id: z
     .union([nonnegative, z.array(nonnegative).min(1).max(MAX_EOS_TOKENS)])
@@ -45,7 +45,7 @@ export const generationSettings = z.strictObject({
     .describe("ids that end an answer, instead of the model's"),
   no_repeat_ngram_size: nonnegative.describe('no sequence of this many tokens occurs twice; 0 is off'),
   repetition_penalty: inRange(REPETITION_PENALTY).describe(
-    'above 1 makes tokens of the prompt and the answer less likely',
+    'above 1 makes tokens of the answer, and of a prompt that it continues, less likely',
   ),
   do_sample: z.boolean().describe('sample tokens instead of taking the most likely one'),
   temperature: inRange(TEMPERATURE).describe(

@@ -5,6 +5,7 @@
 //   manifest.json      this file's `Manifest`
 //   vision.onnx        pixels [B, 3, H, W] -> vision [B, P, Dv]
 //   queries.onnx       vision [B, P, Dv] -> queries [B, Q, Dq], prefix [B, Q, D]
+//   encoder.onnx       only of an encoder-decoder: prefix [B, Q, D], input_ids [B, T] -> keys and values for its decoder
 //   language.onnx      prefix [B, Q or 0, D], input_ids [B, T], KV cache -> logits [B, K, V], new keys and values
 //   *.data             their weights
 //   tokenizer.json ... copies of the checkpoint's files
@@ -28,7 +29,7 @@ export const QUERIES = {
   prefix: 'prefix',
 } as const
 
-/** The graph of a language model of kind `decoder`. */
+/** The graph that generates. Of kind `encoder-decoder` it is the decoder: see CROSS. */
 export const LANGUAGE = {
   graph: 'language',
   /** float32 [B, Q or 0, D]: image embeddings in front of the tokens; empty after prefill. */
@@ -51,6 +52,38 @@ export const LANGUAGE = {
   newValue: (layer: number) => `new.${layer}.value`,
 } as const
 
+/** The graph of a language model of kind `encoder-decoder` that reads image embeddings and prompt, once for each prompt. */
+export const ENCODER = {
+  graph: 'encoder',
+  /** float32 [B, Q, D]: image embeddings in front of the tokens. */
+  prefix: 'prefix',
+  /** int64 [B, T] */
+  input_ids: 'input_ids',
+  /** int64 [B, Q + T]: 0 at padding, which is at the end. */
+  attention_mask: 'attention_mask',
+  /** float32 [B, Q + T, D] */
+  encoder: 'encoder',
+  /** float32 [B, Q + T, heads * head size]: what layer `layer` of the decoder attends to. */
+  crossKey: (layer: number) => `cross.${layer}.key`,
+  crossValue: (layer: number) => `cross.${layer}.value`,
+} as const
+
+/**
+ * The graph `language` of kind `encoder-decoder` has no `prefix`, and these inputs besides those of LANGUAGE. Rows that
+ * continue one prompt, such as beams, share its keys and values: P prompts, at most W rows of a prompt.
+ */
+export const CROSS = {
+  /** float32 [P, heads, S, head size]: the outputs of `encoder`. Empty slots may hold any finite numbers. */
+  key: (layer: number) => `cross.${layer}.key`,
+  value: (layer: number) => `cross.${layer}.value`,
+  /** int64 [P, S]: 0 at empty slots and padding. */
+  mask: 'cross_mask',
+  /** int64 [P, W]: the row, counted from 1, that is the w-th of a prompt; any row where a prompt has fewer. */
+  rows: 'cross_rows',
+  /** int64 [B]: where a row is in `rows`, counted from 1 through all of its elements. */
+  places: 'cross_places',
+} as const
+
 export const MANIFEST = 'manifest.json'
 /** Raised when older artifacts can no longer be run. */
 export const FORMAT = 'glimpse-artifact/3'
@@ -58,7 +91,10 @@ export const FORMAT = 'glimpse-artifact/3'
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()
 
-/** An input or output of a graph. */
+/**
+ * An input or output of a graph. A graph must run with inputs of which each named size is 1 and each integer is 1: prepacking
+ * compares the outputs (run/prepacked.ts).
+ */
 const tensorSchema = z.strictObject({
   name: z.string(),
   type: z.enum(['float32', 'float16', 'int64', 'int32']),
@@ -84,7 +120,7 @@ const textModel = z.strictObject({
   /** Heads of keys and values. */
   heads: size,
   head_size: size,
-  /** Most positions, queries included; null if the model has no limit. */
+  /** Most positions of queries and prompt, and of the answer where it continues them; null if the model has no limit. */
   positions: size.nullable(),
   /** Read for an empty prompt. */
   bos_token_id: id,
@@ -105,6 +141,7 @@ export const languageSchema = z.discriminatedUnion('kind', [
 ])
 export type LanguageDescription = z.infer<typeof languageSchema>
 export type DecoderDescription = Extract<LanguageDescription, { kind: 'decoder' }>
+export type EncoderDecoderDescription = Extract<LanguageDescription, { kind: 'encoder-decoder' }>
 
 export const manifestSchema = z.strictObject({
   format: z.literal(FORMAT),

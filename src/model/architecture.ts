@@ -51,7 +51,7 @@ export interface Architecture {
   examples: string
   recognizes(header: Header): boolean
   /**
-   * `untied`: the LM head has weights of its own, whatever config.json says.
+   * `untied`: tensors that transformers ties have different values, so that each is used, whatever config.json says.
    * @throws ArtifactError `bad_config`, which names every wrong key
    */
   plan(json: unknown, options: { untied: boolean; canBuild: string }): ModelPlan
@@ -61,7 +61,7 @@ interface Definition<Schema extends z.ZodType>
   extends Pick<Architecture, 'name' | 'examples' | 'recognizes'> {
   /** Parses config.json. Defaults and names are those of transformers. */
   config: Schema
-  /** The same config with an LM head of its own. */
+  /** The same config with tied tensors that have different values. */
   untied(config: z.output<Schema>): z.output<Schema>
   describe(config: z.output<Schema>): Omit<ModelDescription, 'architecture'>
   tokenizers(config: z.output<Schema>): TokenizerFiles[]

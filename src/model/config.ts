@@ -46,6 +46,37 @@ export const tokenId = z.number().int().nonnegative()
 /** null: answers have no end token. */
 export const eosTokenId = z.union([tokenId, z.array(tokenId).min(1)]).nullable()
 
+/** Adds a problem to the error about a file. */
+export type Reject = (isWrong: boolean, message: string) => void
+export function rejecting(context: { addIssue(message: string): void }): Reject {
+  return (isWrong, message) => {
+    if (isWrong) context.addIssue(message)
+  }
+}
+
+/** `part`: the name of the part of config.json, without `_config`. */
+export function rejectHeads(
+  part: string,
+  sizes: { hidden_size: number; num_attention_heads: number },
+  reject: Reject,
+): void {
+  const { hidden_size, num_attention_heads: heads } = sizes
+  const words = `${part}_config.hidden_size ${hidden_size} is not a multiple of num_attention_heads ${heads}`
+  reject(hidden_size % heads !== 0, words)
+}
+
+/** `ids` by their names in config.json. */
+export function rejectTokenIds(
+  ids: Readonly<Record<string, number | number[] | null>>,
+  vocab_size: number,
+  reject: Reject,
+): void {
+  for (const [name, id] of Object.entries(ids)) {
+    const isWrong = [id].flat().some((one) => one !== null && one >= vocab_size)
+    reject(isWrong, `${name} ${id} is not below vocab_size ${vocab_size}`)
+  }
+}
+
 /** @throws ArtifactError `bad_config`, which names every wrong key. `canBuild` is a sentence about what can be built. */
 export function parsed<T extends z.ZodType>(schema: T, json: unknown, canBuild: string): z.output<T> {
   const { success, data, error } = schema.safeParse(json)

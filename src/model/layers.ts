@@ -134,6 +134,12 @@ export function layerNorm(part: Part, x: Value, width: number, epsilon: number, 
   return part.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
 }
 
+/** x * weight / sqrt(mean of x^2 + epsilon): x [..., D] -> [..., D]. T5 and LLaMA's norm, without mean and bias. */
+export function rmsNorm(part: Part, x: Value, width: number, epsilon: number): Value {
+  const inputs = [x, part.parameter('weight', [width])]
+  return part.op('SimplifiedLayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
+}
+
 const gelu = (approximate: 'none' | 'tanh') => (g: Graph, x: Value) => g.op('Gelu', [x], { approximate })
 const operator = (type: string) => (g: Graph, x: Value) => g.op(type, [x])
 const silu = (g: Graph, x: Value) => g.op('Mul', [x, g.op('Sigmoid', [x])])
@@ -182,20 +188,25 @@ export interface AttentionOptions {
   past?: LayerKV
   /** int32 [B, T]: 0 at keys that no position attends to. */
   keyMask?: Value
+  /** The factor of q k^T. Default: 1 / sqrt(head size). */
+  scale?: number
 }
 
-/** softmax(q k^T / sqrt(head size) + bias) v for each head. q [B, S, D]; k, v [B, T, D] -> [B, S, D]. */
+/**
+ * softmax(scale q k^T + bias) v for each head. q [B, S, D]; k, v [B, T, D] or [B, heads, T, head size] -> [B, S, D].
+ */
 export function multiHeadAttention(
   part: Part,
   q: Value,
   k: Value,
   v: Value,
   heads: number,
-  { bias, past, keyMask }: AttentionOptions = {},
+  { bias, past, keyMask, scale }: AttentionOptions = {},
 ): Value {
   const inputs = [q, k, v, undefined, keyMask, bias, past?.key, past?.value]
   while (inputs.at(-1) === undefined) inputs.pop()
   // With a past the operator has two more outputs, past and present joined. Nothing reads them.
-  const [output] = part.ops('MultiHeadAttention', inputs, past ? 3 : 1, { num_heads: heads }, MICROSOFT)
+  const attributes = { num_heads: heads, ...(scale !== undefined && { scale: { float: scale } }) }
+  const [output] = part.ops('MultiHeadAttention', inputs, past ? 3 : 1, attributes, MICROSOFT)
   return output!
 }

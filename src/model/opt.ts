@@ -8,7 +8,6 @@
 import { z } from 'zod'
 import type { DecoderDescription } from '../artifact/contract.ts'
 import type { Value } from '../onnx/graph.ts'
-import { DATA_TYPE } from '../onnx/proto.ts'
 import { activation, eosTokenId, layers, size, tokenId } from './config.ts'
 import type { DecoderInputs, DecoderOutputs } from './decoder.ts'
 import {
@@ -22,18 +21,13 @@ import {
   type TiedEmbedding,
   tiedEmbedding,
 } from './layers.ts'
+import { causalMask, countedPositions, lastPositions, maskedBias } from './masks.ts'
 import type { Part } from './part.ts'
 
 /** torch's default, which modeling_opt.py does not change. */
 const LAYER_NORM_EPSILON = 1e-5
 /** Positions start at row 2 of the table; a leftover of fairseq (OPTLearnedPositionalEmbedding). */
 const POSITION_OFFSET = 2
-/**
- * Added to masked attention scores. Large enough that softmax gives 0; finite, so that a row of padding alone gives no
- * NaN.
- */
-const MASKED = -3e38
-
 /** `text_config`; defaults are those of configuration_opt.py. */
 export const optConfig = z
   .object({
@@ -88,7 +82,8 @@ export function opt(part: Part, inputs: DecoderInputs, config: OptConfig): Decod
   const embeds = decoder.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D]
   const length = decoder.op('Shape', [embeds], { start: 1, end: 2 }) // [1]
   const placed = positions(decoder.at('embed_positions'), inputs.mask, length, config) // [B, S, D]
-  const bias = causalBias(decoder.at('causal_bias'), inputs.mask, length) // [B, 1, S, C + S]
+  const masked = decoder.at('causal_bias')
+  const bias = maskedBias(masked, masked.g.scalar(0), causalMask(masked, inputs.mask, length)) // [B, 1, S, C + S]
 
   let x = decoder.op('Add', [embeds, placed]) // [B, S, D]
   const added: LayerKV[] = []
@@ -126,30 +121,15 @@ function vocabulary(
   return tiedEmbedding(part.at(stored), weight)
 }
 
-/** A token's position is the count of unmasked positions before it, image embeddings included. mask [B, C + S] -> [B, S, D] */
+/** mask [B, C + S] -> the rows of the table at each position of this run [B, S, D] */
 function positions(part: Part, mask: Value, length: Value, config: OptConfig): Value {
   const { g } = part
   const table = part.parameter('weight', [
     config.max_position_embeddings + POSITION_OFFSET,
     config.hidden_size,
   ])
-  const counted = g.op('Mul', [g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask]) // [B, C + S]: 1, 2, ..., 0 where masked
-  const index = g.op('Add', [counted, g.int64(POSITION_OFFSET - 1)]) // [B, C + S]
-  const ofRun = g.op('Slice', [index, g.op('Neg', [length]), g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, S]
-  return g.op('Gather', [table, ofRun]) // [B, S, D]
-}
-
-/** 0 where a position may attend, MASKED at later positions and at padding. mask [B, C + S] -> [B, 1, S, C + S] */
-function causalBias({ g }: Part, mask: Value, length: Value): Value {
-  const total = g.op('Squeeze', [g.op('Shape', [mask], { start: 1, end: 2 })]) // []
-  const first = g.op('Sub', [total, g.op('Squeeze', [length])]) // []
-  const one = g.scalar(1, 'int64')
-  const columns = g.op('Range', [g.scalar(0, 'int64'), total, one]) // [C + S]
-  const rows = g.op('Unsqueeze', [g.op('Range', [first, total, one]), g.int64(1)]) // [S, 1]
-  const before = g.op('LessOrEqual', [columns, rows]) // [S, C + S]
-  const real = g.op('Unsqueeze', [g.op('Cast', [mask], { to: DATA_TYPE.bool }), g.int64(1, 2)]) // [B, 1, 1, C + S]
-  const allowed = g.op('And', [before, real]) // [B, 1, S, C + S]
-  return g.op('Where', [allowed, g.scalar(0), g.scalar(MASKED)]) // [B, 1, S, C + S]
+  const index = g.op('Add', [countedPositions(part, mask), g.int64(POSITION_OFFSET - 1)]) // [B, C + S]
+  return g.op('Gather', [table, lastPositions(part, index, length)]) // [B, S, D]
 }
 
 /** x [B, S, D] -> x [B, S, D], and this run's keys and values [B, S, D] each. */

@@ -6,7 +6,7 @@
 import { type DecoderDescription, LANGUAGE } from '../artifact/contract.ts'
 import { type CachedRow, KVCache } from './kv-cache.ts'
 import type { LanguageModel, PromptRow, RowOutput, RowState } from './language-model.ts'
-import { itemsPerRun } from './micro-batch.ts'
+import { inRuns, itemsPerRun } from './micro-batch.ts'
 import type { Provider, Session } from './session.ts'
 import { concatRows, Tensor } from './tensor.ts'
 
@@ -30,11 +30,6 @@ export function openDecoder({
   rowsPerRun,
 }: DecoderOptions): LanguageModel {
   const { width: D, vocabulary: V, positions, image_token_id, bos_token_id } = description
-  const kvOutputs = Array.from({ length: description.layers }, (_, i) => [
-    LANGUAGE.newKey(i),
-    LANGUAGE.newValue(i),
-  ]).flat()
-
   /**
    * One run of the graph. `masks` cover the positions of this run. Returns logits [V] of each row's last `keep` positions.
    */
@@ -54,7 +49,7 @@ export function openDecoder({
       [LANGUAGE.logits_to_keep]: Tensor.int64([keep], []),
       ...cache.feeds(),
     }
-    const outputs = await session.run(feeds, [LANGUAGE.logits, ...kvOutputs])
+    const outputs = await session.run(feeds, [LANGUAGE.logits, ...cache.outputNames])
     await cache.append(outputs, masks)
     const logits = await outputs[LANGUAGE.logits]!.floats()
     return Array.from({ length: rows * keep }, (_, i) => logits.subarray(i * V, (i + 1) * V))
@@ -92,20 +87,12 @@ export function openDecoder({
     async prefill(rows, check = () => {}) {
       const longest = Math.max(...rows.map(({ ids }) => ids.length))
       const perRun = rowsPerRun ?? itemsPerRun((Q + longest) * D, provider)
-      // Rows of similar length share a run: padding costs as much as tokens.
-      const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length)
-      const read: RowOutput[] = []
-      for (let at = 0; at < order.length; at += perRun) {
-        if (at > 0) check()
-        const indices = order.slice(at, at + perRun).sort((a, b) => a - b)
-        const cache = new KVCache(description, indices.length)
-        const prompts = indices.map((i) => rows[i]!)
+      const read = async (prompts: readonly PromptRow[]): Promise<RowOutput[]> => {
+        const cache = new KVCache(description, prompts.length)
         const logits = await readPrompts(cache, prompts, 1)
-        indices.forEach((i, row) => {
-          read[i] = { state: { cache, row } satisfies CachedRow, logits: logits[row]! }
-        })
+        return logits.map((own, row) => ({ state: { cache, row } satisfies CachedRow, logits: own }))
       }
-      return read
+      return await inRuns(rows, perRun, read, check)
     },
     async step(states: readonly RowState[], tokenIds) {
       const cache = KVCache.pick(states as readonly CachedRow[])

@@ -11,6 +11,20 @@ const STEP_SLOTS = 16
 
 export type CacheSizes = Pick<DecoderDescription, 'layers' | 'heads' | 'head_size'>
 
+/** An input of the graph that reads a cache, and the output of a graph that is copied into it. */
+export interface CachePort {
+  input: string
+  output: string
+}
+
+/** The cache of the positions that the graph `language` reads itself. */
+function ownPorts(layers: number): CachePort[] {
+  return Array.from({ length: layers }, (_, i) => [
+    { input: LANGUAGE.pastKey(i), output: LANGUAGE.newKey(i) },
+    { input: LANGUAGE.pastValue(i), output: LANGUAGE.newValue(i) },
+  ]).flat()
+}
+
 /** Row `row` of `cache`. */
 export interface CachedRow {
   cache: KVCache
@@ -19,16 +33,17 @@ export interface CachedRow {
 
 export class KVCache {
   readonly #sizes: CacheSizes
+  readonly #ports: readonly CachePort[]
   /** [B, heads, slots, head size], by the name of the graph's input. */
   readonly #buffers: Map<string, Float32Array>
   /** For each row and position read so far, 1, or 0 for padding. */
   #masks: number[][]
 
-  constructor(sizes: CacheSizes, rows: number) {
+  constructor(sizes: CacheSizes, rows: number, ports: readonly CachePort[] = ownPorts(sizes.layers)) {
     this.#sizes = sizes
+    this.#ports = ports
     this.#masks = Array.from({ length: rows }, () => [])
-    const names = Array.from({ length: sizes.layers }, (_, i) => [LANGUAGE.pastKey(i), LANGUAGE.pastValue(i)])
-    this.#buffers = new Map(names.flat().map((name) => [name, new Float32Array(0)]))
+    this.#buffers = new Map(ports.map(({ input }) => [input, new Float32Array(0)]))
   }
 
   /** Returns a cache whose row i continues `picks[i]`. Shorter rows are padded at their end. The picked caches lose their content. */
@@ -36,18 +51,23 @@ export class KVCache {
     const first = picks[0]!.cache
     const isSame = picks.every(({ cache, row }, i) => cache === first && row === i)
     if (isSame && picks.length === first.#masks.length) return first
-    const picked = new KVCache(first.#sizes, picks.length)
+    const picked = new KVCache(first.#sizes, picks.length, first.#ports)
     const filled = Math.max(...picks.map(({ cache }) => cache.#filled))
     picked.#allocate(picks, slotsFor(filled))
     picked.#masks = picks.map(({ cache, row }) => [...cache.#masks[row]!, ...zeros(filled - cache.#filled)])
     return picked
   }
 
+  /** B */
+  get rows(): number {
+    return this.#masks.length
+  }
+
   get #filled(): number {
     return this.#masks[0]!.length
   }
 
-  /** The graph's inputs `past.*`, [B, heads, slots, head size] each. */
+  /** The graph's inputs, `past.*` if not said otherwise, [B, heads, slots, head size] each. */
   feeds(): Record<string, Tensor> {
     const { heads, head_size } = this.#sizes
     const dims = [this.#masks.length, heads, slotsFor(this.#filled), head_size]
@@ -60,7 +80,12 @@ export class KVCache {
     return added.map((positions, row) => [...this.#masks[row]!, ...free, ...positions])
   }
 
-  /** Copies a run's outputs `new.*` [B, length, heads * head size] into the next slots. `masks` cover these positions. */
+  /** The outputs of a run that `append` reads. */
+  get outputNames(): string[] {
+    return this.#ports.map(({ output }) => output)
+  }
+
+  /** Copies a run's outputs [B, length, heads * head size] into the next slots. `masks` cover these positions. */
   async append(outputs: Record<string, Tensor>, masks: readonly (readonly number[])[]): Promise<void> {
     const slots = slotsFor(this.#filled + masks[0]!.length)
     if (slots > slotsFor(this.#filled))
@@ -68,9 +93,8 @@ export class KVCache {
         masks.map((_, row) => ({ cache: this, row })),
         slots,
       )
-    for (let i = 0; i < this.#sizes.layers; i++) {
-      this.#write(LANGUAGE.pastKey(i), await outputs[LANGUAGE.newKey(i)]!.floats(), slots)
-      this.#write(LANGUAGE.pastValue(i), await outputs[LANGUAGE.newValue(i)]!.floats(), slots)
+    for (const { input, output } of this.#ports) {
+      this.#write(input, await outputs[output]!.floats(), slots)
     }
     this.#masks = this.#masks.map((mask, row) => [...mask, ...masks[row]!])
   }

@@ -51,6 +51,11 @@ export interface LanguageModel {
   prefill(rows: readonly PromptRow[], check?: () => void): Promise<RowOutput[]>
   /** Row i continues `states[i]` with `tokenIds[i]`. States that are not named are lost. */
   step(states: readonly RowState[], tokenIds: readonly number[]): Promise<RowOutput[]>
-  /** For comparisons: the logits of all positions of a row, in the order of the reference's tensor `logits`. */
-  allLogits(row: PromptRow): Promise<Float32Array[]>
+  /**
+   * For comparisons: the logits of all positions of a row, in the order of the reference's tensor `logits`. Where an encoder
+   * reads the row, of all positions of the decoder, which reads `decoderIds` (default: the start token alone).
+   */
+  allLogits(row: PromptRow, decoderIds?: readonly number[]): Promise<Float32Array[]>
+  /** For comparisons: the encoder's output [1, Q + T, D], where there is an encoder. */
+  encode?(row: PromptRow): Promise<Tensor>
 }

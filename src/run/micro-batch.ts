@@ -26,3 +26,26 @@ export function imagesPerRun({ graphs, vision }: Manifest, provider?: Provider):
   if (graphs.some(({ name, rows_depend }) => rows_depend && names.includes(name))) return 1
   return itemsPerRun(vision.patches * vision.width, provider)
 }
+
+/**
+ * Reads prompts a few in one run, those of similar length together: padding costs as much as tokens. Returns the outputs in
+ * the order of `rows`. `check` is called between runs.
+ */
+export async function inRuns<Row extends { ids: readonly number[] }, Output>(
+  rows: readonly Row[],
+  perRun: number,
+  read: (rows: readonly Row[]) => Promise<Output[]>,
+  check: () => void,
+): Promise<Output[]> {
+  const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length)
+  const outputs: Output[] = []
+  for (let at = 0; at < order.length; at += perRun) {
+    if (at > 0) check()
+    const indices = order.slice(at, at + perRun).sort((a, b) => a - b)
+    const own = await read(indices.map((i) => rows[i]!))
+    indices.forEach((i, row) => {
+      outputs[i] = own[row]!
+    })
+  }
+  return outputs
+}

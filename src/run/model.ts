@@ -1,12 +1,13 @@
 // An artifact's folder -> an open model: manifest, tokenizer, sessions and language model, in the process that runs them.
 
 import { rm } from 'node:fs/promises'
-import { LANGUAGE, type Manifest } from '../artifact/contract.ts'
+import { ENCODER, LANGUAGE, type Manifest } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import { ArtifactError, BusyError } from '../errors.ts'
 import { type PreprocessorConfig, parsePreprocessorConfig } from '../image/pixels.ts'
 import { openTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { openDecoder } from './decoder.ts'
+import { openEncoderDecoder } from './encoder-decoder.ts'
 import type { LanguageModel } from './language-model.ts'
 import { ensurePrepacked, type PrepackOptions } from './prepacked.ts'
 import { type ProviderChoice, type ResolvedProvider, resolveProvider } from './provider.ts'
@@ -79,7 +80,7 @@ export async function openModel(
 
 /** The implementation for the manifest's kind of language model: one row for each kind. */
 export function openLanguageModel(
-  { language, queries, name }: Manifest,
+  { language, queries }: Manifest,
   sessions: Sessions,
   provider?: Provider,
 ): LanguageModel | undefined {
@@ -94,10 +95,13 @@ export function openLanguageModel(
         provider,
       })
     case 'encoder-decoder':
-      throw new ArtifactError(
-        'other_format',
-        `${name} has a language model of kind ${language.kind}, which this version of Glimpse cannot run. Use a newer one.`,
-      )
+      return openEncoderDecoder({
+        encoder: sessions[ENCODER.graph]!,
+        decoder: sessions[LANGUAGE.graph]!,
+        description: language,
+        queries: queries.count,
+        provider,
+      })
   }
 }
 

@@ -1,8 +1,8 @@
 // text <-> ids, by the checkpoint's tokenizer files. Equal to transformers 5.18.
 //
 // @huggingface/tokenizers encodes text between added tokens. Added tokens are split off before (added.ts), because the
-// library ignores `single_word` and matches special tokens in typed text. Ids are decoded by GPT-2's table of bytes,
-// because the library drops characters that the table lacks.
+// library ignores `single_word` and matches special tokens in typed text. Where it differs from the tokenizers library,
+// this folder has its own: decode.ts, precompiled.ts.
 
 import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { z } from 'zod'
@@ -19,6 +19,8 @@ import {
   textOfName,
   writtenWithId,
 } from './added.ts'
+import { byteLevel, metaspace, type TextOfTokens } from './decode.ts'
+import { precompiledNormalizer } from './precompiled.ts'
 
 /** Copied from a checkpoint into an artifact. */
 export const TOKENIZER_FILES = [
@@ -31,12 +33,14 @@ export const TOKENIZER_FILES = [
 ]
 
 export interface Tokenizer {
-  /** The ids of a prompt, after the token that begins each text. Special tokens in the text are plain text. */
+  /** The ids of a prompt, with the tokens that begin and end each text. Special tokens in the text are plain text. */
   encode(text: string): number[]
   /** As `encode`, but special tokens in the text get their ids. Not for text that a user typed. */
   encodeTrusted(text: string): number[]
   /** The text of generated ids, without special tokens. */
   decode(ids: readonly number[]): string
+  /** The beginning of that text which no further id changes. */
+  decodeSettled(ids: readonly number[]): string
   /** Whether a token has this id. Vocabularies are padded with ids that none has. */
   isToken(id: number): boolean
   /** One more than the largest id that `encode` returns. */
@@ -44,11 +48,22 @@ export interface Tokenizer {
 }
 
 const byteLevelSchema = z.looseObject({ type: z.literal('ByteLevel') })
+const metaspaceSchema = z.looseObject({ type: z.literal('Metaspace'), replacement: z.string().default('▁') })
+const precompiledSchema = z.looseObject({ type: z.literal('Precompiled'), precompiled_charsmap: z.string() })
+const sequenceSchema = z.looseObject({ type: z.literal('Sequence'), normalizers: z.array(z.unknown()) })
 /** The parts of tokenizer.json that this file reads. The library checks the rest. */
 const definitionSchema = z.looseObject({
-  model: z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), id) }),
+  model: z.discriminatedUnion('type', [
+    z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), id) }),
+    z.looseObject({
+      type: z.literal('Unigram'),
+      vocab: z.array(z.tuple([z.string(), z.number()])).min(1),
+      unk_id: id,
+    }),
+  ]),
+  normalizer: z.unknown(),
   pre_tokenizer: z.unknown(),
-  decoder: byteLevelSchema,
+  decoder: z.discriminatedUnion('type', [byteLevelSchema, metaspaceSchema]),
   added_tokens: z.array(writtenWithId),
 })
 type Definition = z.infer<typeof definitionSchema>
@@ -76,14 +91,17 @@ export async function openTokenizer(folder: string, prefix = ''): Promise<Tokeni
     if (preTokenizer && isGpt2(settings)) {
       definition.pre_tokenizer = { ...preTokenizer, add_prefix_space: settings.add_prefix_space === true }
     }
-    const vocabulary = new Map(Object.entries(definition.model.vocab))
+    const { vocab } = definition.model
+    const vocabulary = new Map(
+      Array.isArray(vocab) ? vocab.map(([piece], i) => [piece, i]) : Object.entries(vocab),
+    )
     const added = addedTokens(settings, vocabulary, definition.added_tokens, legacy)
-    return fromDefinition(definition, vocabulary, added)
+    return fromDefinition(definition, settings, vocabulary, added)
   } catch (cause) {
     if (cause instanceof ArtifactError) throw cause
     throw new ArtifactError(
       'bad_tokenizer',
-      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the byte-level BPE tokenizer of an OPT checkpoint. Download the checkpoint again.`,
+      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the tokenizer of an OPT or T5 checkpoint: byte-level BPE or Unigram. Download the checkpoint again.`,
       // The message of a ZodError is JSON; reasonOf makes a sentence of it.
       { cause: cause instanceof z.ZodError ? new Error(reasonOf(cause)) : cause },
     )
@@ -92,24 +110,23 @@ export async function openTokenizer(folder: string, prefix = ''): Promise<Tokeni
 
 function fromDefinition(
   definition: Definition,
+  settings: Settings,
   vocabulary: ReadonlyMap<string, number>,
   added: readonly AddedToken[],
 ): Tokenizer {
-  const idOf = new Map([...vocabulary, ...added.map(({ content, id }) => [content, id] as const)])
-  // The token that begins each text may be an added one, so the library's vocabulary includes the added tokens.
-  const vocab = Object.fromEntries(idOf)
-  const library = new Library({ ...definition, added_tokens: [], model: { ...definition.model, vocab } }, {})
-  // The post-processor adds the token that begins a text. An empty text consists of that token.
-  const prefix = z.array(id).parse(library.encode('').ids)
+  const special = new Set(added.filter((token) => token.special).map((token) => token.id))
+  const library = new Library({ ...definition, added_tokens: [], model: libraryModel(definition, added) }, {})
+  const { before, after } = affixes(library, new Map([...vocabulary, ...added.map(idByContent)]))
   // Added tokens are matched before or after normalization, so the library must not normalize by itself.
-  const { normalizer } = library
+  const normalizer = normalizerOf(library.normalizer, definition.normalizer)
   library.normalizer = null
-  const normalize = (text: string): string => normalizer?.normalize(text) ?? text
+  const isUnigram = definition.model.type === 'Unigram'
+  // For the tokenizers library this character is white space, for JavaScript it is not.
+  const normalize = (text: string) => normalizer(isUnigram ? text.replaceAll('\u0085', ' ') : text)
 
   const textOf = ({ content, normalized }: AddedToken) => (normalized ? normalize(content) : content)
   const textOfId = new Map([...vocabulary].map(([content, one]) => [one, content]))
   for (const token of added) textOfId.set(token.id, textOf(token))
-  const special = new Set(added.filter((token) => token.special).map((token) => token.id))
   const [raw, normalized] = [added.filter((one) => !one.normalized), added.filter((one) => one.normalized)]
   const [splitRaw, splitNormalized] = [splitter(raw, textOf), splitter(normalized, textOf)]
   const idsOf = (text: string, isText: (token: AddedToken) => boolean): number[] =>
@@ -118,32 +135,70 @@ function fromDefinition(
       .flatMap((piece) =>
         typeof piece === 'string' ? library.encode(piece, { add_special_tokens: false }).ids : [piece.id],
       )
-      .filter((one: number | undefined) => one !== undefined) // an unknown character has no id
+      .filter((one: number | undefined) => one !== undefined) // an unknown character has no id in BPE
+  const unknownId = definition.model.type === 'Unigram' ? definition.model.unk_id : undefined
   const isPlain = (one: number) => !special.has(one)
-  const encoded = [...vocabulary.values(), ...prefix, ...added.map((token) => token.id).filter(isPlain)]
+  const encoded = [...vocabulary.values(), ...before, ...after, ...added.map(({ id }) => id).filter(isPlain)]
+  const decoder = decoderOf(definition, settings)
+  const tokensOf = (ids: readonly number[]) => ids.filter(isPlain).flatMap((one) => textOfId.get(one) ?? [])
   return {
     // Merges of a checkpoint could make a special token of plain text; those ids are dropped.
-    encode: (text) => [...prefix, ...idsOf(text, (token) => token.special).filter(isPlain)],
-    encodeTrusted: (text) => [...prefix, ...idsOf(text, () => false)],
-    decode: (ids) =>
-      UTF8.decode(Buffer.concat(ids.filter(isPlain).map((one) => bytesOf(textOfId.get(one) ?? '')))),
+    encode: (text) => [
+      ...before,
+      ...idsOf(text, (token) => token.special).filter((one) => isPlain(one) || one === unknownId),
+      ...after,
+    ],
+    encodeTrusted: (text) => [...before, ...idsOf(text, () => false), ...after],
+    decode: (ids) => decoder.whole(tokensOf(ids)),
+    decodeSettled: (ids) => decoder.settled(tokensOf(ids)),
     isToken: (one) => textOfId.has(one),
     vocabularySize: 1 + encoded.reduce((a, b) => Math.max(a, b), 0),
   }
 }
 
-const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true })
-/** Byte-level BPE writes every byte as a printable character (bytes_to_unicode of GPT-2's encoder.py). */
-const BYTE_OF = new Map<string, number>()
-for (let byte = 0, other = 256; byte < 256; byte++) {
-  const isPrintable = (byte > 32 && byte < 127) || (byte > 160 && byte !== 173)
-  BYTE_OF.set(String.fromCharCode(isPrintable ? byte : other++), byte)
+const idByContent = ({ content, id }: AddedToken) => [content, id] as const
+
+/** Half of a surrogate pair, which no text has (engine/tasks/generate.ts). */
+const IN_NO_TEXT = '\ud800'
+
+/**
+ * The model for the library. Special tokens are pieces of a Unigram vocabulary, and none may be made of typed text. The
+ * vocabulary of BPE needs no such care, because merges make its tokens.
+ */
+function libraryModel({ model }: Definition, added: readonly AddedToken[]): object {
+  if (model.type === 'BPE') return model
+  const special = new Set(added.filter((token) => token.special).map(({ content }) => content))
+  const vocab = model.vocab.map(([piece, score]) => [special.has(piece) ? IN_NO_TEXT + piece : piece, score])
+  return { ...model, vocab }
 }
 
-/** A token with another character is plain text (decoders/byte_level.rs of the tokenizers library). */
-function bytesOf(token: string): Uint8Array {
-  const bytes = [...token].map((character) => BYTE_OF.get(character))
-  return bytes.includes(undefined) ? Buffer.from(token) : Uint8Array.from(bytes as number[])
+/** The ids that the post-processor puts before and after a text. An empty text consists of them. */
+function affixes(library: Library, idOf: ReadonlyMap<string, number>): { before: number[]; after: number[] } {
+  const { tokens } = library.post_processor?.post_process([IN_NO_TEXT], null, true) ?? {
+    tokens: [IN_NO_TEXT],
+  }
+  const at = tokens.indexOf(IN_NO_TEXT)
+  const idsOf = (own: readonly string[]) => z.array(id).parse(own.map((token) => idOf.get(token)))
+  return { before: idsOf(tokens.slice(0, at)), after: idsOf(tokens.slice(at + 1)) }
+}
+
+function normalizerOf(normalizer: Library['normalizer'], definition: unknown): (text: string) => string {
+  if (normalizer === null) return (text) => text
+  const table = precompiledSchema.safeParse(definition).data
+  if (table) return precompiledNormalizer(table.precompiled_charsmap)
+  const parts = sequenceSchema.safeParse(definition).data?.normalizers
+  if (!parts || !('normalizers' in normalizer)) return (text) => normalizer.normalize(text)
+  const steps = (normalizer.normalizers as Library['normalizer'][]).map((step, i) =>
+    normalizerOf(step, parts[i]),
+  )
+  return (text) => steps.reduce((normalized, step) => step(normalized), text)
+}
+
+function decoderOf({ decoder, model }: Definition, settings: Settings): TextOfTokens {
+  if (decoder.type === 'ByteLevel') return byteLevel
+  // transformers cleans up no text of a BPE tokenizer.
+  const cleansUp = settings['clean_up_tokenization_spaces'] === true && model.type !== 'BPE'
+  return metaspace({ replacement: decoder.replacement, cleansUp })
 }
 
 /**

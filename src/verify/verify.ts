@@ -61,10 +61,16 @@ const STAGES: { [kind in Kind]?: Record<string, Compute> } = {
     queries: async (run) => (await run.queries())[QUERIES.queries],
     prefix: async (run) => (await run.queries())[QUERIES.prefix],
     input_ids: async (run) => run.ownPromptIds(),
+    encoder: (run) => run.encoder(),
+    // An input: what the decoder reads for `logits`.
+    decoder_ids: async () => undefined,
     logits: (run) => run.logits(),
     token_ids: (run) => run.tokenIds(),
   },
 }
+
+/** Stages that only a model with an encoder has. */
+const OF_ENCODER = ['encoder', 'decoder_ids']
 
 /**
  * Compares a model with several references. Pictures are read from the folder that `folderOf` gives for a file.
@@ -118,7 +124,8 @@ function stagesFor(
       `${path} holds ${what}, but ${manifest.name} is of the architecture ${manifest.architecture}, with the tasks ${manifest.tasks.join(', ')}. Record a reference with the checkpoint that the artifact was built from.`,
     )
   if (!computes || (kind === 'generate' && !language)) throw other(`results of the kind ${kind}`)
-  const unknown = [...tensors.keys()].find((name) => !computes[name])
+  const lacks = (name: string) => !computes[name] || (OF_ENCODER.includes(name) && !language?.encode)
+  const unknown = [...tensors.keys()].find(lacks)
   if (unknown) throw other(`the stage ${unknown}`)
   return computes
 }
@@ -173,8 +180,10 @@ function runOf(model: Model, reference: Reference, pictures: string) {
     queries,
     /** undefined if the reference has only ids. */
     ownPromptIds: () => (reference.prompt === undefined ? undefined : [encode(reference.prompt)]),
+    encoder: async () => language.encode?.(await row()),
     async logits() {
-      const all = await language.allLogits(await row())
+      const decoderIds = reference.tensors.get('decoder_ids')
+      const all = await language.allLogits(await row(), decoderIds && rowsOf(decoderIds)[0])
       const values = new Float32Array(all.length * language.vocabulary)
       for (const [i, logits] of all.entries()) values.set(logits, i * language.vocabulary)
       return Tensor.float32(values, [1, all.length, language.vocabulary])
@@ -185,8 +194,8 @@ function runOf(model: Model, reference: Reference, pictures: string) {
       const settings = readSettings(language, reference, prompt.ids)
       if (settings.do_sample) return undefined
       const [answers] = await generate(language, [{ prompt, settings }])
-      // transformers pads several sequences at their end; without a padding token, with the first end token.
-      const padId = language.padTokenId ?? resolveEosTokenIds(language, settings)[0] ?? 0
+      // transformers pads several sequences at their end; without a padding token or with the id 0, by the first end token.
+      const padId = language.padTokenId || resolveEosTokenIds(language, settings)[0] || 0
       const longest = Math.max(...answers!.map(({ length }) => length))
       return answers!.map((ids) => [...ids, ...new Array<number>(longest - ids.length).fill(padId)])
     },

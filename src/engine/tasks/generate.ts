@@ -113,14 +113,11 @@ function checkEosTokenIds(language: LanguageModel, settings: GenerationSettings)
   )
 }
 
-/** Returns functions that turn token ids into pieces of text. A character whose bytes are not complete waits for the rest. */
-function textStreamer(model: Model, eosTokenIds: readonly number[], onToken: (text: string) => void) {
+/** Returns functions that turn token ids into pieces of text. What a later token may change waits for it. */
+function textStreamer({ tokenizer }: Model, eosTokenIds: readonly number[], onToken: (text: string) => void) {
   const ids: number[] = []
   let emitted = ''
-  const emit = (isLast: boolean) => {
-    const decoded = model.tokenizer.decode(ids)
-    const endsInPartialCharacter = decoded.endsWith('\ufffd')
-    if (endsInPartialCharacter !== isLast) return
+  const emit = (decoded: string) => {
     const text = decoded.trimStart()
     if (text.length > emitted.length && text.startsWith(emitted)) onToken(text.slice(emitted.length))
     emitted = text
@@ -129,10 +126,10 @@ function textStreamer(model: Model, eosTokenIds: readonly number[], onToken: (te
     put(id: number) {
       if (eosTokenIds.includes(id)) return
       ids.push(id)
-      emit(false)
+      emit(tokenizer.decodeSettled(ids))
     },
-    /** Emits an incomplete last character as U+FFFD, as the final text has it. */
-    end: () => emit(true),
+    /** Emits what waits. An incomplete last character is U+FFFD, as the final text has it. */
+    end: () => emit(tokenizer.decode(ids)),
   }
 }
 
