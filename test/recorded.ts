@@ -12,7 +12,9 @@ export interface RecordedCase {
   prompt: string
   /** Ids of the prompt. */
   ids: number[]
-  /** pixel_values, vision, queries, prefix and logits of the case. */
+  /** Ids that an encoder-decoder's decoder read. */
+  decoderIds?: number[]
+  /** pixel_values, vision, queries, prefix and logits of the case, and encoder where there is one. */
   tensors: Map<string, Float32Array>
   /** Arguments of generate(), and the ids that it generated. */
   generation: Record<string, unknown>
@@ -30,12 +32,14 @@ export async function recordedCases(checkpoint: string): Promise<RecordedCase[]>
       const { image, prompt, generation } = Object(metadata) as Record<string, string | undefined>
       if (image === undefined || !STAGES.every((stage) => tensors.has(stage))) return []
       const numbers = (name: string) => [...tensors.get(name)!.data].map(Number)
+      const stages = tensors.has('encoder') ? [...STAGES, 'encoder'] : STAGES
       return [
         {
           picture: image,
           prompt: prompt ?? '',
           ids: numbers('input_ids'),
-          tensors: new Map(STAGES.map((stage) => [stage, tensors.get(stage)!.data as Float32Array])),
+          decoderIds: tensors.has('decoder_ids') ? numbers('decoder_ids') : undefined,
+          tensors: new Map(stages.map((stage) => [stage, tensors.get(stage)!.data as Float32Array])),
           generation: JSON.parse(generation ?? '{}'),
           tokenIds: numbers('token_ids'),
         },

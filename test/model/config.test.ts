@@ -45,7 +45,7 @@ test.each([
 test.each([
   ['another model', { model_type: 'llava' }, '"llava"'],
   ['another task', { architectures: ['Blip2ForImageTextRetrieval'] }, '"Blip2ForImageTextRetrieval"'],
-  ['another language model', { text_config: { model_type: 't5' } }, '"t5"'],
+  ['another language model', { text_config: { model_type: 'bloom' } }, '"bloom"'],
 ])('%s is an unknown architecture, and the error says which are known', async (_, edit, words) => {
   const message = problem(await configWith(edit))
   expect(message).toMatch(/^unknown_architecture: /)

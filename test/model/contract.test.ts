@@ -28,7 +28,10 @@ import { type RecordedCase, recordedCases } from '../recorded.ts'
 import { relativeError } from '../tensors.ts'
 
 /** The fixture checkpoints of each row of ARCHITECTURES. */
-const CHECKPOINTS_OF: Readonly<Record<string, readonly string[]>> = { 'blip2-opt': CHECKPOINTS }
+const CHECKPOINTS_OF: Readonly<Record<string, readonly string[]>> = {
+  'blip2-opt': CHECKPOINTS,
+  'blip2-t5': ['t5-gated', 't5-plain'],
+}
 
 /** float32 sums in another order differ by about 1e-6; a wiring mistake by more than 1e-2. */
 const SAME = 1e-4
@@ -107,11 +110,19 @@ describe.each(
 
   /** The logits of the next token after a prompt and generated ids, all read in one run without a KV cache. */
   async function withoutCache(model: Model, row: PromptRow, generated: readonly number[]) {
-    const { kind } = model.manifest.language
-    if (kind !== 'decoder')
-      throw new Error(`Say here how a language model of kind ${kind} reads without a cache`)
-    const [read] = await model.language!.prefill([{ ...row, ids: [...row.ids, ...generated] }])
-    return read!.logits
+    const described = model.manifest.language
+    switch (described.kind) {
+      case 'decoder': {
+        const [read] = await model.language!.prefill([{ ...row, ids: [...row.ids, ...generated] }])
+        return read!.logits
+      }
+      case 'encoder-decoder': {
+        const decoderIds = [described.decoder_start_token_id, ...generated]
+        return (await model.language!.allLogits(row, decoderIds)).at(-1)!
+      }
+      case 'none':
+        throw new Error('It generates no text.')
+    }
   }
 
   describe('the manifest', () => {
@@ -262,20 +273,24 @@ describe.each(
   test('every stage equals transformers at fp32', async () => {
     const model = models['fp32']!
     expect(recorded.length).toBeGreaterThan(1)
-    for (const { picture, prompt, tensors, ids, generation, tokenIds } of recorded) {
+    for (const { picture, prompt, tensors, ids, decoderIds, generation, tokenIds } of recorded) {
       const pixels = await pixelsOf(model, picture)
-      const outputs: Outputs = { ...(await encode(model, [pixels], [prompt])), pixel_values: pixels }
+      const outputs: Record<string, Tensor> = {
+        ...(await encode(model, [pixels], [prompt])),
+        pixel_values: pixels,
+      }
       const language = model.language as LanguageModel
       const row: PromptRow = {
         prefix: outputs[QUERIES.prefix]!,
         ids: language.start(model.tokenizer.encode(prompt)),
       }
       expect(row.ids).toEqual(ids)
+      if (language.encode) outputs['encoder'] = await language.encode(row)
       for (const [name, expected] of tensors) {
         if (name === 'logits') continue
         expect(relativeError(await outputs[name]!.floats(), expected), name).toBeLessThan(SAME)
       }
-      const logits = (await language.allLogits(row)).flatMap((scores) => [...scores])
+      const logits = (await language.allLogits(row, decoderIds)).flatMap((scores) => [...scores])
       expect(relativeError(logits, tensors.get('logits')!), 'logits').toBeLessThan(SAME)
       const [answers] = await generate(language, [{ prompt: row, settings: generation }])
       expect(answers![0], JSON.stringify(generation)).toEqual(tokenIds)
