@@ -48,23 +48,8 @@ export function widenF16(from: usize, to: usize, count: i32): void {
   }
 }
 
-/** Whether no 16-bit value is NaN or infinite. `ones` is the mask of the exponent's bits in its number format. */
-export function allFinite16(from: usize, count: i32, ones: i32): bool {
-  const exponent = i16x8.splat(<i16>ones)
-  let bad = i32x4.splat(0)
-  const whole = count & ~7
-  for (let i = 0; i < whole; i += 8) {
-    bad = v128.or(bad, i16x8.eq(v128.and(v128.load(from + ((<usize>i) << 1)), exponent), exponent))
-  }
-  if (v128.any_true(bad)) return false
-  for (let i = whole; i < count; i++) {
-    if ((load<u16>(from + ((<usize>i) << 1)) & ones) === ones) return false
-  }
-  return true
-}
-
 /** Whether no float32 value is NaN or infinite. */
-export function allFinite32(from: usize, count: i32): bool {
+export function allFinite(from: usize, count: i32): bool {
   const ones = i32x4.splat(0x7f800000)
   let bad = i32x4.splat(0)
   const whole = count & ~3
@@ -305,20 +290,4 @@ function interleave(from: usize, to: usize): void {
       i8x16.shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
     )
   }
-}
-
-/** Reads every byte once, at the speed of memory. The result prevents the compiler from removing the reads. */
-export function readThrough(from: usize, bytes: usize): i32 {
-  let a = i32x4.splat(0)
-  let b = i32x4.splat(0)
-  let c = i32x4.splat(0)
-  let d = i32x4.splat(0)
-  const end = from + bytes
-  for (let at = from; at < end; at += 64) {
-    a = v128.or(a, v128.load(at))
-    b = v128.or(b, v128.load(at, 16))
-    c = v128.or(c, v128.load(at, 32))
-    d = v128.or(d, v128.load(at, 48))
-  }
-  return i32x4.extract_lane(v128.or(v128.or(a, b), v128.or(c, d)), 0)
 }
