@@ -125,6 +125,11 @@ export function isGlimpseError(error: unknown): error is GlimpseError {
   return error instanceof BaseError
 }
 
+/** The code of an error, for replies, logs and metrics: `internal` for a bug. */
+export function codeOf(error: unknown): ErrorCode | 'internal' {
+  return isGlimpseError(error) ? error.code : 'internal'
+}
+
 /** Whether `code`, which another process or machine sent, is a code of this kind. */
 export function isCode<K extends ErrorKind>(kind: K, code: string): code is CodeOf<K> & string {
   return Object.hasOwn(CODES[kind], code)

@@ -3,7 +3,6 @@
 import { type Config, withoutSecrets } from '../config.ts'
 import { type Engine, startEngine } from '../engine/engine.ts'
 import { openRemoteEngine } from '../remote/open.ts'
-import { childLocation } from '../store/open.ts'
 import { HOUR_MS } from '../time.ts'
 
 type LocalModel = Parameters<typeof startEngine>[0]
@@ -31,7 +30,7 @@ export async function openEngine(
   const remote = await openRemoteEngine(config)
   if (remote) return remote
   const encoderCache = persistEncoderCache
-    ? { location: childLocation(config.state, 'seen'), ttlMs: config.keepHours * HOUR_MS }
+    ? { location: `${config.state.replace(/\/$/, '')}/seen`, ttlMs: config.keepHours * HOUR_MS }
     : undefined
   return await startEngine({ ...(await local()), encoderCache })
 }

@@ -1,6 +1,7 @@
 // Shared by every function. At a cold start: settings, secrets, the model. Around each invocation: ids for the log, and
 // metrics, which are written before Lambda freezes the process.
 
+import type { Context } from 'aws-lambda'
 import { loadConfig } from '../app/config.ts'
 import { modelProcessOptions, openEngine } from '../app/engine.ts'
 import type { Config } from '../config.ts'
@@ -11,10 +12,7 @@ import { log, withIds } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 
 /** The fields of Lambda's context that are used. */
-export interface Invocation {
-  awsRequestId: string
-  functionName: string
-}
+export type Invocation = Pick<Context, 'awsRequestId' | 'functionName'>
 
 /** Logs errors that no caller sees. */
 export const report = reportAs('function_failed')

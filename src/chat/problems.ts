@@ -1,6 +1,6 @@
 // An error -> the sentence that the asker reads, in their language.
 
-import { isGlimpseError } from '../errors.ts'
+import { codeOf } from '../errors.ts'
 import { fromNow, type Messages, type Problems } from '../i18n/messages.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import type { ChatReply } from './compose.ts'
@@ -33,7 +33,7 @@ export function problemText(error: unknown, messages: Messages): string {
     if (error.code === 'limit') return problem.limit(fromNow(messages, error.amount))
     return problem[error.code]
   }
-  const code = isGlimpseError(error) ? error.code : 'internal'
+  const code = codeOf(error)
   if (code === 'picture_too_large') return problem.picture_too_large(MAX_PICTURE_BYTES / (1024 * 1024))
   const text = problem[SENTENCES[code] ?? (code as keyof Problems)]
   return typeof text === 'string' ? text : problem.internal

@@ -101,18 +101,34 @@ export async function* rowsIn(folder: string, entry: TensorEntry): AsyncGenerato
   if (!isFloat(dtype)) throw new Error(`${name} is ${dtype}`)
   if (sizeBytes === 0) return
   const rowBytes = sizeBytes / (entry.shape[0] ?? 1)
-  const highWaterMark = Math.max(rowBytes, Math.floor(CHUNK_BYTES / rowBytes) * rowBytes)
+  const chunkBytes = Math.max(rowBytes, Math.floor(CHUNK_BYTES / rowBytes) * rowBytes)
   const { handle } = await openFile(folder, file)
-  // Closes the file.
-  const chunks = handle.createReadStream({ start: offset, end: offset + sizeBytes - 1, highWaterMark })
-  let remaining = sizeBytes
-  for await (const bytes of chunks as AsyncIterable<Uint8Array<ArrayBuffer>>) {
-    if (bytes.length !== Math.min(highWaterMark, remaining)) break
-    remaining -= bytes.length
-    yield valuesOf(dtype, bytes, name)
+  // Two buffers in turn. A stream allocates memory for each chunk, which takes as long as reading it.
+  const buffers = [0, 1].map(() => new Uint8Array(Math.min(chunkBytes, sizeBytes)))
+  const read = async (start: number) => {
+    const buffer = buffers[(start / chunkBytes) % 2]!.subarray(0, sizeBytes - start)
+    for (let done = 0; done < buffer.length; ) {
+      const { bytesRead } = await handle.read(buffer, done, buffer.length - done, offset + start + done)
+      if (bytesRead > 0) done += bytesRead
+      else throw endsEarly(name, sizeBytes)
+    }
+    return buffer
   }
-  if (remaining === 0) return
-  throw new ArtifactError(
+  try {
+    let next = read(0)
+    for (let start = 0; start < sizeBytes; start += chunkBytes) {
+      const bytes = await next
+      if (start + chunkBytes < sizeBytes) next = read(start + chunkBytes)
+      next.catch(() => {}) // the error surfaces where `next` is awaited
+      yield valuesOf(dtype, bytes, name)
+    }
+  } finally {
+    await handle.close() // waits for the read that is under way
+  }
+}
+
+function endsEarly(name: string, sizeBytes: number): ArtifactError {
+  return new ArtifactError(
     'bad_weights',
     `${name} ends early: expected ${sizeBytes} bytes. Its file changed during the build. Download the checkpoint again.`,
   )

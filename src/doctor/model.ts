@@ -72,17 +72,13 @@ async function checkEmbedded(): Promise<ModelFound> {
 /** Of a model in S3 only the manifest is read: its files are verified when they are fetched. */
 async function checkArtifact(model: string, deep: boolean): Promise<ModelFound> {
   const isInS3 = model.startsWith('s3://')
-  const manifest = isInS3 ? await manifestInS3(model) : await openArtifact(model)
+  // Imported on use: the SDK takes a while to load.
+  const s3 = isInS3 ? await import('../transfer/fetch.ts') : undefined
+  const manifest = s3 ? (await s3.readManifest(s3.modelBucket(model))).manifest : await openArtifact(model)
   if (deep && !isInS3) await verifyFiles(model, manifest)
   const checked = deep ? 'checksums compared' : 'sizes compared, --deep compares checksums'
   const { name, precision, files } = manifest
   const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   const from = isInS3 ? `from ${model}` : checked
   return { ...ok(`${name} at ${precision}, ${megabytes(bytes)} (${from})`), bytes }
-}
-
-async function manifestInS3(model: string) {
-  // Imported on use: the SDK takes a while to load.
-  const { modelBucket, readManifest } = await import('../transfer/fetch.ts')
-  return (await readManifest(modelBucket(model))).manifest
 }

@@ -14,7 +14,10 @@ export interface Hub extends RetryOptions {
 
 const MAX_REDIRECTS = 5
 
-/** `to` is a path on the hub, or a URL. `what` names the content in errors. */
+/**
+ * `to` is a path on the hub, or a URL. `what` names the content in errors.
+ * @throws RequestError, SetupError, UpstreamError `bad_answer`, also for a redirect from https to http
+ */
 export async function request(
   hub: Hub,
   to: string | URL,
@@ -25,6 +28,13 @@ export async function request(
   const authorization = hub.token && { authorization: `Bearer ${hub.token}` }
   const headers = { 'accept-encoding': 'identity', ...authorization, ...init.headers }
   const response = await withStallTimeout(hub, fetch(url, { ...init, headers, signal: hub.signal }))
+  if (url.protocol === 'https:' && response.url.startsWith('http:')) {
+    await discard(response)
+    throw new UpstreamError(
+      'bad_answer',
+      `Expected ${what} over https but ${hub.endpoint} redirected to ${new URL(response.url).origin}. Check --endpoint.`,
+    )
+  }
   if (response.ok || (init.redirect && response.status < 400)) return response
   await discard(response)
   throw failure(hub, url.host, response, what)

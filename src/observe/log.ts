@@ -54,8 +54,7 @@ export const log = {
   warn: (event: string, error: unknown, fields: Fields = {}) =>
     logger.warn({ ...fields, ...logFields(error) }, event),
   /** For failures that the operator must fix, and bugs. */
-  error: (event: string, error: unknown, fields: Fields = {}) =>
-    logger.error({ ...fields, ...logFields(error) }, event),
+  error: (event: string, error: unknown) => logger.error(logFields(error), event),
 }
 
 /** Only a bug is logged with its stack. */

@@ -1,6 +1,6 @@
 // Error -> a log line, and a count in glimpse_faults_total unless the caller or the load caused it.
 
-import { isGlimpseError } from '../errors.ts'
+import { codeOf, isGlimpseError } from '../errors.ts'
 import { log } from './log.ts'
 import { count } from './metrics.ts'
 
@@ -11,8 +11,7 @@ import { count } from './metrics.ts'
 export function reportAs(event: string): (error: unknown) => void {
   return (error) => {
     const isWarning = isGlimpseError(error) && error.kind !== 'setup' && error.kind !== 'artifact'
-    if (!isWarning || error.kind === 'upstream')
-      count('glimpse_faults_total', { code: isGlimpseError(error) ? error.code : 'internal' })
+    if (!isWarning || error.kind === 'upstream') count('glimpse_faults_total', { code: codeOf(error) })
     log[isWarning ? 'warn' : 'error'](event, error)
   }
 }

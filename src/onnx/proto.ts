@@ -46,7 +46,6 @@ message GraphProto {
 message ModelProto {
   int64 ir_version = 1;
   string producer_name = 2;
-  string producer_version = 3;
   GraphProto graph = 7;
   repeated OperatorSetIdProto opset_import = 8;
 }

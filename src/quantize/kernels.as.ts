@@ -1,29 +1,31 @@
 // The arithmetic of quantization over millions of weights, in AssemblyScript: compiled to kernels.wasm (WebAssembly with
 // SIMD, committed) by `npm run kernels`, called by kernels.ts. Ten to twenty times as fast as the same loops in JavaScript.
 //
-// Every function works on plain memory that kernels.ts lays out: addresses in bytes, 16 bytes of slack after each
-// region. Values are float32 once widened. `rows` and `inputs` are a weight's [outputs, inputs].
+// Every function reads and writes memory regions that kernels.ts allocates. Addresses are in bytes. Each region is followed
+// by 16 bytes or more that may be read and overwritten. After widening, values are float32. A weight is [rows, inputs].
 
-/** Where a block that ends early is filled up with zeros, and where 16 x 16 bytes are turned over. */
+/** The smallest and the largest value of a block, by findRange. */
 const RANGE: usize = memory.data(16, 16)
+/** A copy of a block that the end of a row cuts off, padded with zeros. */
 const SCRATCH: usize = memory.data(1024, 16)
+/** 16 x 16 bytes before and after each step of a transpose. */
 const TURN_A: usize = memory.data(256, 16)
 const TURN_B: usize = memory.data(256, 16)
 
-/** Smaller ranges and sums count as this, so that nothing is divided by zero. */
+/** The lower limit of divisors. Prevents division by zero. */
 const TINY: f32 = 1e-36
 
-/** What was found for each span of a block, one in each lane. */
+/** Results of packBlocks4 for the current block: each of the four lanes has those of one span. */
 const INVERSES: usize = memory.data(16, 16)
 const SCALES: usize = memory.data(16, 16)
 const ZEROS: usize = memory.data(16, 16)
 
-/** The first address that is free for regions. */
+/** The first address that kernels.ts may allocate: the end of the constants above. */
 export function firstFree(): usize {
   return (__heap_base + 15) & ~15
 }
 
-/** bfloat16 is the upper half of a float32. */
+/** Converts bfloat16 to float32. A bfloat16 is the upper half of a float32. */
 export function widenBf16(from: usize, to: usize, count: i32): void {
   for (let i = 0; i < count; i += 4) {
     v128.store(to + ((<usize>i) << 2), i32x4.shl(v128.load_ext<u16>(from + ((<usize>i) << 1)), 16))
@@ -31,8 +33,8 @@ export function widenBf16(from: usize, to: usize, count: i32): void {
 }
 
 /**
- * float16: exponent and fraction moved to their float32 places stand for 2^-112 of the value, subnormal ones too.
- * An exponent of ones, infinity or NaN, stays one.
+ * Converts float16 to float32. Exponent and fraction are shifted to their places in a float32, which then is 2^-112 times
+ * the value, also for subnormal values. An exponent of all ones (infinity or NaN) stays all ones.
  */
 export function widenF16(from: usize, to: usize, count: i32): void {
   const power = f32x4.splat(5.192296858534828e33) // 2^112
@@ -46,22 +48,8 @@ export function widenF16(from: usize, to: usize, count: i32): void {
   }
 }
 
-/** Whether none of the values, as they came, is NaN or infinite: `ones` is their exponent's bits. */
-export function allFinite16(from: usize, count: i32, ones: i32): bool {
-  const exponent = i16x8.splat(<i16>ones)
-  let bad = i32x4.splat(0)
-  const whole = count & ~7
-  for (let i = 0; i < whole; i += 8) {
-    bad = v128.or(bad, i16x8.eq(v128.and(v128.load(from + ((<usize>i) << 1)), exponent), exponent))
-  }
-  if (v128.any_true(bad)) return false
-  for (let i = whole; i < count; i++) {
-    if ((load<u16>(from + ((<usize>i) << 1)) & ones) === ones) return false
-  }
-  return true
-}
-
-export function allFinite32(from: usize, count: i32): bool {
+/** Whether no float32 value is NaN or infinite. */
+export function allFinite(from: usize, count: i32): bool {
   const ones = i32x4.splat(0x7f800000)
   let bad = i32x4.splat(0)
   const whole = count & ~3
@@ -76,8 +64,8 @@ export function allFinite32(from: usize, count: i32): bool {
 }
 
 /**
- * 8 bits a value, the zero point at 128. The scale's sign is chosen so that the largest value falls on -128, the one
- * level that has no opposite: the whole range is used, and that value is exact.
+ * Quantizes to 8 bits with zero point 128 and one scale for each block. The sign of the scale is chosen so that the value
+ * with the largest magnitude gets level -128. Level 128 does not exist. So the whole range is used and that value is exact.
  */
 export function packBlocks8(
   values: usize,
@@ -113,9 +101,10 @@ export function packBlocks8(
 }
 
 /**
- * 4 bits a value, a zero point and a scale for each block. Plain rounding spreads the levels from the smallest to the
- * largest value; here four spans are tried side by side, one in each lane, each with the scale that least squares gives
- * for its levels, and the one with the smallest squared error is kept. Nothing branches on values.
+ * Quantizes to 4 bits with a zero point and a scale for each block. Rounding to nearest spreads the levels over the range
+ * from the smallest to the largest value. This function tries four spans, which are fractions of that range, one in each
+ * lane. The scale of a span is the least-squares fit to its levels. The span with the smallest squared error is used. No
+ * branch depends on values.
  */
 export function packBlocks4(
   values: usize,
@@ -135,7 +124,7 @@ export function packBlocks4(
       findRange(from, block)
       const low: f32 = min<f32>(load<f32>(RANGE), 0)
       const high: f32 = max<f32>(load<f32>(RANGE, 4), 0)
-      // A block of nothing but zeros, or of values too small to divide by, becomes zeros.
+      // A block becomes zeros if its values are zeros or too small to divide by.
       const range: f32 = max<f32>(high - low, TINY)
       const inverse = f32x4.div(f32x4.splat(15), f32x4.mul(f32x4.splat(range), spans))
       const middle = f32x4.splat(<f32>0.5 * (high + low))
@@ -146,7 +135,7 @@ export function packBlocks4(
       )
       const bottom = f32x4.neg(zero)
       const top = f32x4.sub(f32x4.splat(15), zero)
-      // Two sums of each, so that an addition need not wait for the one before.
+      // Two sums of each kind, so that an addition does not wait for the previous one.
       let cross0 = none
       let cross1 = none
       let square0 = none
@@ -163,8 +152,8 @@ export function packBlocks4(
       }
       const cross = f32x4.add(cross0, cross1)
       const square = f32x4.pmax(f32x4.add(square0, square1), f32x4.splat(TINY))
-      const fitted = f32x4.div(cross, square) // the scale, in steps of 1 / inverse
-      // What least squares takes off the squared error, but for a factor that all spans share.
+      const fitted = f32x4.div(cross, square) // the scale, in units of 1 / inverse
+      // By how much the fit lowers the squared error, up to a factor that is the same for all spans.
       const gain = f32x4.mul(f32x4.mul(fitted, cross), f32x4.mul(spans, spans))
       v128.store(INVERSES, inverse)
       v128.store(SCALES, f32x4.div(fitted, inverse))
@@ -183,7 +172,7 @@ export function packBlocks4(
       const ceiling = f32x4.splat(<f32>15 - <f32>bestZero)
       for (let i = 0; i < block; i += 16) {
         const levels = levels16(from + ((<usize>i) << 2), times, floor, ceiling, f32x4.splat(<f32>bestZero))
-        // Two values to a byte, the first in the low half.
+        // Two values in each byte, the first in the low half.
         const pairs = v128.or(
           v128.and(levels, i16x8.splat(0x0f)),
           i16x8.shr_u(v128.and(levels, i16x8.splat(0x0f00)), 4),
@@ -196,7 +185,7 @@ export function packBlocks4(
   }
 }
 
-/** Signed bytes with one scale a row, turned over: `turned` is [inputs, rows]. */
+/** Quantizes to signed bytes with one scale for each row, and transposes them: `turned` is [inputs, rows]. */
 export function packColumns(values: usize, rows: i32, inputs: i32, turned: usize, scales: usize): void {
   for (let row = 0; row < rows; row++) {
     const from = values + ((<usize>row * inputs) << 2)
@@ -206,7 +195,7 @@ export function packColumns(values: usize, rows: i32, inputs: i32, turned: usize
     let largest = highest(high)
     for (let i = whole; i < inputs; i++)
       largest = max<f32>(largest, abs<f32>(load<f32>(from + ((<usize>i) << 2))))
-    // -128 is left out, so that a weight and its opposite have the same error.
+    // -128 is not used, so that a weight and its negative have the same error.
     store<f32>(scales + ((<usize>row) << 2), largest / 127)
   }
   for (let row = 0; row < rows; row += 16) {
@@ -216,7 +205,7 @@ export function packColumns(values: usize, rows: i32, inputs: i32, turned: usize
       for (let r = 0; r < 16; r++) {
         const scale = r < high ? load<f32>(scales + ((<usize>(row + r)) << 2)) : 0
         const inverse = f32x4.splat(scale === 0 ? 0 : 1 / scale)
-        // Past the end of a row stands the next one, or slack: those levels are not copied below.
+        // May read past the end of a row, into the next row or behind the region. Those levels are not copied below.
         const from = values + ((<usize>min(row + r, rows - 1) * inputs + input) << 2)
         v128.store(
           TURN_A + (r << 4),
@@ -234,7 +223,7 @@ export function packColumns(values: usize, rows: i32, inputs: i32, turned: usize
   }
 }
 
-/** The values of a block; one that ends early is copied and filled up with zeros. */
+/** The address of a whole block of values. A block with fewer values is copied and padded with zeros. */
 function wholeBlock(from: usize, count: i32, block: i32): usize {
   if (count === block) return from
   memory.fill(SCRATCH, 0, (<usize>block) << 2)
@@ -242,7 +231,7 @@ function wholeBlock(from: usize, count: i32, block: i32): usize {
   return SCRATCH
 }
 
-/** The smallest value of a block goes to RANGE, the largest after it. */
+/** Writes the smallest and the largest value of a block to RANGE. */
 function findRange(from: usize, block: i32): void {
   let low = v128.load(from)
   let high = low
@@ -255,18 +244,21 @@ function findRange(from: usize, block: i32): void {
   store<f32>(RANGE, highest(high), 4)
 }
 
-/** The largest of four. */
+/** The largest of four lanes. */
 function highest(lanes: v128): f32 {
   const pairs = f32x4.pmax(lanes, i32x4.shuffle(lanes, lanes, 2, 3, 0, 1))
   return f32x4.extract_lane(f32x4.pmax(pairs, i32x4.shuffle(pairs, pairs, 1, 0, 3, 2)), 0)
 }
 
 function clamp(values: v128, bottom: v128, top: v128): v128 {
-  // pmin and pmax are one instruction each; min and max take several to be right about NaN, which is not here.
+  // pmin and pmax take one instruction on x86. min and max take several, for NaN, which does not occur here.
   return f32x4.pmin(f32x4.pmax(values, bottom), top)
 }
 
-/** 16 values -> 16 bytes: nearest(value * inverse) between bottom and top, plus zero, two's complement if negative. */
+/**
+ * 16 values -> 16 bytes: value * inverse, limited to [bottom, top] and rounded, plus zero. Negative results are in two's
+ * complement.
+ */
 function levels16(from: usize, inverse: v128, bottom: v128, top: v128, zero: v128): v128 {
   return i8x16.narrow_i16x8_u(
     i16x8.narrow_i32x4_s(
@@ -280,14 +272,14 @@ function levels16(from: usize, inverse: v128, bottom: v128, top: v128, zero: v12
   )
 }
 
-/** Added to a small number, 1.5 * 2^23 leaves it rounded, half to even, in the lowest bits of the sum. */
+/** The same for 4 values. After adding 1.5 * 2^23 the lowest bits of the sum have the number, rounded half to even. */
 function levels4(from: usize, inverse: v128, bottom: v128, top: v128, zero: v128): v128 {
   const level = clamp(f32x4.mul(v128.load(from), inverse), bottom, top)
   const rounded = f32x4.add(f32x4.add(level, f32x4.splat(12582912)), zero)
   return v128.and(rounded, i32x4.splat(0xff))
 }
 
-/** Row i of 16 goes beside row i + 8, byte by byte. Done four times, 16 x 16 bytes are turned over. */
+/** Interleaves the bytes of row i and row i + 8, for 16 rows of 16 bytes. Four calls transpose 16 x 16 bytes. */
 function interleave(from: usize, to: usize): void {
   for (let i = 0; i < 8; i++) {
     const a = v128.load(from + (i << 4))
@@ -298,20 +290,4 @@ function interleave(from: usize, to: usize): void {
       i8x16.shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
     )
   }
-}
-
-/** Reads every byte once, as fast as memory gives them; the result only keeps the reading from being left out. */
-export function readThrough(from: usize, bytes: usize): i32 {
-  let a = i32x4.splat(0)
-  let b = i32x4.splat(0)
-  let c = i32x4.splat(0)
-  let d = i32x4.splat(0)
-  const end = from + bytes
-  for (let at = from; at < end; at += 64) {
-    a = v128.or(a, v128.load(at))
-    b = v128.or(b, v128.load(at, 16))
-    c = v128.or(c, v128.load(at, 32))
-    d = v128.or(d, v128.load(at, 48))
-  }
-  return i32x4.extract_lane(v128.or(v128.or(a, b), v128.or(c, d)), 0)
 }

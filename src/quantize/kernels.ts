@@ -7,32 +7,18 @@ import { readFileSync } from 'node:fs'
 import { ArtifactError } from '../errors.ts'
 import { FLOAT_BYTES, type Values } from './matrix.ts'
 
-type PackBlocks = (
-  values: number,
-  rows: number,
-  inputs: number,
-  block: number,
-  packed: number,
-  scales: number,
-) => void
-
-/** Addresses and sizes are bytes, counts are values. */
-interface Exports {
-  memory: WebAssembly.Memory
-  firstFree(): number
-  widenBf16(from: number, to: number, count: number): void
-  widenF16(from: number, to: number, count: number): void
-  allFinite16(from: number, count: number, ones: number): number
-  allFinite32(from: number, count: number): number
-  packBlocks8: PackBlocks
-  packBlocks4(...args: [...Parameters<PackBlocks>, zeros: number]): void
-  packColumns(values: number, rows: number, inputs: number, transposed: number, scales: number): void
-  readThrough(from: number, bytes: number): number
-}
+type Kernel =
+  | 'firstFree'
+  | 'widenBf16'
+  | 'widenF16'
+  | 'allFinite'
+  | 'packBlocks8'
+  | 'packBlocks4'
+  | 'packColumns'
+/** The exports of kernels.as.ts, which has their parameters. */
+type Exports = Record<Kernel, (...values: number[]) => number> & { memory: WebAssembly.Memory }
 
 const MODULE = new URL('./kernels.wasm', import.meta.url)
-/** Bits of the exponent: all ones in infinity and NaN. */
-const EXPONENT = { BF16: 0x7f80, F16: 0x7c00 } as const
 const PAGE_BYTES = 65_536
 /** Kernels read and write 16 bytes at a time, so the last access may pass the end of a region. */
 const SLACK_BYTES = 64
@@ -40,13 +26,8 @@ const SLACK_BYTES = 64
 let opened: Exports | undefined
 
 function open(): Exports {
-  opened ??= new WebAssembly.Instance(new WebAssembly.Module(readFileSync(MODULE)), {
-    env: {
-      abort: () => {
-        throw new Error('the quantization kernels aborted')
-      },
-    },
-  }).exports as unknown as Exports
+  opened ??= new WebAssembly.Instance(new WebAssembly.Module(readFileSync(MODULE)))
+    .exports as unknown as Exports
   return opened
 }
 
@@ -78,17 +59,15 @@ function load(values: Values, sizes: readonly number[]) {
   ])
   const memory = new Uint8Array(kernels.memory.buffer)
   memory.set(bytes, dtype === 'F32' ? floats : raw)
-  const finite =
-    dtype === 'F32' ? kernels.allFinite32(floats, count) : kernels.allFinite16(raw, count, EXPONENT[dtype])
+  if (dtype === 'BF16') kernels.widenBf16(raw, floats, count)
+  if (dtype === 'F16') kernels.widenF16(raw, floats, count)
   // One NaN makes every logit NaN; a block of 4-bit weights would hide it.
-  if (!finite) {
+  if (!kernels.allFinite(floats, count)) {
     throw new ArtifactError(
       'bad_weights',
       `${name} holds NaN or infinity. Expected finite numbers. Download the checkpoint again.`,
     )
   }
-  if (dtype === 'BF16') kernels.widenBf16(raw, floats, count)
-  if (dtype === 'F16') kernels.widenF16(raw, floats, count)
   return { kernels, memory, floats, count, places }
 }
 
@@ -133,15 +112,4 @@ function packedSizes(rows: number, inputs: number, format: PackFormat): [number,
     4 * rows * blocks,
     bits === 4 ? rows * Math.ceil(blocks / 2) : 0,
   ]
-}
-
-/** Milliseconds it takes to read `bytes` bytes of memory `times` times. For bench/bandwidth.ts. */
-export function timeReading(bytes: number, times: number): number {
-  const kernels = open()
-  const [place = 0] = allocate(kernels, [bytes])
-  // Untouched pages all map to one zero page, which would be read from the CPU's cache.
-  new Uint8Array(kernels.memory.buffer, place, bytes).fill(1)
-  const start = performance.now()
-  for (let i = 0; i < times; i++) kernels.readThrough(place, bytes)
-  return performance.now() - start
 }

@@ -2,10 +2,12 @@
 //
 //   no record -> leased (`until`; the owner renews it) -> answered (`reply`, kept for an hour)
 //
-// The record is in the store, so the rule holds between processes. Others with the key poll the record. When its lease
-// expires, its owner has died, and one of them takes over. A request that fails removes the record: the next one runs.
+// The record is in the store, so the rule holds between processes. Other processes poll the record; others in this process
+// wait for the promise of the one that runs. When its lease expires, its owner has died, and one of those that poll takes
+// over. A request that fails removes the record: the next one runs.
 
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import type { BaseResult } from '../engine/request.ts'
@@ -59,6 +61,8 @@ export function keyOf(headers: Headers): string | undefined {
  */
 export function openIdempotency(open?: () => Promise<Store>) {
   const local = localStore()
+  /** What runs in this process, by key. Resolves when its record is written or removed. */
+  const running = new Map<string, Promise<unknown>>()
   let shared: Store | undefined
   let sweptAt = 0
   const currentStore = async (): Promise<RecordStore> => {
@@ -91,6 +95,8 @@ export function openIdempotency(open?: () => Promise<Store>) {
       const lease = () => jsonBytes({ body: payloadHash, owner, until: Date.now() + LEASE_MS })
 
       const deadline = startDeadline(deadlineMs, signal)
+      const ended = once(deadline.signal, 'abort')
+      let finished = () => {}
       const claim = async () => {
         let version = await store.create(storeKey, lease(), RECORD_TTL_MS)
         while (version === undefined) {
@@ -101,8 +107,10 @@ export function openIdempotency(open?: () => Promise<Store>) {
             version = await store.replace(storeKey, lease(), RECORD_TTL_MS, found.version)
           else if (found.value.body !== payloadHash) throw new RequestError('key_taken', KEY_TAKEN)
           else if (found.value.reply) return found.value.reply
-          if (version === undefined) await deadline.wait(POLL_MS)
+          if (version === undefined)
+            await Promise.race([ended, running.get(storeKey) ?? deadline.wait(POLL_MS)])
         }
+        running.set(storeKey, new Promise<void>((resolve) => (finished = resolve)))
         return version
       }
       const claimed = await claim().finally(deadline.end)
@@ -130,6 +138,9 @@ export function openIdempotency(open?: () => Promise<Store>) {
         if ((await version) !== undefined)
           await store.remove(storeKey).catch((cause: unknown) => log.warn('key_not_freed', cause))
         throw error
+      } finally {
+        running.delete(storeKey)
+        finished()
       }
     },
   }

@@ -4,7 +4,7 @@
 import type { Engine, Hooks } from '../engine/engine.ts'
 import type { TaskName } from '../engine/tasks.ts'
 import { withQueueTime } from '../engine/timings.ts'
-import { BusyError, type ErrorCode, isGlimpseError, UpstreamError } from '../errors.ts'
+import { BusyError, codeOf, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { log } from '../observe/log.ts'
 import { count, observe } from '../observe/metrics.ts'
@@ -13,7 +13,6 @@ import type { Store } from '../store/store.ts'
 import { createAdmission, secondsOf } from './admission.ts'
 import { type IdempotentResult, keyOf, openIdempotency } from './idempotency.ts'
 import { type ParsedRequest, readRequest } from './request.ts'
-import { codeOf } from './request-log.ts'
 import { eventStream } from './sse.ts'
 import type { Uploads } from './uploads.ts'
 
@@ -38,7 +37,7 @@ export interface InferenceHandlerOptions extends InferenceOptions {
 }
 
 /** About how long these conditions last. */
-const RETRY_AFTER_MS: Partial<Record<ErrorCode, number>> = {
+const RETRY_AFTER_MS: Partial<Record<ReturnType<typeof codeOf>, number>> = {
   loading: 5_000,
   restarting: 5_000,
   // Another process takes over.
@@ -124,7 +123,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
     retryAfterS(error: unknown): number {
       if (error instanceof UpstreamError && error.retryAfterMs !== undefined)
         return secondsOf(error.retryAfterMs)
-      return secondsOf((isGlimpseError(error) ? RETRY_AFTER_MS[error.code] : undefined) ?? admission.waitMs())
+      return secondsOf(RETRY_AFTER_MS[codeOf(error)] ?? admission.waitMs())
     },
     /** Requests that have not reached the engine yet. */
     waiting: admission.waiting,

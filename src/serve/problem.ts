@@ -30,7 +30,3 @@ export function problemResponse(error: unknown, retryAfterS: number, headers?: H
   if (retry) response.headers.set('retry-after', String(retryAfterS))
   return response
 }
-
-export function statusOf(error: unknown): number {
-  return httpMeaningOf(error).status
-}

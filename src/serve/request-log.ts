@@ -3,7 +3,6 @@
 import { randomUUID } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
-import { isGlimpseError } from '../errors.ts'
 import { log, withIds } from '../observe/log.ts'
 import { withSpan } from '../observe/trace.ts'
 
@@ -47,9 +46,4 @@ export function requestLogger(quiet: ReadonlySet<string>, stopping?: AbortSignal
 function requestIdOf(headers: Headers): string {
   const sent = ID_HEADERS.map((name) => headers.get(name)).find((id) => id !== null && ID.test(id))
   return sent ?? randomUUID()
-}
-
-/** The label of an error in `glimpse_requests_total` and `glimpse_rejected_total`. */
-export function codeOf(error: unknown): string {
-  return isGlimpseError(error) ? error.code : 'internal'
 }

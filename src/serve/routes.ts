@@ -15,15 +15,15 @@
 import { type Context, Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
 import { TASK_NAMES } from '../engine/tasks.ts'
-import { BusyError, isGlimpseError, RequestError } from '../errors.ts'
+import { BusyError, codeOf, httpMeaningOf, isGlimpseError, RequestError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
 import { HEALTH_PATHS, health, metrics, readinessOf } from './health.ts'
 import { hostAndOriginCheck, securityHeaders } from './host-check.ts'
 import { createInferenceHandler, type InferenceOptions } from './inference-handler.ts'
 import { page } from './page.ts'
-import { problemResponse, statusOf } from './problem.ts'
-import { codeOf, requestLogger } from './request-log.ts'
+import { problemResponse } from './problem.ts'
+import { requestLogger } from './request-log.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
 import { handleCreateUpload } from './uploads.ts'
@@ -61,7 +61,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   const { stopping, token = '', report = reportAs('request_failed') } = options
   const getEngine = engineGetter(engine)
   const failed = (error: unknown) => {
-    const status = statusOf(error)
+    const { status } = httpMeaningOf(error)
     if (status === 500 || status === 502) report(error)
     // A client that disconnected was not refused.
     else if (status !== 499) count('glimpse_rejected_total', { reason: codeOf(error) })

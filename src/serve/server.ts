@@ -8,11 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createAdaptorServer } from '@hono/node-server'
 import type { Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
-import { type CodeOf, RequestError, SetupError } from '../errors.ts'
+import { type CodeOf, httpMeaningOf, RequestError, SetupError } from '../errors.ts'
 import { log } from '../observe/log.ts'
 import { count } from '../observe/metrics.ts'
 import { withTimeout } from '../time.ts'
-import { problemOf, statusOf } from './problem.ts'
+import { problemOf } from './problem.ts'
 import { type AppOptions, createApp } from './routes.ts'
 import { createWebhookApp, type WebhookAppOptions } from './webhook-app.ts'
 
@@ -189,7 +189,7 @@ function refuseConnection(cause: NodeJS.ErrnoException, socket: Socket): void {
   const { _httpMessage } = socket as Socket & { _httpMessage?: ServerResponse }
   if (isBroken || _httpMessage?.headersSent) return void socket.destroy()
   const body = JSON.stringify(problemOf(error))
-  const status = statusOf(error)
+  const { status } = httpMeaningOf(error)
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'connection: close',

@@ -6,7 +6,7 @@ import { type CodeOf, isGlimpseError, SetupError, UpstreamError } from '../error
 import { type RetryOptions, retryAfterMs, TransientError } from '../retry.ts'
 
 /** What a bucket is used for, for its error messages. */
-export interface Purpose extends Omit<RetryOptions, 'endpoint' | 'retryMs'> {
+export interface Purpose extends Omit<RetryOptions, 'endpoint'> {
   /** Name of the setting that holds the address. */
   setting: string
   /** Permissions that the role needs. Default: read, write, delete and list. */

@@ -78,7 +78,11 @@ const WRITER = 'writer'
 export function openBucket(location: string, given: Purpose, options: BucketOptions = {}) {
   const { bucket: Bucket, prefix } = parseLocation(location, given.setting)
   const name = location.replace(/\/+$/, '')
-  const { retryMs = RETRY_MS, stallMs = given.stallMs ?? SOCKET_TIMEOUT_MS, ...config } = options
+  const {
+    retryMs = given.retryMs ?? RETRY_MS,
+    stallMs = given.stallMs ?? SOCKET_TIMEOUT_MS,
+    ...config
+  } = options
   const purpose = { ...given, retryMs }
   const client = new S3Client({
     requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: stallMs },
@@ -241,15 +245,18 @@ export function openBucket(location: string, given: Purpose, options: BucketOpti
       await tried(key, (sent) => client.send(new DeleteObjectCommand(at(key)), sent)).catch(unless('missing'))
     },
     /** All keys with this prefix. */
-    list: (inside: string): Promise<string[]> =>
-      tried(inside, async (sent) => {
-        const keys: string[] = []
-        const pages = paginateListObjectsV2({ client }, { Bucket, Prefix: `${prefix}${inside}` }, sent)
-        for await (const { Contents = [] } of pages) {
-          keys.push(...Contents.map(({ Key }) => Key!.slice(prefix.length)))
+    async list(inside: string): Promise<string[]> {
+      const keys: string[] = []
+      let startingToken: string | undefined // a retry continues with the page that failed
+      await tried(inside, async (sent) => {
+        const input = { Bucket, Prefix: `${prefix}${inside}` }
+        for await (const page of paginateListObjectsV2({ client, startingToken }, input, sent)) {
+          keys.push(...(page.Contents ?? []).map(({ Key }) => Key!.slice(prefix.length)))
+          startingToken = page.NextContinuationToken
         }
-        return keys
-      }),
+      })
+      return keys
+    },
     /** A URL that accepts a PUT of exactly so many bytes, for so many seconds. */
     presignPut: (key: string, ContentLength: number, expiresIn: number): Promise<string> =>
       tried(key, () =>

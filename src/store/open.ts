@@ -9,8 +9,3 @@ export async function openStore(location: string): Promise<Store> {
   // Loaded here: the SDK takes a while.
   return await (await import('./s3.ts')).openS3Store(location)
 }
-
-/** The location of a folder in a location. */
-export function childLocation(location: string, name: string): string {
-  return `${location.replace(/\/$/, '')}/${name}`
-}

@@ -35,6 +35,8 @@ const MIB = 1024 * 1024
 const STREAMS = { count: 8, partBytes: 16 * MIB }
 /** S3 may take that long to assemble a large file. */
 const STALL_MS = 60_000
+/** The waits before the last attempt are 15 to 31 s in all: an outage of S3 of 15 s does not end a push. */
+const RETRY_MS = 1_000
 /** Metadata key of the file's sha256. */
 const SHA256 = 'sha256'
 
@@ -57,6 +59,7 @@ export async function pushArtifact(
       'do s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload there, and s3:ListBucket',
     code: 'push_failed' as const,
     stallMs: STALL_MS,
+    retryMs: RETRY_MS,
     signal: options.signal,
   }
   const bucket = openBucket(location, purpose, options.client)

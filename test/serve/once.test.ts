@@ -107,6 +107,30 @@ test('a live process keeps its key, however long it takes', async () => {
   ])
 })
 
+test.each([
+  ['answers', ['one', true]],
+  ['fails', ['two', false]],
+])(
+  'in one process a request waits without reading the store until the first one %s',
+  async (how, expected) => {
+    let end = () => {}
+    const work = () =>
+      new Promise<BaseResult>((resolve, reject) => {
+        end = () => (how === 'answers' ? resolve(reply('one')) : reject(new Error('It broke.')))
+      })
+    const first = watched(one!.run('key', 'body', { signal }, work))
+    const second = watched(one!.run('key', 'body', { signal }, async () => reply('two')))
+    await vi.advanceTimersByTimeAsync(0)
+    const read = vi.spyOn(store, 'read')
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect([first.outcome, second.outcome]).toEqual([undefined, undefined])
+    expect(read).not.toHaveBeenCalled()
+    end()
+    await vi.advanceTimersByTimeAsync(0)
+    expect(second.outcome).toEqual(expected)
+  },
+)
+
 test('a process that lost its key while it hung answers, and keeps the other reply in the record', async () => {
   let done = (_: BaseResult) => {}
   const beats = vi.spyOn(globalThis, 'setInterval').mockReturnValue(undefined as never)

@@ -141,6 +141,14 @@ describe('a body', () => {
     expect(await open().list('')).toEqual(['here'])
   })
 
+  test('of a page of a listing that breaks off is asked for again, and not the pages before it', async () => {
+    const keys = Array.from({ length: 7 }, (_, i) => `k${i}`)
+    for (const key of keys) s3.put(`q/${key}`, 'x')
+    s3.misbehave = () => (s3.asked.length === 2 ? { kind: 'reset', after: 20 } : undefined)
+    expect(await open('s3://state/q').list('')).toEqual(keys)
+    expect(s3.asked).toHaveLength(4) // three pages, the second one twice
+  })
+
   test('larger than is wanted is not read', async () => {
     s3.bytesPerSecond = 100
     expect(await open().read('here', 5_000)).toMatchObject({ sizeBytes: BYTES.length })
