@@ -108,11 +108,15 @@ export function openDecoder({
       return read
     },
     async step(states: readonly RowState[], tokenIds) {
-      const cache = KVCache.pick(states as readonly CachedRow[])
+      const picked = KVCache.pick(states as readonly CachedRow[])
       const none = Tensor.float32(new Float32Array(0), [tokenIds.length, 0, D])
       const masks = tokenIds.map(() => [1])
-      const logits = await run(cache, none, tokenIds, masks, 1)
-      return logits.map((own, row) => ({ state: { cache, row } satisfies CachedRow, logits: own }))
+      const ids: number[] = []
+      picked.forEach(({ row }, i) => {
+        ids[row] = tokenIds[i]!
+      })
+      const logits = await run(picked[0]!.cache, none, ids, masks, 1)
+      return picked.map((state) => ({ state, logits: logits[state.row]! }))
     },
     allLogits: (row) => readPrompts(new KVCache(description, 1), [row], Q + row.ids.length),
   }

@@ -9,6 +9,11 @@ import { Tensor } from './tensor.ts'
 
 const STEP_SLOTS = 16
 
+/** The content of a slot that holds no position: padding. */
+const EMPTY = 0
+/** Each position that a row reads gets a number of its own, so slots with equal numbers hold equal keys and values. */
+let positionsRead = EMPTY
+
 export type CacheSizes = Pick<DecoderDescription, 'layers' | 'heads' | 'head_size'>
 
 /** Row `row` of `cache`. */
@@ -21,43 +26,54 @@ export class KVCache {
   readonly #sizes: CacheSizes
   /** [B, heads, slots, head size], by the name of the graph's input. */
   readonly #buffers: Map<string, Float32Array>
-  /** For each row and position read so far, 1, or 0 for padding. */
-  #masks: number[][]
+  /** For each row the content of its filled slots: the number of a position, or EMPTY. A copied row has the same numbers. */
+  #rows: number[][]
 
   constructor(sizes: CacheSizes, rows: number) {
     this.#sizes = sizes
-    this.#masks = Array.from({ length: rows }, () => [])
+    this.#rows = Array.from({ length: rows }, () => [])
     const names = Array.from({ length: sizes.layers }, (_, i) => [LANGUAGE.pastKey(i), LANGUAGE.pastValue(i)])
     this.#buffers = new Map(names.flat().map((name) => [name, new Float32Array(0)]))
   }
 
-  /** Returns a cache whose row i continues `picks[i]`. Shorter rows are padded at their end. The picked caches lose their content. */
-  static pick(picks: readonly CachedRow[]): KVCache {
-    const first = picks[0]!.cache
-    const isSame = picks.every(({ cache, row }, i) => cache === first && row === i)
-    if (isSame && picks.length === first.#masks.length) return first
-    const picked = new KVCache(first.#sizes, picks.length)
-    const filled = Math.max(...picks.map(({ cache }) => cache.#filled))
+  /**
+   * Returns for each pick the row that continues it, all rows of one cache, in any order. As many picks of one cache as it
+   * has rows are that cache. Otherwise it is a new one, where shorter rows are padded at their end. The picked caches lose
+   * their content.
+   */
+  static pick(picks: readonly CachedRow[]): CachedRow[] {
+    const { cache } = picks[0]!
+    if (picks.length === cache.#rows.length && picks.every((pick) => pick.cache === cache)) {
+      return cache.#continue(picks.map(({ row }) => row)).map((row) => ({ cache, row }))
+    }
+    const picked = new KVCache(cache.#sizes, picks.length)
+    const filled = Math.max(...picks.map((pick) => pick.cache.#filled))
     picked.#allocate(picks, slotsFor(filled))
-    picked.#masks = picks.map(({ cache, row }) => [...cache.#masks[row]!, ...zeros(filled - cache.#filled)])
-    return picked
+    picked.#rows = picks.map((pick) => {
+      const slots = pick.cache.#rows[pick.row]!
+      return [...slots, ...constant(filled - slots.length, EMPTY)]
+    })
+    return picks.map((_, row) => ({ cache: picked, row }))
   }
 
   get #filled(): number {
-    return this.#masks[0]!.length
+    return this.#rows[0]!.length
   }
 
   /** The graph's inputs `past.*`, [B, heads, slots, head size] each. */
   feeds(): Record<string, Tensor> {
     const { heads, head_size } = this.#sizes
-    const dims = [this.#masks.length, heads, slotsFor(this.#filled), head_size]
+    const dims = [this.#rows.length, heads, slotsFor(this.#filled), head_size]
     return Object.fromEntries([...this.#buffers].map(([name, data]) => [name, Tensor.float32(data, dims)]))
   }
 
   /** For each row, the mask of all slots and of the positions `added` that a run reads. */
   maskWith(added: readonly (readonly number[])[]): number[][] {
-    const free = zeros(slotsFor(this.#filled) - this.#filled)
-    return added.map((positions, row) => [...this.#masks[row]!, ...free, ...positions])
+    const free = constant(slotsFor(this.#filled) - this.#filled, 0)
+    return added.map((positions, row) => {
+      const read = this.#rows[row]!.map((slot) => (slot === EMPTY ? 0 : 1))
+      return [...read, ...free, ...positions]
+    })
   }
 
   /** Copies a run's outputs `new.*` [B, length, heads * head size] into the next slots. `masks` cover these positions. */
@@ -72,14 +88,48 @@ export class KVCache {
       this.#write(LANGUAGE.pastKey(i), await outputs[LANGUAGE.newKey(i)]!.floats(), slots)
       this.#write(LANGUAGE.pastValue(i), await outputs[LANGUAGE.newValue(i)]!.floats(), slots)
     }
-    this.#masks = this.#masks.map((mask, row) => [...mask, ...masks[row]!])
+    this.#rows = this.#rows.map((row, i) => [
+      ...row,
+      ...masks[i]!.map((read) => (read ? ++positionsRead : EMPTY)),
+    ])
+  }
+
+  /**
+   * For each picked row the row that continues it. The first pick of a row stays where it is. A further pick takes the place
+   * of a row that nobody picked; only the slots in which the two differ are copied. Beams share their prompt, and often most
+   * of what they generated.
+   */
+  #continue(picks: readonly number[]): number[] {
+    const unused = this.#rows.map((_, row) => row).filter((row) => !picks.includes(row))
+    return picks.map((from, i) => {
+      if (picks.indexOf(from) === i) return from
+      const to = unused.pop()!
+      this.#copyRow(from, to)
+      return to
+    })
+  }
+
+  #copyRow(from: number, to: number): void {
+    const { heads, head_size: size } = this.#sizes
+    const source = this.#rows[from]!
+    const start = source.findIndex((slot, i) => slot !== this.#rows[to]![i])
+    if (start < 0) return
+    const slots = slotsFor(this.#filled)
+    for (const buffer of this.#buffers.values()) {
+      for (let head = 0; head < heads; head++) {
+        const at = (from * heads + head) * slots * size
+        const target = ((to * heads + head) * slots + start) * size
+        buffer.copyWithin(target, at + start * size, at + this.#filled * size)
+      }
+    }
+    this.#rows[to] = [...source]
   }
 
   /** added [B, length, heads * head size] */
   #write(name: string, added: Float32Array, slots: number): void {
     const { heads, head_size: size } = this.#sizes
     const width = heads * size
-    const length = added.length / width / this.#masks.length
+    const length = added.length / width / this.#rows.length
     const buffer = this.#buffers.get(name)!
     for (let at = 0; at < added.length / width; at++) {
       const row = Math.floor(at / length)
@@ -115,6 +165,6 @@ function slotsFor(positions: number): number {
   return Math.ceil(positions / STEP_SLOTS) * STEP_SLOTS
 }
 
-function zeros(length: number): number[] {
-  return new Array<number>(length).fill(0)
+function constant(length: number, value: number): number[] {
+  return new Array<number>(length).fill(value)
 }
