@@ -22,6 +22,13 @@ export interface CachedRow {
   row: number
 }
 
+/** Keys and values of positions that one row has read, in their order, outside of a cache. */
+export interface Positions {
+  length: number
+  /** At least [length, heads * head size], by the name of the graph's input. */
+  values: ReadonlyMap<string, Float32Array>
+}
+
 export class KVCache {
   readonly #sizes: CacheSizes
   /** [B, heads, slots, head size], by the name of the graph's input. */
@@ -32,8 +39,34 @@ export class KVCache {
   constructor(sizes: CacheSizes, rows: number) {
     this.#sizes = sizes
     this.#rows = Array.from({ length: rows }, () => [])
-    const names = Array.from({ length: sizes.layers }, (_, i) => [LANGUAGE.pastKey(i), LANGUAGE.pastValue(i)])
-    this.#buffers = new Map(names.flat().map((name) => [name, new Float32Array(0)]))
+    this.#buffers = new Map(namesOf(sizes).map(([past]) => [past, new Float32Array(0)]))
+  }
+
+  /** A cache whose row i has read `rows[i]`. Shorter rows are padded at their end. */
+  static holding(sizes: CacheSizes, rows: readonly (readonly Positions[])[]): KVCache {
+    const cache = new KVCache(sizes, rows.length)
+    const filled = Math.max(0, ...rows.map((parts) => parts.reduce((sum, { length }) => sum + length, 0)))
+    for (const name of cache.#buffers.keys()) {
+      const buffer = new Float32Array(rows.length * slotsFor(filled) * sizes.heads * sizes.head_size)
+      cache.#buffers.set(name, buffer)
+      rows.forEach((parts, row) => {
+        let slot = 0
+        for (const { length, values } of parts) {
+          cache.#write(
+            buffer,
+            row,
+            slot,
+            values.get(name)!.subarray(0, length * sizes.heads * sizes.head_size),
+          )
+          slot += length
+        }
+      })
+    }
+    cache.#rows = rows.map((parts) => {
+      const slots = parts.flatMap(({ length }) => Array.from({ length }, () => ++positionsRead))
+      return [...slots, ...constant(filled - slots.length, EMPTY)]
+    })
+    return cache
   }
 
   /**
@@ -84,9 +117,17 @@ export class KVCache {
         masks.map((_, row) => ({ cache: this, row })),
         slots,
       )
-    for (let i = 0; i < this.#sizes.layers; i++) {
-      this.#write(LANGUAGE.pastKey(i), await outputs[LANGUAGE.newKey(i)]!.floats(), slots)
-      this.#write(LANGUAGE.pastValue(i), await outputs[LANGUAGE.newValue(i)]!.floats(), slots)
+    for (const [past, added] of namesOf(this.#sizes)) {
+      const values = await outputs[added]!.floats()
+      const size = values.length / masks.length
+      masks.forEach((_, row) => {
+        this.#write(
+          this.#buffers.get(past)!,
+          row,
+          this.#filled,
+          values.subarray(row * size, (row + 1) * size),
+        )
+      })
     }
     this.#rows = this.#rows.map((row, i) => [
       ...row,
@@ -125,18 +166,17 @@ export class KVCache {
     this.#rows[to] = [...source]
   }
 
-  /** added [B, length, heads * head size] */
-  #write(name: string, added: Float32Array, slots: number): void {
+  /** Copies `values` [length, heads * head size] of a row into the slots from `slot` on of a buffer. */
+  #write(buffer: Float32Array, row: number, slot: number, values: Float32Array): void {
     const { heads, head_size: size } = this.#sizes
-    const width = heads * size
-    const length = added.length / width / this.#rows.length
-    const buffer = this.#buffers.get(name)!
-    for (let at = 0; at < added.length / width; at++) {
-      const row = Math.floor(at / length)
-      const slot = this.#filled + (at % length)
-      for (let head = 0; head < heads; head++) {
-        const from = at * width + head * size
-        buffer.set(added.subarray(from, from + size), ((row * heads + head) * slots + slot) * size)
+    const headStride = buffer.length / this.#rows.length / heads
+    const length = values.length / heads / size
+    for (let head = 0; head < heads; head++) {
+      let to = (row * heads + head) * headStride + slot * size
+      for (let position = 0; position < length; position++) {
+        const from = (position * heads + head) * size
+        // For 80 numbers faster than set() and subarray().
+        for (let i = 0; i < size; i++) buffer[to++] = values[from + i]!
       }
     }
   }
@@ -159,6 +199,42 @@ export class KVCache {
       this.#buffers.set(name, buffer)
     }
   }
+}
+
+/**
+ * What row `row` has read in a run: of the outputs `new.*` [B, length, heads * head size] the positions where its mask has a
+ * one, one part for each range of them.
+ */
+export async function positionsOf(
+  sizes: CacheSizes,
+  outputs: Record<string, Tensor>,
+  mask: readonly number[],
+  row: number,
+): Promise<Positions[]> {
+  const width = sizes.heads * sizes.head_size
+  const starts = mask.flatMap((read, i) => (read && !mask[i - 1] ? [i] : []))
+  const parts = starts.map((start) => {
+    const end = mask.indexOf(0, start)
+    const values = new Map<string, Float32Array>()
+    return { start, length: (end < 0 ? mask.length : end) - start, values }
+  })
+  for (const [past, added] of namesOf(sizes)) {
+    const all = await outputs[added]!.floats()
+    for (const { start, length, values } of parts) {
+      const from = (row * mask.length + start) * width
+      // A view of a longer array would keep all of it in memory.
+      values.set(past, length * width === all.length ? all : all.slice(from, from + length * width))
+    }
+  }
+  return parts
+}
+
+/** Input of the cache and output of the new positions, for the keys and the values of each layer. */
+function namesOf({ layers }: CacheSizes): [past: string, added: string][] {
+  return Array.from({ length: layers }, (_, i): [string, string][] => [
+    [LANGUAGE.pastKey(i), LANGUAGE.newKey(i)],
+    [LANGUAGE.pastValue(i), LANGUAGE.newValue(i)],
+  ]).flat()
 }
 
 function slotsFor(positions: number): number {

@@ -2,6 +2,7 @@
 
 import { serialize } from 'node:v8'
 import { describe, expect, test } from 'vitest'
+import type { Manifest } from '../../src/artifact/contract.ts'
 import { MAX_QUERIES_BYTES, MAX_VISION_BYTES, stageCaches } from '../../src/engine/stage-cache.ts'
 import { type Elements, type ElementType, Tensor } from '../../src/run/tensor.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -11,9 +12,10 @@ const HOUR_MS = 3_600_000
 const MIB = 1024 * 1024
 const files = [{ path: 'vision.onnx', sizeBytes: 1, sha256: '1' }]
 const queries = { count: 2, width: 3, reads_text: false, text: null, embedding_width: null }
-const manifest = { queries, files }
+const language: Manifest['language'] = { kind: 'none' }
+const manifest = { queries, language, files }
 const text = { tokenizer: 'qformer', vocabulary: 9, positions: 9 }
-const readingText = { queries: { ...queries, reads_text: true, text }, files }
+const readingText = { queries: { ...queries, reads_text: true, text }, language, files }
 
 const PREFIX = { prefix: Tensor.float32(Float32Array.of(1, 2, 3), [1, 1, 3]) }
 /** As large as it says, without the memory. */
