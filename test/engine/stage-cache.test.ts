@@ -47,7 +47,7 @@ test('an output that is read back from the store keeps its first time of expiry,
 test('of another model nothing is found', async () => {
   const stored = { store: inMemoryStore(), ttlMs: HOUR_MS }
   await stageCaches(manifest, stored).queries.set('a', PREFIX)
-  const other = { queries, files: [{ ...files[0]!, sha256: '0' }] }
+  const other = { ...manifest, files: [{ ...files[0]!, sha256: '0' }] }
   expect(await stageCaches(other, stored).queries.get('a')).toBeUndefined()
   expect(await stageCaches(manifest, stored).queries.get('a')).toEqual(PREFIX)
 })
