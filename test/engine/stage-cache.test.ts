@@ -3,7 +3,12 @@
 import { serialize } from 'node:v8'
 import { describe, expect, test } from 'vitest'
 import type { Manifest } from '../../src/artifact/contract.ts'
-import { MAX_QUERIES_BYTES, MAX_VISION_BYTES, stageCaches } from '../../src/engine/stage-cache.ts'
+import {
+  MAX_PROMPTS_BYTES,
+  MAX_QUERIES_BYTES,
+  MAX_VISION_BYTES,
+  stageCaches,
+} from '../../src/engine/stage-cache.ts'
 import { type Elements, type ElementType, Tensor } from '../../src/run/tensor.ts'
 import type { Store } from '../../src/store/store.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
@@ -102,6 +107,79 @@ describe('limits', () => {
     await cache.set('a', ofSize(MIB))
     await cache.set('b', ofSize(MAX_QUERIES_BYTES + 4))
     expect([await cache.get('a'), await cache.get('b')]).toEqual([expect.anything(), undefined])
+  })
+})
+
+describe('what the language model keeps of a prompt', () => {
+  const decoder = (own: Partial<Manifest['queries']> = {}) => {
+    const kind = { kind: 'decoder' } as Manifest['language']
+    return { ...manifest, language: kind, queries: { ...queries, ...own } }
+  }
+
+  test('is kept for decoders whose image embeddings do not depend on the text', () => {
+    expect(stageCaches(decoder()).prompts).toBeDefined()
+    expect(stageCaches(decoder({ reads_text: true, text })).prompts).toBeUndefined()
+    expect(stageCaches(manifest).prompts).toBeUndefined()
+    const other = { kind: 'encoder-decoder' } as Manifest['language']
+    expect(stageCaches({ ...manifest, language: other }).prompts).toBeUndefined()
+  })
+
+  test('belongs to one picture, and the last one stays', async () => {
+    const { queries, prompts } = stageCaches(decoder())
+    for (const key of ['a', 'b']) await queries.set(key, PREFIX)
+    prompts!('a').set({ byteLength: 1 })
+    prompts!('a').set({ byteLength: 2 })
+    expect(prompts!('a').get()).toEqual({ byteLength: 2 })
+    expect(prompts!('b').get()).toBeUndefined()
+  })
+
+  test('has a limit in bytes: the least recently used goes first, and one above the limit is not kept', async () => {
+    const { queries, prompts } = stageCaches(decoder())
+    const part = { byteLength: MAX_PROMPTS_BYTES / 4 }
+    for (const key of ['a', 'b', 'c', 'd', 'e']) await queries.set(key, PREFIX)
+    for (const key of ['a', 'b', 'c', 'd']) prompts!(key).set(part)
+    prompts!('a').get()
+    prompts!('e').set(part)
+    const kept = () => ['a', 'b', 'c', 'd', 'e'].filter((key) => prompts!(key).get())
+    expect(kept()).toEqual(['a', 'c', 'd', 'e'])
+    prompts!('b').set({ byteLength: MAX_PROMPTS_BYTES + 1 })
+    expect(kept()).toEqual(['a', 'c', 'd', 'e'])
+  })
+
+  test("goes when the picture's queries go, and does not come back with them", async () => {
+    const { queries, prompts } = stageCaches(decoder())
+    const part = MAX_QUERIES_BYTES / 2
+    await queries.set('a', ofSize(part))
+    const cache = prompts!('a')
+    cache.set({ byteLength: 1 })
+    await queries.set('b', ofSize(part))
+    await queries.set('c', ofSize(part))
+    expect(cache.get()).toBeUndefined()
+    // A row that was read meanwhile.
+    cache.set({ byteLength: 1 })
+    await queries.set('a', ofSize(part))
+    expect(cache.get()).toBeUndefined()
+    cache.set({ byteLength: 1 })
+    expect(cache.get()).toBeDefined()
+    // Embeddings that were computed anew.
+    await queries.set('a', ofSize(part))
+    expect(cache.get()).toBeUndefined()
+  })
+
+  test('expires with the queries, is not in the store, and uses do not prolong it', async () => {
+    const shortMs = 40
+    const store = inMemoryStore()
+    const { queries, prompts } = stageCaches(decoder(), { store, ttlMs: shortMs })
+    await queries.set('a', PREFIX)
+    prompts!('a').set({ byteLength: 1 })
+    await onlyValue(store)
+    const isKept = () => {
+      const kept = prompts!('a').get()
+      if (kept) prompts!('a').set(kept)
+      return kept !== undefined
+    }
+    await expect.poll(isKept, { timeout: 60_000 }).toBe(false)
+    expect(await queries.get('a')).toBeUndefined()
   })
 })
 
