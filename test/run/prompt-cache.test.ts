@@ -38,8 +38,7 @@ beforeAll(async () => {
     },
   }
   language = openLanguageModel(model.manifest, { [LANGUAGE.graph]: counted })!
-  const { queries, language: description } = model.manifest
-  if (description.kind !== 'decoder') throw new Error(`Expected a decoder but got ${description.kind}`)
+  const { queries, description } = sizes()
   const dims = [1, queries.count, description.width]
   images = [1, 2].map((seed) =>
     Tensor.float32(
@@ -52,6 +51,13 @@ afterAll(async () => {
   await model.close()
   await rm(folder, { recursive: true })
 })
+
+/** The manifest's queries and decoder. */
+function sizes() {
+  const { queries, language: description } = model.manifest
+  if (description.kind !== 'decoder') throw new Error(`Expected a decoder but got ${description.kind}`)
+  return { queries, description }
+}
 
 interface TestCache extends PromptCache {
   kept?: KeptPrompt
@@ -140,8 +146,7 @@ test('a prompt that is kept already is not kept again, and the longer one stays'
 })
 
 test('the size is that of the keys and values', async () => {
-  const { queries, language: description } = model.manifest
-  if (description.kind !== 'decoder') throw new Error(`Expected a decoder but got ${description.kind}`)
+  const { queries, description } = sizes()
   const cache = emptyCache()
   const other = emptyCache()
   // In one run, so the shorter prompt is padded.
