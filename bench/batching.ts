@@ -1,4 +1,5 @@
-// batching: time of eight concurrent requests in a batch against the same requests one by one.
+// batching: time of eight concurrent requests in a batch against the same requests one by one, of a step of 5 beams against
+// a step of one row, and of the prefill of a second question against the first about the same picture.
 //
 //   npx tsx bench/batching.ts [artifact ...]      default: the embedded model
 //
@@ -16,6 +17,8 @@ import type { InferenceRequest } from '../src/engine/request.ts'
 
 const TARGET = 1.5
 const AT_ONCE = 8
+const BEAMS = 5
+const BEAMS_TARGET = 1.8
 const DEMO = join(import.meta.dirname, '../models/demo')
 const { cacheFolder, prepackFromMb } = readConfig()
 const artifacts = process.argv.slice(2)
@@ -70,9 +73,45 @@ for (const artifact of artifacts.length > 0 ? artifacts : [await embeddedArtifac
         `by CPU time ${ratio('cpuMs')}, answers ${isSame ? 'identical' : 'DIFFER'}, load ${loadavg()[0]!.toFixed(1)}`,
     )
   }
+  await compareSteps(engine, rounds)
+  await comparePrefills(engine, rounds)
   await engine.close()
 }
 process.exitCode = isSame ? 0 : 1
+
+/** A step is the difference of answers of 20 and 4 tokens, divided by 16. */
+async function compareSteps(engine: Engine, rounds: number): Promise<void> {
+  const tokensMs = async (num_beams: number, count: number) => {
+    const settings = { num_beams, max_new_tokens: count, min_new_tokens: count }
+    return (await engine.answer({ image: pictures[0]!, settings })).timings_ms.tokens
+  }
+  const steps: Record<number, number[]> = { 1: [], [BEAMS]: [] }
+  for (let round = 0; round < rounds; round++) {
+    for (const beams of [1, BEAMS])
+      steps[beams]!.push(((await tokensMs(beams, 20)) - (await tokensMs(beams, 4))) / 16)
+  }
+  const [one, beams] = [median(steps[1]!), median(steps[BEAMS]!)]
+  console.log(
+    `${engine.model.name} ${engine.model.precision}, a step: of one row ${one.toFixed(1)} ms, of ${BEAMS} beams ` +
+      `${beams.toFixed(1)} ms, ${(beams / one).toFixed(2)}x (target at most ${BEAMS_TARGET}x), load ${loadavg()[0]!.toFixed(1)}`,
+  )
+}
+
+/** Each round asks two questions about a picture that is new. The stage tokens is the prefill, as there is one token. */
+async function comparePrefills(engine: Engine, rounds: number): Promise<void> {
+  const tokensMs = async (image: Buffer, question: string | undefined) =>
+    (await engine.answer({ image, question, settings: { max_new_tokens: 1 } })).timings_ms.tokens
+  const [first, second]: [number[], number[]] = [[], []]
+  for (let round = 0; round < rounds; round++) {
+    const image = fresh(pictures[round % pictures.length]!)
+    first.push(await tokensMs(image, QUESTIONS[0]))
+    second.push(await tokensMs(image, QUESTIONS[1]))
+  }
+  console.log(
+    `${engine.model.name} ${engine.model.precision}, prefill: first question ${median(first).toFixed(0)} ms, second ` +
+      `${median(second).toFixed(0)} ms, ${(median(first) / median(second)).toFixed(2)}x, load ${loadavg()[0]!.toFixed(1)}`,
+  )
+}
 
 async function oneByOne(engine: Engine, requests: readonly InferenceRequest[]): Promise<number[][]> {
   const answers: number[][] = []

@@ -46,7 +46,7 @@ export async function runBatch(
   const requests: PipelineRequest[] = []
   for (const [index, { request, hooks }] of items.entries()) {
     try {
-      requests.push(prepare(model, request, hooks, (outcome) => onResult(index, outcome)))
+      requests.push(prepare(model, caches, request, hooks, (outcome) => onResult(index, outcome)))
     } catch (error) {
       onResult(index, { error })
     }
@@ -60,6 +60,7 @@ interface PipelineRequest extends EncodableRequest {
 
 function prepare(
   model: Model,
+  caches: StageCaches,
   request: BaseRequest,
   hooks: RequestHooks,
   onResult: (outcome: RequestResult) => void,
@@ -88,6 +89,7 @@ function prepare(
     prepared,
     picture,
     image,
+    promptCache: caches.prompts?.(picture),
     queryText: manifest.queries.reads_text ? task.queryText?.(prepared) : undefined,
     clock,
     onToken: hooks.onToken,

@@ -1,11 +1,12 @@
 // A decoder-only language model: prefix [Q, D] and ids of each row -> logits [V] of its next token, with a KV cache.
 //
 // Prefill reads the image embeddings and prompts, a few rows of similar length in one run. Each step then reads one id a
-// row. Shorter prompts are padded between image and prompt; the padding is masked.
+// row. Shorter prompts are padded between image and prompt; the padding is masked. What an earlier prompt about the same
+// image left in a row's prompt cache is copied: the row reads only the ids after the part that the two share.
 
 import { type DecoderDescription, LANGUAGE } from '../artifact/contract.ts'
-import { type CachedRow, KVCache } from './kv-cache.ts'
-import type { LanguageModel, PromptRow, RowOutput, RowState } from './language-model.ts'
+import { type CachedRow, KVCache, type Positions, positionsOf } from './kv-cache.ts'
+import type { KeptPrompt, LanguageModel, PromptRow, RowOutput, RowState } from './language-model.ts'
 import { inRuns, itemsPerRun } from './micro-batch.ts'
 import type { Provider, Session } from './session.ts'
 import { concatRows, Tensor } from './tensor.ts'
@@ -22,6 +23,23 @@ export interface DecoderOptions {
   rowsPerRun?: number
 }
 
+interface DecodedPrompt extends KeptPrompt {
+  ids: readonly number[]
+  /** Of the image embeddings, then of the ids. */
+  parts: readonly Positions[]
+}
+
+/** What prefill does for a row. */
+interface Reading {
+  row: PromptRow
+  /** Copied from the prompt cache; empty if the image embeddings have to be read. */
+  parts: readonly Positions[]
+  /** The ids that have to be read. */
+  ids: readonly number[]
+  /** Whether the prompt cache lacks something of the prompt. */
+  isNew: boolean
+}
+
 export function openDecoder({
   session,
   description,
@@ -30,6 +48,8 @@ export function openDecoder({
   rowsPerRun,
 }: DecoderOptions): LanguageModel {
   const { width: D, vocabulary: V, positions, image_token_id, bos_token_id } = description
+  const noPrefix = (rows: number) => Tensor.float32(new Float32Array(0), [rows, 0, D])
+
   /**
    * One run of the graph. `masks` cover the positions of this run. Returns logits [V] of each row's last `keep` positions.
    */
@@ -39,7 +59,7 @@ export function openDecoder({
     ids: readonly number[],
     masks: readonly (readonly number[])[],
     keep: number,
-  ): Promise<Float32Array[]> => {
+  ) => {
     const rows = masks.length
     const mask = cache.maskWith(masks)
     const feeds = {
@@ -51,21 +71,53 @@ export function openDecoder({
     }
     const outputs = await session.run(feeds, [LANGUAGE.logits, ...cache.outputNames])
     await cache.append(outputs, masks)
-    const logits = await outputs[LANGUAGE.logits]!.floats()
-    return Array.from({ length: rows * keep }, (_, i) => logits.subarray(i * V, (i + 1) * V))
+    const all = await outputs[LANGUAGE.logits]!.floats()
+    const logits = Array.from({ length: rows * keep }, (_, i) => all.subarray(i * V, (i + 1) * V))
+    return { logits, outputs }
   }
 
-  /** One run over all positions of these rows. */
-  const readPrompts = async (cache: KVCache, rows: readonly PromptRow[], keep: number) => {
-    const longest = Math.max(...rows.map(({ ids }) => ids.length))
+  const readingOf = (row: PromptRow): Reading => {
+    const kept = row.promptCache?.get() as DecodedPrompt | undefined
+    if (!kept) return { row, parts: [], ids: row.ids, isNew: true }
+    const differing = row.ids.findIndex((id, i) => id !== kept.ids[i])
+    // The last id is read in any case, for its logits.
+    const copied = Math.min(differing < 0 ? Infinity : differing, row.ids.length - 1)
+    const parts = firstOf(kept.parts, Q + copied)
+    return { row, parts, ids: row.ids.slice(copied), isNew: differing >= 0 }
+  }
+
+  /** One run over the positions that these rows have to read: the image embeddings in all of them, or in none. */
+  const readPrompts = async (readings: readonly Reading[], keep: number) => {
+    const longest = Math.max(...readings.map(({ ids }) => ids.length))
     const padded = (values: readonly number[], value: number) => [
-      ...new Array<number>(longest - values.length).fill(value),
+      ...constant(longest - values.length, value),
       ...values,
     ]
-    const ids = rows.flatMap((row) => padded(row.ids, description.pad_token_id ?? 0))
-    const ones = (length: number) => new Array<number>(length).fill(1)
-    const masks = rows.map((row) => [...ones(Q), ...padded(ones(row.ids.length), 0)])
-    return await run(cache, await concatRows(rows.map((row) => row.prefix)), ids, masks, keep)
+    const isImageRead = readings[0]!.parts.length === 0
+    const cache = KVCache.holding(
+      description,
+      readings.map(({ parts }) => parts),
+    )
+    const prefix = isImageRead
+      ? await concatRows(readings.map(({ row }) => row.prefix))
+      : noPrefix(readings.length)
+    const ids = readings.flatMap((reading) => padded(reading.ids, description.pad_token_id ?? 0))
+    const masks = readings.map((reading) => [
+      ...constant(isImageRead ? Q : 0, 1),
+      ...padded(constant(reading.ids.length, 1), 0),
+    ])
+    const { logits, outputs } = await run(cache, prefix, ids, masks, keep)
+    for (const [i, { row, parts, isNew }] of readings.entries()) {
+      if (!row.promptCache || !isNew) continue
+      const kept = [...parts, ...(await positionsOf(description, outputs, masks[i]!, i))]
+      row.promptCache.set(keptPrompt(row.ids, kept))
+    }
+    return { cache, logits }
+  }
+
+  const readTogether = async (readings: readonly Reading[]): Promise<RowOutput[]> => {
+    const { cache, logits } = await readPrompts(readings, 1)
+    return logits.map((own, row) => ({ state: { cache, row } satisfies CachedRow, logits: own }))
   }
 
   return {
@@ -85,22 +137,56 @@ export function openDecoder({
       }
     },
     async prefill(rows, check = () => {}) {
-      const longest = Math.max(...rows.map(({ ids }) => ids.length))
-      const perRun = rowsPerRun ?? itemsPerRun((Q + longest) * D, provider)
-      const read = async (prompts: readonly PromptRow[]): Promise<RowOutput[]> => {
-        const cache = new KVCache(description, prompts.length)
-        const logits = await readPrompts(cache, prompts, 1)
-        return logits.map((own, row) => ({ state: { cache, row } satisfies CachedRow, logits: own }))
+      const readings = rows.map(readingOf)
+      const read: RowOutput[] = []
+      for (const isImageRead of [true, false]) {
+        const indices = readings.flatMap(({ parts }, i) => ((parts.length === 0) === isImageRead ? [i] : []))
+        if (indices.length === 0) continue
+        if (read.length > 0) check()
+        const longest = Math.max(...indices.map((i) => readings[i]!.ids.length))
+        const perRun = rowsPerRun ?? itemsPerRun(((isImageRead ? Q : 0) + longest) * D, provider)
+        const chosen = indices.map((i) => readings[i]!)
+        const outputs = await inRuns(chosen, perRun, readTogether, check)
+        outputs.forEach((output, i) => {
+          read[indices[i]!] = output
+        })
       }
-      return await inRuns(rows, perRun, read, check)
+      return read
     },
     async step(states: readonly RowState[], tokenIds) {
-      const cache = KVCache.pick(states as readonly CachedRow[])
-      const none = Tensor.float32(new Float32Array(0), [tokenIds.length, 0, D])
+      const picked = KVCache.pick(states as readonly CachedRow[])
+      const ids: number[] = []
+      picked.forEach(({ row }, i) => {
+        ids[row] = tokenIds[i]!
+      })
       const masks = tokenIds.map(() => [1])
-      const logits = await run(cache, none, tokenIds, masks, 1)
-      return logits.map((own, row) => ({ state: { cache, row } satisfies CachedRow, logits: own }))
+      const { logits } = await run(picked[0]!.cache, noPrefix(ids.length), ids, masks, 1)
+      return picked.map((state) => ({ state, logits: logits[state.row]! }))
     },
-    allLogits: (row) => readPrompts(new KVCache(description, 1), [row], Q + row.ids.length),
+    async allLogits({ prefix, ids }) {
+      const reading = { row: { prefix, ids }, parts: [], ids, isNew: false }
+      return (await readPrompts([reading], Q + ids.length)).logits
+    },
   }
+}
+
+function keptPrompt(ids: readonly number[], parts: readonly Positions[]): DecodedPrompt {
+  const arrays = parts.flatMap(({ values }) => [...values.values()])
+  return { ids, parts, byteLength: arrays.reduce((bytes, array) => bytes + array.byteLength, 0) }
+}
+
+/** The first `length` positions of these. */
+function firstOf(parts: readonly Positions[], length: number): Positions[] {
+  const first: Positions[] = []
+  let left = length
+  for (const part of parts) {
+    if (left === 0) break
+    first.push({ ...part, length: Math.min(part.length, left) })
+    left -= first.at(-1)!.length
+  }
+  return first
+}
+
+function constant(length: number, value: number): number[] {
+  return new Array<number>(length).fill(value)
 }

@@ -119,24 +119,33 @@ export function openEncoderDecoder({
         const all = prompts.map((_, row) => row)
         const starts = prompts.map(() => [decoder_start_token_id])
         const logits = await runDecoder(own, cross, all, starts)
-        return all.map((row) => ({ state: stateOf(own, row, cross, row), logits: logits[row]! }))
+        return all.map((row) => ({
+          state: { own: { cache: own, row }, prompt: { cache: cross, row } } satisfies State,
+          logits: logits[row]!,
+        }))
       }
       return await inRuns(rows, perRun, read, check)
     },
     async step(states: readonly RowState[], tokenIds) {
       const named = states as readonly State[]
-      const own = KVCache.pick(named.map((state) => state.own))
+      const picked = KVCache.pick(named.map((state) => state.own))
       const prompts: CachedRow[] = []
       const promptOf = named.map(({ prompt: { cache, row } }) => {
         const known = prompts.findIndex((one) => one.cache === cache && one.row === row)
         return known >= 0 ? known : prompts.push({ cache, row }) - 1
       })
-      const cross = KVCache.pick(prompts)
-      const ids = tokenIds.map((id) => [id])
-      const logits = await runDecoder(own, cross, promptOf, ids)
-      return promptOf.map((prompt, row) => ({
-        state: stateOf(own, row, cross, prompt),
-        logits: logits[row]!,
+      const pickedPrompts = KVCache.pick(prompts)
+      // In the order of the picked rows, which may be another than that of the states.
+      const ids: number[][] = []
+      const promptOfRow: number[] = []
+      picked.forEach(({ row }, i) => {
+        ids[row] = [tokenIds[i]!]
+        promptOfRow[row] = pickedPrompts[promptOf[i]!]!.row
+      })
+      const logits = await runDecoder(picked[0]!.cache, pickedPrompts[0]!.cache, promptOfRow, ids)
+      return picked.map((own, i) => ({
+        state: { own, prompt: pickedPrompts[promptOf[i]!]! } satisfies State,
+        logits: logits[own.row]!,
       }))
     },
     async allLogits(row, decoderIds = [decoder_start_token_id]) {
@@ -148,10 +157,6 @@ export function openEncoderDecoder({
       return outputs[ENCODER.encoder]!
     },
   }
-}
-
-function stateOf(own: KVCache, row: number, cross: KVCache, prompt: number): State {
-  return { own: { cache: own, row }, prompt: { cache: cross, row: prompt } }
 }
 
 /** Which rows of the run belong to each prompt. `masks` are of the prompts' positions in the encoder. */

@@ -12,6 +12,20 @@ export interface PromptRow {
   prefix: Tensor
   /** Ids of the prompt, as `start` returns them. */
   ids: readonly number[]
+  /** Of this prefix. `prefill` may begin with what it holds, and leaves there what the row has read. Absent: all is read. */
+  promptCache?: PromptCache
+}
+
+/** Holds what a language model keeps of one prompt, for the next prompt with the same image embeddings. */
+export interface PromptCache {
+  get(): KeptPrompt | undefined
+  set(prompt: KeptPrompt): void
+}
+
+/** Keys and values of a prompt's positions. Only the language model that made it can use it. */
+export interface KeptPrompt {
+  /** Of all memory that it keeps. */
+  readonly byteLength: number
 }
 
 /** What logits processors see of a row. */

@@ -4,12 +4,12 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { DecoderDescription, Manifest } from '../../src/artifact/contract.ts'
+import { type DecoderDescription, LANGUAGE, type Manifest } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { type RequestResult, runBatch, runOne } from '../../src/engine/pipeline.ts'
 import type { InferenceRequest } from '../../src/engine/request.ts'
 import { type StageCaches, stageCaches } from '../../src/engine/stage-cache.ts'
-import { type Model, openModel } from '../../src/run/model.ts'
+import { type Model, openLanguageModel, openModel } from '../../src/run/model.ts'
 import type { Session } from '../../src/run/session.ts'
 import { toPrompt } from '../../src/tokens/prompt.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
@@ -52,6 +52,60 @@ test('the second question about a picture runs neither decoding nor vision nor q
   expect(first.timings_ms.vision).toBeGreaterThan(0)
   expect(second.timings_ms).toMatchObject({ image: 0, pixels: 0, vision: 0, queries: 0 })
   expect(second.token_ids).toEqual(first.token_ids)
+})
+
+describe('a second question about a picture', () => {
+  /** A model that records the positions of each row in each run of its language model. */
+  function counted() {
+    const runs: number[][] = []
+    const session = model.sessions[LANGUAGE.graph]!
+    const counting: Session = {
+      ...session,
+      run(feeds, names) {
+        const [rows, ids] = feeds[LANGUAGE.input_ids]!.dims
+        runs.push([rows!, feeds[LANGUAGE.prefix]!.dims[1]! + ids!])
+        return session.run(feeds, names)
+      },
+    }
+    return { runs, model: { ...model, language: openLanguageModel(model.manifest, { language: counting }) } }
+  }
+  const settings = { max_new_tokens: 1 }
+  const history = [{ question: 'what is it?', answer: 'a dog' }]
+  const asks: Partial<InferenceRequest>[] = [
+    { settings },
+    { question: 'what is it?', settings },
+    { question: 'is it big?', history, settings },
+  ]
+
+  test('reads only its own tokens, and has the answer that it has alone', async () => {
+    const { runs, model: own } = counted()
+    const caches = stageCaches(model.manifest)
+    const lengths: number[] = []
+    for (const ask of asks) {
+      const reply = await runOne(own, caches, { image, ...ask }, hooks)
+      lengths.push(model.language!.start(model.tokenizer.encode(reply.prompt)).length)
+      expect(reply.token_ids).toEqual((await say(ask)).token_ids)
+    }
+    const [, first, second] = lengths as [number, number, number]
+    const count = model.manifest.queries.count
+    // A caption is the begin token alone, with which the questions begin.
+    expect(runs).toEqual([
+      [1, count + 1],
+      [1, first - 1],
+      [1, second - first],
+    ])
+  })
+
+  test('reads all once the picture is no longer cached', async () => {
+    const { runs, model: own } = counted()
+    const caches = stageCaches(model.manifest)
+    const { picture } = await runOne(own, caches, { image, ...asks[1] }, hooks)
+    await caches.queries.set(picture, (await caches.queries.get(picture))!)
+    expect(caches.prompts!(picture).get()).toBeDefined()
+    await caches.queries.set(picture, { ...(await caches.queries.get(picture))! })
+    await runOne(own, caches, { image, ...asks[1] }, hooks)
+    expect(runs[1]).toEqual(runs[0])
+  })
 })
 
 test('another picture is another entry of the cache', async () => {

@@ -2,7 +2,13 @@
 
 import { serialize } from 'node:v8'
 import { describe, expect, test } from 'vitest'
-import { MAX_QUERIES_BYTES, MAX_VISION_BYTES, stageCaches } from '../../src/engine/stage-cache.ts'
+import type { Manifest } from '../../src/artifact/contract.ts'
+import {
+  MAX_PROMPTS_BYTES,
+  MAX_QUERIES_BYTES,
+  MAX_VISION_BYTES,
+  stageCaches,
+} from '../../src/engine/stage-cache.ts'
 import { type Elements, type ElementType, Tensor } from '../../src/run/tensor.ts'
 import type { Store } from '../../src/store/store.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
@@ -11,9 +17,10 @@ const HOUR_MS = 3_600_000
 const MIB = 1024 * 1024
 const files = [{ path: 'vision.onnx', sizeBytes: 1, sha256: '1' }]
 const queries = { count: 2, width: 3, reads_text: false, text: null, embedding_width: null }
-const manifest = { queries, files }
+const language: Manifest['language'] = { kind: 'none' }
+const manifest = { queries, language, files }
 const text = { tokenizer: 'qformer', vocabulary: 9, positions: 9 }
-const readingText = { queries: { ...queries, reads_text: true, text }, files }
+const readingText = { queries: { ...queries, reads_text: true, text }, language, files }
 
 const PREFIX = { prefix: Tensor.float32(Float32Array.of(1, 2, 3), [1, 1, 3]) }
 /** As large as it says, without the memory. */
@@ -45,7 +52,7 @@ test('an output that is read back from the store keeps its first time of expiry,
 test('of another model nothing is found', async () => {
   const stored = { store: inMemoryStore(), ttlMs: HOUR_MS }
   await stageCaches(manifest, stored).queries.set('a', PREFIX)
-  const other = { queries, files: [{ ...files[0]!, sha256: '0' }] }
+  const other = { ...manifest, files: [{ ...files[0]!, sha256: '0' }] }
   expect(await stageCaches(other, stored).queries.get('a')).toBeUndefined()
   expect(await stageCaches(manifest, stored).queries.get('a')).toEqual(PREFIX)
 })
@@ -100,6 +107,79 @@ describe('limits', () => {
     await cache.set('a', ofSize(MIB))
     await cache.set('b', ofSize(MAX_QUERIES_BYTES + 4))
     expect([await cache.get('a'), await cache.get('b')]).toEqual([expect.anything(), undefined])
+  })
+})
+
+describe('what the language model keeps of a prompt', () => {
+  const decoder = (own: Partial<Manifest['queries']> = {}) => {
+    const kind = { kind: 'decoder' } as Manifest['language']
+    return { ...manifest, language: kind, queries: { ...queries, ...own } }
+  }
+
+  test('is kept for decoders whose image embeddings do not depend on the text', () => {
+    expect(stageCaches(decoder()).prompts).toBeDefined()
+    expect(stageCaches(decoder({ reads_text: true, text })).prompts).toBeUndefined()
+    expect(stageCaches(manifest).prompts).toBeUndefined()
+    const other = { kind: 'encoder-decoder' } as Manifest['language']
+    expect(stageCaches({ ...manifest, language: other }).prompts).toBeUndefined()
+  })
+
+  test('belongs to one picture, and the last one stays', async () => {
+    const { queries, prompts } = stageCaches(decoder())
+    for (const key of ['a', 'b']) await queries.set(key, PREFIX)
+    prompts!('a').set({ byteLength: 1 })
+    prompts!('a').set({ byteLength: 2 })
+    expect(prompts!('a').get()).toEqual({ byteLength: 2 })
+    expect(prompts!('b').get()).toBeUndefined()
+  })
+
+  test('has a limit in bytes: the least recently used goes first, and one above the limit is not kept', async () => {
+    const { queries, prompts } = stageCaches(decoder())
+    const part = { byteLength: MAX_PROMPTS_BYTES / 4 }
+    for (const key of ['a', 'b', 'c', 'd', 'e']) await queries.set(key, PREFIX)
+    for (const key of ['a', 'b', 'c', 'd']) prompts!(key).set(part)
+    prompts!('a').get()
+    prompts!('e').set(part)
+    const kept = () => ['a', 'b', 'c', 'd', 'e'].filter((key) => prompts!(key).get())
+    expect(kept()).toEqual(['a', 'c', 'd', 'e'])
+    prompts!('b').set({ byteLength: MAX_PROMPTS_BYTES + 1 })
+    expect(kept()).toEqual(['a', 'c', 'd', 'e'])
+  })
+
+  test("goes when the picture's queries go, and does not come back with them", async () => {
+    const { queries, prompts } = stageCaches(decoder())
+    const part = MAX_QUERIES_BYTES / 2
+    await queries.set('a', ofSize(part))
+    const cache = prompts!('a')
+    cache.set({ byteLength: 1 })
+    await queries.set('b', ofSize(part))
+    await queries.set('c', ofSize(part))
+    expect(cache.get()).toBeUndefined()
+    // A row that was read meanwhile.
+    cache.set({ byteLength: 1 })
+    await queries.set('a', ofSize(part))
+    expect(cache.get()).toBeUndefined()
+    cache.set({ byteLength: 1 })
+    expect(cache.get()).toBeDefined()
+    // Embeddings that were computed anew.
+    await queries.set('a', ofSize(part))
+    expect(cache.get()).toBeUndefined()
+  })
+
+  test('expires with the queries, is not in the store, and uses do not prolong it', async () => {
+    const shortMs = 40
+    const store = inMemoryStore()
+    const { queries, prompts } = stageCaches(decoder(), { store, ttlMs: shortMs })
+    await queries.set('a', PREFIX)
+    prompts!('a').set({ byteLength: 1 })
+    await onlyValue(store)
+    const isKept = () => {
+      const kept = prompts!('a').get()
+      if (kept) prompts!('a').set(kept)
+      return kept !== undefined
+    }
+    await expect.poll(isKept, { timeout: 60_000 }).toBe(false)
+    expect(await queries.get('a')).toBeUndefined()
   })
 })
 

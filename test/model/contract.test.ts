@@ -17,7 +17,7 @@ import { DATA_TYPE, ModelProto } from '../../src/onnx/proto.ts'
 import { filesOf } from '../../src/onnx/write.ts'
 import { PRECISIONS, type Precision, type Target } from '../../src/quantize/recipes.ts'
 import { Generation, type GenerationRow, generate } from '../../src/run/generate.ts'
-import type { LanguageModel, PromptRow } from '../../src/run/language-model.ts'
+import type { KeptPrompt, LanguageModel, PromptCache, PromptRow } from '../../src/run/language-model.ts'
 import { type Model, openModel } from '../../src/run/model.ts'
 import { type Outputs, runQueries } from '../../src/run/queries.ts'
 import { argmax } from '../../src/run/sampling.ts'
@@ -201,6 +201,21 @@ describe.each(
       }
     })
 
+    test('prompts of which keys and values are kept have the ids of each alone', async () => {
+      const model = models[variant]!
+      const { language } = model
+      if (!language) return
+      const rows = await rowsOf(model)
+      const caches = PICTURES.map(() => heldPrompt())
+      const held = rows.map((row, i) => ({ ...row, prompt: { ...row.prompt, promptCache: caches[i % 2] } }))
+      const alone: number[][][] = []
+      for (const row of rows) alone.push(...(await generate(language, [row])))
+      // First nothing is kept, then another prompt about each picture, then the prompts themselves.
+      expect(await generate(language, held)).toEqual(alone)
+      for (const [i, row] of held.entries()) expect(await generate(language, [row])).toEqual([alone[i]])
+      expect(await generate(language, held)).toEqual(alone)
+    })
+
     test('rows of different prompts, pictures and settings have together the ids of each alone', async () => {
       const model = models[variant]!
       const { language } = model
@@ -297,6 +312,16 @@ describe.each(
     }
   })
 })
+
+function heldPrompt(): PromptCache {
+  let kept: KeptPrompt | undefined
+  return {
+    get: () => kept,
+    set(prompt) {
+      kept = prompt
+    },
+  }
+}
 
 interface Row {
   prompt: PromptRow

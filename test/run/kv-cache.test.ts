@@ -1,8 +1,9 @@
 // Where the KV cache stores keys and values, and what it keeps when rows are reordered and slots added.
 
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { LANGUAGE } from '../../src/artifact/contract.ts'
 import { type CacheSizes, KVCache } from '../../src/run/kv-cache.ts'
+import { createRng } from '../../src/run/sampling.ts'
 import { Tensor } from '../../src/run/tensor.ts'
 
 const HEADS = 2
@@ -59,12 +60,14 @@ test('rows are copied, dropped and reordered', async () => {
   const cache = new KVCache(sizes, 3)
   await cache.append(added([0, 1, 2], 0, 4), masksOf(3, 4))
   const copied = KVCache.pick([2, 2, 0, 1].map((row) => ({ cache, row })))
-  expect(copied.feeds()[LANGUAGE.pastValue(0)]!.dims[0]).toBe(4)
-  for (const [row, source] of [2, 2, 0, 1].entries())
-    expect(await kept(copied, row, 1, 4)).toEqual(expected(source, 1, 4))
-  const one = KVCache.pick([{ cache: copied, row: 1 }])
-  await one.append(added([2], 4, 1), masksOf(1, 1))
-  expect(await kept(one, 0, 0, 5)).toEqual(expected(2, 0, 5))
+  expect(copied[0]!.cache.feeds()[LANGUAGE.pastValue(0)]!.dims[0]).toBe(4)
+  for (const [i, source] of [2, 2, 0, 1].entries()) {
+    const { cache, row } = copied[i]!
+    expect(await kept(cache, row, 1, 4)).toEqual(expected(source, 1, 4))
+  }
+  const [one] = KVCache.pick([copied[1]!])
+  await one!.cache.append(added([2], 4, 1), masksOf(1, 1))
+  expect(await kept(one!.cache, 0, 0, 5)).toEqual(expected(2, 0, 5))
 })
 
 test('rows of caches of different lengths are joined: the shorter is padded at its end, and masked there', async () => {
@@ -72,10 +75,10 @@ test('rows of caches of different lengths are joined: the shorter is padded at i
   await long.append(added([0, 1], 0, 18), masksOf(2, 18))
   const short = new KVCache(sizes, 1)
   await short.append(added([2], 0, 3), [[1, 0, 1]])
-  const joined = KVCache.pick([
+  const { cache: joined } = KVCache.pick([
     { cache: short, row: 0 },
     { cache: long, row: 1 },
-  ])
+  ])[0]!
   expect(joined.feeds()[LANGUAGE.pastKey(0)]!.dims).toEqual([2, HEADS, 32, SIZE])
   await joined.append(added([3, 4], 18, 1), masksOf(2, 1))
   for (const head of [0, 1]) {
@@ -91,10 +94,95 @@ test('rows of caches of different lengths are joined: the shorter is padded at i
   ])
 })
 
-test('all rows of a cache in their order are that cache, without a copy', async () => {
-  const cache = new KVCache(sizes, 2)
-  await cache.append(added([0, 1], 0, 2), masksOf(2, 2))
-  const rows = [0, 1].map((row) => ({ cache, row }))
-  expect(KVCache.pick(rows)).toBe(cache)
-  expect(KVCache.pick([...rows].reverse())).not.toBe(cache)
+test('as many rows of a cache as it has are that cache: rows stay where they are, in any order', async () => {
+  const cache = new KVCache(sizes, 3)
+  await cache.append(added([0, 1, 2], 0, 2), masksOf(3, 2))
+  const buffer = await cache.feeds()[LANGUAGE.pastKey(0)]!.floats()
+  const picks = [2, 0, 1].map((row) => ({ cache, row }))
+  expect(KVCache.pick(picks)).toEqual(picks)
+  expect(await cache.feeds()[LANGUAGE.pastKey(0)]!.floats()).toBe(buffer)
+  for (const row of [0, 1, 2]) expect(await kept(cache, row, 1, 2)).toEqual(expected(row, 1, 2))
+})
+
+test('a row that is picked twice takes the place of one that is not picked', async () => {
+  const cache = new KVCache(sizes, 3)
+  await cache.append(added([0, 1, 2], 0, 2), masksOf(3, 2))
+  const rows = KVCache.pick([1, 1, 2].map((row) => ({ cache, row })))
+  expect(rows).toEqual([1, 0, 2].map((row) => ({ cache, row })))
+  for (const [row, source] of [1, 1, 2].entries())
+    expect(await kept(cache, row, 0, 2)).toEqual(expected(source, 0, 2))
+})
+
+/** A row of the naive model: what it has read, a number for each position, and null where it is padded. */
+type NaiveRow = (number | null)[]
+
+describe.each([1, 2, 3, 4])('random joins, leaves and branches, seed %i', (seed) => {
+  test('give each row what it has read, and nothing else', async () => {
+    const random = createRng(seed)
+    const below = (n: number) => Math.floor(random() * n)
+    let read = 0
+    /** Reads `length` positions in each row of a cache; the mask hides some of the first run. */
+    const append = async (cache: KVCache, rows: NaiveRow[], masks: number[][]) => {
+      const length = masks[0]!.length
+      const first = read
+      const data = Float32Array.from({ length: rows.length * length * WIDTH }, (_, i) => first * WIDTH + i)
+      read += rows.length * length
+      const floats = Tensor.float32(data, [rows.length, length, WIDTH])
+      await cache.append({ [LANGUAGE.newKey(0)]: floats, [LANGUAGE.newValue(0)]: floats }, masks)
+      masks.forEach((mask, row) => {
+        rows[row]!.push(...mask.map((one, p) => (one ? first + row * length + p : null)))
+      })
+    }
+    const start = async () => {
+      const count = 1 + below(3)
+      const cache = new KVCache(sizes, count)
+      const naive: NaiveRow[] = Array.from({ length: count }, () => [])
+      const length = 1 + below(20)
+      const masks = naive.map(() => Array.from({ length }, (_, p) => (p === 0 || random() < 0.8 ? 1 : 0)))
+      await append(cache, naive, masks)
+      return naive.map((own, row) => ({ state: { cache, row }, own }))
+    }
+    let rows = await start()
+    for (let step = 0; step < 60; step++) {
+      const kind = below(4)
+      const chosen =
+        kind === 0
+          ? rows.filter(() => random() < 0.7)
+          : kind === 1 && rows.length < 12
+            ? [...rows, ...(await start())]
+            : rows.map(() => rows[below(rows.length)]!)
+      if (chosen.length === 0) continue
+      const states = KVCache.pick(chosen.map(({ state }) => state))
+      const { cache } = states[0]!
+      expect(new Set(states.map((state) => state.row)).size).toBe(chosen.length)
+      const longest = Math.max(...chosen.map(({ own }) => own.length))
+      rows = states.map((state, i) => {
+        const { own } = chosen[i]!
+        return { state, own: [...own, ...new Array<null>(longest - own.length).fill(null)] }
+      })
+      const inCache: NaiveRow[] = []
+      for (const { state, own } of rows) inCache[state.row] = own
+      await append(
+        cache,
+        inCache,
+        inCache.map(() => [1]),
+      )
+      const masks = cache.maskWith(inCache.map(() => []))
+      for (const { state, own } of rows) {
+        expect(masks[state.row]!.slice(0, own.length)).toEqual(
+          own.map((position) => Number(position !== null)),
+        )
+        for (const head of [0, 1]) {
+          const floats = await kept(cache, state.row, head, own.length)
+          const expected = own.flatMap((position, p) =>
+            [0, 1, 2].map((k) =>
+              position === null ? floats[p * SIZE + k] : position * WIDTH + head * SIZE + k,
+            ),
+          )
+          expect(floats).toEqual(expected)
+        }
+      }
+    }
+    expect(read).toBeGreaterThan(200)
+  })
 })

@@ -89,7 +89,7 @@ function rowOf(model: Model, one: ActiveRequest<Prepared, GenerateResult>, began
   const { settings, ids, language, prompt } = one.prepared
   const streamer = one.onToken && textStreamer(model, resolveEosTokenIds(language, settings), one.onToken)
   return {
-    prompt: { prefix: one.outputs![QUERIES.prefix]!, ids },
+    prompt: { prefix: one.outputs![QUERIES.prefix]!, ids, promptCache: one.promptCache },
     settings,
     isWanted: () => one.isActive(),
     onToken: streamer?.put,

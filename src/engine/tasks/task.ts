@@ -1,6 +1,7 @@
 // What a task is: its request, its result, its steps and its wire form, in one object. tasks.ts is the table of them.
 
 import type { z } from 'zod'
+import type { PromptCache } from '../../run/language-model.ts'
 import type { Model } from '../../run/model.ts'
 import type { Outputs } from '../../run/queries.ts'
 import type { BaseRequest, BaseResult } from '../request.ts'
@@ -11,6 +12,8 @@ export interface ActiveRequest<Prepared = unknown, Own = unknown> {
   prepared: Prepared
   /** What the stages computed for its picture, and its text: the outputs that the task names in `reads`. */
   outputs?: Outputs
+  /** Of its picture; absent where the model keeps no prompts. */
+  promptCache?: PromptCache
   clock: Stopwatch
   /** False once it is finished, or was cancelled. */
   isActive(): boolean
