@@ -40,8 +40,8 @@ export function checkProcessor(processor: Processor, cores: number): Finding {
   )
 }
 
-/** Memory for the program, a picture and caches, beside the weights. */
-const BESIDE_WEIGHTS_BYTES = 512e6
+/** Memory beside the weights: 400 MB for the program and a picture, and 256 MiB of keys and values of prompts. */
+const BESIDE_WEIGHTS_BYTES = 700e6
 
 /** @param modelBytes size of all files of the artifact; undefined if it is unknown */
 export function checkMemory(limitBytes: number, modelBytes: number | undefined): Finding {
