@@ -143,18 +143,15 @@ export class KVCache {
         masks.map((_, row) => ({ cache: this, row })),
         slots,
       )
-    for (const { input, output } of this.#ports) {
-      const values = await outputs[output]!.floats()
+    const added = await Promise.all(this.#ports.map(({ output }) => outputs[output]!.floats()))
+    this.#ports.forEach(({ input }, port) => {
+      const buffer = this.#buffers.get(input)!
+      const values = added[port]!
       const size = values.length / masks.length
-      masks.forEach((_, row) => {
-        this.#write(
-          this.#buffers.get(input)!,
-          row,
-          this.#filled,
-          values.subarray(row * size, (row + 1) * size),
-        )
-      })
-    }
+      for (let row = 0; row < masks.length; row++) {
+        this.#write(buffer, row, this.#filled, values.subarray(row * size, (row + 1) * size))
+      }
+    })
     this.#rows = this.#rows.map((row, i) => [
       ...row,
       ...masks[i]!.map((read) => (read ? ++positionsRead : EMPTY)),
