@@ -27,7 +27,7 @@ export interface StageCaches {
   /** Absent where the Q-Former reads no text: then the queries of a picture are cached in its place. */
   vision?: StageCache
   queries: StageCache
-  /** By the picture's sha256. Absent where the image embeddings depend on the text, or no decoder reads them. */
+  /** By the picture's sha256. Each call frees the prompts of pictures that have expired. Absent where the image embeddings depend on the text, or no decoder reads them. */
   prompts?: (picture: string) => PromptCache
 }
 
@@ -61,7 +61,13 @@ export function stageCaches(
     ...(queries.text
       ? { vision: inStore(createLru(MAX_VISION_BYTES, ttlMs), 'vision'), queries: inMemory(queriesInMemory) }
       : { queries: inStore(queriesInMemory, 'queries') }),
-    prompts: keepsPrompts ? (picture) => promptCache(picture, kept, queriesInMemory) : undefined,
+    prompts: keepsPrompts
+      ? (picture) => {
+          // lru-cache frees what has expired only when its own key is read, and a prompt may hold 28 MB and a question.
+          queriesInMemory.purgeStale()
+          return promptCache(picture, kept, queriesInMemory)
+        }
+      : undefined,
   }
 }
 

@@ -1,6 +1,7 @@
 // What the stages computed is kept for as long as promised and within its limits, in memory and in the store together.
 
-import { serialize } from 'node:v8'
+import { serialize, setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import type { Manifest } from '../../src/artifact/contract.ts'
 import {
@@ -180,6 +181,26 @@ describe('what the language model keeps of a prompt', () => {
     }
     await expect.poll(isKept, { timeout: 60_000 }).toBe(false)
     expect(await queries.get('a')).toBeUndefined()
+  })
+
+  test('leaves memory once it has expired, with the next request about any picture', async () => {
+    setFlagsFromString('--expose-gc')
+    const collectGarbage = runInNewContext('gc') as () => void
+    const shortMs = 40
+    const { queries, prompts } = stageCaches(decoder(), { store: inMemoryStore(), ttlMs: shortMs })
+    const keep = async (picture: string) => {
+      await queries.set(picture, PREFIX)
+      const prompt = { byteLength: 1 }
+      prompts!(picture).set(prompt)
+      return new WeakRef(prompt)
+    }
+    const kept = await keep('a')
+    const isInMemory = () => {
+      prompts!('b')
+      collectGarbage()
+      return kept.deref() !== undefined
+    }
+    await expect.poll(isInMemory, { timeout: 20_000 }).toBe(false)
   })
 })
 
