@@ -27,7 +27,10 @@ export interface StageCaches {
   /** Absent where the Q-Former reads no text: then the queries of a picture are cached in its place. */
   vision?: StageCache
   queries: StageCache
-  /** By the picture's sha256. Each call frees the prompts of pictures that have expired. Absent where the image embeddings depend on the text, or no decoder reads them. */
+  /**
+   * By the picture's sha256. Each call frees the prompts of pictures that have expired. Absent where the image embeddings
+   * depend on the text, or no decoder reads them.
+   */
   prompts?: (picture: string) => PromptCache
 }
 
