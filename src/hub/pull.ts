@@ -60,10 +60,8 @@ async function fetchAndBuild(hub: Hub, name: string, target: string, options: Pu
   const repository = await openRepository(hub, name, revision)
   const { commit, files } = repository
   if (!files.includes('config.json')) {
-    throw new RequestError(
-      'not_a_checkpoint',
-      `${name} has no config.json. Expected a BLIP-2 checkpoint, such as Salesforce/blip2-opt-2.7b.`,
-    )
+    const message = `${name} has no config.json. Expected a BLIP-2 checkpoint, such as Salesforce/blip2-opt-2.7b.`
+    throw new RequestError('not_a_checkpoint', message)
   }
   const workplace = `${target}.download`
   // Files of another commit in the folder of `keep` have other checksums, and are replaced.
@@ -72,10 +70,8 @@ async function fetchAndBuild(hub: Hub, name: string, target: string, options: Pu
   await mkdir(folder, { recursive: true })
   const leftOver = (await readdir(folder)).find((file) => DECIDING.includes(file) && !files.includes(file))
   if (leftOver) {
-    throw new SetupError(
-      'destination_taken',
-      `${folder} holds ${leftOver}, which is not a file of ${name} and would be read as one. Remove it, or use another --keep.`,
-    )
+    const message = `${folder} holds ${leftOver}, which is not a file of ${name} and would be read as one. Remove it, or use another --keep.`
+    throw new SetupError('destination_taken', message)
   }
   const fetchSmall = async (path: string) => {
     if (files.includes(path)) await download(repository, await describeFile(repository, path), folder)

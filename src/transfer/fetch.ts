@@ -138,10 +138,8 @@ export async function readManifest(bucket: Bucket): Promise<{ text: Uint8Array; 
     const manifest = parseManifest(new TextDecoder().decode(found.bytes), bucket.name)
     return { text: found.bytes, manifest }
   }
-  throw new ArtifactError(
-    'no_artifact',
-    `Expected an artifact with ${MANIFEST} at ${bucket.name} but nothing is there. Put one there: npx glimpse push <artifact> ${bucket.name}`,
-  )
+  const message = `Expected an artifact with ${MANIFEST} at ${bucket.name} but nothing is there. Put one there: npx glimpse push <artifact> ${bucket.name}`
+  throw new ArtifactError('no_artifact', message)
 }
 
 async function fill(
@@ -249,16 +247,11 @@ function countRetry(reason: string): void {
 }
 
 function replaced(bucket: Bucket, cause: unknown): UpstreamError {
-  return new UpstreamError(
-    'model_replaced',
-    `The files of ${bucket.name} were replaced while they were fetched, or another process took over the download. Try again, and push each version to a prefix of its own.`,
-    { cause },
-  )
+  const message = `The files of ${bucket.name} were replaced while they were fetched, or another process took over the download. Try again, and push each version to a prefix of its own.`
+  return new UpstreamError('model_replaced', message, { cause })
 }
 
 function damaged(bucket: Bucket, expected: string, actual: string): ArtifactError {
-  return new ArtifactError(
-    'damaged_artifact',
-    `Expected ${expected} in ${bucket.name} but ${actual}. Push the artifact again: npx glimpse push <artifact> ${bucket.name}`,
-  )
+  const message = `Expected ${expected} in ${bucket.name} but ${actual}. Push the artifact again: npx glimpse push <artifact> ${bucket.name}`
+  return new ArtifactError('damaged_artifact', message)
 }

@@ -112,8 +112,6 @@ async function isUploaded(bucket: Bucket, { path, sizeBytes, sha256 }: ArtifactF
 }
 
 function taken(bucket: Bucket): SetupError {
-  return new SetupError(
-    'destination_taken',
-    `Expected nothing or the same model at ${bucket.name} but another model is there. Push to a new prefix, so that servers can still load the other one, or give --replace.`,
-  )
+  const message = `Expected nothing or the same model at ${bucket.name} but another model is there. Push to a new prefix, so that servers can still load the other one, or give --replace.`
+  return new SetupError('destination_taken', message)
 }
