@@ -107,7 +107,10 @@ export async function* rowsIn(folder: string, entry: TensorEntry): AsyncGenerato
     for (let done = 0; done < buffer.length; ) {
       const { bytesRead } = await handle.read(buffer, done, buffer.length - done, offset + start + done)
       if (bytesRead > 0) done += bytesRead
-      else throw endsEarly(name, sizeBytes)
+      else {
+        const message = `${name} ends early: expected ${sizeBytes} bytes. Its file changed during the build. Download the checkpoint again.`
+        throw new ArtifactError('bad_weights', message)
+      }
     }
     return buffer
   }
@@ -122,11 +125,6 @@ export async function* rowsIn(folder: string, entry: TensorEntry): AsyncGenerato
   } finally {
     await handle.close() // waits for the read that is under way
   }
-}
-
-function endsEarly(name: string, sizeBytes: number): ArtifactError {
-  const message = `${name} ends early: expected ${sizeBytes} bytes. Its file changed during the build. Download the checkpoint again.`
-  return new ArtifactError('bad_weights', message)
 }
 
 export interface WholeTensor {
