@@ -71,8 +71,8 @@ test.each([
 test.each([
   // Requests to S3, and the mapping of its errors.
   ['@aws-sdk/client-s3', ['src/store/answers.ts', 'src/store/bucket.ts']],
-  // Visibility of failed messages, the check in doctor, and the queue.
-  ['@aws-sdk/client-sqs', ['src/aws/visibility.ts', 'src/doctor/cloud.ts', 'src/queue/sqs.ts']],
+  // Visibility of failed messages, and the queue.
+  ['@aws-sdk/client-sqs', ['src/aws/visibility.ts', 'src/queue/sqs.ts']],
 ])('%s is imported only in %s', (library, homes) => {
   const users = IMPORTS.filter(({ to }) => to === library).map(({ from }) => from)
   expect([...new Set(users)].sort()).toEqual(homes)

@@ -31,10 +31,9 @@ export async function loadFunctionConfig(secretNames: readonly string[]): Promis
 export function openFunctionEngine(config: Config, persistEncoderCache: boolean): Promise<Engine> {
   const local = async () => {
     if (config.model !== '') return { ...modelProcessOptions(config), artifact: config.model }
-    throw new SetupError(
-      'no_model',
-      'Neither GLIMPSE_MODEL (an artifact in the layers) nor GLIMPSE_ENGINE (a remote engine) is set. Set one.',
-    )
+    const message =
+      'Neither GLIMPSE_MODEL (an artifact in the layers) nor GLIMPSE_ENGINE (a remote engine) is set. Set one.'
+    throw new SetupError('no_model', message)
   }
   const engine = openEngine(config, local, persistEncoderCache)
   engine.catch(report)

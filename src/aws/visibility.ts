@@ -8,14 +8,14 @@ import { report } from './lifecycle.ts'
 /** Longer than a lease (chat/processor.ts), and five deliveries fit into the time in which a question is answered. */
 const RETRY_VISIBILITY_S = 35
 
-/** Shortens it for the messages that the response names. Never throws: a message that stays hidden is delivered later. */
-type ShortenVisibility = (event: SQSEvent, response: SQSBatchResponse) => Promise<void>
-
-/** @param url of the queue that the events come from; with '' nothing is done */
-export function openShortenVisibility(url: string, options: SQSClientConfig = {}): ShortenVisibility {
-  if (url === '') return async () => {}
+/**
+ * Returns the function for the messages that a response names. It never throws: a message that stays hidden is delivered later.
+ * @param url of the queue that the events come from; with '' nothing is done
+ */
+export function openShortenVisibility(url: string, options: SQSClientConfig = {}) {
   const client = new SQSClient(options)
-  return async ({ Records }, { batchItemFailures }) => {
+  return async ({ Records }: SQSEvent, { batchItemFailures }: SQSBatchResponse): Promise<void> => {
+    if (url === '') return
     const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier))
     const shorten = Records.filter(({ messageId }) => failed.has(messageId)).map(({ receiptHandle }) => {
       const command = { QueueUrl: url, ReceiptHandle: receiptHandle, VisibilityTimeout: RETRY_VISIBILITY_S }

@@ -1,12 +1,13 @@
 // The destination of an artifact: what it may hold before, how the new folder replaces it, and errors of the disk.
 
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { LANGUAGE, MANIFEST, QUERIES, VISION } from '../artifact/contract.ts'
 import { SetupError } from '../errors.ts'
 import { filesOf } from '../onnx/write.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
+import { megabytes } from '../units.ts'
 
 /** Every file of an artifact. A folder that holds any other file is not replaced. */
 const ARTIFACT_FILES = new Set([
@@ -59,16 +60,27 @@ async function renamed(from: string, to: string, codes: string[]): Promise<boole
   )
 }
 
-/** mkdir with `recursive` never returns for a folder in /proc (Node 20). */
+/** Makes a folder and its parents unless they exist. mkdir with `recursive` never returns for a folder in /proc (Node 20). */
 export async function makeFolder(path: string): Promise<void> {
   const parent = dirname(path)
-  if (!(await stat(parent).catch(() => undefined))) {
-    // Another build may have made it.
-    await makeFolder(parent).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error
-    })
-  }
-  await mkdir(path)
+  if (!(await stat(parent).catch(() => undefined))) await makeFolder(parent)
+  await mkdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
+}
+
+/** @throws SetupError `disk_full` if the disk of `folder` has less room than `what` needs */
+export async function checkRoom(
+  folder: string,
+  neededBytes: number,
+  what: string,
+  optionName = '--out',
+): Promise<void> {
+  const disk = await statfs(folder).catch(() => undefined)
+  const freeBytes = disk ? disk.bavail * disk.bsize : Number.POSITIVE_INFINITY
+  if (freeBytes >= neededBytes) return
+  const message = `Expected ${megabytes(neededBytes)} of room for ${what} but the disk has ${megabytes(freeBytes)}. Make room, or give another ${optionName}.`
+  throw new SetupError('disk_full', message)
 }
 
 /** A SetupError if a system call failed or Node refused a path; any other error as it is. */

@@ -21,11 +21,8 @@ export async function readBytes(folder: string, file: string): Promise<Buffer | 
   } catch (cause) {
     const { code = '' } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
-    throw new ArtifactError(
-      'unreadable_file',
-      `${file} in ${folder} can't be read: ${reasonOf(cause)}. Download the checkpoint again, or allow reading it.`,
-      { cause },
-    )
+    const message = `${file} in ${folder} can't be read: ${reasonOf(cause)}. Download the checkpoint again, or allow reading it.`
+    throw new ArtifactError('unreadable_file', message, { cause })
   }
 }
 

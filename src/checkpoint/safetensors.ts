@@ -66,11 +66,8 @@ export interface TensorFiles {
 /** @throws ArtifactError `no_checkpoint`, `no_weights`, `bad_weights` or `unreadable_file` */
 export async function openSafetensors(folder: string): Promise<TensorFiles> {
   const names = await readdir(folder).catch((cause: unknown) => {
-    throw new ArtifactError(
-      'no_checkpoint',
-      `The folder ${folder} can't be read. Give the folder of a checkpoint, with config.json and *.safetensors.`,
-      { cause },
-    )
+    const message = `The folder ${folder} can't be read. Give the folder of a checkpoint, with config.json and *.safetensors.`
+    throw new ArtifactError('no_checkpoint', message, { cause })
   })
   const files = await weightFilesAmong(names, folder, (file) => readJson(folder, file))
   const headers: TensorEntry[][] = []
@@ -110,7 +107,10 @@ export async function* rowsIn(folder: string, entry: TensorEntry): AsyncGenerato
     for (let done = 0; done < buffer.length; ) {
       const { bytesRead } = await handle.read(buffer, done, buffer.length - done, offset + start + done)
       if (bytesRead > 0) done += bytesRead
-      else throw endsEarly(name, sizeBytes)
+      else {
+        const message = `${name} ends early: expected ${sizeBytes} bytes. Its file changed during the build. Download the checkpoint again.`
+        throw new ArtifactError('bad_weights', message)
+      }
     }
     return buffer
   }
@@ -125,13 +125,6 @@ export async function* rowsIn(folder: string, entry: TensorEntry): AsyncGenerato
   } finally {
     await handle.close() // waits for the read that is under way
   }
-}
-
-function endsEarly(name: string, sizeBytes: number): ArtifactError {
-  return new ArtifactError(
-    'bad_weights',
-    `${name} ends early: expected ${sizeBytes} bytes. Its file changed during the build. Download the checkpoint again.`,
-  )
 }
 
 export interface WholeTensor {
@@ -168,11 +161,8 @@ async function openFile(folder: string, file: string): Promise<{ handle: FileHan
     const { size } = await statFile(path)
     return { handle: await open(path, 'r'), fileBytes: size }
   } catch (cause) {
-    throw new ArtifactError(
-      'no_weights',
-      `The file ${file} in ${folder} can't be opened: ${reasonOf(cause)}. Download it again.`,
-      { cause },
-    )
+    const message = `The file ${file} in ${folder} can't be opened: ${reasonOf(cause)}. Download it again.`
+    throw new ArtifactError('no_weights', message, { cause })
   }
 }
 
@@ -196,24 +186,18 @@ export async function weightFilesAmong(
       .object({ weight_map: z.record(z.string(), z.string().regex(/^[^/\\]+$/)) })
       .safeParse(await read(main))
     if (!index.success) {
-      throw new ArtifactError(
-        'bad_weights',
-        `${main} has no weight_map of file names. Download the checkpoint again.`,
-      )
+      const message = `${main} has no weight_map of file names. Download the checkpoint again.`
+      throw new ArtifactError('bad_weights', message)
     }
     const shards = [...new Set(Object.values(index.data.weight_map))].sort()
     const missing = shards.find((shard) => !names.includes(shard))
     if (missing === undefined) return shards
-    throw new ArtifactError(
-      'no_weights',
-      `The file ${missing}, which ${main} names, is not in ${where}. Download it, or pull another --revision.`,
-    )
+    const message = `The file ${missing}, which ${main} names, is not in ${where}. Download it, or pull another --revision.`
+    throw new ArtifactError('no_weights', message)
   }
   const expected = first ? `${first} (transformers_weights in config.json)` : `${WEIGHTS} or ${WEIGHT_INDEX}`
-  throw new ArtifactError(
-    'no_weights',
-    `There are no safetensors weights in ${where}; expected ${expected}.${hintFrom(names)}`,
-  )
+  const message = `There are no safetensors weights in ${where}; expected ${expected}.${hintFrom(names)}`
+  throw new ArtifactError('no_weights', message)
 }
 
 /** What to do about weights in another form. */

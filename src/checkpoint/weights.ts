@@ -51,7 +51,7 @@ export class Weights {
     const entry = this.#files.entries.get(name)
     if (!entry) {
       this.#problems.push(['missing', `${name} ${shapeText(dims)}`])
-      return { sources: [name], dims, format, rows: () => none() }
+      return { sources: [name], dims, format, async *rows() {} }
     }
     this.#read.add(name)
     if (shapeText(entry.shape) !== shapeText(dims)) {
@@ -142,5 +142,3 @@ async function* inStep(ones: AsyncIterable<Values>, others: AsyncIterable<Values
     await iterator.return?.()
   }
 }
-
-async function* none(): AsyncGenerator<Values> {}

@@ -34,12 +34,11 @@ export async function checkQueue({
   deadlineMs,
 }: Pick<Config, 'queue' | 'deadlineMs'>): Promise<Finding> {
   if (queue === '') return skipped('GLIMPSE_QUEUE is not set: one process receives and answers questions')
-  const { GetQueueAttributesCommand } = await import('@aws-sdk/client-sqs')
   const { sqsClient } = await import('../queue/sqs.ts')
   const client = sqsClient(queue) // a SetupError names the setting to change
   const name = new URL(queue).pathname.split('/').at(-1)!
-  const command = new GetQueueAttributesCommand({ QueueUrl: queue, AttributeNames: ['All'] })
-  const response = await client.send(command).catch((error: Error) => error)
+  const input = { QueueUrl: queue, AttributeNames: ['All' as const] }
+  const response = await client.getQueueAttributes(input).catch((error: Error) => error)
   if (response instanceof Error)
     return fail(
       `${name} did not answer: ${response.name}`,

@@ -4,7 +4,6 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
-import { openUploads } from '../serve/s3-uploads.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
 import { megabytes } from '../units.ts'
@@ -81,7 +80,6 @@ export async function checkState(
  */
 export async function checkUploads(location: string): Promise<Finding> {
   if (location === '') return skipped('GLIMPSE_UPLOADS is not set')
-  openUploads(location) // throws if the setting is malformed, as at the start of the server
   // Imported on use: the SDK takes a while to load.
   const { openBucket } = await import('../store/bucket.ts')
   await openBucket(location, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()

@@ -36,10 +36,8 @@ export async function download(
     onBytes(-file.sizeBytes)
     await rm(part)
   }
-  throw new UpstreamError(
-    'bad_checksum',
-    `The checksum of ${file.path} was wrong twice; expected ${file.checksum}. The hub's copy or a proxy is faulty. Try again later.`,
-  )
+  const message = `The checksum of ${file.path} was wrong twice; expected ${file.checksum}. The hub's copy or a proxy is faulty. Try again later.`
+  throw new UpstreamError('bad_checksum', message)
 }
 
 async function fetchPart(part: string, repository: Repository, file: HubFile, onBytes: OnBytes) {
@@ -63,10 +61,8 @@ async function fetchPart(part: string, repository: Repository, file: HubFile, on
       for await (const chunk of bodyChunks(hub, response)) {
         received += chunk.length
         if (received > file.sizeBytes) {
-          throw new UpstreamError(
-            'bad_answer',
-            `The hub sent more than ${file.sizeBytes} bytes of ${what}. Check --endpoint.`,
-          )
+          const message = `The hub sent more than ${file.sizeBytes} bytes of ${what}. Check --endpoint.`
+          throw new UpstreamError('bad_answer', message)
         }
         await handle.appendFile(chunk)
         onBytes(chunk.length)

@@ -30,10 +30,8 @@ export async function request(
   const response = await withStallTimeout(hub, fetch(url, { ...init, headers, signal: hub.signal }))
   if (url.protocol === 'https:' && response.url.startsWith('http:')) {
     await discard(response)
-    throw new UpstreamError(
-      'bad_answer',
-      `Expected ${what} over https but ${hub.endpoint} redirected to ${new URL(response.url).origin}. Check --endpoint.`,
-    )
+    const message = `Expected ${what} over https but ${hub.endpoint} redirected to ${new URL(response.url).origin}. Check --endpoint.`
+    throw new UpstreamError('bad_answer', message)
   }
   if (response.ok || (init.redirect && response.status < 400)) return response
   await discard(response)

@@ -4,11 +4,11 @@
 //
 // Unfinished work is in `<out>.download`. A second run resumes it.
 
-import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Manifest } from '../artifact/contract.ts'
 import { type BuildOptions, buildArtifact } from '../builder/build.ts'
-import { asDiskError } from '../builder/destination.ts'
+import { asDiskError, checkRoom } from '../builder/destination.ts'
 import { readJson } from '../checkpoint/files.ts'
 import { WEIGHTS, weightFilesAmong } from '../checkpoint/safetensors.ts'
 import { RequestError, SetupError } from '../errors.ts'
@@ -60,10 +60,8 @@ async function fetchAndBuild(hub: Hub, name: string, target: string, options: Pu
   const repository = await openRepository(hub, name, revision)
   const { commit, files } = repository
   if (!files.includes('config.json')) {
-    throw new RequestError(
-      'not_a_checkpoint',
-      `${name} has no config.json. Expected a BLIP-2 checkpoint, such as Salesforce/blip2-opt-2.7b.`,
-    )
+    const message = `${name} has no config.json. Expected a BLIP-2 checkpoint, such as Salesforce/blip2-opt-2.7b.`
+    throw new RequestError('not_a_checkpoint', message)
   }
   const workplace = `${target}.download`
   // Files of another commit in the folder of `keep` have other checksums, and are replaced.
@@ -72,10 +70,8 @@ async function fetchAndBuild(hub: Hub, name: string, target: string, options: Pu
   await mkdir(folder, { recursive: true })
   const leftOver = (await readdir(folder)).find((file) => DECIDING.includes(file) && !files.includes(file))
   if (leftOver) {
-    throw new SetupError(
-      'destination_taken',
-      `${folder} holds ${leftOver}, which is not a file of ${name} and would be read as one. Remove it, or use another --keep.`,
-    )
+    const message = `${folder} holds ${leftOver}, which is not a file of ${name} and would be read as one. Remove it, or use another --keep.`
+    throw new SetupError('destination_taken', message)
   }
   const fetchSmall = async (path: string) => {
     if (files.includes(path)) await download(repository, await describeFile(repository, path), folder)
@@ -108,23 +104,15 @@ async function fetchAndBuild(hub: Hub, name: string, target: string, options: Pu
       repository: name,
       commit,
       kept,
-      onPlan: (toBuild) => checkRoom(target, toBuild, shards, kept),
+      async onPlan(toBuild) {
+        // Without --keep at most three files of weights are on disk at once.
+        const sizes = shards.map(({ sizeBytes }) => sizeBytes).sort((a, b) => b - a)
+        const neededBytes = sizes.slice(0, kept ? undefined : 3).reduce((sum, size) => sum + size, toBuild)
+        await checkRoom(dirname(target), neededBytes, `${target} and the weights on their way`)
+      },
     },
     onProgress: ({ doneBytes, totalBytes }) => report({ built: doneBytes, toBuild: totalBytes }),
   })
   await rm(workplace, { recursive: true, force: true })
   return manifest
-}
-
-/** Throws SetupError `disk_full` if the artifact and the weights that are on disk at once do not fit. */
-async function checkRoom(target: string, toBuild: number, shards: readonly HubFile[], keepAll: boolean) {
-  const sizes = shards.map(({ sizeBytes }) => sizeBytes).sort((a, b) => b - a)
-  const neededBytes = sizes.slice(0, keepAll ? undefined : 3).reduce((sum, size) => sum + size, toBuild)
-  const disk = await statfs(dirname(target)).catch(() => undefined)
-  if (!disk || disk.bavail * disk.bsize >= neededBytes) return
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
-  throw new SetupError(
-    'disk_full',
-    `The disk has ${gigabytes(disk.bavail * disk.bsize)} free; ${target} and the weights on their way need ${gigabytes(neededBytes)}. Make room, or use another --out.`,
-  )
 }

@@ -34,10 +34,8 @@ const answer = z.object({
 /** @throws RequestError `bad_name`, `not_on_hub` or `hub_refused`, UpstreamError */
 export async function openRepository(hub: Hub, name: string, revision: string): Promise<Repository> {
   if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(name) || name.split('/').some((part) => /^\.+$/.test(part))) {
-    throw new RequestError(
-      'bad_name',
-      `Expected a model's name as owner/name, such as Salesforce/blip2-opt-2.7b, but got ${JSON.stringify(name)}.`,
-    )
+    const message = `Expected a model's name as owner/name, such as Salesforce/blip2-opt-2.7b, but got ${JSON.stringify(name)}.`
+    throw new RequestError('bad_name', message)
   }
   const what = `the model ${name} at ${revision}`
   const path = `/api/models/${name}/revision/${encodeURIComponent(revision)}`
@@ -52,10 +50,8 @@ export async function openRepository(hub: Hub, name: string, revision: string): 
       .filter((file) => /^[\w.-]+$/.test(file) && !/^\.+$/.test(file))
     return { hub, name, commit: sha, files }
   } catch (cause) {
-    throw new UpstreamError(
-      'bad_answer',
-      `${hub.endpoint} did not describe ${name} as a Hugging Face hub does: ${reasonOf(cause)}. Check --endpoint.`,
-    )
+    const message = `${hub.endpoint} did not describe ${name} as a Hugging Face hub does: ${reasonOf(cause)}. Check --endpoint.`
+    throw new UpstreamError('bad_answer', message)
   }
 }
 
@@ -68,10 +64,8 @@ export async function describeFile(repository: Repository, path: string): Promis
   const tag = headers.get('x-linked-etag') ?? headers.get('etag') ?? ''
   const checksum = /^(?:W\/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?$/.exec(tag)?.[1]
   if (checksum !== undefined && /^\d+$/.test(size)) return { path, sizeBytes: Number(size), checksum }
-  throw new UpstreamError(
-    'bad_answer',
-    `${hub.endpoint} does not give the size and checksum of ${what}. Use another --endpoint, such as https://huggingface.co.`,
-  )
+  const message = `${hub.endpoint} does not give the size and checksum of ${what}. Use another --endpoint, such as https://huggingface.co.`
+  throw new UpstreamError('bad_answer', message)
 }
 
 /** The path of a file on the hub, and its name in errors. */

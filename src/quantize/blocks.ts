@@ -23,12 +23,8 @@ export function largestBlockThatDivides<F extends BlockFormat>(inputs: number, f
   return { ...format, block }
 }
 
-export interface Blocks {
-  packed: InitializerTensor
-  scales: InitializerTensor
-  /** Absent with 8 bits. */
-  zeros?: InitializerTensor
-}
+/** With 8 bits there are no zero points. */
+type Blocks = Record<'packed' | 'scales', InitializerTensor> & { zeros?: InitializerTensor }
 
 /**
  * `weight` is [N outputs, K inputs]. Writing `packed` computes scales and zero points, so they must be written after it.

@@ -63,10 +63,8 @@ function load(values: Values, sizes: readonly number[]) {
   if (dtype === 'F16') kernels.widenF16(raw, floats, count)
   // One NaN makes every logit NaN; a block of 4-bit weights would hide it.
   if (!kernels.allFinite(floats, count)) {
-    throw new ArtifactError(
-      'bad_weights',
-      `${name} holds NaN or infinity. Expected finite numbers. Download the checkpoint again.`,
-    )
+    const message = `${name} holds NaN or infinity. Expected finite numbers. Download the checkpoint again.`
+    throw new ArtifactError('bad_weights', message)
   }
   return { kernels, memory, floats, count, places }
 }

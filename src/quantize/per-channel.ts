@@ -7,13 +7,8 @@ import { drain } from './blocks.ts'
 import type { Matrix } from './matrix.ts'
 import { packInOrder } from './worker-pool.ts'
 
-export interface PerChannel {
-  values: InitializerTensor
-  scales: InitializerTensor
-}
-
 /** Writing `values` computes the scales, so they must be written after it. */
-export function toPerChannel(weight: Matrix): PerChannel {
+export function toPerChannel(weight: Matrix): Record<'values' | 'scales', InitializerTensor> {
   const [outputs = 0, inputs = 0] = weight.dims
   const { sources } = weight
   const scales: Uint8Array[] = []

@@ -66,9 +66,7 @@ export function parseBody(body: string): Message {
   try {
     return messageSchema.parse(JSON.parse(body))
   } catch {
-    throw new RequestError(
-      'bad_message',
-      'Expected a question or a retraction from the queue but got something else.',
-    )
+    const message = 'Expected a question or a retraction from the queue but got something else.'
+    throw new RequestError('bad_message', message)
   }
 }

@@ -63,10 +63,8 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
       const MessageBody = JSON.stringify(message)
       const sizeBytes = Buffer.byteLength(MessageBody)
       if (sizeBytes > MAX_BYTES) {
-        throw new RequestError(
-          'message_too_large',
-          `Expected a question of at most ${MAX_BYTES} bytes but got ${sizeBytes}. Shorten it.`,
-        )
+        const why = `Expected a question of at most ${MAX_BYTES} bytes but got ${sizeBytes}. Shorten it.`
+        throw new RequestError('message_too_large', why)
       }
       const input = {
         QueueUrl: url,
@@ -87,10 +85,8 @@ export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
 export function sqsClient(url: string, config: SQSClientConfig = {}): SQS {
   const region = /^https?:\/\/sqs\.([a-z0-9-]+)\./.exec(url)?.[1]
   if (URL.canParse(url) && url.endsWith('.fifo')) return new SQS({ region, ...config })
-  throw new SetupError(
-    'bad_queue',
-    `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Only a FIFO queue keeps the questions of a channel in order.`,
-  )
+  const message = `Expected the address of a FIFO queue (https://sqs...fifo) as GLIMPSE_QUEUE but got ${url}. Only a FIFO queue keeps the questions of a channel in order.`
+  throw new SetupError('bad_queue', message)
 }
 
 function consume(
@@ -204,9 +200,6 @@ async function request<T>(operation: string, sent: Promise<T>): Promise<T> {
 }
 
 function badQueue(why: string, cause?: unknown): SetupError {
-  return new SetupError(
-    'bad_queue',
-    `Expected GLIMPSE_QUEUE to name a usable FIFO queue in SQS but: ${why}. Check the address, the region and the permissions.`,
-    { cause },
-  )
+  const message = `Expected GLIMPSE_QUEUE to name a usable FIFO queue in SQS but: ${why}. Check the address, the region and the permissions.`
+  return new SetupError('bad_queue', message, { cause })
 }

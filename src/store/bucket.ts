@@ -270,19 +270,15 @@ function headOf({ ContentLength = 0, ETag, Metadata = {} }: HeadObjectCommandOut
 }
 
 function ignoresRanges(key: string, name: string): UpstreamError {
-  return new UpstreamError(
-    'bad_answer',
-    `${name} answered a request for a range of ${key} with other bytes. Expected a service that supports ranges: check AWS_ENDPOINT_URL_S3.`,
-  )
+  const message = `${name} answered a request for a range of ${key} with other bytes. Expected a service that supports ranges: check AWS_ENDPOINT_URL_S3.`
+  return new UpstreamError('bad_answer', message)
 }
 
 function parseLocation(location: string, setting: string): { bucket: string; prefix: string } {
   const [, bucket, path = ''] = /^s3:\/\/([a-z0-9][a-z0-9.-]+)(?:\/(.*))?$/.exec(location) ?? []
   if (bucket === undefined) {
-    throw new SetupError(
-      'bad_place',
-      `Expected ${setting} like s3://bucket/prefix but got ${JSON.stringify(location)}.`,
-    )
+    const message = `Expected ${setting} like s3://bucket/prefix but got ${JSON.stringify(location)}.`
+    throw new SetupError('bad_place', message)
   }
   const prefix = path.replace(/\/+$/, '')
   return { bucket, prefix: prefix === '' ? '' : `${prefix}/` }

@@ -22,11 +22,8 @@ export async function openDiskStore(folder: string, now: () => number = Date.now
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
   } catch (cause) {
-    throw new SetupError(
-      'no_state',
-      `Expected a writable folder ${folder} but: ${(cause as Error).message}. Set GLIMPSE_STATE to another one.`,
-      { cause },
-    )
+    const message = `Expected a writable folder ${folder} but: ${(cause as Error).message}. Set GLIMPSE_STATE to another one.`
+    throw new SetupError('no_state', message, { cause })
   }
 
   // Makes reading, comparing and writing one step.

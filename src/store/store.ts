@@ -81,10 +81,8 @@ export async function updateJson<T>(
       : await store.create(key, bytes, ttlMs)
     if (done !== undefined) return
     if (time.now() >= endsAt) {
-      throw new UpstreamError(
-        'state_contended',
-        `Expected to change ${key} but other processes changed it without a pause for ${CHANGE_MS / 1000} s. Try again.`,
-      )
+      const message = `Expected to change ${key} but other processes changed it without a pause for ${CHANGE_MS / 1000} s. Try again.`
+      throw new UpstreamError('state_contended', message)
     }
     await time.sleep(waitMs * Math.random())
   }

@@ -6,13 +6,13 @@
 // request, and the files of a .partial folder belong to no other version.
 
 import { randomUUID } from 'node:crypto'
-import { readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
 import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
-import { asDiskError, makeFolder } from '../builder/destination.ts'
-import { ArtifactError, isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
+import { asDiskError, checkRoom, makeFolder } from '../builder/destination.ts'
+import { ArtifactError, isGlimpseError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { count, setGauge } from '../observe/metrics.ts'
 import { interrupted, type RetryOptions, type TransientError } from '../retry.ts'
@@ -95,7 +95,7 @@ async function fetchOnce(bucket: Bucket, models: string, options: FetchOptions):
   const partial = `${folder}.partial`
   while (!(await isComplete(folder))) {
     if (options.signal?.aborted) throw interrupted()
-    await ensureFolder(models)
+    await makeFolder(models)
     const stop = stopWith(options.signal)
     const release = await tryLock(partial, stop.abort)
     if (!release) {
@@ -107,7 +107,7 @@ async function fetchOnce(bucket: Bucket, models: string, options: FetchOptions):
     try {
       // The last holder of the lock may have completed the folder.
       if (await isComplete(folder)) break
-      await ensureFolder(partial)
+      await makeFolder(partial)
       await touch(partial)
       await removeUnused(models)
       await fill(partial, bucket, manifest, stop.signal, options)
@@ -138,10 +138,8 @@ export async function readManifest(bucket: Bucket): Promise<{ text: Uint8Array; 
     const manifest = parseManifest(new TextDecoder().decode(found.bytes), bucket.name)
     return { text: found.bytes, manifest }
   }
-  throw new ArtifactError(
-    'no_artifact',
-    `Expected an artifact with ${MANIFEST} at ${bucket.name} but nothing is there. Put one there: npx glimpse push <artifact> ${bucket.name}`,
-  )
+  const message = `Expected an artifact with ${MANIFEST} at ${bucket.name} but nothing is there. Put one there: npx glimpse push <artifact> ${bucket.name}`
+  throw new ArtifactError('no_artifact', message)
 }
 
 async function fill(
@@ -153,7 +151,11 @@ async function fill(
 ): Promise<void> {
   const { count: streams, pieceBytes } = { ...STREAMS, ...options.streams }
   const files = await describeFiles(bucket, manifest)
-  await checkRoom(partial, files, bucket)
+  const present = await Promise.all(
+    files.map(async ({ path }) => (await stat(join(partial, path)).catch(() => undefined))?.size ?? 0),
+  )
+  const neededBytes = files.reduce((sum, { sizeBytes }, i) => sum + Math.max(0, sizeBytes - present[i]!), 0)
+  await checkRoom(partial, neededBytes, `${partial}, the model ${bucket.name},`, CACHE_SETTING)
   const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   let doneBytes = 0
   const onBytes = (bytes: number) => {
@@ -185,21 +187,6 @@ async function describeFiles(bucket: Bucket, manifest: Manifest): Promise<Remote
     throw damaged(bucket, `${path} with ${sizeBytes} bytes`, `it has ${found.sizeBytes}`)
   }
   return await Promise.all(manifest.files.map(describe))
-}
-
-/** @throws SetupError `disk_full` */
-async function checkRoom(partial: string, files: readonly RemoteFile[], bucket: Bucket): Promise<void> {
-  const present = await Promise.all(
-    files.map(async ({ path }) => (await stat(join(partial, path)).catch(() => undefined))?.size ?? 0),
-  )
-  const wanted = files.reduce((sum, { sizeBytes }, i) => sum + Math.max(0, sizeBytes - present[i]!), 0)
-  const disk = await statfs(partial).catch(() => undefined)
-  if (!disk || disk.bavail * disk.bsize >= wanted) return
-  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
-  throw new SetupError(
-    'disk_full',
-    `Expected ${megabytes(wanted)} of room for ${partial}, the model ${bucket.name}, but the disk has ${megabytes(disk.bavail * disk.bsize)}. Make room, or give another ${CACHE_SETTING}.`,
-  )
 }
 
 /**
@@ -249,12 +236,6 @@ async function removeUnused(models: string): Promise<void> {
   }
 }
 
-async function ensureFolder(path: string): Promise<void> {
-  await makeFolder(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error
-  })
-}
-
 /** Keeps removeUnused from removing the folder. */
 async function touch(folder: string): Promise<void> {
   const now = new Date()
@@ -266,16 +247,11 @@ function countRetry(reason: string): void {
 }
 
 function replaced(bucket: Bucket, cause: unknown): UpstreamError {
-  return new UpstreamError(
-    'model_replaced',
-    `The files of ${bucket.name} were replaced while they were fetched, or another process took over the download. Try again, and push each version to a prefix of its own.`,
-    { cause },
-  )
+  const message = `The files of ${bucket.name} were replaced while they were fetched, or another process took over the download. Try again, and push each version to a prefix of its own.`
+  return new UpstreamError('model_replaced', message, { cause })
 }
 
 function damaged(bucket: Bucket, expected: string, actual: string): ArtifactError {
-  return new ArtifactError(
-    'damaged_artifact',
-    `Expected ${expected} in ${bucket.name} but ${actual}. Push the artifact again: npx glimpse push <artifact> ${bucket.name}`,
-  )
+  const message = `Expected ${expected} in ${bucket.name} but ${actual}. Push the artifact again: npx glimpse push <artifact> ${bucket.name}`
+  return new ArtifactError('damaged_artifact', message)
 }

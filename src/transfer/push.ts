@@ -23,13 +23,6 @@ export interface PushOptions {
 
 type ArtifactFile = Manifest['files'][number]
 
-export interface Pushed {
-  manifest: Manifest
-  sentBytes: number
-  /** Files that the bucket had already. */
-  skipped: string[]
-}
-
 const MIB = 1024 * 1024
 /** S3 takes 10,000 parts at most, so files may have 160 GB. */
 const STREAMS = { count: 8, partBytes: 16 * MIB }
@@ -42,14 +35,11 @@ const SHA256 = 'sha256'
 
 /**
  * Sends the files that the bucket does not have with the same size and sha256, so a second call resumes.
+ * Returns the manifest, the bytes sent, and in `skipped` the files that the bucket had already.
  * @throws ArtifactError when the folder does not match its manifest; SetupError `destination_taken` or a refusal of the
  * bucket; UpstreamError `push_failed`; BusyError `cancelled`
  */
-export async function pushArtifact(
-  folder: string,
-  location: string,
-  options: PushOptions = {},
-): Promise<Pushed> {
+export async function pushArtifact(folder: string, location: string, options: PushOptions = {}) {
   const manifest = await openArtifact(folder)
   await verifyFiles(folder, manifest)
   const text = await readFile(join(folder, MANIFEST))
@@ -112,8 +102,6 @@ async function isUploaded(bucket: Bucket, { path, sizeBytes, sha256 }: ArtifactF
 }
 
 function taken(bucket: Bucket): SetupError {
-  return new SetupError(
-    'destination_taken',
-    `Expected nothing or the same model at ${bucket.name} but another model is there. Push to a new prefix, so that servers can still load the other one, or give --replace.`,
-  )
+  const message = `Expected nothing or the same model at ${bucket.name} but another model is there. Push to a new prefix, so that servers can still load the other one, or give --replace.`
+  return new SetupError('destination_taken', message)
 }
