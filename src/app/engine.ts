@@ -19,18 +19,18 @@ export function modelProcessOptions({ threads, provider, providerMissing, maxBat
 
 /**
  * The remote engine that GLIMPSE_ENGINE names, else one that runs `local`.
- * @param persistEncoderCache keeps image embeddings in GLIMPSE_STATE, so that follow-ups work after a restart
+ * @param persistStages keeps what vision or queries computed in GLIMPSE_STATE, so that follow-ups work after a restart
  * @throws SetupError, ArtifactError
  */
 export async function openEngine(
   config: Config,
   local: () => Promise<LocalModel>,
-  persistEncoderCache: boolean,
+  persistStages: boolean,
 ): Promise<Engine> {
   const remote = await openRemoteEngine(config)
   if (remote) return remote
-  const encoderCache = persistEncoderCache
+  const stageStore = persistStages
     ? { location: `${config.state.replace(/\/$/, '')}/seen`, ttlMs: config.keepHours * HOUR_MS }
     : undefined
-  return await startEngine({ ...(await local()), encoderCache })
+  return await startEngine({ ...(await local()), stageStore })
 }

@@ -131,7 +131,7 @@ const textModel = z.strictObject({
   image_token_id: id.nullable(),
 })
 
-export const languageSchema = z.discriminatedUnion('kind', [
+const languageSchema = z.discriminatedUnion('kind', [
   /** Reads image embeddings and prompt, and continues them: OPT, LLaMA. */
   textModel.extend({ kind: z.literal('decoder') }),
   /** Reads image embeddings and prompt once in both directions, and writes another text: T5. Sizes are the decoder's. */
@@ -139,7 +139,7 @@ export const languageSchema = z.discriminatedUnion('kind', [
   /** Generates no text: a model for matching and features. */
   z.strictObject({ kind: z.literal('none') }),
 ])
-export type LanguageDescription = z.infer<typeof languageSchema>
+type LanguageDescription = z.infer<typeof languageSchema>
 export type DecoderDescription = Extract<LanguageDescription, { kind: 'decoder' }>
 export type EncoderDecoderDescription = Extract<LanguageDescription, { kind: 'encoder-decoder' }>
 

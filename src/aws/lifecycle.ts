@@ -28,14 +28,14 @@ export async function loadFunctionConfig(secretNames: readonly string[]): Promis
 }
 
 /** The engine of a function: remote, or the artifact that GLIMPSE_MODEL names in the layers. Failures are logged. */
-export function openFunctionEngine(config: Config, persistEncoderCache: boolean): Promise<Engine> {
+export function openFunctionEngine(config: Config, persistStages: boolean): Promise<Engine> {
   const local = async () => {
     if (config.model !== '') return { ...modelProcessOptions(config), artifact: config.model }
     const message =
       'Neither GLIMPSE_MODEL (an artifact in the layers) nor GLIMPSE_ENGINE (a remote engine) is set. Set one.'
     throw new SetupError('no_model', message)
   }
-  const engine = openEngine(config, local, persistEncoderCache)
+  const engine = openEngine(config, local, persistStages)
   engine.catch(report)
   return engine
 }

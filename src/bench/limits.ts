@@ -27,7 +27,7 @@ const modelSchema = z.object({
 })
 
 /** A product with a weight. */
-export interface Product {
+interface Product {
   /** The path of its weight in the checkpoint, and the operator. */
   name: string
   /** Elements of the weight: so many multiplications a position. */

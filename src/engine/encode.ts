@@ -56,10 +56,10 @@ export async function encodePictures(
   const step = imagesPerRun(model.manifest, model.provider)
   for (let at = 0; at < pictures.length; at += step) {
     const chunk = pictures.slice(at, at + step)
-    await see(model, caches, chunk)
+    await encodeVision(model, caches, chunk)
     const rows = chunk.flatMap((one) => one.rows.map((row) => ({ ...row, vision: one.vision })))
     for (let from = 0; from < rows.length; from += step) {
-      await query(model, caches, rows.slice(from, from + step), reads)
+      await encodeQueries(model, caches, rows.slice(from, from + step), reads)
     }
     await onReady(chunk.flatMap((one) => one.requests).filter(({ outputs }) => outputs))
   }
@@ -112,7 +112,7 @@ async function attachCached(
 }
 
 /** Sets `vision` of the pictures that lack it, with one run of the graph. */
-async function see(model: Model, caches: StageCaches, pictures: readonly Picture[]): Promise<void> {
+async function encodeVision(model: Model, caches: StageCaches, pictures: readonly Picture[]): Promise<void> {
   const ready: { picture: Picture; pixels: Tensor }[] = []
   for (const picture of pictures) {
     const { requests, image, vision } = picture
@@ -138,7 +138,7 @@ async function see(model: Model, caches: StageCaches, pictures: readonly Picture
 }
 
 /** Sets the outputs of the requests of these rows, with one run of the graph `queries`. */
-async function query(
+async function encodeQueries(
   model: Model,
   caches: StageCaches,
   all: readonly (QueryRow & { vision?: Tensor })[],

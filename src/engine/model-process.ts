@@ -58,7 +58,7 @@ async function onMessage(message: ToChild): Promise<void> {
   }
 }
 
-async function open({ artifact, prepack, encoderCache, ...start }: ModelProcessOptions): Promise<void> {
+async function open({ artifact, prepack, stageStore, ...start }: ModelProcessOptions): Promise<void> {
   const loadMs: LoadMs = {}
   const began = performance.now()
   const model = await openModel(artifact, {
@@ -76,9 +76,9 @@ async function open({ artifact, prepack, encoderCache, ...start }: ModelProcessO
   loadMs.open = performance.now() - began - (loadMs.lay_out ?? 0)
   checkTasks(model.manifest)
   if (start.warmUp) loadMs.warm_up = await warmUp(model)
-  const stored = encoderCache && {
-    store: await openStore(encoderCache.location),
-    ttlMs: encoderCache.ttlMs,
+  const stored = stageStore && {
+    store: await openStore(stageStore.location),
+    ttlMs: stageStore.ttlMs,
   }
   opened = { model, caches: stageCaches(model.manifest, stored) }
   await send({ kind: 'ready', model: cardOf(model, start.threads), loadMs })

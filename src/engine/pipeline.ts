@@ -13,7 +13,7 @@ import type { AnyTask } from './tasks/task.ts'
 import { taskNamed, taskOf } from './tasks.ts'
 import { stopwatch } from './timings.ts'
 
-export interface RequestHooks {
+interface RequestHooks {
   /** Called between stages and tokens. Throws when the request was cancelled. */
   check: () => void
   /** Receives each new piece of text. Called only for one sequence without beams. */

@@ -40,7 +40,7 @@ export interface ModelProcessOptions {
   /** See run/prepacked.ts. Default: graphs are opened as they were built. */
   prepack?: { folder: string; fromBytes: number }
   /** Store of image embeddings that outlives the process; see stage-cache.ts. Default: memory only. */
-  encoderCache?: { location: string; ttlMs: number }
+  stageStore?: { location: string; ttlMs: number }
   /** Requests in one batch at most. Default: 1. */
   maxBatch?: number
   /** Answers one made-up request before it reports `ready`, so that the first real one is not slower. */

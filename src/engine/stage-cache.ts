@@ -18,7 +18,7 @@ export const MAX_VISION_BYTES = 64 * 1024 * 1024
 /** Nine pictures with opt-2.7b, where keys and values of 43 positions take 28 MB. They save 200 ms of the next question. */
 export const MAX_PROMPTS_BYTES = 256 * 1024 * 1024
 
-export interface StageCache {
+interface StageCache {
   get(key: string): Promise<Outputs | undefined>
   set(key: string, outputs: Outputs): Promise<void>
 }
@@ -34,7 +34,7 @@ export interface StageCaches {
   prompts?: (picture: string) => PromptCache
 }
 
-export interface StageStore {
+interface StageStore {
   store: Store
   /** How long an output is kept in all: one that is read back keeps its first time of expiry. */
   ttlMs: number

@@ -53,7 +53,7 @@ export function encoderGraph(
 }
 
 /** What the decoder attends to in the encoder. */
-export interface CrossInputs {
+interface CrossInputs {
   /** For each layer, [P, heads, S, head size] each. */
   layers: LayerKV[]
   /** int32 [P, S] */

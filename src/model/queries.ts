@@ -38,7 +38,7 @@ export interface QFormerInputs {
 }
 
 /** Hidden states: of the queries [B, Q, D], of the text [B, T, D]. */
-export interface QFormerOutput {
+interface QFormerOutput {
   queries?: Value
   text?: Value
 }

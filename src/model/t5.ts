@@ -230,8 +230,9 @@ function distanceBias(
   // Keys that come later are masked in a decoder.
   const last = isBidirectional ? most : 0
   const bucketOf = g.int64(...bucketsOfDistances(-most, last, config, isBidirectional)) // [most + last + 1]
-  const [here, there] = [g.op('Unsqueeze', [queries, g.int64(2)]), g.op('Unsqueeze', [keys, g.int64(1)])]
-  const distance = g.op('Sub', [there, here]) // [N, S, L]
+  const queryColumn = g.op('Unsqueeze', [queries, g.int64(2)]) // [N, S, 1]
+  const keyRow = g.op('Unsqueeze', [keys, g.int64(1)]) // [N, 1, L]
+  const distance = g.op('Sub', [keyRow, queryColumn]) // [N, S, L]
   const clipped = g.op('Clip', [distance, g.scalar(-most, 'int64'), g.scalar(last, 'int64')]) // [N, S, L]
   const index = g.op('Add', [clipped, g.scalar(most, 'int64')]) // [N, S, L]
   const table = g.op('Gather', [weight, bucketOf]) // [most + last + 1, heads]

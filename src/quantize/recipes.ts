@@ -62,32 +62,34 @@ const UNQUANTIZED: Rule = {
 /** The rules of each precision. */
 export type Recipe = Readonly<Record<Precision, readonly Rule[]>>
 
-export const BLIP2_OPT: Recipe = {
-  fp32: [],
-  int8: [
-    VISION,
-    QUERIES,
-    VOCABULARY,
-    {
-      weights: /^language_model\..*layers\./,
+/** The precisions differ in the rule for the language model's layers only. */
+function recipe(
+  rules: readonly Rule[],
+  layers: Record<'int8' | 'int4', Omit<Rule, 'weights'>>,
+  weights: RegExp,
+): Recipe {
+  return {
+    fp32: [],
+    int8: [...rules, { weights, ...layers.int8 }],
+    int4: [...rules, { weights, ...layers.int4 }],
+  }
+}
+
+export const BLIP2_OPT = recipe(
+  [VISION, QUERIES, VOCABULARY, UNQUANTIZED],
+  {
+    int8: {
       format: INT8_BLOCKS,
       reason: 'weights only, by blocks: OPT has activation outliers that one scale per row cannot hold',
     },
-    UNQUANTIZED,
-  ],
-  int4: [
-    VISION,
-    QUERIES,
-    VOCABULARY,
-    {
-      weights: /^language_model\..*layers\./,
+    int4: {
       format: INT4_BLOCKS,
       reason:
         'each token reads every weight once, so size decides speed: with the sums that the kernel keeps beside the scales, blocks of 32 need 6 bits a weight and blocks of 128 need 4.5, and a token of opt-2.7b took 59-67 ms instead of 74-93 ms (graph alone, two cores); each block has the scale and zero point that fit it best. On random weights the error of the logits is 24.1 %, with blocks of 32 it is 20.7 %; the embedded model answers as many questions right with either',
     },
-    UNQUANTIZED,
-  ],
-}
+  },
+  /^language_model\..*layers\./,
+)
 
 const T5_VOCABULARY: Rule = {
   weights: /^language_model\.(shared|lm_head|(en|de)coder\.embed_tokens)\./,
@@ -109,36 +111,21 @@ const T5_WO: Rule = {
     'other 8-bit and 4-bit versions gave nonsense until this matrix was finer (transformers #20287; GPTQ-for-LLaMa #157). An outlier rounds the activations of its own block away: on random weights with four channels 300 times larger the error of the encoder at int8 was 21 % with blocks of 32, 37 % with 128, 10 % in float32; a matrix of flan-t5-xl takes 0.8 ms, 0.3 ms, and 64 ms with 8-bit weights and activations in float32',
 }
 
-export const BLIP2_T5: Recipe = {
-  fp32: [],
-  int8: [
-    VISION,
-    QUERIES,
-    T5_VOCABULARY,
-    T5_DISTANCES,
-    UNQUANTIZED,
-    T5_WO,
-    {
-      weights: /^language_model\.(en|de)coder\.block\./,
+export const BLIP2_T5 = recipe(
+  [VISION, QUERIES, T5_VOCABULARY, T5_DISTANCES, UNQUANTIZED, T5_WO],
+  {
+    int8: {
       format: INT8_BLOCKS,
       reason: 'weights only, by blocks: T5 has activation outliers that one scale per row cannot hold',
     },
-  ],
-  int4: [
-    VISION,
-    QUERIES,
-    T5_VOCABULARY,
-    T5_DISTANCES,
-    UNQUANTIZED,
-    T5_WO,
-    {
-      weights: /^language_model\.(en|de)coder\.block\./,
+    int4: {
       format: INT4_BLOCKS,
       reason:
-        'each token reads every weight of the decoder once, so size decides speed. On the same random weights with large channels no format of wo held it: the error of the logits was 98 % and more, so try int8 first where answers look wrong',
+        'each token reads every weight of the decoder once, so size decides speed. On random weights with four channels 300 times larger no format of wo held it: the error of the logits was 98 % and more',
     },
-  ],
-}
+  },
+  /^language_model\.(en|de)coder\.block\./,
+)
 
 /** What an artifact is built for. It runs on the other target too, but slower. */
 export const TARGETS = ['cpu', 'gpu'] as const

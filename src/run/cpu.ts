@@ -26,7 +26,15 @@ export function describeProcessor(cpuinfo: string | undefined, arch: string, mod
   return { arch, model, flags, dotProducts }
 }
 
+let ofThisMachine: Processor | undefined
+
+/** The processor of this machine, read once. */
 export function thisProcessor(): Processor {
+  ofThisMachine ??= readProcessor()
+  return ofThisMachine
+}
+
+function readProcessor(): Processor {
   let cpuinfo: string | undefined
   try {
     cpuinfo = readFileSync('/proc/cpuinfo', 'utf8')

@@ -11,7 +11,7 @@ import { inRuns, itemsPerRun } from './micro-batch.ts'
 import type { Provider, Session } from './session.ts'
 import { concatRows, Tensor } from './tensor.ts'
 
-export interface DecoderOptions {
+interface DecoderOptions {
   /** Runs the graph `language`. */
   session: Session
   description: DecoderDescription

@@ -12,7 +12,7 @@ import { inRuns, itemsPerRun } from './micro-batch.ts'
 import type { Provider, Session } from './session.ts'
 import { concatRows, Tensor } from './tensor.ts'
 
-export interface EncoderDecoderOptions {
+interface EncoderDecoderOptions {
   /** Runs the graph `encoder`. */
   encoder: Session
   /** Runs the graph `language`. */

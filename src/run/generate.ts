@@ -23,7 +23,7 @@ export interface GenerationRow {
   onError: (error: unknown) => void
 }
 
-export interface GenerationOptions {
+interface GenerationOptions {
   /** Called before each run of a graph; throws to end all rows. */
   check?: () => void
   /** Ids that are never generated, as if the vocabulary did not contain them. */

@@ -47,7 +47,7 @@ export async function readRequest(
   const fields = await readFields(request, route === 'any' || needsPictureOnly(route))
   const name = takeTask(fields, route)
   const task = taskNamed(name)
-  const schema = commonFields.extend(task.fields.shape)
+  const schema = schemaOf(name)
   checkNames(fields, name, schema)
   const given = ['image', 'upload', 'picture'].filter((field) => fields[field] !== undefined)
   if (given.length === 0) throw noPicture()
@@ -71,6 +71,15 @@ export async function readRequest(
     stream: stream ?? request.headers.get('accept')?.includes('text/event-stream') ?? false,
     used: uploaded?.remove,
   }
+}
+
+const schemas = new Map<TaskName, z.ZodObject>()
+
+/** The fields that a request of the task may have. zod compiles a schema at its first use, which takes half a millisecond. */
+function schemaOf(name: TaskName): z.ZodObject {
+  const schema = schemas.get(name) ?? commonFields.extend(taskNamed(name).fields.shape)
+  schemas.set(name, schema)
+  return schema
 }
 
 /** Whether a picture without other fields is a request of the task, so that the body may be the picture itself. */

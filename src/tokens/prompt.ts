@@ -12,7 +12,7 @@ export interface Turn {
   answer: string
 }
 
-export type PromptForm = Manifest['prompt']
+type PromptForm = Manifest['prompt']
 
 export function toPrompt(
   form: PromptForm,

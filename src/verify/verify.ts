@@ -87,10 +87,11 @@ export async function compare(
   for (const kind of Object.values(STAGES))
     for (const stage of Object.keys(kind)) stages.set(stage, stages.get(stage) ?? [])
   const missing = new Set<string>()
+  const visionOf: VisionOf = new Map()
   for (const reference of references) {
     const computes = stagesFor(model, reference)
     checkSizes(model, reference)
-    const run = runOf(model, reference, folderOf(reference))
+    const run = runOf(model, reference, folderOf(reference), visionOf)
     let compared = 0
     for (const [stage, tensor] of reference.tensors) {
       const actual = await computes[stage]!(run)
@@ -151,10 +152,13 @@ function checkSizes({ manifest }: Model, { path, checkpoint, sizes }: Reference)
   )
 }
 
+/** Outputs of the vision tower by the picture's path: several references may be about one picture. */
+type VisionOf = Map<string, Promise<Tensor>>
+
 /** What the model computes for one reference, each at most once. */
 type Run = ReturnType<typeof runOf>
 
-function runOf(model: Model, reference: Reference, pictures: string) {
+function runOf(model: Model, reference: Reference, pictures: string, visionOf: VisionOf) {
   const language = model.language!
   const ownPixels = once(async () => {
     const file = reference.image && (await readFile(join(pictures, reference.image)).catch(() => undefined))
@@ -162,9 +166,16 @@ function runOf(model: Model, reference: Reference, pictures: string) {
     const { data, dims } = toPixels(await decode(file, AS_TRANSFORMERS), model.preprocessorConfig)
     return Tensor.float32(data, dims)
   })
-  const vision = once(async () =>
-    runVision(model.sessions[VISION.graph]!, (await ownPixels()) ?? recordedPixels(reference)),
-  )
+  const runTower = async () =>
+    runVision(model.sessions[VISION.graph]!, (await ownPixels()) ?? recordedPixels(reference))
+  const vision = once(async () => {
+    // Recorded pixels may differ from file to file.
+    if (!(await ownPixels())) return await runTower()
+    const path = join(pictures, reference.image!)
+    const output = visionOf.get(path) ?? runTower()
+    visionOf.set(path, output)
+    return await output
+  })
   const queries = once(async () =>
     runQueries(model.sessions[QUERIES.graph]!, await vision(), [QUERIES.queries, QUERIES.prefix]),
   )

@@ -12,7 +12,7 @@ import { fitPrompt } from './fit-prompt.ts'
 import type { ActiveRequest, QueryText, Task } from './task.ts'
 
 export type GenerateFields = Omit<InferenceRequest, 'task' | 'image' | 'picture' | 'deadlineMs'>
-export type GenerateResult = Pick<InferenceResult, 'text' | 'token_ids' | 'sequences' | 'prompt'>
+type GenerateResult = Pick<InferenceResult, 'text' | 'token_ids' | 'sequences' | 'prompt'>
 
 export interface Prepared {
   language: LanguageModel
