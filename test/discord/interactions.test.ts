@@ -48,6 +48,7 @@ describe('commands', () => {
       ],
       owner: ANN,
       conversations: [`discord/asker/${CHANNEL}/${ANN}`],
+      lastAsked: 'discord/asker/900000000000000010/900000000000000002',
       channel: `discord/${CHANNEL}`,
       askedAt: 1_000,
       route: {
