@@ -48,7 +48,7 @@ describe('commands', () => {
       ],
       owner: ANN,
       conversations: [`discord/asker/${CHANNEL}/${ANN}`],
-      lastAsked: 'discord/asker/900000000000000010/900000000000000002',
+      lastAsked: `discord/asker/${CHANNEL}/${ANN}`,
       channel: `discord/${CHANNEL}`,
       askedAt: 1_000,
       route: {
