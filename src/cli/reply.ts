@@ -58,4 +58,5 @@ async function answerAndPrint(
   if (json) process.stdout.write(`${JSON.stringify(label ? { image: path, ...reply } : reply)}\n`)
   else if (streams) process.stdout.write('\n')
   else for (const { text } of reply.sequences) process.stdout.write(`${label ? `${path}: ` : ''}${text}\n`)
+  if (reply.unknown) process.stderr.write(`glimpse: the model does not know ${path}: this is no alt text\n`)
 }

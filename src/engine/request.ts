@@ -64,4 +64,6 @@ export interface InferenceResult extends BaseResult {
   sequences: Sequence[]
   /** The text that the language model read after the picture: "" for a plain caption. */
   prompt: string
+  /** The text says that the model does not know: it is no alt text, and no turn of a conversation. */
+  unknown?: true
 }

@@ -8,11 +8,11 @@ import { Generation, resolveEosTokenIds, rowsOf } from '../../run/generate.ts'
 import type { LanguageModel } from '../../run/language-model.ts'
 import type { Model } from '../../run/model.ts'
 import type { InferenceRequest, InferenceResult } from '../request.ts'
-import { fitPrompt } from './fit-prompt.ts'
+import { fitPrompt, saysUnknown } from './fit-prompt.ts'
 import type { ActiveRequest, QueryText, Task } from './task.ts'
 
 export type GenerateFields = Omit<InferenceRequest, 'task' | 'image' | 'picture' | 'deadlineMs'>
-type GenerateResult = Pick<InferenceResult, 'text' | 'token_ids' | 'sequences' | 'prompt'>
+type GenerateResult = Pick<InferenceResult, 'text' | 'token_ids' | 'sequences' | 'prompt' | 'unknown'>
 
 export interface Prepared {
   language: LanguageModel
@@ -43,6 +43,7 @@ export const generateSteps = {
     token_ids,
     sequences: z.array(z.object({ text: z.string(), token_ids })),
     prompt: z.string(),
+    unknown: z.literal(true).optional(),
   }),
   reads: [QUERIES.prefix],
   prepare(model, request) {
@@ -98,7 +99,9 @@ function rowOf(model: Model, one: ActiveRequest<Prepared, GenerateResult>, began
       streamer?.end()
       one.clock.record('tokens', performance.now() - began)
       const sequences = answers.map((ids) => ({ text: model.tokenizer.decode(ids).trim(), token_ids: ids }))
-      one.finish({ own: { ...sequences[0]!, sequences, prompt } })
+      const [first] = sequences
+      const unknown = saysUnknown(model.manifest, first!.text) ? ({ unknown: true } as const) : {}
+      one.finish({ own: { ...first!, sequences, prompt, ...unknown } })
     },
   }
 }
