@@ -41,7 +41,7 @@ test('the target gpu stores vision in blocks and changes no other format', () =>
   const word = 'language_model.model.decoder.layers.31.fc1.weight'
   expect(formatOf('fp32', vision, 'gpu')).toEqual(FLOAT32)
   for (const precision of ['int8', 'int4'] as const) {
-    expect(formatOf(precision, vision, 'gpu')).toEqual({ ...BLOCKS_8, smooth: 0.25 })
+    expect(formatOf(precision, vision, 'gpu')).toEqual(BLOCKS_8)
     expect(formatOf(precision, word, 'gpu')).toEqual(formatOf(precision, word))
   }
 })
