@@ -14,7 +14,7 @@ import { fileSchema, messageSchema } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
 import { findReply, postReply, removeReply } from './post.ts'
 import { SLACK_API, type SlackSettings } from './settings.ts'
-import { personId, replyTargetOf } from './target.ts'
+import { messageKey, personId, replyTargetOf } from './target.ts'
 
 export interface SlackPlatform extends Platform {
   /** Undefined when Slack does not answer within 3 s. */
@@ -103,7 +103,12 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
         const message = messageSchema.safeParse(each)
         if (!message.success || message.data.bot_id) continue
         const { pictures, owner } = picturesOf(message.data)
-        if (pictures.length > 0) return { pictures, owner: owner && personId(target.team, owner) }
+        if (pictures.length === 0) continue
+        const postedIn = owner === message.data.user ? messageKey(target, message.data.ts) : undefined
+        return {
+          pictures: pictures.map((picture) => ({ ...picture, postedIn })),
+          owner: owner && personId(target.team, owner),
+        }
       }
       return { pictures: [] }
     },
