@@ -27,7 +27,10 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
   const text = plainText(message.text, me)
   const trigger = triggerOf(message, text, context)
   if (!trigger) return undefined
-  const { pictures, owner } = picturesOf(message)
+  const { pictures: shown, owner } = picturesOf(message)
+  // Those of a message that this one quotes have another author, or none.
+  const postedIn = owner === user ? messageKey(context, ts) : undefined
+  const pictures = shown.map((picture) => ({ ...picture, postedIn }))
   // Without a thread, a direct message without a picture is about the last picture of the conversation.
   const thread = thread_ts ?? (isDirect && pictures.length === 0 ? undefined : ts)
   const conversations = thread ? [messageKey(context, thread)] : []
@@ -41,6 +44,7 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
     pictures,
     owner: owner && personId(team, owner),
     conversations,
+    lastAsked: isDirect ? channelKey(team, channel) : undefined,
     channel: channelKey(team, channel),
     source: ts,
     askedAt: now,

@@ -60,6 +60,7 @@ export function pictureOf(file: SlackFile): PictureRef {
     original_w * original_h > MAX_PIXELS
   return {
     id,
+    name: name || undefined,
     url: file_access === 'check_file_info' ? undefined : own,
     smallerUrl,
     sizeBytes,

@@ -15,7 +15,7 @@ import { fileSchema, messageSchema } from './payloads.ts'
 import { isPicture, pictureOf, picturesOf } from './pictures.ts'
 import { findReply, postReply, removeReply } from './post.ts'
 import { SLACK_API, type SlackSettings } from './settings.ts'
-import { personId, replyTargetOf } from './target.ts'
+import { messageKey, personId, replyTargetOf } from './target.ts'
 
 export interface SlackPlatform extends Platform {
   /** Undefined when Slack does not answer within 3 s. */
@@ -117,8 +117,10 @@ export function slackPlatform(
           const message = messageSchema.safeParse(each).data
           // The first message is on every page.
           if (!message || (page > 0 && message.ts === thread_ts)) continue
-          const found = picturesOf(message)
-          if (found.pictures.length > 0) nearest = found
+          const { pictures, owner } = picturesOf(message)
+          if (pictures.length === 0) continue
+          const postedIn = owner === message.user ? messageKey(target, message.ts) : undefined
+          nearest = { pictures: pictures.map((picture) => ({ ...picture, postedIn })), owner }
         }
         cursor = answer?.response_metadata?.next_cursor
         if (!cursor) break
