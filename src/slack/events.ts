@@ -2,11 +2,18 @@
 // records an event and never waits for the model.
 
 import { App, LogLevel, type Receiver, type webApi } from '@slack/bolt'
+import { fileKey } from '../chat/question.ts'
 import { SetupError } from '../errors.ts'
 import { clientOptions, slackClient, slackErrorCode, toGlimpseError } from './api.ts'
 import { type SocketReceiver, socketReceiver } from './connection.ts'
 import { type InteractionOptions, registerInteractions } from './interactions.ts'
-import { type MessageContext, mayGetPictures, questionOfEdit, questionOfMessage } from './message.ts'
+import {
+  type MessageContext,
+  mayGetPictures,
+  questionOfEdit,
+  questionOfMessage,
+  removedFiles,
+} from './message.ts'
 import { messageEventSchema, type SlackMessageEvent } from './payloads.ts'
 import type { SlackSettings } from './settings.ts'
 import { editedKey, messageKey } from './target.ts'
@@ -65,9 +72,15 @@ export function slackApp(options: SlackAppOptions) {
       await sink.retract(messageKey(context, deletedTs))
       return await sink.retract(editedKey(context, deletedTs))
     }
+    // Before the edit is read as a question: what is removed is forgotten even if the rest asks anew.
+    for (const file of removedFiles(message)) await sink.retract(fileKey('slack', file))
     const isEdit = message.subtype === 'message_changed'
     const question = isEdit ? questionOfEdit(message, context) : questionOfMessage(message, context)
     if (question) await sink.submit(question, mayGetPictures(message, question) ? MENTION_DELAY_MS : 0)
+  })
+
+  app.event('file_deleted', async ({ event: { file_id } }) => {
+    await sink.retract(fileKey('slack', file_id))
   })
 
   registerInteractions(app, client, installation, options)

@@ -20,6 +20,8 @@ export interface MessageContext {
 /** Subtypes of messages that people write. Joins, topics and bots have others. */
 const SUBTYPES = new Set([undefined, 'file_share', 'thread_broadcast'])
 
+const LINK = /<https?:/i
+
 export function questionOfMessage(message: SlackMessage, context: MessageContext): Question | undefined {
   const { user, thread_ts, ts } = message
   const { team, channel, isDirect, me, now } = context
@@ -42,6 +44,7 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
     asker: { id: personId(team, user) },
     text,
     pictures,
+    hasUnseen: (pictures.length === 0 && showsUnseen(message)) || undefined,
     owner: owner && personId(team, owner),
     conversations,
     lastAsked: isDirect ? channelKey(team, channel) : undefined,
@@ -71,9 +74,27 @@ export function questionOfEdit(
   return gotMention || gotPictures ? question : undefined
 }
 
+/** Ids of the files that an edit removed from a message, or that were deleted while it stays. */
+export function removedFiles({ message, previous_message: previous }: SlackMessageEvent): string[] {
+  const isGone = ({ mode }: SlackMessage['files'][number]) => mode === 'tombstone'
+  const left = (message?.files ?? []).filter((file) => !isGone(file)).map(({ id }) => id)
+  return (previous?.files ?? [])
+    .filter((file) => !isGone(file) && !left.includes(file.id))
+    .map(({ id }) => id)
+}
+
+/** Whether the message shows what the app cannot fetch: other files, pictures of other sites, a link's preview. */
+function showsUnseen({ files, attachments, blocks, text }: SlackMessage): boolean {
+  return (
+    files.length + attachments.length > 0 ||
+    LINK.test(text) ||
+    /"image_url":/.test(JSON.stringify(blocks ?? ''))
+  )
+}
+
 /** Whether Slack may soon edit pictures into the message: it has a link, and no picture yet. */
 export function mayGetPictures({ text }: SlackMessage, { pictures }: Question): boolean {
-  return pictures.length === 0 && /<https?:/i.test(text)
+  return pictures.length === 0 && LINK.test(text)
 }
 
 function triggerOf(
