@@ -18,6 +18,8 @@ const pictureSchema = z.object({
   /** A smaller version by the platform, for a file that is too large or in a format that cannot be decoded. */
   smallerUrl: z.string().optional(),
   sizeBytes: z.number().optional(),
+  /** The decoder cannot take the original: too many bytes or pixels, or HEIC. `smallerUrl` is taken instead. */
+  isUnreadable: z.boolean().optional(),
   /** Hidden until clicked. The text about it is hidden too. */
   spoiler: z.boolean().optional(),
   /** The message that it is attached to, where a fresh address is read from that message. */
