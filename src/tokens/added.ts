@@ -35,6 +35,8 @@ export const settingsSchema = z.looseObject({
   tokenizer_class: z.string().nullish(),
   add_prefix_space: flag,
   add_bos_token: flag,
+  add_eos_token: flag,
+  legacy: flag,
   added_tokens_decoder: z.record(z.string().regex(/^\d{1,8}$/), written).optional(),
   extra_special_tokens: namedList,
   additional_special_tokens: namedList,

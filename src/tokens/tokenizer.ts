@@ -19,7 +19,8 @@ import {
   textOfName,
   writtenWithId,
 } from './added.ts'
-import { byteLevel, metaspace, type TextOfTokens } from './decode.ts'
+import { byteFallback, byteLevel, metaspace, type TextOfTokens } from './decode.ts'
+import { isLlama, llamaParts, markSpaces } from './llama.ts'
 import { precompiledNormalizer } from './precompiled.ts'
 
 /** Copied from a checkpoint into an artifact. */
@@ -49,6 +50,21 @@ export interface Tokenizer {
 
 const byteLevelSchema = z.looseObject({ type: z.literal('ByteLevel') })
 const metaspaceSchema = z.looseObject({ type: z.literal('Metaspace'), replacement: z.string().default('▁') })
+/** LLaMA's: Replace, ByteFallback, Fuse, and Strip if a text begins with a space that stands for nothing. */
+const byteFallbackSchema = z.looseObject({
+  type: z.literal('Sequence'),
+  decoders: z
+    .array(
+      z.looseObject({
+        type: z.enum(['Replace', 'ByteFallback', 'Fuse', 'Strip']),
+        start: z.int().optional(),
+      }),
+    )
+    .refine(
+      (steps) => steps.some(({ type }) => type === 'ByteFallback'),
+      'Expected a ByteFallback among them',
+    ),
+})
 const precompiledSchema = z.looseObject({ type: z.literal('Precompiled'), precompiled_charsmap: z.string() })
 const sequenceSchema = z.looseObject({ type: z.literal('Sequence'), normalizers: z.array(z.unknown()) })
 /** The parts of tokenizer.json that this file reads. The library checks the rest. */
@@ -63,7 +79,7 @@ const definitionSchema = z.looseObject({
   ]),
   normalizer: z.unknown(),
   pre_tokenizer: z.unknown(),
-  decoder: z.discriminatedUnion('type', [byteLevelSchema, metaspaceSchema]),
+  decoder: z.discriminatedUnion('type', [byteLevelSchema, metaspaceSchema, byteFallbackSchema]),
   added_tokens: z.array(writtenWithId),
 })
 type Definition = z.infer<typeof definitionSchema>
@@ -85,6 +101,7 @@ export async function openTokenizer(folder: string, prefix = ''): Promise<Tokeni
     const definition = definitionSchema.parse(
       file === undefined ? await fromVocabulary(folder, settings) : file,
     )
+    if (isLlama(settings)) Object.assign(definition, llamaParts(settings, definition.model))
     // GPT2Tokenizer takes add_prefix_space from tokenizer_config.json. Unlike transformers, which drops the normalizer of
     // some folders and keeps that of Salesforce/blip2-opt-*, Glimpse always applies the normalizer of tokenizer.json.
     const preTokenizer = byteLevelSchema.safeParse(definition.pre_tokenizer).data
@@ -101,7 +118,7 @@ export async function openTokenizer(folder: string, prefix = ''): Promise<Tokeni
     if (cause instanceof ArtifactError) throw cause
     throw new ArtifactError(
       'bad_tokenizer',
-      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the tokenizer of an OPT or T5 checkpoint: byte-level BPE or Unigram. Download the checkpoint again.`,
+      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the tokenizer of an OPT, T5 or LLaMA checkpoint: BPE or Unigram. Download the checkpoint again.`,
       // The message of a ZodError is JSON; reasonOf makes a sentence of it.
       { cause: cause instanceof z.ZodError ? new Error(reasonOf(cause)) : cause },
     )
@@ -129,11 +146,14 @@ function fromDefinition(
   for (const token of added) textOfId.set(token.id, textOf(token))
   const [raw, normalized] = [added.filter((one) => !one.normalized), added.filter((one) => one.normalized)]
   const [splitRaw, splitNormalized] = [splitter(raw, textOf), splitter(normalized, textOf)]
+  const marked = isLlama(settings) ? markSpaces(settings) : (text: string) => text
   const idsOf = (text: string, isText: (token: AddedToken) => boolean): number[] =>
     splitRaw(text, isText)
       .flatMap((piece) => (typeof piece === 'string' ? splitNormalized(normalize(piece), isText) : [piece]))
-      .flatMap((piece) =>
-        typeof piece === 'string' ? library.encode(piece, { add_special_tokens: false }).ids : [piece.id],
+      .flatMap((piece, i) =>
+        typeof piece === 'string'
+          ? library.encode(marked(piece, i === 0), { add_special_tokens: false }).ids
+          : [piece.id],
       )
       .filter((one: number | undefined) => one !== undefined) // an unknown character has no id in BPE
   const unknownId = definition.model.type === 'Unigram' ? definition.model.unk_id : undefined
@@ -196,6 +216,10 @@ function normalizerOf(normalizer: Library['normalizer'], definition: unknown): (
 
 function decoderOf({ decoder, model }: Definition, settings: Settings): TextOfTokens {
   if (decoder.type === 'ByteLevel') return byteLevel
+  if (decoder.type === 'Sequence') {
+    const { start: stripped = 0 } = decoder.decoders.find(({ type }) => type === 'Strip') ?? {}
+    return byteFallback({ replacement: '▁', stripped })
+  }
   // transformers cleans up no text of a BPE tokenizer.
   const cleansUp = settings['clean_up_tokenization_spaces'] === true && model.type !== 'BPE'
   return metaspace({ replacement: decoder.replacement, cleansUp })
