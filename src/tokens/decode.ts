@@ -91,11 +91,16 @@ function textOfBytes(bytes: readonly number[]): string {
     return STRICT_UTF8.decode(Uint8Array.from(bytes))
   } catch {
     return '\ufffd'.repeat(bytes.length)
+  }
+}
+
 /** A token that continues a word begins with `prefix`; others follow a space (decoders/wordpiece.rs, which cleans up). */
 export function wordPiece(prefix: string): TextOfTokens {
   const spaced = (tokens: readonly string[]) =>
     tokens
-      .map((token, i) => (i === 0 ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`))
+      .map((token, i) =>
+        i === 0 ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`,
+      )
       .join('')
   return {
     whole: (tokens) => cleanUp(spaced(tokens)),
