@@ -36,7 +36,8 @@ BASE = {
         "max_position_embeddings": 160,
     },
     "family": "blip-2",  # or instructblip
-    "language": "opt",  # the kind of language model; T5 and LLAMA below have the differences of "t5" and "llama"
+    # The kind of language model: T5 below has the differences of "t5", LLAMA those of "llama", ITM those of "none".
+    "language": "opt",
     "queries": 5,
     "merges": 40,  # of the byte-level BPE: 4 special tokens + 256 bytes + this many joined tokens
     "image_token": True,  # `<image>` as the first id after the tokenizer's, image_token_index in config.json
@@ -46,9 +47,11 @@ BASE = {
     "shard_bytes": None,  # max_shard_size; None = one file
     "qkv_bias": "joined",  # "joined": qkv.bias; "split": the original q_bias + v_bias; "none": qkv_bias false
     "head": "embed_tokens",  # the name that holds the tied matrix: embed_tokens, lm_head, or both
-    "leftovers": [],  # names of further tensors in the file; of T5 a duplicate of `shared`, or one that nothing reads;
+    "leftovers": [],  # names of further tensors in the file: of T5 a duplicate of `shared`, or one that nothing reads;
     # inv_freq of LLaMA and position_ids of the Q-Former
     "rope": None,  # only LLaMA
+    "embedding_width": 10,  # only ITM: image_text_hidden_size
+    "vocabulary_file": False,  # only ITM: vocab.txt in place of tokenizer.json
     "config_style": "full",  # full: every key; sparse: keys equal to the library's default left out;
     # hub: sparse, plus the keys without meaning that files on the Hub carry
     "processor_style": "hub",  # hub: preprocessor_config.json, vocab.json and so on; nested: as transformers 5 writes
@@ -103,8 +106,19 @@ LLAMA = {
 # InstructBLIP with T5.
 INSTRUCT_T5 = {**T5, "family": "instructblip", "qformer": LLAMA["qformer"]}
 
-# name -> the differences from BASE, from T5 for names that begin with "t5", from LLAMA for "llama", from INSTRUCT_T5 for
-# "instruct-t5"
+# BASE without a language model: Blip2ForImageTextRetrieval. Its `merges` are pieces of the vocabulary of WordPiece, and its
+# Q-Former reads text. `text` stays in config.json as the Hub's files have it, and means nothing.
+ITM = {
+    **BASE,
+    "language": "none",
+    "qformer": {**BASE["qformer"], "max_position_embeddings": 40, "use_qformer_text_input": True},
+    "text": {},
+    "merges": 60,
+    "vocab_multiple": 1,
+    "image_token": False,
+}
+
+# name -> the differences from BASE, or from the row of BASES whose name it begins with
 NAMED = {
     # vision
     "base": {},
@@ -269,6 +283,29 @@ NAMED = {
         "image_token": False,
     },
     "instruct-t5-saved-by-5": {"scale": ["5.x", False], "processor_style": "nested"},
+    # matching
+    "itm": {"qformer": {"num_hidden_layers": 3}, "queries": 6},
+    "itm-odd": {
+        "vision": {"image_size": 31, "patch_size": 7, "num_hidden_layers": 1, "hidden_size": 22, "num_attention_heads": 2},
+        "qformer": {
+            "hidden_size": 30,
+            "num_attention_heads": 3,
+            "num_hidden_layers": 4,
+            "cross_attention_frequency": 3,
+            "hidden_act": "relu",
+            "layer_norm_eps": 1e-6,
+        },
+        "queries": 3,
+        "image_token": True,
+        "vocab_multiple": 16,
+        "embedding_width": 7,
+        "dtype": "float16-mixed",
+        "shard_bytes": 40_000,
+        "qkv_bias": "split",
+        "leftovers": ["position_ids"],
+        "vocabulary_file": True,
+        "config_style": "hub",
+    },
     # On demand, about 250 MB: every width is the library's default and absent from config.json.
     "hub-like": {
         "vision": {
@@ -307,7 +344,7 @@ ON_DEMAND = {"hub-like", "refused-word-embed-proj"}
 
 
 # Beginning of a name in NAMED -> what it differs from.
-BASES = {"t5": T5, "llama": LLAMA, "instruct-t5": INSTRUCT_T5}
+BASES = {"t5": T5, "itm": ITM, "llama": LLAMA, "instruct-t5": INSTRUCT_T5}
 
 
 def group_of(name):
@@ -454,6 +491,21 @@ def random_llama_configuration(seed):
             "head": draw.choice(["own", "own", "own", "embed_tokens", "both"]),
             "rope": rope,
             "leftovers": [name for name in ("inv_freq", "position_ids") if draw.random() < 0.5],
+def random_itm_configuration(seed):
+    """As random_configuration, with Blip2ForImageTextRetrieval: picture's side and files as there, and its own axes."""
+    other = random_configuration(seed)
+    draw = random.Random(2000 + seed)
+    same = ("vision", "queries", "image_token", "vocab_multiple", "dtype", "shard_bytes", "qkv_bias", "config_style")
+    return merge(
+        ITM,
+        {
+            **{key: other[key] for key in (*same, "processor_style")},
+            "vision": {**other["vision"], **({"image_size": 364, "patch_size": 14} if draw.random() < 0.15 else {})},
+            "qformer": {**other["qformer"], "max_position_embeddings": draw.choice([24, 40, 77])},
+            "merges": draw.choice([0, 30, 90]),
+            "embedding_width": draw.choice([1, 5, 7, 16, 33]),
+            "leftovers": ["position_ids"] if draw.random() < 0.5 else [],
+            "vocabulary_file": other["processor_style"] == "hub" and draw.random() < 0.3,
         },
     )
 

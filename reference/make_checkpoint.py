@@ -1,5 +1,5 @@
 """
-Makes one tiny random checkpoint: BLIP-2 with OPT or T5, or InstructBLIP with LLaMA or T5.
+Makes one tiny random checkpoint: BLIP-2 with OPT, with T5 or for matching, or InstructBLIP with LLaMA or T5.
 
 In:  --config NAME of configurations.py, or --random; --seed N.
 Out: a folder in the format of save_pretrained: config.json, generation_config.json, model.safetensors (or shards and an
@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
+    Blip2ForImageTextRetrieval,
     Blip2QFormerConfig,
     Blip2VisionConfig,
     InstructBlipConfig,
@@ -58,6 +59,7 @@ EMBEDS = {
 }
 HEAD = "language_model.lm_head.weight"
 SHARED = "language_model.shared.weight"  # T5's embedding
+POSITIONS = "embeddings.position_embeddings.weight"  # of the text that the Q-Former reads
 # Releases of transformers before 4 stored it and read another.
 UNREAD = "language_model.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 
@@ -103,7 +105,12 @@ def make_checkpoint(folder, configuration, seed):
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    ids = WRITERS[configuration["language"]](folder, configuration["merges"], configuration["image_token"])
+    if configuration["language"] == "none":
+        ids = write_bert_tokenizer(
+            folder, configuration["merges"], configuration["image_token"], configuration["vocabulary_file"]
+        )
+    else:
+        ids = WRITERS[configuration["language"]](folder, configuration["merges"], configuration["image_token"])
     if configuration["family"] == "instructblip":
         (folder / "qformer_tokenizer").mkdir()
         ids["qformer"] = write_bert_tokenizer(folder / "qformer_tokenizer", QFORMER_WORDS, False)["size"]
@@ -121,17 +128,28 @@ def make_checkpoint(folder, configuration, seed):
 
 def build_config(configuration, ids):
     vocab_size = math.ceil(ids["size"] / configuration["vocab_multiple"]) * configuration["vocab_multiple"]
+    vision = {**configuration["vision"], "qkv_bias": configuration["qkv_bias"] != "none"}
+    if configuration["language"] == "none":
+        return Blip2Config(
+            vision_config=vision,
+            qformer_config={**configuration["qformer"], "vocab_size": vocab_size},
+            num_query_tokens=configuration["queries"],
+            image_text_hidden_size=configuration["embedding_width"],
+            image_token_index=ids["image"],
+        )
     if configuration["language"] == "t5":
         text = {name: value for name, value in configuration["text"].items() if value is not None}
         text |= {"decoder_start_token_id": 0, "bos_token_id": 1, "scale_decoder_outputs": configuration["scale"][1]}
     elif configuration["language"] == "llama":
-        text = {"pad_token_id": ids["size"] - 2, "tie_word_embeddings": configuration["head"] != "own", **configuration["text"]}
+        padding = ids["size"] - 1 - configuration["image_token"]
+        tied = configuration["head"] != "own"
+        text = {"pad_token_id": padding, "tie_word_embeddings": tied, **configuration["text"]}
     else:
         text = {"eos_token_id": ids["newline"], **configuration["text"]}
     text = {**text, "vocab_size": vocab_size, "model_type": configuration["language"]}
     _, Config, *_ = FAMILIES[configuration["family"]]
     return Config(
-        vision_config={**configuration["vision"], "qkv_bias": configuration["qkv_bias"] != "none"},
+        vision_config=vision,
         qformer_config={**configuration["qformer"], **({"vocab_size": ids["qformer"]} if "qformer" in ids else {})},
         text_config=text,
         num_query_tokens=configuration["queries"],
@@ -141,9 +159,13 @@ def build_config(configuration, ids):
 
 def build_lively_model(config, seed, configuration, real_tokens):
     """Samples weights until the answers of the model vary. The same `seed` gives the same weights."""
+    liveliness = configuration["liveliness"]
+    if configuration["language"] == "none":
+        model = Blip2ForImageTextRetrieval(config).eval()
+        draw_weights(model, torch.Generator().manual_seed(seed * 1000), liveliness, real_tokens)
+        return model
     Model, *_ = FAMILIES[configuration["family"]]
     model = Model(config).eval()
-    liveliness = configuration["liveliness"]
     if configuration["language"] == "t5" and configuration["head"] == "own":
         untie_head(model)
     best, best_points = 0, -1
@@ -200,11 +222,13 @@ def draw_weights(model, generator, liveliness, real_tokens):
             first = real_tokens if first is None else first
             unreal = parameter[first:]
             unreal.copy_(parameter[:first].mean(0) + 0.02 * torch.randn(unreal.shape, generator=generator))
-        elif name.endswith("embed_positions.weight"):
+        elif name.endswith("word_embeddings.weight"):
+            normal(parameter, 1.0)
+        elif name.endswith(("embed_positions.weight", "position_embeddings.weight")):
             normal(parameter, 0.3)
         elif name.endswith("relative_attention_bias.weight"):
             normal(parameter, 0.7)
-        elif name.endswith(("query_tokens", "class_embedding", "word_embeddings.weight", "position_embeddings.weight")):
+        elif name.endswith(("query_tokens", "class_embedding")):
             normal(parameter, 1.0)
         elif name.endswith("position_embedding"):
             normal(parameter, 0.5)
@@ -310,6 +334,8 @@ def rewrite_weights(folder, configuration, seed):
             add_leftovers(tensors, configuration)
         if "query_tokens" in tensors:
             add_buffers(tensors, configuration)
+        if POSITIONS in tensors and "position_ids" in configuration["leftovers"]:
+            tensors["embeddings.position_ids"] = torch.arange(len(tensors[POSITIONS]))[None]
         embed = EMBEDS.get(configuration["language"])
         if configuration["head"] in ("lm_head", "both") and embed in tensors:
             tensors[HEAD] = tensors[embed].clone()
@@ -414,7 +440,7 @@ def write_processor(folder, configuration):
     processor = {"num_query_tokens": configuration["queries"], "processor_class": processor_class}
     if configuration["processor_style"] == "nested":
         processor = {"image_processor": image_processor, **processor}
-        for name in ("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
+        for name in ("vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
             (folder / name).unlink(missing_ok=True)
         path = folder / "tokenizer_config.json"
         tokenizer = json.loads(path.read_text())
