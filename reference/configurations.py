@@ -491,6 +491,10 @@ def random_llama_configuration(seed):
             "head": draw.choice(["own", "own", "own", "embed_tokens", "both"]),
             "rope": rope,
             "leftovers": [name for name in ("inv_freq", "position_ids") if draw.random() < 0.5],
+        },
+    )
+
+
 def random_itm_configuration(seed):
     """As random_configuration, with Blip2ForImageTextRetrieval: picture's side and files as there, and its own axes."""
     other = random_configuration(seed)

@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import { type ModelDescription, QUERIES } from '../artifact/contract.ts'
 import type { Weights } from '../checkpoint/weights.ts'
+import type { GenerationSettings } from '../generation-settings.ts'
 import type { Graph } from '../onnx/graph.ts'
 import { type Reject, rejectHeads, size, tokenId } from './config.ts'
 import { linear } from './layers.ts'
@@ -35,6 +36,22 @@ export function blip2Parts(file: z.output<typeof fields>) {
     image_token_id: file.image_token_id ?? file.image_token_index ?? null,
     vision: file.vision_config,
     qformer: file.qformer_config,
+  }
+}
+
+/**
+ * Settings that LAVIS generates with: `paper` for captions and long answers, `paper-short` for the short answers of visual
+ * question answering. It penalizes and counts the generated tokens alone.
+ * `lengthPenalty`: of short answers, -1 with T5, 0 with a decoder (predict_answers of LAVIS' models).
+ */
+export function presetsOf(
+  ofModel: Pick<Partial<GenerationSettings>, 'max_new_tokens' | 'repetition_penalty' | 'zero_id_as_two'>,
+  lengthPenalty: number,
+): ModelDescription['presets'] {
+  const beams = { num_beams: 5, min_length: 1, penalize_answer_only: true }
+  return {
+    paper: { ...beams, length_penalty: 1, ...ofModel },
+    'paper-short': { ...beams, length_penalty: lengthPenalty, max_new_tokens: 10 },
   }
 }
 

@@ -15,6 +15,7 @@ import {
   blip2Fields,
   blip2Parts,
   describePicture,
+  presetsOf,
   queriesGraph,
   rejectBlip2,
 } from './blip2.ts'
@@ -25,6 +26,8 @@ import { describeLlama, llama, llamaConfig } from './llama.ts'
 import { describeT5, t5Config, t5Decoder, t5Encoder } from './t5.ts'
 import { visionGraph } from './vision.ts'
 
+/** Of long answers: LAVIS, generate() of blip2_vicuna_instruct.py and blip2_t5_instruct.py. */
+const PAPER = { max_new_tokens: 256, repetition_penalty: 1.5 }
 const READS_TEXT = { readsText: true }
 
 const isInstructBlip = ({ model_type, architecture: task }: Header) =>
@@ -53,6 +56,7 @@ export const instructBlipLlama = architecture({
   describe: ({ text, ...parts }) => ({
     ...describe(parts),
     language: describeLlama(text, parts.image_token_id),
+    presets: presetsOf({ ...PAPER, zero_id_as_two: true }, 0),
   }),
   tokenizers: ({ text, qformer: { vocab_size } }) => tokenizers(text.vocab_size, vocab_size),
   recipe: BLIP2_LLAMA,
@@ -87,6 +91,7 @@ export const instructBlipT5 = architecture({
   describe: ({ text, ...parts }) => ({
     ...describe(parts),
     language: describeT5(text, parts.num_query_tokens, parts.image_token_id),
+    presets: presetsOf(PAPER, -1),
   }),
   tokenizers: ({ text, qformer: { vocab_size } }) => tokenizers(text.vocab_size, vocab_size),
   recipe: BLIP2_T5,
@@ -134,5 +139,5 @@ function describe(parts: Blip2Parts) {
     },
     generation: { max_new_tokens: 60 },
     unknown: [],
-  } satisfies Omit<ModelDescription, 'architecture' | 'language'>
+  } satisfies Omit<ModelDescription, 'architecture' | 'language' | 'presets'>
 }
