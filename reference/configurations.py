@@ -249,9 +249,19 @@ NAMED = {
     "t5-float16": {"dtype": "float16-mixed", "leftovers": ["decoder.embed_tokens"]},
     # InstructBLIP
     "llama-grouped": {
-        "text": {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 24, "head_dim": 8},
+        "text": {
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "hidden_size": 24,
+            "head_dim": 8,
+            "rope_theta": 500.0,
+            "pad_token_id": -1,
+        },
+        "rope": "4.x",
         "leftovers": ["inv_freq", "position_ids"],
         "queries": 7,
+        "dtype": "float16-mixed",
+        "merges": 20,
     },
     "llama-old": {
         "text": {"pad_token_id": -1, "bos_token_id": 0, "num_hidden_layers": 1, "rms_norm_eps": 1e-5},

@@ -117,6 +117,8 @@ def make_checkpoint(folder, configuration, seed):
     config = build_config(configuration, ids)
     model = build_lively_model(config, seed, configuration, real_tokens=ids["size"])
     cast(model, configuration["dtype"])
+    if (model.generation_config.pad_token_id or 0) < 0:
+        model.generation_config.pad_token_id = None  # config.json may have -1, this file not
     model.save_pretrained(folder, max_shard_size=configuration["shard_bytes"] or "50GB")
     rewrite_weights(folder, configuration, seed)
     write_config(folder, configuration)

@@ -31,6 +31,8 @@ import { relativeError } from '../tensors.ts'
 const CHECKPOINTS_OF: Readonly<Record<string, readonly string[]>> = {
   'blip2-opt': CHECKPOINTS,
   'blip2-t5': ['t5-gated', 't5-plain'],
+  'instructblip-llama': ['llama-grouped'],
+  'instructblip-t5': ['instruct-t5-plain'],
 }
 
 /** float32 sums in another order differ by about 1e-6; a wiring mistake by more than 1e-2. */
