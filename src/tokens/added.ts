@@ -35,7 +35,6 @@ export const settingsSchema = z.looseObject({
   tokenizer_class: z.string().nullish(),
   add_prefix_space: flag,
   add_bos_token: flag,
-  add_eos_token: flag,
   legacy: flag,
   do_lower_case: flag,
   tokenize_chinese_chars: flag,

@@ -1,8 +1,8 @@
-// tokenizer.json of a LlamaTokenizer -> the definition that transformers 5.18 makes of it. The class takes vocabulary and
-// merges from the file and makes the rest itself (models/llama/tokenization_llama.py; tokenization_utils_tokenizers.py
-// `update_post_processor`). So a text that begins with a space gets one `▁` less than by the file's own normalizer.
+// tokenizer.json of a LlamaTokenizer -> the definition that transformers 5.18 makes of it. The class takes vocabulary, merges
+// and post-processor from the file and makes the rest itself (models/llama/tokenization_llama.py). So a text that begins with
+// a space gets one `▁` less than by the file's own normalizer.
 
-import { type Settings, textOfName } from './added.ts'
+import type { Settings } from './added.ts'
 
 const SPACE = '▁'
 
@@ -11,13 +11,8 @@ export function isLlama({ tokenizer_class }: Settings): boolean {
 }
 
 /** The parts of tokenizer.json that the class replaces. `model` is that of the file. */
-export function llamaParts(settings: Settings, model: object): object {
-  const { add_bos_token, add_eos_token, add_prefix_space } = settings
+export function llamaParts({ add_prefix_space }: Settings, model: object): object {
   const strip = { type: 'Strip', content: ' ', start: 1, stop: 0 }
-  const token = (name: string, otherwise: string) => ({
-    SpecialToken: { id: textOfName(settings[name]) ?? otherwise, type_id: 0 },
-  })
-  const isTemplateOfClass = add_bos_token != null || add_eos_token != null
   return {
     model: { ...model, unk_token: null, byte_fallback: true, fuse_unk: true },
     // Spaces are marked by `markSpaces`, which needs to know where a text begins.
@@ -32,17 +27,6 @@ export function llamaParts(settings: Settings, model: object): object {
         ...(add_prefix_space === false ? [] : [strip]),
       ],
     },
-    ...(isTemplateOfClass && {
-      post_processor: {
-        type: 'TemplateProcessing',
-        single: [
-          ...(add_bos_token ? [token('bos_token', '<s>')] : []),
-          { Sequence: { id: 'A', type_id: 0 } },
-          ...(add_eos_token ? [token('eos_token', '</s>')] : []),
-        ],
-        pair: [],
-      },
-    }),
   }
 }
 

@@ -218,7 +218,11 @@ function runOf(model: Model, reference: Reference, pictures: string, visionOf: V
       if (settings.do_sample) return undefined
       const [answers] = await generate(language, [{ prompt, settings }])
       // transformers pads several sequences at their end; without a padding token or with the id 0, by the first end token.
-      const padId = language.padTokenId || resolveEosTokenIds(language, settings)[0] || 0
+      // A pad_token_id of -1 in config.json is no token of the model, but transformers pads with it.
+      const isPaddedByMinusOne = reference.tensors.get('token_ids')?.data.some((id) => Number(id) === -1)
+      const padId = isPaddedByMinusOne
+        ? -1
+        : language.padTokenId || resolveEosTokenIds(language, settings)[0] || 0
       const longest = Math.max(...answers!.map(({ length }) => length))
       return answers!.map((ids) => [...ids, ...new Array<number>(longest - ids.length).fill(padId)])
     },

@@ -208,8 +208,13 @@ describe.each(
       const { language } = model
       if (!language) return
       const rows = await rowsOf(model)
-      const caches = PICTURES.map(() => heldPrompt())
-      const held = rows.map((row, i) => ({ ...row, prompt: { ...row.prompt, promptCache: caches[i % 2] } }))
+      // Prompts share a cache if their image embeddings are the same.
+      const sharing = model.manifest.queries.reads_text ? rows.length : PICTURES.length
+      const caches = rows.map(() => heldPrompt())
+      const held = rows.map((row, i) => ({
+        ...row,
+        prompt: { ...row.prompt, promptCache: caches[i % sharing] },
+      }))
       const alone: number[][][] = []
       for (const row of rows) alone.push(...(await generate(language, [row])))
       // First nothing is kept, then another prompt about each picture, then the prompts themselves.
