@@ -141,12 +141,12 @@ export const BLIP2_LLAMA = recipe(
   [VISION, QUERIES, VOCABULARY, UNQUANTIZED],
   {
     int8: {
-      format: INT8_BLOCKS,
+      format: INT8_SMOOTH,
       reason: 'weights only, by blocks: LLaMA has activation outliers that one scale per row cannot hold',
     },
     int4: {
-      format: INT4_BLOCKS,
-      reason: 'each token reads every weight once, so size decides speed',
+      format: INT4_SMOOTH,
+      reason: 'each token reads every weight once, so size decides speed: see blip2-opt',
     },
   },
   /^language_model\.model\.layers\./,
