@@ -86,7 +86,7 @@ export const CROSS = {
 
 export const MANIFEST = 'manifest.json'
 /** Raised when older artifacts can no longer be run. */
-export const FORMAT = 'glimpse-artifact/3'
+export const FORMAT = 'glimpse-artifact/4'
 
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()
@@ -108,8 +108,6 @@ const graphSchema = z.strictObject({
   name: z.string(),
   inputs: z.array(tensorSchema),
   outputs: z.array(tensorSchema),
-  /** Whether a row's values depend on the other rows of its run, so that each row needs a run of its own. */
-  rows_depend: z.boolean(),
 })
 export type GraphDescription = z.infer<typeof graphSchema>
 
@@ -190,6 +188,8 @@ export const manifestSchema = z.strictObject({
   }),
   /** Settings of generate() where the model's own defaults differ from transformers'. */
   generation: generationSettings.partial(),
+  /** Sets of settings that a request names by `preset`, such as those of the model's paper. */
+  presets: z.record(z.string(), generationSettings.partial()).default({}),
   /** Answers, in lower case, by which the model says that it does not know. */
   unknown: z.array(z.string()),
   precision: z.enum(PRECISIONS),
@@ -221,5 +221,13 @@ export type Manifest = z.infer<typeof manifestSchema>
 /** The part of a manifest that describes the model: what an architecture says of a checkpoint's config. */
 export type ModelDescription = Pick<
   Manifest,
-  'architecture' | 'tasks' | 'vision' | 'queries' | 'language' | 'prompt' | 'generation' | 'unknown'
+  | 'architecture'
+  | 'tasks'
+  | 'vision'
+  | 'queries'
+  | 'language'
+  | 'prompt'
+  | 'generation'
+  | 'presets'
+  | 'unknown'
 >
