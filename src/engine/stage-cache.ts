@@ -21,6 +21,8 @@ export const MAX_PROMPTS_BYTES = 256 * 1024 * 1024
 interface StageCache {
   get(key: string): Promise<Outputs | undefined>
   set(key: string, outputs: Outputs): Promise<void>
+  /** Removes what it has of this picture, in memory and in the store. */
+  forget(picture: string): Promise<void>
 }
 
 export interface StageCaches {
@@ -32,6 +34,8 @@ export interface StageCaches {
    * depend on the text, or no decoder reads them.
    */
   prompts?: (picture: string) => PromptCache
+  /** Removes what all of them have of this picture. */
+  forget(picture: string): Promise<void>
 }
 
 interface StageStore {
@@ -60,10 +64,14 @@ export function stageCaches(
   })
   const queriesInMemory = createLru(MAX_QUERIES_BYTES, ttlMs, (key) => void kept.delete(key))
   const keepsPrompts = language.kind === 'decoder' && !queries.reads_text
+  const stages: Pick<StageCaches, 'vision' | 'queries'> = queries.text
+    ? { vision: inStore(createLru(MAX_VISION_BYTES, ttlMs), 'vision'), queries: inMemory(queriesInMemory) }
+    : { queries: inStore(queriesInMemory, 'queries') }
   return {
-    ...(queries.text
-      ? { vision: inStore(createLru(MAX_VISION_BYTES, ttlMs), 'vision'), queries: inMemory(queriesInMemory) }
-      : { queries: inStore(queriesInMemory, 'queries') }),
+    ...stages,
+    async forget(picture) {
+      await Promise.all([stages.vision?.forget(picture), stages.queries.forget(picture)])
+    },
     prompts: keepsPrompts
       ? (picture) => {
           // lru-cache frees what has expired only when its own key is read, and a prompt may hold 28 MB and a question.
@@ -100,10 +108,16 @@ function createLru(maxSize: number, ttlMs = 0, onGone?: (key: string) => void) {
   })
 }
 
+/** A key is the picture's sha256, or begins with it. */
+function forgetIn(cache: LruCache, picture: string): void {
+  for (const key of [...cache.keys()]) if (key.startsWith(picture)) cache.delete(key)
+}
+
 function inMemory(cache: LruCache): StageCache {
   return {
     get: async (key) => cache.get(key),
     set: async (key, outputs) => void cache.set(key, outputs),
+    forget: async (picture) => forgetIn(cache, picture),
   }
 }
 
@@ -125,6 +139,10 @@ function storedCache(
     async set(key, outputs) {
       cache.set(key, outputs)
       await store.replace(`${prefix}/${key}`, await encode(outputs), ttlMs).catch(() => {})
+    },
+    async forget(picture) {
+      forgetIn(cache, picture)
+      await store.remove(`${prefix}/${picture}`)
     },
   }
 }
