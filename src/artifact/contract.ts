@@ -242,6 +242,8 @@ export const manifestSchema = z.strictObject({
   }),
   /** Settings of generate() where the model's own defaults differ from transformers'. */
   generation: generationSettings.partial(),
+  /** Sets of settings that a request names by `preset`, such as those of the model's paper. */
+  presets: z.record(z.string(), generationSettings.partial()).default({}),
   /** Answers, in lower case, by which the model says that it does not know. */
   unknown: z.array(z.string()),
   precision: z.enum(PRECISIONS),
@@ -281,5 +283,6 @@ export type ModelDescription = Pick<
   | 'language'
   | 'prompt'
   | 'generation'
+  | 'presets'
   | 'unknown'
 >

@@ -33,6 +33,8 @@ const CHECKPOINTS_OF: Readonly<Record<string, readonly string[]>> = {
   'blip2-t5': ['t5-gated', 't5-plain'],
   // It generates nothing: matching.test.ts has its contract.
   'blip2-itm': ['itm', 'itm-odd'],
+  'instructblip-llama': ['llama-grouped'],
+  'instructblip-t5': ['instruct-t5-plain'],
 }
 const GENERATING = Object.entries(CHECKPOINTS_OF)
   .filter(([name]) => name !== 'blip2-itm')
@@ -204,8 +206,13 @@ describe.each(GENERATING)('%s: %s', (architecture, checkpoint) => {
       const { language } = model
       if (!language) return
       const rows = await rowsOf(model)
-      const caches = PICTURES.map(() => heldPrompt())
-      const held = rows.map((row, i) => ({ ...row, prompt: { ...row.prompt, promptCache: caches[i % 2] } }))
+      // Prompts share a cache if their image embeddings are the same.
+      const sharing = model.manifest.queries.reads_text ? rows.length : PICTURES.length
+      const caches = rows.map(() => heldPrompt())
+      const held = rows.map((row, i) => ({
+        ...row,
+        prompt: { ...row.prompt, promptCache: caches[i % sharing] },
+      }))
       const alone: number[][][] = []
       for (const row of rows) alone.push(...(await generate(language, [row])))
       // First nothing is kept, then another prompt about each picture, then the prompts themselves.
