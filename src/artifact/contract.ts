@@ -86,7 +86,7 @@ export const CROSS = {
 
 export const MANIFEST = 'manifest.json'
 /** Raised when older artifacts can no longer be run. */
-export const FORMAT = 'glimpse-artifact/3'
+export const FORMAT = 'glimpse-artifact/4'
 
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()
@@ -108,8 +108,6 @@ const graphSchema = z.strictObject({
   name: z.string(),
   inputs: z.array(tensorSchema),
   outputs: z.array(tensorSchema),
-  /** Whether a row's values depend on the other rows of its run, so that each row needs a run of its own. */
-  rows_depend: z.boolean(),
 })
 export type GraphDescription = z.infer<typeof graphSchema>
 

@@ -145,6 +145,7 @@ function layer(
   const attention = part.at('self_attn')
   const firstNorm = part.at('self_attn_layer_norm')
   const secondNorm = part.at('final_layer_norm')
+  smoothChannels(part, config)
   const input = before ? norm(firstNorm, x, config) : x // [B, S, D]
   const [q, k, v] = fusedLinear(attention, ['q_proj', 'k_proj', 'v_proj'], input, [D, D], withBias) // 3 x [B, S, D]
   const attended = multiHeadAttention(attention, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
@@ -156,6 +157,22 @@ function layer(
   const wide = mlp(part, normed, ['fc1', 'fc2'], [D, F], config.activation_function, withBias) // [B, S, D]
   const end = part.op('Add', [middle, wide]) // [B, S, D]
   return { x: before ? end : norm(secondNorm, end, config), added: { key: k!, value: v! } }
+}
+
+/** Which channels of a layer are read by products alone. In a post-norm layer the residual sum reads those of the norms too. */
+function smoothChannels(
+  { weights }: Part,
+  { do_layer_norm_before: before, activation_function: activation }: OptConfig,
+): void {
+  const both = (step: string) => [`${step}.weight`, `${step}.bias`]
+  if (before) {
+    const inputs = ['q_proj', 'k_proj', 'v_proj'].map((step) => `self_attn.${step}.weight`)
+    weights.smooth(both('self_attn_layer_norm'), inputs)
+    weights.smooth(both('final_layer_norm'), ['fc1.weight'])
+  }
+  // Attention takes averages of values, and ReLU(x / factor) = ReLU(x) / factor: factors pass through both.
+  weights.smooth(both('self_attn.v_proj'), ['self_attn.out_proj.weight'])
+  if (activation === 'relu') weights.smooth(both('fc1'), ['fc2.weight'])
 }
 
 /** x [B, S, D] -> [B, S, D] */

@@ -38,7 +38,6 @@ export function manifestOf(files: Files, name: string): Manifest {
       name: graph,
       inputs: [],
       outputs: [],
-      rows_depend: false,
     })),
     vision: { image: [1, 1], patches: 1, width: 1 },
     queries: { count: 1, width: 1, reads_text: false, text: null, embedding_width: null },
