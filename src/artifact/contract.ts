@@ -188,6 +188,8 @@ export const manifestSchema = z.strictObject({
   }),
   /** Settings of generate() where the model's own defaults differ from transformers'. */
   generation: generationSettings.partial(),
+  /** Sets of settings that a request names by `preset`, such as those of the model's paper. */
+  presets: z.record(z.string(), generationSettings.partial()).default({}),
   /** Answers, in lower case, by which the model says that it does not know. */
   unknown: z.array(z.string()),
   precision: z.enum(PRECISIONS),
@@ -219,5 +221,13 @@ export type Manifest = z.infer<typeof manifestSchema>
 /** The part of a manifest that describes the model: what an architecture says of a checkpoint's config. */
 export type ModelDescription = Pick<
   Manifest,
-  'architecture' | 'tasks' | 'vision' | 'queries' | 'language' | 'prompt' | 'generation' | 'unknown'
+  | 'architecture'
+  | 'tasks'
+  | 'vision'
+  | 'queries'
+  | 'language'
+  | 'prompt'
+  | 'generation'
+  | 'presets'
+  | 'unknown'
 >

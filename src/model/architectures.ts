@@ -5,8 +5,9 @@ import { type Architecture, headerSchema, type ModelPlan } from './architecture.
 import { blip2Opt } from './blip2-opt.ts'
 import { blip2T5 } from './blip2-t5.ts'
 import { parsed } from './config.ts'
+import { instructBlipLlama, instructBlipT5 } from './instructblip.ts'
 
-export const ARCHITECTURES: readonly Architecture[] = [blip2Opt, blip2T5]
+export const ARCHITECTURES: readonly Architecture[] = [blip2Opt, blip2T5, instructBlipLlama, instructBlipT5]
 
 /** @throws ArtifactError `unknown_architecture` or `bad_config`, which names every wrong key */
 export function planModel(json: unknown, { untied = false } = {}): ModelPlan {

@@ -137,6 +137,21 @@ export const BLIP2_T5 = recipe(
   /^language_model\.(en|de)coder\.block\./,
 )
 
+export const BLIP2_LLAMA = recipe(
+  [VISION, QUERIES, VOCABULARY, UNQUANTIZED],
+  {
+    int8: {
+      format: INT8_SMOOTH,
+      reason: 'weights only, by blocks: LLaMA has activation outliers that one scale per row cannot hold',
+    },
+    int4: {
+      format: INT4_SMOOTH,
+      reason: 'each token reads every weight once, so size decides speed: see blip2-opt',
+    },
+  },
+  /^language_model\.model\.layers\./,
+)
+
 /** What an artifact is built for. It runs on the other target too, but slower. */
 export const TARGETS = ['cpu', 'gpu'] as const
 export type Target = (typeof TARGETS)[number]

@@ -129,11 +129,13 @@ export function openDecoder({
     room: (promptLength) => (positions === null ? Infinity : positions - Q - promptLength),
     /** transformers counts the image's placeholders among the ids. */
     context(promptIds, generated) {
+      const newTokens = generated.length
+      if (!promptIds) return { ids: generated, length: newTokens, newTokens }
       const placeholders = image_token_id === null ? [] : new Array<number>(Q).fill(image_token_id)
       return {
         ids: [...placeholders, ...promptIds, ...generated],
-        length: Q + promptIds.length + generated.length,
-        newTokens: generated.length,
+        length: Q + promptIds.length + newTokens,
+        newTokens,
       }
     },
     async prefill(rows, check = () => {}) {

@@ -75,7 +75,9 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     return {
       text,
       token_ids,
-      sequences: [{ text, token_ids }],
+      finish_reason: 'stop',
+      sequences: [{ text, token_ids, finish_reason: 'stop' }],
+      prompt_tokens: 12,
       prompt: request.question ? `Question: ${request.question} Answer:` : '',
       timings_ms: { queue: 0, image: 3, pixels: 5, vision: 140, queries: 22, tokens: 61, total: 231 },
       model: 'double',

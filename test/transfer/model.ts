@@ -56,6 +56,7 @@ export function manifestOf(files: Files, name: string): Manifest {
     },
     prompt: { caption: '', question: '{question}', turn: '{question} {answer}', turns: null },
     generation: {},
+    presets: {},
     unknown: [],
     precision: 'int8',
     recipe: [],
