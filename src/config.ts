@@ -101,6 +101,11 @@ const OWN_SETTINGS = {
   allowedHosts: text('GLIMPSE_ALLOWED_HOSTS', '', {
     description: 'Further host names that the server accepts, separated by commas.',
   }),
+  corsOrigins: text('GLIMPSE_CORS_ORIGINS', '', {
+    defaultText: 'none',
+    description:
+      'Origins of web pages that may use /v1, separated by commas, such as https://app.example; * allows any.',
+  }),
   maxQueue: integer('GLIMPSE_MAX_QUEUE', 8, 1, 10_000, {
     description: 'Requests that may wait for the model. Further ones get 429.',
   }),

@@ -7,7 +7,9 @@ import { openStore } from '../store/open.ts'
 /** @throws SetupError `bad_place` */
 export async function serverOptions(config: Config) {
   return {
-    hosts: config.allowedHosts.split(/[\s,]+/).filter((name) => name !== ''),
+    hosts: listOf(config.allowedHosts),
+    // An origin has no path, but people paste addresses.
+    origins: listOf(config.corsOrigins).map((origin) => origin.replace(/\/+$/, '')),
     token: config.apiToken,
     maxQueue: config.maxQueue,
     concurrency: config.maxBatch,
@@ -19,4 +21,8 @@ export async function serverOptions(config: Config) {
         : (await import('../serve/s3-uploads.ts')).openUploads(config.uploads),
     store: () => openStore(config.state),
   } satisfies AppOptions
+}
+
+function listOf(text: string): string[] {
+  return text.split(/[\s,]+/).filter((name) => name !== '')
 }
