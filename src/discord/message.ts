@@ -62,6 +62,7 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
 
   const emoji = emojiAsked(message, trigger, place, words)
   const { pictures, owner } = emoji ?? picturesFor(message, trigger)
+  if (trigger === 'automatic' && pictures.length === 0) return undefined
   const text = emoji?.text ?? words
   const hasPictures = pictures.length > 0
   const repliedTo = repliedId(message)
@@ -246,9 +247,14 @@ function emojiAsked(
 /** Without a picture, a message to the bot has its first file, for the answer that it is not a picture. */
 function picturesFor(message: Message, trigger: Trigger): NearestPictures {
   const { id, channel_id: channel, author, attachments } = message
-  const nearest = nearestPictures(message)
+  // A picture that its author described needs no caption.
+  const undescribed = attachments.filter(({ description }) => !description?.trim())
+  const nearest = nearestPictures(
+    trigger === 'automatic' ? { ...message, attachments: undescribed } : message,
+  )
   const [file] = attachments
-  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up') return nearest
+  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up' || trigger === 'automatic')
+    return nearest
   return { pictures: [pictureOf(file, { channel, id })], owner: author?.id }
 }
 

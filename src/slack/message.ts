@@ -29,7 +29,11 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
   const text = plainText(message.text, me)
   const trigger = triggerOf(message, text, context)
   if (!trigger) return undefined
-  const { pictures: shown, owner } = picturesOf(message)
+  // A picture that its author described needs no caption.
+  const files =
+    trigger === 'automatic' ? message.files.filter(({ alt_txt }) => !alt_txt?.trim()) : message.files
+  const { pictures: shown, owner } = picturesOf({ ...message, files })
+  if (trigger === 'automatic' && shown.length === 0) return undefined
   // Those of a message that this one quotes have another author, or none.
   const postedIn = owner === user ? messageKey(context, ts) : undefined
   const pictures = shown.map((picture) => ({ ...picture, postedIn }))
