@@ -47,6 +47,7 @@ export async function postReply(
 ): Promise<Posted[]> {
   const { messages } = reply
   const isProblem = reply.parts.every(({ kind }) => kind === 'problem')
+  const hasAnswer = reply.parts.some(({ kind }) => kind === 'alt' || kind === 'answer')
   // The message menu gives the bot the contents that Discord hides from it in a reply.
   const after = target.isBlind && isProblem ? messages.home.how.slice(2, 3) : []
   const contents = renderReply(reply, [], after)
@@ -63,7 +64,7 @@ export async function postReply(
   }
 
   const places: (() => Promise<Posted[]>)[] = []
-  if (answers === 'thread' && target.place === 'channel' && !isProblem) {
+  if (answers === 'thread' && target.place === 'channel' && hasAnswer) {
     places.push(async () => await send(await openThread(api, target, threadName(reply, question)), contents))
   }
   places.push(() => send(target.channel, contents, reference))
