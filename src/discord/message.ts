@@ -80,7 +80,9 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
     // The text of a message that does not address the bot is not kept.
     text: trigger === 'automatic' ? '' : text,
     pictures,
-    hasUnseen: (!hasPictures && showsUnseen(message)) || undefined,
+    // In a thread, a link may as well be beside a question about the thread's picture.
+    hasUnseen:
+      (!hasPictures && showsUnseen(place === 'thread' ? { ...message, content: '' } : message)) || undefined,
     owner,
     // The nearest first: the message replied to, the thread or direct messages, the message, the asker's last question.
     conversations: [
