@@ -122,7 +122,8 @@ async function limitOf(promptTokens) {
     operationsPerSecond: await measurePeak(manifest.precision === 'fp32' ? 'float32' : 'int8', threads),
     bytesPerSecond: await readBandwidth(threads),
   }
-  return totals(await limitsOf(options.model, manifest, peaks, promptTokens), new_tokens)
+  const limits = await limitsOf(options.model, manifest, peaks, promptTokens)
+  return totals(limits, new_tokens, manifest.queries.reads_text)
 }
 
 /** Seconds, and the ids of the prompt; for a caption the begin token alone. */

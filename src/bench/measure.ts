@@ -5,7 +5,7 @@ import { ENCODER, LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/c
 import { openArtifact } from '../artifact/open.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
-import type { KeptPrompt, LanguageModel, PromptCache } from '../run/language-model.ts'
+import type { KeptPrompt, PromptCache } from '../run/language-model.ts'
 import { type Model, type OpenOptions, openModel } from '../run/model.ts'
 import { ensurePrepacked } from '../run/prepacked.ts'
 import { runQueries } from '../run/queries.ts'
@@ -17,7 +17,7 @@ import { limitOf, measurePeak, type Peaks, productsOf } from './limits.ts'
 /**
  * In the order of a caption. `token` is a step of the decoder with the KV cache of all tokens before. A decoder-only model
  * reads a prompt about a new picture in `prefill` and one about a picture seen before in `follow_up`, which give the first
- * token. An encoder-decoder reads both in `encoder`, which gives none.
+ * token; where the queries read the question, each in `prefill`. An encoder-decoder reads both in `encoder`, which gives none.
  */
 const STAGES = ['image', 'pixels', 'vision', 'queries', 'encoder', 'prefill', 'follow_up', 'token'] as const
 export type Stage = (typeof STAGES)[number]
@@ -119,7 +119,7 @@ export async function measure(
       ms,
       prefill_positions: model.manifest.queries.count + PROMPT_TOKENS,
       tokens_per_second: 1000 / ms.token!,
-      ...totals(ms, tokens),
+      ...totals(ms, tokens, model.manifest.queries.reads_text),
       tokens,
       bytes_per_token: read.reduce((sum, { bytes }) => sum + bytes, 0),
       memory_bytes_per_second,
@@ -133,19 +133,21 @@ export async function measure(
   }
 }
 
-/** Sums of stages: see Benchmark. */
+/** Sums of stages: see Benchmark. With `readsText`, the queries read each question. */
 export function totals(
   ms: Stages,
   tokens: number,
+  readsText: boolean,
 ): Pick<Benchmark, 'caption_ms' | 'warm_caption_ms' | 'question_ms'> {
   const sum = (...stages: Stage[]) => stages.reduce((all, stage) => all + (ms[stage] ?? 0), 0)
   const steps = (count: number) => count * sum('token')
   const answer = ms.encoder === undefined ? steps(tokens - 1) : sum('encoder') + steps(tokens)
+  const keepsPrompt = ms.follow_up !== undefined
   return {
     caption_ms: sum('image', 'pixels', 'vision', 'queries', 'prefill') + answer,
     // Of a prompt that is kept, a decoder reads the last token again.
-    warm_caption_ms: sum('encoder') + steps(tokens),
-    question_ms: sum('follow_up') + answer,
+    warm_caption_ms: keepsPrompt ? steps(tokens) : sum('prefill') + answer,
+    question_ms: (readsText ? sum('queries') : 0) + sum(keepsPrompt ? 'follow_up' : 'prefill') + answer,
   }
 }
 
@@ -170,7 +172,7 @@ export async function limitsOf(
       ? { encoder: await limit(ENCODER.graph, () => queries.count + promptTokens) }
       : {
           prefill: await prefill(queries.count + promptTokens),
-          follow_up: await prefill(promptTokens - SHARED_TOKENS),
+          ...(!queries.reads_text && { follow_up: await prefill(promptTokens - SHARED_TOKENS) }),
         }),
     token: await limit(LANGUAGE.graph, () => 1),
   }
@@ -191,14 +193,16 @@ async function oneRound(model: Model, picture: Uint8Array, tokens: number): Prom
   const [{ data, dims }, resize] = await timed(() => toPixels(rgb, model.preprocessorConfig))
   const pixels = Tensor.float32(data, dims)
   const [seen, vision] = await timed(() => runVision(model.sessions[VISION.graph]!, pixels))
+  const texts = model.manifest.queries.reads_text ? [new Array<number>(PROMPT_TOKENS).fill(0)] : undefined
   const [outputs, queries] = await timed(() =>
-    runQueries(model.sessions[QUERIES.graph]!, seen, [QUERIES.prefix]),
+    runQueries(model.sessions[QUERIES.graph]!, seen, [QUERIES.prefix], texts),
   )
-  const own = await readAndGenerate(model.language!, outputs[QUERIES.prefix]!, tokens)
+  const own = await readAndGenerate(model, outputs[QUERIES.prefix]!, tokens)
   return { image: [image], pixels: [resize], vision: [vision], queries: [queries], ...own }
 }
 
-async function readAndGenerate(language: LanguageModel, prefix: Tensor, tokens: number) {
+async function readAndGenerate({ manifest, ...model }: Model, prefix: Tensor, tokens: number) {
+  const language = model.language!
   const [id] = language.start([])
   let kept: KeptPrompt | undefined
   const promptCache: PromptCache = {
@@ -226,6 +230,7 @@ async function readAndGenerate(language: LanguageModel, prefix: Tensor, tokens: 
     token.push(ms)
   }
   if (first.encoder !== undefined) return { encoder: [first.encoder], token }
+  if (manifest.queries.reads_text) return { prefill: [first.ms], token }
   return { prefill: [first.ms], token, follow_up: [(await read(1)).ms] }
 }
 

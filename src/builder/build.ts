@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { realpath, rm, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
+import { z } from 'zod'
 import {
   FORMAT,
   type GraphDescription,
@@ -89,6 +90,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     checkVocabulary(tokenizer, await openTokenizer(join(checkpoint, tokenizer.folder)))
   }
   const about = await readAbout(checkpoint)
+  const known = wordsSchema.parse(about ?? {})
 
   const { streamedWeights } = options
   const files = await (streamedWeights?.open() ?? openSafetensors(checkpoint))
@@ -138,6 +140,8 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
         weight_bytes: files.sizeBytes,
       },
       ...description,
+      prompt: { ...description.prompt, turns: known.turns ?? description.prompt.turns },
+      unknown: [...description.unknown, ...known.unknown],
       graphs: graphs.map(describeGraph),
       precision: options.precision,
       target: options.target,
@@ -244,6 +248,19 @@ async function copyTokenizer(
   }
   return copied
 }
+
+/** What words.json says of conversations. A value of another type counts as absent. */
+const wordsSchema = z
+  .object({
+    /** Most earlier turns that the model was trained to read. */
+    turns: z.number().int().nonnegative().optional().catch(undefined),
+    unknown_caption: z.string().optional().catch(undefined),
+    unknown_answer: z.string().optional().catch(undefined),
+  })
+  .transform(({ turns, unknown_caption, unknown_answer }) => ({
+    turns,
+    unknown: [unknown_caption, unknown_answer].flatMap((text) => text?.toLowerCase() || []),
+  }))
 
 async function readAbout(checkpoint: string): Promise<object | undefined> {
   const about = await readJson(checkpoint, 'words.json')

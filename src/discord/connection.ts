@@ -52,8 +52,8 @@ export async function startGateway(options: GatewayOptions) {
     messageContent,
     now,
     contextOf(channel, guildId) {
-      const { locale } = guilds.guild(guildId)
-      return { me: me(), now: now(), messageContent, isThread: guilds.isThread(channel), locale }
+      const { locale, role } = guilds.guild(guildId)
+      return { me: me(), now: now(), messageContent, isThread: guilds.isThread(channel), locale, role }
     },
   })
 

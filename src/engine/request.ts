@@ -69,4 +69,6 @@ export interface InferenceResult extends BaseResult {
   prompt: string
   /** Vectors of the picture and token ids of the prompt that the language model read. */
   prompt_tokens: number
+  /** The text says that the model does not know: it is no alt text, and no turn of a conversation. */
+  unknown?: true
 }

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createWebhookApp } from '../../src/serve/webhook-app.ts'
-import { CAPTION } from '../serve/double.ts'
+import { ALT_TEXT as CAPTION } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { type Harness, openHarness, png, reply } from './harness.ts'
 

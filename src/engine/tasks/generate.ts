@@ -8,13 +8,13 @@ import { Generation, resolveEosTokenIds, rowsOf } from '../../run/generate.ts'
 import type { LanguageModel } from '../../run/language-model.ts'
 import type { Model } from '../../run/model.ts'
 import type { InferenceRequest, InferenceResult } from '../request.ts'
-import { fitPrompt } from './fit-prompt.ts'
+import { fitPrompt, saysUnknown } from './fit-prompt.ts'
 import type { ActiveRequest, QueryText, Task } from './task.ts'
 
 export type GenerateFields = Omit<InferenceRequest, 'task' | 'image' | 'picture' | 'deadlineMs'>
 type GenerateResult = Pick<
   InferenceResult,
-  'text' | 'token_ids' | 'finish_reason' | 'sequences' | 'prompt' | 'prompt_tokens'
+  'text' | 'token_ids' | 'finish_reason' | 'sequences' | 'prompt' | 'prompt_tokens' | 'unknown'
 >
 
 export interface Prepared {
@@ -50,6 +50,7 @@ export const generateSteps = {
     sequences: z.array(z.object({ text: z.string(), token_ids, finish_reason })),
     prompt: z.string(),
     prompt_tokens: z.number().default(0),
+    unknown: z.literal(true).optional(),
   }),
   reads: [QUERIES.prefix],
   prepare(model, request) {
@@ -111,7 +112,8 @@ function rowOf(model: Model, one: ActiveRequest<Prepared, GenerateResult>, began
         finish_reason: eosTokenIds.includes(token_ids.at(-1)!) ? ('stop' as const) : ('length' as const),
       }))
       const prompt_tokens = prefix.dims[1]! + ids.length
-      one.finish({ own: { ...sequences[0]!, sequences, prompt, prompt_tokens } })
+      const unknown = saysUnknown(model.manifest, sequences[0]!.text) ? ({ unknown: true } as const) : {}
+      one.finish({ own: { ...sequences[0]!, sequences, prompt, prompt_tokens, ...unknown } })
     },
   }
 }
