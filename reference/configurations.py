@@ -35,7 +35,7 @@ BASE = {
         "num_attention_heads": 3,
         "max_position_embeddings": 160,
     },
-    "language": "opt",  # the kind of language model; T5 below has the differences of "t5"
+    "language": "opt",  # the kind of language model; T5 below has the differences of "t5", ITM those of "none"
     "queries": 5,
     "merges": 40,  # of the byte-level BPE: 4 special tokens + 256 bytes + this many joined tokens
     "image_token": True,  # `<image>` as the first id after the tokenizer's, image_token_index in config.json
@@ -45,7 +45,9 @@ BASE = {
     "shard_bytes": None,  # max_shard_size; None = one file
     "qkv_bias": "joined",  # "joined": qkv.bias; "split": the original q_bias + v_bias; "none": qkv_bias false
     "head": "embed_tokens",  # the name that holds the tied matrix: embed_tokens, lm_head, or both
-    "leftovers": [],  # only T5: names of further tensors in the file; a duplicate of `shared`, or one that nothing reads
+    "leftovers": [],  # T5 and ITM: names of further tensors in the file; a duplicate of `shared`, or one that nothing reads
+    "embedding_width": 10,  # only ITM: image_text_hidden_size
+    "vocabulary_file": False,  # only ITM: vocab.txt in place of tokenizer.json
     "config_style": "full",  # full: every key; sparse: keys equal to the library's default left out;
     # hub: sparse, plus the keys without meaning that files on the Hub carry
     "processor_style": "hub",  # hub: preprocessor_config.json, vocab.json and so on; nested: as transformers 5 writes
@@ -78,7 +80,19 @@ T5 = {
     "scale": ["4.x", False],
 }
 
-# name -> the differences from BASE, or from T5 for names that begin with "t5"
+# BASE without a language model: Blip2ForImageTextRetrieval. Its `merges` are pieces of the vocabulary of WordPiece, and its
+# Q-Former reads text. `text` stays in config.json as the Hub's files have it, and means nothing.
+ITM = {
+    **BASE,
+    "language": "none",
+    "qformer": {**BASE["qformer"], "max_position_embeddings": 40, "use_qformer_text_input": True},
+    "text": {},
+    "merges": 60,
+    "vocab_multiple": 1,
+    "image_token": False,
+}
+
+# name -> the differences from BASE, from T5 for names that begin with "t5", or from ITM for those that begin with "itm"
 NAMED = {
     # vision
     "base": {},
@@ -207,6 +221,29 @@ NAMED = {
         "queries": 32,
     },
     "t5-float16": {"dtype": "float16-mixed", "leftovers": ["decoder.embed_tokens"]},
+    # matching
+    "itm": {"qformer": {"num_hidden_layers": 3}, "queries": 6},
+    "itm-odd": {
+        "vision": {"image_size": 31, "patch_size": 7, "num_hidden_layers": 1, "hidden_size": 22, "num_attention_heads": 2},
+        "qformer": {
+            "hidden_size": 30,
+            "num_attention_heads": 3,
+            "num_hidden_layers": 4,
+            "cross_attention_frequency": 3,
+            "hidden_act": "relu",
+            "layer_norm_eps": 1e-6,
+        },
+        "queries": 3,
+        "image_token": True,
+        "vocab_multiple": 16,
+        "embedding_width": 7,
+        "dtype": "float16-mixed",
+        "shard_bytes": 40_000,
+        "qkv_bias": "split",
+        "leftovers": ["position_ids"],
+        "vocabulary_file": True,
+        "config_style": "hub",
+    },
     # On demand, about 250 MB: every width is the library's default and absent from config.json.
     "hub-like": {
         "vision": {
@@ -245,8 +282,13 @@ ON_DEMAND = {"hub-like", "refused-word-embed-proj"}
 
 
 def named_configuration(name):
-    """BASE or T5 with the differences of NAMED[name]."""
-    return merge(T5 if name.startswith("t5") else BASE, NAMED[name])
+    """BASE, T5 or ITM with the differences of NAMED[name]."""
+    return merge({"opt": BASE, "t5": T5, "itm": ITM}[language_of(name)], NAMED[name])
+
+
+def language_of(name):
+    """"t5", "itm" or "opt": the beginning of a name says whose configuration it is."""
+    return next((prefix for prefix in ("t5", "itm") if name.startswith(prefix)), "opt")
 
 
 def random_configuration(seed):
@@ -337,6 +379,25 @@ def random_t5_configuration(seed):
             "head": draw.choice(["own", "own", "shared", "lm_head"]),
             "scale": [draw.choice(["4.x", "5.x"]), draw.random() < 0.5],
             "leftovers": [name for name in leftovers if draw.random() < 0.4],
+        },
+    )
+
+
+def random_itm_configuration(seed):
+    """As random_configuration, with Blip2ForImageTextRetrieval: picture's side and files as there, and its own axes."""
+    other = random_configuration(seed)
+    draw = random.Random(2000 + seed)
+    same = ("vision", "queries", "image_token", "vocab_multiple", "dtype", "shard_bytes", "qkv_bias", "config_style")
+    return merge(
+        ITM,
+        {
+            **{key: other[key] for key in (*same, "processor_style")},
+            "vision": {**other["vision"], **({"image_size": 364, "patch_size": 14} if draw.random() < 0.15 else {})},
+            "qformer": {**other["qformer"], "max_position_embeddings": draw.choice([24, 40, 77])},
+            "merges": draw.choice([0, 30, 90]),
+            "embedding_width": draw.choice([1, 5, 7, 16, 33]),
+            "leftovers": ["position_ids"] if draw.random() < 0.5 else [],
+            "vocabulary_file": other["processor_style"] == "hub" and draw.random() < 0.3,
         },
     )
 

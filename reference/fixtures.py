@@ -11,6 +11,8 @@ Out: two pictures, tokenizer.json, added-tokens.json, and per row one checkpoint
        sampled                  [{image, prompt, generation}]: with do_sample
      probabilities.safetensors  probabilities [K,V]: of the first token of sampled[K], after all processors
 
+     Of a checkpoint for matching: PICTURE-N.safetensors for each of TEXTS, and matrix.safetensors.
+
     python fixtures.py [NAME ...]
 """
 
@@ -35,6 +37,8 @@ SETTINGS = json.loads((Path(__file__).parent / "settings.json").read_text())
 
 # configuration -> seed, chosen so that both pictures get different answers and some answers end early
 FIXTURES = {"plain": 1, "old-layout": 7, "half-shards": 11, "hub-defaults": 11, "odd": 14, "t5-gated": 1, "t5-plain": 1}
+MATCHING = {"itm": 1, "itm-odd": 2}
+TEXTS = ["a cat on the table", "A dog -- on the BEACH!", "", "what color is the car? it is red and white"]
 
 PROMPTS = ["", "Question: what is it? Answer:", "Frage: ¿qué 色 is it? 🐈 Antwort:"]
 # Far above float32 noise: another runtime must give the same ids.
@@ -142,6 +146,20 @@ def make_fixture(name, pictures):
     print(f"{name}: checkpoint {sizes[0]:.0f} kB, references {sizes[1]:.0f} kB", flush=True)
 
 
+def make_matching_fixture(name, pictures):
+    """Makes the checkpoint and its references."""
+    checkpoint, folder = CHECKPOINTS / name, REFERENCES / name
+    make_checkpoint.make_checkpoint(checkpoint, named_configuration(name), MATCHING[name])
+    shutil.rmtree(folder, ignore_errors=True)
+    recorder = record.Recorder(checkpoint)
+    for number, text in enumerate(TEXTS[:3]):
+        picture = pictures[number % len(pictures)]
+        record.save(folder / f"{picture.stem}-{number}.safetensors", *recorder.record(picture, text))
+    record.save(folder / "matrix.safetensors", *recorder.matrix(pictures, TEXTS))
+    sizes = [sum(file.stat().st_size for file in path.iterdir()) / 1000 for path in (checkpoint, folder)]
+    print(f"{name}: checkpoint {sizes[0]:.0f} kB, references {sizes[1]:.0f} kB", flush=True)
+
+
 def record_batch(recorder, rows):
     """Greedy answers of several rows that run together."""
     pixels = torch.cat([record.load_pixels(recorder.checkpoint, picture) for picture, _ in rows])
@@ -164,8 +182,8 @@ def write_lists(path, lists):
 def main(names):
     torch.set_num_threads(1)
     pictures = draw_pictures()
-    for name in names or FIXTURES:
-        make_fixture(name, pictures)
+    for name in names or [*FIXTURES, *MATCHING]:
+        (make_matching_fixture if name in MATCHING else make_fixture)(name, pictures)
     record_tokenizer(CHECKPOINTS / "plain")
     added_tokens.main()
 

@@ -1,5 +1,5 @@
 """
-Makes one tiny random BLIP-2 checkpoint, with OPT or T5.
+Makes one tiny random BLIP-2 checkpoint: with OPT, with T5, or for matching.
 
 In:  --config NAME of configurations.py, or --random; --seed N.
 Out: a folder in the format of save_pretrained: config.json, generation_config.json, model.safetensors (or shards and an
@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
+    Blip2ForImageTextRetrieval,
     Blip2QFormerConfig,
     Blip2VisionConfig,
     OPTConfig,
@@ -36,13 +37,14 @@ from transformers import (
 from transformers.utils import logging
 
 from configurations import NAMED, named_configuration, random_configuration
-from tokenizer_files import write_json, write_t5_tokenizer, write_tokenizer
+from tokenizer_files import write_bert_tokenizer, write_json, write_t5_tokenizer, write_tokenizer
 
 logging.disable_progress_bar()
 
 EMBED = "language_model.model.decoder.embed_tokens.weight"
 HEAD = "language_model.lm_head.weight"
 SHARED = "language_model.shared.weight"  # T5's embedding
+POSITIONS = "embeddings.position_embeddings.weight"  # of the text that the Q-Former reads
 # Releases of transformers before 4 stored it and read another.
 UNREAD = "language_model.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 
@@ -69,8 +71,13 @@ def make_checkpoint(folder, configuration, seed):
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write = write_t5_tokenizer if configuration["language"] == "t5" else write_tokenizer
-    ids = write(folder, configuration["merges"], configuration["image_token"])
+    if configuration["language"] == "none":
+        ids = write_bert_tokenizer(
+            folder, configuration["merges"], configuration["image_token"], configuration["vocabulary_file"]
+        )
+    else:
+        write = write_t5_tokenizer if configuration["language"] == "t5" else write_tokenizer
+        ids = write(folder, configuration["merges"], configuration["image_token"])
     config = build_config(configuration, ids)
     model = build_lively_model(config, seed, configuration, real_tokens=ids["size"])
     cast(model, configuration["dtype"])
@@ -85,6 +92,15 @@ def make_checkpoint(folder, configuration, seed):
 
 def build_config(configuration, ids):
     vocab_size = math.ceil(ids["size"] / configuration["vocab_multiple"]) * configuration["vocab_multiple"]
+    vision = {**configuration["vision"], "qkv_bias": configuration["qkv_bias"] != "none"}
+    if configuration["language"] == "none":
+        return Blip2Config(
+            vision_config=vision,
+            qformer_config={**configuration["qformer"], "vocab_size": vocab_size},
+            num_query_tokens=configuration["queries"],
+            image_text_hidden_size=configuration["embedding_width"],
+            image_token_index=ids["image"],
+        )
     if configuration["language"] == "t5":
         text = {name: value for name, value in configuration["text"].items() if value is not None}
         text |= {"decoder_start_token_id": 0, "bos_token_id": 1, "scale_decoder_outputs": configuration["scale"][1]}
@@ -92,7 +108,7 @@ def build_config(configuration, ids):
         text = {"eos_token_id": ids["newline"], **configuration["text"]}
     text = {**text, "vocab_size": vocab_size, "model_type": configuration["language"]}
     return Blip2Config(
-        vision_config={**configuration["vision"], "qkv_bias": configuration["qkv_bias"] != "none"},
+        vision_config=vision,
         qformer_config=dict(configuration["qformer"]),
         text_config=text,
         num_query_tokens=configuration["queries"],
@@ -102,8 +118,12 @@ def build_config(configuration, ids):
 
 def build_lively_model(config, seed, configuration, real_tokens):
     """Samples weights until the answers of the model vary. The same `seed` gives the same weights."""
-    model = Blip2ForConditionalGeneration(config).eval()
     liveliness = configuration["liveliness"]
+    if configuration["language"] == "none":
+        model = Blip2ForImageTextRetrieval(config).eval()
+        draw_weights(model, torch.Generator().manual_seed(seed * 1000), liveliness, real_tokens)
+        return model
+    model = Blip2ForConditionalGeneration(config).eval()
     if configuration["language"] == "t5" and configuration["head"] == "own":
         untie_head(model)
     best, best_points = 0, -1
@@ -160,7 +180,9 @@ def draw_weights(model, generator, liveliness, real_tokens):
             first = real_tokens if first is None else first
             unreal = parameter[first:]
             unreal.copy_(parameter[:first].mean(0) + 0.02 * torch.randn(unreal.shape, generator=generator))
-        elif name.endswith("embed_positions.weight"):
+        elif name.endswith("word_embeddings.weight"):
+            normal(parameter, 1.0)
+        elif name.endswith(("embed_positions.weight", "position_embeddings.weight")):
             normal(parameter, 0.3)
         elif name.endswith("relative_attention_bias.weight"):
             normal(parameter, 0.7)
@@ -260,6 +282,8 @@ def rewrite_weights(folder, configuration, seed):
                 tensors[name.replace("qkv.bias", "v_bias")] = value.clone()
         if SHARED in tensors:
             add_leftovers(tensors, configuration)
+        if POSITIONS in tensors and "position_ids" in configuration["leftovers"]:
+            tensors["embeddings.position_ids"] = torch.arange(len(tensors[POSITIONS]))[None]
         if configuration["head"] != "embed_tokens" and EMBED in tensors:
             tensors[HEAD] = tensors[EMBED].clone()
             if configuration["head"] == "lm_head":
@@ -338,7 +362,7 @@ def write_processor(folder, configuration):
     processor = {"num_query_tokens": configuration["queries"], "processor_class": "Blip2Processor"}
     if configuration["processor_style"] == "nested":
         processor = {"image_processor": image_processor, **processor}
-        for name in ("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
+        for name in ("vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
             (folder / name).unlink(missing_ok=True)
         path = folder / "tokenizer_config.json"
         tokenizer = json.loads(path.read_text())

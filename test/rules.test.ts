@@ -30,6 +30,7 @@ const HOMES = {
   '@aws-sdk/lib-storage': 'src/store/bucket.ts',
   'proper-lockfile': 'src/transfer/download.ts',
   'rate-limiter-flexible': 'src/chat/rate-limit.ts',
+  '@discordjs/ws': 'src/discord/connection.ts',
   '@hono/node-server': 'src/serve/server.ts',
   '@fastify/busboy': 'src/serve/form.ts',
   pino: 'src/observe/log.ts',

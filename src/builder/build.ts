@@ -150,7 +150,10 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     const write = () => writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
     await write()
     if (options.trial ?? fitsMemoryBudget(written)) {
-      manifest.trial = await runSmokeTest(checkpoint, partial, options)
+      manifest.trial =
+        description.language.kind === 'none'
+          ? { texts: await generateSamples(partial) }
+          : await runSmokeTest(checkpoint, partial, options)
       await write()
     }
     await moveIntoPlace(partial, target, options.optionName)

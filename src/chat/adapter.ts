@@ -30,6 +30,8 @@ interface EventSource {
   start(): Promise<void>
   /** Receives nothing more. Replies still get out. */
   stop(): Promise<void>
+  /** Why the platform closed the connection for good: no event arrives until somebody mends it. Undefined while it is open. */
+  fault?(): Error | undefined
 }
 
 /** A platform whose settings are complete. */

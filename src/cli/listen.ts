@@ -40,6 +40,7 @@ export function listenCommand(): Command {
       token: config.apiToken,
       handlers: chat.handlers,
       isReady: () => isStarted,
+      chatFault: chat.fault,
       stopAlso: chat.stop,
     })
     stopOnSignals(server.close)

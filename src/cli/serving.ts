@@ -48,12 +48,14 @@ export async function startServing(flags: ModelFlags & AddressFlags, config: Con
     wantsChat(config),
   )
   const opening = wantsChat(config) ? openChat({ config, engine, receives, report }) : undefined
+  let opened: Chat | undefined
   // A failure surfaces below, where both are awaited.
-  opening?.catch(() => {})
+  opening?.then((chat) => (opened = chat)).catch(() => {})
   const server = await startServer(engine, {
     ...addressOf(flags, config),
     ...options,
     handlers: receives && opening ? handlersOf(opening) : undefined,
+    chatFault: () => opened?.fault(),
     stopAlso: async (graceMs) => await (await opening)?.stop(graceMs),
   }).catch(async (error: unknown) => {
     await closeEngine(engine)

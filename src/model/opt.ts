@@ -102,7 +102,7 @@ export function opt(part: Part, inputs: DecoderInputs, config: OptConfig): Decod
   const logits = config.tie_word_embeddings
     ? embedding.project(head, normed)
     : matmul(head, normed, head.take('weight', [V, config.hidden_size])) // [B, K, V]
-  return { logits, added }
+  return { logits, hidden: normed, added }
 }
 
 /** A tied embedding is stored under `embed_tokens`, under `lm_head`, or in old files under both names. */

@@ -32,7 +32,12 @@ export function visionGraph(weights: Weights, config: VisionConfig): Graph {
   return graphOf(VISION.graph, weights, (root) => {
     const pixels = root.g.input(VISION.pixels, 'float32', ['B', 3, ...config.image_size])
     const output = vision(root.at('vision_model'), pixels, config) // [B, P, D]
+    const first = root.op('Gather', [output, root.g.scalar(0, 'int64')], { axis: 1 }) // [B, D]
     root.g.output(VISION.vision, output, 'float32', ['B', patchCount(config), config.hidden_size])
+    root.g.output(VISION.pooled, lastNorm(root.at('vision_model'), first, config), 'float32', [
+      'B',
+      config.hidden_size,
+    ])
   })
 }
 
@@ -46,7 +51,12 @@ function vision(part: Part, pixels: Value, config: VisionConfig): Value {
   for (let i = 0; i < config.num_hidden_layers; i++) {
     x = layer(part.at(`encoder.layers.${i}`), x, config) // [B, P, D]
   }
-  return layerNorm(part.at('post_layernorm'), x, config.hidden_size, config.layer_norm_eps) // [B, P, D]
+  return lastNorm(part, x, config) // [B, P, D]
+}
+
+/** x [..., D] -> [..., D] */
+function lastNorm(part: Part, x: Value, { hidden_size, layer_norm_eps }: VisionConfig): Value {
+  return layerNorm(part.at('post_layernorm'), x, hidden_size, layer_norm_eps)
 }
 
 function embed(part: Part, pixels: Value, config: VisionConfig): Value {

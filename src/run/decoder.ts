@@ -50,6 +50,24 @@ export function openDecoder({
   const { width: D, vocabulary: V, positions, image_token_id, bos_token_id } = description
   const noPrefix = (rows: number) => Tensor.float32(new Float32Array(0), [rows, 0, D])
 
+  const feedsOf = (
+    cache: KVCache,
+    prefix: Tensor,
+    ids: readonly number[],
+    masks: readonly (readonly number[])[],
+    keep: number,
+  ) => {
+    const rows = masks.length
+    const mask = cache.maskWith(masks)
+    return {
+      [LANGUAGE.prefix]: prefix,
+      [LANGUAGE.input_ids]: Tensor.int64(ids, [rows, ids.length / rows]),
+      [LANGUAGE.attention_mask]: Tensor.int64(mask.flat(), [rows, mask[0]!.length]),
+      [LANGUAGE.logits_to_keep]: Tensor.int64([keep], []),
+      ...cache.feeds(),
+    }
+  }
+
   /**
    * One run of the graph. `masks` cover the positions of this run. Returns logits [V] of each row's last `keep` positions.
    */
@@ -61,14 +79,7 @@ export function openDecoder({
     keep: number,
   ) => {
     const rows = masks.length
-    const mask = cache.maskWith(masks)
-    const feeds = {
-      [LANGUAGE.prefix]: prefix,
-      [LANGUAGE.input_ids]: Tensor.int64(ids, [rows, ids.length / rows]),
-      [LANGUAGE.attention_mask]: Tensor.int64(mask.flat(), [rows, mask[0]!.length]),
-      [LANGUAGE.logits_to_keep]: Tensor.int64([keep], []),
-      ...cache.feeds(),
-    }
+    const feeds = feedsOf(cache, prefix, ids, masks, keep)
     const outputs = await session.run(feeds, [LANGUAGE.logits, ...cache.outputNames])
     await cache.append(outputs, masks)
     const all = await outputs[LANGUAGE.logits]!.floats()
@@ -162,6 +173,14 @@ export function openDecoder({
       const masks = tokenIds.map(() => [1])
       const { logits } = await run(picked[0]!.cache, noPrefix(ids.length), ids, masks, 1)
       return picked.map((state) => ({ state, logits: logits[state.row]! }))
+    },
+    async textFeatures(ids) {
+      const cache = KVCache.holding(description, [[]])
+      const masks = [constant(ids.length, 1)]
+      const outputs = await session.run(feedsOf(cache, noPrefix(1), ids, masks, ids.length), [
+        LANGUAGE.hidden,
+      ])
+      return outputs[LANGUAGE.hidden]!
     },
     async allLogits({ prefix, ids }) {
       const reading = { row: { prefix, ids }, parts: [], ids, isNew: false }

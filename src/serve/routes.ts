@@ -45,6 +45,8 @@ export interface AppOptions extends InferenceOptions {
   addressOf?: (env: unknown) => string | undefined
   /** Webhooks of chat platforms, by path. Each checks a signature; Host is not checked. */
   handlers?: Readonly<Record<string, (request: Request) => Promise<Response>>>
+  /** Why chat events no longer arrive; undefined while they do. /readyz then gets 503. */
+  chatFault?: () => string | undefined
   /** Called with every failure that the client did not cause. Default: the log. */
   report?: (error: unknown) => void
 }
@@ -91,7 +93,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.onError((error) => refuse(error))
   app.route(
     '/',
-    health(() => readinessOf(open, inference.waiting)),
+    health(() => readinessOf(open, inference.waiting, options.chatFault)),
   )
   for (const [path, handle] of Object.entries(options.handlers ?? {}))
     app.post(path, (c) => handle(c.req.raw))

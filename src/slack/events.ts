@@ -4,7 +4,7 @@
 import { App, LogLevel, type Receiver, type webApi } from '@slack/bolt'
 import { SetupError } from '../errors.ts'
 import { clientOptions, slackClient, slackErrorCode, toGlimpseError } from './api.ts'
-import { socketReceiver } from './connection.ts'
+import { type SocketReceiver, socketReceiver } from './connection.ts'
 import { type InteractionOptions, registerInteractions } from './interactions.ts'
 import { type MessageContext, questionOfEdit, questionOfMessage } from './message.ts'
 import { messageEventSchema, type SlackMessageEvent, teamOf } from './payloads.ts'
@@ -23,7 +23,7 @@ interface SlackAppOptions extends InteractionOptions {
 export const MENTION_DELAY_MS = 1_500
 
 export function slackApp(options: SlackAppOptions) {
-  const { settings, sink, report } = options
+  const { settings, sink } = options
   const client = slackClient(settings)
   let identity: webApi.AuthTestResponse | undefined
   /** Calls auth.test until one succeeds. Bolt's own would keep a failure. */
@@ -31,9 +31,10 @@ export function slackApp(options: SlackAppOptions) {
     identity ??= await client.auth.test()
     return { botUserId: identity.user_id!, botId: identity.bot_id }
   }
+  const receiver = options.receiver ?? socketReceiver(settings, options)
   const app = new App({
     authorize: async () => ({ botToken: settings.botToken, ...(await botIdentity()) }),
-    receiver: options.receiver ?? socketReceiver(settings, report),
+    receiver,
     clientOptions: clientOptions(settings.apiUrl),
     logLevel: LogLevel.ERROR,
   })
@@ -90,6 +91,7 @@ export function slackApp(options: SlackAppOptions) {
       await app.start()
     },
     stop: async () => void (await app.stop()),
+    fault: () => (receiver as Partial<SocketReceiver>).fault?.(),
   }
 }
 

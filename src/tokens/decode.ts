@@ -47,6 +47,20 @@ export function metaspace({
   }
 }
 
+/** A token that continues a word begins with `prefix`; others follow a space (decoders/wordpiece.rs, which cleans up). */
+export function wordPiece(prefix: string): TextOfTokens {
+  const spaced = (tokens: readonly string[]) =>
+    tokens
+      .map((token, i) =>
+        i === 0 ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`,
+      )
+      .join('')
+  return {
+    whole: (tokens) => cleanUp(spaced(tokens)),
+    settled: (tokens) => cleanUp(spaced(tokens)).replace(UNSETTLED, ''),
+  }
+}
+
 /** clean_up_tokenization of transformers' tokenization_utils_base.py, in its order. */
 const CLEAN_UPS = [
   [' .', '.'],

@@ -44,7 +44,8 @@ export const generateSteps = {
     sequences: z.array(z.object({ text: z.string(), token_ids })),
     prompt: z.string(),
   }),
-  reads: [QUERIES.prefix],
+  reads: () => [QUERIES.prefix],
+  generates: true,
   prepare(model, request) {
     const { language, manifest } = model
     if (!language) throw new Error(`${manifest.name} has no language model`)
