@@ -3,8 +3,7 @@
 // Files are compared by sha256, pictures by their similarity, query by query. No model is needed.
 
 import { inParallel } from '../concurrency.ts'
-import { pictureSimilarity } from './score.ts'
-import { meanVector } from './score.ts'
+import { meanVector, pictureSimilarity } from './score.ts'
 import type { Collection, Filter, Picture } from './store.ts'
 
 export interface DuplicateGroup {

@@ -8,8 +8,8 @@
 
 import { inParallel } from '../concurrency.ts'
 import { isGlimpseError, RequestError } from '../errors.ts'
-import type { Embedder, Match } from './embedder.ts'
-import { contrastiveScore, meanVector, pictureSimilarity } from './score.ts'
+import type { Embedder, KnownPicture, Match } from './embedder.ts'
+import { meanVector, pictureSimilarity, textSimilarity } from './score.ts'
 import type { Collection, Filter, IndexedPicture, Picture } from './store.ts'
 
 /** What a picture should be like. `weight`: its share in the score; default 1. */
@@ -57,7 +57,7 @@ export interface FindContext {
   collection: Collection
   embedder: Embedder
   /** Bytes of a picture of the collection, or its sha256 if the engine may still know it; undefined: neither. */
-  pictureOf(picture: Picture): Promise<Parameters<Embedder['match']>[0] | undefined>
+  pictureOf(picture: Picture): Promise<KnownPicture | undefined>
   signal?: AbortSignal
 }
 
@@ -75,7 +75,8 @@ export async function find(context: FindContext, search: Search): Promise<Found>
   const { limit = DEFAULT_LIMIT, offset = 0, sort = 'score', leastProbability } = search
   const [text] = search.terms.flatMap((term) => ('text' in term ? [term.text] : []))
   if (leastProbability !== undefined && text === undefined) {
-    const message = 'Expected a text with a least probability, which is of a text and a picture, but got none. Add a text.'
+    const message =
+      'Expected a text with a least probability, which is of a text and a picture, but got none. Add a text.'
     throw new RequestError('bad_field', message)
   }
   const ranked = await rank(context, search, OVERFETCH.factor * (limit + offset))
@@ -118,8 +119,14 @@ async function rank(context: FindContext, search: Search, wanted: number): Promi
   const unique = new Map(found.flat().map((indexed) => [indexed.id, indexed]))
   return [...unique.values()]
     .map((indexed): Candidate => {
-      const wantedScore = terms.reduce((sum, { weight, score }) => sum + (weight / total) * score(indexed.vectors), 0)
-      const contrastive = unwanted.reduce((sum, text) => sum - contrastiveScore(indexed.vectors, text), wantedScore)
+      const wantedScore = terms.reduce(
+        (sum, { weight, score }) => sum + (weight / total) * score(indexed.vectors),
+        0,
+      )
+      const contrastive = unwanted.reduce(
+        (sum, text) => sum - textSimilarity(indexed.vectors, text),
+        wantedScore,
+      )
       const { vectors, ...picture } = indexed
       return { indexed, picture, contrastive, probability: null, rank: contrastive }
     })
@@ -132,9 +139,15 @@ async function resolve({ collection, embedder, signal }: FindContext, term: Term
   const { count, width } = collection.model
   if ('text' in term) {
     const text = await embedder.embedText(term.text, signal)
-    return { weight, vector: text, by: 'any' as const, score: (picture: Uint16Array) => contrastiveScore(picture, text) }
+    return {
+      weight,
+      vector: text,
+      by: 'any' as const,
+      score: (picture: Uint16Array) => textSimilarity(picture, text),
+    }
   }
-  const vectors = 'image' in term ? await embedder.embedPicture(term.image, signal) : await vectorsOf(collection, term.id)
+  const vectors =
+    'image' in term ? await embedder.embedPicture(term.image, signal) : await vectorsOf(collection, term.id)
   const score = (picture: Uint16Array) => pictureSimilarity(picture, vectors, count)
   return { weight, vector: meanVector(vectors, width), by: 'mean' as const, score }
 }
@@ -147,7 +160,10 @@ async function vectorsOf(collection: Collection, id: string): Promise<Uint16Arra
 
 export function notIndexed(id: string): RequestError {
   const quoted = JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id)
-  return new RequestError('not_indexed', `Expected a picture of the collection but it has none with the id ${quoted}.`)
+  return new RequestError(
+    'not_indexed',
+    `Expected a picture of the collection but it has none with the id ${quoted}.`,
+  )
 }
 
 /** Sets probability and rank of the first candidates, as many as the time allows. @returns how many */

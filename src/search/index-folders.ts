@@ -14,7 +14,14 @@ import { sha256Hex } from '../hash.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import type { Embedder } from './embedder.ts'
 import type { Collection, IndexedPicture, Picture } from './store.ts'
-import { beginningsOf, type FoundFile, findPictures, reasonOf, type Skipped, type WalkOptions } from './walk.ts'
+import {
+  beginningsOf,
+  type FoundFile,
+  findPictures,
+  reasonOf,
+  type Skipped,
+  type WalkOptions,
+} from './walk.ts'
 
 export interface IndexOptions extends WalkOptions {
   /** Of the files that are new or have changed: those that are done, and all. What is done is committed. */
@@ -81,7 +88,11 @@ export async function indexFolders(
     const row = { id: path, sizeBytes, modifiedMs, dateMs: modifiedMs }
     if (sizeBytes > MAX_PICTURE_BYTES) {
       const [got, most] = [sizeBytes, MAX_PICTURE_BYTES].map((bytes) => Math.ceil(bytes / 1024 ** 2))
-      return { ...row, sha256: await sha256OfFile(path), problem: `Expected at most ${most} MiB but got ${got}.` }
+      return {
+        ...row,
+        sha256: await sha256OfFile(path),
+        problem: `Expected at most ${most} MiB but got ${got}.`,
+      }
     }
     const image = await readFile(path)
     const sha256 = sha256Hex(image)
@@ -99,7 +110,7 @@ export async function indexFolders(
   try {
     await inParallel(todo, 2 * embedder.batch, async (file) => {
       if (signal?.aborted) throw stopped()
-      const row = await rowOf(file).catch((error: unknown) => {
+      const row = await rowOf(file).catch((error: unknown): undefined => {
         if (signal?.aborted) throw stopped()
         if (isGlimpseError(error) && !isPassing(error)) throw error
         failed.push({ path: file.path, why: isGlimpseError(error) ? error.message : reasonOf(error) })
@@ -117,7 +128,9 @@ export async function indexFolders(
     options.onSettling?.()
     await collection.settle()
   }
-  const refused = files.map(({ path }) => ({ path, why: problems.get(path) ?? '' })).filter(({ why }) => why !== '')
+  const refused = files
+    .map(({ path }) => ({ path, why: problems.get(path) ?? '' }))
+    .filter(({ why }) => why !== '')
   return {
     files: files.length,
     unchanged: files.length - todo.length,

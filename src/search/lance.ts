@@ -8,6 +8,7 @@
 //
 // Both packages are optional: they are loaded here, on use.
 
+import { createRequire } from 'node:module'
 import type { Connection, Table } from '@lancedb/lancedb'
 import type { Data, Schema, Vector } from 'apache-arrow'
 import { z } from 'zod'
@@ -62,7 +63,9 @@ type Libraries = Awaited<ReturnType<typeof load>>
 
 async function load() {
   try {
-    const [lancedb, arrow] = await Promise.all([import('@lancedb/lancedb'), import('apache-arrow')])
+    const lancedb = await import('@lancedb/lancedb')
+    // LanceDB is CommonJS. Its tables are of the classes that `require` gives, which are not those of `import`.
+    const arrow: typeof import('apache-arrow') = createRequire(import.meta.url)('apache-arrow')
     return { lancedb, arrow }
   } catch (cause) {
     const message =
@@ -93,7 +96,12 @@ export async function openLance(location: string, storageOptions?: LanceOptions)
     async create(name, model) {
       const metadata = new Map([[MODEL_FIELD, JSON.stringify({ layout: LAYOUT, ...model })]])
       const schema = schemaOf(libraries, model, metadata)
-      const table = await at(() => db.createEmptyTable(name, schema, { mode: 'create', existOk: true }))
+      const table = await at(() =>
+        db.createEmptyTable(name, schema).catch(async (error: unknown) => {
+          if ((await names()).includes(name)) return await db.openTable(name)
+          throw error
+        }),
+      )
       return await collectionOf(libraries, location, name, table)
     },
     async drop(name) {
@@ -162,17 +170,21 @@ async function collectionOf(
       read(async () => {
         const [rows, indices, versions] = [
           await table.countRows('problem IS NULL'),
-          await table.listIndices(),
+          (await table.stats()).numIndices,
           await table.listVersions(),
         ]
         const due = Object.values(INDEX_FROM).filter((from) => rows >= from).length
         // `settle` leaves one version, and one more for each index.
-        return indices.length === due && versions.length <= 1 + due
+        return indices === due && versions.length <= 1 + due
       }),
     settle: () =>
       write(async () => {
         // Fragments inside and outside an index are not merged, so the index is made again afterwards.
-        for (const { name: index } of await table.listIndices()) await table.dropIndex(index)
+        for (const column of Object.keys(INDEX_FROM)) {
+          await table.dropIndex(`${column}_idx`).catch((error: unknown) => {
+            if (!/not ?found|does not exist/i.test(String(error))) throw error
+          })
+        }
         const rows = await table.countRows('problem IS NULL')
         // A lone fragment is not rewritten, whatever was deleted in it: one row in a second makes two.
         if (rows > 0) {
@@ -215,7 +227,10 @@ function modelOf(text: string | undefined, place: string): ModelOfVectors {
 }
 
 async function listed(table: Table, filter: Filter, page?: Page): Promise<Picture[]> {
-  let query = table.query().select(PLAIN).where(whereOf(filter, ['true']))
+  let query = table
+    .query()
+    .select(PLAIN)
+    .where(whereOf(filter, ['true']))
   if (page) {
     query = query.orderBy({ columnName: 'id', ascending: true, nullsFirst: false })
     query = query.offset(page.offset).limit(page.limit)
@@ -242,7 +257,8 @@ function whereOf({ ids, under, sha256, fromMs, toMs }: Filter, more: readonly st
   const text = (value: string) => `'${value.replaceAll("'", "''")}'`
   const parts = [...more]
   if (ids) parts.push(ids.length === 0 ? 'false' : `id IN (${ids.map(text).join(', ')})`)
-  if (under) parts.push(`(${under.map((start) => `starts_with(id, ${text(start)})`).join(' OR ') || 'false'})`)
+  if (under)
+    parts.push(`(${under.map((start) => `starts_with(id, ${text(start)})`).join(' OR ') || 'false'})`)
   if (sha256 !== undefined) parts.push(`sha256 = ${text(sha256)}`)
   if (fromMs !== undefined) parts.push(`date_ms >= ${fromMs}`)
   if (toMs !== undefined) parts.push(`date_ms <= ${toMs}`)
@@ -252,7 +268,12 @@ function whereOf({ ids, under, sha256, fromMs, toMs }: Filter, more: readonly st
 function typesOf({ arrow }: Libraries, { width }: ModelOfVectors) {
   const { Field, FixedSizeList, Float16, Float64, List, Utf8 } = arrow
   const vector = new FixedSizeList(width, new Field('item', new Float16(), true))
-  return { text: new Utf8(), number: new Float64(), vector, vectors: new List(new Field('item', vector, true)) }
+  return {
+    text: new Utf8(),
+    number: new Float64(),
+    vector,
+    vectors: new List(new Field('item', vector, true)),
+  }
 }
 
 function schemaOf(libraries: Libraries, model: ModelOfVectors, metadata?: Map<string, string>): Schema {
@@ -274,16 +295,25 @@ function schemaOf(libraries: Libraries, model: ModelOfVectors, metadata?: Map<st
   )
 }
 
-function tableOf(libraries: Libraries, model: ModelOfVectors, pictures: readonly (Picture | IndexedPicture)[]) {
+function tableOf(
+  libraries: Libraries,
+  model: ModelOfVectors,
+  pictures: readonly (Picture | IndexedPicture)[],
+) {
   const { makeData, Table: ArrowTable, Vector: ArrowVector, vectorFromArray, Float16 } = libraries.arrow
   const { text, number, vector, vectors } = typesOf(libraries, model)
   const { count, width } = model
   const length = pictures.length
-  const vectorsOf = (picture: Picture | IndexedPicture) => ('vectors' in picture ? picture.vectors : undefined)
+  const vectorsOf = (picture: Picture | IndexedPicture) =>
+    'vectors' in picture ? picture.vectors : undefined
   const texts = (value: (picture: Picture) => string | undefined) =>
-    vectorFromArray(pictures.map((picture) => value(picture) ?? null), text)
+    vectorFromArray(
+      pictures.map((picture) => value(picture) ?? null),
+      text,
+    )
   const numbers = (value: (picture: Picture) => number) => vectorFromArray(pictures.map(value), number)
-  const halves = (data: Uint16Array) => makeData({ type: new Float16(), length: data.length, nullCount: 0, data })
+  const halves = (data: Uint16Array) =>
+    makeData({ type: new Float16(), length: data.length, nullCount: 0, data })
   const isThere = pictures.map((picture) => vectorsOf(picture) !== undefined)
   const nullCount = isThere.filter((there) => !there).length
   const nullBitmap = new Uint8Array(Math.ceil(length / 64) * 8)
@@ -296,7 +326,8 @@ function tableOf(libraries: Libraries, model: ModelOfVectors, pictures: readonly
   for (const [i, picture] of pictures.entries()) {
     const own = vectorsOf(picture)
     if (own) {
-      if (own.length !== count * width) throw new Error(`Expected ${count} vectors of ${width}, got ${own.length} numbers.`)
+      if (own.length !== count * width)
+        throw new Error(`Expected ${count} vectors of ${width}, got ${own.length} numbers.`)
       all.set(own, rows * width)
       means.set(toHalf(meanVector(own, width)), i * width)
       rows += count
@@ -334,4 +365,3 @@ function rowsOf(table: { toArray(): unknown[]; getChild(name: string): Vector | 
   })
   return plain.map((picture, i) => ({ ...picture, vectors: vectors[i]! }))
 }
-

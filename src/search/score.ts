@@ -5,8 +5,8 @@
 
 import { valuesOfHalves } from './half.ts'
 
-/** Picture [Q, E] in half precision and text [E]: the largest cosine of a query. */
-export function contrastiveScore(picture: Uint16Array, text: Float32Array): number {
+/** Picture [Q, E] in half precision and text [E]: the largest cosine of a query, the contrastive score of run/matching.ts. */
+export function textSimilarity(picture: Uint16Array, text: Float32Array): number {
   const values = valuesOfHalves()
   const width = text.length
   let best = Number.NEGATIVE_INFINITY

@@ -88,10 +88,16 @@ export function beginningsOf(roots: readonly string[]): string[] {
 }
 
 function matcherOf(globs: readonly string[]): (path: string) => boolean {
-  const [paths, names] = [globs.filter((glob) => glob.includes('/')), globs.filter((glob) => !glob.includes('/'))]
+  const [paths, names] = [
+    globs.filter((glob) => glob.includes('/')),
+    globs.filter((glob) => !glob.includes('/')),
+  ]
   const options = { dot: true }
   // `a/b/` means the folder and what is in it, which is not visited then.
-  const isPath = picomatch(paths.map((glob) => glob.replace(/^\.?\/|\/$/g, '')), options)
+  const isPath = picomatch(
+    paths.map((glob) => glob.replace(/^\.?\/|\/$/g, '')),
+    options,
+  )
   const isName = picomatch(names, options)
   return (path) => {
     const slashed = path.split(sep).join('/')
