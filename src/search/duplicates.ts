@@ -12,8 +12,8 @@ export interface DuplicateGroup {
   similarity: number
 }
 
-/** See docs/search.md for how it was measured. */
-export const DEFAULT_SIMILARITY = 0.98
+/** Where the model's card says no other. docs/search.md says how it is measured. */
+const DEFAULT_SIMILARITY = 0.98
 /** Pictures compared with each one: a group may be larger. */
 const NEIGHBOURS = 20
 /** Pictures whose vectors are in memory at once: 16 MB. */
@@ -24,14 +24,16 @@ const PARALLEL = 4
 export async function findDuplicates(
   collection: Collection,
   options: {
+    /** Default: what the model's card says, else 0.98. */
     leastSimilarity?: number
     filter?: Filter
     onProgress?: (done: number, total: number) => void
     signal?: AbortSignal
   } = {},
 ): Promise<DuplicateGroup[]> {
-  const { leastSimilarity = DEFAULT_SIMILARITY, filter = {}, onProgress, signal } = options
-  const { count, width } = collection.model
+  const { filter = {}, onProgress, signal } = options
+  const { count, width, duplicates = DEFAULT_SIMILARITY } = collection.model
+  const { leastSimilarity = duplicates } = options
   const pictures = (await collection.list(filter)).filter(({ problem }) => !problem)
   const groups = disjointSets(pictures.map(({ id }) => id))
   const first = new Map<string, string>()

@@ -66,8 +66,8 @@ export async function engineEmbedder(engine: Engine, batch: number): Promise<Emb
   }
 }
 
-function vectorsOf({ name, vectors }: ModelCard): ModelOfVectors {
-  if (vectors) return { name, ...vectors }
+function vectorsOf({ name, about, vectors }: ModelCard): ModelOfVectors {
+  if (vectors) return { name, ...vectors, duplicates: about?.duplicates }
   const message = `Expected a model for matching, such as one built from Salesforce/blip2-itm-vit-g, but ${name} is none. Choose one with --model or GLIMPSE_MODEL.`
   throw new SetupError('no_matching', message)
 }

@@ -102,7 +102,8 @@ export async function indexFolders(
       return { ...row, sha256, vectors: twin.vectors }
     }
     const made = await embed(image)
-    if ('vectors' in made) counts[known.has(path) ? 'changed' : 'added']++
+    const before = known.get(path)
+    if ('vectors' in made) counts[before && !before.problem ? 'changed' : 'added']++
     return { ...row, sha256, ...made }
   }
 

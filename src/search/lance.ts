@@ -44,6 +44,7 @@ const modelSchema = z.object({
   name: z.string(),
   count: z.number(),
   width: z.number(),
+  duplicates: z.number().optional(),
 })
 
 const rowSchema = z.object({

@@ -12,6 +12,8 @@ export interface ModelOfVectors {
   count: number
   /** E, length of a vector. */
   width: number
+  /** The similarity from which on two pictures are duplicates, if the model's card says it. */
+  duplicates?: number
 }
 
 export interface Picture {
