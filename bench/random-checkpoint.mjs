@@ -3,9 +3,11 @@
 //
 //   node bench/random-checkpoint.mjs --out /tmp/opt-2.7b                 bf16, 7.5 GB, in three shards
 //   node bench/random-checkpoint.mjs --model opt-6.7b --layers 4 --out /tmp/opt-6.7b
+//   node bench/random-checkpoint.mjs --vision-layers 6 --layers 4 --outliers --out /tmp/outliers
 //
 // Matrices are Gaussian with deviation 1 / sqrt(inputs), so that the outputs of every stage have an ordinary size. Values are
 // copied from random offsets of one pool of Gaussian numbers, because sampling 3.7 thousand million would take minutes.
+// --outliers plants what trained models were found to have (OUTLIERS).
 
 import { mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -29,6 +31,40 @@ const REAL_TOKENS = 50265
 const VOCABULARY = 50304
 const POSITIONS = 2050
 const SHARDS = 3
+/**
+ * Tensor names -> values that are much larger than the others. `rows` are elements of a vector, or rows of a matrix, that are
+ * multiplied by factors from `from` to `to`; with `keepsSize` all are then divided by one number, so that the outputs of the
+ * stage keep an ordinary size. `spikes` are single values [row, column, value].
+ */
+const OUTLIERS = [
+  {
+    // A few channels are large in every layer and at every token: Dettmers et al. 2022 (LLM.int8, arXiv 2208.07339) for OPT.
+    // They come from the norms' gains: Wei et al. 2022 (Outlier Suppression, arXiv 2209.13325).
+    names: /layers\.\d+\.(layer_norm[12]|self_attn_layer_norm|final_layer_norm)\.weight$/,
+    rows: [17, 133, 301, 640, 777, 905, 1111, 1399],
+    from: 10,
+    to: 30,
+    keepsSize: true,
+  },
+  {
+    // A few tokens have a channel of hundreds: Sun et al. 2024 (Massive Activations, arXiv 2402.17762), in ViTs and in OPT,
+    // there at the first position. Positions of OPT begin at row 2.
+    names: /position_embedding$/,
+    spikes: [
+      [0, 450, 300],
+      [37, 1000, -250],
+      [200, 450, 300],
+    ],
+  },
+  { names: /embed_positions\.weight$/, spikes: [[2, 450, 300]] },
+  {
+    // A few neurons of an MLP are much larger than the others: the same papers.
+    names: /mlp\.fc1\.weight$|layers\.\d+\.fc1\.weight$/,
+    rows: Array.from({ length: 16 }, (_, i) => 11 + 375 * i),
+    from: 3,
+    to: 10,
+  },
+]
 const POOL_VALUES = 1 << 22
 const PIECE_BYTES = 8 << 20
 
@@ -36,6 +72,8 @@ const { values: options } = parseArgs({
   options: {
     model: { type: 'string', default: 'opt-2.7b' },
     layers: { type: 'string' },
+    'vision-layers': { type: 'string' },
+    outliers: { type: 'boolean', default: false },
     seed: { type: 'string', default: '1' },
     out: { type: 'string' },
   },
@@ -46,6 +84,7 @@ if (!text || !options.out) {
   process.exit(2)
 }
 if (options.layers) text.num_hidden_layers = Number(options.layers)
+if (options['vision-layers']) VISION.num_hidden_layers = Number(options['vision-layers'])
 
 const random = mersenne(Number(options.seed))
 const uniform = () => (random.next() >>> 0) / 2 ** 32
@@ -155,8 +194,11 @@ async function writeShards(all) {
     const handle = await open(join(options.out, file), 'w')
     await handle.writeFile(head)
     for (const tensor of shard) {
-      for (let left = bytesOf(tensor); left > 0; left -= PIECE_BYTES) {
-        await handle.writeFile(piece(tensor, Math.min(PIECE_BYTES, left)))
+      const size = bytesOf(tensor)
+      for (let at = 0; at < size; at += PIECE_BYTES) {
+        const values = piece(tensor, Math.min(PIECE_BYTES, size - at))
+        if (options.outliers) plant(tensor, values, at / 2)
+        await handle.writeFile(new Uint8Array(values.buffer))
       }
     }
     await handle.close()
@@ -178,7 +220,35 @@ function piece({ deviation, mean = 0 }, bytes) {
     done += part.length
     at = 0
   }
-  return new Uint8Array(out.buffer)
+  return out
+}
+
+/** Plants OUTLIERS into a piece of a tensor that begins at its value `start`. */
+function plant({ name, shape }, values, start) {
+  const width = shape.length === 1 ? 1 : shape.at(-1)
+  for (const { names, rows = [], from, to, keepsSize = false, spikes = [] } of OUTLIERS) {
+    if (!names.test(name)) continue
+    const factors = new Map(rows.map((row, i) => [row, from * (to / from) ** (i / (rows.length - 1))]))
+    const squares = [...factors.values()].reduce((sum, factor) => sum + factor ** 2, 0)
+    const divisor = keepsSize ? Math.sqrt((shape[0] - rows.length + squares) / shape[0]) : 1
+    for (let at = 0; at < values.length; at++) {
+      const factor = (factors.get(Math.floor((start + at) / width)) ?? 1) / divisor
+      if (factor !== 1) values[at] = toBf16(fromBf16(values[at]) * factor)
+    }
+    for (const [row, column, value] of spikes) {
+      const at = row * width + column - start
+      if (at >= 0 && at < values.length) values[at] = toBf16(value)
+    }
+  }
+}
+
+/** bfloat16 is the upper half of a float32. */
+function fromBf16(bits) {
+  return new Float32Array(Uint32Array.of(bits << 16).buffer)[0]
+}
+
+function toBf16(value) {
+  return new Uint32Array(Float32Array.of(value).buffer)[0] >>> 16
 }
 
 /** Samples by Box-Muller, truncated to bfloat16. */
@@ -208,7 +278,10 @@ async function writeSmallFiles() {
       vocab_size: VOCABULARY,
       eos_token_id: 50118,
     },
-    vision_config: { model_type: 'blip_2_vision_model' },
+    vision_config: {
+      model_type: 'blip_2_vision_model',
+      num_hidden_layers: VISION.num_hidden_layers,
+    },
   })
   await writeJson('preprocessor_config.json', {
     do_convert_rgb: true,

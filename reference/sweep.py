@@ -7,7 +7,7 @@ Out: DIR/checkpoints/NAME/, DIR/references/*.png, and DIR/references/NAME/PICTUR
 
     python sweep.py --out /tmp/sweep --count 20 --seed 100
     python sweep.py --out /tmp/sweep --count 0 --named
-    python sweep.py --out /tmp/sweep --count 25 --named --language t5
+    python sweep.py --out /tmp/sweep --count 25 --named --language t5         or llama, or instruct-t5
     python sweep.py --out /tmp/sweep --count 25 --named --language itm     one file for each picture and text, and a matrix
     python sweep.py --out /tmp/sweep --count 5 --kind features   with --language t5 too: one file for each picture and text
     python sweep.py --out /tmp/sweep --count 4 --settings 60     random settings instead of settings.json
@@ -24,16 +24,24 @@ import torch
 from configurations import (
     NAMED,
     ON_DEMAND,
-    language_of,
+    group_of,
     named_configuration,
     random_configuration,
+    random_instruct_t5_configuration,
     random_itm_configuration,
+    random_llama_configuration,
     random_t5_configuration,
 )
 from make_checkpoint import make_checkpoint
 
-
-DRAW = {"opt": random_configuration, "t5": random_t5_configuration, "itm": random_itm_configuration}
+# The groups of configurations.py that --language chooses.
+DRAW = {
+    "opt": random_configuration,
+    "t5": random_t5_configuration,
+    "itm": random_itm_configuration,
+    "llama": random_llama_configuration,
+    "instruct-t5": random_instruct_t5_configuration,
+}
 
 
 def main():
@@ -51,7 +59,7 @@ def main():
     prefix = "random" if language == "opt" else f"random-{language}"
     rows = [(f"{prefix}-{seed}", DRAW[language](seed), seed) for seed in seeds(arguments)]
     if arguments.named:
-        names = [name for name in NAMED if name not in ON_DEMAND and language_of(name) == language]
+        names = [name for name in NAMED if name not in ON_DEMAND and group_of(name) == language]
         rows += [(name, named_configuration(name), 1) for name in names]
     pictures = fixtures.draw_pictures(arguments.out / "references")
     settings = [generation for generation in fixtures.SETTINGS.values() if not generation.get("do_sample")]

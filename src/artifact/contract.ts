@@ -129,7 +129,7 @@ export const CROSS = {
 
 export const MANIFEST = 'manifest.json'
 /** Raised when older artifacts can no longer be run. */
-export const FORMAT = 'glimpse-artifact/3'
+export const FORMAT = 'glimpse-artifact/4'
 
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()
@@ -151,8 +151,6 @@ const graphSchema = z.strictObject({
   name: z.string(),
   inputs: z.array(tensorSchema),
   outputs: z.array(tensorSchema),
-  /** Whether a row's values depend on the other rows of its run, so that each row needs a run of its own. */
-  rows_depend: z.boolean(),
 })
 export type GraphDescription = z.infer<typeof graphSchema>
 
@@ -221,8 +219,6 @@ export const manifestSchema = z.strictObject({
     reads_text: z.boolean(),
     /** The text that these queries read; null if they read none. */
     text: queryText.nullable(),
-    /** Always null: see `matching`. */
-    embedding_width: size.nullable(),
   }),
   /** The Q-Former of the graphs `matching` and `text`; absent if the model does not match. */
   matching: z
@@ -247,6 +243,8 @@ export const manifestSchema = z.strictObject({
   }),
   /** Settings of generate() where the model's own defaults differ from transformers'. */
   generation: generationSettings.partial(),
+  /** Sets of settings that a request names by `preset`, such as those of the model's paper. */
+  presets: z.record(z.string(), generationSettings.partial()).default({}),
   /** Answers, in lower case, by which the model says that it does not know. */
   unknown: z.array(z.string()),
   precision: z.enum(PRECISIONS),
@@ -291,5 +289,6 @@ export type ModelDescription = Pick<
   | 'language'
   | 'prompt'
   | 'generation'
+  | 'presets'
   | 'unknown'
 >

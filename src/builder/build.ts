@@ -197,10 +197,8 @@ async function runSmokeTest(checkpoint: string, partial: string, options: BuildO
   )
 }
 
-function describeGraph({ parts: { name, inputs, outputs, nodes } }: Graph): GraphDescription {
-  // DynamicQuantizeMatMul has one activation scale for all rows of a run.
-  const rows_depend = nodes.some(({ op_type }) => op_type === 'DynamicQuantizeMatMul')
-  return { name, inputs, outputs, rows_depend } as GraphDescription
+function describeGraph({ parts: { name, inputs, outputs } }: Graph): GraphDescription {
+  return { name, inputs, outputs } as GraphDescription
 }
 
 /** transformers 5 saves it inside processor_config.json, and reads it there first. */

@@ -50,6 +50,8 @@ const ANSWER_TIMEOUT_MS = 45_000
 /** Platforms remove a typing indicator after 10 s. */
 const TYPING_EVERY_MS = 8_000
 const MAX_PICTURES = 10
+/** Codes of pictures that a platform's smaller rendering may stand for. */
+const RENDERED: readonly string[] = ['not_a_picture', 'picture_too_large']
 
 /**
  * Shows a typing indicator meanwhile. `typingStopped` settles when it is gone; the reply need not wait for it.
@@ -220,7 +222,15 @@ async function answerAbout(
     }
   }
   if (remainingMs() <= 0) throw new BusyError('deadline', 'The pictures before this one took all the time.')
-  return await ask({ image: await platform.fetchPicture(picture, remainingMs()) })
+  try {
+    return await ask({ image: await platform.fetchPicture(picture, remainingMs()) })
+  } catch (error) {
+    if (!isGlimpseError(error) || !RENDERED.includes(error.code)) throw error
+    // What the decoder refuses, the platform may have rendered: HEIC, 108 megapixels.
+    const smaller = await platform.fetchSmaller?.(picture, remainingMs()).catch(() => undefined)
+    if (!smaller) throw error
+    return await ask({ image: smaller })
+  }
 }
 
 function isStopping(error: unknown): boolean {

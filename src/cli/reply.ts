@@ -53,9 +53,14 @@ async function answerAndPrint(
   const image = await readPicture(path)
   const { num_beams = 1, num_return_sequences = 1 } = request.settings ?? {}
   const streams = !json && !label && process.stdout.isTTY && num_beams === 1 && num_return_sequences === 1
-  const onToken = streams ? (text: string) => process.stdout.write(text) : undefined
-  const reply = await engine.answer({ ...request, image }, { onToken })
+  let isStreamed = false
+  const onToken = (text: string) => {
+    isStreamed = true
+    process.stdout.write(text)
+  }
+  const reply = await engine.answer({ ...request, image }, { onToken: streams ? onToken : undefined })
   if (json) process.stdout.write(`${JSON.stringify(label ? { image: path, ...reply } : reply)}\n`)
-  else if (streams) process.stdout.write('\n')
+  // Nothing is streamed if a preset asks for beams.
+  else if (isStreamed) process.stdout.write('\n')
   else for (const { text } of reply.sequences) process.stdout.write(`${label ? `${path}: ` : ''}${text}\n`)
 }

@@ -68,6 +68,7 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
       messageKey(id),
       mayBeAboutLast && lastAskedKey(channel, asker),
     ].filter((key) => typeof key === 'string'),
+    lastAsked: place === 'direct' ? directKey(channel) : lastAskedKey(channel, asker),
     channel: channelKey(channel),
     source: id,
     askedAt: now,

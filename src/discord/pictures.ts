@@ -5,6 +5,7 @@ import { AttachmentFlags } from 'discord.js'
 import type { NearestPictures, PictureRef } from '../chat/question.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import type { Attachment, Message, ShownMessage } from './payloads.ts'
+import { messageKey } from './target.ts'
 
 /** Names of files that may be pictures. The decoder decides by their bytes. */
 const PICTURE_NAME = /\.(jpe?g|jfif|png|webp|gif|avif|tiff?|hei[cf]s?|bmp)$/i
@@ -27,6 +28,8 @@ export function pictureOf(attachment: Attachment, message?: PictureRef['message'
   const isSpoiler = filename.startsWith(SPOILER_NAME) || (flags & AttachmentFlags.IsSpoiler) !== 0
   return {
     id,
+    name: filename || undefined,
+    postedIn: message && messageKey(message.id),
     url,
     smallerUrl: smallerUrlOf(attachment),
     sizeBytes: size,

@@ -77,7 +77,12 @@ async function fetchAndBuild(hub: Hub, name: string, target: string, options: Pu
     if (files.includes(path)) await download(repository, await describeFile(repository, path), folder)
   }
   for (const path of SMALL_FILES) await fetchSmall(path)
-  planModel(await readJson(folder, 'config.json')) // before anything large is fetched
+  // Before anything large is fetched.
+  const { tokenizers } = planModel(await readJson(folder, 'config.json'))
+  for (const { folder: inner } of tokenizers.filter((one) => one.folder !== '')) {
+    await mkdir(join(folder, inner), { recursive: true })
+    for (const file of TOKENIZER_FILES) await fetchSmall(`${inner}/${file}`)
+  }
   const paths = await weightFilesAmong(files, name, async (path) => {
     await fetchSmall(path)
     return await readJson(folder, path)

@@ -10,6 +10,8 @@ export const de: Messages = {
       'Diese Datei ist kein Bild, das ich lesen kann. Ich lese JPEG, PNG, WebP, GIF, AVIF und TIFF.',
     damaged_picture: 'Dieses Bild ist beschädigt oder unvollständig. Bitte poste es noch einmal.',
     picture_too_large: (limit) => `Dieses Bild ist zu groß. Bitte poste eins mit höchstens ${limit} MB.`,
+    too_many_pixels: (millions) =>
+      `Dieses Bild hat zu viele Pixel. Bitte poste eins mit höchstens ${millions} Megapixeln.`,
     picture_gone: 'Dieses Bild gibt es nicht mehr. Bitte poste es noch einmal.',
     picture_forbidden: 'Ich darf dieses Bild nicht öffnen. Lade mich in seinen Kanal ein oder poste es hier.',
     picture_unreachable: 'Ich konnte das Bild gerade nicht laden. Bitte versuch es noch einmal.',
@@ -26,6 +28,7 @@ export const de: Messages = {
       'Ohne den Message Content Intent sehe ich solche Bilder nicht. Wer mich betreibt, muss ihn erst einschalten.',
     not_here: 'Ich bin nicht in diesem Kanal. Lade mich erst ein: /invite @Glimpse',
     cannot_reply: 'In dem Kanal darf ich nicht antworten, deshalb antworte ich hier.',
+    blocked: 'Die automatische Moderation dieses Servers (AutoMod) hat meine Antwort blockiert.',
     internal: 'Bei mir ist etwas schiefgegangen. Bitte versuch es noch einmal.',
   },
   looking: 'sieht sich das Bild an…',

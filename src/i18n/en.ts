@@ -11,6 +11,8 @@ export const en = {
     damaged_picture: 'That picture is damaged or not complete. Please post it again.',
     picture_too_large: (limitMib: number) =>
       `That picture is too large. Please post one of at most ${limitMib} MB.`,
+    too_many_pixels: (millions: number) =>
+      `That picture has too many pixels. Please post one of at most ${millions} megapixels.`,
     picture_gone: 'That picture is no longer there. Please post it again.',
     picture_forbidden: 'I am not allowed to open that picture. Invite me to its channel, or post it here.',
     picture_unreachable: 'I could not fetch that picture just now. Please try again.',
@@ -27,6 +29,7 @@ export const en = {
       'Without the Message Content intent I do not see such pictures. An administrator of Glimpse has to switch it on first.',
     not_here: 'I am not in this channel. Invite me first: /invite @Glimpse',
     cannot_reply: 'I am not allowed to answer in that channel, so I answer here.',
+    blocked: 'The automatic moderation of this server (AutoMod) blocked my answer.',
     internal: 'Something went wrong on my side. Please try again.',
   },
   /** The status while the model runs. */

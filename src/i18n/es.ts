@@ -10,6 +10,8 @@ export const es: Messages = {
     not_a_picture: 'Ese archivo no es una imagen que pueda leer. Leo JPEG, PNG, WebP, GIF, AVIF y TIFF.',
     damaged_picture: 'Esa imagen está dañada o incompleta. Publícala de nuevo, por favor.',
     picture_too_large: (limit) => `Esa imagen es demasiado grande. Publica una de ${limit} MB como máximo.`,
+    too_many_pixels: (millions) =>
+      `Esa imagen tiene demasiados píxeles. Publica una de ${millions} megapíxeles como máximo.`,
     picture_gone: 'Esa imagen ya no está. Publícala de nuevo, por favor.',
     picture_forbidden: 'No tengo permiso para abrir esa imagen. Invítame a su canal o publícala aquí.',
     picture_unreachable: 'No he podido descargar esa imagen ahora mismo. Inténtalo de nuevo.',
@@ -26,6 +28,7 @@ export const es: Messages = {
       'Sin el intent Message Content no veo esas imágenes. Quien me administra debe activarlo antes.',
     not_here: 'No estoy en este canal. Invítame primero: /invite @Glimpse',
     cannot_reply: 'No tengo permiso para responder en ese canal, así que respondo aquí.',
+    blocked: 'La moderación automática de este servidor (AutoMod) bloqueó mi respuesta.',
     internal: 'Algo ha fallado por mi parte. Inténtalo de nuevo, por favor.',
   },
   looking: 'está mirando la imagen…',

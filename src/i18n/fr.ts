@@ -12,6 +12,8 @@ export const fr: Messages = {
     damaged_picture: 'Cette image est abîmée ou incomplète. Merci de la publier à nouveau.',
     picture_too_large: (limit) =>
       `Cette image est trop lourde. Publiez-en une de ${limit}\u00a0Mo au maximum.`,
+    too_many_pixels: (millions) =>
+      `Cette image a trop de pixels. Publiez-en une de ${millions}\u00a0mégapixels au maximum.`,
     picture_gone: 'Cette image n’est plus là. Merci de la publier à nouveau.',
     picture_forbidden:
       'Je n’ai pas le droit d’ouvrir cette image. Invitez-moi dans son canal, ou publiez-la ici.',
@@ -29,6 +31,7 @@ export const fr: Messages = {
       'Sans l’intent Message Content, je ne vois pas ces images. La personne qui m’administre doit d’abord l’activer.',
     not_here: 'Je ne suis pas dans ce canal. Invitez-moi d’abord : /invite @Glimpse',
     cannot_reply: 'Je n’ai pas le droit de répondre dans ce canal, alors je réponds ici.',
+    blocked: 'La modération automatique de ce serveur (AutoMod) a bloqué ma réponse.',
     internal: 'Quelque chose s’est mal passé de mon côté. Merci de réessayer.',
   },
   looking: 'regarde l’image…',

@@ -10,6 +10,8 @@ export const ja: Messages = {
       'このファイルは画像として読み込めません。対応形式は JPEG、PNG、WebP、GIF、AVIF、TIFF です。',
     damaged_picture: 'その画像は壊れているか、不完全です。もう一度投稿してください。',
     picture_too_large: (limit) => `その画像は大きすぎます。${limit} MB 以下の画像を投稿してください。`,
+    too_many_pixels: (millions) =>
+      `その画像は画素数が多すぎます。${millions}00 万画素以下の画像を投稿してください。`,
     picture_gone: 'その画像はもうありません。もう一度投稿してください。',
     picture_forbidden:
       'その画像を開く権限がありません。画像のあるチャンネルに招待するか、ここに投稿してください。',
@@ -26,6 +28,7 @@ export const ja: Messages = {
       'Message Content インテントがないと、そのような画像は見えません。先に管理者が有効にする必要があります。',
     not_here: 'このチャンネルに参加していません。先に招待してください：/invite @Glimpse',
     cannot_reply: 'そのチャンネルで返信する権限がないため、こちらでお答えします。',
+    blocked: 'このサーバーの自動モデレーション（AutoMod）により、回答がブロックされました。',
     internal: 'こちらで問題が発生しました。もう一度お試しください。',
   },
   looking: '画像を見ています…',

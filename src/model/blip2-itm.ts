@@ -69,6 +69,7 @@ function describe({ embedding_width, ...parts }: Config) {
     language: { kind: 'none' },
     prompt: { caption: '', question: '', turn: '', turns: null },
     generation: {},
+    presets: {},
     unknown: [],
   } satisfies Omit<ModelDescription, 'architecture'>
 }

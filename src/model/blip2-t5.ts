@@ -9,7 +9,7 @@ import { z } from 'zod'
 import type { ModelDescription } from '../artifact/contract.ts'
 import { BLIP2_T5 } from '../quantize/recipes.ts'
 import { architecture } from './architecture.ts'
-import { blip2Fields, blip2Parts, describePicture, queriesGraph, rejectBlip2 } from './blip2.ts'
+import { blip2Fields, blip2Parts, describePicture, presetsOf, queriesGraph, rejectBlip2 } from './blip2.ts'
 import { rejecting, rejectTokenIds } from './config.ts'
 import { crossDecoderGraph, encoderGraph } from './encoder-decoder.ts'
 import { describeT5, t5Config, t5Decoder, t5Encoder } from './t5.ts'
@@ -65,6 +65,7 @@ function describe({ text, ...parts }: Config) {
       turns: null,
     },
     generation: {},
+    presets: presetsOf({ max_new_tokens: 30 }, -1),
     unknown: [],
   } satisfies Omit<ModelDescription, 'architecture'>
 }

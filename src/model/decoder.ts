@@ -6,7 +6,7 @@
 import { type DecoderDescription, LANGUAGE } from '../artifact/contract.ts'
 import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
-import type { LayerKV } from './layers.ts'
+import { type LayerKV, matmul, type TiedEmbedding, tiedEmbedding } from './layers.ts'
 import { graphOf, type Part } from './part.ts'
 
 export interface DecoderInputs {
@@ -58,4 +58,40 @@ export function decoderGraph(
       g.output(LANGUAGE.newValue(i), value, 'float32', ['B', 'Q + T', heads * head_size])
     })
   })
+}
+
+interface VocabularyOptions {
+  /** Where the token embedding is, from the part of the language model. */
+  embedding: string
+  /** [vocabulary, width] */
+  sizes: [number, number]
+  isTied: boolean
+}
+
+/**
+ * Token embedding and LM head of the language model at `part`. Tied, they are one weight, which files have under the name
+ * of the embedding, of `lm_head`, or in old files of both.
+ */
+export function vocabularyOf(
+  part: Part,
+  { embedding, sizes, isTied }: VocabularyOptions,
+): Pick<TiedEmbedding, 'embed'> & { project(x: Value): Value } {
+  const head = part.at('lm_head')
+  const [inEmbedding, inHead] = [embedding, 'lm_head'].map((step) => part.weights.has(`${step}.weight`))
+  const stored = isTied && inHead && !inEmbedding ? 'lm_head' : embedding
+  const weight =
+    isTied && inHead && inEmbedding
+      ? part.weights.takeTied(`${embedding}.weight`, 'lm_head.weight', sizes)
+      : part.take(`${stored}.weight`, sizes)
+  const table = tiedEmbedding(part.at(stored), weight)
+  return {
+    embed: table.embed,
+    project: (x) => (isTied ? table.project(head, x) : matmul(head, x, head.take('weight', sizes))),
+  }
+}
+
+/** x [B, S, D] -> its last K positions [B, K, D]. `keep`: K, []. */
+export function keptPositions({ g }: Part, x: Value, keep: Value): Value {
+  const start = g.op('Neg', [g.op('Unsqueeze', [keep, g.int64(0)])]) // [1]
+  return g.op('Slice', [x, start, g.int64(Number.MAX_SAFE_INTEGER), g.int64(1)]) // [B, K, D]
 }

@@ -60,7 +60,8 @@ export interface LanguageModel {
   start(promptIds: readonly number[]): number[]
   /** How many tokens can be generated after a prompt of so many ids. Below 1, the prompt is too long. */
   room(promptLength: number): number
-  context(promptIds: readonly number[], generated: readonly number[]): Context
+  /** Without `promptIds`: as if the answer stood alone. */
+  context(promptIds: readonly number[] | undefined, generated: readonly number[]): Context
   /** Reads images and prompts. `check` is called between runs of the graph; it throws to cancel. */
   prefill(rows: readonly PromptRow[], check?: () => void): Promise<RowOutput[]>
   /** Row i continues `states[i]` with `tokenIds[i]`. States that are not named are lost. */

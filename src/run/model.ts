@@ -88,7 +88,7 @@ export async function openModel(
 
 /** The implementation for the manifest's kind of language model: one row for each kind. */
 export function openLanguageModel(
-  { language, queries }: Manifest,
+  { language, queries, graphs }: Manifest,
   sessions: Sessions,
   provider?: Provider,
 ): LanguageModel | undefined {
@@ -100,6 +100,9 @@ export function openLanguageModel(
         session: sessions[LANGUAGE.graph]!,
         description: language,
         queries: queries.count,
+        hasHidden: graphs
+          .find(({ name }) => name === LANGUAGE.graph)!
+          .outputs.some(({ name }) => name === LANGUAGE.hidden),
         provider,
       })
     case 'encoder-decoder':

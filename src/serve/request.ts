@@ -10,6 +10,7 @@ import { TASKS, type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import { type Fields, noPicture, quote, readFields } from './fields.ts'
+import type { ResponseForm } from './response-form.ts'
 import { pictureTooLarge, readUpload, type Uploads } from './uploads.ts'
 
 /** Most faults named in one response. */
@@ -31,6 +32,8 @@ export interface ParsedRequest {
   request: BaseRequest & { task: TaskName }
   /** Server-sent events instead of one JSON body. */
   stream: boolean
+  /** How its response is written. Default: Glimpse's own form. */
+  form?: ResponseForm
   /** Call it once the request is answered: it removes the upload, which is used once. */
   used?: () => Promise<void>
 }

@@ -14,7 +14,7 @@
 
 import { type Context, Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
-import { TASK_NAMES } from '../engine/tasks.ts'
+import { TASK_NAMES, type TaskName } from '../engine/tasks.ts'
 import { BusyError, codeOf, httpMeaningOf, isGlimpseError, RequestError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
@@ -23,6 +23,7 @@ import { hostAndOriginCheck, securityHeaders } from './host-check.ts'
 import { createInferenceHandler, type InferenceOptions } from './inference-handler.ts'
 import { page } from './page.ts'
 import { problemResponse } from './problem.ts'
+import { readRequest } from './request.ts'
 import { requestLogger } from './request-log.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
@@ -87,6 +88,9 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   const tenant = ({ req, env }: Context) =>
     tenantOf({ address: options.addressOf?.(env), headers: req.raw.headers, isTrusted: token !== '' })
 
+  const reader = (route: TaskName | 'any') => (request: Request) =>
+    readRequest(request, route, options.uploads)
+
   const app = new Hono()
   app.use(securityHeaders())
   app.use(requestLogger(HEALTH_PATHS, stopping))
@@ -102,9 +106,9 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   if (token === '') app.use(hostAndOriginCheck(options.hosts ?? []))
 
   for (const task of TASK_NAMES) {
-    app.post(`/v1/${task}`, (c) => inference.handle(c.req.raw, task, tenant(c)))
+    app.post(`/v1/${task}`, (c) => inference.handle(c.req.raw, reader(task), tenant(c), task))
   }
-  app.post('/invocations', (c) => inference.handle(c.req.raw, 'any', tenant(c)))
+  app.post('/invocations', (c) => inference.handle(c.req.raw, reader('any'), tenant(c)))
   app.post('/v1/uploads', (c) => handleCreateUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(getEngine().model))
   app.get('/metrics', metrics)

@@ -35,6 +35,7 @@ export const settingsSchema = z.looseObject({
   tokenizer_class: z.string().nullish(),
   add_prefix_space: flag,
   add_bos_token: flag,
+  legacy: flag,
   do_lower_case: flag,
   tokenize_chinese_chars: flag,
   strip_accents: flag,

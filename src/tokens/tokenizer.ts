@@ -19,7 +19,8 @@ import {
   textOfName,
   writtenWithId,
 } from './added.ts'
-import { byteLevel, metaspace, type TextOfTokens, wordPiece } from './decode.ts'
+import { byteFallback, byteLevel, metaspace, type TextOfTokens, wordPiece } from './decode.ts'
+import { isLlama, llamaParts, markSpaces } from './llama.ts'
 import { precompiledNormalizer } from './precompiled.ts'
 
 /** Copied from a checkpoint into an artifact. */
@@ -50,6 +51,21 @@ export interface Tokenizer {
 
 const byteLevelSchema = z.looseObject({ type: z.literal('ByteLevel') })
 const metaspaceSchema = z.looseObject({ type: z.literal('Metaspace'), replacement: z.string().default('▁') })
+/** LLaMA's: Replace, ByteFallback, Fuse, and Strip if a text begins with a space that stands for nothing. */
+const byteFallbackSchema = z.looseObject({
+  type: z.literal('Sequence'),
+  decoders: z
+    .array(
+      z.looseObject({
+        type: z.enum(['Replace', 'ByteFallback', 'Fuse', 'Strip']),
+        start: z.int().optional(),
+      }),
+    )
+    .refine(
+      (steps) => steps.some(({ type }) => type === 'ByteFallback'),
+      'Expected a ByteFallback among them',
+    ),
+})
 const wordPieceSchema = z.looseObject({ type: z.literal('WordPiece'), prefix: z.string().default('##') })
 const precompiledSchema = z.looseObject({ type: z.literal('Precompiled'), precompiled_charsmap: z.string() })
 const sequenceSchema = z.looseObject({ type: z.literal('Sequence'), normalizers: z.array(z.unknown()) })
@@ -66,7 +82,12 @@ const definitionSchema = z.looseObject({
   ]),
   normalizer: z.unknown(),
   pre_tokenizer: z.unknown(),
-  decoder: z.discriminatedUnion('type', [byteLevelSchema, metaspaceSchema, wordPieceSchema]),
+  decoder: z.discriminatedUnion('type', [
+    byteLevelSchema,
+    metaspaceSchema,
+    wordPieceSchema,
+    byteFallbackSchema,
+  ]),
   added_tokens: z.array(writtenWithId),
 })
 type Definition = z.infer<typeof definitionSchema>
@@ -88,6 +109,7 @@ export async function openTokenizer(folder: string, prefix = ''): Promise<Tokeni
     const definition = definitionSchema.parse(
       file === undefined ? await fromVocabulary(folder, prefix, settings) : file,
     )
+    if (isLlama(settings)) Object.assign(definition, llamaParts(settings, definition.model))
     if (definition.model.type === 'WordPiece') definition.normalizer = bertNormalizer(settings)
     // GPT2Tokenizer takes add_prefix_space from tokenizer_config.json. Unlike transformers, which drops the normalizer of
     // some folders and keeps that of Salesforce/blip2-opt-*, Glimpse always applies the normalizer of tokenizer.json.
@@ -105,7 +127,7 @@ export async function openTokenizer(folder: string, prefix = ''): Promise<Tokeni
     if (cause instanceof ArtifactError) throw cause
     throw new ArtifactError(
       'bad_tokenizer',
-      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the tokenizer of an OPT, T5 or BERT checkpoint: byte-level BPE, Unigram or WordPiece. Download the checkpoint again.`,
+      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the tokenizer of an OPT, T5, LLaMA or BERT checkpoint: BPE, Unigram or WordPiece. Download the checkpoint again.`,
       // The message of a ZodError is JSON; reasonOf makes a sentence of it.
       { cause: cause instanceof z.ZodError ? new Error(reasonOf(cause)) : cause },
     )
@@ -133,11 +155,14 @@ function fromDefinition(
   for (const token of added) textOfId.set(token.id, textOf(token))
   const [raw, normalized] = [added.filter((one) => !one.normalized), added.filter((one) => one.normalized)]
   const [splitRaw, splitNormalized] = [splitter(raw, textOf), splitter(normalized, textOf)]
+  const marked = isLlama(settings) ? markSpaces(settings) : (text: string) => text
   const idsOf = (text: string, isText: (token: AddedToken) => boolean): number[] =>
     splitRaw(text, isText)
       .flatMap((piece) => (typeof piece === 'string' ? splitNormalized(normalize(piece), isText) : [piece]))
-      .flatMap((piece) =>
-        typeof piece === 'string' ? library.encode(piece, { add_special_tokens: false }).ids : [piece.id],
+      .flatMap((piece, i) =>
+        typeof piece === 'string'
+          ? library.encode(marked(piece, i === 0), { add_special_tokens: false }).ids
+          : [piece.id],
       )
       .filter((one: number | undefined) => one !== undefined) // an unknown character has no id in BPE
   const unknownId = unknownIdOf(definition, vocabulary)
@@ -206,6 +231,10 @@ function normalizerOf(normalizer: Library['normalizer'], definition: unknown): (
 
 function decoderOf({ decoder, model }: Definition, settings: Settings): TextOfTokens {
   if (decoder.type === 'ByteLevel') return byteLevel
+  if (decoder.type === 'Sequence') {
+    const { start: stripped = 0 } = decoder.decoders.find(({ type }) => type === 'Strip') ?? {}
+    return byteFallback({ replacement: '▁', stripped })
+  }
   if (decoder.type === 'WordPiece') return wordPiece(decoder.prefix)
   // transformers cleans up no text of a BPE tokenizer.
   const cleansUp = settings['clean_up_tokenization_spaces'] === true && model.type !== 'BPE'

@@ -62,6 +62,7 @@ const STAGES: { [kind in Kind]: Record<string, Compute> } = {
     vision: (run) => run.vision(),
     queries: async (run) => (await run.queries())[QUERIES.queries],
     prefix: async (run) => (await run.queries())[QUERIES.prefix],
+    qformer_ids: async (run) => run.ownQueryIds(),
     input_ids: async (run) => run.ownPromptIds(),
     encoder: (run) => run.encoder(),
     // An input: what the decoder reads for `logits`.
@@ -98,6 +99,8 @@ const STAGES: { [kind in Kind]: Record<string, Compute> } = {
 
 /** Stages that only a model with an encoder has. */
 const OF_ENCODER = ['encoder', 'decoder_ids']
+/** A stage that only a model has whose queries read the text. */
+const OF_QFORMER_TEXT = 'qformer_ids'
 
 /**
  * Compares a model with several references. Pictures are read from the folder that `folderOf` gives for a file.
@@ -142,7 +145,7 @@ export function holds(result: FloatsResult | IdsResult, tolerance: number, preci
 
 /** @throws ArtifactError `other_checkpoint` if the model cannot compute a stage of the reference. */
 function stagesFor(
-  { manifest, language }: Model,
+  { manifest, language, queryTokenizer }: Model,
   { path, kind, tensors }: Reference,
 ): Record<string, Compute> {
   const computes = STAGES[kind]
@@ -155,7 +158,9 @@ function stagesFor(
   const canCompute = isMatched ? manifest.matching : kind === 'features' ? language?.textFeatures : language
   if (!canCompute) throw other(`results of the kind ${kind}`)
   const lacks = (name: string) =>
-    !computes[name] || (kind === 'generate' && OF_ENCODER.includes(name) && !language?.encode)
+    !computes[name] ||
+    (OF_ENCODER.includes(name) && !language?.encode) ||
+    (name === OF_QFORMER_TEXT && !queryTokenizer)
   const unknown = [...tensors.keys()].find(lacks)
   if (unknown) throw other(`the stage ${unknown}`)
   return computes
@@ -210,9 +215,14 @@ function runOf(model: Model, reference: Reference, pictures: string, visionOf: V
     visionOf.set(path, output)
     return await output
   })
-  const queries = once(async () =>
-    runQueries(model.sessions[QUERIES.graph]!, await vision(), [QUERIES.queries, QUERIES.prefix]),
-  )
+  const ownQueryIds = () =>
+    reference.prompt === undefined ? undefined : model.queryTokenizer?.encodeTrusted(reference.prompt)
+  const queries = once(async () => {
+    const names = [QUERIES.queries, QUERIES.prefix]
+    const recorded = reference.tensors.get(OF_QFORMER_TEXT)
+    const texts = model.queryTokenizer && (recorded ? rowsOf(recorded) : [ownQueryIds() ?? noText(reference)])
+    return await runQueries(model.sessions[QUERIES.graph]!, await vision(), names, texts)
+  })
   const encode = (prompt: string) => language.start(model.tokenizer.encodeTrusted(prompt))
   const row = async (): Promise<PromptRow> => {
     const recorded = reference.tensors.get('input_ids')
@@ -230,7 +240,8 @@ function runOf(model: Model, reference: Reference, pictures: string, visionOf: V
         VISION.pooled
       ],
     textFeatures: async () => language.textFeatures?.((await row()).ids),
-    /** undefined if the reference has only ids. */
+    /** These two: undefined if the reference has only ids. */
+    ownQueryIds: () => ownQueryIds() && [ownQueryIds()!],
     ownPromptIds: () => (reference.prompt === undefined ? undefined : [encode(reference.prompt)]),
     encoder: async () => language.encode?.(await row()),
     async logits() {
@@ -247,7 +258,11 @@ function runOf(model: Model, reference: Reference, pictures: string, visionOf: V
       if (settings.do_sample) return undefined
       const [answers] = await generate(language, [{ prompt, settings }])
       // transformers pads several sequences at their end; without a padding token or with the id 0, by the first end token.
-      const padId = language.padTokenId || resolveEosTokenIds(language, settings)[0] || 0
+      // A pad_token_id of -1 in config.json is no token of the model, but transformers pads with it.
+      const isPaddedByMinusOne = reference.tensors.get('token_ids')?.data.some((id) => Number(id) === -1)
+      const padId = isPaddedByMinusOne
+        ? -1
+        : language.padTokenId || resolveEosTokenIds(language, settings)[0] || 0
       const longest = Math.max(...answers!.map(({ length }) => length))
       return answers!.map((ids) => [...ids, ...new Array<number>(longest - ids.length).fill(padId)])
     },
@@ -274,6 +289,11 @@ function recordedPixels({ path, image, tensors }: Reference): Tensor {
     path,
     `expected pixel_values in it, or its picture${image ? ` ${image}` : ''} on disk, but found neither; --pictures sets the pictures' folder`,
   )
+}
+
+/** @throws ArtifactError `bad_reference`, in place of the ids that the queries read */
+function noText({ path }: Reference): never {
+  throw badReference(path, `expected ${OF_QFORMER_TEXT} or a prompt for the queries, but found neither`)
 }
 
 async function compareStage(

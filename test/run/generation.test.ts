@@ -38,7 +38,7 @@ function scripted() {
     imageTokenId: null,
     start: (ids) => [...ids],
     room: (length) => 100 - length,
-    context: (ids, generated) => ({
+    context: (ids = [], generated) => ({
       ids: [...ids, ...generated],
       length: ids.length + generated.length,
       newTokens: generated.length,

@@ -49,11 +49,10 @@ export const generateSteps = {
   prepare(model, request) {
     const { language, manifest } = model
     if (!language) throw new Error(`${manifest.name} has no language model`)
-    const settings = completeSettings(request.settings ?? {}, manifest.generation)
+    const settings = completeSettings(request.settings ?? {}, manifest)
     checkEosTokenIds(language, settings)
-    const { text, ids } = fitPrompt(model, language, request)
+    const { text, ids, queryText } = fitPrompt(model, language, request)
     const max_new_tokens = Math.min(settings.max_new_tokens, language.room(ids.length))
-    const queryText = model.queryTokenizer && { text, ids: model.queryTokenizer.encode(text) }
     return { language, settings: { ...settings, max_new_tokens }, prompt: text, ids, queryText }
   },
   queryText: ({ queryText }) => queryText,
