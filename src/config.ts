@@ -113,7 +113,8 @@ const OWN_SETTINGS = {
   }),
   search: text('GLIMPSE_SEARCH', '', {
     defaultText: 'search/ in GLIMPSE_STATE',
-    description: 'Folder, or s3://bucket/prefix, for collections of pictures: their vectors, names and dates.',
+    description:
+      'Folder, or s3://bucket/prefix, for collections of pictures: their vectors, names and dates.',
   }),
   keepHours: integer('GLIMPSE_KEEP_HOURS', 24, 1, 24 * 365, {
     description:

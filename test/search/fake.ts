@@ -1,11 +1,13 @@
 // A deterministic embedder for tests. A "picture" is a file that begins with `picture ` and lists its words; every word has
 // a direction, a picture's queries share them with different weights, and a text is the sum of its words.
 
-import { RequestError } from '../../src/errors.ts'
+import type { Engine, Hooks } from '../../src/engine/engine.ts'
+import type { BaseRequest } from '../../src/engine/request.ts'
+import { BusyError, RequestError } from '../../src/errors.ts'
 import { sha256Hex } from '../../src/hash.ts'
 import { createRng } from '../../src/run/sampling.ts'
 import type { Embedder } from '../../src/search/embedder.ts'
-import { toHalf } from '../../src/search/half.ts'
+import { fromHalf, toHalf } from '../../src/search/half.ts'
 import type { ModelOfVectors } from '../../src/search/store.ts'
 
 export const FAKE_MODEL: ModelOfVectors = { key: 'fake-1', name: 'fake', count: 4, width: 32 }
@@ -75,5 +77,43 @@ export function fakeEmbedder(model = FAKE_MODEL, options: { rerankHelps?: boolea
       const probability = wanted.filter((word) => words.includes(word)).length / wanted.length
       return { probability, logit: 4 * probability }
     },
+  }
+}
+
+/** The same as an engine, for what is served over HTTP. */
+export function fakeEngine(embedder: FakeEmbedder = fakeEmbedder()): Engine & { answered: BaseRequest[] } {
+  const answered: BaseRequest[] = []
+  const base64 = (values: Float32Array) => Buffer.from(values.buffer).toString('base64')
+  const answer = async (request: BaseRequest & { text?: string; texts?: string[] }, hooks: Hooks = {}) => {
+    answered.push(request)
+    if (hooks.signal?.aborted) throw new BusyError('cancelled', 'It was cancelled.')
+    const { image, text, texts } = request
+    const timings_ms = { queue: 0, image: 0, pixels: 0, vision: 0, queries: 0, tokens: 0, total: 0 }
+    const base = { text: '', model: embedder.model.name, picture: '', timings_ms }
+    if (texts) {
+      const { probability, logit } = await embedder.match(
+        image ? { image } : { sha256: request.picture! },
+        texts[0]!,
+      )
+      return { ...base, matches: [{ text: texts[0], probability, logits: [0, logit], contrastive: 0 }] }
+    }
+    const { count, width } = embedder.model
+    const features = image
+      ? {
+          image_embeds_proj: {
+            shape: [count, width],
+            data: base64(fromHalf(await embedder.embedPicture(image))),
+          },
+        }
+      : { text_embeds_proj: { shape: [1, width], data: base64(await embedder.embedText(text!)) } }
+    return { ...base, features }
+  }
+  return {
+    model: { name: embedder.model.name, vectors: embedder.model },
+    pending: 0,
+    ready: true,
+    answered,
+    answer: answer as Engine['answer'],
+    close: async () => {},
   }
 }

@@ -1,7 +1,14 @@
 // A collection in memory, exact and without files: for tests of what uses one.
 
 import { textSimilarity } from '../../src/search/score.ts'
-import type { Collection, Filter, IndexedPicture, Picture } from '../../src/search/store.ts'
+import type {
+  Collection,
+  Filter,
+  IndexedPicture,
+  ModelOfVectors,
+  Picture,
+  SearchStore,
+} from '../../src/search/store.ts'
 import { FAKE_MODEL } from './fake.ts'
 
 export interface InMemoryCollection extends Collection {
@@ -55,5 +62,24 @@ export function inMemoryCollection(model = FAKE_MODEL): InMemoryCollection {
     async settle() {
       settled = changes
     },
+  }
+}
+
+export function inMemorySearchStore(): SearchStore & { collections: Map<string, InMemoryCollection> } {
+  const collections = new Map<string, InMemoryCollection>()
+  return {
+    location: 'memory',
+    collections,
+    open: async (name) => collections.get(name),
+    async create(name, model: ModelOfVectors) {
+      const made = collections.get(name) ?? inMemoryCollection(model)
+      collections.set(name, made)
+      return made
+    },
+    names: async () => [...collections.keys()].sort(),
+    async drop(name) {
+      collections.delete(name)
+    },
+    close() {},
   }
 }
