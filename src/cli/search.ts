@@ -78,6 +78,7 @@ export function searchCommand(): Command {
   addCollectionFlags(command)
   addModelFlags(command)
   return command.action(async (text: string | undefined, flags: Flags) => {
+    const search = await searchOf(text, flags)
     const found = await withStore(flags, async (store) => {
       const collection = await existingCollection(store, flags.collection)
       return await withEmbedder(flags, async (embedder) => {
@@ -86,7 +87,7 @@ export function searchCommand(): Command {
           const image = await readFile(id).catch(() => undefined)
           return image && { image }
         }
-        return await find({ collection, embedder, pictureOf }, await searchOf(text, flags))
+        return await find({ collection, embedder, pictureOf }, search)
       })
     })
     process.stdout.write(linesOf(found, flags))

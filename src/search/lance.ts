@@ -1,21 +1,16 @@
 // LanceDB: a folder or s3://bucket/prefix -> collections, one table each. It is embedded: no server runs.
 //
-//   id, sha256, size_bytes, modified_ms, date_ms, problem?, metadata?, vectors? [Q, E] float16, mean? [E] float16
-//
 // Each write is one atomic commit, so a crash loses only the write that ran. A search with LanceDB's multivector distance
 // is max over the queries of the cosine, which is BLIP-2's contrastive score. Without an index it is exact and takes 10
 // microseconds a picture; the index IVF_RQ is approximate, and its distance is not the score.
 //
 // Both packages are optional: they are loaded here, on use.
 
-import { createRequire } from 'node:module'
 import type { Connection, Table } from '@lancedb/lancedb'
-import type { Data, Schema, Vector } from 'apache-arrow'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
 import { isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
-import { toHalf } from './half.ts'
-import { meanVector } from './score.ts'
+import { loadArrow, PLAIN, pictureOf, rowsOf, schemaOf, tableOf } from './lance-rows.ts'
 import type {
   Collection,
   Filter,
@@ -36,8 +31,6 @@ const PROBES = 40
 /** Ids in one condition; SQL of some hundred kilobytes is parsed in ms. */
 const MAX_IDS = 1_000
 
-const PLAIN = ['id', 'sha256', 'size_bytes', 'modified_ms', 'date_ms', 'problem', 'metadata']
-
 const modelSchema = z.object({
   layout: z.literal(LAYOUT),
   key: z.string(),
@@ -45,16 +38,6 @@ const modelSchema = z.object({
   count: z.number(),
   width: z.number(),
   duplicates: z.number().optional(),
-})
-
-const rowSchema = z.object({
-  id: z.string(),
-  sha256: z.string(),
-  size_bytes: z.number(),
-  modified_ms: z.number(),
-  date_ms: z.number(),
-  problem: z.string().nullable(),
-  metadata: z.string().nullable(),
 })
 
 /** How the bucket is reached where the environment does not say it: LanceDB's storage options. */
@@ -65,9 +48,7 @@ type Libraries = Awaited<ReturnType<typeof load>>
 async function load() {
   try {
     const lancedb = await import('@lancedb/lancedb')
-    // LanceDB is CommonJS. Its tables are of the classes that `require` gives, which are not those of `import`.
-    const arrow: typeof import('apache-arrow') = createRequire(import.meta.url)('apache-arrow')
-    return { lancedb, arrow }
+    return { lancedb, arrow: loadArrow() }
   } catch (cause) {
     const message =
       'Search needs two optional packages that are not installed, or have no binary for this system. Install them: npm install @lancedb/lancedb@0.30.0 apache-arrow@18.1.0'
@@ -96,7 +77,7 @@ export async function openLance(location: string, storageOptions?: LanceOptions)
     },
     async create(name, model) {
       const metadata = new Map([[MODEL_FIELD, JSON.stringify({ layout: LAYOUT, ...model })]])
-      const schema = schemaOf(libraries, model, metadata)
+      const schema = schemaOf(libraries.arrow, model, metadata)
       const table = await at(() =>
         db.createEmptyTable(name, schema).catch(async (error: unknown) => {
           if ((await names()).includes(name)) return await db.openTable(name)
@@ -135,7 +116,7 @@ async function collectionOf(
   const upsert = async (pictures: readonly (Picture | IndexedPicture)[]) => {
     if (pictures.length === 0) return
     const merge = table.mergeInsert('id').whenMatchedUpdateAll().whenNotMatchedInsertAll()
-    await merge.execute(tableOf(libraries, model, pictures))
+    await merge.execute(tableOf(libraries.arrow, model, pictures))
   }
   const readRows = async (filter: Filter) => {
     const where = whereOf(filter, ['problem IS NULL'])
@@ -240,19 +221,6 @@ async function listed(table: Table, filter: Filter, page?: Page): Promise<Pictur
   return page ? rows : rows.sort((one, other) => (one.id < other.id ? -1 : 1))
 }
 
-function pictureOf(row: object): Picture {
-  const checked = rowSchema.parse(row)
-  return {
-    id: checked.id,
-    sha256: checked.sha256,
-    sizeBytes: checked.size_bytes,
-    modifiedMs: checked.modified_ms,
-    dateMs: checked.date_ms,
-    problem: checked.problem ?? undefined,
-    metadata: checked.metadata ?? undefined,
-  }
-}
-
 /** SQL of a filter. Only `'` has a meaning in a string of DataFusion. */
 function whereOf({ ids, under, sha256, fromMs, toMs }: Filter, more: readonly string[] = []): string {
   const text = (value: string) => `'${value.replaceAll("'", "''")}'`
@@ -264,105 +232,4 @@ function whereOf({ ids, under, sha256, fromMs, toMs }: Filter, more: readonly st
   if (fromMs !== undefined) parts.push(`date_ms >= ${fromMs}`)
   if (toMs !== undefined) parts.push(`date_ms <= ${toMs}`)
   return parts.join(' AND ')
-}
-
-function typesOf({ arrow }: Libraries, { width }: ModelOfVectors) {
-  const { Field, FixedSizeList, Float16, Float64, List, Utf8 } = arrow
-  const vector = new FixedSizeList(width, new Field('item', new Float16(), true))
-  return {
-    text: new Utf8(),
-    number: new Float64(),
-    vector,
-    vectors: new List(new Field('item', vector, true)),
-  }
-}
-
-function schemaOf(libraries: Libraries, model: ModelOfVectors, metadata?: Map<string, string>): Schema {
-  const { Field, Schema } = libraries.arrow
-  const { text, number, vector, vectors } = typesOf(libraries, model)
-  return new Schema(
-    [
-      new Field('id', text, false),
-      new Field('sha256', text, false),
-      new Field('size_bytes', number, false),
-      new Field('modified_ms', number, false),
-      new Field('date_ms', number, false),
-      new Field('problem', text, true),
-      new Field('metadata', text, true),
-      new Field('vectors', vectors, true),
-      new Field('mean', vector, true),
-    ],
-    metadata,
-  )
-}
-
-function tableOf(
-  libraries: Libraries,
-  model: ModelOfVectors,
-  pictures: readonly (Picture | IndexedPicture)[],
-) {
-  const { makeData, Table: ArrowTable, Vector: ArrowVector, vectorFromArray, Float16 } = libraries.arrow
-  const { text, number, vector, vectors } = typesOf(libraries, model)
-  const { count, width } = model
-  const length = pictures.length
-  const vectorsOf = (picture: Picture | IndexedPicture) =>
-    'vectors' in picture ? picture.vectors : undefined
-  const texts = (value: (picture: Picture) => string | undefined) =>
-    vectorFromArray(
-      pictures.map((picture) => value(picture) ?? null),
-      text,
-    )
-  const numbers = (value: (picture: Picture) => number) => vectorFromArray(pictures.map(value), number)
-  const halves = (data: Uint16Array) =>
-    makeData({ type: new Float16(), length: data.length, nullCount: 0, data })
-  const isThere = pictures.map((picture) => vectorsOf(picture) !== undefined)
-  const nullCount = isThere.filter((there) => !there).length
-  const nullBitmap = new Uint8Array(Math.ceil(length / 64) * 8)
-  for (const [i, there] of isThere.entries()) if (there) nullBitmap[i >> 3]! |= 1 << (i & 7)
-
-  const all = new Uint16Array((length - nullCount) * count * width)
-  const means = new Uint16Array(length * width)
-  const valueOffsets = new Int32Array(length + 1)
-  let rows = 0
-  for (const [i, picture] of pictures.entries()) {
-    const own = vectorsOf(picture)
-    if (own) {
-      if (own.length !== count * width)
-        throw new Error(`Expected ${count} vectors of ${width}, got ${own.length} numbers.`)
-      all.set(own, rows * width)
-      means.set(toHalf(meanVector(own, width)), i * width)
-      rows += count
-    }
-    valueOffsets[i + 1] = rows
-  }
-  const child = makeData({ type: vector, length: rows, nullCount: 0, child: halves(all) })
-  const list = makeData({ type: vectors, length, nullCount, nullBitmap, valueOffsets, child })
-  const mean = makeData({ type: vector, length, nullCount, nullBitmap, child: halves(means) })
-  return new ArrowTable(schemaOf(libraries, model), {
-    id: texts(({ id }) => id),
-    sha256: texts(({ sha256 }) => sha256),
-    size_bytes: numbers(({ sizeBytes }) => sizeBytes),
-    modified_ms: numbers(({ modifiedMs }) => modifiedMs),
-    date_ms: numbers(({ dateMs }) => dateMs),
-    problem: texts(({ problem }) => problem),
-    metadata: texts(({ metadata }) => metadata),
-    vectors: new ArrowVector([list]),
-    mean: new ArrowVector([mean]),
-  })
-}
-
-/** Rows of an arrow table with their vectors, copied out of its memory. */
-function rowsOf(table: { toArray(): unknown[]; getChild(name: string): Vector | null }): IndexedPicture[] {
-  const plain = table.toArray().map((row) => pictureOf((row as { toJSON(): object }).toJSON()))
-  const column = table.getChild('vectors')
-  const vectors = (column?.data ?? []).flatMap((data: Data) => {
-    const list = data.children[0]
-    const width = (list?.type as { listSize?: number })?.listSize ?? 0
-    const values: Uint16Array = list?.children[0]?.values
-    const offsets = data.valueOffsets as Int32Array
-    return Array.from({ length: data.length }, (_, i) =>
-      values.slice(offsets[i]! * width, offsets[i + 1]! * width),
-    )
-  })
-  return plain.map((picture, i) => ({ ...picture, vectors: vectors[i]! }))
 }
