@@ -8,7 +8,9 @@ import { openSearch, searchLocation } from './search.ts'
 /** @throws SetupError `bad_place` */
 export async function serverOptions(config: Config) {
   return {
-    hosts: config.allowedHosts.split(/[\s,]+/).filter((name) => name !== ''),
+    hosts: listOf(config.allowedHosts),
+    // An origin has no path, but people paste addresses.
+    origins: listOf(config.corsOrigins).map((origin) => origin.replace(/\/+$/, '')),
     token: config.apiToken,
     maxQueue: config.maxQueue,
     concurrency: config.maxBatch,
@@ -21,4 +23,8 @@ export async function serverOptions(config: Config) {
     store: () => openStore(config.state),
     search: () => openSearch(searchLocation(config)),
   } satisfies AppOptions
+}
+
+function listOf(text: string): string[] {
+  return text.split(/[\s,]+/).filter((name) => name !== '')
 }

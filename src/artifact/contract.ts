@@ -238,14 +238,14 @@ export const manifestSchema = z.strictObject({
     question: z.string(),
     /** An earlier question and its answer. A space joins turns and question. */
     turn: z.string(),
-    /** Most earlier turns that the model was trained to read; null: as many as fit. */
+    /** Most earlier turns that the model was trained to read; null: as many as fit. words.json may say so. */
     turns: z.number().int().nonnegative().nullable(),
   }),
   /** Settings of generate() where the model's own defaults differ from transformers'. */
   generation: generationSettings.partial(),
   /** Sets of settings that a request names by `preset`, such as those of the model's paper. */
   presets: z.record(z.string(), generationSettings.partial()).default({}),
-  /** Answers, in lower case, by which the model says that it does not know. */
+  /** Captions and answers, in lower case, by which the model says that it does not know. */
   unknown: z.array(z.string()),
   precision: z.enum(PRECISIONS),
   /** Absent for the CPU. */

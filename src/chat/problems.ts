@@ -7,7 +7,7 @@ import type { ChatReply } from './compose.ts'
 
 /** A question that is refused before it reaches the engine. */
 export class Refusal extends Error {
-  readonly code: 'no_picture' | 'busy' | 'opted_out' | 'limit'
+  readonly code: 'no_picture' | 'unseen' | 'busy' | 'opted_out' | 'limit'
   /** For `busy`, the number of requests ahead; for `limit`, the milliseconds until it ends. */
   readonly amount: number
 

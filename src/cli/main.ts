@@ -14,6 +14,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   search: async () => (await import('./search.ts')).searchCommand(),
   duplicates: async () => (await import('./duplicates.ts')).duplicatesCommand(),
   pull: async () => (await import('./pull.ts')).pullCommand(),
+  models: async () => (await import('./models.ts')).modelsCommand(),
   build: async () => (await import('./build.ts')).buildCommand(),
   push: async () => (await import('./push.ts')).pushCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),

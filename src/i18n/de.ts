@@ -21,6 +21,8 @@ export const de: Messages = {
       'Bitte versuch es in einer Minute noch einmal.',
     restarting: 'Ich starte gerade neu. Bitte versuch es in einer Minute noch einmal.',
     deadline: 'Das hat zu lange gedauert. Bitte versuch es in einer Minute noch einmal.',
+    unseen:
+      'Was dort gezeigt wird, kann ich nicht sehen, etwa die Vorschau eines Links. Poste das Bild selbst.',
     opted_out: 'Die Person, die dieses Bild gepostet hat, möchte nicht, dass ich ihre Bilder beschreibe.',
     limit: (when) => `Du hast dein Limit erreicht. Du kannst ${when} wieder fragen.`,
     not_allowed: 'Du darfst das hier nicht ändern.',
@@ -34,6 +36,17 @@ export const de: Messages = {
   looking: 'sieht sich das Bild an…',
   waiting: (ahead) => `hat vor dir noch ${ahead} ${ahead === 1 ? 'Anfrage' : 'Anfragen'} zu beantworten…`,
   nothing: 'Zu diesem Bild fällt mir nichts ein.',
+  unknownPicture: 'Was auf diesem Bild ist, weiß ich nicht.',
+  unsure: 'Da bin ich mir nicht sicher.',
+  small: {
+    thanks: 'Gern geschehen!',
+    greeting:
+      'Hallo! Zeig mir ein Bild, dann beschreibe ich es, oder frag mich nach einem. Mit „Hilfe“ erfährst du mehr.',
+    who: 'Ich bin Glimpse, ein Bot, der Bilder beschreibt und Fragen dazu beantwortet. Ich bin eine Maschine und kann mich irren.',
+    reaction: '👍',
+  },
+  firstDirect:
+    'Du kannst mich hier nach diesem Bild fragen oder mir ein anderes schicken. Mit „Hilfe“ erfährst du mehr.',
   machineMade: 'Von einer Maschine beschrieben; das kann falsch sein.',
   englishOnly: 'Die Beschreibungen sind auf Englisch.',
   leftOut: (count) =>

@@ -22,6 +22,8 @@ export const en = {
       'Please try again in a minute.',
     restarting: 'I am just starting again. Please try once more in a minute.',
     deadline: 'That took too long. Please try again in a minute.',
+    unseen:
+      'I cannot see what is shown there, such as a preview of a link or an embed. Post the picture itself.',
     opted_out: 'The person who posted that picture asked me not to describe their pictures.',
     limit: (when: string) => `You have reached your limit. You can ask again ${when}.`,
     not_allowed: 'You are not allowed to change that here.',
@@ -37,6 +39,18 @@ export const en = {
   waiting: (ahead: number) => `has ${ahead} ${ahead === 1 ? 'request' : 'requests'} to answer before you…`,
   /** In place of an empty answer. */
   nothing: 'I have nothing to say about this picture.',
+  /** In place of a caption and of an answer by which the model says that it does not know. */
+  unknownPicture: 'I do not know what is in this picture.',
+  unsure: 'I am not sure.',
+  /** Replies to words that want neither a description nor an answer. */
+  small: {
+    thanks: 'You are welcome!',
+    greeting: 'Hello! Show me a picture and I describe it, or ask me about one. “help” tells you more.',
+    who: 'I am Glimpse, a bot that describes pictures and answers questions about them. I am a machine and can be wrong.',
+    reaction: '👍',
+  },
+  /** Under the first answer in direct messages. */
+  firstDirect: 'You can ask me about this picture here, or send me another one. “help” tells you more.',
   machineMade: 'Described by a machine; it can be wrong.',
   englishOnly: 'Its descriptions are in English.',
   /** Pictures of a message that got no caption. */

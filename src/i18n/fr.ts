@@ -24,6 +24,7 @@ export const fr: Messages = {
       'Réessayez dans une minute.',
     restarting: 'Je suis en train de redémarrer. Réessayez dans une minute.',
     deadline: 'Cela a pris trop de temps. Réessayez dans une minute.',
+    unseen: 'Je ne peux pas voir ce qui est montré là, comme l’aperçu d’un lien. Publie l’image elle-même.',
     opted_out: 'La personne qui a publié cette image m’a demandé de ne pas décrire ses images.',
     limit: (when) => `Vous avez atteint votre limite. Vous pourrez reposer une question ${when}.`,
     not_allowed: 'Vous n’avez pas le droit de modifier cela ici.',
@@ -37,6 +38,17 @@ export const fr: Messages = {
   looking: 'regarde l’image…',
   waiting: (ahead) => `a encore ${ahead} ${ahead > 1 ? 'demandes' : 'demande'} à traiter avant la vôtre…`,
   nothing: 'Je n’ai rien à dire sur cette image.',
+  unknownPicture: 'Je ne sais pas ce qu’il y a sur cette image.',
+  unsure: 'Je ne suis pas sûr.',
+  small: {
+    thanks: 'Avec plaisir !',
+    greeting:
+      'Bonjour ! Montre-moi une image et je la décris, ou pose-moi une question sur une image. « aide » t’en dit plus.',
+    who: 'Je suis Glimpse, un bot qui décrit des images et répond aux questions sur elles. Je suis une machine et je peux me tromper.',
+    reaction: '👍',
+  },
+  firstDirect:
+    'Tu peux me poser ici des questions sur cette image ou m’en envoyer une autre. « aide » t’en dit plus.',
   machineMade: 'Description faite par une machine, qui peut se tromper.',
   englishOnly: 'Les descriptions sont en anglais.',
   leftOut: (count) =>

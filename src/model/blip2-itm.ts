@@ -86,9 +86,10 @@ function matchingGraph(weights: Weights, config: Config): Graph {
       queries: { tokens, count: Q, vision: input, width: vision.hidden_size },
       text: textInput(root),
     })
-    const embeds = normalized(root, linear(root.at('vision_projection'), queries!, [Dq, E])) // [B, Q, E]
-    const scores = linear(root.at('itm_head'), queries!, [Dq, 2]) // [B, Q, 2]
-    const logits = root.op('ReduceMean', [scores, g.int64(1)], { keepdims: 0 }) // [B, 2]
+    const embeds = projected(root.at('vision_projection'), queries!, [Dq, E]) // [B, Q, E]
+    const head = root.at('itm_head')
+    const scores = linear(head, queries!, [Dq, 2]) // [B, Q, 2]
+    const logits = head.op('ReduceMean', [scores, g.int64(1)], { keepdims: 0 }) // [B, 2]
     g.output(MATCHING.query_hidden, queries!, 'float32', ['B', Q, Dq])
     g.output(MATCHING.image_embeds, embeds, 'float32', ['B', Q, E])
     g.output(MATCHING.itm_logits, logits, 'float32', ['B', 2])
@@ -101,7 +102,7 @@ function textGraph(weights: Weights, { qformer: qformerConfig, embedding_width: 
   return graphOf(TEXT.graph, weights, (root) => {
     const part = root.at('qformer')
     const { text } = qformer(part, part.at('layernorm'), qformerConfig, { text: textInput(root) })
-    const embeds = normalized(root, linear(root.at('text_projection'), text!, [Dq, E])) // [B, T, E]
+    const embeds = projected(root.at('text_projection'), text!, [Dq, E]) // [B, T, E]
     root.g.output(TEXT.text_hidden, text!, 'float32', ['B', 'T', Dq])
     root.g.output(TEXT.text_embeds, embeds, 'float32', ['B', 'T', E])
   })
@@ -115,8 +116,9 @@ function textInput(root: Part) {
   }
 }
 
-/** x [..., E] -> [..., E] of length 1 */
-function normalized({ g }: Part, x: Value): Value {
-  const length = g.op('ReduceL2', [x, g.int64(-1)], { keepdims: 1 }) // [..., 1]
-  return g.op('Div', [x, g.op('Max', [length, g.scalar(SHORTEST)])])
+/** x [..., D] -> [..., E] of length 1 */
+function projected(part: Part, x: Value, sizes: [D: number, E: number]): Value {
+  const y = linear(part, x, sizes) // [..., E]
+  const length = part.op('ReduceL2', [y, part.g.int64(-1)], { keepdims: 1 }) // [..., 1]
+  return part.op('Div', [y, part.op('Max', [length, part.g.scalar(SHORTEST)])])
 }

@@ -38,7 +38,7 @@ export interface QFormerInputs {
   text?: { ids: Value; mask: Value; embeddings: Part }
 }
 
-/** Hidden states: of the queries [B, Q, D], of the text [B, T, D]. */
+/** Hidden states: of the queries [B, Q, D]; without queries, of the text [B, T, D]. */
 interface QFormerOutput {
   queries?: Value
   text?: Value
@@ -55,17 +55,15 @@ export function qformer(part: Part, norm: Part, config: QFormerConfig, inputs: Q
     queries: inputs.queries && repeated(part, embed(inputs.queries.tokens), inputs, D), // [B, Q, D]
     text: inputs.text && embed(embedText(inputs.text, config)), // [B, T, D]
   }
-  const sizes = { config, count: inputs.queries?.count ?? 0 }
+  const count = inputs.queries?.count ?? 0
   const keyMask = inputs.text && keyMaskOf(part, inputs.text.mask, x.queries) // [B, Q + T]
   for (let i = 0; i < num_hidden_layers; i++) {
     const hasCrossAttention = i % cross_attention_frequency === 0
-    x = layer(
-      part.at(`encoder.layer.${i}`),
-      x,
-      hasCrossAttention ? inputs.queries : undefined,
-      keyMask,
-      sizes,
-    )
+    x = layer(part.at(`encoder.layer.${i}`), x, hasCrossAttention ? inputs.queries : undefined, keyMask, {
+      config,
+      count,
+      isLast: i === num_hidden_layers - 1,
+    })
   }
   return x
 }
@@ -101,6 +99,8 @@ interface Sizes {
   config: QFormerConfig
   /** Q, or 0 without queries. */
   count: number
+  /** Nothing reads the text of the last layer beside queries. */
+  isLast: boolean
 }
 
 function layer(
@@ -110,7 +110,7 @@ function layer(
   keyMask: Value | undefined,
   sizes: Sizes,
 ): QFormerOutput {
-  const { config, count } = sizes
+  const { config, count, isLast } = sizes
   const all =
     x.queries && x.text ? part.op('Concat', [x.queries, x.text], { axis: 1 }) : (x.queries ?? x.text)! // [B, Q + T, D]
   const attended = attention(part.at('attention'), all, { config, keyMask }) // [B, Q + T, D]
@@ -123,6 +123,10 @@ function layer(
   if (queries && picture) {
     const source = { ...picture, isShared: x.text !== undefined }
     queries = attention(part.at('crossattention'), queries, { config, source }) // [B, Q, D]
+  }
+  if (queries && text && isLast) {
+    ignoreTextMlp(part)
+    text = undefined
   }
   return {
     queries: queries && feedForward(part, queries, 'intermediate_query', 'output_query', config), // [B, Q, D]
@@ -180,9 +184,12 @@ function perPicture({ g }: Part, x: Value, vision: Value, D: number): Value {
 
 /** Marks the MLPs for text as not needed, in a checkpoint that has them though its model reads no text in the Q-Former. */
 export function ignoreTextBranch(part: Part, { num_hidden_layers }: QFormerConfig): void {
-  for (let i = 0; i < num_hidden_layers; i++) {
-    for (const step of ['intermediate.dense', 'output.dense', 'output.LayerNorm']) {
-      for (const name of ['weight', 'bias']) part.weights.ignore(`encoder.layer.${i}.${step}.${name}`)
-    }
+  for (let i = 0; i < num_hidden_layers; i++) ignoreTextMlp(part.at(`encoder.layer.${i}`))
+}
+
+/** `part` is a layer. */
+function ignoreTextMlp({ weights }: Part): void {
+  for (const step of ['intermediate.dense', 'output.dense', 'output.LayerNorm']) {
+    for (const name of ['weight', 'bias']) weights.ignore(`${step}.${name}`)
   }
 }

@@ -3,7 +3,7 @@
 import { Hono } from 'hono'
 import { HEALTH_PATHS, health, metrics } from './health.ts'
 import { securityHeaders } from './host-check.ts'
-import { problemResponse } from './problem.ts'
+import { problemOf, problemResponse } from './problem.ts'
 import { requestLogger } from './request-log.ts'
 import type { AppOptions } from './routes.ts'
 import { tokenCheck } from './token.ts'
@@ -23,7 +23,7 @@ export function createWebhookApp({ handlers, token, isReady, chatFault }: Webhoo
   const app = new Hono()
   app.use(securityHeaders())
   app.use(requestLogger(HEALTH_PATHS))
-  app.onError((error) => problemResponse(error, 1))
+  app.onError((error) => problemResponse(error, problemOf(error), 1))
   app.route(
     '/',
     health(() => {

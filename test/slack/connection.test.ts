@@ -10,7 +10,7 @@ import { socketReceiver } from '../../src/slack/connection.ts'
 import { type SlackApp, slackApp } from '../../src/slack/events.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
 import { inMemoryStore } from '../chat/in-memory-store.ts'
-import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
+import { ALT_TEXT as CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { mentionWith, type SocketDouble, startSocketDouble } from './socket-mode-double.ts'
 

@@ -1,6 +1,7 @@
 // Question and history -> the prompt, as text and token ids, that leaves room for at least one generated token and that the
-// queries can read, where they do. The oldest turns are left out first.
+// queries can read, where they do. The oldest turns are left out first, and turns without an answer always.
 
+import type { Manifest } from '../../artifact/contract.ts'
 import { RequestError } from '../../errors.ts'
 import type { LanguageModel } from '../../run/language-model.ts'
 import type { Model } from '../../run/model.ts'
@@ -36,16 +37,23 @@ export function fitPrompt(
   }
 }
 
+/** Whether a caption or an answer says that the model does not know. */
+export function saysUnknown({ unknown }: Pick<Manifest, 'unknown'>, text: string): boolean {
+  return unknown.includes(text.trim().replace(/\.$/, '').toLowerCase())
+}
+
 /**
- * Returns the newest turns that the model takes and that fit, and one more: tokens may merge across turns, so only the
+ * Returns the newest turns with an answer that the model takes and that fit, and one more: tokens may merge across turns, so only the
  * whole prompt is counted exactly. Each turn is encoded once, and turns older than those are not encoded, however long the
  * history is.
  */
 function newestThatFit(
-  { tokenizer, manifest: { prompt } }: Model,
+  { tokenizer, manifest }: Model,
   language: LanguageModel,
-  { question, history: all = [] }: InferenceRequest,
+  { question, history: given = [] }: InferenceRequest,
 ): readonly Turn[] {
+  const { prompt } = manifest
+  const all = given.filter(({ answer }) => answer.trim() !== '' && !saysUnknown(manifest, answer))
   const history = all.slice(Math.max(0, all.length - (prompt.turns ?? all.length)))
   let from = history.length
   let used = from === 0 ? 0 : tokenizer.encode(toPrompt(prompt, question)).length

@@ -42,6 +42,8 @@ export interface Fault {
   /** Number of matching calls that succeed before. */
   skip?: number
   status?: number
+  /** Discord's error code. Default 0: a response of a proxy. */
+  code?: number
   /** For status 429. */
   retryAfterS?: number
   /** The call waits for this. */
@@ -329,8 +331,8 @@ interface Answer {
   headers?: Record<string, string>
 }
 
-function faulty({ status, retryAfterS }: Fault): Answer {
-  if (status !== 429) return { status: status!, body: { message: 'Trouble', code: 0 } }
+function faulty({ status, code = 0, retryAfterS }: Fault): Answer {
+  if (status !== 429) return { status: status!, body: { message: 'Trouble', code } }
   return {
     status: 429,
     body: { message: 'You are being rate limited.', retry_after: retryAfterS, global: false },
