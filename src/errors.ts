@@ -19,7 +19,7 @@ export const CODES = {
       'bad_ask bad_base64 bad_field bad_form bad_http bad_json bad_message bad_name bad_settings',
       'bad_upload cannot_reply discord_refused hub_refused message_too_large no_picture no_question',
       'not_a_checkpoint not_on_hub picture_forbidden picture_forgotten picture_gone question_too_long',
-      'refused_elsewhere too_many_words',
+      'refused_elsewhere text_too_long too_many_words',
     ),
     ...codes(401, 'bad_token no_token'),
     ...codes(403, 'foreign_host foreign_origin'),

@@ -16,12 +16,12 @@ import {
   manifestSchema,
 } from '../artifact/contract.ts'
 import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
-import { openSafetensors } from '../checkpoint/safetensors.ts'
+import { openSafetensors, type TensorFiles } from '../checkpoint/safetensors.ts'
 import { TiedWeightsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
-import type { TokenizerFiles } from '../model/architecture.ts'
+import type { ModelPlan, TokenizerFiles } from '../model/architecture.ts'
 import { planModel } from '../model/architectures.ts'
 import type { Graph } from '../onnx/graph.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
@@ -98,13 +98,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     ? join(streamedWeights.workplace, 'artifact')
     : `${target}.partial-${randomUUID()}`
   try {
-    const rules = rulesOf(plan.recipe, options.precision, options.target)
-    const weights = new Weights(files, (path) => formatOf(rules, options.precision, path))
-    const graphs = plan.build(weights)
-    const totalBytes = graphs
-      .flatMap(({ parts }) => parts.initializers)
-      .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-
+    const { rules, graphs, totalBytes } = graphsOf(plan, files, options.precision, options.target)
     await streamedWeights?.onPlan(totalBytes)
     const journal =
       streamedWeights &&
@@ -154,7 +148,10 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     const write = () => writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
     await write()
     if (options.trial ?? fitsMemoryBudget(written)) {
-      manifest.trial = await runSmokeTest(checkpoint, partial, options)
+      manifest.trial =
+        description.language.kind === 'none'
+          ? { texts: await generateSamples(partial) }
+          : await runSmokeTest(checkpoint, partial, options)
       await write()
     }
     await moveIntoPlace(partial, target, options.optionName)
@@ -196,6 +193,26 @@ async function runSmokeTest(checkpoint: string, partial: string, options: BuildO
     'answers_nothing',
     `The model generates no text at ${precision}, and ${why}. Use another --precision, or --no-trial to accept it.`,
   )
+}
+
+/** Bytes of the weights of an artifact, from the checkpoint's configuration and the headers of its weights. */
+export function artifactBytes(
+  config: unknown,
+  files: TensorFiles,
+  precision: Precision,
+  target?: Target,
+): number {
+  return graphsOf(planModel(config), files, precision, target).totalBytes
+}
+
+/** The graphs of a model, whose weights are read when they are written. */
+function graphsOf(plan: ModelPlan, files: TensorFiles, precision: Precision, target?: Target) {
+  const rules = rulesOf(plan.recipe, precision, target)
+  const graphs = plan.build(new Weights(files, (path) => formatOf(rules, precision, path)))
+  const totalBytes = graphs
+    .flatMap(({ parts }) => parts.initializers)
+    .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  return { rules, graphs, totalBytes }
 }
 
 function describeGraph({ parts: { name, inputs, outputs } }: Graph): GraphDescription {

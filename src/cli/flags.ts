@@ -1,15 +1,19 @@
 // Flags that several commands share: the model to run, and how tokens are chosen.
 
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
 import { modelProcessOptions } from '../app/engine.ts'
+import { isHubName } from '../app/hub-models.ts'
 import { embeddedArtifact } from '../builder/embedded.ts'
-import { readConfig, SETTINGS } from '../config.ts'
+import { type Config, readConfig, SETTINGS } from '../config.ts'
 import type { startEngine } from '../engine/engine.ts'
 import { type GenerationSettings, generationSettings } from '../generation-settings.ts'
 import { log } from '../observe/log.ts'
+import { PRECISIONS, type Precision } from '../quantize/recipes.ts'
 import { integer, type Setting } from '../setting.ts'
+import { artifactOfHub } from './hub-model.ts'
 import { withProgress } from './progress.ts'
 
 /** Adds a flag for each generation setting: `num_beams` is --num-beams. */
@@ -43,8 +47,15 @@ export function settingsOf(options: Record<string, unknown>): Partial<Generation
 export function addModelFlags(command: Command): Command {
   return command
     .option(
-      '-m, --model <folder>',
-      'artifact that `glimpse build` made, or s3://bucket/prefix (default: the embedded model)',
+      '-m, --model <name>',
+      'folder that `glimpse build` made, s3://bucket/prefix, or owner/name on the hub (default: the embedded model)',
+    )
+    .option('--revision <name>', 'of a model on the hub: branch, tag or commit (default: main)')
+    .addOption(
+      new Option(
+        '--precision <name>',
+        'of a model on the hub (default: the one that is kept, else one that fits this machine)',
+      ).choices(PRECISIONS),
     )
     .option(
       '--threads <count>',
@@ -55,26 +66,36 @@ export function addModelFlags(command: Command): Command {
 
 export interface ModelFlags {
   model?: string
+  revision?: string
+  precision?: Precision
   threads?: number
 }
 
 /** How to start the model that the flags name; a flag that is absent has its value from the environment. */
 export async function modelFor(
-  { model, threads }: ModelFlags,
+  { model, threads, ...hub }: ModelFlags,
   config = readConfig(),
 ): Promise<Parameters<typeof startEngine>[0]> {
   return {
     ...modelProcessOptions({ ...config, threads: threads ?? config.threads }),
-    artifact: await artifactAt(model ?? config.model, config.cacheFolder),
+    artifact: await artifactAt(model ?? config.model, config, hub),
     prepack: { folder: join(config.cacheFolder, 'prepacked'), fromBytes: config.prepackFromMb * 1e6 },
     onPreparing: () => process.stderr.write('Prepacking the weights for this processor, once...\n'),
   }
 }
 
-/** The folder to open: the embedded model's, the cache's copy of a model in S3, or `location` itself. */
-async function artifactAt(location: string, cacheFolder: string): Promise<string> {
+/** The folder to open: the embedded model's, the cache's copy of a model in S3 or on the hub, or `location` itself. */
+async function artifactAt(
+  location: string,
+  config: Config,
+  hub: Pick<ModelFlags, 'revision' | 'precision'>,
+): Promise<string> {
+  const { cacheFolder } = config
   if (location === '') return await embeddedArtifact(cacheFolder)
-  if (!location.startsWith('s3://')) return location
+  if (!location.startsWith('s3://')) {
+    const isFolder = existsSync(location) || !isHubName(location)
+    return isFolder ? location : await artifactOfHub(location, config, hub)
+  }
   // Imported on use: the SDK takes a while to load.
   const { fetchArtifact } = await import('../transfer/fetch.ts')
   let isWaiting = false

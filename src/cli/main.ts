@@ -11,6 +11,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   caption: async () => (await import('./caption.ts')).captionCommand(),
   ask: async () => (await import('./ask.ts')).askCommand(),
   pull: async () => (await import('./pull.ts')).pullCommand(),
+  models: async () => (await import('./models.ts')).modelsCommand(),
   build: async () => (await import('./build.ts')).buildCommand(),
   push: async () => (await import('./push.ts')).pushCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),

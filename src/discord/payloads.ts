@@ -19,6 +19,8 @@ const attachmentSchema = z.object({
   url: z.string(),
   filename: z.string().default(''),
   content_type: text,
+  /** What people wrote as the picture's alternative text. */
+  description: text,
   size: number,
   /** Address of the media proxy, which scales and converts the picture. */
   proxy_url: text,

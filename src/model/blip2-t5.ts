@@ -55,7 +55,7 @@ export const blip2T5 = architecture({
 /** Prompts: Li et al., section 4.1 (visual question answering); earlier turns as in LAVIS' README. */
 function describe({ text, ...parts }: Config) {
   return {
-    tasks: ['caption', 'answer'],
+    tasks: ['caption', 'answer', 'features'],
     ...describePicture(parts),
     language: describeT5(text, parts.num_query_tokens, parts.image_token_id),
     prompt: {

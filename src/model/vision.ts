@@ -11,7 +11,7 @@ import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
 import { filled, type Matrix, stack } from '../quantize/matrix.ts'
 import { activation, layers, sides, size } from './config.ts'
-import { layerNorm, linear, matmul, mlp, multiHeadAttention } from './layers.ts'
+import { layerNorm, layerNormOf, linear, matmul, mlp, multiHeadAttention } from './layers.ts'
 import { graphOf, type Part } from './part.ts'
 
 /** `vision_config`; defaults are those of configuration_blip_2.py. */
@@ -32,8 +32,10 @@ export type VisionConfig = z.output<typeof visionConfig>
 export function visionGraph(weights: Weights, config: VisionConfig): Graph {
   return graphOf(VISION.graph, weights, (root) => {
     const pixels = root.g.input(VISION.pixels, 'float32', ['B', 3, ...config.image_size])
-    const output = vision(root.at('vision_model'), pixels, config) // [B, P, D]
-    root.g.output(VISION.vision, output, 'float32', ['B', patchCount(config), config.hidden_size])
+    const { patches, pooled } = vision(root.at('vision_model'), pixels, config)
+    const { hidden_size: D } = config
+    root.g.output(VISION.vision, patches, 'float32', ['B', patchCount(config), D])
+    root.g.output(VISION.pooled, pooled, 'float32', ['B', D])
   })
 }
 
@@ -42,15 +44,18 @@ export function patchCount({ image_size, patch_size }: VisionConfig): number {
   return Math.floor(image_size[0] / patch_size[0]) * Math.floor(image_size[1] / patch_size[1]) + 1
 }
 
-function vision(part: Part, pixels: Value, config: VisionConfig): Value {
+/** patches [B, P, D], and pooled [B, D], which is normed once more. */
+function vision(part: Part, pixels: Value, config: VisionConfig): { patches: Value; pooled: Value } {
   const { hidden_size: D } = config
   const embedded = embed(part.at('embeddings'), pixels, config) // [B, P, D]
   let x = part.op('Reshape', [embedded, part.g.int64(-1, D)]) // [R, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
     x = layer(part.at(`encoder.layers.${i}`), x, config) // [R, D]
   }
-  const normed = layerNorm(part.at('post_layernorm'), x, D, config.layer_norm_eps) // [R, D]
-  return part.op('Reshape', [normed, part.g.int64(-1, patchCount(config), D)]) // [B, P, D]
+  const norm = layerNormOf(part.at('post_layernorm'), D, config.layer_norm_eps)
+  const patches = part.op('Reshape', [norm(x), part.g.int64(-1, patchCount(config), D)]) // [B, P, D]
+  const first = part.op('Gather', [patches, part.g.scalar(0, 'int64')], { axis: 1 }) // [B, D]
+  return { patches, pooled: norm(first) }
 }
 
 function embed(part: Part, pixels: Value, config: VisionConfig): Value {

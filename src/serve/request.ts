@@ -2,7 +2,7 @@
 //
 // POST /v1/<task> says which task it is. POST /invocations takes all: the field `task` names it; without one, a request
 // with a question, a history or a prompt is an answer, else a caption. In place of `image` an `upload` may be named (uploads.ts).
-// No URL is fetched.
+// Features may be of a text without a picture. No URL is fetched.
 
 import { z } from 'zod'
 import type { BaseRequest } from '../engine/request.ts'
@@ -53,7 +53,7 @@ export async function readRequest(
   const schema = schemaOf(name)
   checkNames(fields, name, schema)
   const given = ['image', 'upload', 'picture'].filter((field) => fields[field] !== undefined)
-  if (given.length === 0) throw noPicture()
+  if (given.length === 0 && !task.isPictureOptional) throw noPicture()
   if (given.length > 1) {
     throw new RequestError(
       'bad_field',
@@ -67,7 +67,7 @@ export async function readRequest(
   task.checkFields?.(inference)
   const uploaded = upload === undefined ? undefined : await readUpload(upload, uploads)
   const image = uploaded?.image ?? inference.image
-  if (inference.picture === undefined && !image?.length) throw noPicture()
+  if (given.length > 0 && inference.picture === undefined && !image?.length) throw noPicture()
   if (image && image.length > MAX_PICTURE_BYTES) throw pictureTooLarge()
   return {
     request: { ...inference, image, task: name },
