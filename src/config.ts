@@ -123,6 +123,11 @@ const OWN_SETTINGS = {
     description:
       'Folder, or s3://bucket/prefix, for what outlives a restart: jobs, conversations, image embeddings, preferences, answers by Idempotency-Key.',
   }),
+  search: text('GLIMPSE_SEARCH', '', {
+    defaultText: 'search/ in GLIMPSE_STATE',
+    description:
+      'Folder, or s3://bucket/prefix, for collections of pictures: their vectors, names and dates.',
+  }),
   keepHours: integer('GLIMPSE_KEEP_HOURS', 24, 1, 24 * 365, {
     description:
       'Hours after its last answer at which a conversation expires, and after which image embeddings do.',

@@ -17,6 +17,7 @@
 
 import { z } from 'zod'
 import { generationSettings } from '../generation-settings.ts'
+import { sha256Hex } from '../hash.ts'
 import { PRECISIONS, TARGETS } from '../quantize/recipes.ts'
 
 export const VISION = {
@@ -271,6 +272,11 @@ export const manifestSchema = z.strictObject({
 })
 
 export type Manifest = z.infer<typeof manifestSchema>
+
+/** Identifies an artifact by its files: what one computes for a picture is not mixed with what another does. */
+export function artifactKey({ files }: Pick<Manifest, 'files'>): string {
+  return sha256Hex(JSON.stringify(files)).slice(0, 16)
+}
 
 /** The part of a manifest that describes the model: what an architecture says of a checkpoint's config. */
 export type ModelDescription = Pick<

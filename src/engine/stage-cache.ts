@@ -4,8 +4,7 @@
 
 import { deserialize, serialize } from 'node:v8'
 import { LRUCache } from 'lru-cache'
-import type { Manifest } from '../artifact/contract.ts'
-import { sha256Hex } from '../hash.ts'
+import { artifactKey, type Manifest } from '../artifact/contract.ts'
 import type { KeptPrompt, PromptCache } from '../run/language-model.ts'
 import type { Outputs } from '../run/queries.ts'
 import { type Elements, type ElementType, Tensor } from '../run/tensor.ts'
@@ -52,7 +51,7 @@ export function stageCaches(
   { queries, matching, language, files }: Pick<Manifest, 'queries' | 'matching' | 'language' | 'files'>,
   stored?: StageStore,
 ): StageCaches {
-  const model = sha256Hex(JSON.stringify(files)).slice(0, 16)
+  const model = artifactKey({ files })
   const ttlMs = stored?.ttlMs
   const inStore = (cache: LruCache, stage: string) =>
     stored ? storedCache(cache, `${stage}/${model}`, stored) : inMemory(cache)

@@ -5,7 +5,8 @@
 // Features may be of a text without a picture. No URL is fetched.
 
 import { z } from 'zod'
-import type { BaseRequest } from '../engine/request.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { BaseRequest, BaseResult } from '../engine/request.ts'
 import { TASKS, type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
@@ -36,7 +37,14 @@ export interface ParsedRequest {
   form?: ResponseForm
   /** Call it once the request is answered: it removes the upload, which is used once. */
   used?: () => Promise<void>
+  /** In place of one answer of the engine, for routes that do more. */
+  run?: RunWithin
 }
+
+export type RunWithin = (
+  engine: Engine,
+  within: { signal: AbortSignal; deadlineMs?: number },
+) => Promise<BaseResult>
 
 /**
  * Reads and checks the whole request.
@@ -137,7 +145,8 @@ function namesIn({ shape }: z.ZodObject): string {
   return described.join(', ')
 }
 
-function badFields({ issues }: z.ZodError, schema: z.ZodObject): RequestError {
+/** An error that names each fault. */
+export function badFields({ issues }: z.ZodError, schema: z.ZodObject): RequestError {
   const faults = issues.slice(0, MAX_FAULTS).map((issue) => {
     if (issue.code !== 'unrecognized_keys') return `${issue.path.join('.')}: ${issue.message}`
     const names = issue.keys.slice(0, MAX_FAULTS).map(quote).join(', ')
