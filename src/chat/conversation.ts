@@ -82,6 +82,13 @@ export function focusOf({ pictures, focus }: Conversation): KnownPicture[] {
   return pictures.filter(({ at }) => at === newest?.at)
 }
 
+/** The words of the last question about the picture that is meant; '' when nothing was asked in words. */
+export async function lastQuestion(store: Store, name: string): Promise<string> {
+  const conversation = await loadConversation(store, name)
+  const turns = conversation ? focusOf(conversation).flatMap((each) => each.turns) : []
+  return turns.at(-1)?.question ?? ''
+}
+
 /** Adds the exchanges to the question's conversations, and to those named after its replies. Idempotent by question id. */
 export async function recordExchange(
   kept: ConversationStore,
