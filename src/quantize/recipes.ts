@@ -154,6 +154,21 @@ export const BLIP2_LLAMA = recipe(
   /^language_model\.model\.layers\./,
 )
 
+const MATCHING_TEXT: Rule = {
+  weights: /^embeddings\.word_embeddings\./,
+  format: INT8_BLOCKS,
+  reason: 'a table of which each text reads a few rows: its size is what it costs',
+}
+const MATCHING_HEADS: Rule = {
+  weights: /^((vision|text)_projection|itm_head|embeddings\.position_embeddings)\./,
+  format: FLOAT32,
+  reason: 'two thousandths of the weights, and every score is computed with them',
+}
+const MATCHING = [VISION, QUERIES, MATCHING_TEXT, MATCHING_HEADS, UNQUANTIZED]
+
+/** No weight is stored with 4 bits: nine tenths of them are the vision tower's, whose cost is arithmetic. */
+export const BLIP2_ITM: Recipe = { fp32: [], int8: MATCHING, int4: MATCHING }
+
 /** What an artifact is built for. It runs on the other target too, but slower. */
 export const TARGETS = ['cpu', 'gpu'] as const
 export type Target = (typeof TARGETS)[number]
