@@ -6,7 +6,9 @@
 //   glimpse work     answers what is in the queue
 //   functions        one receives for each platform (openSink), one answers (openAnswering)
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { OpenAdapter, WebhookHandler } from '../chat/adapter.ts'
+import { lastQuestion } from '../chat/conversation.ts'
 import { openPreferences, type Preferences } from '../chat/preferences.ts'
 import { openProcessor, type QuestionProcessor, type QuestionSink } from '../chat/processor.ts'
 import { createRateLimiter } from '../chat/rate-limit.ts'
@@ -28,18 +30,23 @@ const ANSWER_SHARE_OF_GRACE = 0.85
 export interface State {
   store: Store
   preferences: Preferences
+  lastQuestion(conversation: string): Promise<string>
 }
 
 /** Opens the store and the preferences of channels and users. @throws SetupError */
 export async function openState(config: Config): Promise<State> {
   const store = await openStore(config.state)
-  return { store, preferences: openPreferences(store) }
+  return {
+    store,
+    preferences: openPreferences(store),
+    lastQuestion: (conversation) => lastQuestion(store, conversation),
+  }
 }
 
 /** Opens the queue and the sink that a process without a model submits questions to. @throws SetupError `bad_queue` */
 export async function openSink(config: Config, state: State) {
   const queue = await openQueue(config.queue)
-  return { queue, sink: queueProducer({ queue, ...state }) }
+  return { queue, sink: queueProducer({ queue, ...state, keepMs: config.keepHours * HOUR_MS }) }
 }
 
 /** The platforms whose secrets are set. @throws SetupError when a secret is missing */
@@ -69,11 +76,12 @@ function processorOf(
   platforms: readonly OpenAdapter[],
   state: State,
 ): QuestionProcessor {
+  const limits = { perMinute: config.asksPerMinute, perHour: config.asksPerHour }
   return openProcessor({
     ...state,
     engine,
     platforms: platforms.map(({ platform }) => platform),
-    rateLimiter: createRateLimiter({ perMinute: config.asksPerMinute, perHour: config.asksPerHour }),
+    rateLimiter: createRateLimiter(limits, { store: state.store, time: { now: Date.now, sleep } }),
     maxQueue: config.maxQueue,
     keepMs: config.keepHours * HOUR_MS,
     report,
@@ -114,7 +122,7 @@ export async function openChat({
   const through = config.queue === '' ? undefined : await openSink(config, state)
   const processor = engine && processorOf({ config, engine, report }, platforms, state)
   const sink: QuestionSink = through?.sink ?? processor!
-  const deps = { sink, engine, preferences: state.preferences, keepMs: config.keepHours * HOUR_MS, report }
+  const deps = { ...state, sink, engine, keepMs: config.keepHours * HOUR_MS, report }
   const sources = receives ? platforms.map((each) => ({ ...each.receive(deps), path: each.webhookPath })) : []
   let consumer: Consumer | undefined
   let sweeping: NodeJS.Timeout | undefined

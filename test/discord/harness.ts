@@ -3,9 +3,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { lastQuestion } from '../../src/chat/conversation.ts'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { discordApi } from '../../src/discord/api.ts'
 import { type Gateway, startGateway } from '../../src/discord/connection.ts'
 import { type DiscordPlatform, discordPlatform } from '../../src/discord/platform.ts'
@@ -13,6 +13,7 @@ import type { DiscordSettings } from '../../src/discord/settings.ts'
 import { discordEndpoint } from '../../src/discord/webhook.ts'
 import { isGlimpseError } from '../../src/errors.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
+import { testLimiter } from '../chat/in-memory-store.ts'
 import { type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 import {
@@ -83,7 +84,7 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     platforms: [platform],
     engine: Promise.resolve(engine),
     store,
-    rateLimiter: createRateLimiter(options.limits ?? { perMinute: 100, perHour: 1_000 }),
+    rateLimiter: testLimiter(options.limits ?? { perMinute: 100, perHour: 1_000 }),
     preferences,
     maxQueue: 8,
     keepMs: KEEP_MS,
@@ -94,7 +95,16 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
   await processor.recoverAbandoned()
   const gateway = options.isOffline
     ? undefined
-    : await startGateway({ settings, api, platform, sink: processor, preferences, report, now })
+    : await startGateway({
+        settings,
+        api,
+        platform,
+        sink: processor,
+        preferences,
+        lastQuestion: (name) => lastQuestion(store, name),
+        report,
+        now,
+      })
   return {
     processor,
     platform,

@@ -1,43 +1,19 @@
-// A model that `--model owner/name` names -> its folder. On a terminal the user is asked before anything large is fetched.
+// What a model of the hub takes -> the precision that the user agrees to. Asked on a terminal before anything large is fetched.
 
 import { createInterface } from 'node:readline/promises'
-import { loadConfig } from '../app/config.ts'
-import { type HubModelOptions, hubModel, type ModelPlan } from '../app/hub-models.ts'
-import type { Config } from '../config.ts'
-import { cancelled, isGlimpseError, RequestError } from '../errors.ts'
+import type { ModelPlan } from '../app/hub-models.ts'
+import { cancelled } from '../errors.ts'
 import { memoryOf } from '../memory.ts'
-import { log } from '../observe/log.ts'
 import { PRECISIONS, type Precision } from '../quantize/recipes.ts'
 import { megabytes } from '../units.ts'
-import { withProgress } from './progress.ts'
 
 /** A download of this speed is assumed for the time that is announced: 160 Mbit/s. */
 const BYTES_PER_SECOND = 20e6
 /** A build on two cores takes in about so many bytes of a checkpoint a second. */
 const BUILD_BYTES_PER_SECOND = 100e6
 
-/** @throws the errors of hubModel; those of a name that the hub does not know say that there is no such folder either */
-export async function artifactOfHub(
-  name: string,
-  config: Config,
-  options: Pick<HubModelOptions, 'revision' | 'precision'>,
-): Promise<string> {
-  const settings = config.hubToken === '' ? { ...config, hubToken: (await loadConfig()).hubToken } : config
-  return await withProgress('model_making', (given) =>
-    hubModel(settings, name, {
-      ...options,
-      ...given,
-      confirm: confirmOnTerminal,
-      onWait: () => log.info('model_awaited', { why: 'another process is making it' }),
-    }),
-  ).catch((error: unknown) => {
-    if (!isGlimpseError(error) || error.code !== 'not_on_hub') throw error
-    throw new RequestError('not_on_hub', `There is no folder ${name}. As a name on the hub: ${error.message}`)
-  })
-}
-
 /** Says what the model takes, and asks. Without a terminal it says so and goes on. */
-async function confirmOnTerminal(plan: ModelPlan): Promise<Precision> {
+export async function confirmOnTerminal(plan: ModelPlan): Promise<Precision> {
   process.stderr.write(wordsFor(plan))
   if (!process.stdin.isTTY || !process.stderr.isTTY) return plan.precision
   const lines = createInterface({ input: process.stdin, output: process.stderr })
