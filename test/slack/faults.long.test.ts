@@ -252,7 +252,8 @@ test('a person who asks too often learns when to ask again', async () => {
   try {
     const first = await strict.upload(strict.ann, [PNG], `<@${strict.botId}>`)
     await strict.processor.drained()
-    await strict.ann.chat.postMessage({ channel: strict.channel, thread_ts: first, text: 'what is it?' })
+    const text = `<@${strict.botId}> what is it?`
+    await strict.ann.chat.postMessage({ channel: strict.channel, thread_ts: first, text })
     await strict.processor.drained()
     const refusal = strict.calls.find(({ method }) => method === 'chat.postEphemeral')
     expect(refusal?.body.text).toMatch(/limit.*in \d+ seconds|limit.*in 1 minute/)
