@@ -2,9 +2,12 @@
 
 export { buildArtifact } from './builder/build.ts'
 export { embeddedArtifact } from './builder/embedded.ts'
+export { type ClassifyOptions, classify, type LabelScore } from './engine/classify.ts'
 export { type Engine, type Hooks, startEngine } from './engine/engine.ts'
 export type { ModelCard } from './engine/protocol.ts'
 export type { InferenceRequest, InferenceResult, Sequence, TimingsMs } from './engine/request.ts'
+export type { FeatureResult, Kind } from './engine/tasks/features.ts'
+export type { Match } from './engine/tasks/match.ts'
 export { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from './errors.ts'
 export type { GenerationSettings } from './generation-settings.ts'
 export { type AskOptions, type Embed, type Glimpse, type OpenOptions, open, type Picture } from './library.ts'
