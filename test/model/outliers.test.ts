@@ -89,7 +89,7 @@ beforeAll(async () => {
     await cp(join(room, `${kind} fp32 cpu`), smoothed, { recursive: true })
     const json = JSON.parse(await readFile(join(checkpoint, 'config.json'), 'utf8'))
     const files = await openSafetensors(checkpoint)
-    const all = new Weights(files, () => ({ kind: 'float32', smooth: 0.5 }))
+    const all = new Weights(files, () => ({ kind: 'float32', smooth: 0.4, large: 16 }))
     await writeGraphs(planModel(json, { untied: false }).build(all), smoothed)
     await rm(checkpoint, { recursive: true })
   }
