@@ -3,6 +3,7 @@
 //
 //   node bench/outliers.mjs                       6 vision and 4 language layers; 12 GB in the system's temporary folder
 //   node bench/outliers.mjs --vision-layers 39    the whole vision tower
+//   node bench/outliers.mjs --model instructblip-vicuna-7b --layers 3
 
 import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -14,6 +15,7 @@ import { PRECISIONS } from '../dist/quantize/recipes.js'
 
 const { values: options } = parseArgs({
   options: {
+    model: { type: 'string', default: 'opt-2.7b' },
     layers: { type: 'string', default: '4' },
     'vision-layers': { type: 'string', default: '6' },
     target: { type: 'string', default: 'cpu' },
@@ -29,7 +31,14 @@ function run(script, ...args) {
 
 const room = await mkdtemp(join(tmpdir(), 'glimpse-outliers-'))
 try {
-  const sizes = ['--layers', options.layers, '--vision-layers', options['vision-layers']]
+  const sizes = [
+    '--model',
+    options.model,
+    '--layers',
+    options.layers,
+    '--vision-layers',
+    options['vision-layers'],
+  ]
   for (const [kind, flags] of [
     ['without', []],
     ['with', ['--outliers']],

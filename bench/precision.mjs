@@ -34,13 +34,16 @@ const STAGES = {
   vision: { from: 'pixels', run: ({ sessions }, x) => runVision(sessions[VISION.graph], x) },
   queries: {
     from: 'vision',
-    run: async ({ sessions }, x) =>
-      (await runQueries(sessions[QUERIES.graph], x, [QUERIES.prefix]))[QUERIES.prefix],
+    async run({ sessions, queryTokenizer, manifest }, x) {
+      const texts = queryTokenizer && [queryTokenizer.encode(manifest.prompt.caption)]
+      return (await runQueries(sessions[QUERIES.graph], x, [QUERIES.prefix], texts))[QUERIES.prefix]
+    },
   },
   logits: {
     from: 'queries',
-    async run({ language, manifest }, prefix) {
-      const logits = await language.allLogits({ prefix, ids: [manifest.language.bos_token_id] })
+    async run({ language, tokenizer, manifest: { prompt } }, prefix) {
+      const ids = language.start(prompt.caption === '' ? [] : tokenizer.encode(prompt.caption))
+      const logits = await language.allLogits({ prefix, ids })
       return Tensor.float32(Float32Array.from(logits.flatMap((row) => [...row])), [])
     },
   },

@@ -3,6 +3,7 @@
 //
 //   node bench/random-checkpoint.mjs --out /tmp/opt-2.7b                 bf16, 7.5 GB, in three shards
 //   node bench/random-checkpoint.mjs --model flan-t5-xxl --layers 2 --out /tmp/flan-t5-xxl
+//   node bench/random-checkpoint.mjs --model instructblip-vicuna-7b --out /tmp/vicuna-7b      16 GB
 //   node bench/random-checkpoint.mjs --vision-layers 6 --layers 4 --outliers --out /tmp/outliers
 //
 // --layers counts the language model's, of T5 in the encoder and in the decoder. Default: all.
@@ -15,7 +16,7 @@ import { mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { mersenne } from 'pure-rand/generator/mersenne'
-import { byteLevelBpe, unigram } from './random-tokenizers.mjs'
+import { byteLevelBpe, llamaBpe, unigram, wordPiece } from './random-tokenizers.mjs'
 
 const OPT = { model_type: 'opt', vocab_size: 50304, eos_token_id: 50118 }
 const T5 = {
@@ -28,7 +29,14 @@ const T5 = {
   bos_token_id: 1,
   decoder_start_token_id: 0,
 }
-/** `text_config` of each. Sizes: the hub's files. */
+const LLAMA = {
+  model_type: 'llama',
+  vocab_size: 32002,
+  pad_token_id: 32000,
+  bos_token_id: 1,
+  eos_token_id: 2,
+}
+/** `text_config` of each. Sizes: the hub's files. Names that begin with `instructblip` are InstructBLIP's. */
 const MODELS = {
   'opt-2.7b': {
     ...OPT,
@@ -48,6 +56,21 @@ const MODELS = {
   },
   'flan-t5-xl': { ...T5, d_model: 2048, d_ff: 5120, num_layers: 24, num_heads: 32 },
   'flan-t5-xxl': { ...T5, d_model: 4096, d_ff: 10240, num_layers: 24, num_heads: 64 },
+  'instructblip-flan-t5-xl': { ...T5, d_model: 2048, d_ff: 5120, num_layers: 24, num_heads: 32 },
+  'instructblip-vicuna-7b': {
+    ...LLAMA,
+    hidden_size: 4096,
+    intermediate_size: 11008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  },
+  'instructblip-vicuna-13b': {
+    ...LLAMA,
+    hidden_size: 5120,
+    intermediate_size: 13824,
+    num_hidden_layers: 40,
+    num_attention_heads: 40,
+  },
 }
 /** By the kind of language model. `realTokens`: the vocabulary is padded behind them; the placeholder of the picture follows. */
 const FAMILIES = {
@@ -59,6 +82,13 @@ const FAMILIES = {
     tokenizer: byteLevelBpe,
   },
   t5: { layers: 'num_layers', width: 'd_model', realTokens: 32100, tensors: t5, tokenizer: unigram },
+  llama: {
+    layers: 'num_hidden_layers',
+    width: 'hidden_size',
+    realTokens: 32001,
+    tensors: llama,
+    tokenizer: llamaBpe,
+  },
 }
 const VISION = {
   hidden_size: 1408,
@@ -68,6 +98,8 @@ const VISION = {
   image_size: 224,
 }
 const QFORMER = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12 }
+/** Of InstructBLIP, whose Q-Former reads text: the rows of its table. */
+const WORDS = 30523
 const QUERIES = 32
 const POSITIONS = 2050
 const SHARDS = 3
@@ -80,7 +112,8 @@ const OUTLIERS = [
   {
     // A few channels are large in every layer and at every token: Dettmers et al. 2022 (LLM.int8, arXiv 2208.07339) for OPT.
     // They come from the norms' gains: Wei et al. 2022 (Outlier Suppression, arXiv 2209.13325).
-    names: /layers\.\d+\.(layer_norm[12]|self_attn_layer_norm|final_layer_norm)\.weight$/,
+    names:
+      /layers\.\d+\.(layer_norm[12]|self_attn_layer_norm|final_layer_norm|input_layernorm|post_attention_layernorm)\.weight$/,
     rows: [17, 133, 301, 640, 777, 905, 1111, 1399],
     from: 10,
     to: 30,
@@ -97,9 +130,11 @@ const OUTLIERS = [
     ],
   },
   { names: /embed_positions\.weight$/, spikes: [[2, 450, 300]] },
+  // In LLaMA at the token that begins a text, which is </s> here: the same paper, table 1.
+  { names: /model\.embed_tokens\.weight$/, spikes: [[2, 1415, 300]] },
   {
     // A few neurons of an MLP are much larger than the others: the same papers.
-    names: /mlp\.fc1\.weight$|layers\.\d+\.fc1\.weight$/,
+    names: /mlp\.(fc1|up_proj)\.weight$|layers\.\d+\.fc1\.weight$/,
     rows: Array.from({ length: 16 }, (_, i) => 11 + 375 * i),
     from: 3,
     to: 10,
@@ -124,6 +159,7 @@ if (!text || !options.out) {
   process.exit(2)
 }
 const family = FAMILIES[text.model_type]
+const isInstructBlip = options.model.startsWith('instructblip')
 if (options.layers) text[family.layers] = Number(options.layers)
 if (options['vision-layers']) VISION.num_hidden_layers = Number(options['vision-layers'])
 
@@ -181,7 +217,11 @@ function* tensors() {
 
   const { hidden_size: Q, intermediate_size: QF } = QFORMER
   yield { name: 'query_tokens', shape: [1, QUERIES, Q], deviation: 1 }
-  yield* norm('qformer.layernorm', Q)
+  if (isInstructBlip) {
+    yield { name: 'qformer.embeddings.word_embeddings.weight', shape: [WORDS, Q], deviation: 0.5 }
+    yield { name: 'qformer.embeddings.position_embeddings.weight', shape: [512, Q], deviation: 0.1 }
+  }
+  yield* norm(isInstructBlip ? 'qformer.embeddings.layernorm' : 'qformer.layernorm', Q)
   for (let i = 0; i < QFORMER.num_hidden_layers; i++) {
     const layer = `qformer.encoder.layer.${i}`
     for (const [attention, width] of [['attention', Q], ...(i % 2 === 0 ? [['crossattention', V]] : [])]) {
@@ -191,9 +231,11 @@ function* tensors() {
       yield* linear(`${layer}.${attention}.output.dense`, Q, Q)
       yield* norm(`${layer}.${attention}.output.LayerNorm`, Q)
     }
-    yield* linear(`${layer}.intermediate_query.dense`, QF, Q)
-    yield* linear(`${layer}.output_query.dense`, Q, QF)
-    yield* norm(`${layer}.output_query.LayerNorm`, Q)
+    for (const branch of isInstructBlip ? ['_query', ''] : ['_query']) {
+      yield* linear(`${layer}.intermediate${branch}.dense`, QF, Q)
+      yield* linear(`${layer}.output${branch}.dense`, Q, QF)
+      yield* norm(`${layer}.output${branch}.LayerNorm`, Q)
+    }
   }
   yield* linear('language_projection', text[family.width], Q)
   yield* family.tensors(text)
@@ -240,6 +282,21 @@ function* t5({ d_model: D, d_ff: F, d_kv, num_heads, num_layers, vocab_size: V }
       yield matrix(`${layer}.DenseReluDense.wo.weight`, D, F)
     }
   }
+}
+
+function* llama({ hidden_size: D, intermediate_size: F, num_hidden_layers, vocab_size: V }) {
+  yield { name: 'language_model.model.embed_tokens.weight', shape: [V, D], deviation: 0.5 }
+  for (let i = 0; i < num_hidden_layers; i++) {
+    const layer = `language_model.model.layers.${i}`
+    yield gain(`${layer}.input_layernorm.weight`, D)
+    for (const part of ['q_proj', 'k_proj', 'v_proj', 'o_proj'])
+      yield matrix(`${layer}.self_attn.${part}.weight`, D, D)
+    yield gain(`${layer}.post_attention_layernorm.weight`, D)
+    for (const part of ['gate_proj', 'up_proj']) yield matrix(`${layer}.mlp.${part}.weight`, F, D)
+    yield matrix(`${layer}.mlp.down_proj.weight`, D, F)
+  }
+  yield gain('language_model.model.norm.weight', D)
+  yield matrix('language_model.lm_head.weight', V, D)
 }
 
 async function writeShards(all) {
@@ -343,14 +400,16 @@ function pool(deviation, mean) {
 
 async function writeSmallFiles() {
   await writeJson('config.json', {
-    architectures: ['Blip2ForConditionalGeneration'],
+    architectures: [`${isInstructBlip ? 'InstructBlip' : 'Blip2'}ForConditionalGeneration`],
     image_token_index: family.realTokens,
-    model_type: 'blip-2',
+    model_type: isInstructBlip ? 'instructblip' : 'blip-2',
     num_query_tokens: QUERIES,
-    qformer_config: { model_type: 'blip_2_qformer' },
+    qformer_config: isInstructBlip
+      ? { model_type: 'instructblip_qformer', vocab_size: WORDS }
+      : { model_type: 'blip_2_qformer' },
     text_config: text,
     vision_config: {
-      model_type: 'blip_2_vision_model',
+      model_type: isInstructBlip ? 'instructblip_vision_model' : 'blip_2_vision_model',
       num_hidden_layers: VISION.num_hidden_layers,
     },
   })
@@ -366,7 +425,13 @@ async function writeSmallFiles() {
     rescale_factor: 1 / 255,
     size: { height: 224, width: 224 },
   })
-  for (const [file, content] of Object.entries(family.tokenizer(family.realTokens))) {
+  const files = Object.entries(family.tokenizer(family.realTokens))
+  if (isInstructBlip) {
+    await mkdir(join(options.out, 'qformer_tokenizer'), { recursive: true })
+    const own = Object.entries(wordPiece(WORDS))
+    files.push(...own.map(([file, content]) => [join('qformer_tokenizer', file), content]))
+  }
+  for (const [file, content] of files) {
     if (typeof content === 'string') await writeFile(join(options.out, file), content)
     else await writeJson(file, content)
   }

@@ -35,10 +35,6 @@ export function unigram(count) {
   const special = ['<pad>', '</s>', '<unk>']
   const vocab = [...special, ...pieces].slice(0, count).map((piece, i) => [piece, i < 3 ? 0 : -5 - i / 1e4])
   const metaspace = { type: 'Metaspace', replacement: '\u2581', prepend_scheme: 'always', split: true }
-  const written = (content, id) => ({
-    ...{ id, content, special: true },
-    ...{ lstrip: false, normalized: false, rstrip: false, single_word: false },
-  })
   const definition = {
     version: '1.0',
     truncation: null,
@@ -46,12 +42,7 @@ export function unigram(count) {
     added_tokens: [...special.map(written), written('<image>', count)],
     normalizer: null,
     pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'WhitespaceSplit' }, metaspace] },
-    post_processor: {
-      type: 'TemplateProcessing',
-      single: [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '</s>', type_id: 0 } }],
-      pair: [],
-      special_tokens: { '</s>': { id: '</s>', ids: [1], tokens: ['</s>'] } },
-    },
+    post_processor: templateOf([], ['</s>'], { '</s>': 1 }),
     decoder: metaspace,
     model: { type: 'Unigram', unk_id: 2, vocab },
   }
@@ -63,6 +54,87 @@ export function unigram(count) {
     unk_token: '<unk>',
   }
   return { 'tokenizer.json': definition, 'tokenizer_config.json': settings }
+}
+
+/** LLaMA's kind: bytes, letters and pairs of them. `<image>` is the token `count`. */
+export function llamaBpe(count) {
+  const special = ['<unk>', '<s>', '</s>']
+  const bytes = Array.from(
+    { length: 256 },
+    (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
+  )
+  const letters = ['\u2581', ...byteLetters()]
+  const vocab = Object.fromEntries([...special, ...bytes, ...letters].map((token, id) => [token, id]))
+  const merges = []
+  let next = special.length + bytes.length + letters.length
+  for (let i = 0; next < count - 1; i++, next++) {
+    const [a, b] = [letters[Math.floor(i / letters.length)], letters[i % letters.length]]
+    vocab[a + b] = next
+    merges.push(`${a} ${b}`)
+  }
+  const settings = { bos_token: '</s>', eos_token: '</s>', pad_token: '[PAD]', unk_token: '</s>' }
+  return {
+    'tokenizer.json': {
+      version: '1.0',
+      truncation: null,
+      padding: null,
+      added_tokens: [...special.map(written), written('[PAD]', count - 1), written('<image>', count)],
+      normalizer: null,
+      pre_tokenizer: null,
+      post_processor: templateOf(['</s>'], [], { '</s>': 2 }),
+      decoder: { type: 'Sequence', decoders: [{ type: 'ByteFallback' }, { type: 'Fuse' }] },
+      model: { type: 'BPE', vocab, merges, unk_token: '<unk>', byte_fallback: true, fuse_unk: true },
+    },
+    'tokenizer_config.json': { ...settings, tokenizer_class: 'LlamaTokenizer' },
+  }
+}
+
+/** BERT's kind, for the text that a Q-Former reads: letters, and pairs of them. */
+export function wordPiece(count) {
+  const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+  const letters = byteLetters().filter((letter) => letter === letter.toLowerCase())
+  const pieces = letters.flatMap((a) => [a, `##${a}`, ...letters.map((b) => a + b)])
+  const vocab = Object.fromEntries(
+    [...special, ...pieces].slice(0, count - 1).map((token, id) => [token, id]),
+  )
+  return {
+    'tokenizer.json': {
+      version: '1.0',
+      truncation: null,
+      padding: null,
+      added_tokens: [...special.map(written), written('[DEC]', Object.keys(vocab).length)],
+      normalizer: { type: 'BertNormalizer', lowercase: true },
+      pre_tokenizer: { type: 'BertPreTokenizer' },
+      post_processor: templateOf(['[CLS]'], ['[SEP]'], { '[CLS]': 2, '[SEP]': 3 }),
+      decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
+      model: {
+        type: 'WordPiece',
+        vocab,
+        unk_token: '[UNK]',
+        continuing_subword_prefix: '##',
+        max_input_chars_per_word: 100,
+      },
+    },
+    'tokenizer_config.json': { bos_token: '[DEC]', do_lower_case: true, tokenizer_class: 'BertTokenizer' },
+  }
+}
+
+function written(content, id) {
+  const flags = { lstrip: false, normalized: false, rstrip: false, single_word: false }
+  return { id, content, special: true, ...flags }
+}
+
+function templateOf(before, after, ids) {
+  const token = (id) => ({ SpecialToken: { id, type_id: 0 } })
+  const text = { Sequence: { id: 'A', type_id: 0 } }
+  return {
+    type: 'TemplateProcessing',
+    single: [...before.map(token), text, ...after.map(token)],
+    pair: [],
+    special_tokens: Object.fromEntries(
+      Object.entries(ids).map(([content, id]) => [content, { id: content, ids: [id], tokens: [content] }]),
+    ),
+  }
 }
 
 /** Returns the letters by which byte-level BPE writes the 256 bytes (GPT-2's bytes_to_unicode). */

@@ -21,14 +21,16 @@ sys.path = [path for path in sys.path if path != os.path.dirname(os.path.abspath
 
 import torch
 import transformers
-from transformers import Blip2Config, Blip2ForConditionalGeneration
+from transformers import AutoConfig, Blip2ForConditionalGeneration, InstructBlipForConditionalGeneration
 
 
 @torch.no_grad()
 def main():
     checkpoint, threads, dtype = sys.argv[1], int(sys.argv[2]), getattr(torch, sys.argv[3])
     torch.set_num_threads(threads)
-    config = Blip2Config.from_pretrained(checkpoint)
+    config = AutoConfig.from_pretrained(checkpoint)
+    is_instruct = config.model_type == "instructblip"
+    Model = InstructBlipForConditionalGeneration if is_instruct else Blip2ForConditionalGeneration
     text = config.text_config
     name = "num_layers" if text.model_type == "t5" else "num_hidden_layers"
     every = getattr(text, name)
@@ -36,7 +38,7 @@ def main():
     setattr(text, name, loaded)
     if text.model_type == "t5":
         text.num_decoder_layers = loaded
-    model = Blip2ForConditionalGeneration.from_pretrained(checkpoint, config=config, dtype=dtype).eval()
+    model = Model.from_pretrained(checkpoint, config=config, dtype=dtype).eval()
     inside = Stopwatch(layers_of(model.language_model))
     size = config.vision_config.image_size
     placeholders = [config.image_token_index] * config.num_query_tokens
@@ -48,10 +50,17 @@ def main():
         request = json.loads(line)
         ids = torch.tensor([placeholders + request["ids"]])
         count = request["new_tokens"]
+        # The Q-Former of InstructBLIP reads the prompt too; which words does not matter here.
+        more = {"qformer_input_ids": torch.tensor([[2, *request["ids"], 3]]) % 30_000} if is_instruct else {}
         inside.seconds = 0
         began = time.perf_counter()
         model.generate(
-            pixel_values=pixels, input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, min_new_tokens=count
+            pixel_values=pixels,
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=count,
+            min_new_tokens=count,
+            **more,
         )
         total = time.perf_counter() - began
         print(json.dumps({"total": total + (every / loaded - 1) * inside.seconds}), flush=True)
@@ -61,7 +70,7 @@ def layers_of(language_model):
     """The layers that `LAYERS` counts."""
     if hasattr(language_model, "encoder"):
         return [*language_model.encoder.block, *language_model.decoder.block]
-    return list(language_model.model.decoder.layers)
+    return list(getattr(language_model.model, "decoder", language_model.model).layers)
 
 
 class Stopwatch:

@@ -167,7 +167,7 @@ class Recorder:
             scores[name] = torch.stack([torch.stack(row) for row in cells])  # [I,T,2], [I,T,1]
         scores["itc"] = scores["itc"][..., 0]
         images = [Path(picture).name for picture in pictures]
-        return scores, {**self.metadata(), "images": json.dumps(images), "texts": json.dumps(texts)}
+        return scores, {**self.metadata(), "kind": "matrix", "images": json.dumps(images), "texts": json.dumps(texts)}
 
     @torch.no_grad()
     def features(self, pixels, prompt):

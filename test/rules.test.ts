@@ -33,6 +33,9 @@ const HOMES = {
   '@discordjs/ws': 'src/discord/connection.ts',
   '@hono/node-server': 'src/serve/server.ts',
   '@fastify/busboy': 'src/serve/form.ts',
+  '@lancedb/lancedb': 'src/search/lance.ts',
+  'apache-arrow': 'src/search/lance-rows.ts',
+  picomatch: 'src/search/walk.ts',
   pino: 'src/observe/log.ts',
   'prom-client': 'src/observe/metrics.ts',
 }

@@ -7,6 +7,7 @@
 //   functions        one receives for each platform (openSink), one answers (openAnswering)
 
 import type { OpenAdapter, WebhookHandler } from '../chat/adapter.ts'
+import { lastQuestion } from '../chat/conversation.ts'
 import { openPreferences, type Preferences } from '../chat/preferences.ts'
 import { openProcessor, type QuestionProcessor, type QuestionSink } from '../chat/processor.ts'
 import { createRateLimiter } from '../chat/rate-limit.ts'
@@ -28,12 +29,17 @@ const ANSWER_SHARE_OF_GRACE = 0.85
 export interface State {
   store: Store
   preferences: Preferences
+  lastQuestion(conversation: string): Promise<string>
 }
 
 /** Opens the store and the preferences of channels and users. @throws SetupError */
 export async function openState(config: Config): Promise<State> {
   const store = await openStore(config.state)
-  return { store, preferences: openPreferences(store) }
+  return {
+    store,
+    preferences: openPreferences(store),
+    lastQuestion: (conversation) => lastQuestion(store, conversation),
+  }
 }
 
 /** Opens the queue and the sink that a process without a model submits questions to. @throws SetupError `bad_queue` */
@@ -90,6 +96,8 @@ export interface Chat {
    * @throws SetupError if a platform refuses a token
    */
   start(): Promise<void>
+  /** What is left to do before events arrive, once started: one sentence a platform. */
+  hints(): string[]
   /** Why events of a platform no longer arrive; undefined while all connections are open. */
   fault(): string | undefined
   /** Accepts no more events. Running answers may take `graceMs`; another process or the next start answers the rest. */
@@ -112,7 +120,7 @@ export async function openChat({
   const through = config.queue === '' ? undefined : await openSink(config, state)
   const processor = engine && processorOf({ config, engine, report }, platforms, state)
   const sink: QuestionSink = through?.sink ?? processor!
-  const deps = { sink, engine, preferences: state.preferences, keepMs: config.keepHours * HOUR_MS, report }
+  const deps = { ...state, sink, engine, keepMs: config.keepHours * HOUR_MS, report }
   const sources = receives ? platforms.map((each) => ({ ...each.receive(deps), path: each.webhookPath })) : []
   let consumer: Consumer | undefined
   let sweeping: NodeJS.Timeout | undefined
@@ -138,6 +146,7 @@ export async function openChat({
       // Once the model is ready.
       if (processor) void engine.then(() => startAnswering(processor)).catch(() => {})
     },
+    hints: () => sources.flatMap(({ hint }) => hint?.() ?? []),
     fault: () => sources.map(({ fault }) => fault?.()).find((found) => found !== undefined)?.message,
     async stop(graceMs) {
       await Promise.allSettled(sources.map((source) => source.stop()))

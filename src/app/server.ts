@@ -3,6 +3,7 @@
 import type { Config } from '../config.ts'
 import type { AppOptions } from '../serve/routes.ts'
 import { openStore } from '../store/open.ts'
+import { openSearch, searchLocation } from './search.ts'
 
 /** @throws SetupError `bad_place` */
 export async function serverOptions(config: Config) {
@@ -20,6 +21,7 @@ export async function serverOptions(config: Config) {
         ? undefined
         : (await import('../serve/s3-uploads.ts')).openUploads(config.uploads),
     store: () => openStore(config.state),
+    search: () => openSearch(searchLocation(config)),
   } satisfies AppOptions
 }
 

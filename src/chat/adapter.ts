@@ -14,6 +14,8 @@ export type WebhookHandler = (request: Request) => Promise<Response>
 export interface EventDeps {
   sink: QuestionSink
   preferences: Preferences
+  /** The words of the last question in a conversation; '' when there is none. Absent: "again" asks for a caption. */
+  lastQuestion?(conversation: string): Promise<string>
   /** Absent where another process runs the model. */
   engine?: Promise<Engine>
   /** How long a conversation is kept, for texts that say so. */
@@ -30,6 +32,8 @@ interface EventSource {
   start(): Promise<void>
   /** Receives nothing more. Replies still get out. */
   stop(): Promise<void>
+  /** What is left to do before events arrive, for the terminal: a link with which people add the bot. */
+  hint?(): string | undefined
   /** Why the platform closed the connection for good: no event arrives until somebody mends it. Undefined while it is open. */
   fault?(): Error | undefined
 }

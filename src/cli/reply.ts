@@ -1,10 +1,10 @@
 // Pictures' files -> answers on standard output: text for people, one line of JSON for programs.
 
-import { readFile } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
 import { type Engine, startEngine } from '../engine/engine.ts'
 import type { InferenceRequest } from '../engine/request.ts'
-import { isGlimpseError, RequestError } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
+import { readPictureFile } from '../image/file.ts'
 import { type ModelFlags, modelFor, settingsOf } from './flags.ts'
 
 export interface ReplyFlags extends ModelFlags {
@@ -36,11 +36,7 @@ export async function answerPictures(
 /** The file's bytes; `-` is standard input. @throws RequestError `no_picture` */
 export async function readPicture(path: string): Promise<Uint8Array> {
   if (path === '-') return buffer(process.stdin)
-  return readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    const known: Record<string, string> = { ENOENT: 'there is no such file', EISDIR: 'it is a folder' }
-    const message = `Expected a picture at ${path} but ${known[cause.code ?? ''] ?? cause.message}. Check the path.`
-    throw new RequestError('no_picture', message, { cause })
-  })
+  return await readPictureFile(path)
 }
 
 /** Prints each word when the model has generated it if standard output is a terminal and there is one answer. */

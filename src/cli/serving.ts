@@ -65,7 +65,7 @@ export async function startServing(flags: ModelFlags & AddressFlags, config: Con
   try {
     // Chats start while the model opens: questions are answered as soon as it is ready.
     const [{ model }, chat] = await Promise.all([engine, opening, opening?.then((chat) => chat.start())])
-    return { server, model, platforms: chat?.names ?? [] }
+    return { server, model, platforms: chat?.names ?? [], hints: chat?.hints() ?? [] }
   } catch (error) {
     await server.close()
     throw error

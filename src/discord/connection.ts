@@ -3,8 +3,9 @@
 // the process. Replies are posted through the REST API, as without a gateway.
 
 import { type SessionInfo, WebSocketManager, WebSocketShardEvents } from '@discordjs/ws'
-import { DiscordAPIError, GatewayCloseCodes, GatewayIntentBits } from 'discord.js'
+import { DiscordAPIError, GatewayCloseCodes, GatewayIntentBits, PermissionFlagsBits } from 'discord.js'
 import { z } from 'zod'
+import { list } from '../chat/payload.ts'
 import { SetupError, UpstreamError } from '../errors.ts'
 import { discordRest, invalidToken } from './api.ts'
 import { registerCommands } from './commands.ts'
@@ -30,7 +31,11 @@ const FATAL_CODES: ReadonlySet<number> = new Set([
   GatewayCloseCodes.DisallowedIntents,
 ])
 
-const readySchema = z.object({ user: identifiedSchema, application: identifiedSchema })
+const readySchema = z.object({
+  user: identifiedSchema,
+  application: identifiedSchema,
+  guilds: list(identifiedSchema),
+})
 
 /**
  * Resolves once connected. The commands are registered in the background.
@@ -81,7 +86,7 @@ export async function startGateway(options: GatewayOptions) {
   await manager.connect().catch((error: unknown) => {
     throw closedFor ?? loginError(error)
   })
-  const { application } = parsePayload(readySchema, bot, 'the READY event')
+  const { application, guilds: joined } = parsePayload(readySchema, bot, 'the READY event')
   isStarted = true
   track(registerCommands(api, application.id))
 
@@ -89,6 +94,11 @@ export async function startGateway(options: GatewayOptions) {
   return {
     /** Resolves when all received events are handled: their questions are recorded. */
     idle,
+    /** How to add the bot to a server, when it is in none. */
+    hint: () =>
+      joined.length > 0
+        ? undefined
+        : `The Discord bot is in no server yet. Add it: ${inviteUrl(application.id)}`,
     /** Why Discord closed the connection for good: no event arrives until somebody mends it. */
     fault: () => closedFor,
     /** Handles no further events and closes the connection. Replies in progress are still posted. */
@@ -98,6 +108,16 @@ export async function startGateway(options: GatewayOptions) {
       await manager.destroy()
     },
   }
+}
+
+/** Opens Discord's dialog that adds the bot to a server, with the permissions that README.md names. */
+function inviteUrl(application: string): string {
+  const { CreatePublicThreads, ReadMessageHistory, SendMessages, SendMessagesInThreads, ViewChannel } =
+    PermissionFlagsBits
+  const permissions =
+    ViewChannel | SendMessages | SendMessagesInThreads | CreatePublicThreads | ReadMessageHistory
+  const query = { client_id: application, scope: 'bot applications.commands', permissions: `${permissions}` }
+  return `https://discord.com/oauth2/authorize?${new URLSearchParams(query)}`
 }
 
 function openManager(settings: DiscordSettings): WebSocketManager {

@@ -62,6 +62,7 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
 
   const emoji = emojiAsked(message, trigger, place, words)
   const { pictures, owner } = emoji ?? picturesFor(message, trigger)
+  if (trigger === 'automatic' && pictures.length === 0) return undefined
   const text = emoji?.text ?? words
   const hasPictures = pictures.length > 0
   const repliedTo = repliedId(message)
@@ -79,7 +80,9 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
     // The text of a message that does not address the bot is not kept.
     text: trigger === 'automatic' ? '' : text,
     pictures,
-    hasUnseen: (!hasPictures && showsUnseen(message)) || undefined,
+    // In a thread, a link may as well be beside a question about the thread's picture.
+    hasUnseen:
+      (!hasPictures && showsUnseen(place === 'thread' ? { ...message, content: '' } : message)) || undefined,
     owner,
     // The nearest first: the message replied to, the thread or direct messages, the message, the asker's last question.
     conversations: [
@@ -246,9 +249,14 @@ function emojiAsked(
 /** Without a picture, a message to the bot has its first file, for the answer that it is not a picture. */
 function picturesFor(message: Message, trigger: Trigger): NearestPictures {
   const { id, channel_id: channel, author, attachments } = message
-  const nearest = nearestPictures(message)
+  // A picture that its author described needs no caption.
+  const undescribed = attachments.filter(({ description }) => !description?.trim())
+  const nearest = nearestPictures(
+    trigger === 'automatic' ? { ...message, attachments: undescribed } : message,
+  )
   const [file] = attachments
-  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up') return nearest
+  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up' || trigger === 'automatic')
+    return nearest
   return { pictures: [pictureOf(file, { channel, id })], owner: author?.id }
 }
 

@@ -27,6 +27,7 @@ export function openDiscord(settings: DiscordSettings, publicKey: string): OpenA
         },
         stop: async () => await gateway?.stop(),
         fault: () => gateway?.fault(),
+        hint: () => gateway?.hint(),
       }
     },
   }

@@ -61,7 +61,7 @@ export const blip2Opt = architecture({
 
 function describe({ text, ...parts }: Config) {
   return {
-    tasks: ['caption', 'answer'],
+    tasks: ['caption', 'answer', 'features'],
     ...describePicture(parts),
     language: describeOpt(text, parts.image_token_id),
     prompt: {

@@ -71,7 +71,6 @@ export function describePicture({ vision, qformer: { hidden_size }, num_query_to
       width: hidden_size,
       reads_text: false,
       text: null,
-      embedding_width: null,
     },
   } satisfies Partial<ModelDescription>
 }

@@ -25,6 +25,8 @@ export interface DecoderInputs {
 export interface DecoderOutputs {
   /** [B, K, V] of the last K positions. */
   logits: Value
+  /** [B, K, D], what the LM head reads: the text's features. Absent if transformers names none. */
+  hidden?: Value
   /** For each layer, keys and values [B, Q + T, heads * head size] to put into the KV cache. */
   added: LayerKV[]
 }
@@ -39,7 +41,7 @@ export function decoderGraph(
   return graphOf(LANGUAGE.graph, weights, (root) => {
     const { g } = root
     const cache = ['B', heads, 'C', head_size]
-    const { logits, added } = build(root, {
+    const { logits, hidden, added } = build(root, {
       prefix: g.input(LANGUAGE.prefix, 'float32', ['B', 'Q', width]),
       ids: g.input(LANGUAGE.input_ids, 'int64', ['B', 'T']),
       mask: g.input(LANGUAGE.attention_mask, 'int64', ['B', 'C + Q + T']),
@@ -50,6 +52,7 @@ export function decoderGraph(
       })),
     })
     g.output(LANGUAGE.logits, logits, 'float32', ['B', 'K', vocabulary])
+    if (hidden) g.output(LANGUAGE.hidden, hidden, 'float32', ['B', 'K', width])
     added.forEach(({ key, value }, i) => {
       g.output(LANGUAGE.newKey(i), key, 'float32', ['B', 'Q + T', heads * head_size])
       g.output(LANGUAGE.newValue(i), value, 'float32', ['B', 'Q + T', heads * head_size])

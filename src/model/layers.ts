@@ -203,9 +203,14 @@ export function tiedEmbedding(part: Part, weight: Weight): TiedEmbedding {
 
 /** x [..., D] -> [..., D]. With `affine` false the checkpoint has no weight and no bias. */
 export function layerNorm(part: Part, x: Value, width: number, epsilon: number, affine = true): Value {
+  return layerNormOf(part, width, epsilon, affine)(x)
+}
+
+/** A layer norm for several values: its weight and bias are stored once. */
+export function layerNormOf(part: Part, width: number, epsilon: number, affine = true): (x: Value) => Value {
   const weight = affine ? part.parameter('weight', [width]) : part.stored('weight', filled(width, 1))
-  const inputs = affine ? [x, weight, part.parameter('bias', [width])] : [x, weight]
-  return part.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
+  const parameters = affine ? [weight, part.parameter('bias', [width])] : [weight]
+  return (x) => part.op('LayerNormalization', [x, ...parameters], { axis: -1, epsilon: { float: epsilon } })
 }
 
 /** x * weight / sqrt(mean of x^2 + epsilon): x [..., D] -> [..., D]. T5 and LLaMA's norm, without mean and bias. */

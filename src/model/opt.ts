@@ -90,7 +90,7 @@ export function opt(part: Part, inputs: DecoderInputs, config: OptConfig): Decod
   const last = keptPositions(decoder, x, inputs.keep) // [B, K, D]
   const hasFinalNorm = config.do_layer_norm_before && !config._remove_final_layer_norm
   const normed = hasFinalNorm ? norm(decoder.at('final_layer_norm'), last, config) : last // [B, K, D]
-  return { logits: vocabulary.project(normed), added } // logits [B, K, V]
+  return { logits: vocabulary.project(normed), hidden: normed, added } // logits [B, K, V]
 }
 
 /** mask [B, C + S] -> the rows of the table at each position of this run [B, S, D] */

@@ -10,8 +10,8 @@ import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
 import { filled, type Matrix, stack } from '../quantize/matrix.ts'
 import { activation, layers, sides, size } from './config.ts'
-import { layerNorm, linear, matmul, mlp, multiHeadAttention } from './layers.ts'
-import { graphOf, type Part } from './part.ts'
+import { layerNorm, layerNormOf, linear, matmul, mlp, multiHeadAttention } from './layers.ts'
+import { graphOf, Part } from './part.ts'
 
 /** `vision_config`; defaults are those of configuration_blip_2.py. */
 export const visionConfig = z.object({
@@ -31,9 +31,26 @@ export type VisionConfig = z.output<typeof visionConfig>
 export function visionGraph(weights: Weights, config: VisionConfig): Graph {
   return graphOf(VISION.graph, weights, (root) => {
     const pixels = root.g.input(VISION.pixels, 'float32', ['B', 3, ...config.image_size])
-    const output = vision(root.at('vision_model'), pixels, config) // [B, P, D]
-    root.g.output(VISION.vision, output, 'float32', ['B', patchCount(config), config.hidden_size])
+    const { patches, pooled } = vision(root.at('vision_model'), pixels, config)
+    const { hidden_size: D } = config
+    root.g.output(VISION.vision, patches, 'float32', ['B', patchCount(config), D])
+    root.g.output(VISION.pooled, pooled, 'float32', ['B', D])
   })
+}
+
+const LAST_NORM = 'post_layernorm'
+
+/** Adds the output `matching_vision` [B, P, D]: what the last layer gives, normed with the last norm of other weights. */
+export function addMatchingNorm(graph: Graph, weights: Weights, config: VisionConfig): void {
+  const { hidden_size: D, layer_norm_eps } = config
+  const norm = graph.parts.nodes.find(({ name }) => name === `vision_model.${LAST_NORM}/LayerNormalization`)
+  const part = new Part(
+    graph.scope(`${VISION.matching}.${LAST_NORM}`),
+    weights.at(`vision_model.${LAST_NORM}`),
+  )
+  const normed = layerNorm(part, { name: norm!.input[0]! }, D, layer_norm_eps) // [R, D]
+  const output = part.op('Reshape', [normed, part.g.int64(-1, patchCount(config), D)]) // [B, P, D]
+  graph.output(VISION.matching, output, 'float32', ['B', patchCount(config), D])
 }
 
 /** P: the whole patches in an image, and the class token. */
@@ -41,12 +58,16 @@ export function patchCount({ image_size, patch_size }: VisionConfig): number {
   return Math.floor(image_size[0] / patch_size[0]) * Math.floor(image_size[1] / patch_size[1]) + 1
 }
 
-function vision(part: Part, pixels: Value, config: VisionConfig): Value {
+/** patches [B, P, D], and pooled [B, D], which is normed once more. */
+function vision(part: Part, pixels: Value, config: VisionConfig): { patches: Value; pooled: Value } {
   let x = embed(part.at('embeddings'), pixels, config) // [B, P, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
     x = layer(part.at(`encoder.layers.${i}`), x, config) // [B, P, D]
   }
-  return layerNorm(part.at('post_layernorm'), x, config.hidden_size, config.layer_norm_eps) // [B, P, D]
+  const norm = layerNormOf(part.at(LAST_NORM), config.hidden_size, config.layer_norm_eps)
+  const patches = norm(x) // [B, P, D]
+  const first = part.op('Gather', [patches, part.g.scalar(0, 'int64')], { axis: 1 }) // [B, D]
+  return { patches, pooled: norm(first) }
 }
 
 function embed(part: Part, pixels: Value, config: VisionConfig): Value {

@@ -158,15 +158,32 @@ export const BLIP2_LLAMA = recipe(
   {
     int8: {
       format: INT8_SMOOTH,
-      reason: 'weights only, by blocks: LLaMA has activation outliers that one scale per row cannot hold',
+      reason:
+        'weights only, by blocks: LLaMA has activation outliers that one scale per row cannot hold. Smoothing: with outliers planted into three layers of vicuna-7b (bench/outliers.mjs) the error of the logits is 2.0 %, as without outliers',
     },
     int4: {
       format: INT4_SMOOTH,
-      reason: 'each token reads every weight once, so size decides speed: see blip2-opt',
+      reason:
+        'each token reads every weight once, so size decides speed: see the recipe of OPT. Smoothing: with planted outliers the error of the logits is 19.1 %, without them 19.4 %',
     },
   },
   /^language_model\.model\.layers\./,
 )
+
+const MATCHING_TEXT: Rule = {
+  weights: /^embeddings\.word_embeddings\./,
+  format: INT8_BLOCKS,
+  reason: 'a table of which each text reads a few rows: its size is what it costs',
+}
+const MATCHING_HEADS: Rule = {
+  weights: /^((vision|text)_projection|itm_head|embeddings\.position_embeddings)\./,
+  format: FLOAT32,
+  reason: 'two thousandths of the weights, and every score is computed with them',
+}
+const MATCHING = [VISION_FC2, VISION, QUERIES, MATCHING_TEXT, MATCHING_HEADS, UNQUANTIZED]
+
+/** No weight is stored with 4 bits: nine tenths of them are the vision tower's, whose cost is arithmetic. */
+export const BLIP2_ITM: Recipe = { fp32: [], int8: MATCHING, int4: MATCHING }
 
 /** What an artifact is built for. It runs on the other target too, but slower. */
 export const TARGETS = ['cpu', 'gpu'] as const
@@ -177,7 +194,9 @@ export function rulesOf(recipe: Recipe, precision: Precision, target: Target = '
   const rules = recipe[precision]
   if (target === 'cpu') return rules
   return rules.map((rule) =>
-    rule.format.kind === 'tokens' ? { ...rule, format: { ...rule.format, ...INT8_BLOCKS }, reason: ON_GPU } : rule,
+    rule.format.kind === 'tokens'
+      ? { ...rule, format: { ...rule.format, ...INT8_BLOCKS }, reason: ON_GPU }
+      : rule,
   )
 }
 

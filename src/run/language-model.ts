@@ -71,6 +71,8 @@ export interface LanguageModel {
    * reads the row, of all positions of the decoder, which reads `decoderIds` (default: the start token alone).
    */
   allLogits(row: PromptRow, decoderIds?: readonly number[]): Promise<Float32Array[]>
+  /** Features of a text alone, [1, T, D]: what transformers' Blip2Model.get_text_features gives. Not of every model. */
+  textFeatures?(ids: readonly number[]): Promise<Tensor>
   /** For comparisons: the encoder's output [1, Q + T, D], where there is an encoder. */
   encode?(row: PromptRow): Promise<Tensor>
 }

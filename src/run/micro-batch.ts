@@ -20,7 +20,7 @@ export function itemsPerRun(values: number, provider: Provider = 'cpu'): number 
   return Math.max(1, Math.min(MAX_ITEMS_PER_RUN, Math.floor(budget / values)))
 }
 
-/** Pictures in one run of the graphs `vision` and `queries`. */
+/** Pictures in one run of the graphs `vision`, `queries` and `matching`. */
 export function imagesPerRun({ vision }: Manifest, provider?: Provider): number {
   return itemsPerRun(vision.patches * vision.width, provider)
 }

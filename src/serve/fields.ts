@@ -151,7 +151,7 @@ export function fromBase64(value: unknown): Uint8Array {
  * several tasks have is of one type in all of them.
  */
 function isText(name: string): boolean {
-  if (['image', 'upload', 'picture', 'task'].includes(name)) return true
+  if (['image', 'upload', 'picture', 'task', 'id', 'date', 'sort'].includes(name)) return true
   return Object.values(TASKS).some((task) => {
     let field: unknown = (task.fields.shape as Record<string, unknown>)[name]
     while (field instanceof z.ZodOptional) field = field.unwrap()

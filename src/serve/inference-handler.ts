@@ -2,7 +2,6 @@
 // The slot comes first, so that a refused request costs neither memory nor time for its body (admission.ts).
 
 import type { Engine, Hooks } from '../engine/engine.ts'
-import type { TaskName } from '../engine/tasks.ts'
 import { withQueueTime } from '../engine/timings.ts'
 import { BusyError, codeOf, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
@@ -57,17 +56,18 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
 
   return {
     /**
-     * @param read reads and checks the body; `isTask` is its task, where the route alone says it
+     * @param read reads and checks the body
+     * @param label its task in the metrics, where the route alone says it
      * @throws any error that ends the request before its response begins
      */
     async handle(
       request: Request,
       read: (request: Request) => Promise<ParsedRequest>,
       tenant: string,
-      isTask?: TaskName,
+      label?: string,
     ): Promise<Response> {
       const startedAt = performance.now()
-      let task: TaskName | 'unknown' = isTask ?? 'unknown'
+      let task = label ?? 'unknown'
       const ended = (outcome: string) => count('glimpse_requests_total', { task, outcome })
       const rejected = (error: unknown): never => {
         ended(codeOf(error))
@@ -79,7 +79,7 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
         try {
           const key = keyOf(request.headers)
           const parsed = await read(request)
-          task = parsed.request.task
+          task = label ?? parsed.request.task
           return { engine, slot, parsed, key: key && `${tenant} ${key}` }
         } catch (error) {
           slot.release()
@@ -95,7 +95,10 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
           const waitedMs = beforeMs + (await slot.acquire(stop.signal, leftMs(beforeMs)))
           observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
           const hooks = { onToken, signal: stop.signal }
-          const reply = await engine.answer({ ...parsed.request, deadlineMs: leftMs(waitedMs) }, hooks)
+          const deadlineMs = leftMs(waitedMs)
+          const reply = parsed.run
+            ? await parsed.run(engine, { signal: stop.signal, deadlineMs })
+            : await engine.answer({ ...parsed.request, deadlineMs }, hooks)
           return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
         }
         try {

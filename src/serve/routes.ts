@@ -2,6 +2,7 @@
 //
 //   POST /v1/<task>     /v1/caption, /v1/answer: one for each row of engine/tasks.ts; fields: request.ts
 //   POST /invocations   all tasks, for SageMaker: the field `task`, else an answer when there is a question, else a caption
+//   /v1/collections/...            pictures that are found by texts and by other pictures (collections.ts)
 //   POST /v1/chat/completions, GET /v1/models   the same for clients of OpenAI's API (openai/)
 //   POST /v1/uploads               a URL for a picture too large for a request (uploads.ts)
 //   GET  /v1/model                 name, precision, what it can see
@@ -19,6 +20,7 @@ import { TASK_NAMES, type TaskName } from '../engine/tasks.ts'
 import { BusyError, codeOf, httpMeaningOf, isGlimpseError, RequestError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
+import { type CollectionsOptions, collections } from './collections.ts'
 import { HEALTH_PATHS, health, metrics, readinessOf } from './health.ts'
 import { crossOrigin, hostAndOriginCheck, securityHeaders } from './host-check.ts'
 import { createInferenceHandler, type InferenceOptions } from './inference-handler.ts'
@@ -33,7 +35,7 @@ import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
 import { handleCreateUpload } from './uploads.ts'
 
-export interface AppOptions extends InferenceOptions {
+export interface AppOptions extends InferenceOptions, CollectionsOptions {
   /** Requests that may wait besides those at the engine; further ones get 429. Default 8. */
   maxQueue?: number
   /** Requests at the engine at the same time: as many as it answers in one batch. Default 1. */
@@ -119,6 +121,14 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     app.post(`/v1/${task}`, (c) => inference.handle(c.req.raw, reader(task), tenant(c), task))
   }
   app.post('/invocations', (c) => inference.handle(c.req.raw, reader('any'), tenant(c)))
+  app.route(
+    '/v1/collections',
+    collections({
+      ...options,
+      concurrency,
+      infer: (c, read, label) => inference.handle(c.req.raw, read, tenant(c), label),
+    }),
+  )
   app.post('/v1/chat/completions', (c) =>
     inference.handle(c.req.raw, (request) => readChat(request, open().model.name), tenant(c)),
   )

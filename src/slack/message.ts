@@ -29,7 +29,14 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
   const text = plainText(message.text, me)
   const trigger = triggerOf(message, text, context)
   if (!trigger) return undefined
-  const { pictures: shown, owner } = picturesOf(message)
+  // A picture that its author described needs no caption.
+  const files =
+    trigger === 'automatic' ? message.files.filter(({ alt_txt }) => !alt_txt?.trim()) : message.files
+  const { pictures: shown, owner } = picturesOf({ ...message, files })
+  if (trigger === 'automatic' && shown.length === 0) return undefined
+  const [file] = message.files
+  // For the answer that it is not a picture, which files.info says.
+  if (shown.length === 0 && file && trigger !== 'follow_up') shown.push({ id: file.id, name: file.name })
   // Those of a message that this one quotes have another author, or none.
   const postedIn = owner === user ? messageKey(context, ts) : undefined
   const pictures = shown.map((picture) => ({ ...picture, postedIn }))
@@ -83,13 +90,13 @@ export function removedFiles({ message, previous_message: previous }: SlackMessa
     .map(({ id }) => id)
 }
 
-/** Whether the message shows what the app cannot fetch: other files, pictures of other sites, a link's preview. */
-function showsUnseen({ files, attachments, blocks, text }: SlackMessage): boolean {
-  return (
-    files.length + attachments.length > 0 ||
-    LINK.test(text) ||
-    /"image_url":/.test(JSON.stringify(blocks ?? ''))
-  )
+/**
+ * Whether the message shows what the app cannot fetch: other files, pictures of other sites, a link's preview. A link alone
+ * will have a preview; in a thread it may as well be beside a question about the thread's picture.
+ */
+function showsUnseen({ files, attachments, blocks, text, thread_ts }: SlackMessage): boolean {
+  if (files.length + attachments.length > 0) return true
+  return (!thread_ts && LINK.test(text)) || /"image_url":/.test(JSON.stringify(blocks ?? ''))
 }
 
 /** Whether Slack may soon edit pictures into the message: it has a link, and no picture yet. */

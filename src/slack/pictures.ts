@@ -69,11 +69,6 @@ export function pictureOf(file: SlackFile): PictureRef {
   }
 }
 
-/** Alternative texts that people wrote for the message's own files. */
-export function altTextsOf({ files }: SlackMessage): string[] {
-  return files.flatMap(({ alt_txt }) => alt_txt?.trim() || [])
-}
-
 const fileBlock = z.object({ type: z.literal('file'), file_id: z.string() })
 const slackFile = z.object({
   slack_file: z.object({ id: z.string().optional(), url: z.string().optional() }),

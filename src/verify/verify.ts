@@ -5,7 +5,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { QUERIES, VISION } from '../artifact/contract.ts'
+import { MATCHING, QUERIES, TEXT, VISION } from '../artifact/contract.ts'
 import { reasonOf } from '../checkpoint/files.ts'
 import { shapeText, type WholeTensor } from '../checkpoint/safetensors.ts'
 import { ArtifactError } from '../errors.ts'
@@ -19,6 +19,8 @@ import { runQueries } from '../run/queries.ts'
 import { Tensor } from '../run/tensor.ts'
 import { runVision } from '../run/vision.ts'
 import { settingsFor } from './generate-arguments.ts'
+import { matching } from './matching.ts'
+import { once } from './once.ts'
 import { badReference, type Kind, type Reference, rowsOf } from './reference.ts'
 
 /** A stage of floats over all files that have it. */
@@ -53,8 +55,8 @@ const MAX_DIFFERING = 3
 /** How the model computes a stage. undefined: the reference's values have nothing to be compared with. */
 type Compute = (run: Run) => Promise<Tensor | number[][] | undefined>
 
-/** For each kind, in the order data passes through them. A kind without a row cannot be compared yet. */
-const STAGES: { [kind in Kind]?: Record<string, Compute> } = {
+/** For each kind, in the order data passes through them. */
+const STAGES: { [kind in Kind]: Record<string, Compute> } = {
   generate: {
     pixel_values: (run) => run.ownPixels(),
     vision: (run) => run.vision(),
@@ -67,6 +69,31 @@ const STAGES: { [kind in Kind]?: Record<string, Compute> } = {
     decoder_ids: async () => undefined,
     logits: (run) => run.logits(),
     token_ids: (run) => run.tokenIds(),
+  },
+  itm: {
+    pixel_values: (run) => run.ownPixels(),
+    vision: (run) => run.matching.vision(),
+    queries: async (run) => (await run.matching.picture())[MATCHING.query_hidden],
+    text_ids: async (run) => run.matching.ownTextIds(),
+    text_hidden: async (run) => (await run.matching.text())[TEXT.text_hidden],
+    multimodal: async (run) => (await run.matching.both())[MATCHING.query_hidden],
+    itm_logits: async (run) => (await run.matching.both())[MATCHING.itm_logits],
+    itc: (run) => run.matching.itc(),
+    image_embeds: async (run) => (await run.matching.picture())[MATCHING.image_embeds],
+    text_embeds: (run) => run.matching.textEmbed(),
+    text_embeds_all: async (run) => (await run.matching.text())[TEXT.text_embeds],
+  },
+  matrix: {
+    itm_logits: async (run) => (await run.matching.matrix()).itm_logits,
+    itc: async (run) => (await run.matching.matrix()).itc,
+  },
+  features: {
+    pixel_values: (run) => run.ownPixels(),
+    vision: (run) => run.vision(),
+    pooled: (run) => run.pooled(),
+    queries: async (run) => (await run.queries())[QUERIES.queries],
+    input_ids: async (run) => run.ownPromptIds(),
+    text_features: (run) => run.textFeatures(),
   },
 }
 
@@ -127,7 +154,9 @@ function stagesFor(
       'other_checkpoint',
       `${path} holds ${what}, but ${manifest.name} is of the architecture ${manifest.architecture}, with the tasks ${manifest.tasks.join(', ')}. Record a reference with the checkpoint that the artifact was built from.`,
     )
-  if (!computes || (kind === 'generate' && !language)) throw other(`results of the kind ${kind}`)
+  const isMatched = kind === 'itm' || kind === 'matrix'
+  const canCompute = isMatched ? manifest.matching : kind === 'features' ? language?.textFeatures : language
+  if (!canCompute) throw other(`results of the kind ${kind}`)
   const lacks = (name: string) =>
     !computes[name] ||
     (OF_ENCODER.includes(name) && !language?.encode) ||
@@ -138,8 +167,10 @@ function stagesFor(
 }
 
 /** @throws ArtifactError `other_checkpoint` if the reference's tensors have other sizes than the model's. */
-function checkSizes({ manifest }: Model, { path, checkpoint, sizes }: Reference): void {
-  const { vision, queries, language, name } = manifest
+function checkSizes({ manifest }: Model, { path, kind, checkpoint, sizes }: Reference): void {
+  const { vision, matching, language, name } = manifest
+  const isMatched = kind === 'itm' || kind === 'matrix'
+  const queries = isMatched ? matching! : manifest.queries
   const own: Record<string, number> = {
     H: vision.image[0],
     W: vision.image[1],
@@ -147,6 +178,7 @@ function checkSizes({ manifest }: Model, { path, checkpoint, sizes }: Reference)
     v: vision.width,
     Q: queries.count,
     q: queries.width,
+    ...(isMatched && { e: matching!.embedding_width }),
     ...(language.kind !== 'none' && { d: language.width, V: language.vocabulary }),
   }
   const differing = Object.entries(own).filter(([size, value]) => (sizes.get(size) ?? value) !== value)
@@ -166,12 +198,13 @@ type Run = ReturnType<typeof runOf>
 
 function runOf(model: Model, reference: Reference, pictures: string, visionOf: VisionOf) {
   const language = model.language!
-  const ownPixels = once(async () => {
-    const file = reference.image && (await readFile(join(pictures, reference.image)).catch(() => undefined))
+  const pixelsOf = async (image: string) => {
+    const file = await readFile(join(pictures, image)).catch(() => undefined)
     if (!file) return undefined
     const { data, dims } = toPixels(await decode(file, AS_TRANSFORMERS), model.preprocessorConfig)
     return Tensor.float32(data, dims)
-  })
+  }
+  const ownPixels = once(async () => (reference.image ? await pixelsOf(reference.image) : undefined))
   const runTower = async () =>
     runVision(model.sessions[VISION.graph]!, (await ownPixels()) ?? recordedPixels(reference))
   const vision = once(async () => {
@@ -196,10 +229,17 @@ function runOf(model: Model, reference: Reference, pictures: string, visionOf: V
     const ids = recorded ? language.start(rowsOf(recorded)[0]!) : encode(reference.prompt ?? '')
     return { prefix: (await queries())[QUERIES.prefix]!, ids }
   }
+  const pixels = async () => (await ownPixels()) ?? recordedPixels(reference)
   return {
     ownPixels,
     vision,
     queries,
+    matching: matching(model, reference, pixels, pixelsOf),
+    pooled: async () =>
+      (await model.sessions[VISION.graph]!.run({ [VISION.pixels]: await pixels() }, [VISION.pooled]))[
+        VISION.pooled
+      ],
+    textFeatures: async () => language.textFeatures?.((await row()).ids),
     /** These two: undefined if the reference has only ids. */
     ownQueryIds: () => ownQueryIds() && [ownQueryIds()!],
     ownPromptIds: () => (reference.prompt === undefined ? undefined : [encode(reference.prompt)]),
@@ -303,9 +343,4 @@ function merge(a: FloatsResult | IdsResult, b: FloatsResult | IdsResult): Floats
     maxAbsoluteError: Math.max(one.maxAbsoluteError, other.maxAbsoluteError),
     relativeError: Math.max(one.relativeError, other.relativeError),
   }
-}
-
-function once<T>(compute: () => Promise<T>): () => Promise<T> {
-  let result: Promise<T> | undefined
-  return () => (result ??= compute())
 }

@@ -182,7 +182,9 @@ test('a fault of the tokenizer is reported once, in words', async () => {
   const { err, code } = await glimpse(['build', checkpoint, '--out', join(folder, 'never')])
   expect(code).toBe(1)
   expect(err.trim().split('\n')).toEqual([
-    expect.stringContaining("model.type: Invalid discriminator value. Expected 'BPE' | 'Unigram' | 'WordPiece'"),
+    expect.stringContaining(
+      "model.type: Invalid discriminator value. Expected 'BPE' | 'Unigram' | 'WordPiece'",
+    ),
   ])
 })
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createWebhookApp } from '../../src/serve/webhook-app.ts'
 import { ALT_TEXT as CAPTION } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { type Harness, openHarness, png, reply } from './harness.ts'
+import { type Harness, openHarness, png, reply, startBot } from './harness.ts'
 
 let harness: Harness
 beforeEach(async () => {
@@ -39,6 +39,22 @@ test('dispatches of a shape that nobody expects change nothing', async () => {
   expect((await reply(discord, channel, { to: asked })).content).toContain(CAPTION)
   expect(bot.reported.filter((code) => code !== 'discord_payload' && !(code instanceof Error))).toEqual([])
   expect(discord.connections).toEqual({ identified: 1, resumed: 0 })
+})
+
+test('a bot that is in no server says how to add it, with the permissions that it needs', async () => {
+  const { discord, bot, folder } = harness
+  expect(bot.gateway!.hint()).toBeUndefined()
+  discord.world.isInServer = false
+  const alone = await startBot(discord, { folder: `${folder}/alone` })
+  const link = /https:\/\/discord\.com\/oauth2\/authorize\?\S+/.exec(alone.gateway!.hint() ?? '')![0]
+  const query = Object.fromEntries(new URL(link).searchParams)
+  // View Channels, Send Messages, Send Messages in Threads, Create Public Threads, Read Message History.
+  expect(query).toEqual({
+    client_id: discord.botId,
+    scope: 'bot applications.commands',
+    permissions: '309237713920',
+  })
+  await alone.close()
 })
 
 test('a connection that breaks is resumed', async () => {

@@ -102,6 +102,11 @@ describe('config.json', () => {
     })
   })
 
+  test('a file without architectures is of the class that answers', () => {
+    const { architectures: _, ...rest } = config
+    expect(planModel(rest).description.architecture).toBe('instructblip-llama')
+  })
+
   test('heads that share keys and values have a cache of fewer heads', () => {
     expect(languageOf(config)).toMatchObject({ heads: 2, head_size: 8, width: 24 })
   })

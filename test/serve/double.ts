@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import type { Engine, Hooks } from '../../src/engine/engine.ts'
-import type { InferenceRequest, InferenceResult } from '../../src/engine/request.ts'
+import type { BaseResult, InferenceRequest, InferenceResult } from '../../src/engine/request.ts'
 import type { RequestOf, ResultOf, TaskName } from '../../src/engine/tasks.ts'
 import { BusyError, RequestError } from '../../src/errors.ts'
 
@@ -134,7 +134,9 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     async answer<N extends TaskName>(request: RequestOf<N>, hooks?: Hooks) {
       asks.push(request as InferenceRequest)
       load++
-      return (await run(request as InferenceRequest, hooks).finally(() => load--)) as ResultOf<N>
+      return (await run(request as InferenceRequest, hooks).finally(
+        () => load--,
+      )) as BaseResult as ResultOf<N>
     },
     fail(error) {
       failure = error

@@ -40,7 +40,7 @@ export function manifestOf(files: Files, name: string): Manifest {
       outputs: [],
     })),
     vision: { image: [1, 1], patches: 1, width: 1 },
-    queries: { count: 1, width: 1, reads_text: false, text: null, embedding_width: null },
+    queries: { count: 1, width: 1, reads_text: false, text: null },
     language: {
       kind: 'decoder',
       width: 1,

@@ -52,7 +52,8 @@ export const generateSteps = {
     prompt_tokens: z.number().default(0),
     unknown: z.literal(true).optional(),
   }),
-  reads: [QUERIES.prefix],
+  reads: () => [QUERIES.prefix],
+  generates: true,
   prepare(model, request) {
     const { language, manifest } = model
     if (!language) throw new Error(`${manifest.name} has no language model`)

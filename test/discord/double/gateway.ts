@@ -55,7 +55,7 @@ export function openSocket(server: Server, world: World): Socket {
     send(session, 'READY', {
       v: 10,
       user: world.bot,
-      guilds: [{ id: world.guild.id, unavailable: true }],
+      guilds: world.isInServer === false ? [] : [{ id: world.guild.id, unavailable: true }],
       session_id: session.id,
       resume_gateway_url: world.origin.replace('http', 'ws'),
       application: { id: world.bot.id, flags: 0 },

@@ -40,6 +40,10 @@ export interface StoredInteraction {
   /** Time since it was created, in ms; only a test advances it. */
   ageMs: number
   state: 'new' | 'answered'
+  /** Id of the message whose button was pressed. */
+  component?: string
+  /** The window that it was answered with. */
+  modal?: Record<string, unknown>
   /** Id of its initial response. */
   original?: string
   /** Whether the 3 s have passed and Discord shows "did not respond". */
@@ -67,6 +71,8 @@ export interface World {
   channels: Map<string, Channel>
   interactions: Map<string, StoredInteraction>
   files: Map<string, { file: File; id: string }>
+  /** Whether the bot is in the server. Default: it is. */
+  isInServer?: boolean
   /** For replays: every other path of the CDN and the media proxy is a file, by default this PNG, else by its path. */
   anyFile?: { content: Uint8Array; byPath: Record<string, string> }
   /** Downloaded files. */
