@@ -22,14 +22,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Regex, Tokenizer, normalizers, processors
+from tokenizers import AddedToken, Tokenizer, processors
 
 import language
 from matcher import FEATURES, LAYERS, POSITIONS, SPECIALS, Matcher, padded, similarities, word_tokenizer
 from model import SIZES, Blip2, Size, greedy, pack_mask
 from scenes import BACKGROUNDS, CATEGORY, NOUNS, SHAPES, Atlas, SceneSampler, render, to_image
 from score import load_model
-from train import BOS, MEAN, PIECES, STD
+from train import BOS, MEAN, PIECES, STD, typing_normalizer
 
 TOLERANCE = 1e-4  # float32 on both sides, sums in another order
 IMAGE_TOKEN = "<image>"
@@ -43,25 +43,13 @@ def write_json(path: Path, value):
 def write_tokenizer(tokenizer: Tokenizer, out: Path):
     """
     The files of OPT's tokenizer: texts begin with </s>, which is also the unknown and the end.
-
-    The model was trained on lower case, American spelling and finished questions: the normalizer writes whatever a
-    person types that way.
     """
     newline = tokenizer.token_to_id("Ċ")
     specials = ["<s>", "<pad>", "</s>", "<unk>", IMAGE_TOKEN]
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
     assert tokenizer.token_to_id(IMAGE_TOKEN) == PIECES
     tokenizer.post_processor = processors.TemplateProcessing(single="</s> $A", pair="</s> $A </s> $B", special_tokens=[("</s>", BOS)])
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.Lowercase(),
-            normalizers.Replace("question:", "Question:"),
-            normalizers.Replace("answer:", "Answer:"),
-            normalizers.Replace("colour", "color"),
-            normalizers.Replace("grey", "gray"),
-            normalizers.Replace(Regex("(?<=[a-z]) Answer:"), "? Answer:"),
-        ]
-    )
+    tokenizer.normalizer = typing_normalizer()
     tokenizer.save(str(out / "tokenizer.json"))
     saved = json.loads((out / "tokenizer.json").read_text())["model"]
     write_json(out / "vocab.json", saved["vocab"])
@@ -187,11 +175,12 @@ def prove_matcher(model: Matcher, checkpoint: Path, out: Path, work: Path, count
     ids = padded([encoding.ids for encoding in word_tokenizer().encode_batch(texts)])
     assert torch.equal(ids, asked.input_ids), (ids, asked.input_ids)
     image = tower.vision_model(pixels)
-    first = torch.cat([model.contrast(image[:1], row[None, : int(length)], False)[1] for row, length in zip(ids, asked.attention_mask.sum(1))])
-    ours = similarities(*model.features(model.contrast(image, ids[:count], False)[0], first))
+    keys = model.qformer.keys(image)
+    first = torch.cat([model.contrast(model.qformer.keys(image[:1]), row[None, : int(length)], False)[1] for row, length in zip(ids, asked.attention_mask.sum(1))])
+    ours = similarities(*model.features(model.contrast(keys, ids[:count], False)[0], first))
     theirs = reference(pixel_values=pixels, input_ids=asked.input_ids, attention_mask=asked.attention_mask).logits_per_image
     contrastive = (ours - theirs).abs().max().item()
-    ours = model.match(model.qformer.keys(image), ids[:count])[0]
+    ours = model.match(keys, ids[:count])[0]
     theirs = reference(pixel_values=pixels, input_ids=asked.input_ids[:count], attention_mask=asked.attention_mask[:count], use_image_text_matching_head=True).logits_per_image
     matching = (ours - theirs).abs().max().item()
     print(f"transformers: similarities within {contrastive:.1e}, matching logits within {matching:.1e}")

@@ -38,6 +38,9 @@ WORDINGS = {
 CATEGORIES = {"animal": "an animal", "plant": "a plant", "fruit": "a fruit", "food": "food", "vehicle": "a vehicle", "building": "a building", "shape": "a shape"}
 RELATIONS = {"beside": ("to the left of", "to the right of"), "stacked": ("above", "below")}
 PLACES = {"beside": ("on the left", "on the right"), "stacked": ("at the top", "at the bottom")}
+# What people write around a question.
+BEFORE = ["hey ", "hi, ", "so ", "ok ", "please ", "and ", "can you tell me ", "hmm, "]
+AFTER = [" please", " pls", " plz", " thanks", " here", " now"]
 # Kinds that are harder to learn are asked more often than their turn.
 EMPHASIS = {"relation": 3.0, "color": 2.0, "place": 2.0}
 # How many values each of `facts` may have.
@@ -265,6 +268,37 @@ def scene_questions(generator, scene, count: int, held_out_share: float = 0.0) -
     if not scene.unknown:
         return questions(generator, scene, count, held_out_share)
     return [Question("unknown", unknown_question(generator), UNKNOWN_ANSWER, False) for _ in range(count)]
+
+
+def typed(generator, text: str) -> str:
+    """A question as people type it: no question mark, a word of courtesy, a letter amiss. The tokenizer takes care of capitals."""
+    if generator.random() < 0.08:
+        text = generator.choice(BEFORE) + text
+    ending = text[-1] if text[-1] in "?." else ""
+    if generator.random() < 0.2:
+        ending = generator.choice(["", "", "", "??", "?!", "."])
+    text = text.rstrip("?.")
+    if generator.random() < 0.06:
+        text += generator.choice(AFTER)
+    if generator.random() < 0.06:
+        at = generator.randrange(1, len(text) - 1)
+        text = text[:at] + generator.choice(["", text[at] * 2, text[at + 1] + text[at]]) + text[at + 1 :]
+    return text + ending
+
+
+def said(generator, question: Question) -> str:
+    """The answer of an earlier turn: mostly the right one, now and then a wrong one or that the model is not sure."""
+    draw = generator.random()
+    if draw < 0.7:
+        return question.answer
+    if draw < 0.82:
+        return UNKNOWN_ANSWER
+    if question.answer in ("yes", "no"):
+        return "no" if question.answer == "yes" else "yes"
+    for words in (NUMBERS, BACKGROUNDS):
+        if question.answer in words:
+            return generator.choice([word for word in words if word != question.answer])
+    return generator.choice([article(generator.choice(NOUNS)), f"{generator.choice(NUMBERS[2:])} {plural(generator.choice(NOUNS))}"])
 
 
 def facts(scene) -> list[int]:

@@ -41,13 +41,14 @@ from views import views_folder
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
 PAD, CLS, SEP, DEC = 0, 2, 3, 5
 POSITIONS, FEATURES, LAYERS = 64, 64, 4
-LEARNING_RATE = 2e-3
-BATCH, HARD = 64, 32  # scenes a step, and pairs of each of the two hard kinds in two steps
+LEARNING_RATE, MATRIX_RATE, EMA = 2e-3, 5e-3, 0.99  # high, and a short average: the training has about a thousand steps
+BATCH, MATCHED, HARD = 64, 48, 24  # scenes a step, those of them that are matched, and similar false pairs
+TWICE = 0.4  # part of the false texts that have a second word changed: more false words to learn from in one pass
 MATCHING_FROM = 0.06  # part of the time after which matching begins
 MISTYPED = 0.04
 # How often a kind of changed word is tried first; relations and colours exist in few statements.
 SWAP_SHARES = {"background": 0.7, "count": 2.0, "noun": 1.6, "color": 4.0, "relation": 5.0, "exchange": 0.8}
-EVALUATE_EVERY, EVALUATION_SCENES = 420, {"seen": 300, "validation": 200}
+EVALUATE_EVERY, EVALUATION_SCENES = 900, {"seen": 160, "validation": 100}
 
 
 def word_tokenizer() -> Tokenizer:
@@ -99,8 +100,8 @@ class Matcher(nn.Module):
     def words(self, ids):
         return self.embeddings.word_embeddings(ids) + self.embeddings.position_embeddings.weight[: ids.shape[1]]
 
-    def contrast(self, image, ids, generate=True):
-        """One pass for three readings. Image tokens [B, P, D] and ids [B, T] with [CLS] in front -> queries [B, Q, D],
+    def contrast(self, keys, ids, generate=True):
+        """One pass for three readings. Keys of the pictures (Qformer.keys), each [B, P, D], and ids [B, T] with [CLS] in front -> queries [B, Q, D],
         the text's first row [B, D], and hidden states of the generated text [B, T, D] (None without `generate`)."""
         count, length = self.size.queries, ids.shape[1]
         begun = torch.cat([torch.full_like(ids[:, :1], DEC), ids[:, 1:]], 1)
@@ -110,7 +111,7 @@ class Matcher(nn.Module):
         allowed = (kind[:, None] == kind) & ((kind != 2)[None] | causal) | ((kind == 2)[:, None] & (kind == 0)[None])
         real = torch.cat([torch.ones(len(ids), count, dtype=torch.bool), *[ids != PAD] * (2 if generate else 1)], 1)
         mask = allowed[None] & real[:, None, :] | torch.eye(len(kind), dtype=torch.bool)
-        x = self.qformer(x, self.qformer.keys(image), count, mask[:, None])
+        x = self.qformer(x, keys, count, mask[:, None])
         return x[:, :count], x[:, count], x[:, count + length :] if generate else None
 
     def match(self, keys, ids):
@@ -123,6 +124,11 @@ class Matcher(nn.Module):
 
     def features(self, queries, first):
         return F.normalize(self.vision_projection(queries), dim=-1), F.normalize(self.text_projection(first), dim=-1)
+
+
+def chosen(keys, rows):
+    """Keys of these pictures."""
+    return [pair and (pair[0][rows], pair[1][rows]) for pair in keys]
 
 
 def similarities(image_features, text_features):
@@ -170,49 +176,49 @@ class Lesson:
             return None
         for kind in sorted(SWAP_SHARES, key=lambda kind: -(generator.random() ** (1 / SWAP_SHARES[kind]))):
             changed = swapper.swap(generator, statement, scene, kind, tries=6)
+            if changed and generator.random() < TWICE:
+                return swapper.swap(generator, changed, scene, generator.choice(list(SWAP_SHARES)), tries=6) or changed
             if changed:
                 return changed
         return None
 
 
-def contrast_losses(model, image, lesson, generate):
+def contrast_losses(model, keys, lesson):
     """Contrastive and generation loss of a step, and similarities [pictures, texts], scaled, for hard negatives."""
     queries, firsts, words, count = [None] * len(lesson.typed), [None] * len(lesson.typed), 0.0, 0
     for rows in by_length(lesson.typed, 2):
         ids = padded([lesson.typed[i] for i in rows])
-        seen, first, hidden = model.contrast(image[rows], ids, generate)
+        seen, first, hidden = model.contrast(chosen(keys, rows), ids)
         for at, i in enumerate(rows):
             queries[i], firsts[i] = seen[at], first[at]
-        if generate:
-            chosen = (ids[:, 1:] != PAD).flatten().nonzero()[:, 0]
-            logits = F.linear(hidden[:, :-1].flatten(0, 1)[chosen], model.embeddings.word_embeddings.weight)
-            words = words + F.cross_entropy(logits, ids[:, 1:].flatten()[chosen], reduction="sum")
-            count += len(chosen)
+        real = (ids[:, 1:] != PAD).flatten().nonzero()[:, 0]
+        logits = F.linear(hidden[:, :-1].flatten(0, 1)[real], model.embeddings.word_embeddings.weight)
+        words = words + F.cross_entropy(logits, ids[:, 1:].flatten()[real], reduction="sum")
+        count += len(real)
     scaled = similarities(*model.features(torch.stack(queries), torch.stack(firsts))) * model.only_scale.exp().clamp(max=100)
     false = torch.tensor([[truth is False for truth in row] for row in lesson.truth])
     masked = scaled.masked_fill(~(false | torch.eye(len(false), dtype=torch.bool)), -1e4)
     wanted = torch.arange(len(scaled))
     contrastive = (F.cross_entropy(masked, wanted) + F.cross_entropy(masked.T, wanted)) / 2
-    return contrastive, words / max(1, count), scaled.detach().masked_fill(~false, -1e4)
+    return contrastive, words / count, scaled.detach().masked_fill(~false, -1e4)
 
 
-def matching_losses(model, image, lesson, hard, step):
-    """Matching loss and the loss of the false words. `hard` [pictures, texts]: similarity of false pairs."""
-    pairs = [(i, ids, 1, [0] * len(ids), 1.0) for i, ids in enumerate(lesson.ids)]
-    pairs += [(i, ids, 0, false_words(lesson.ids[i], ids), 1.0) for i, ids in zip(lesson.changed, lesson.changed_ids)]
-    rows = torch.randperm(len(lesson.ids))[:HARD].tolist()
-    shares = hard.softmax(1) if step % 2 else hard.T.softmax(1)
-    for i, j in zip(rows, torch.multinomial(shares[rows], 1)[:, 0].tolist()):
-        picture, text = (i, j) if step % 2 else (j, i)
-        if lesson.truth[picture][text] is False:
-            pairs.append((picture, lesson.ids[text], 0, None, 0.5))
-    keys = model.qformer.keys(image)
+def matching_losses(model, keys, lesson, hard):
+    """Matching loss and the loss of the false words. `hard` [pictures, texts]: similarity of false pairs, None for none of them."""
+    pairs = [(i, ids, 1, [0] * len(ids), 1.2) for i, ids in enumerate(lesson.ids[:MATCHED])]
+    pairs += [(i, ids, 0, false_words(lesson.ids[i], ids), 1.0) for i, ids in zip(lesson.changed, lesson.changed_ids) if i < MATCHED]
+    if hard is not None:
+        # Half of them are the most similar texts of a picture, half the most similar pictures of a text.
+        rows = torch.randperm(len(lesson.ids))[:HARD]
+        texts, pictures = torch.multinomial(hard.softmax(1)[rows], 1)[:, 0].tolist(), torch.multinomial(hard.T.softmax(1)[rows], 1)[:, 0].tolist()
+        similar = [(i, j) for i, j in zip(rows[::2].tolist(), texts[::2])] + [(j, i) for i, j in zip(rows[1::2].tolist(), pictures[1::2])]
+        pairs += [(picture, lesson.ids[text], 0, None, 1.0) for picture, text in similar if lesson.truth[picture][text] is False]
     match, weight, words, count = 0.0, 0.0, 0.0, 0
     for group in by_length([ids for _, ids, _, _, _ in pairs], 3):
         some = [pairs[i] for i in group]
         at = torch.tensor([picture for picture, *_ in some])
         ids = padded([ids for _, ids, _, _, _ in some])
-        logits, rows = model.match([pair and (pair[0][at], pair[1][at]) for pair in keys], ids)
+        logits, rows = model.match(chosen(keys, at), ids)
         weights = torch.tensor([weight for *_, weight in some])
         match = match + (F.cross_entropy(logits, torch.tensor([label for _, _, label, _, _ in some]), reduction="none") * weights).sum()
         weight += weights.sum().item()
@@ -220,9 +226,9 @@ def matching_losses(model, image, lesson, hard, step):
         for row, (_, _, _, marks, _) in enumerate(some):
             if marks is not None:
                 labels[row, : len(marks)] = torch.tensor(marks, dtype=torch.float)
-        chosen = labels >= 0
-        words = words + F.binary_cross_entropy_with_logits(model.only_word_head(rows[chosen])[:, 0], labels[chosen], pos_weight=torch.tensor(4.0), reduction="sum")
-        count += chosen.sum().item()
+        marked = labels >= 0
+        words = words + F.binary_cross_entropy_with_logits(model.only_word_head(rows[marked])[:, 0], labels[marked], pos_weight=torch.tensor(4.0), reduction="sum")
+        count += marked.sum().item()
     return match / weight, words / count
 
 
@@ -253,13 +259,13 @@ class MatchingEvaluation:
         keys = model.qformer.keys(self.image)
         for group in by_length(texts, -(-len(texts) // 128)):
             at = torch.tensor([rows[i] for i in group])
-            logits, _ = model.match([pair and (pair[0][at], pair[1][at]) for pair in keys], padded([texts[i] for i in group]))
+            logits, _ = model.match(chosen(keys, at), padded([texts[i] for i in group]))
             out[torch.tensor(group)] = logits.softmax(-1)[:, 1]
         return out
 
     @torch.no_grad()
     def scores(self, model, matching=True):
-        features = [model.features(*model.contrast(self.image[rows], padded([self.ids[i] for i in rows]), False)[:2]) for rows in torch.arange(len(self.ids)).split(64)]
+        features = [model.features(*model.contrast(model.qformer.keys(self.image[rows]), padded([self.ids[i] for i in rows]), False)[:2]) for rows in torch.arange(len(self.ids)).split(64)]
         sim = similarities(torch.cat([f[0] for f in features]), torch.cat([f[1] for f in features]))
         at = torch.arange(len(sim))
         out = {"search R@1": self.truth[sim.argmax(0), at].float().mean().item(), "describe R@1": self.truth[at, sim.argmax(1)].float().mean().item()}
@@ -297,21 +303,21 @@ def main():
     torch.manual_seed(options.seed)
     model = Matcher(tower.size, tokenizer.get_vocab_size())
     model.start_from(load_file(options.checkpoint / "model.safetensors"))
-    run = Run(options.work / options.run, model, Matcher(tower.size, tokenizer.get_vocab_size()), LEARNING_RATE, options.seed, options.minutes)
+    run = Run(options.work / options.run, model, Matcher(tower.size, tokenizer.get_vocab_size()), LEARNING_RATE, options.seed, options.minutes, matrix_rate=MATRIX_RATE, ema=EMA)
     generator, next_evaluation = run.generator, run.spent + EVALUATE_EVERY
     while not run.done:
         shard = generator.choice(views)
         rows = generator.sample(range(len(shard["scenes"])), BATCH)
         lesson = Lesson(generator, [shard["scenes"][i] for i in rows], swapper, encode)
-        image = shard["image"][rows].float()
-        contrastive, generation, hard = contrast_losses(model, image, lesson, generate=run.step % 2 == 0 or run.progress < MATCHING_FROM)
-        loss, parts = contrastive + 0.5 * generation, {"contrastive": contrastive}
-        if torch.is_tensor(generation):
-            parts["generation"] = generation
+        keys = model.qformer.keys(shard["image"][rows].float())
+        loss, parts, hard = 0.0, {}, None
+        if run.step % 2 == 0 or run.progress < MATCHING_FROM:
+            parts["contrastive"], parts["generation"], hard = contrast_losses(model, keys, lesson)
+            loss = parts["contrastive"] + 0.5 * parts["generation"]
         if run.progress >= MATCHING_FROM:
-            parts["matching"], parts["words"] = matching_losses(model, image, lesson, hard, run.step)
+            parts["matching"], parts["words"] = matching_losses(model, keys, lesson, hard)
             loss = loss + 2 * parts["matching"] + parts["words"]
-        run.update(loss, parts, BATCH, min(1.0, run.step / 40) * (1 - run.progress))
+        run.update(loss, parts, BATCH, min(1.0, run.step / 40) * min(1.0, 1.2 - 1.2 * run.progress))
         if run.step % 25 == 0:
             run.report()
             views = shards() if run.step % 250 == 0 else views

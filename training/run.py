@@ -66,24 +66,25 @@ class Muon(torch.optim.Optimizer):
                     p.add_(update.to(p.dtype), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
 
 
-def optimizers(model, rate):
+def optimizers(model, rate, matrix_rate):
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrix = lambda name, p: p.ndim == 2 and not any(part in name for part in ROWS_APART)
     matrices = [p for name, p in trained if matrix(name, p)]
     others = [p for name, p in trained if not matrix(name, p)]
-    return [Muon(matrices, rate), torch.optim.AdamW(others, rate, betas=(0.9, 0.98), weight_decay=0.0)]
+    return [Muon(matrices, matrix_rate), torch.optim.AdamW(others, rate, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
 class Run:
     """One training: `model` is trained, `average` is its moving average, which is exported."""
 
-    def __init__(self, folder: Path, model, average, rate: float, seed: int, minutes: float, facts: dict | None = None):
-        """`facts` are saved beside the weights, for export.py."""
+    def __init__(self, folder: Path, model, average, rate: float, seed: int, minutes: float, facts: dict | None = None, matrix_rate: float | None = None, ema=EMA):
+        """`facts` are saved beside the weights, for export.py; `matrix_rate` is the learning rate of Muon, `rate` where absent."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.model, self.average, self.rate, self.total = folder, model, average.eval(), rate, minutes * 60
+        self.folder, self.model, self.average, self.total, self.ema = folder, model, average.eval(), minutes * 60, ema
+        self.rates = [matrix_rate or rate, rate]
         self.average.load_state_dict(model.state_dict())
         self.facts = facts or {}
-        self.tools = optimizers(model, rate)
+        self.tools = optimizers(model, rate, self.rates[0])
         self.spent, self.step, self.last = 0.0, 0, folder / "last.pt"
         self.resumed = self.last.exists()
         if self.resumed:
@@ -112,13 +113,13 @@ class Run:
         """One step; `rate` is a factor on the learning rate, `parts` are losses to print. The time since the last call counts as spent."""
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
-        for tool in self.tools:
+        for tool, full in zip(self.tools, self.rates):
             for group in tool.param_groups:
-                group["lr"] = self.rate * rate
+                group["lr"] = full * rate
             tool.step()
             tool.zero_grad(set_to_none=True)
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - min(EMA, 1 - 1 / (self.step + 1)))
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - min(self.ema, 1 - 1 / (self.step + 1)))
         self.step += 1
         self.scenes += scenes
         for key, value in parts.items():

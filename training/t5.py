@@ -14,8 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import re
 import shutil
+import string
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import T5Config, T5ForConditionalGeneration
 
 import language
@@ -34,24 +38,29 @@ from score import load_model
 from train import Evaluation, texts_about, tokenizer_texts
 from views import views_folder
 
-PAD, END, UNKNOWN, PIECES = 0, 1, 2, 800  # then <image>, and padding up to a multiple of 64
+PAD, END, UNKNOWN, PIECES = 0, 1, 2, 448  # most pieces, <image> included
 ASK = "Question: {} Short answer:"
 CONFIG = {
-    "vocab_size": 832, "d_model": 192, "d_kv": 64, "num_heads": 3, "d_ff": 512, "num_layers": 2, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu",
+    "vocab_size": PIECES, "d_model": 192, "d_kv": 64, "num_heads": 3, "d_ff": 512, "num_layers": 2, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu",
     "dense_act_fn": "gelu", "tie_word_embeddings": False, "dropout_rate": 0.0, "pad_token_id": PAD, "eos_token_id": END, "bos_token_id": END, "decoder_start_token_id": PAD,
 }  # fmt: skip
-LEARNING_RATE, SCENES, EVALUATE_EVERY = 2e-3, 24, 420
+LEARNING_RATE, SCENES, EVALUATE_EVERY = 2e-3, 24, 1200
 
 
-def train_unigram(sampler) -> Tokenizer:
-    """Unigram with SentencePiece's spaces, as in T5, in lower case but for the words of the prompt."""
-    tokenizer = Tokenizer(models.Unigram())
+def word_unigram(sampler) -> Tokenizer:
+    """Unigram with SentencePiece's spaces, as in T5: a piece for each word of the texts, by how common it is, and for each letter."""
+    texts = Counter(word for text in tokenizer_texts(sampler) for word in re.findall(r"[a-z]+|[^a-z ]", text.lower().replace("answer:", "short answer:", 1)))
+    total = sum(texts.values())
+    scores = {("▁" + word if word.isalpha() else word): math.log(count / total) for word, count in texts.items()}
+    scores |= {"▁answer": scores["▁short"]} | {letter: -20.0 for letter in ["▁", *string.ascii_lowercase, *string.digits, *string.punctuation] if letter not in scores}
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *sorted(scores.items(), key=lambda piece: -piece[1])]
+    assert len(pieces) < PIECES, len(pieces)
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=UNKNOWN, byte_fallback=False))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("colour", "color"), normalizers.Replace("grey", "gray"), normalizers.Replace(Regex("(?<=[a-z]) short answer:"), "? short answer:")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    texts = [text.replace(" Answer:", " Short answer:") if i % 2 else text for i, text in enumerate(tokenizer_texts(sampler))]
-    tokenizer.train_from_iterator(texts, trainers.UnigramTrainer(vocab_size=PIECES, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False))
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", END)])
-    tokenizer.add_special_tokens(["<image>"])
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>", "<image>"])
     return tokenizer
 
 
@@ -140,7 +149,7 @@ def main():
         torch.set_num_threads(options.threads)
     atlas, tower = Atlas(options.work), load_model(options.checkpoint)
     if not (options.work / "unigram.json").exists():
-        train_unigram(SceneSampler(atlas, "seen", vary=True)).save(str(options.work / "unigram.json"))
+        word_unigram(SceneSampler(atlas, "seen", vary=True)).save(str(options.work / "unigram.json"))
     tokenizer = Tokenizer.from_file(str(options.work / "unigram.json"))
     torch.manual_seed(options.seed)
     model = T5(tower.size.width)

@@ -5,7 +5,7 @@ Out: WORK/RUN/last.pt, written every few minutes; the same command run again res
      Losses and scores, as lines on standard output and in WORK/RUN/status.txt.
 
     python train.py --work DIR --run NAME --size pico --minutes 95 [--device cuda]
-    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (from a checkpoint folder, "joint" only)
+    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (from a checkpoint folder, without "lm-warmup")
 
 lm-warmup  the language model learns captions and answers from the facts of scenes, without pictures (8 %)
 vision     vision and Q-Former learn to predict those facts from pictures, and the noun of every patch (52 %)
@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 import language
 from model import SIZES, Blip2, greedy, pack_mask
@@ -36,10 +36,12 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
 BOS, PAD = 2, 1  # as in OPT, where <s> 0 <pad> 1 </s> 2 <unk> 3 and texts begin with </s>
 PIECES = 768
 STAGES = [("lm-warmup", 0.08), ("vision", 0.52), ("joint", 0.40)]
+FURTHER_STAGES = [("vision", 0.55), ("joint", 0.45)]
 LEARNING_RATE = 2e-3
 FURTHER = 0.6  # factor on the learning rate of "joint" when training starts from a checkpoint folder
 HEADS_STEPS, HEADS_RATE = 150, 4e-3  # a checkpoint folder has no heads for facts and patches; they are fitted first
 QUESTIONS = 3  # for each scene
+TURNS, TURN_SHARES = [0, 1, 2, 3, 4], [70, 12, 7, 6, 5]  # earlier turns of a question, and how often
 FACTS_WEIGHT, PATCH_WEIGHT = 0.3, 0.3  # weights beside the loss on text, in "joint"
 EVALUATION_SEED, EVALUATION_SCENES = 1_000_003, 80
 EVALUATE_EVERY = 280  # seconds
@@ -76,28 +78,38 @@ def tokenizer_of(checkpoint: Path) -> Tokenizer:
     return tokenizer
 
 
+def typing_normalizer():
+    """Writes what people type as the model was trained: lower case, American spelling, finished questions."""
+    return normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace("question:", "Question:"),
+            normalizers.Replace("answer:", "Answer:"),
+            normalizers.Replace("colour", "color"),
+            normalizers.Replace("grey", "gray"),
+            normalizers.Replace(Regex("(?<=[a-z]) Answer:"), "? Answer:"),
+        ]
+    )
+
+
 def texts_about(generator, scene, ask="Question: {} Answer:") -> list[tuple[str, str]]:
-    """(prompt, continuation) pairs: the caption and QUESTIONS questions, one of them sometimes a second turn."""
+    """(prompt, continuation) pairs: the caption, and QUESTIONS questions with up to four earlier turns."""
     prompt = "" if generator.random() < 0.92 else generator.choice(language.CAPTION_PROMPTS)
     words = language.caption(scene)
     pairs = [(prompt, (" " if prompt else "") + words + "\n")]
-    asked = language.scene_questions(generator, scene, QUESTIONS)
-    for i, question in enumerate(asked):
-        history = f"Question: {asked[i - 1].text} Answer: {asked[i - 1].answer}. " if i and generator.random() < 0.12 else ""
-        pairs.append((history + ask.format(typed(generator, question.text)), f" {question.answer}\n"))
+    asked = language.scene_questions(generator, scene, QUESTIONS + max(TURNS))
+    for question in asked[:QUESTIONS]:
+        earlier = [other for other in asked if other is not question]
+        turns = generator.sample(earlier, min(len(earlier), generator.choices(TURNS, TURN_SHARES)[0]))
+        history = "".join(f"Question: {language.typed(generator, turn.text)} Answer: {language.said(generator, turn)}. " for turn in turns)
+        pairs.append((history + ask.format(language.typed(generator, question.text)), f" {question.answer}\n"))
     return pairs
-
-
-def typed(generator, text):
-    """A question as people type it: sometimes with a capital letter, sometimes without a question mark."""
-    if generator.random() < 0.15:
-        text = text[0].upper() + text[1:]
-    return text[:-1] if generator.random() < 0.15 else text
 
 
 def pack(tokenizer, texts_of_scenes):
     """Pairs of each scene -> ids, positions, segments [B, T], and the next token wanted at each place, -100 = none."""
-    flat = [text for pairs in texts_of_scenes for pair in pairs for text in pair]
+    normalizer = typing_normalizer()
+    flat = [text for pairs in texts_of_scenes for prompt, target in pairs for text in (normalizer.normalize_str(prompt), target)]
     encoded = iter(tokenizer.encode_batch(flat, add_special_tokens=False))
     rows = []
     for pairs in texts_of_scenes:
@@ -261,16 +273,19 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="0 = torch decides")
     parser.add_argument("--further", type=Path, help="checkpoint folder to start from, at a low learning rate")
     options = parser.parse_args()
     size, device = SIZES[options.size], options.device
+    if options.threads:
+        torch.set_num_threads(options.threads)
 
     atlas = Atlas(options.work)
-    sampler = SceneSampler(atlas, "seen", vary=True)
+    sampler = SceneSampler(atlas, "trained", vary=True)
     if not (options.work / "tokenizer.json").exists():
         (tokenizer_of(options.further) if options.further else train_tokenizer(sampler)).save(str(options.work / "tokenizer.json"))
     tokenizer = Tokenizer.from_file(str(options.work / "tokenizer.json"))
-    evaluations = {designs: Evaluation(atlas, designs, tokenizer, size) for designs in ("seen", "validation")}
+    evaluations = {designs: Evaluation(atlas, designs, tokenizer, size) for designs in ("trained", "apart")}
 
     torch.manual_seed(options.seed)
     model = Blip2(size).to(device)
@@ -283,7 +298,7 @@ def main():
         fit_heads(model, atlas, sampler, generator, options.batch, device)
         run.average.load_state_dict(model.state_dict())
 
-    stages = [("joint", 1.0)] if options.further else STAGES
+    stages = FURTHER_STAGES if options.further else STAGES
     next_evaluation = run.spent + EVALUATE_EVERY
     while not run.done:
         name, progress = stage_at(stages, run.progress)
@@ -322,6 +337,7 @@ def main():
                     scores |= evaluation.words(run.average, device, blind=name == "lm-warmup")
                 run.say(f"        {time.strftime('%H:%M')} {designs:10s} " + "  ".join(f"{k} {v:.1%}" for k, v in scores.items()))
             run.tick()
+        run.save_sometimes()
 
 
 if __name__ == "__main__":
