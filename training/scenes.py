@@ -651,7 +651,7 @@ def render(atlas: Atlas, scenes: list[Scene], size: int, warp=0.0):
         layer = F.grid_sample(sprites, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         colors = torch.stack([things[t][2].color for t in members])  # [N, 3, 3]
         layer[:, :3] = (colors @ layer[:, :3].flatten(2)).view(-1, 3, size, size)
-        layers[members] = restyle(layer, [scenes[things[t][0]].style for t in members])
+        layers[members] = restyle(layer, [scenes[things[t][0]].style for t in members], [things[t][2].side * size for t in members])
     for k in range(max((k for _, k, _ in things), default=-1) + 1):
         members = [t for t, (_, order, _) in enumerate(things) if order == k]
         where = owner[members]

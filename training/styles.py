@@ -20,11 +20,12 @@ class Style:
     thick_lines: bool = False
     levels: int = 0  # colours rounded to so many levels, 0 = as drawn
     shade: float = 0.0  # light from above, negative from below
-    outline: int = 0  # width of a dark line around and within the thing, in pixels of 96
+    outline: float = 0.0  # width of a dark line around and within the thing, as part of its side
     ink: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 PLAIN = Style()
+LEAST_DETAILED = 34  # pixels of a thing's side under which lines within it would fill it
 
 
 def sample_style(generator) -> Style:
@@ -37,7 +38,7 @@ def sample_style(generator) -> Style:
         thick_lines=generator.random() < 0.12,
         levels=generator.choice([3, 4, 6]) if generator.random() < 0.35 else 0,
         shade=generator.uniform(-0.2, 0.45) if generator.random() < 0.35 else 0.0,
-        outline=generator.choice([1, 1, 2, 3]) if outlined else 0,
+        outline=generator.uniform(0.012, 0.05) if outlined else 0.0,
         ink=(dark * generator.random(), dark * generator.random(), dark * generator.random()),
     )
 
@@ -47,16 +48,18 @@ def wider(x, pixels):
     return F.max_pool2d(x, 2 * pixels + 1, stride=1, padding=pixels)
 
 
-def restyle(layers, styles: list[Style]):
-    """Layers changed in place, those of one style together."""
-    scale = max(1, round(layers.shape[-1] / 96))
-    for style in set(styles) - {PLAIN}:
-        rows = torch.tensor([i for i, own in enumerate(styles) if own == style])
-        layers[rows] = changed(layers[rows], style, scale)
+def restyle(layers, styles: list[Style], sides: list[float]):
+    """Layers changed in place, those of one style and one width of lines together; `sides` are in pixels."""
+    widths = [max(1, round(style.outline * side)) if style.outline else 0 for style, side in zip(styles, sides)]
+    keys = [(style, width, side >= LEAST_DETAILED) for style, width, side in zip(styles, widths, sides)]
+    for style, width, is_detailed in {key for key in keys if key[0] != PLAIN}:
+        rows = torch.tensor([i for i, key in enumerate(keys) if key == (style, width, is_detailed)])
+        layers[rows] = changed(layers[rows], style, width, is_detailed)
     return layers
 
 
-def changed(layer, style, scale):
+def changed(layer, style, width, is_detailed):
+    scale = max(1, round(layer.shape[-1] / 96))
     alpha = layer[:, 3:]
     color = torch.where(alpha > 0.05, layer[:, :3] / alpha.clamp(min=0.05), torch.zeros(()))
     if style.without_lines:
@@ -70,10 +73,9 @@ def changed(layer, style, scale):
         height = F.avg_pool2d(F.avg_pool2d(alpha, 8 * scale + 1, 1, 4 * scale), 8 * scale + 1, 1, 4 * scale)
         slope = F.pad(height[:, :, 2:] - height[:, :, :-2], (0, 0, 1, 1)) * 6 * scale
         color = color * (1 + style.shade * slope.clamp(-1, 1))
-    if style.outline:
-        width = style.outline * scale
+    if width:
         gray = color.mean(1, keepdim=True)
-        edges = ((wider(gray, 1) + wider(-gray, 1)) * 2.5 - 0.5).clamp(0, 1) * (alpha > 0.5)
+        edges = ((wider(gray, 1) + wider(-gray, 1)) * 2.5 - 0.5).clamp(0, 1) * (alpha > 0.5) * is_detailed
         if width > 1:
             edges = wider(edges, width - 1)
         ink = torch.tensor(style.ink)[:, None, None]
