@@ -193,6 +193,7 @@ def export_matcher(options):
     model = Matcher(load_model(options.matcher).size, tokenizer.get_vocab_size()).eval()
     model.load_state_dict(saved["average"])
     write_matcher_files(options.matcher, tokenizer, options.out)
+    write_json(options.out / "words.json", {"sees": SEES, "rerank": options.rerank})
     count = write_weights(model, options.out)
     print(f"{count / 1e6:.2f} M parameters after {saved['spent'] / 60:.0f} minutes, {saved['step']} steps -> {options.out}")
     prove_matcher(model, options.matcher, options.out, options.work)
@@ -205,6 +206,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--mix", nargs=2, metavar=("FOLDER", "SHARE"), help="average with an earlier checkpoint folder, which gets this share")
     parser.add_argument("--matcher", type=Path, metavar="FOLDER", help="writes a matcher; the checkpoint folder whose vision encoder it was trained behind")
+    parser.add_argument("--rerank", action="store_true", help="of a matcher: score-matching.mjs found more by re-ranking")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.matcher:

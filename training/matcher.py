@@ -9,7 +9,10 @@ The names of the parameters are those of transformers' Blip2ForImageTextRetrieva
   contrastive  picture and text, in one packed pass with generation; other true pairs of the batch are masked
   generation   the words of the text one by one, from the queries
   matching     true texts against texts with one word changed, and against the most similar false pairs of the batch
-and one of our own: `words`, which of the words are false, read off the text rows of the matching pass.
+and two of our own, which make a short training possible:
+  words        which of the words are false, read off the text rows of the matching pass
+  attraction   in the last two layers, queries that show a thing attend to its name; without it matching overlooks nouns, of
+               which there are too many to be found by one bit a pair
 
 B pictures, P patches + 1, Q queries, T words, N pairs, D width.
 """
@@ -31,23 +34,26 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from language import plural
 from model import Named, Qformer, Size
 from run import Run
-from scenes import Atlas, SceneSampler, render, to_image
+from scenes import NOUNS, Atlas, SceneSampler, render, to_image
 from score import load_model, pixels_of
-from statements import SWAPS, Swapper, describe, flipped, holds, mistyped, statement_of, vocabulary_words
+from statements import AXIS, SWAPS, Swapper, describe, flipped, holds, mistyped, statement_of, vocabulary_words
 from views import views_folder
 
+ATTRACTED = [2, 3]  # layers
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
 PAD, CLS, SEP, DEC = 0, 2, 3, 5
 POSITIONS, FEATURES, LAYERS = 64, 64, 4
-LEARNING_RATE, MATRIX_RATE, EMA = 2e-3, 5e-3, 0.99  # high, and a short average: the training has about a thousand steps
-BATCH, MATCHED, HARD = 64, 48, 24  # scenes a step, those of them that are matched, and similar false pairs
+LEARNING_RATE, MATRIX_RATE, EMA = 2e-3, 3e-3, 0.99  # high, and a short average: the training has about a thousand steps
+BATCH, MATCHED, HARD = 40, 24, 8  # scenes a step, those of them that are matched, and similar false pairs
 TWICE = 0.4  # part of the false texts that have a second word changed: more false words to learn from in one pass
 MATCHING_FROM = 0.06  # part of the time after which matching begins
 MISTYPED = 0.04
+RELATED = 0.5  # part of the scenes of which the one with a relation between two groups is taken, if one of two has it
 # How often a kind of changed word is tried first; relations and colours exist in few statements.
-SWAP_SHARES = {"background": 0.7, "count": 2.0, "noun": 1.6, "color": 4.0, "relation": 5.0, "exchange": 0.8}
+SWAP_SHARES = {"background": 0.5, "count": 1.2, "noun": 3.0, "color": 3.0, "relation": 6.0, "exchange": 0.5}
 EVALUATE_EVERY, EVALUATION_SCENES = 900, {"seen": 160, "validation": 100}
 
 
@@ -100,7 +106,7 @@ class Matcher(nn.Module):
     def words(self, ids):
         return self.embeddings.word_embeddings(ids) + self.embeddings.position_embeddings.weight[: ids.shape[1]]
 
-    def contrast(self, keys, ids, generate=True):
+    def contrast(self, keys, ids, generate=True, states=None):
         """One pass for three readings. Keys of the pictures (Qformer.keys), each [B, P, D], and ids [B, T] with [CLS] in front -> queries [B, Q, D],
         the text's first row [B, D], and hidden states of the generated text [B, T, D] (None without `generate`)."""
         count, length = self.size.queries, ids.shape[1]
@@ -111,7 +117,7 @@ class Matcher(nn.Module):
         allowed = (kind[:, None] == kind) & ((kind != 2)[None] | causal) | ((kind == 2)[:, None] & (kind == 0)[None])
         real = torch.cat([torch.ones(len(ids), count, dtype=torch.bool), *[ids != PAD] * (2 if generate else 1)], 1)
         mask = allowed[None] & real[:, None, :] | torch.eye(len(kind), dtype=torch.bool)
-        x = self.qformer(x, keys, count, mask[:, None])
+        x = self.qformer(x, keys, count, mask[:, None], states)
         return x[:, :count], x[:, count], x[:, count + length :] if generate else None
 
     def match(self, keys, ids):
@@ -121,6 +127,12 @@ class Matcher(nn.Module):
         real = torch.cat([torch.ones(len(ids), count, dtype=torch.bool), ids != PAD], 1)
         x = self.qformer(x, keys, count, real[:, None, None])
         return self.itm_head(x[:, :count]).mean(1), x[:, count:]
+
+    def attraction(self, layer, queries, words):
+        """How much the queries [B, Q, D] of each picture would attend to each of the words [W, D] in a layer: the greatest score, [B, W]."""
+        attention, heads = self.qformer.encoder.layer[layer].attention.attention, self.size.heads
+        asked, offered = attention.query(queries).unflatten(-1, (heads, -1)), attention.key(words).unflatten(-1, (heads, -1))
+        return (torch.einsum("bqhd,whd->bwqh", asked, offered) * asked.shape[-1] ** -0.5).flatten(2).amax(-1)
 
     def features(self, queries, first):
         return F.normalize(self.vision_projection(queries), dim=-1), F.normalize(self.text_projection(first), dim=-1)
@@ -165,6 +177,7 @@ class Lesson:
         texts = [statement.text() for statement in self.statements]
         self.ids = encode(texts)
         self.typed = encode([mistyped(generator, text) if generator.random() < MISTYPED else text for text in texts])
+        self.shown = [{last_word(group.noun) for group in scene.groups} for scene in scenes]
         self.truth = [[True if i == j else holds(statement, scene) for j, statement in enumerate(self.statements)] for i, scene in enumerate(scenes)]
         swapped = [self.swapped(generator, swapper, statement, scene) for statement, scene in zip(self.statements, scenes)]
         self.changed = [i for i, statement in enumerate(swapped) if statement]
@@ -183,14 +196,30 @@ class Lesson:
         return None
 
 
-def contrast_losses(model, keys, lesson):
-    """Contrastive and generation loss of a step, and similarities [pictures, texts], scaled, for hard negatives."""
+def last_word(noun):
+    return noun.split()[-1]
+
+
+def noun_pieces(tokenizer):
+    """Piece -> the noun's last word in the singular, which is its class."""
+    return {tokenizer.token_to_id(last_word(form)): last_word(noun) for noun in NOUNS for form in (noun, plural(noun))}
+
+
+def contrast_losses(model, keys, lesson, nouns):
+    """Contrastive, generation and attraction loss of a step, and similarities [pictures, texts], scaled, for hard negatives."""
     queries, firsts, words, count = [None] * len(lesson.typed), [None] * len(lesson.typed), 0.0, 0
+    inner, named, classes = {layer: [None] * len(lesson.typed) for layer in ATTRACTED}, {layer: [] for layer in ATTRACTED}, []
     for rows in by_length(lesson.typed, 2):
-        ids = padded([lesson.typed[i] for i in rows])
-        seen, first, hidden = model.contrast(chosen(keys, rows), ids)
+        ids, states = padded([lesson.typed[i] for i in rows]), []
+        seen, first, hidden = model.contrast(chosen(keys, rows), ids, states=states)
         for at, i in enumerate(rows):
             queries[i], firsts[i] = seen[at], first[at]
+            for layer in ATTRACTED:
+                inner[layer][i] = states[layer][at, : model.size.queries]
+        places = [(at, place, nouns[piece]) for at, row in enumerate(ids.tolist()) for place, piece in enumerate(row) if piece in nouns]
+        classes += [noun for _, _, noun in places]
+        for layer in ATTRACTED:
+            named[layer].append(states[layer][[at for at, _, _ in places], [model.size.queries + place for _, place, _ in places]])
         real = (ids[:, 1:] != PAD).flatten().nonzero()[:, 0]
         logits = F.linear(hidden[:, :-1].flatten(0, 1)[real], model.embeddings.word_embeddings.weight)
         words = words + F.cross_entropy(logits, ids[:, 1:].flatten()[real], reduction="sum")
@@ -200,19 +229,28 @@ def contrast_losses(model, keys, lesson):
     masked = scaled.masked_fill(~(false | torch.eye(len(false), dtype=torch.bool)), -1e4)
     wanted = torch.arange(len(scaled))
     contrastive = (F.cross_entropy(masked, wanted) + F.cross_entropy(masked.T, wanted)) / 2
-    return contrastive, words / count, scaled.detach().masked_fill(~false, -1e4)
+    there = torch.tensor([[noun in shown for noun in classes] for shown in lesson.shown])
+    attraction = sum(attraction_loss(model.attraction(layer, torch.stack(inner[layer]), torch.cat(named[layer])), there) for layer in ATTRACTED)
+    return contrastive, words / count, attraction, scaled.detach().masked_fill(~false, -1e4)
+
+
+def attraction_loss(scores, there):
+    """Scores [pictures, words] should be greatest where the word's thing is in the picture, among pictures and among words."""
+    true = scores.masked_fill(~there, -1e4)
+    among_pictures = (scores.logsumexp(0) - true.logsumexp(0))[there.any(0)]
+    among_words = (scores.logsumexp(1) - true.logsumexp(1))[there.any(1)]
+    return (among_pictures.mean() + among_words.mean()) / 2
 
 
 def matching_losses(model, keys, lesson, hard):
-    """Matching loss and the loss of the false words. `hard` [pictures, texts]: similarity of false pairs, None for none of them."""
+    """Matching loss and the loss of the false words. `hard` [pictures, texts]: similarity of false pairs."""
     pairs = [(i, ids, 1, [0] * len(ids), 1.2) for i, ids in enumerate(lesson.ids[:MATCHED])]
     pairs += [(i, ids, 0, false_words(lesson.ids[i], ids), 1.0) for i, ids in zip(lesson.changed, lesson.changed_ids) if i < MATCHED]
-    if hard is not None:
-        # Half of them are the most similar texts of a picture, half the most similar pictures of a text.
-        rows = torch.randperm(len(lesson.ids))[:HARD]
-        texts, pictures = torch.multinomial(hard.softmax(1)[rows], 1)[:, 0].tolist(), torch.multinomial(hard.T.softmax(1)[rows], 1)[:, 0].tolist()
-        similar = [(i, j) for i, j in zip(rows[::2].tolist(), texts[::2])] + [(j, i) for i, j in zip(rows[1::2].tolist(), pictures[1::2])]
-        pairs += [(picture, lesson.ids[text], 0, None, 1.0) for picture, text in similar if lesson.truth[picture][text] is False]
+    # Half of them are the most similar texts of a picture, half the most similar pictures of a text.
+    rows = torch.randperm(len(lesson.ids))[:HARD]
+    texts, pictures = torch.multinomial(hard.softmax(1)[rows], 1)[:, 0].tolist(), torch.multinomial(hard.T.softmax(1)[rows], 1)[:, 0].tolist()
+    similar = [(i, j) for i, j in zip(rows[::2].tolist(), texts[::2])] + [(j, i) for i, j in zip(rows[1::2].tolist(), pictures[1::2])]
+    pairs += [(picture, lesson.ids[text], 0, None, 1.0) for picture, text in similar if lesson.truth[picture][text] is False]
     match, weight, words, count = 0.0, 0.0, 0.0, 0
     for group in by_length([ids for _, ids, _, _, _ in pairs], 3):
         some = [pairs[i] for i in group]
@@ -296,6 +334,7 @@ def main():
     shards = lambda: [torch.load(path, weights_only=False, mmap=True) for path in sorted(views_folder(options.work, options.checkpoint).glob("*.pt"))]
     tokenizer, tower, views = word_tokenizer(), load_model(options.checkpoint), shards()
     encode = lambda texts: [encoding.ids[:POSITIONS] for encoding in tokenizer.encode_batch(texts)]
+    nouns = noun_pieces(tokenizer)
     swapper = Swapper([scene for shard in views[:4] for scene in shard["scenes"]])
     atlas = Atlas(options.work)
     evaluations = {designs: MatchingEvaluation(atlas, tower, designs, swapper, encode) for designs in EVALUATION_SCENES}
@@ -307,13 +346,12 @@ def main():
     generator, next_evaluation = run.generator, run.spent + EVALUATE_EVERY
     while not run.done:
         shard = generator.choice(views)
-        rows = generator.sample(range(len(shard["scenes"])), BATCH)
+        rows = [min((generator.randrange(len(shard["scenes"])) for _ in range(2)), key=lambda i: shard["scenes"][i].layout not in AXIS.values()) if generator.random() < RELATED else generator.randrange(len(shard["scenes"])) for _ in range(BATCH)]
         lesson = Lesson(generator, [shard["scenes"][i] for i in rows], swapper, encode)
         keys = model.qformer.keys(shard["image"][rows].float())
-        loss, parts, hard = 0.0, {}, None
-        if run.step % 2 == 0 or run.progress < MATCHING_FROM:
-            parts["contrastive"], parts["generation"], hard = contrast_losses(model, keys, lesson)
-            loss = parts["contrastive"] + 0.5 * parts["generation"]
+        parts = {}
+        parts["contrastive"], parts["generation"], parts["attraction"], hard = contrast_losses(model, keys, lesson, nouns)
+        loss = sum(parts.values())
         if run.progress >= MATCHING_FROM:
             parts["matching"], parts["words"] = matching_losses(model, keys, lesson, hard)
             loss = loss + 2 * parts["matching"] + parts["words"]
@@ -322,7 +360,7 @@ def main():
             run.report()
             views = shards() if run.step % 250 == 0 else views
         run.save_sometimes()
-        if run.spent >= next_evaluation or run.done:
+        if run.is_first and (run.spent >= next_evaluation or run.done):
             next_evaluation = run.spent + EVALUATE_EVERY
             for designs, evaluation in evaluations.items():
                 run.say(f"        {time.strftime('%H:%M')} {designs:10s} " + "  ".join(f"{key} {value:.1%}" for key, value in evaluation.scores(run.average, "matching" in parts).items()))

@@ -166,9 +166,12 @@ class Qformer(nn.Module):
         """Keys and values of image tokens [B, P, D] for each layer; None where a layer does not look at the picture."""
         return [layer.crossattention.keys(image) if layer.cross else None for layer in self.encoder.layer]
 
-    def forward(self, x, keys, count, mask=None):
+    def forward(self, x, keys, count, mask=None, states=None):
+        """`states` receives the input of each layer."""
         x = self.layernorm(x)
         for layer, image in zip(self.encoder.layer, keys):
+            if states is not None:
+                states.append(x)
             x = layer(x, image, count, mask)
         return x
 

@@ -44,7 +44,7 @@ QUESTIONS = 3  # for each scene
 TURNS, TURN_SHARES = [0, 1, 2, 3, 4], [70, 12, 7, 6, 5]  # earlier turns of a question, and how often
 FACTS_WEIGHT, PATCH_WEIGHT = 0.3, 0.3  # weights beside the loss on text, in "joint"
 EVALUATION_SEED, EVALUATION_SCENES = 1_000_003, 80
-EVALUATE_EVERY = 280  # seconds
+EVALUATE_EVERY = 900  # seconds
 
 
 # ---- Text ----------------------------------------------------------------------------------------
@@ -297,9 +297,11 @@ def main():
         assert not unexpected and all(name.startswith(("patch_head.", "facts.")) for name in missing), (missing, unexpected)
         fit_heads(model, atlas, sampler, generator, options.batch, device)
         run.average.load_state_dict(model.state_dict())
+        run.tick()
+        run.save()
 
     stages = FURTHER_STAGES if options.further else STAGES
-    next_evaluation = run.spent + EVALUATE_EVERY
+    next_evaluation = run.spent + EVALUATE_EVERY / 3
     while not run.done:
         name, progress = stage_at(stages, run.progress)
         scenes = [sampler.scene(generator) for _ in range(options.batch)]
