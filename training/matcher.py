@@ -47,13 +47,13 @@ SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
 PAD, CLS, SEP, DEC = 0, 2, 3, 5
 POSITIONS, FEATURES, LAYERS = 64, 64, 4
 LEARNING_RATE, MATRIX_RATE, EMA = 2e-3, 3e-3, 0.99  # high, and a short average: the training has about a thousand steps
-BATCH, MATCHED, HARD = 40, 24, 8  # scenes a step, those of them that are matched, and similar false pairs
+BATCH, MATCHED, HARD = 40, 28, 8  # scenes a step, those of them that are matched, and similar false pairs
 TWICE = 0.4  # part of the false texts that have a second word changed: more false words to learn from in one pass
 MATCHING_FROM = 0.06  # part of the time after which matching begins
 MISTYPED = 0.04
 RELATED = 0.5  # part of the scenes of which the one with a relation between two groups is taken, if one of two has it
 # How often a kind of changed word is tried first; relations and colours exist in few statements.
-SWAP_SHARES = {"background": 0.5, "count": 1.2, "noun": 3.0, "color": 3.0, "relation": 6.0, "exchange": 0.5}
+SWAP_SHARES = {"background": 0.5, "count": 0.8, "noun": 4.0, "color": 1.5, "relation": 4.0, "exchange": 0.4}
 EVALUATE_EVERY, EVALUATION_SCENES = 900, {"seen": 160, "validation": 100}
 
 
@@ -120,12 +120,12 @@ class Matcher(nn.Module):
         x = self.qformer(x, keys, count, mask[:, None], states)
         return x[:, :count], x[:, count], x[:, count + length :] if generate else None
 
-    def match(self, keys, ids):
+    def match(self, keys, ids, states=None):
         """Keys of the pictures (Qformer.keys), each [N, P, D], and ids [N, T] -> logits [N, 2], text rows [N, T, D]."""
         count = self.size.queries
         x = torch.cat([self.query_tokens.expand(len(ids), -1, -1), self.words(ids)], 1)
         real = torch.cat([torch.ones(len(ids), count, dtype=torch.bool), ids != PAD], 1)
-        x = self.qformer(x, keys, count, real[:, None, None])
+        x = self.qformer(x, keys, count, real[:, None, None], states)
         return self.itm_head(x[:, :count]).mean(1), x[:, count:]
 
     def attraction(self, layer, queries, words):
@@ -133,6 +133,14 @@ class Matcher(nn.Module):
         attention, heads = self.qformer.encoder.layer[layer].attention.attention, self.size.heads
         asked, offered = attention.query(queries).unflatten(-1, (heads, -1)), attention.key(words).unflatten(-1, (heads, -1))
         return (torch.einsum("bqhd,whd->bwqh", asked, offered) * asked.shape[-1] ** -0.5).flatten(2).amax(-1)
+
+    def attention_to_words(self, layer, x, ids):
+        """How much of its attention the most attentive head of a query gives to each word, in a layer whose input is x: [N, T]."""
+        attention, heads, count = self.qformer.encoder.layer[layer].attention.attention, self.size.heads, self.size.queries
+        asked, offered = attention.query(x[:, :count]).unflatten(-1, (heads, -1)), attention.key(x).unflatten(-1, (heads, -1))
+        scores = torch.einsum("bqhd,bkhd->bhqk", asked, offered) * asked.shape[-1] ** -0.5
+        padding = torch.cat([torch.zeros(len(ids), count, dtype=torch.bool), ids == PAD], 1)
+        return scores.masked_fill(padding[:, None, None], float("-inf")).softmax(-1)[..., count:].amax((1, 2))
 
     def features(self, queries, first):
         return F.normalize(self.vision_projection(queries), dim=-1), F.normalize(self.text_projection(first), dim=-1)
@@ -242,7 +250,7 @@ def attraction_loss(scores, there):
     return (among_pictures.mean() + among_words.mean()) / 2
 
 
-def matching_losses(model, keys, lesson, hard):
+def matching_losses(model, keys, lesson, hard, nouns):
     """Matching loss and the loss of the false words. `hard` [pictures, texts]: similarity of false pairs."""
     pairs = [(i, ids, 1, [0] * len(ids), 1.2) for i, ids in enumerate(lesson.ids[:MATCHED])]
     pairs += [(i, ids, 0, false_words(lesson.ids[i], ids), 1.0) for i, ids in zip(lesson.changed, lesson.changed_ids) if i < MATCHED]
@@ -251,12 +259,14 @@ def matching_losses(model, keys, lesson, hard):
     texts, pictures = torch.multinomial(hard.softmax(1)[rows], 1)[:, 0].tolist(), torch.multinomial(hard.T.softmax(1)[rows], 1)[:, 0].tolist()
     similar = [(i, j) for i, j in zip(rows[::2].tolist(), texts[::2])] + [(j, i) for i, j in zip(rows[1::2].tolist(), pictures[1::2])]
     pairs += [(picture, lesson.ids[text], 0, None, 1.0) for picture, text in similar if lesson.truth[picture][text] is False]
-    match, weight, words, count = 0.0, 0.0, 0.0, 0
+    match, weight, words, count, attraction = 0.0, 0.0, 0.0, 0, 0.0
     for group in by_length([ids for _, ids, _, _, _ in pairs], 3):
         some = [pairs[i] for i in group]
         at = torch.tensor([picture for picture, *_ in some])
         ids = padded([ids for _, ids, _, _, _ in some])
-        logits, rows = model.match(chosen(keys, at), ids)
+        states = []
+        logits, rows = model.match(chosen(keys, at), ids, states)
+        attraction = attraction + naming_loss(model, states, ids, [lesson.shown[picture] for picture, *_ in some], nouns)
         weights = torch.tensor([weight for *_, weight in some])
         match = match + (F.cross_entropy(logits, torch.tensor([label for _, _, label, _, _ in some]), reduction="none") * weights).sum()
         weight += weights.sum().item()
@@ -267,7 +277,23 @@ def matching_losses(model, keys, lesson, hard):
         marked = labels >= 0
         words = words + F.binary_cross_entropy_with_logits(model.only_word_head(rows[marked])[:, 0], labels[marked], pos_weight=torch.tensor(4.0), reduction="sum")
         count += marked.sum().item()
-    return match / weight, words / count
+    return match / weight, words / count, attraction / 3
+
+
+def naming_loss(model, states, ids, shown, nouns):
+    """`attraction` in the pass of matching: attention goes to the names of things that are shown, and to no others."""
+    places = [(at, place, nouns[piece]) for at, row in enumerate(ids.tolist()) for place, piece in enumerate(row) if piece in nouns]
+    if not places:
+        return 0.0
+    at, place = torch.tensor([i for i, _, _ in places]), torch.tensor([i for _, i, _ in places])
+    there = torch.tensor([[noun in things for _, _, noun in places] for things in shown])
+    loss = 0.0
+    for layer in ATTRACTED:
+        x = states[layer]
+        loss = loss + attraction_loss(model.attraction(layer, x[:, : model.size.queries], x[at, model.size.queries + place]), there) / 2
+        share = model.attention_to_words(layer, x, ids)[at, place].clamp(1e-4, 1 - 1e-4)
+        loss = loss + F.binary_cross_entropy(share, there[at, torch.arange(len(at))].float())
+    return loss
 
 
 class MatchingEvaluation:
@@ -353,9 +379,9 @@ def main():
         parts["contrastive"], parts["generation"], parts["attraction"], hard = contrast_losses(model, keys, lesson, nouns)
         loss = sum(parts.values())
         if run.progress >= MATCHING_FROM:
-            parts["matching"], parts["words"] = matching_losses(model, keys, lesson, hard)
-            loss = loss + 2 * parts["matching"] + parts["words"]
-        run.update(loss, parts, BATCH, min(1.0, run.step / 40) * min(1.0, 1.2 - 1.2 * run.progress))
+            parts["matching"], parts["words"], parts["naming"] = matching_losses(model, keys, lesson, hard, nouns)
+            loss = loss + 2 * parts["matching"] + parts["words"] + parts["naming"]
+        run.update(loss, parts, BATCH, min(1.0, run.step / 40) * min(1.0, 2.4 * (1 - run.progress)))
         if run.step % 25 == 0:
             run.report()
             views = shards() if run.step % 250 == 0 else views

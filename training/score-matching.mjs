@@ -11,13 +11,13 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { startEngine } from '../dist/index.js'
 
-const CANDIDATES = 16
+const CANDIDATES = 10
 const SUBSET = 100
 /** As many as one request may have. */
 const TEXTS = 128
 
 const [artifact, ...packs] = process.argv.slice(2)
-const engine = await startEngine({ folder: artifact })
+const engine = await startEngine({ artifact })
 try {
   for (const pack of packs) print(pack, await score(pack))
 } finally {
