@@ -8,12 +8,14 @@
 // up to and including the stage.
 
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { openArtifact } from '../dist/artifact/open.js'
+import { basename, join, resolve } from 'node:path'
+import { QUERIES, VISION } from '../dist/artifact/contract.js'
 import { AS_SEEN, decode } from '../dist/image/decode.js'
-import { parsePreprocessorConfig, toPixels } from '../dist/image/pixels.js'
-import { Decoder } from '../dist/run/decoder.js'
-import { openSession } from '../dist/run/session.js'
+import { toPixels } from '../dist/image/pixels.js'
+import { openModel } from '../dist/run/model.js'
+import { runQueries } from '../dist/run/queries.js'
+import { Tensor } from '../dist/run/tensor.js'
+import { runVision } from '../dist/run/vision.js'
 
 const PICTURES = ['guitars.png', 'crab-and-helicopter.png', 'train-on-white.png']
 const [reference, ...others] = process.argv.slice(2)
@@ -24,28 +26,25 @@ if (!reference || others.length === 0) {
   process.exit(2)
 }
 
-const { preprocessor } = await openArtifact(reference)
 const pictures = await Promise.all(
   PICTURES.map((name) => readFile(join(import.meta.dirname, '../models/demo', name))),
 )
-const pixels = await Promise.all(
-  pictures.map(async (file) => toPixels(await decode(file, AS_SEEN), parsePreprocessorConfig(preprocessor))),
-)
+/** Each stage: the stage its input comes from, and its output for one input. */
 const STAGES = {
-  vision: {
-    from: 'pixels',
-    run: async (session, x) => (await session.run({ pixels: x }, ['vision'])).vision,
-  },
+  vision: { from: 'pixels', run: ({ sessions }, x) => runVision(sessions[VISION.graph], x) },
   queries: {
     from: 'vision',
-    run: async (session, x) => (await session.run({ vision: x }, ['prefix'])).prefix,
+    async run({ sessions, queryTokenizer, manifest }, x) {
+      const texts = queryTokenizer && [queryTokenizer.encode(manifest.prompt.caption)]
+      return (await runQueries(sessions[QUERIES.graph], x, [QUERIES.prefix], texts))[QUERIES.prefix]
+    },
   },
-  language: {
+  logits: {
     from: 'queries',
-    run: async (language, { data }, manifest) => {
-      const row = { prefix: data, ids: [manifest.tokens.bos_token_id] }
-      const logits = await Decoder.allLogits({ manifest, language }, row)
-      return { data: Float32Array.from(logits.flatMap((row) => [...row])), dims: [] }
+    async run({ language, tokenizer, manifest: { prompt } }, prefix) {
+      const ids = language.start(prompt.caption === '' ? [] : tokenizer.encode(prompt.caption))
+      const logits = await language.allLogits({ prefix, ids })
+      return Tensor.float32(Float32Array.from(logits.flatMap((row) => [...row])), [])
     },
   },
 }
@@ -53,14 +52,13 @@ const STAGES = {
 const truth = await stages(reference)
 const rows = []
 for (const folder of others) {
-  const { precision } = await openArtifact(folder)
   const found = await stages(folder, truth)
   for (const stage of Object.keys(STAGES)) {
     rows.push({
-      precision,
-      stage: stage === 'language' ? 'logits' : stage,
-      alone: error(found.alone[stage], truth.path[stage]).toFixed(4),
-      'whole path': error(found.path[stage], truth.path[stage]).toFixed(4),
+      artifact: basename(resolve(folder)),
+      stage,
+      alone: percent(await error(found.alone[stage], truth.path[stage])),
+      'whole path': percent(await error(found.path[stage], truth.path[stage])),
     })
   }
 }
@@ -68,31 +66,39 @@ console.table(rows)
 
 /** Returns the outputs of each stage: `path` from the artifact's own inputs, `alone` from the reference's. */
 async function stages(folder, reference) {
-  const manifest = await openArtifact(folder)
-  const path = { pixels }
+  const model = await openModel(folder)
+  const pixels = async (file) => {
+    const { data, dims } = toPixels(await decode(file, AS_SEEN), model.preprocessorConfig)
+    return Tensor.float32(data, dims)
+  }
+  const path = { pixels: await Promise.all(pictures.map(pixels)) }
   const alone = {}
   for (const [stage, { from, run }] of Object.entries(STAGES)) {
-    const session = await openSession(folder, stage)
     const each = async (inputs) => {
       const outputs = []
-      for (const input of inputs) outputs.push(await run(session, input, manifest))
+      for (const input of inputs) outputs.push(await run(model, input))
       return outputs
     }
     path[stage] = await each(path[from])
     if (reference) alone[stage] = await each(reference.path[from])
-    await session.close()
   }
+  await model.close()
   return { path, alone }
 }
 
-function error(ours, theirs) {
+async function error(ours, theirs) {
   let difference = 0
   let norm = 0
-  ours.forEach(({ data }, p) => {
-    for (let i = 0; i < data.length; i++) {
-      difference += (data[i] - theirs[p].data[i]) ** 2
-      norm += theirs[p].data[i] ** 2
+  for (const [p, tensor] of ours.entries()) {
+    const [found, exact] = [await tensor.floats(), await theirs[p].floats()]
+    for (let i = 0; i < exact.length; i++) {
+      difference += (found[i] - exact[i]) ** 2
+      norm += exact[i] ** 2
     }
-  })
+  }
   return Math.sqrt(difference / norm)
+}
+
+function percent(value) {
+  return `${(100 * value).toFixed(2)} %`
 }

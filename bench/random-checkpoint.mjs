@@ -2,19 +2,93 @@
 // are measured on it where the real weights are not available.
 //
 //   node bench/random-checkpoint.mjs --out /tmp/opt-2.7b                 bf16, 7.5 GB, in three shards
-//   node bench/random-checkpoint.mjs --model opt-6.7b --layers 4 --out /tmp/opt-6.7b
+//   node bench/random-checkpoint.mjs --model flan-t5-xxl --layers 2 --out /tmp/flan-t5-xxl
+//   node bench/random-checkpoint.mjs --model instructblip-vicuna-7b --out /tmp/vicuna-7b      16 GB
+//   node bench/random-checkpoint.mjs --vision-layers 6 --layers 4 --outliers --out /tmp/outliers
+//
+// --layers counts the language model's, of T5 in the encoder and in the decoder. Default: all.
 //
 // Matrices are Gaussian with deviation 1 / sqrt(inputs), so that the outputs of every stage have an ordinary size. Values are
 // copied from random offsets of one pool of Gaussian numbers, because sampling 3.7 thousand million would take minutes.
+// --outliers plants what trained models were found to have (OUTLIERS).
 
 import { mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { mersenne } from 'pure-rand/generator/mersenne'
+import { byteLevelBpe, llamaBpe, unigram, wordPiece } from './random-tokenizers.mjs'
 
+const OPT = { model_type: 'opt', vocab_size: 50304, eos_token_id: 50118 }
+const T5 = {
+  model_type: 't5',
+  vocab_size: 32128,
+  d_kv: 64,
+  feed_forward_proj: 'gated-gelu',
+  dense_act_fn: 'gelu',
+  tie_word_embeddings: false,
+  bos_token_id: 1,
+  decoder_start_token_id: 0,
+}
+const LLAMA = {
+  model_type: 'llama',
+  vocab_size: 32002,
+  pad_token_id: 32000,
+  bos_token_id: 1,
+  eos_token_id: 2,
+}
+/** `text_config` of each. Sizes: the hub's files. Names that begin with `instructblip` are InstructBLIP's. */
 const MODELS = {
-  'opt-2.7b': { hidden_size: 2560, ffn_dim: 10240, num_hidden_layers: 32, num_attention_heads: 32 },
-  'opt-6.7b': { hidden_size: 4096, ffn_dim: 16384, num_hidden_layers: 32, num_attention_heads: 32 },
+  'opt-2.7b': {
+    ...OPT,
+    hidden_size: 2560,
+    word_embed_proj_dim: 2560,
+    ffn_dim: 10240,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  },
+  'opt-6.7b': {
+    ...OPT,
+    hidden_size: 4096,
+    word_embed_proj_dim: 4096,
+    ffn_dim: 16384,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  },
+  'flan-t5-xl': { ...T5, d_model: 2048, d_ff: 5120, num_layers: 24, num_heads: 32 },
+  'flan-t5-xxl': { ...T5, d_model: 4096, d_ff: 10240, num_layers: 24, num_heads: 64 },
+  'instructblip-flan-t5-xl': { ...T5, d_model: 2048, d_ff: 5120, num_layers: 24, num_heads: 32 },
+  'instructblip-vicuna-7b': {
+    ...LLAMA,
+    hidden_size: 4096,
+    intermediate_size: 11008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  },
+  'instructblip-vicuna-13b': {
+    ...LLAMA,
+    hidden_size: 5120,
+    intermediate_size: 13824,
+    num_hidden_layers: 40,
+    num_attention_heads: 40,
+  },
+}
+/** By the kind of language model. `realTokens`: the vocabulary is padded behind them; the placeholder of the picture follows. */
+const FAMILIES = {
+  opt: {
+    layers: 'num_hidden_layers',
+    width: 'hidden_size',
+    realTokens: 50265,
+    tensors: opt,
+    tokenizer: byteLevelBpe,
+  },
+  t5: { layers: 'num_layers', width: 'd_model', realTokens: 32100, tensors: t5, tokenizer: unigram },
+  llama: {
+    layers: 'num_hidden_layers',
+    width: 'hidden_size',
+    realTokens: 32001,
+    tensors: llama,
+    tokenizer: llamaBpe,
+  },
 }
 const VISION = {
   hidden_size: 1408,
@@ -24,11 +98,48 @@ const VISION = {
   image_size: 224,
 }
 const QFORMER = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12 }
+/** Of InstructBLIP, whose Q-Former reads text: the rows of its table. */
+const WORDS = 30523
 const QUERIES = 32
-const REAL_TOKENS = 50265
-const VOCABULARY = 50304
 const POSITIONS = 2050
 const SHARDS = 3
+/**
+ * Tensor names -> values that are much larger than the others. `rows` are elements of a vector, or rows of a matrix, that are
+ * multiplied by factors from `from` to `to`; with `keepsSize` all are then divided by one number, so that the outputs of the
+ * stage keep an ordinary size. `spikes` are single values [row, column, value].
+ */
+const OUTLIERS = [
+  {
+    // A few channels are large in every layer and at every token: Dettmers et al. 2022 (LLM.int8, arXiv 2208.07339) for OPT.
+    // They come from the norms' gains: Wei et al. 2022 (Outlier Suppression, arXiv 2209.13325).
+    names:
+      /layers\.\d+\.(layer_norm[12]|self_attn_layer_norm|final_layer_norm|input_layernorm|post_attention_layernorm)\.weight$/,
+    rows: [17, 133, 301, 640, 777, 905, 1111, 1399],
+    from: 10,
+    to: 30,
+    keepsSize: true,
+  },
+  {
+    // A few tokens have a channel of hundreds: Sun et al. 2024 (Massive Activations, arXiv 2402.17762), in ViTs and in OPT,
+    // there at the first position. Positions of OPT begin at row 2.
+    names: /position_embedding$/,
+    spikes: [
+      [0, 450, 300],
+      [37, 1000, -250],
+      [200, 450, 300],
+    ],
+  },
+  { names: /embed_positions\.weight$/, spikes: [[2, 450, 300]] },
+  // In LLaMA at the token that begins a text, which is </s> here: the same paper, table 1.
+  { names: /model\.embed_tokens\.weight$/, spikes: [[2, 1415, 300]] },
+  {
+    // A few neurons of an MLP are much larger than the others: the same papers.
+    names: /mlp\.(fc1|up_proj)\.weight$|layers\.\d+\.fc1\.weight$/,
+    rows: Array.from({ length: 16 }, (_, i) => 11 + 375 * i),
+    from: 3,
+    to: 10,
+  },
+]
 const POOL_VALUES = 1 << 22
 const PIECE_BYTES = 8 << 20
 
@@ -36,6 +147,8 @@ const { values: options } = parseArgs({
   options: {
     model: { type: 'string', default: 'opt-2.7b' },
     layers: { type: 'string' },
+    'vision-layers': { type: 'string' },
+    outliers: { type: 'boolean', default: false },
     seed: { type: 'string', default: '1' },
     out: { type: 'string' },
   },
@@ -45,7 +158,10 @@ if (!text || !options.out) {
   console.error(`Expected --out <folder> and --model ${Object.keys(MODELS).join(' or ')}`)
   process.exit(2)
 }
-if (options.layers) text.num_hidden_layers = Number(options.layers)
+const family = FAMILIES[text.model_type]
+const isInstructBlip = options.model.startsWith('instructblip')
+if (options.layers) text[family.layers] = Number(options.layers)
+if (options['vision-layers']) VISION.num_hidden_layers = Number(options['vision-layers'])
 
 const random = mersenne(Number(options.seed))
 const uniform = () => (random.next() >>> 0) / 2 ** 32
@@ -54,23 +170,30 @@ await mkdir(options.out, { recursive: true })
 await writeShards([...tensors()])
 await writeSmallFiles()
 
+function matrix(name, outputs, inputs, gain = 1) {
+  return { name, shape: [outputs, inputs], deviation: gain / Math.sqrt(inputs) }
+}
+
+function vector(name, size) {
+  return { name, shape: [size], deviation: 0.02 }
+}
+
+function* linear(name, outputs, inputs) {
+  yield matrix(`${name}.weight`, outputs, inputs)
+  yield vector(`${name}.bias`, outputs)
+}
+
+function gain(name, size) {
+  return { name, shape: [size], deviation: 0.05, mean: 1 }
+}
+
+function* norm(name, size) {
+  yield gain(`${name}.weight`, size)
+  yield vector(`${name}.bias`, size)
+}
+
 /** Yields the name and shape of each tensor, and the deviation and mean of its values. */
 function* tensors() {
-  const matrix = (name, outputs, inputs, gain = 1) => ({
-    name,
-    shape: [outputs, inputs],
-    deviation: gain / Math.sqrt(inputs),
-  })
-  const vector = (name, size) => ({ name, shape: [size], deviation: 0.02 })
-  function* linear(name, outputs, inputs) {
-    yield matrix(`${name}.weight`, outputs, inputs)
-    yield vector(`${name}.bias`, outputs)
-  }
-  function* norm(name, size) {
-    yield { name: `${name}.weight`, shape: [size], deviation: 0.05, mean: 1 }
-    yield vector(`${name}.bias`, size)
-  }
-
   const { hidden_size: V, intermediate_size: VF } = VISION
   const side = VISION.image_size / VISION.patch_size
   yield { name: 'vision_model.embeddings.class_embedding', shape: [1, 1, V], deviation: 0.5 }
@@ -94,7 +217,11 @@ function* tensors() {
 
   const { hidden_size: Q, intermediate_size: QF } = QFORMER
   yield { name: 'query_tokens', shape: [1, QUERIES, Q], deviation: 1 }
-  yield* norm('qformer.layernorm', Q)
+  if (isInstructBlip) {
+    yield { name: 'qformer.embeddings.word_embeddings.weight', shape: [WORDS, Q], deviation: 0.5 }
+    yield { name: 'qformer.embeddings.position_embeddings.weight', shape: [512, Q], deviation: 0.1 }
+  }
+  yield* norm(isInstructBlip ? 'qformer.embeddings.layernorm' : 'qformer.layernorm', Q)
   for (let i = 0; i < QFORMER.num_hidden_layers; i++) {
     const layer = `qformer.encoder.layer.${i}`
     for (const [attention, width] of [['attention', Q], ...(i % 2 === 0 ? [['crossattention', V]] : [])]) {
@@ -104,18 +231,22 @@ function* tensors() {
       yield* linear(`${layer}.${attention}.output.dense`, Q, Q)
       yield* norm(`${layer}.${attention}.output.LayerNorm`, Q)
     }
-    yield* linear(`${layer}.intermediate_query.dense`, QF, Q)
-    yield* linear(`${layer}.output_query.dense`, Q, QF)
-    yield* norm(`${layer}.output_query.LayerNorm`, Q)
+    for (const branch of isInstructBlip ? ['_query', ''] : ['_query']) {
+      yield* linear(`${layer}.intermediate${branch}.dense`, QF, Q)
+      yield* linear(`${layer}.output${branch}.dense`, Q, QF)
+      yield* norm(`${layer}.output${branch}.LayerNorm`, Q)
+    }
   }
-  yield* linear('language_projection', text.hidden_size, Q)
+  yield* linear('language_projection', text[family.width], Q)
+  yield* family.tensors(text)
+}
 
-  const { hidden_size: D, ffn_dim: F } = text
+function* opt({ hidden_size: D, ffn_dim: F, num_hidden_layers, vocab_size: V }) {
   const decoder = 'language_model.model.decoder'
-  yield { name: `${decoder}.embed_tokens.weight`, shape: [VOCABULARY, D], deviation: 0.5 }
+  yield { name: `${decoder}.embed_tokens.weight`, shape: [V, D], deviation: 0.5 }
   yield { name: `${decoder}.embed_positions.weight`, shape: [POSITIONS, D], deviation: 0.1 }
   yield* norm(`${decoder}.final_layer_norm`, D)
-  for (let i = 0; i < text.num_hidden_layers; i++) {
+  for (let i = 0; i < num_hidden_layers; i++) {
     const layer = `${decoder}.layers.${i}`
     for (const part of ['q_proj', 'k_proj', 'v_proj', 'out_proj'])
       yield* linear(`${layer}.self_attn.${part}`, D, D)
@@ -124,6 +255,48 @@ function* tensors() {
     yield* linear(`${layer}.fc2`, D, F)
     yield* norm(`${layer}.final_layer_norm`, D)
   }
+}
+
+/** T5's scores are not scaled, so the weights of its queries are smaller by the root of d_kv. */
+function* t5({ d_model: D, d_ff: F, d_kv, num_heads, num_layers, vocab_size: V }) {
+  const E = num_heads * d_kv
+  yield { name: 'language_model.shared.weight', shape: [V, D], deviation: 1 }
+  yield matrix('language_model.lm_head.weight', V, D)
+  for (const side of ['encoder', 'decoder']) {
+    const stack = `language_model.${side}`
+    const attentions = side === 'encoder' ? ['SelfAttention'] : ['SelfAttention', 'EncDecAttention']
+    const table = `${stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`
+    yield { name: table, shape: [32, num_heads], deviation: 0.5 }
+    yield gain(`${stack}.final_layer_norm.weight`, D)
+    for (let i = 0; i < num_layers; i++) {
+      for (const [j, attention] of attentions.entries()) {
+        const layer = `${stack}.block.${i}.layer.${j}`
+        yield gain(`${layer}.layer_norm.weight`, D)
+        yield matrix(`${layer}.${attention}.q.weight`, E, D, d_kv ** -0.5)
+        for (const part of ['k', 'v']) yield matrix(`${layer}.${attention}.${part}.weight`, E, D)
+        yield matrix(`${layer}.${attention}.o.weight`, D, E)
+      }
+      const layer = `${stack}.block.${i}.layer.${attentions.length}`
+      yield gain(`${layer}.layer_norm.weight`, D)
+      for (const part of ['wi_0', 'wi_1']) yield matrix(`${layer}.DenseReluDense.${part}.weight`, F, D)
+      yield matrix(`${layer}.DenseReluDense.wo.weight`, D, F)
+    }
+  }
+}
+
+function* llama({ hidden_size: D, intermediate_size: F, num_hidden_layers, vocab_size: V }) {
+  yield { name: 'language_model.model.embed_tokens.weight', shape: [V, D], deviation: 0.5 }
+  for (let i = 0; i < num_hidden_layers; i++) {
+    const layer = `language_model.model.layers.${i}`
+    yield gain(`${layer}.input_layernorm.weight`, D)
+    for (const part of ['q_proj', 'k_proj', 'v_proj', 'o_proj'])
+      yield matrix(`${layer}.self_attn.${part}.weight`, D, D)
+    yield gain(`${layer}.post_attention_layernorm.weight`, D)
+    for (const part of ['gate_proj', 'up_proj']) yield matrix(`${layer}.mlp.${part}.weight`, F, D)
+    yield matrix(`${layer}.mlp.down_proj.weight`, D, F)
+  }
+  yield gain('language_model.model.norm.weight', D)
+  yield matrix('language_model.lm_head.weight', V, D)
 }
 
 async function writeShards(all) {
@@ -155,8 +328,11 @@ async function writeShards(all) {
     const handle = await open(join(options.out, file), 'w')
     await handle.writeFile(head)
     for (const tensor of shard) {
-      for (let left = bytesOf(tensor); left > 0; left -= PIECE_BYTES) {
-        await handle.writeFile(piece(tensor, Math.min(PIECE_BYTES, left)))
+      const size = bytesOf(tensor)
+      for (let at = 0; at < size; at += PIECE_BYTES) {
+        const values = piece(tensor, Math.min(PIECE_BYTES, size - at))
+        if (options.outliers) plant(tensor, values, at / 2)
+        await handle.writeFile(new Uint8Array(values.buffer))
       }
     }
     await handle.close()
@@ -178,7 +354,35 @@ function piece({ deviation, mean = 0 }, bytes) {
     done += part.length
     at = 0
   }
-  return new Uint8Array(out.buffer)
+  return out
+}
+
+/** Plants OUTLIERS into a piece of a tensor that begins at its value `start`. */
+function plant({ name, shape }, values, start) {
+  const width = shape.length === 1 ? 1 : shape.at(-1)
+  for (const { names, rows = [], from, to, keepsSize = false, spikes = [] } of OUTLIERS) {
+    if (!names.test(name)) continue
+    const factors = new Map(rows.map((row, i) => [row, from * (to / from) ** (i / (rows.length - 1))]))
+    const squares = [...factors.values()].reduce((sum, factor) => sum + factor ** 2, 0)
+    const divisor = keepsSize ? Math.sqrt((shape[0] - rows.length + squares) / shape[0]) : 1
+    for (let at = 0; at < values.length; at++) {
+      const factor = (factors.get(Math.floor((start + at) / width)) ?? 1) / divisor
+      if (factor !== 1) values[at] = toBf16(fromBf16(values[at]) * factor)
+    }
+    for (const [row, column, value] of spikes) {
+      const at = row * width + column - start
+      if (at >= 0 && at < values.length) values[at] = toBf16(value)
+    }
+  }
+}
+
+/** bfloat16 is the upper half of a float32. */
+function fromBf16(bits) {
+  return new Float32Array(Uint32Array.of(bits << 16).buffer)[0]
+}
+
+function toBf16(value) {
+  return new Uint32Array(Float32Array.of(value).buffer)[0] >>> 16
 }
 
 /** Samples by Box-Muller, truncated to bfloat16. */
@@ -196,19 +400,18 @@ function pool(deviation, mean) {
 
 async function writeSmallFiles() {
   await writeJson('config.json', {
-    architectures: ['Blip2ForConditionalGeneration'],
-    image_token_index: REAL_TOKENS,
-    model_type: 'blip-2',
+    architectures: [`${isInstructBlip ? 'InstructBlip' : 'Blip2'}ForConditionalGeneration`],
+    image_token_index: family.realTokens,
+    model_type: isInstructBlip ? 'instructblip' : 'blip-2',
     num_query_tokens: QUERIES,
-    qformer_config: { model_type: 'blip_2_qformer' },
-    text_config: {
-      model_type: 'opt',
-      ...text,
-      word_embed_proj_dim: text.hidden_size,
-      vocab_size: VOCABULARY,
-      eos_token_id: 50118,
+    qformer_config: isInstructBlip
+      ? { model_type: 'instructblip_qformer', vocab_size: WORDS }
+      : { model_type: 'blip_2_qformer' },
+    text_config: text,
+    vision_config: {
+      model_type: isInstructBlip ? 'instructblip_vision_model' : 'blip_2_vision_model',
+      num_hidden_layers: VISION.num_hidden_layers,
     },
-    vision_config: { model_type: 'blip_2_vision_model' },
   })
   await writeJson('preprocessor_config.json', {
     do_convert_rgb: true,
@@ -222,35 +425,16 @@ async function writeSmallFiles() {
     rescale_factor: 1 / 255,
     size: { height: 224, width: 224 },
   })
-  // Tokens of two bytes, so that every id below 50265 is a token.
-  const bytes = byteLetters()
-  const vocab = { '<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3 }
-  for (const letter of bytes) vocab[letter] = Object.keys(vocab).length
-  const merges = []
-  let next = 4 + bytes.length
-  for (let i = 0; next < REAL_TOKENS; i++, next++) {
-    const [a, b] = [bytes[Math.floor(i / 256)], bytes[i % 256]]
-    vocab[a + b] = next
-    merges.push(`${a} ${b}`)
+  const files = Object.entries(family.tokenizer(family.realTokens))
+  if (isInstructBlip) {
+    await mkdir(join(options.out, 'qformer_tokenizer'), { recursive: true })
+    const own = Object.entries(wordPiece(WORDS))
+    files.push(...own.map(([file, content]) => [join('qformer_tokenizer', file), content]))
   }
-  await writeJson('vocab.json', vocab)
-  await writeFile(join(options.out, 'merges.txt'), `#version: 0.2\n${merges.join('\n')}\n`)
-  await writeJson('tokenizer_config.json', {
-    add_bos_token: true,
-    add_prefix_space: false,
-    bos_token: '</s>',
-    eos_token: '</s>',
-    pad_token: '<pad>',
-    tokenizer_class: 'GPT2Tokenizer',
-    unk_token: '</s>',
-  })
-}
-
-/** Returns the letters by which byte-level BPE writes the 256 bytes (GPT-2's bytes_to_unicode). */
-function byteLetters() {
-  const printable = (byte) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173)
-  let extra = 0
-  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : 256 + extra++))
+  for (const [file, content] of files) {
+    if (typeof content === 'string') await writeFile(join(options.out, file), content)
+    else await writeJson(file, content)
+  }
 }
 
 async function writeJson(file, value) {

@@ -17,8 +17,16 @@ export const BESIDE = ['model-process', 'parent-watchdog']
 
 /** Packages in the layers of layers/build.mjs. */
 const IN_LAYERS = /^(onnxruntime-node|sharp)$/
-/** Optional dependencies of ws and discord.js, which are not installed. */
-const OPTIONAL = ['bufferutil', 'utf-8-validate', 'zlib-sync', 'erlpack', 'ffmpeg-static']
+/** Optional dependencies: of ws and discord.js, which are not installed, and of search, which is too large for a function. */
+const OPTIONAL = [
+  '@lancedb/lancedb',
+  'apache-arrow',
+  'bufferutil',
+  'utf-8-validate',
+  'zlib-sync',
+  'erlpack',
+  'ffmpeg-static',
+]
 
 /** Globals that bundled CommonJS modules need. */
 const FOR_COMMON_JS = [

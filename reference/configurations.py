@@ -35,7 +35,9 @@ BASE = {
         "num_attention_heads": 3,
         "max_position_embeddings": 160,
     },
-    "language": "opt",  # the kind of language model; T5 below has the differences of "t5"
+    "family": "blip-2",  # or instructblip
+    # The kind of language model: T5 below has the differences of "t5", LLAMA those of "llama", ITM those of "none".
+    "language": "opt",
     "queries": 5,
     "merges": 40,  # of the byte-level BPE: 4 special tokens + 256 bytes + this many joined tokens
     "image_token": True,  # `<image>` as the first id after the tokenizer's, image_token_index in config.json
@@ -45,7 +47,11 @@ BASE = {
     "shard_bytes": None,  # max_shard_size; None = one file
     "qkv_bias": "joined",  # "joined": qkv.bias; "split": the original q_bias + v_bias; "none": qkv_bias false
     "head": "embed_tokens",  # the name that holds the tied matrix: embed_tokens, lm_head, or both
-    "leftovers": [],  # only T5: names of further tensors in the file; a duplicate of `shared`, or one that nothing reads
+    "leftovers": [],  # names of further tensors in the file: of T5 a duplicate of `shared`, or one that nothing reads;
+    # inv_freq of LLaMA and position_ids of the Q-Former
+    "rope": None,  # only LLaMA
+    "embedding_width": 10,  # only ITM: image_text_hidden_size
+    "vocabulary_file": False,  # only ITM: vocab.txt in place of tokenizer.json
     "config_style": "full",  # full: every key; sparse: keys equal to the library's default left out;
     # hub: sparse, plus the keys without meaning that files on the Hub carry
     "processor_style": "hub",  # hub: preprocessor_config.json, vocab.json and so on; nested: as transformers 5 writes
@@ -78,7 +84,41 @@ T5 = {
     "scale": ["4.x", False],
 }
 
-# name -> the differences from BASE, or from T5 for names that begin with "t5"
+# BASE of InstructBLIP with LLaMA (Vicuna): the Q-Former reads the instruction. Its `merges` are joined tokens. Its `head`:
+# own (embed_tokens and another lm_head), or tied under one of the names of BASE. `rope`: how the file says the rotary
+# settings: "5.x" rope_parameters, "4.x" rope_theta and rope_scaling null, None: not at all.
+LLAMA = {
+    **BASE,
+    "family": "instructblip",
+    "language": "llama",
+    "qformer": {**BASE["qformer"], "vocab_size": 240, "max_position_embeddings": 160},
+    "text": {
+        "hidden_size": 24,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "max_position_embeddings": 160,
+    },
+    "head": "own",
+    "rope": "5.x",
+}
+
+# InstructBLIP with T5.
+INSTRUCT_T5 = {**T5, "family": "instructblip", "qformer": LLAMA["qformer"]}
+
+# BASE without a language model: Blip2ForImageTextRetrieval. Its `merges` are pieces of the vocabulary of WordPiece, and its
+# Q-Former reads text. `text` stays in config.json as the Hub's files have it, and means nothing.
+ITM = {
+    **BASE,
+    "language": "none",
+    "qformer": {**BASE["qformer"], "max_position_embeddings": 40, "use_qformer_text_input": True},
+    "text": {},
+    "merges": 60,
+    "vocab_multiple": 1,
+    "image_token": False,
+}
+
+# name -> the differences from BASE, or from the row of BASES whose name it begins with
 NAMED = {
     # vision
     "base": {},
@@ -207,6 +247,75 @@ NAMED = {
         "queries": 32,
     },
     "t5-float16": {"dtype": "float16-mixed", "leftovers": ["decoder.embed_tokens"]},
+    # InstructBLIP
+    "llama-grouped": {
+        "text": {
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "hidden_size": 24,
+            "head_dim": 8,
+            "rope_theta": 500.0,
+            "pad_token_id": -1,
+        },
+        "rope": "4.x",
+        "leftovers": ["inv_freq", "position_ids"],
+        "queries": 7,
+        "dtype": "float16-mixed",
+        "merges": 20,
+    },
+    "llama-old": {
+        "text": {"pad_token_id": -1, "bos_token_id": 0, "num_hidden_layers": 1, "rms_norm_eps": 1e-5},
+        "rope": None,
+        "dtype": "float16-mixed",
+        "shard_bytes": 60_000,
+        "leftovers": ["inv_freq", "position_ids"],
+        "qkv_bias": "split",
+        "image_token": False,
+        "vocab_multiple": 1,
+        "config_style": "hub",
+    },
+    "llama-theta": {"text": {"rope_theta": 500.0, "attention_bias": True, "mlp_bias": True}, "rope": "4.x"},
+    "llama-tied": {"head": "embed_tokens", "text": {"num_key_value_heads": 1}},
+    "llama-saved-by-5": {"processor_style": "nested", "dtype": "bfloat16", "text": {"rope_theta": 100.0}},
+    "llama-eos-list": {"text": {"eos_token_id": [2, 40]}, "queries": 1},
+    "llama-head-16": {"text": {"hidden_size": 32, "num_attention_heads": 2, "hidden_act": "gelu"}, "queries": 32},
+    "instruct-t5-gated": {"leftovers": ["position_ids"]},
+    "instruct-t5-plain": {
+        "text": {"feed_forward_proj": "relu", "dense_act_fn": None, "num_layers": 1, "d_kv": 6, "num_heads": 4, "d_model": 20},
+        "queries": 12,
+        "head": "shared",
+        "scale": ["4.x", True],
+        "dtype": "bfloat16",
+        "shard_bytes": 40_000,
+        "config_style": "hub",
+        "leftovers": ["encoder.embed_tokens", "decoder.embed_tokens", "EncDecAttention", "position_ids"],
+        "vocab_multiple": 1,
+        "image_token": False,
+    },
+    "instruct-t5-saved-by-5": {"scale": ["5.x", False], "processor_style": "nested"},
+    # matching
+    "itm": {"qformer": {"num_hidden_layers": 3}, "queries": 6},
+    "itm-odd": {
+        "vision": {"image_size": 31, "patch_size": 7, "num_hidden_layers": 1, "hidden_size": 22, "num_attention_heads": 2},
+        "qformer": {
+            "hidden_size": 30,
+            "num_attention_heads": 3,
+            "num_hidden_layers": 4,
+            "cross_attention_frequency": 3,
+            "hidden_act": "relu",
+            "layer_norm_eps": 1e-6,
+        },
+        "queries": 3,
+        "image_token": True,
+        "vocab_multiple": 16,
+        "embedding_width": 7,
+        "dtype": "float16-mixed",
+        "shard_bytes": 40_000,
+        "qkv_bias": "split",
+        "leftovers": ["position_ids"],
+        "vocabulary_file": True,
+        "config_style": "hub",
+    },
     # On demand, about 250 MB: every width is the library's default and absent from config.json.
     "hub-like": {
         "vision": {
@@ -244,9 +353,18 @@ NAMED = {
 ON_DEMAND = {"hub-like", "refused-word-embed-proj"}
 
 
+# Beginning of a name in NAMED -> what it differs from.
+BASES = {"t5": T5, "itm": ITM, "llama": LLAMA, "instruct-t5": INSTRUCT_T5}
+
+
+def group_of(name):
+    """Returns the key of BASES, or "opt"."""
+    return next((group for group in BASES if name.startswith(group)), "opt")
+
+
 def named_configuration(name):
-    """BASE or T5 with the differences of NAMED[name]."""
-    return merge(T5 if name.startswith("t5") else BASE, NAMED[name])
+    """The base of its group with the differences of NAMED[name]."""
+    return merge(BASES.get(group_of(name), BASE), NAMED[name])
 
 
 def random_configuration(seed):
@@ -305,6 +423,14 @@ def random_configuration(seed):
     )
 
 
+PICTURE_AND_FILES = (
+    *("vision", "queries", "image_token", "vocab_multiple", "dtype", "shard_bytes", "qkv_bias"),
+    *("config_style", "processor_style"),
+)
+# Of a Q-Former that reads text; those of BASE are too small.
+TEXT_SIZES = ("vocab_size", "max_position_embeddings")
+
+
 def random_t5_configuration(seed):
     """As random_configuration, with T5: picture's side and files as there, and the axes of T5."""
     other = random_configuration(seed)
@@ -327,11 +453,10 @@ def random_t5_configuration(seed):
         "layer_norm_epsilon": draw.choice([1e-6, 1e-6, 1e-5]),
     }
     leftovers = ["encoder.embed_tokens", "decoder.embed_tokens", "EncDecAttention"]
-    same = ("vision", "qformer", "queries", "image_token", "vocab_multiple", "dtype", "shard_bytes", "qkv_bias")
     return merge(
         T5,
         {
-            **{key: other[key] for key in (*same, "config_style", "processor_style")},
+            **{key: other[key] for key in (*PICTURE_AND_FILES, "qformer")},
             "text": text,
             "merges": draw.choice([0, 40, 120]),
             "head": draw.choice(["own", "own", "shared", "lm_head"]),
@@ -339,6 +464,74 @@ def random_t5_configuration(seed):
             "leftovers": [name for name in leftovers if draw.random() < 0.4],
         },
     )
+
+
+def random_llama_configuration(seed):
+    """InstructBLIP with LLaMA: picture's side and files as in random_configuration, and the axes of LLaMA."""
+    other = random_configuration(seed)
+    draw = random.Random(2000 + seed)
+    groups = draw.choice([1, 1, 2, 3])
+    heads = groups * draw.choice([1, 1, 2, 3])
+    head_dim = draw.choice([4, 6, 8, 16, 24])
+    text = {
+        "num_attention_heads": heads,
+        "num_key_value_heads": draw.choice([groups, groups, None]),
+        "hidden_size": heads * draw.choice([head_dim, head_dim, 7, 10]),
+        "head_dim": head_dim,
+        "intermediate_size": draw.choice([30, 40, 64]),
+        "num_hidden_layers": draw.choice([1, 2, 3]),
+        "max_position_embeddings": draw.choice([160, 200, 2048]),
+        "hidden_act": draw.choice(["silu", "silu", "silu", "gelu"]),
+        "rms_norm_eps": draw.choice([1e-6, 1e-6, 1e-5]),
+        "attention_bias": draw.random() < 0.2,
+        "mlp_bias": draw.random() < 0.2,
+        "pad_token_id": draw.choice([None, None, -1, 0, 2]),
+        "bos_token_id": draw.choice([0, 1, 2]),
+        "eos_token_id": draw.choice([1, 2, 2, [2, 40]]),
+    }
+    rope = draw.choice(["5.x", "4.x", None])
+    if rope:
+        text["rope_theta"] = draw.choice([10_000.0, 500.0, 1_000_000.0])
+    return merge(
+        LLAMA,
+        {
+            **{key: other[key] for key in (*PICTURE_AND_FILES, "merges")},
+            "qformer": {key: value for key, value in other["qformer"].items() if key not in TEXT_SIZES},
+            "text": text,
+            "head": draw.choice(["own", "own", "own", "embed_tokens", "both"]),
+            "rope": rope,
+            "leftovers": [name for name in ("inv_freq", "position_ids") if draw.random() < 0.5],
+        },
+    )
+
+
+def random_itm_configuration(seed):
+    """As random_configuration, with Blip2ForImageTextRetrieval: picture's side and files as there, and its own axes."""
+    other = random_configuration(seed)
+    draw = random.Random(2000 + seed)
+    same = ("vision", "queries", "image_token", "vocab_multiple", "dtype", "shard_bytes", "qkv_bias", "config_style")
+    return merge(
+        ITM,
+        {
+            **{key: other[key] for key in (*same, "processor_style")},
+            "vision": {**other["vision"], **({"image_size": 364, "patch_size": 14} if draw.random() < 0.15 else {})},
+            "qformer": {**other["qformer"], "max_position_embeddings": draw.choice([24, 40, 77])},
+            "merges": draw.choice([0, 30, 90]),
+            "embedding_width": draw.choice([1, 5, 7, 16, 33]),
+            "leftovers": ["position_ids"] if draw.random() < 0.5 else [],
+            "vocabulary_file": other["processor_style"] == "hub" and draw.random() < 0.3,
+        },
+    )
+
+
+def random_instruct_t5_configuration(seed):
+    """InstructBLIP with the T5 of random_t5_configuration."""
+    other = random_t5_configuration(seed)
+    draw = random.Random(3000 + seed)
+    leftovers = [*other["leftovers"], *(["position_ids"] if draw.random() < 0.5 else [])]
+    own = {key: value for key, value in other.items() if key not in ("family", "qformer", "leftovers")}
+    qformer = {key: value for key, value in other["qformer"].items() if key not in TEXT_SIZES}
+    return merge(INSTRUCT_T5, {**own, "qformer": qformer, "leftovers": leftovers})
 
 
 def merge(base, differences):

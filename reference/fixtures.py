@@ -11,6 +11,9 @@ Out: two pictures, tokenizer.json, added-tokens.json, and per row one checkpoint
        sampled                  [{image, prompt, generation}]: with do_sample
      probabilities.safetensors  probabilities [K,V]: of the first token of sampled[K], after all processors
 
+     Of InstructBLIP: PICTURE-N-S.safetensors, S the number of one of INSTRUCT_SETTINGS; all stages in the first.
+     Of a checkpoint for matching: PICTURE-N.safetensors for each of TEXTS, and matrix.safetensors.
+
     python fixtures.py [NAME ...]
 """
 
@@ -35,6 +38,10 @@ SETTINGS = json.loads((Path(__file__).parent / "settings.json").read_text())
 
 # configuration -> seed, chosen so that both pictures get different answers and some answers end early
 FIXTURES = {"plain": 1, "old-layout": 7, "half-shards": 11, "hub-defaults": 11, "odd": 14, "t5-gated": 1, "t5-plain": 1}
+INSTRUCT = {"llama-grouped": 1, "instruct-t5-plain": 1}
+INSTRUCT_SETTINGS = ("greedy", "many ends", "repetition penalty", "beams, all")
+MATCHING = {"itm": 1, "itm-odd": 2}
+TEXTS = ["a cat on the table", "A dog -- on the BEACH!", "", "what color is the car? it is red and white"]
 
 PROMPTS = ["", "Question: what is it? Answer:", "Frage: ¿qué 色 is it? 🐈 Antwort:"]
 # Far above float32 noise: another runtime must give the same ids.
@@ -138,8 +145,43 @@ def make_fixture(name, pictures):
         batches.append(record_batch(recorder, [(pictures[picture], PROMPTS[prompt]) for picture, prompt in rows]))
     write_lists(folder / "cases.json", {"cases": cases, "batches": batches, "sampled": sampled})
     record.save(folder / "probabilities.safetensors", {"probabilities": torch.stack(probabilities)}, {})
-    sizes = [sum(file.stat().st_size for file in path.iterdir()) / 1000 for path in (checkpoint, folder)]
+    print_sizes(name)
+
+
+def make_instruct_fixture(name, pictures):
+    """Makes the checkpoint and its references."""
+    checkpoint, folder = CHECKPOINTS / name, REFERENCES / name
+    make_checkpoint.make_checkpoint(checkpoint, named_configuration(name), INSTRUCT[name])
+    shutil.rmtree(folder, ignore_errors=True)
+    recorder = record.Recorder(checkpoint)
+    for number, prompt in enumerate(PROMPTS):
+        picture = pictures[number % len(pictures)]
+        for which, setting in enumerate(INSTRUCT_SETTINGS):
+            tensors, notes = recorder.record(picture, prompt, SETTINGS[setting], stages=which == 0)
+            gap = float(notes.get("smallest_gap", 1))
+            assert gap > SMALLEST_GAP, f"{name}, {prompt}, {setting}: two scores are {gap} apart; choose another seed"
+            record.save(folder / f"{picture.stem}-{number}-{which}.safetensors", tensors, notes)
+    print_sizes(name)
+
+
+def print_sizes(name):
+    sizes = [
+        sum(file.stat().st_size for file in (root / name).rglob("*.*")) / 1000 for root in (CHECKPOINTS, REFERENCES)
+    ]
     print(f"{name}: checkpoint {sizes[0]:.0f} kB, references {sizes[1]:.0f} kB", flush=True)
+
+
+def make_matching_fixture(name, pictures):
+    """Makes the checkpoint and its references."""
+    checkpoint, folder = CHECKPOINTS / name, REFERENCES / name
+    make_checkpoint.make_checkpoint(checkpoint, named_configuration(name), MATCHING[name])
+    shutil.rmtree(folder, ignore_errors=True)
+    recorder = record.Recorder(checkpoint)
+    for number, text in enumerate(TEXTS[:3]):
+        picture = pictures[number % len(pictures)]
+        record.save(folder / f"{picture.stem}-{number}.safetensors", *recorder.record(picture, text))
+    record.save(folder / "matrix.safetensors", *recorder.matrix(pictures, TEXTS))
+    print_sizes(name)
 
 
 def record_batch(recorder, rows):
@@ -164,8 +206,13 @@ def write_lists(path, lists):
 def main(names):
     torch.set_num_threads(1)
     pictures = draw_pictures()
-    for name in names or FIXTURES:
-        make_fixture(name, pictures)
+    makers = {
+        **dict.fromkeys(FIXTURES, make_fixture),
+        **dict.fromkeys(INSTRUCT, make_instruct_fixture),
+        **dict.fromkeys(MATCHING, make_matching_fixture),
+    }
+    for name in names or makers:
+        makers[name](name, pictures)
     record_tokenizer(CHECKPOINTS / "plain")
     added_tokens.main()
 

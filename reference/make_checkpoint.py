@@ -1,5 +1,5 @@
 """
-Makes one tiny random BLIP-2 checkpoint, with OPT or T5.
+Makes one tiny random checkpoint: BLIP-2 with OPT, with T5 or for matching, or InstructBLIP with LLaMA or T5.
 
 In:  --config NAME of configurations.py, or --random; --seed N.
 Out: a folder in the format of save_pretrained: config.json, generation_config.json, model.safetensors (or shards and an
@@ -28,21 +28,38 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
+    Blip2ForImageTextRetrieval,
     Blip2QFormerConfig,
     Blip2VisionConfig,
+    InstructBlipConfig,
+    InstructBlipForConditionalGeneration,
+    InstructBlipQFormerConfig,
+    InstructBlipVisionConfig,
+    LlamaConfig,
     OPTConfig,
     T5Config,
 )
 from transformers.utils import logging
 
 from configurations import NAMED, named_configuration, random_configuration
-from tokenizer_files import write_json, write_t5_tokenizer, write_tokenizer
+from tokenizer_files import (
+    write_bert_tokenizer,
+    write_json,
+    write_llama_tokenizer,
+    write_t5_tokenizer,
+    write_tokenizer,
+)
 
 logging.disable_progress_bar()
 
-EMBED = "language_model.model.decoder.embed_tokens.weight"
+# By language: the embedding, which may be tied.
+EMBEDS = {
+    "opt": "language_model.model.decoder.embed_tokens.weight",
+    "llama": "language_model.model.embed_tokens.weight",
+}
 HEAD = "language_model.lm_head.weight"
 SHARED = "language_model.shared.weight"  # T5's embedding
+POSITIONS = "embeddings.position_embeddings.weight"  # of the text that the Q-Former reads
 # Releases of transformers before 4 stored it and read another.
 UNREAD = "language_model.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 
@@ -60,6 +77,25 @@ T5_NOISE = {
     "task_specific_params": {"summarization": {"num_beams": 4, "max_length": 200, "prefix": "summarize: "}},
 }
 
+TEXT_NOISE = {"opt": HUB_NOISE["text_config"], "t5": T5_NOISE, "llama": {"max_sequence_length": 2048, "pretraining_tp": 1}}
+
+WRITERS = {"opt": write_tokenizer, "t5": write_t5_tokenizer, "llama": write_llama_tokenizer}
+TEXT_CONFIGS = {"opt": OPTConfig, "t5": T5Config, "llama": LlamaConfig}
+# By family: the classes of the model, its configuration and that of its parts, and what processors are called.
+FAMILIES = {
+    "blip-2": (Blip2ForConditionalGeneration, Blip2Config, Blip2VisionConfig, Blip2QFormerConfig, "Blip2Processor"),
+    "instructblip": (
+        InstructBlipForConditionalGeneration,
+        InstructBlipConfig,
+        InstructBlipVisionConfig,
+        InstructBlipQFormerConfig,
+        "InstructBlipProcessor",
+    ),
+}
+QFORMER_WORDS = 40
+# Ids that Q-Former reads while weights are drawn: [CLS], a text, [SEP].
+QFORMER_PROMPT = [2, 60, 9, 71, 3]
+
 ATTEMPTS = 30
 MOST_POINTS = 4
 
@@ -69,31 +105,54 @@ def make_checkpoint(folder, configuration, seed):
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write = write_t5_tokenizer if configuration["language"] == "t5" else write_tokenizer
-    ids = write(folder, configuration["merges"], configuration["image_token"])
+    if configuration["language"] == "none":
+        ids = write_bert_tokenizer(
+            folder, configuration["merges"], configuration["image_token"], configuration["vocabulary_file"]
+        )
+    else:
+        ids = WRITERS[configuration["language"]](folder, configuration["merges"], configuration["image_token"])
+    if configuration["family"] == "instructblip":
+        (folder / "qformer_tokenizer").mkdir()
+        ids["qformer"] = write_bert_tokenizer(folder / "qformer_tokenizer", QFORMER_WORDS, False)["size"]
     config = build_config(configuration, ids)
     model = build_lively_model(config, seed, configuration, real_tokens=ids["size"])
     cast(model, configuration["dtype"])
+    if (model.generation_config.pad_token_id or 0) < 0:
+        model.generation_config.pad_token_id = None  # config.json may have -1, this file not
     model.save_pretrained(folder, max_shard_size=configuration["shard_bytes"] or "50GB")
     rewrite_weights(folder, configuration, seed)
     write_config(folder, configuration)
     write_processor(folder, configuration)
-    for file in folder.iterdir():
+    for file in folder.rglob("*.*"):
         file.chmod(0o644)  # safetensors writes files that only their owner can read
     return config
 
 
 def build_config(configuration, ids):
     vocab_size = math.ceil(ids["size"] / configuration["vocab_multiple"]) * configuration["vocab_multiple"]
+    vision = {**configuration["vision"], "qkv_bias": configuration["qkv_bias"] != "none"}
+    if configuration["language"] == "none":
+        return Blip2Config(
+            vision_config=vision,
+            qformer_config={**configuration["qformer"], "vocab_size": vocab_size},
+            num_query_tokens=configuration["queries"],
+            image_text_hidden_size=configuration["embedding_width"],
+            image_token_index=ids["image"],
+        )
     if configuration["language"] == "t5":
         text = {name: value for name, value in configuration["text"].items() if value is not None}
         text |= {"decoder_start_token_id": 0, "bos_token_id": 1, "scale_decoder_outputs": configuration["scale"][1]}
+    elif configuration["language"] == "llama":
+        padding = ids["size"] - 1 - configuration["image_token"]
+        tied = configuration["head"] != "own"
+        text = {"pad_token_id": padding, "tie_word_embeddings": tied, **configuration["text"]}
     else:
         text = {"eos_token_id": ids["newline"], **configuration["text"]}
     text = {**text, "vocab_size": vocab_size, "model_type": configuration["language"]}
-    return Blip2Config(
-        vision_config={**configuration["vision"], "qkv_bias": configuration["qkv_bias"] != "none"},
-        qformer_config=dict(configuration["qformer"]),
+    _, Config, *_ = FAMILIES[configuration["family"]]
+    return Config(
+        vision_config=vision,
+        qformer_config={**configuration["qformer"], **({"vocab_size": ids["qformer"]} if "qformer" in ids else {})},
         text_config=text,
         num_query_tokens=configuration["queries"],
         image_token_index=ids["image"],
@@ -102,8 +161,13 @@ def build_config(configuration, ids):
 
 def build_lively_model(config, seed, configuration, real_tokens):
     """Samples weights until the answers of the model vary. The same `seed` gives the same weights."""
-    model = Blip2ForConditionalGeneration(config).eval()
     liveliness = configuration["liveliness"]
+    if configuration["language"] == "none":
+        model = Blip2ForImageTextRetrieval(config).eval()
+        draw_weights(model, torch.Generator().manual_seed(seed * 1000), liveliness, real_tokens)
+        return model
+    Model, *_ = FAMILIES[configuration["family"]]
+    model = Model(config).eval()
     if configuration["language"] == "t5" and configuration["head"] == "own":
         untie_head(model)
     best, best_points = 0, -1
@@ -152,7 +216,7 @@ def draw_weights(model, generator, liveliness, real_tokens):
         kind = name.rsplit(".", 2)[-2:]
         if "norm" in kind[0].lower():
             normal(parameter, 0.25, mean=1.0 if kind[1] == "weight" else 0.0)
-        elif name in (EMBED, SHARED, HEAD):
+        elif name in (*EMBEDS.values(), SHARED, HEAD):
             normal(parameter, 0.6)
             # Ids that the tokenizer cannot produce, `<image>` among them: as resize_token_embeddings makes them, near
             # the mean of all others.
@@ -160,7 +224,9 @@ def draw_weights(model, generator, liveliness, real_tokens):
             first = real_tokens if first is None else first
             unreal = parameter[first:]
             unreal.copy_(parameter[:first].mean(0) + 0.02 * torch.randn(unreal.shape, generator=generator))
-        elif name.endswith("embed_positions.weight"):
+        elif name.endswith("word_embeddings.weight"):
+            normal(parameter, 1.0)
+        elif name.endswith(("embed_positions.weight", "position_embeddings.weight")):
             normal(parameter, 0.3)
         elif name.endswith("relative_attention_bias.weight"):
             normal(parameter, 0.7)
@@ -192,13 +258,19 @@ def place_end(model, config, generator):
     token = min(sorted(late or tokens), key=tokens.count)
     embed = model.language_model.get_output_embeddings().weight
     noise = torch.randn(embed.shape[1], generator=generator) * 0.05
-    embed[config.text_config.eos_token_id] = embed[token] * 1.05 + noise
+    embed[end_of(config)] = embed[token] * 1.05 + noise
+
+
+def end_of(config):
+    """Returns the (first) end token."""
+    ends = config.text_config.eos_token_id
+    return ends[0] if isinstance(ends, list) else ends
 
 
 def count_points(model, config):
     """One point each: answers differ; they have several tokens; some, not all, end; none is empty."""
     answers = probe(model, config, length=10)
-    end = config.text_config.eos_token_id
+    end = end_of(config)
     ended = sum(end in answer for answer in answers)
     return (
         (len({tuple(answer) for answer in answers}) >= len(answers) - 1)
@@ -215,7 +287,8 @@ def probe(model, config, length):
     ramp = torch.linspace(-1.5, 1.5, side)
     waves = torch.stack([ramp.sin()[:, None] * (3 * ramp).cos()[None, :] * scale for scale in (2.0, -1.0, 0.5)])
     stripes = torch.stack([(ramp * scale).cos()[None, :].expand(side, side) for scale in (9.0, 5.0, 2.0)])
-    prefixes = model.get_image_features(torch.stack([waves, stripes])).pooler_output  # [2, Q, D]
+    more = {"qformer_input_ids": torch.tensor([QFORMER_PROMPT] * 2)} if config.model_type == "instructblip" else {}
+    prefixes = model.get_image_features(torch.stack([waves, stripes]), **more).pooler_output  # [2, Q, D]
     embed = model.language_model.get_input_embeddings()
     has_encoder = model.language_model.config.is_encoder_decoder
     answers = []
@@ -236,7 +309,8 @@ def probe(model, config, length):
 def cast(model, dtype):
     if dtype == "float16-mixed":
         model.half()
-        model.qformer.float()
+        if model.config.model_type == "blip-2":
+            model.qformer.float()
         model.query_tokens.data = model.query_tokens.data.float()
         for name, parameter in model.named_parameters():
             if name.endswith("DenseReluDense.wo.weight"):
@@ -260,10 +334,15 @@ def rewrite_weights(folder, configuration, seed):
                 tensors[name.replace("qkv.bias", "v_bias")] = value.clone()
         if SHARED in tensors:
             add_leftovers(tensors, configuration)
-        if configuration["head"] != "embed_tokens" and EMBED in tensors:
-            tensors[HEAD] = tensors[EMBED].clone()
+        if "query_tokens" in tensors:
+            add_buffers(tensors, configuration)
+        if POSITIONS in tensors and "position_ids" in configuration["leftovers"]:
+            tensors["embeddings.position_ids"] = torch.arange(len(tensors[POSITIONS]))[None]
+        embed = EMBEDS.get(configuration["language"])
+        if configuration["head"] in ("lm_head", "both") and embed in tensors:
+            tensors[HEAD] = tensors[embed].clone()
             if configuration["head"] == "lm_head":
-                del tensors[EMBED]
+                del tensors[embed]
         save_file(tensors, file, metadata={"format": "pt"})
         owner.update({name: (file.name, tensor) for name, tensor in tensors.items()})
     if len(files) > 1:
@@ -280,10 +359,30 @@ def add_leftovers(tensors, configuration):
         if name == "EncDecAttention":
             text = configuration["text"]
             tensors[UNREAD] = torch.ones(text["relative_attention_num_buckets"], text["num_heads"], dtype=shared.dtype)
-        else:
+        elif name != "position_ids":
             tensors[f"language_model.{name}.weight"] = shared.clone()
     if configuration["head"] == "lm_head":
         tensors[HEAD] = tensors.pop(SHARED)
+
+
+def add_buffers(tensors, configuration):
+    """Adds the buffers that InstructBLIP's files of 2023 have."""
+    if "position_ids" in configuration["leftovers"]:
+        positions = torch.arange(configuration["qformer"]["max_position_embeddings"])
+        tensors["qformer.embeddings.position_ids"] = positions[None]
+    if "inv_freq" in configuration["leftovers"]:
+        for layer in range(configuration["text"]["num_hidden_layers"]):
+            # Other values than the model's, so that reading them changes the answer.
+            tensors[f"language_model.model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+
+
+def write_rope(text, rope):
+    """Says the rotary settings as files of transformers 5 or 4 do, or not at all."""
+    if rope == "5.x":
+        return
+    theta = text.pop("rope_parameters")["rope_theta"]
+    if rope == "4.x":
+        text.update({"rope_theta": theta, "rope_scaling": None})
 
 
 def write_config(folder, configuration):
@@ -294,12 +393,16 @@ def write_config(folder, configuration):
         del config["text_config"]["scale_decoder_outputs"]
         config["text_config"]["tie_word_embeddings"] = configuration["scale"][1]
         write_json(path, config)
+    if configuration["language"] == "llama":
+        write_rope(config["text_config"], configuration["rope"])
+        write_json(path, config)
     if configuration["config_style"] == "full":
         return
+    _, Config, VisionConfig, QFormerConfig, _ = FAMILIES[configuration["family"]]
     for part, defaults in (
-        ("vision_config", Blip2VisionConfig()),
-        ("qformer_config", Blip2QFormerConfig()),
-        ("text_config", T5Config() if configuration["language"] == "t5" else OPTConfig()),
+        ("vision_config", VisionConfig()),
+        ("qformer_config", QFormerConfig()),
+        ("text_config", TEXT_CONFIGS[configuration["language"]]()),
     ):
         defaults = defaults.to_dict()
         if "word_embed_proj_dim" in config[part] and config[part]["word_embed_proj_dim"] == config[part]["hidden_size"]:
@@ -312,9 +415,9 @@ def write_config(folder, configuration):
         if part == "qformer_config":
             config[part].pop("encoder_hidden_size", None)  # always overwritten by the vision model's width
         if configuration["config_style"] == "hub":
-            noise = T5_NOISE if (part, configuration["language"]) == ("text_config", "t5") else HUB_NOISE[part]
+            noise = HUB_NOISE[part] if part != "text_config" else TEXT_NOISE[configuration["language"]]
             config[part].update(noise)
-    defaults = Blip2Config().to_dict()
+    defaults = Config().to_dict()
     parts = ("vision_config", "qformer_config", "text_config")
     keep = {*parts, "architectures", "model_type", "use_decoder_only_language_model"}
     config = {key: value for key, value in config.items() if key in keep or defaults.get(key, ...) != value}
@@ -335,18 +438,20 @@ def write_processor(folder, configuration):
         "rescale_factor": 1 / 255,
         "size": {"height": side, "width": side},
     }
-    processor = {"num_query_tokens": configuration["queries"], "processor_class": "Blip2Processor"}
+    *_, processor_class = FAMILIES[configuration["family"]]
+    processor = {"num_query_tokens": configuration["queries"], "processor_class": processor_class}
     if configuration["processor_style"] == "nested":
         processor = {"image_processor": image_processor, **processor}
-        for name in ("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
+        for name in ("vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
             (folder / name).unlink(missing_ok=True)
         path = folder / "tokenizer_config.json"
         tokenizer = json.loads(path.read_text())
-        for name in ("add_bos_token", "added_tokens_decoder"):  # in tokenizer.json only
-            tokenizer.pop(name, None)
+        if configuration["language"] != "llama":
+            tokenizer.pop("add_bos_token", None)  # in tokenizer.json only
+        tokenizer.pop("added_tokens_decoder", None)  # in tokenizer.json only
         write_json(path, {"backend": "tokenizers", **tokenizer})
     else:
-        write_json(folder / "preprocessor_config.json", {**image_processor, "processor_class": "Blip2Processor"})
+        write_json(folder / "preprocessor_config.json", {**image_processor, "processor_class": processor_class})
     write_json(folder / "processor_config.json", processor)
 
 

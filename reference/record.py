@@ -105,7 +105,8 @@ class Recorder:
         else:
             sequences, ids, gap = run_generate(self.model, inputs, generation)
             tensors["token_ids"] = ids if len(ids) > 1 else ids[0]
-            notes["text"] = self.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+            real = ids[0][ids[0] >= 0]  # a pad_token_id of -1 pads with -1
+            notes["text"] = self.tokenizer.decode(real, skip_special_tokens=True).strip()
             decoder_ids = sequences[:1, :-1] if has_encoder else None
             if gap is not None:
                 notes["smallest_gap"] = f"{gap:.5f}"
@@ -166,7 +167,7 @@ class Recorder:
             scores[name] = torch.stack([torch.stack(row) for row in cells])  # [I,T,2], [I,T,1]
         scores["itc"] = scores["itc"][..., 0]
         images = [Path(picture).name for picture in pictures]
-        return scores, {**self.metadata(), "images": json.dumps(images), "texts": json.dumps(texts)}
+        return scores, {**self.metadata(), "kind": "matrix", "images": json.dumps(images), "texts": json.dumps(texts)}
 
     @torch.no_grad()
     def features(self, pixels, prompt):

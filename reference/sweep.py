@@ -7,7 +7,9 @@ Out: DIR/checkpoints/NAME/, DIR/references/*.png, and DIR/references/NAME/PICTUR
 
     python sweep.py --out /tmp/sweep --count 20 --seed 100
     python sweep.py --out /tmp/sweep --count 0 --named
-    python sweep.py --out /tmp/sweep --count 25 --named --language t5
+    python sweep.py --out /tmp/sweep --count 25 --named --language t5         or llama, or instruct-t5
+    python sweep.py --out /tmp/sweep --count 25 --named --language itm     one file for each picture and text, and a matrix
+    python sweep.py --out /tmp/sweep --count 5 --kind features   with --language t5 too: one file for each picture and text
     python sweep.py --out /tmp/sweep --count 4 --settings 60     random settings instead of settings.json
     npx glimpse verify ARTIFACT /tmp/sweep/references/NAME/* --pictures /tmp/sweep/references
 """
@@ -19,8 +21,27 @@ from pathlib import Path
 import fixtures  # first: it sets the environment of transformers
 import record
 import torch
-from configurations import NAMED, ON_DEMAND, named_configuration, random_configuration, random_t5_configuration
+from configurations import (
+    NAMED,
+    ON_DEMAND,
+    group_of,
+    named_configuration,
+    random_configuration,
+    random_instruct_t5_configuration,
+    random_itm_configuration,
+    random_llama_configuration,
+    random_t5_configuration,
+)
 from make_checkpoint import make_checkpoint
+
+# The groups of configurations.py that --language chooses.
+DRAW = {
+    "opt": random_configuration,
+    "t5": random_t5_configuration,
+    "itm": random_itm_configuration,
+    "llama": random_llama_configuration,
+    "instruct-t5": random_instruct_t5_configuration,
+}
 
 
 def main():
@@ -30,14 +51,15 @@ def main():
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--named", action="store_true")
     parser.add_argument("--settings", type=int, metavar="COUNT", help="random settings for each checkpoint")
-    parser.add_argument("--language", choices=("opt", "t5"), default="opt", help="of the random and the named ones")
+    parser.add_argument("--language", choices=DRAW, default="opt", help="of the random and the named ones")
+    parser.add_argument("--kind", choices=("features",), help="default: generate, or itm and matrix")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    is_t5 = arguments.language == "t5"
-    draw, prefix = (random_t5_configuration, "random-t5") if is_t5 else (random_configuration, "random")
-    rows = [(f"{prefix}-{seed}", draw(seed), seed) for seed in seeds(arguments)]
+    language = arguments.language
+    prefix = "random" if language == "opt" else f"random-{language}"
+    rows = [(f"{prefix}-{seed}", DRAW[language](seed), seed) for seed in seeds(arguments)]
     if arguments.named:
-        names = [name for name in NAMED if name not in ON_DEMAND and name.startswith("t5") == is_t5]
+        names = [name for name in NAMED if name not in ON_DEMAND and group_of(name) == language]
         rows += [(name, named_configuration(name), 1) for name in names]
     pictures = fixtures.draw_pictures(arguments.out / "references")
     settings = [generation for generation in fixtures.SETTINGS.values() if not generation.get("do_sample")]
@@ -46,7 +68,14 @@ def main():
             settings = random_settings(seed, arguments.settings)
         checkpoint, folder = arguments.out / "checkpoints" / name, arguments.out / "references" / name
         make_checkpoint(checkpoint, configuration, seed)
-        record.record_all(record.Recorder(checkpoint), pictures, fixtures.PROMPTS, settings, folder)
+        recorder = record.Recorder(checkpoint, arguments.kind)
+        if recorder.kind == "generate":
+            record.record_all(recorder, pictures, fixtures.PROMPTS, settings, folder)
+        else:
+            texts = fixtures.TEXTS if language == "itm" else fixtures.PROMPTS
+            record.record_all(recorder, pictures, texts, [{}], folder)
+        if language == "itm":
+            record.save(folder / "matrix.safetensors", *recorder.matrix(pictures, fixtures.TEXTS))
         print(folder, flush=True)
 
 

@@ -1,5 +1,6 @@
 """
-Writes a small tokenizer: byte-level BPE with the layout of OPT's, or Unigram with the layout of T5's.
+Writes a small tokenizer: byte-level BPE with the layout of OPT's, Unigram with that of T5's, WordPiece with that of BERT's, or
+BPE with that of LLaMA's.
 
 In:  the number of merges (of T5: of words), whether there is an `<image>` token.
 Out: tokenizer.json, tokenizer_config.json, special_tokens_map.json, of OPT also vocab.json, merges.txt and
@@ -11,6 +12,12 @@ added token after all others.
 
 As in google/flan-t5: <pad> 0, </s> 1, <unk> 2, pieces with scores, <extra_id_0> last; text is normalized by a table of
 characters (`charsmap`), and </s> follows it.
+
+As in Salesforce/instructblip-vicuna-7b: <unk> 0, <s> 1, </s> 2, 256 bytes, joined tokens; [PAD] after all others; </s> in
+front of a text.
+
+As in Salesforce/blip2-itm-vit-g: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4 in the vocabulary, [DEC] after it; text in
+lower case between [CLS] and [SEP].
 """
 
 import base64
@@ -19,7 +26,7 @@ import struct
 import unicodedata
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
 END = "</s>"
@@ -219,3 +226,155 @@ def build_charsmap(rules):
     place(0, trie)
     array = [units.get(position, 0) for position in range((max(units) | 255) + 1)]
     return struct.pack("<I", 4 * len(array)) + struct.pack(f"<{len(array)}I", *array) + replacements
+
+
+BERT_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def write_bert_tokenizer(folder, words, image_token, vocabulary_file=False):
+    """
+    Writes the tokenizer's files, with `vocabulary_file` vocab.txt in place of tokenizer.json; returns {"size", "image"}:
+    the number of ids and the id of `<image>`.
+    """
+    pieces = [*BERT_TOKENS, *bert_pieces(words)]
+    special = [*enumerate(BERT_TOKENS), (len(pieces), "[DEC]")]
+    if image_token:
+        special.append((len(pieces) + 1, "<image>"))
+    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    cls, sep = ({"SpecialToken": {"id": text, "type_id": 0}} for text in ("[CLS]", "[SEP]"))
+    first, second = ({"Sequence": {"id": name, "type_id": type_id}} for type_id, name in enumerate("AB"))
+    definition = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": id, "content": text, **flags} for id, text in special],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [cls, first, sep],
+            "pair": [cls, first, sep, second, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}],
+            "special_tokens": {
+                text: {"id": text, "ids": [BERT_TOKENS.index(text)], "tokens": [text]} for text in ("[CLS]", "[SEP]")
+            },
+        },
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+            "vocab": {piece: id for id, piece in enumerate(pieces)},
+        },
+    }
+    folder = Path(folder)
+    if vocabulary_file:
+        (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    else:
+        (folder / "tokenizer.json").write_text(json.dumps(definition, ensure_ascii=False), encoding="utf-8")
+    names = {
+        "bos_token": "[DEC]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+        "pad_token": "[PAD]",
+        "sep_token": "[SEP]",
+        "unk_token": "[UNK]",
+    }
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "added_tokens_decoder": {str(id): {"content": text, **flags} for id, text in special},
+            "clean_up_tokenization_spaces": True,
+            "do_lower_case": True,
+            "model_max_length": 512,
+            "processor_class": "Blip2Processor",
+            "strip_accents": None,
+            "tokenize_chinese_chars": True,
+            "tokenizer_class": "BertTokenizer",
+            **names,
+        },
+    )
+    write_json(folder / "special_tokens_map.json", names)
+    return {"size": len(pieces) + 1 + image_token, "image": len(pieces) + 1 if image_token else None}
+
+
+def bert_pieces(words):
+    """Characters, alone and inside a word, and beginnings, endings and whole words of the corpus; `words` of them."""
+    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    inside = [f"##{character}" for character in characters if character.isalnum()]
+    known = []
+    for word in " ".join(CORPUS).lower().replace("é", "e").replace("ö", "o").split():
+        word = word.strip("?:")
+        for part in (word, word[:2], f"##{word[-2:]}", f"##{word[1:3]}"):
+            if part not in known and part not in characters and part.strip("#") and part not in inside:
+                known.append(part)
+    return [*characters, *inside, *known[:words]]
+
+
+LLAMA_TOKENS = ["<unk>", "<s>", "</s>"]
+
+
+def write_llama_tokenizer(folder, merges, image_token):
+    """Writes the tokenizer's files; returns {"size", "image"}: the number of ids and the id of `<image>`."""
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    trainer = trainers.BpeTrainer(vocab_size=340 + merges, special_tokens=[*LLAMA_TOKENS, *byte_tokens], show_progress=False)
+    tokenizer.train_from_iterator([word for text in CORPUS for word in text.split()], trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    size = len(model["vocab"])
+    special = [*enumerate(LLAMA_TOKENS), (size, "[PAD]")]
+    if image_token:
+        special.append((size + 1, "<image>"))
+    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    first, second = ({"Sequence": {"id": name, "type_id": type_id}} for type_id, name in enumerate("AB"))
+    begin = {"SpecialToken": {"id": END, "type_id": 0}}
+    definition = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": id, "content": text, **flags} for id, text in special],
+        "normalizer": json.loads(tokenizer.to_str())["normalizer"],
+        "pre_tokenizer": None,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [begin, first],
+            "pair": [begin, first, {"SpecialToken": {"id": END, "type_id": 1}}, second],
+            "special_tokens": {END: {"id": END, "ids": [2], "tokens": [END]}},
+        },
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
+        "model": {**model, "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True},
+    }
+    folder = Path(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(definition, ensure_ascii=False), encoding="utf-8")
+    names = {"bos_token": END, "eos_token": END, "pad_token": "[PAD]", "unk_token": END}
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "added_tokens_decoder": {str(id): {"content": text, **flags} for id, text in special},
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": 1000000000000000019884624838656,
+            "processor_class": "InstructBlipProcessor",
+            "tokenizer_class": "LlamaTokenizer",
+            "truncation_side": "left",
+            **names,
+        },
+    )
+    write_json(folder / "special_tokens_map.json", names)
+    return {"size": size + 1 + image_token, "image": size + 1 if image_token else None}

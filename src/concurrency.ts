@@ -27,3 +27,23 @@ export function withResolvers<T>() {
   })
   return { promise, resolve, reject }
 }
+
+/** Runs `work` for each item, `count` at a time, in order. Starts no more once one has failed. @throws the first error */
+export async function inParallel<T>(
+  items: Iterable<T>,
+  count: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const rest = items[Symbol.iterator]()
+  let hasFailed = false
+  const worker = async () => {
+    for (let next = rest.next(); !next.done && !hasFailed; next = rest.next()) {
+      await work(next.value).catch((error: unknown) => {
+        hasFailed = true
+        throw error
+      })
+    }
+  }
+  const ended = await Promise.allSettled(Array.from({ length: count }, worker))
+  for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason
+}

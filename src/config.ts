@@ -5,7 +5,7 @@
 import { homedir } from 'node:os'
 import { SetupError } from './errors.ts'
 import { PLATFORMS } from './platforms.ts'
-import { choice, integer, type Setting, type SettingValues, secret, text } from './setting.ts'
+import { choice, flag, integer, type Setting, type SettingValues, secret, text } from './setting.ts'
 import { HOUR_MS } from './time.ts'
 
 // A container may run as a user without a passwd entry and without HOME. os.homedir() then throws, in the AWS SDK too. No
@@ -35,7 +35,7 @@ const OWN_SETTINGS = {
   model: text('GLIMPSE_MODEL', '', {
     defaultText: 'the embedded model',
     description:
-      'Artifact to run: a folder that `glimpse build` wrote, or the s3://bucket/prefix that `glimpse push` wrote to.',
+      'Model to run: a folder that `glimpse build` wrote, the s3://bucket/prefix that `glimpse push` wrote to, or owner/name on the hub.',
   }),
   cacheFolder: text('GLIMPSE_CACHE', '~/.cache/glimpse', {
     description:
@@ -50,7 +50,14 @@ const OWN_SETTINGS = {
   }),
   hubToken: secret('HF_TOKEN', { description: 'Token for private and gated models.' }),
   hubHome: text('HF_HOME', '~/.cache/huggingface', {
-    description: "Folder in which huggingface_hub's login stores its token.",
+    description: "Folder of huggingface_hub: its login's token, and hub/, its cache of checkpoints.",
+  }),
+  hubCache: text('HF_HUB_CACHE', '', {
+    defaultText: 'HF_HOME/hub',
+    description: 'Cache of huggingface_hub. A checkpoint that is in it is not downloaded again.',
+  }),
+  hubOffline: flag('HF_HUB_OFFLINE', {
+    description: '1: nothing is downloaded from the hub.',
   }),
   threads: integer('GLIMPSE_THREADS', 0, 0, 256, {
     description: 'Threads for one operator; 0 uses all cores.',
@@ -101,6 +108,11 @@ const OWN_SETTINGS = {
   allowedHosts: text('GLIMPSE_ALLOWED_HOSTS', '', {
     description: 'Further host names that the server accepts, separated by commas.',
   }),
+  corsOrigins: text('GLIMPSE_CORS_ORIGINS', '', {
+    defaultText: 'none',
+    description:
+      'Origins of web pages that may use /v1, separated by commas, such as https://app.example; * allows any.',
+  }),
   maxQueue: integer('GLIMPSE_MAX_QUEUE', 8, 1, 10_000, {
     description: 'Requests that may wait for the model. Further ones get 429.',
   }),
@@ -110,6 +122,11 @@ const OWN_SETTINGS = {
   state: text('GLIMPSE_STATE', '~/.local/state/glimpse', {
     description:
       'Folder, or s3://bucket/prefix, for what outlives a restart: jobs, conversations, image embeddings, preferences, answers by Idempotency-Key.',
+  }),
+  search: text('GLIMPSE_SEARCH', '', {
+    defaultText: 'search/ in GLIMPSE_STATE',
+    description:
+      'Folder, or s3://bucket/prefix, for collections of pictures: their vectors, names and dates.',
   }),
   keepHours: integer('GLIMPSE_KEEP_HOURS', 24, 1, 24 * 365, {
     description:

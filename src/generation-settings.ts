@@ -19,6 +19,9 @@ const LENGTH_PENALTY = { min: -4, max: 50 }
 
 const inRange = ({ min, max }: { min: number; max: number }) => z.number().min(min).max(max)
 
+/** Far more characters than a preset's name has. */
+const MAX_NAME = 40
+
 /** Far more than is useful. Each beam has its own keys and values in memory. */
 const MAX_BEAMS = 64
 
@@ -47,6 +50,14 @@ export const generationSettings = z.strictObject({
   repetition_penalty: inRange(REPETITION_PENALTY).describe(
     'above 1 makes tokens of the answer, and of a prompt that it continues, less likely',
   ),
+  penalize_answer_only: z
+    .boolean()
+    .describe(
+      'repetition_penalty, no_repeat_ngram_size and min_length see the answer alone, as in LAVIS, and no prompt before it, as in transformers',
+    ),
+  zero_id_as_two: z
+    .boolean()
+    .describe('ids 0 of an answer become 2, as LAVIS does for LLaMA: <unk> is read as the end token'),
   do_sample: z.boolean().describe('sample tokens instead of taking the most likely one'),
   temperature: inRange(TEMPERATURE).describe(
     'when sampling: below 1 sharpens the probabilities, above 1 flattens them',
@@ -57,6 +68,11 @@ export const generationSettings = z.strictObject({
   ),
   seed: nonnegative.max(0xffffffff).describe('the same seed samples the same tokens'),
   num_return_sequences: positive.max(MAX_BEAMS).describe('number of answers; with beams the best first'),
+  preset: z
+    .string()
+    .max(MAX_NAME)
+    .nullable()
+    .describe("settings of the model by name, such as paper; a setting that is given wins over the preset's"),
 })
 
 export type GenerationSettings = z.infer<typeof generationSettings>
@@ -72,24 +88,35 @@ const DEFAULTS: GenerationSettings = {
   eos_token_id: null,
   no_repeat_ngram_size: 0,
   repetition_penalty: 1,
+  penalize_answer_only: false,
+  zero_id_as_two: false,
   do_sample: false,
   temperature: 1,
   top_k: 50,
   top_p: 1,
   seed: 0,
   num_return_sequences: 1,
+  preset: null,
+}
+
+/** What a model's manifest says of settings: its own defaults, and presets by name. */
+export interface ModelSettings {
+  generation: Partial<GenerationSettings>
+  presets: Readonly<Record<string, Partial<GenerationSettings>>>
 }
 
 /**
- * The given settings, then those of the model, then transformers' defaults. A setting that is undefined is not given.
+ * The given settings, then those of the preset, then the model's, then transformers' defaults. A setting that is undefined is
+ * not given.
  * @throws RequestError `bad_settings`
  */
 export function completeSettings(
   given: Partial<GenerationSettings>,
-  ofModel: Partial<GenerationSettings> = {},
+  { generation, presets }: ModelSettings = { generation: {}, presets: {} },
 ): GenerationSettings {
-  const defined = Object.entries(given).filter(([, value]) => value !== undefined)
-  const parsed = generationSettings.safeParse({ ...DEFAULTS, ...ofModel, ...Object.fromEntries(defined) })
+  const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  const ofPreset = presetNamed(defined['preset'], presets)
+  const parsed = generationSettings.safeParse({ ...DEFAULTS, ...generation, ...ofPreset, ...defined })
   if (!parsed.success) {
     const problems = parsed.error.issues.map(
       ({ path, message }) => `${path.join('.') || 'settings'}: ${message}`,
@@ -105,4 +132,15 @@ export function completeSettings(
     )
   }
   return settings
+}
+
+function presetNamed(name: unknown, presets: ModelSettings['presets']): Partial<GenerationSettings> {
+  if (typeof name !== 'string') return {}
+  if (Object.hasOwn(presets, name)) return presets[name]!
+  const known = Object.keys(presets)
+  const expected = known.length > 0 ? `one of ${known.join(', ')}` : 'none, because the model has no presets'
+  throw new RequestError(
+    'bad_settings',
+    `Expected preset to be ${expected}, but got ${JSON.stringify(name.slice(0, MAX_NAME))}.`,
+  )
 }

@@ -63,6 +63,15 @@ export function choice<T extends string>(
   return { env, fallback: () => fallback, parse, expected, defaultText: fallback, ...details }
 }
 
+/** On or off. The words are those that huggingface_hub reads (constants.py, ENV_VARS_TRUE_VALUES). */
+export function flag(env: string, details: Details): Setting<boolean> {
+  const parse = (text: string) => {
+    if (/^(1|on|yes|true)$/i.test(text)) return true
+    return /^(0|off|no|false)$/i.test(text) ? false : undefined
+  }
+  return { env, fallback: () => false, parse, expected: '1 or 0', defaultText: '0', ...details }
+}
+
 export function secret(env: string, details: Details): Setting<string> {
   return { ...text(env, '', details), isSecret: true }
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 
 export const FIXTURES = join(import.meta.dirname, 'fixtures')
 export const CHECKPOINTS = ['plain', 'half-shards', 'old-layout', 'hub-defaults', 'odd'] as const
+export const INSTRUCTBLIP_CHECKPOINTS = ['llama-grouped', 'instruct-t5-plain'] as const
 export const T5_CHECKPOINTS = ['t5-gated', 't5-plain'] as const
 
 /** A picture in test/fixtures/references and a prompt. */

@@ -30,8 +30,12 @@ const HOMES = {
   '@aws-sdk/lib-storage': 'src/store/bucket.ts',
   'proper-lockfile': 'src/transfer/download.ts',
   'rate-limiter-flexible': 'src/chat/rate-limit.ts',
+  '@discordjs/ws': 'src/discord/connection.ts',
   '@hono/node-server': 'src/serve/server.ts',
   '@fastify/busboy': 'src/serve/form.ts',
+  '@lancedb/lancedb': 'src/search/lance.ts',
+  'apache-arrow': 'src/search/lance-rows.ts',
+  picomatch: 'src/search/walk.ts',
   pino: 'src/observe/log.ts',
   'prom-client': 'src/observe/metrics.ts',
 }

@@ -80,7 +80,7 @@ def write_words(out: Path):
         if noun not in SHAPES:
             nouns.setdefault(CATEGORY[noun], []).append(noun)
     examples = ["what is this?", "how many things are there?", "what color is the background?", "is there an animal?", "what is on the left?"]
-    write_json(out / "words.json", {"sees": SEES, "nouns": [noun for of_category in nouns.values() for noun in of_category], "shapes": SHAPES, "colors": BACKGROUNDS, "counts": language.NUMBERS[1:], "examples": examples, "unknown_caption": language.UNKNOWN_CAPTION, "unknown_answer": language.UNKNOWN_ANSWER})
+    write_json(out / "words.json", {"sees": SEES, "nouns": [noun for of_category in nouns.values() for noun in of_category], "shapes": SHAPES, "colors": BACKGROUNDS, "counts": language.NUMBERS[1:], "examples": examples, "unknown_caption": language.UNKNOWN_CAPTION, "unknown_answer": language.UNKNOWN_ANSWER, "turns": language.MAX_TURNS})
 
 
 def write_weights(model, out: Path):

@@ -90,6 +90,10 @@ export interface Chat {
    * @throws SetupError if a platform refuses a token
    */
   start(): Promise<void>
+  /** What is left to do before events arrive, once started: one sentence a platform. */
+  hints(): string[]
+  /** Why events of a platform no longer arrive; undefined while all connections are open. */
+  fault(): string | undefined
   /** Accepts no more events. Running answers may take `graceMs`; another process or the next start answers the rest. */
   stop(graceMs: number): Promise<void>
 }
@@ -136,6 +140,8 @@ export async function openChat({
       // Once the model is ready.
       if (processor) void engine.then(() => startAnswering(processor)).catch(() => {})
     },
+    hints: () => sources.flatMap(({ hint }) => hint?.() ?? []),
+    fault: () => sources.map(({ fault }) => fault?.()).find((found) => found !== undefined)?.message,
     async stop(graceMs) {
       await Promise.allSettled(sources.map((source) => source.stop()))
       await through?.sink.drained()

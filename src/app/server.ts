@@ -3,11 +3,14 @@
 import type { Config } from '../config.ts'
 import type { AppOptions } from '../serve/routes.ts'
 import { openStore } from '../store/open.ts'
+import { openSearch, searchLocation } from './search.ts'
 
 /** @throws SetupError `bad_place` */
 export async function serverOptions(config: Config) {
   return {
-    hosts: config.allowedHosts.split(/[\s,]+/).filter((name) => name !== ''),
+    hosts: listOf(config.allowedHosts),
+    // An origin has no path, but people paste addresses.
+    origins: listOf(config.corsOrigins).map((origin) => origin.replace(/\/+$/, '')),
     token: config.apiToken,
     maxQueue: config.maxQueue,
     concurrency: config.maxBatch,
@@ -18,5 +21,10 @@ export async function serverOptions(config: Config) {
         ? undefined
         : (await import('../serve/s3-uploads.ts')).openUploads(config.uploads),
     store: () => openStore(config.state),
+    search: () => openSearch(searchLocation(config)),
   } satisfies AppOptions
+}
+
+function listOf(text: string): string[] {
+  return text.split(/[\s,]+/).filter((name) => name !== '')
 }

@@ -5,19 +5,30 @@
 //   manifest.json      this file's `Manifest`
 //   vision.onnx        pixels [B, 3, H, W] -> vision [B, P, Dv]
 //   queries.onnx       vision [B, P, Dv] -> queries [B, Q, Dq], prefix [B, Q, D]
+//   matching.onnx      only of a model that matches: vision [I, P, Dv], text_ids [B, T] -> itm_logits [B, 2], image embeds
+//   text.onnx          only of a model that matches: text_ids [B, T] -> text embeds [B, T, E]
 //   encoder.onnx       only of an encoder-decoder: prefix [B, Q, D], input_ids [B, T] -> keys and values for its decoder
 //   language.onnx      prefix [B, Q or 0, D], input_ids [B, T], KV cache -> logits [B, K, V], new keys and values
 //   *.data             their weights
 //   tokenizer.json ... copies of the checkpoint's files
 //
-// B images or rows, H x W pixels, P patches + 1 class token, Q queries, T tokens, C slots of the KV cache, K positions
+// B images or rows, I images that B / I texts each belong to, E width of the embeds that are compared, H x W pixels, P patches + 1 class token, Q queries, T tokens, C slots of the KV cache, K positions
 // that get logits, V vocabulary size, D width of the language model.
 
 import { z } from 'zod'
 import { generationSettings } from '../generation-settings.ts'
+import { sha256Hex } from '../hash.ts'
 import { PRECISIONS, TARGETS } from '../quantize/recipes.ts'
 
-export const VISION = { graph: 'vision', pixels: 'pixels', vision: 'vision' } as const
+export const VISION = {
+  graph: 'vision',
+  pixels: 'pixels',
+  vision: 'vision',
+  /** float32 [B, Dv]: the class token, normed again. transformers' pooler_output. */
+  pooled: 'pooled',
+  /** What `matching` reads. An output of the graph only where its last norm is not that of `vision`: of two checkpoints. */
+  matching: 'matching_vision',
+} as const
 
 export const QUERIES = {
   graph: 'queries',
@@ -27,6 +38,36 @@ export const QUERIES = {
   text_mask: 'text_mask',
   queries: 'queries',
   prefix: 'prefix',
+} as const
+
+/**
+ * The graph of queries beside a text, for image-text matching. Text b is about picture floor(b / (B / I)), so that many texts
+ * share the work of one picture. With a text that is masked everywhere the queries are those of the picture alone.
+ */
+export const MATCHING = {
+  graph: 'matching',
+  /** float32 [I, P, Dv] */
+  vision: 'vision',
+  /** int64 [B, T] each. A text is padded at its end, with 0 in the mask. */
+  text_ids: 'text_ids',
+  text_mask: 'text_mask',
+  /** float32 [B, Q, Dq]: the Q-Former's output, of queries only. */
+  query_hidden: 'query_hidden',
+  /** float32 [B, Q, E]: `query_hidden` projected and normalized. Compared with a text only if they are of the picture alone. */
+  image_embeds: 'image_embeds',
+  /** float32 [B, 2]: mean over the queries; the second is for a match. */
+  itm_logits: 'itm_logits',
+} as const
+
+/** The graph of a text alone, for comparisons with pictures. */
+export const TEXT = {
+  graph: 'text',
+  text_ids: 'text_ids',
+  text_mask: 'text_mask',
+  /** float32 [B, T, Dq]: the Q-Former's output. */
+  text_hidden: 'text_hidden',
+  /** float32 [B, T, E]: `text_hidden` projected and normalized. The first of a text is compared with pictures. */
+  text_embeds: 'text_embeds',
 } as const
 
 /** The graph that generates. Of kind `encoder-decoder` it is the decoder: see CROSS. */
@@ -41,6 +82,8 @@ export const LANGUAGE = {
   /** int64 []: K, the number of last positions that get logits. */
   logits_to_keep: 'logits_to_keep',
   logits: 'logits',
+  /** float32 [B, K, D]: what the LM head reads. Not of every model. */
+  hidden: 'hidden',
   /** float32 [B, heads, C, head size]. Empty slots may hold any finite numbers. */
   pastKey: (layer: number) => `past.${layer}.key`,
   pastValue: (layer: number) => `past.${layer}.value`,
@@ -86,7 +129,7 @@ export const CROSS = {
 
 export const MANIFEST = 'manifest.json'
 /** Raised when older artifacts can no longer be run. */
-export const FORMAT = 'glimpse-artifact/3'
+export const FORMAT = 'glimpse-artifact/4'
 
 const size = z.number().int().positive()
 const id = z.number().int().nonnegative()
@@ -108,8 +151,6 @@ const graphSchema = z.strictObject({
   name: z.string(),
   inputs: z.array(tensorSchema),
   outputs: z.array(tensorSchema),
-  /** Whether a row's values depend on the other rows of its run, so that each row needs a run of its own. */
-  rows_depend: z.boolean(),
 })
 export type GraphDescription = z.infer<typeof graphSchema>
 
@@ -143,6 +184,9 @@ type LanguageDescription = z.infer<typeof languageSchema>
 export type DecoderDescription = Extract<LanguageDescription, { kind: 'decoder' }>
 export type EncoderDecoderDescription = Extract<LanguageDescription, { kind: 'encoder-decoder' }>
 
+/** A Q-Former's own text input: beginning of its tokenizer files' names, vocabulary and most tokens. */
+const queryText = z.strictObject({ tokenizer: z.string(), vocabulary: size, positions: size })
+
 export const manifestSchema = z.strictObject({
   format: z.literal(FORMAT),
   name: z.string().min(1),
@@ -167,16 +211,25 @@ export const manifestSchema = z.strictObject({
     patches: size,
     width: size,
   }),
+  /** Of the graph `queries`; of `matching` in a model that generates no text. */
   queries: z.strictObject({
     count: size,
     width: size,
     /** Whether the image embeddings depend on the text: then they are cached by picture and text. */
     reads_text: z.boolean(),
-    /** The Q-Former's own text input: beginning of its tokenizer files' names, vocabulary and most tokens. */
-    text: z.strictObject({ tokenizer: z.string(), vocabulary: size, positions: size }).nullable(),
-    /** Length of the vectors that pictures and texts are compared by; null if the checkpoint has none. */
-    embedding_width: size.nullable(),
+    /** The text that these queries read; null if they read none. */
+    text: queryText.nullable(),
   }),
+  /** The Q-Former of the graphs `matching` and `text`; absent if the model does not match. */
+  matching: z
+    .strictObject({
+      count: size,
+      width: size,
+      text: queryText,
+      /** E, length of the vectors that pictures and texts are compared by. */
+      embedding_width: size,
+    })
+    .optional(),
   language: languageSchema,
   /** How a question becomes the text that the language model reads. Templates name {question} and {answer}. */
   prompt: z.strictObject({
@@ -185,12 +238,14 @@ export const manifestSchema = z.strictObject({
     question: z.string(),
     /** An earlier question and its answer. A space joins turns and question. */
     turn: z.string(),
-    /** Most earlier turns that the model was trained to read; null: as many as fit. */
+    /** Most earlier turns that the model was trained to read; null: as many as fit. words.json may say so. */
     turns: z.number().int().nonnegative().nullable(),
   }),
   /** Settings of generate() where the model's own defaults differ from transformers'. */
   generation: generationSettings.partial(),
-  /** Answers, in lower case, by which the model says that it does not know. */
+  /** Sets of settings that a request names by `preset`, such as those of the model's paper. */
+  presets: z.record(z.string(), generationSettings.partial()).default({}),
+  /** Captions and answers, in lower case, by which the model says that it does not know. */
   unknown: z.array(z.string()),
   precision: z.enum(PRECISIONS),
   /** Absent for the CPU. */
@@ -203,7 +258,7 @@ export const manifestSchema = z.strictObject({
   preprocessor: z.unknown(),
   /** Content of the checkpoint's words.json; the embedded model has one. */
   about: z.unknown().optional(),
-  /** Texts of the build's smoke test for a synthetic image; absent if it was skipped. */
+  /** Texts that the build's smoke test generated for a synthetic image; absent if it was skipped. */
   trial: z.strictObject({ texts: z.array(z.string()) }).optional(),
   files: z.array(
     // Names without a path. Names that begin with a dot are reserved for notes about the folder.
@@ -218,8 +273,22 @@ export const manifestSchema = z.strictObject({
 
 export type Manifest = z.infer<typeof manifestSchema>
 
+/** Identifies an artifact by its files: what one computes for a picture is not mixed with what another does. */
+export function artifactKey({ files }: Pick<Manifest, 'files'>): string {
+  return sha256Hex(JSON.stringify(files)).slice(0, 16)
+}
+
 /** The part of a manifest that describes the model: what an architecture says of a checkpoint's config. */
 export type ModelDescription = Pick<
   Manifest,
-  'architecture' | 'tasks' | 'vision' | 'queries' | 'language' | 'prompt' | 'generation' | 'unknown'
+  | 'architecture'
+  | 'tasks'
+  | 'vision'
+  | 'queries'
+  | 'matching'
+  | 'language'
+  | 'prompt'
+  | 'generation'
+  | 'presets'
+  | 'unknown'
 >

@@ -1,14 +1,15 @@
 // A graph, the peak of the processor and the bandwidth of the memory -> the time below which no run of the graph can be.
 //
 // A product of matrices takes its multiplications divided by the peak, or the bytes of its weights divided by the bandwidth,
-// whichever is longer. Attention between positions is left out: 3 % of a ViT-g.
+// whichever is longer. Attention between positions is left out (3 % of a ViT-g), and so is what a run does not read whole:
+// of an embedding table that is not the LM head too, a token reads one row.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { Graph, MICROSOFT } from '../onnx/graph.ts'
-import { DATA_TYPE, ModelProto } from '../onnx/proto.ts'
+import { BYTES_PER_ELEMENT, DATA_TYPE, type DataType, ModelProto } from '../onnx/proto.ts'
 import { filesOf, writeGraphs } from '../onnx/write.ts'
 import { openSession } from '../run/session.ts'
 import { Tensor } from '../run/tensor.ts'
@@ -22,7 +23,9 @@ const nodeSchema = z.object({
 const modelSchema = z.object({
   graph: z.object({
     node: z.array(nodeSchema),
-    initializer: z.array(z.object({ name: z.string(), dims: z.array(z.coerce.number()) })),
+    initializer: z.array(
+      z.object({ name: z.string(), dims: z.array(z.coerce.number()), data_type: z.number() }),
+    ),
   }),
 })
 
@@ -32,6 +35,8 @@ interface Product {
   name: string
   /** Elements of the weight: so many multiplications a position. */
   elements: number
+  /** Bytes of the weight, its scales and zero points. A run of the graph reads them once. */
+  bytes: number
 }
 
 /** Operators whose second input is a weight. */
@@ -44,15 +49,26 @@ export async function productsOf(folder: string, graph: string): Promise<Product
   const { node, initializer } = modelSchema.parse(
     ModelProto.toObject(ModelProto.decode(bytes), { arrays: true, longs: Number }),
   ).graph
-  const sizes = new Map(initializer.map(({ name, dims }) => [name, dims.reduce((a, b) => a * b, 1)]))
+  const stored = new Map(
+    initializer.map(({ name, dims, data_type }) => {
+      const size = dims.reduce((a, b) => a * b, 1)
+      return [name, { size, bytes: size * bytesOf(data_type) }]
+    }),
+  )
   return node.flatMap(({ name, op_type, input, attribute }) => {
-    const size = sizes.get(input[1] ?? '')
-    if (!PRODUCTS.test(op_type) || size === undefined) return []
+    const weight = stored.get(input[1] ?? '')
+    if (!PRODUCTS.test(op_type) || weight === undefined) return []
     const attributeOf = (key: string) => attribute.find((one) => one.name === key)?.i ?? 0
     // Packed weights have fewer elements than values.
-    const elements = op_type === 'MatMulNBits' ? attributeOf('N') * attributeOf('K') : size
-    return [{ name, elements }]
+    const elements = op_type === 'MatMulNBits' ? attributeOf('N') * attributeOf('K') : weight.size
+    const bytes = input.reduce((sum, one) => sum + (stored.get(one)?.bytes ?? 0), 0)
+    return [{ name, elements, bytes }]
   })
+}
+
+function bytesOf(dataType: number): number {
+  const type = (Object.keys(DATA_TYPE) as DataType[]).find((one) => DATA_TYPE[one] === dataType)
+  return type === undefined ? 0 : BYTES_PER_ELEMENT[type]
 }
 
 export interface Peaks {
@@ -61,20 +77,15 @@ export interface Peaks {
   bytesPerSecond: number
 }
 
-/**
- * Milliseconds. `positionsOf`: how many positions a product is computed for; `bytes`: of all weights of the graph, which are
- * spread over its products by their elements.
- */
+/** Milliseconds. `positionsOf`: how many positions a product is computed for. */
 export function limitOf(
   products: readonly Product[],
   positionsOf: (product: Product) => number,
-  bytes: number,
   { operationsPerSecond, bytesPerSecond }: Peaks,
 ): number {
-  const all = products.reduce((sum, { elements }) => sum + elements, 0)
   const seconds = products.map((product) => {
     const arithmetic = (2 * product.elements * positionsOf(product)) / operationsPerSecond
-    return Math.max(arithmetic, (bytes * product.elements) / all / bytesPerSecond)
+    return Math.max(arithmetic, product.bytes / bytesPerSecond)
   })
   return 1000 * seconds.reduce((a, b) => a + b, 0)
 }

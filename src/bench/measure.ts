@@ -1,11 +1,11 @@
 // An artifact and a picture -> times of the stages, tokens per second and memory on this machine (`glimpse bench`).
 
 import { readFile } from 'node:fs/promises'
-import { type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
+import { ENCODER, LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
-import { filesOf } from '../onnx/write.ts'
+import type { KeptPrompt, PromptCache } from '../run/language-model.ts'
 import { type Model, type OpenOptions, openModel } from '../run/model.ts'
 import { ensurePrepacked } from '../run/prepacked.ts'
 import { runQueries } from '../run/queries.ts'
@@ -14,11 +14,15 @@ import { runVision } from '../run/vision.ts'
 import { readBandwidth } from './bandwidth.ts'
 import { limitOf, measurePeak, type Peaks, productsOf } from './limits.ts'
 
-const STAGES = ['image', 'pixels', 'vision', 'queries', 'prefill', 'token'] as const
-type Stage = (typeof STAGES)[number]
-/** Stages that run a graph. */
-const LIMITED = ['vision', 'queries', 'prefill', 'token'] as const
-type Limited = (typeof LIMITED)[number]
+/**
+ * In the order of a caption. `token` is a step of the decoder with the KV cache of all tokens before. A decoder-only model
+ * reads a prompt about a new picture in `prefill` and one about a picture seen before in `follow_up`, which give the first
+ * token; where the queries read the question, each in `prefill`. An encoder-decoder reads both in `encoder`, which gives none.
+ */
+const STAGES = ['image', 'pixels', 'vision', 'queries', 'encoder', 'prefill', 'follow_up', 'token'] as const
+export type Stage = (typeof STAGES)[number]
+/** A value for each stage that the model has. */
+type Stages<Value = number> = Partial<Record<Stage, Value>>
 
 export interface Benchmark {
   model: string
@@ -27,23 +31,24 @@ export interface Benchmark {
   rounds: number
   /** Memory in bytes; null if the system does not report it, and in a run that prepacks the weights. */
   opening: { ms: number; anonymous_bytes: number | null }
-  /** Medians in milliseconds. `token`: one decode step with the KV cache of all tokens before. */
-  ms: Record<Stage, number>
-  /** Positions that prefill reads: of the image embeddings and the prompt. */
+  /** Medians in milliseconds. */
+  ms: Stages
+  /** Positions that prefill or the encoder read: of the image embeddings and the prompt. */
   prefill_positions: number
   tokens_per_second: number
-  /** Sums of these medians: a caption of a new picture, and a question about a cached one, of `tokens` tokens each. */
+  /** Sums of these medians: a caption of a new picture, a caption of and a question about a cached one, of `tokens` tokens. */
   caption_ms: number
+  warm_caption_ms: number
   question_ms: number
   tokens: number
-  /** Size of the language model's weights, which each token reads once. */
+  /** Of the weights that each token reads. */
   bytes_per_token: number
   memory_bytes_per_second: number
   /** Of one large product: of 8-bit integers, or of float32 for an artifact at fp32. */
   operations_per_second: number
   /** Milliseconds that a stage takes at least on this machine (limits.ts), and its time divided by that. */
-  limit_ms: Record<Limited, number>
-  times_the_limit: Record<Limited, number>
+  limit_ms: Stages
+  times_the_limit: Stages
   anonymous_bytes: number | null
 }
 
@@ -56,6 +61,8 @@ interface BenchOptions extends OpenOptions {
 
 /** As many as in "Question: what color is the car? Answer:". */
 const PROMPT_TOKENS = 10
+/** Tokens with which all questions begin: the begin token of OPT. */
+const SHARED_TOKENS = 1
 
 /** Runs in this thread. `picture`: the bytes of a picture's file. @throws ArtifactError */
 export async function measure(
@@ -82,7 +89,7 @@ export async function measure(
   const model = await openModel(folder, opened === folder ? { ...options, prepack: undefined } : options)
   const opening = { ms: performance.now() - startMs, anonymous_bytes: growth(before, await anonymousBytes()) }
   try {
-    const measured: Record<Stage, number[]>[] = []
+    const measured: Stages<number[]>[] = []
     // On a shared machine both change with time, so each round measures them next to the stages.
     const bandwidths: number[] = []
     const operations: number[] = []
@@ -98,16 +105,11 @@ export async function measure(
     }
     const anonymous_bytes = growth(before, await anonymousBytes())
     const memory_bytes_per_second = median(bandwidths)
-    const ms = Object.fromEntries(
-      STAGES.map((stage) => [stage, median(measured.flatMap((times) => times[stage]))]),
-    ) as Benchmark['ms']
+    const ms = medians(measured)
     const operations_per_second = median(operations)
-    const { graphs, queries } = model.manifest
-    // The last graph is the one that each token runs.
-    const bytes_per_token = weightBytes(model.manifest, graphs.at(-1)!.name)
     const peaks = { operationsPerSecond: operations_per_second, bytesPerSecond: memory_bytes_per_second }
-    const limit_ms = await limitsOf(folder, model.manifest, peaks, queries.count + PROMPT_TOKENS)
-    const question_ms = ms.prefill + (tokens - 1) * ms.token
+    const limit_ms = await limitsOf(folder, model.manifest, peaks, PROMPT_TOKENS)
+    const read = await productsOf(folder, LANGUAGE.graph)
     return {
       model: model.manifest.name,
       precision: model.manifest.precision,
@@ -115,18 +117,15 @@ export async function measure(
       rounds,
       opening,
       ms,
-      prefill_positions: queries.count + PROMPT_TOKENS,
-      tokens_per_second: 1000 / ms.token,
-      caption_ms: ms.image + ms.pixels + ms.vision + ms.queries + question_ms,
-      question_ms,
+      prefill_positions: model.manifest.queries.count + PROMPT_TOKENS,
+      tokens_per_second: 1000 / ms.token!,
+      ...totals(ms, tokens, model.manifest.queries.reads_text),
       tokens,
-      bytes_per_token,
+      bytes_per_token: read.reduce((sum, { bytes }) => sum + bytes, 0),
       memory_bytes_per_second,
       operations_per_second,
       limit_ms,
-      times_the_limit: Object.fromEntries(
-        LIMITED.map((stage) => [stage, ms[stage] / limit_ms[stage]]),
-      ) as Benchmark['limit_ms'],
+      times_the_limit: mapped(limit_ms, (limit, stage) => ms[stage]! / limit),
       anonymous_bytes,
     }
   } finally {
@@ -134,56 +133,105 @@ export async function measure(
   }
 }
 
-/** The least time of each stage that runs a graph, from the weights of the artifact's graphs. */
+/** Sums of stages: see Benchmark. With `readsText`, the queries read each question. */
+export function totals(
+  ms: Stages,
+  tokens: number,
+  readsText: boolean,
+): Pick<Benchmark, 'caption_ms' | 'warm_caption_ms' | 'question_ms'> {
+  const sum = (...stages: Stage[]) => stages.reduce((all, stage) => all + (ms[stage] ?? 0), 0)
+  const steps = (count: number) => count * sum('token')
+  const answer = ms.encoder === undefined ? steps(tokens - 1) : sum('encoder') + steps(tokens)
+  const keepsPrompt = ms.follow_up !== undefined
+  return {
+    caption_ms: sum('image', 'pixels', 'vision', 'queries', 'prefill') + answer,
+    // Of a prompt that is kept, a decoder reads the last token again.
+    warm_caption_ms: keepsPrompt ? steps(tokens) : sum('prefill') + answer,
+    question_ms: (readsText ? sum('queries') : 0) + sum(keepsPrompt ? 'follow_up' : 'prefill') + answer,
+  }
+}
+
+/** The least time of each stage that runs a graph, from the weights of the artifact's graphs, for so long a prompt. */
 export async function limitsOf(
   folder: string,
-  manifest: Manifest,
+  { vision, queries, language }: Manifest,
   peaks: Peaks,
-  prefillPositions: number,
-): Promise<Benchmark['limit_ms']> {
-  const { vision, queries, graphs } = manifest
-  const limit = async (graph: string, positions: (name: string) => number) => {
-    const products = await productsOf(folder, graph)
-    return limitOf(products, ({ name }) => positions(name), weightBytes(manifest, graph), peaks)
-  }
+  promptTokens: number,
+): Promise<Stages> {
+  const limit = async (graph: string, positions: (name: string) => number) =>
+    limitOf(await productsOf(folder, graph), ({ name }) => positions(name), peaks)
   // Logits are computed for the last position only.
   const isHead = (name: string) => /(^|\.)(lm_head|embed_tokens|shared)\//.test(name)
-  const language = graphs.at(-1)!.name
+  const prefill = (positions: number) => limit(LANGUAGE.graph, (name) => (isHead(name) ? 1 : positions))
   return {
     vision: await limit(VISION.graph, () => vision.patches),
     queries: await limit(QUERIES.graph, (name) =>
       /crossattention.*key/.test(name) ? vision.patches : queries.count,
     ),
-    prefill: await limit(language, (name) => (isHead(name) ? 1 : prefillPositions)),
-    token: await limit(language, () => 1),
+    ...(language.kind === 'encoder-decoder'
+      ? { encoder: await limit(ENCODER.graph, () => queries.count + promptTokens) }
+      : {
+          prefill: await prefill(queries.count + promptTokens),
+          ...(!queries.reads_text && { follow_up: await prefill(promptTokens - SHARED_TOKENS) }),
+        }),
+    token: await limit(LANGUAGE.graph, () => 1),
   }
 }
 
-function weightBytes({ files }: Manifest, graph: string): number {
-  return files.find(({ path }) => path === filesOf(graph)[1])?.sizeBytes ?? 0
+function medians(rounds: readonly Stages<number[]>[]): Stages {
+  return mapped(rounds[0]!, (_, stage) => median(rounds.flatMap((times) => times[stage]!)))
+}
+
+function mapped<From, To>(stages: Stages<From>, of: (value: From, stage: Stage) => To): Stages<To> {
+  const present = STAGES.filter((stage) => stages[stage] !== undefined)
+  return Object.fromEntries(present.map((stage) => [stage, of(stages[stage]!, stage)]))
 }
 
 /** Times in milliseconds by stage; of `token` one for each token after the first. */
-async function oneRound(model: Model, picture: Uint8Array, tokens: number): Promise<Record<Stage, number[]>> {
+async function oneRound(model: Model, picture: Uint8Array, tokens: number): Promise<Stages<number[]>> {
   const [rgb, image] = await timed(() => decode(picture, AS_SEEN))
   const [{ data, dims }, resize] = await timed(() => toPixels(rgb, model.preprocessorConfig))
   const pixels = Tensor.float32(data, dims)
   const [seen, vision] = await timed(() => runVision(model.sessions[VISION.graph]!, pixels))
+  const texts = model.manifest.queries.reads_text ? [new Array<number>(PROMPT_TOKENS).fill(0)] : undefined
   const [outputs, queries] = await timed(() =>
-    runQueries(model.sessions[QUERIES.graph]!, seen, [QUERIES.prefix]),
+    runQueries(model.sessions[QUERIES.graph]!, seen, [QUERIES.prefix], texts),
   )
+  const own = await readAndGenerate(model, outputs[QUERIES.prefix]!, tokens)
+  return { image: [image], pixels: [resize], vision: [vision], queries: [queries], ...own }
+}
+
+async function readAndGenerate({ manifest, ...model }: Model, prefix: Tensor, tokens: number) {
   const language = model.language!
   const [id] = language.start([])
-  const ids = new Array<number>(PROMPT_TOKENS).fill(id!)
-  const prompt = { prefix: outputs[QUERIES.prefix]!, ids }
-  let [[row], prefill] = await timed(() => language.prefill([prompt]))
+  let kept: KeptPrompt | undefined
+  const promptCache: PromptCache = {
+    get: () => kept,
+    set(prompt) {
+      kept = prompt
+    },
+  }
+  const read = async (ownId: number) => {
+    const ids = Array.from({ length: PROMPT_TOKENS }, (_, i) => (i < SHARED_TOKENS ? id! : ownId))
+    const startMs = performance.now()
+    let encoder: number | undefined
+    const [row] = await language.prefill([{ prefix, ids, promptCache }], () => {
+      // Called between the encoder and the first step of its decoder.
+      encoder = performance.now() - startMs
+    })
+    return { state: row!.state, encoder, ms: performance.now() - startMs }
+  }
+  const first = await read(0)
+  let { state } = first
   const token: number[] = []
   for (let i = 1; i < tokens; i++) {
-    const [[next], ms] = await timed(() => language.step([row!.state], [id!]))
-    row = next
+    const [[next], ms] = await timed(() => language.step([state], [id!]))
+    state = next!.state
     token.push(ms)
   }
-  return { image: [image], pixels: [resize], vision: [vision], queries: [queries], prefill: [prefill], token }
+  if (first.encoder !== undefined) return { encoder: [first.encoder], token }
+  if (manifest.queries.reads_text) return { prefill: [first.ms], token }
+  return { prefill: [first.ms], token, follow_up: [(await read(1)).ms] }
 }
 
 async function timed<T>(work: () => T | Promise<T>): Promise<[T, number]> {

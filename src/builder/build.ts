@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { realpath, rm, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
+import { z } from 'zod'
 import {
   FORMAT,
   type GraphDescription,
@@ -15,12 +16,12 @@ import {
   manifestSchema,
 } from '../artifact/contract.ts'
 import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
-import { openSafetensors } from '../checkpoint/safetensors.ts'
+import { openSafetensors, type TensorFiles } from '../checkpoint/safetensors.ts'
 import { TiedWeightsDiffer, Weights } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
-import type { TokenizerFiles } from '../model/architecture.ts'
+import type { ModelPlan, TokenizerFiles } from '../model/architecture.ts'
 import { planModel } from '../model/architectures.ts'
 import type { Graph } from '../onnx/graph.ts'
 import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
@@ -89,6 +90,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     checkVocabulary(tokenizer, await openTokenizer(join(checkpoint, tokenizer.folder)))
   }
   const about = await readAbout(checkpoint)
+  const known = wordsSchema.parse(about ?? {})
 
   const { streamedWeights } = options
   const files = await (streamedWeights?.open() ?? openSafetensors(checkpoint))
@@ -96,13 +98,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     ? join(streamedWeights.workplace, 'artifact')
     : `${target}.partial-${randomUUID()}`
   try {
-    const rules = rulesOf(plan.recipe, options.precision, options.target)
-    const weights = new Weights(files, (path) => formatOf(rules, options.precision, path))
-    const graphs = plan.build(weights)
-    const totalBytes = graphs
-      .flatMap(({ parts }) => parts.initializers)
-      .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-
+    const { rules, graphs, totalBytes } = graphsOf(plan, files, options.precision, options.target)
     await streamedWeights?.onPlan(totalBytes)
     const journal =
       streamedWeights &&
@@ -138,6 +134,8 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
         weight_bytes: files.sizeBytes,
       },
       ...description,
+      prompt: { ...description.prompt, turns: known.turns ?? description.prompt.turns },
+      unknown: [...description.unknown, ...known.unknown],
       graphs: graphs.map(describeGraph),
       precision: options.precision,
       target: options.target,
@@ -150,7 +148,10 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     const write = () => writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
     await write()
     if (options.trial ?? fitsMemoryBudget(written)) {
-      manifest.trial = await runSmokeTest(checkpoint, partial, options)
+      manifest.trial =
+        description.language.kind === 'none'
+          ? { texts: await generateSamples(partial) }
+          : await runSmokeTest(checkpoint, partial, options)
       await write()
     }
     await moveIntoPlace(partial, target, options.optionName)
@@ -194,10 +195,28 @@ async function runSmokeTest(checkpoint: string, partial: string, options: BuildO
   )
 }
 
-function describeGraph({ parts: { name, inputs, outputs, nodes } }: Graph): GraphDescription {
-  // DynamicQuantizeMatMul has one activation scale for all rows of a run.
-  const rows_depend = nodes.some(({ op_type }) => op_type === 'DynamicQuantizeMatMul')
-  return { name, inputs, outputs, rows_depend } as GraphDescription
+/** Bytes of the weights of an artifact, from the checkpoint's configuration and the headers of its weights. */
+export function artifactBytes(
+  config: unknown,
+  files: TensorFiles,
+  precision: Precision,
+  target?: Target,
+): number {
+  return graphsOf(planModel(config), files, precision, target).totalBytes
+}
+
+/** The graphs of a model, whose weights are read when they are written. */
+function graphsOf(plan: ModelPlan, files: TensorFiles, precision: Precision, target?: Target) {
+  const rules = rulesOf(plan.recipe, precision, target)
+  const graphs = plan.build(new Weights(files, (path) => formatOf(rules, precision, path)))
+  const totalBytes = graphs
+    .flatMap(({ parts }) => parts.initializers)
+    .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  return { rules, graphs, totalBytes }
+}
+
+function describeGraph({ parts: { name, inputs, outputs } }: Graph): GraphDescription {
+  return { name, inputs, outputs } as GraphDescription
 }
 
 /** transformers 5 saves it inside processor_config.json, and reads it there first. */
@@ -246,6 +265,19 @@ async function copyTokenizer(
   }
   return copied
 }
+
+/** What words.json says of conversations. A value of another type counts as absent. */
+const wordsSchema = z
+  .object({
+    /** Most earlier turns that the model was trained to read. */
+    turns: z.number().int().nonnegative().optional().catch(undefined),
+    unknown_caption: z.string().optional().catch(undefined),
+    unknown_answer: z.string().optional().catch(undefined),
+  })
+  .transform(({ turns, unknown_caption, unknown_answer }) => ({
+    turns,
+    unknown: [unknown_caption, unknown_answer].flatMap((text) => text?.toLowerCase() || []),
+  }))
 
 async function readAbout(checkpoint: string): Promise<object | undefined> {
   const about = await readJson(checkpoint, 'words.json')

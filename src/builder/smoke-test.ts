@@ -29,8 +29,8 @@ export function fitsMemoryBudget(
 }
 
 /**
- * The texts that the artifact's tasks give for their sample requests about one picture. A task whose request does not fit
- * the model's positions is skipped.
+ * The texts that the artifact generates for sample requests about one picture. All of its tasks are run; one whose request
+ * does not fit the model's positions is skipped.
  */
 export async function generateSamples(folder: string): Promise<string[]> {
   const model = await openModel(folder, { oneAtATime: true })
@@ -46,9 +46,10 @@ export async function generateSamples(folder: string): Promise<string[]> {
       },
       hooks: { check() {} },
     }))
-    await runBatch(model, stageCaches(model.manifest), items, (_, outcome) => {
-      if ('reply' in outcome) texts.push(outcome.reply.text)
-      else if (!isTooLong(outcome.error)) failures.push(outcome.error)
+    await runBatch(model, stageCaches(model.manifest), items, (i, outcome) => {
+      if ('reply' in outcome) {
+        if (taskNamed(items[i]!.request.task).generates) texts.push(outcome.reply.text)
+      } else if (!isTooLong(outcome.error)) failures.push(outcome.error)
     })
   } finally {
     await model.close()

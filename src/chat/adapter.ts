@@ -30,6 +30,10 @@ interface EventSource {
   start(): Promise<void>
   /** Receives nothing more. Replies still get out. */
   stop(): Promise<void>
+  /** What is left to do before events arrive, for the terminal: a link with which people add the bot. */
+  hint?(): string | undefined
+  /** Why the platform closed the connection for good: no event arrives until somebody mends it. Undefined while it is open. */
+  fault?(): Error | undefined
 }
 
 /** A platform whose settings are complete. */

@@ -3,7 +3,7 @@
 // process answers.
 
 import type { Engine } from '../engine/engine.ts'
-import type { BaseResult } from '../engine/request.ts'
+import type { BaseResult, InferenceResult } from '../engine/request.ts'
 import type { TextTask } from '../engine/tasks.ts'
 import { BusyError, isGlimpseError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
@@ -13,7 +13,8 @@ import { withTimeout } from '../time.ts'
 import type { Turn } from '../tokens/prompt.ts'
 import { altText, type ChatReply, type ReplyPart } from './compose.ts'
 import { type Exchange, findConversation } from './conversation.ts'
-import { wantsCaption } from './intent.ts'
+import { fixedReply, helpReply, isFirstDirect } from './fixed-replies.ts'
+import { intentOf } from './intent.ts'
 import type { Platform } from './platform.ts'
 import type { Preferences } from './preferences.ts'
 import { problemReply, problemText, Refusal } from './problems.ts'
@@ -36,6 +37,8 @@ export interface AnswerDeps {
   inFlight: Set<string>
 }
 
+type AnyTextResult = BaseResult & Pick<InferenceResult, 'unknown'>
+
 interface Answer {
   /** Absent: nothing is posted. */
   reply?: ChatReply
@@ -50,6 +53,8 @@ const ANSWER_TIMEOUT_MS = 45_000
 /** Platforms remove a typing indicator after 10 s. */
 const TYPING_EVERY_MS = 8_000
 const MAX_PICTURES = 10
+/** Codes of pictures that a platform's smaller rendering may stand for. */
+const RENDERED: readonly string[] = ['not_a_picture', 'picture_too_large']
 
 /**
  * Shows a typing indicator meanwhile. `typingStopped` settles when it is gone; the reply need not wait for it.
@@ -91,37 +96,53 @@ async function replyTo(
 ): Promise<Answer> {
   const messages = messagesFor(await platform.localeOf(question))
   const isAutomatic = question.trigger === 'automatic'
+  // The words beside a picture that nobody asked about are not for the bot.
+  const intent = isAutomatic ? 'empty' : intentOf(question.text)
+  const isBystander = question.trigger === 'follow_up' && !question.isToUs
   try {
+    const isWelcome = question.trigger === 'direct' && (await isFirstDirect(question, deps))
+    const fixed = await fixedReply(intent, question, deps, messages)
+    if (fixed) {
+      const reply = isWelcome && intent !== 'who' ? await helpReply(deps, messages) : fixed
+      return { reply, exchanges: [] }
+    }
+    // "that is wrong", as a reply to an answer; talk of people.
+    const wants = intent === 'question' || intent === 'caption' || intent === 'empty'
+    if (question.trigger === 'follow_up' && !wants) return { exchanges: [] }
     const { pictures, owner, isFirst } = await resolvePictures(question, platform, deps)
     await checkOwner(question, owner, deps)
-    if (pictures.length === 0 && question.trigger === 'follow_up' && !question.isToUs)
-      return { exchanges: [] }
+    if (pictures.length === 0 && isBystander) return { exchanges: [] }
+    if (pictures.length === 0 && isWelcome && !question.hasUnseen)
+      return { reply: await helpReply(deps, messages), exchanges: [] }
     if (!isAutomatic) {
       const waitMs = await deps.rateLimiter.consume(personOf(question.platform, question.asker.id))
       if (waitMs !== undefined) throw new Refusal('limit', waitMs)
     }
-    if (pictures.length === 0) throw new Refusal('no_picture')
+    if (pictures.length === 0) throw new Refusal(question.hasUnseen ? 'unseen' : 'no_picture')
 
     const shown = pictures.slice(0, MAX_PICTURES)
     const ahead = deps.inFlight.size
     if (ahead > deps.maxQueue) throw new Refusal('busy', ahead)
     deps.inFlight.add(question.id)
     startTyping(ahead)
-    const answers = answerEach(shown, question, platform, deps, messages)
-    const { parts, exchanges } = await answers.finally(() => deps.inFlight.delete(question.id))
+    const text = intent === 'question' || question.request ? question.text : ''
+    const answers = answerEach(shown, { ...question, text }, platform, deps, messages)
+    const { parts: all, exchanges } = await answers.finally(() => deps.inFlight.delete(question.id))
+    const parts = isAutomatic ? all.filter(({ kind }) => kind === 'alt') : all
+    if (parts.length === 0) return { exchanges: [] }
     const isAnswer = parts.some(({ kind }) => kind !== 'problem')
-    if (!isAnswer && isAutomatic) return { exchanges: [] }
     const notes: string[] = []
     // Once in a thread: platforms also mark the author as a bot.
     if (isAnswer && isFirst) notes.push(messages.machineMade)
     if (isAnswer && isFirst && messages.locale !== 'en') notes.push(messages.englishOnly)
+    if (isAnswer && isWelcome) notes.push(messages.firstDirect)
     if (pictures.length > shown.length) notes.push(messages.leftOut(pictures.length - shown.length))
     const ephemeral = question.trigger === 'shortcut' || !isAnswer
     return { reply: { parts, notes, ephemeral, messages }, exchanges: isAnswer ? exchanges : [], owner }
   } catch (error) {
     if (isStopping(error)) throw error
     if (!isGlimpseError(error) && !(error instanceof Refusal)) deps.report(error)
-    if (isAutomatic) return { exchanges: [] }
+    if (isAutomatic || (isBystander && error instanceof Refusal)) return { exchanges: [] }
     return { reply: problemReply(error, messages), exchanges: [] }
   }
 }
@@ -140,10 +161,11 @@ async function resolvePictures(
   platform: Platform,
   { store }: AnswerDeps,
 ): Promise<{ pictures: PictureContext[]; owner?: string; isFirst: boolean }> {
-  const known = question.pictures.length > 0 ? undefined : await findConversation(store, question)
+  const known =
+    question.pictures.length > 0 || question.hasUnseen ? undefined : await findConversation(store, question)
   if (known) return { pictures: known.pictures, owner: known.owner, isFirst: false }
   const { pictures, owner } =
-    question.pictures.length > 0 ? question : await platform.parentPictures(question)
+    question.pictures.length > 0 || question.hasUnseen ? question : await platform.parentPictures(question)
   return { pictures: pictures.map((picture) => ({ picture, turns: [] })), owner, isFirst: true }
 }
 
@@ -165,8 +187,7 @@ async function answerEach(
   const engine = await withTimeout(deps.engine, ANSWER_TIMEOUT_MS, stillLoading)
   // An engine that has to start first gets the time it needs: the typing indicator stays visible.
   const endsAt = began + Math.max(ANSWER_TIMEOUT_MS, engine.maxWaitMs ?? 0)
-  const { request } = question
-  const text = wantsCaption(question.text) ? '' : question.text
+  const { request, text } = question
   const isQuestion = text !== '' || request !== undefined
   const parts: ReplyPart[] = []
   const exchanges: Exchange[] = []
@@ -181,11 +202,10 @@ async function answerEach(
         platform,
         () => endsAt - deps.now(),
       )
-      const shown = (isQuestion ? result.text : altText(result.text)) || messages.nothing
-      const kind = isQuestion ? 'answer' : 'alt'
-      parts.push({ number, text: shown, kind, spoiler: picture.spoiler === true })
+      parts.push({ number, ...shownAs(result, isQuestion, messages), spoiler: picture.spoiler === true })
       // A turn has words on both sides: it becomes a part of later prompts.
-      exchanges.push({ picture, sha256: result.picture, answer: text === '' ? undefined : result.text })
+      const isTurn = text !== '' && !result.unknown && result.text.trim() !== ''
+      exchanges.push({ picture, sha256: result.picture, answer: isTurn ? result.text : undefined })
     } catch (error) {
       // The problem of a single picture is the whole reply; one of several is a part of it.
       if (number === undefined || isStopping(error)) throw error
@@ -195,6 +215,18 @@ async function answerEach(
     }
   }
   return { parts, exchanges }
+}
+
+/** A text that says "I do not know" is in the asker's language, and is no alt text. */
+function shownAs(
+  { text, unknown }: AnyTextResult,
+  isQuestion: boolean,
+  messages: Messages,
+): Pick<ReplyPart, 'text' | 'kind'> {
+  if (unknown) return { kind: 'answer', text: isQuestion ? messages.unsure : messages.unknownPicture }
+  if (isQuestion) return { kind: 'answer', text: text || messages.nothing }
+  const alt = altText(text)
+  return alt === '' ? { kind: 'answer', text: messages.nothing } : { kind: 'alt', text: alt }
 }
 
 /**
@@ -207,7 +239,7 @@ async function answerAbout(
   { text, request }: Pick<Question, 'text' | 'request'>,
   platform: Platform,
   remainingMs: () => number,
-): Promise<BaseResult> {
+): Promise<AnyTextResult> {
   const history = turns.map(({ question, answer }) => ({ question, answer }))
   const wanted = request ? { ...request.fields, task: request.task as TextTask } : { question: text, history }
   const ask = async (about: { image: Uint8Array } | { picture: string }) =>
@@ -220,7 +252,15 @@ async function answerAbout(
     }
   }
   if (remainingMs() <= 0) throw new BusyError('deadline', 'The pictures before this one took all the time.')
-  return await ask({ image: await platform.fetchPicture(picture, remainingMs()) })
+  try {
+    return await ask({ image: await platform.fetchPicture(picture, remainingMs()) })
+  } catch (error) {
+    if (!isGlimpseError(error) || !RENDERED.includes(error.code)) throw error
+    // What the decoder refuses, the platform may have rendered: HEIC, 108 megapixels.
+    const smaller = await platform.fetchSmaller?.(picture, remainingMs()).catch(() => undefined)
+    if (!smaller) throw error
+    return await ask({ image: smaller })
+  }
 }
 
 function isStopping(error: unknown): boolean {

@@ -8,8 +8,8 @@ export interface ReplyPart {
   /** The picture's number, from 1. Absent when there is one picture. */
   number?: number
   text: string
-  /** `alt`: a caption that can be copied as alt text. */
-  kind: 'alt' | 'answer' | 'problem'
+  /** `alt`: a caption that can be copied as alt text. `info`: a fixed text of Glimpse, not the model's. */
+  kind: 'alt' | 'answer' | 'info' | 'problem'
   spoiler: boolean
 }
 
@@ -25,14 +25,24 @@ export interface ChatReply {
 /** Discord's limit for the description of an attachment, in UTF-16 units. */
 export const MAX_ALT_CHARACTERS = 1_024
 
-/** Returns a caption as alt text. Screen readers announce "image" themselves, so "an image of" is removed. */
+/**
+ * Returns a caption as alt text: with a capital and a full stop, of at most MAX_ALT_CHARACTERS. Screen readers announce
+ * "image" themselves, so "an image of" is removed.
+ */
 export function altText(caption: string): string {
   const bare = caption
     .replace(/\s+/g, ' ')
     .trim()
     .replace(/^(there is |this is )?(an?|the) (image|picture|photo|photograph) of /i, '')
-  const text = bare === '' ? caption.trim() : bare
+  const text = sentence(bare === '' ? caption.trim() : bare)
   return text.length <= MAX_ALT_CHARACTERS ? text : `${truncateAt(text, MAX_ALT_CHARACTERS - 1)}…`
+}
+
+/** A first word such as "iPhone" keeps its letters. */
+function sentence(text: string): string {
+  if (text === '') return text
+  const capital = text.replace(/^\p{Ll}+(?!\p{L})/u, (word) => word[0]!.toUpperCase() + word.slice(1))
+  return /[.!?…。！？]["'”’»」)\]]*$/.test(capital) ? capital : `${capital.replace(/[\s,;:]+$/, '')}.`
 }
 
 /** Returns the longest prefix of at most `limit` UTF-16 units that ends at a word and splits no grapheme cluster. */

@@ -14,6 +14,11 @@ export interface Platform {
    * @throws RequestError `picture_too_large`, `picture_gone`, `picture_forbidden`; UpstreamError when a retry may help
    */
   fetchPicture(picture: PictureRef, withinMs: number): Promise<Uint8Array>
+  /**
+   * The platform's own smaller rendering of a picture that the decoder refused; undefined where there is none.
+   * @throws as `fetchPicture`
+   */
+  fetchSmaller?(picture: PictureRef, withinMs: number): Promise<Uint8Array | undefined>
   /** Language tag of the asker (`de-DE`), when the question does not have it. Never throws. */
   localeOf(question: Question): Promise<string | undefined>
   /** The nearest pictures above the question: in its thread, or in the message it replies to. Never throws. */

@@ -2,12 +2,12 @@
 
 import { codeOf } from '../errors.ts'
 import { fromNow, type Messages, type Problems } from '../i18n/messages.ts'
-import { MAX_PICTURE_BYTES } from '../image/format.ts'
+import { MAX_PICTURE_BYTES, MAX_PIXELS } from '../image/format.ts'
 import type { ChatReply } from './compose.ts'
 
 /** A question that is refused before it reaches the engine. */
 export class Refusal extends Error {
-  readonly code: 'no_picture' | 'busy' | 'opted_out' | 'limit'
+  readonly code: 'no_picture' | 'unseen' | 'busy' | 'opted_out' | 'limit'
   /** For `busy`, the number of requests ahead; for `limit`, the milliseconds until it ends. */
   readonly amount: number
 
@@ -34,7 +34,12 @@ export function problemText(error: unknown, messages: Messages): string {
     return problem[error.code]
   }
   const code = codeOf(error)
-  if (code === 'picture_too_large') return problem.picture_too_large(MAX_PICTURE_BYTES / (1024 * 1024))
+  if (code === 'picture_too_large') {
+    // The decoder has two limits under one code. Its message names the unit (image/decode.ts).
+    const isPixels = error instanceof Error && error.message.includes('pixels')
+    if (isPixels) return problem.too_many_pixels(MAX_PIXELS / 1_000_000)
+    return problem.picture_too_large(MAX_PICTURE_BYTES / (1024 * 1024))
+  }
   const text = problem[SENTENCES[code] ?? (code as keyof Problems)]
   return typeof text === 'string' ? text : problem.internal
 }

@@ -32,8 +32,11 @@ export interface QuestionProcessor {
    * `delayMs`: how long to wait for a more complete delivery of the same message; until then nothing is recorded.
    */
   submit(question: Question, delayMs?: number): Promise<void>
-  /** The message with this id was deleted: deletes the reply to it. */
-  retract(id: string): Promise<void>
+  /**
+   * The message with this id was deleted, or with `file` only that file of it, by the id of its PictureRef: deletes the reply to
+   * it, and all replies about its pictures. `fileKey()` as `id`: the file was deleted from all messages.
+   */
+  retract(id: string, file?: string): Promise<void>
   /**
    * Answers a question from a queue; resolves when the message can be removed from it.
    * @throws when it must be delivered again: BusyError `held` (another process holds the lease), `stopping`; store errors
@@ -193,7 +196,7 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       if (delayMs === 0) await claimAndStart(question)
       else track(sleep(delayMs).then(() => claimAndStart(question)))
     },
-    async retract(id) {
+    async retract(id, _file) {
       // First, so that a process that is answering the question sees it before and after it posts.
       await store.replace(retractedKey(id), jsonBytes(true), STALE_MS)
       await retractAnswer(id)

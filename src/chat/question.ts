@@ -11,9 +11,15 @@ const pictureSchema = z.object({
   url: z.string().optional(),
   /** The platform's id of the file. */
   id: z.string(),
+  /** The file's name, by which a reply may name the picture. */
+  name: z.string().optional(),
+  /** The id by which the deletion of the message that it is attached to is reported (`QuestionSink.retract`). */
+  postedIn: z.string().optional(),
   /** A smaller version by the platform, for a file that is too large or in a format that cannot be decoded. */
   smallerUrl: z.string().optional(),
   sizeBytes: z.number().optional(),
+  /** The decoder cannot take the original: too many bytes or pixels, or HEIC. `smallerUrl` is taken instead. */
+  isUnreadable: z.boolean().optional(),
   /** Hidden until clicked. The text about it is hidden too. */
   spoiler: z.boolean().optional(),
   /** The message that it is attached to, where a fresh address is read from that message. */
@@ -40,10 +46,17 @@ export const questionSchema = z.object({
     .optional(),
   /** From the nearest place that has any: the message, the message it quotes, the message it replies to. */
   pictures: z.array(pictureSchema),
+  /** The message shows something that the bot cannot read: a link preview, a sticker, an embed. Then no earlier picture is meant. */
+  hasUnseen: z.boolean().optional(),
   /** Who posted the pictures. After an opt-out, only they can ask about them, and there are no automatic captions. */
   owner: z.string().optional(),
   /** Names of the conversations that it may belong to, nearest first. */
   conversations: z.array(z.string()).min(1),
+  /**
+   * The one of `conversations` that has whatever was asked about last, in the channel by this person or in the direct
+   * messages. A reply about its picture says which one that is.
+   */
+  lastAsked: z.string().optional(),
   /** The channel, as the key of the setting for automatic captions. */
   channel: z.string(),
   /** Id of the message whose deletion deletes the reply. */
@@ -62,6 +75,11 @@ export interface NearestPictures {
 }
 export type Question = z.infer<typeof questionSchema>
 export type Trigger = Question['trigger']
+
+/** What `QuestionSink.retract` is called with when a file is deleted from all messages. `id`: that of its PictureRef. */
+export function fileKey(platform: string, id: string): string {
+  return `${platform}/file/${id}`
+}
 
 /** Key of one person, the same in all workspaces or servers of a platform. */
 export function personOf(platform: string, id: string): string {

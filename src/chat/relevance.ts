@@ -15,6 +15,7 @@ export async function shouldAnswer(
 ): Promise<boolean> {
   if (question.trigger === 'automatic') return await preferences.isAutomatic(question.channel)
   if (question.trigger !== 'follow_up' || question.isToUs) return true
+  if (question.pictures.length > 0 && (await preferences.isAutomatic(question.channel))) return true
   for (const name of question.conversations) if (await isAnswerPending(name)) return true
   return (await findConversation(store, question)) !== undefined
 }

@@ -6,7 +6,8 @@
 import { ArtifactError } from '../errors.ts'
 import type { Matrix, Values } from '../quantize/matrix.ts'
 import type { Format } from '../quantize/recipes.ts'
-import { isFloat, shapeText, type TensorFiles } from './safetensors.ts'
+import { smooth } from '../quantize/smoothing.ts'
+import { isFloat, shapeText, type TensorEntry, type TensorFiles } from './safetensors.ts'
 
 export interface Weight extends Matrix {
   /** How the recipe stores it. */
@@ -28,6 +29,8 @@ export class Weights {
   readonly #path: string
   readonly #read: Set<string>
   readonly #problems: [Problem, tensor: string][]
+  /** How smooth() changes a tensor, by its full name. */
+  readonly #changes: Map<string, (matrix: Matrix) => Matrix>
 
   constructor(files: TensorFiles, formatOf: (path: string) => Format, path = '', parent?: Weights) {
     this.#files = files
@@ -35,6 +38,7 @@ export class Weights {
     this.#path = path
     this.#read = parent ? parent.#read : new Set()
     this.#problems = parent ? parent.#problems : []
+    this.#changes = parent ? parent.#changes : new Map()
   }
 
   at(step: string): Weights {
@@ -60,7 +64,47 @@ export class Weights {
     if (!isFloat(entry.dtype)) {
       this.#problems.push(['quantized', `${name} is ${entry.dtype}, expected F64, F32, F16 or BF16`])
     }
-    return { sources: [name], dims, format, rows: () => this.#files.rows(entry) }
+    return { ...this.#changed(entry), dims, format }
+  }
+
+  /**
+   * The channels that the tensors `producers` produce are read by the weights `readers` alone, in products. If the formats
+   * of all readers say so (`smooth`), the channels get more even sizes, with the same outputs: quantize/smoothing.ts. Applies to
+   * take() after this call. Producers that the checkpoint does not have, such as a bias, are left out.
+   */
+  smooth(producers: readonly string[], readers: readonly string[]): void {
+    const [strength, other] = new Set(readers.map((step) => this.#formatOf(this.#join(step)).smooth))
+    if (!strength || other !== undefined || !producers.some((step) => this.has(step))) return
+    const entriesOf = (steps: readonly string[]) =>
+      steps.flatMap((step) => this.#files.entries.get(this.#join(step)) ?? [])
+    const [from, into] = [entriesOf(producers), entriesOf(readers)]
+    const channels = from[0]!.shape[0]
+    const fits =
+      into.length === readers.length &&
+      from.every(({ dtype, shape }) => isFloat(dtype) && shape[0] === channels) &&
+      into.every(({ dtype, shape }) => isFloat(dtype) && shape.length === 2 && shape[1] === channels)
+    if (!fits) return // assertAllUsed() reports these tensors.
+    const { divideRows, multiplyInputs } = smooth(
+      from.map((entry) => this.#changed(entry)),
+      into.map((entry) => this.#changed(entry)),
+      strength,
+    )
+    for (const [entries, change] of [
+      [from, divideRows],
+      [into, multiplyInputs],
+    ] as const) {
+      for (const { name } of entries) {
+        const before = this.#changes.get(name)
+        this.#changes.set(name, (matrix) => change(before ? before(matrix) : matrix))
+      }
+    }
+  }
+
+  /** A tensor as the smoothings declared so far make it. */
+  #changed(entry: TensorEntry): Matrix {
+    const { name, shape } = entry
+    const stored = { sources: [name], dims: shape, rows: () => this.#files.rows(entry) }
+    return this.#changes.get(name)?.(stored) ?? stored
   }
 
   /** One tensor with two names. Reading it throws TiedWeightsDiffer if the two have different values. */

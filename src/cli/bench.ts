@@ -3,7 +3,7 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { type Benchmark, measure } from '../bench/measure.ts'
+import { type Benchmark, measure, type Stage } from '../bench/measure.ts'
 import { log } from '../observe/log.ts'
 import { megabytes } from '../units.ts'
 import { addModelFlags, type ModelFlags, modelFor, wholeNumber } from './flags.ts'
@@ -53,26 +53,28 @@ export function benchCommand(): Command {
 }
 
 function table(result: Benchmark): string {
-  const { ms, opening } = result
+  const { ms, opening, prefill_positions, tokens_per_second } = result
   const row = (name: string, value: string, rest = '') =>
     `  ${name.padEnd(22)} ${value.padStart(12)}  ${rest}`
   const time = (value: number) => `${value.toFixed(1)} ms`
-  const limit = (stage: keyof Benchmark['limit_ms']) =>
-    `${result.times_the_limit[stage].toFixed(2)}x the limit`
+  const isEncoderDecoder = ms.encoder !== undefined
+  const about: Partial<Record<Stage, string>> = {
+    encoder: `${prefill_positions} positions`,
+    prefill: `${prefill_positions} positions`,
+    follow_up: 'next question about the picture',
+    token: `${tokens_per_second.toFixed(1)} tokens per second`,
+  }
+  const stageRow = ([stage, value]: [Stage, number]) => {
+    const name = stage === 'token' && isEncoderDecoder ? 'decoder step' : stage.replace('_', '-')
+    const times = result.times_the_limit[stage]
+    const parts = [times === undefined ? [] : `${times.toFixed(2)}x the limit`, about[stage] ?? []]
+    return row(name, time(value), parts.flat().join(', '))
+  }
   const memory = (bytes: number | null) => (bytes === null ? 'unknown' : megabytes(bytes))
   return [
     `${result.model} at ${result.precision}, ${result.threads} threads, medians of ${result.rounds} rounds`,
     row('opening', time(opening.ms), `${memory(opening.anonymous_bytes)} of anonymous memory`),
-    row('image', time(ms.image)),
-    row('pixels', time(ms.pixels)),
-    row('vision', time(ms.vision), limit('vision')),
-    row('queries', time(ms.queries), limit('queries')),
-    row('prefill', time(ms.prefill), `${limit('prefill')}, ${result.prefill_positions} positions`),
-    row(
-      'token',
-      time(ms.token),
-      `${limit('token')}, ${result.tokens_per_second.toFixed(1)} tokens per second`,
-    ),
+    ...(Object.entries(ms) as [Stage, number][]).map(stageRow),
     row(
       'weights per token',
       megabytes(result.bytes_per_token),
@@ -84,6 +86,7 @@ function table(result: Benchmark): string {
       result.precision === 'fp32' ? 'in float32' : 'of 8-bit integers',
     ),
     row('first caption', time(result.caption_ms), `${result.tokens} tokens`),
+    row('warm caption', time(result.warm_caption_ms), `${result.tokens} tokens, of a picture seen before`),
     row('next question', time(result.question_ms), `${result.tokens} tokens`),
     row('anonymous memory', memory(result.anonymous_bytes), 'after the rounds'),
     '',

@@ -73,16 +73,22 @@ export function optionsOf({ precision, for: target, name, trial }: BuildFlags) {
 }
 
 /** What a finished build prints. `title` names the model. */
-export function summaryOf({ files, precision, source, trial }: Manifest, title: string, out: string): string {
+export function summaryOf(
+  { files, precision, source, trial, language }: Manifest,
+  title: string,
+  out: string,
+): string {
   const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   return [
     `${title} at ${precision}: ${megabytes(bytes)} in ${out}, from ${megabytes(source.weight_bytes)} of weights`,
     ...(trial
       ? []
       : ['Not smoke-tested. Run it once, or build with --trial, which may need more than 1.2 GB of memory.']),
-    ...(trial?.texts.every((text) => text === '')
+    ...(trial?.texts.length && trial.texts.every((text) => text === '')
       ? ['The model answers with empty text. Check that the checkpoint is complete and trained.']
       : []),
-    `Try it: npx glimpse caption --model ${shellWord(out)} <picture>\n`,
+    language.kind === 'none'
+      ? `Try it: npx glimpse match --model ${shellWord(out)} <picture> <text>\n`
+      : `Try it: npx glimpse caption --model ${shellWord(out)} <picture>\n`,
   ].join('\n')
 }

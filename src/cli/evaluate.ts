@@ -8,7 +8,8 @@ import { Command } from 'commander'
 import { z } from 'zod'
 import { type Engine, startEngine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
-import { addModelFlags, type ModelFlags, modelFor } from './flags.ts'
+import type { Turn } from '../tokens/prompt.ts'
+import { addModelFlags, type ModelFlags, modelFor, wholeNumber } from './flags.ts'
 import { readPicture } from './reply.ts'
 
 const EMBEDDED_SETS = ['seen', 'validation', 'test', 'scattered'].map((name) =>
@@ -32,6 +33,7 @@ Examples:
     questions right              249 of 264   94.3%
       of new wordings              46 of 48   95.8%
   $ npx glimpse evaluate ./my-scenes --model ./my-artifact --json
+  $ npx glimpse evaluate --turns 9                 conversations of ten questions
 `
 
 const scene = z.object({
@@ -67,20 +69,28 @@ interface Report extends Record<keyof typeof COUNTED, Tally> {
   pictures: number
   /** By kind of question; `majority`: how often the kind's most frequent answer is right. */
   kinds: Record<string, Tally & { majority: number }>
+  /** By the number of turns before a question, from 0 to --turns. Empty without --turns. */
+  afterTurns: Tally[]
 }
 
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
     .description('measures captions and answers on scenes with known answers')
     .argument('[folders...]', 'sets of scenes')
+    .option(
+      '--turns <count>',
+      'also ask each question after 0 to this many others about its picture',
+      wholeNumber(0, 50),
+      0,
+    )
     .option('--json', 'one line of JSON for each set', false)
     .addHelpText('after', HELP)
   addModelFlags(command)
-  return command.action(async (folders: string[], options: ModelFlags & { json: boolean }) => {
+  return command.action(async (folders: string[], options: ModelFlags & { json: boolean; turns: number }) => {
     const engine = await startEngine(await modelFor(options))
     try {
       for (const folder of folders.length > 0 ? folders : EMBEDDED_SETS) {
-        const report = await evaluate(engine, folder)
+        const report = await evaluate(engine, folder, options.turns)
         process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : `${table(report)}\n`)
       }
     } finally {
@@ -89,7 +99,7 @@ export function evaluateCommand(): Command {
   })
 }
 
-async function evaluate(engine: Engine, folder: string): Promise<Report> {
+async function evaluate(engine: Engine, folder: string, turns: number): Promise<Report> {
   const scenes = await readScenes(folder)
   const report: Report = {
     set: basename(folder),
@@ -100,6 +110,7 @@ async function evaluate(engine: Engine, folder: string): Promise<Report> {
     saidUnknown: { right: 0, asked: 0 },
     falselyUnknown: { right: 0, asked: 0 },
     kinds: {},
+    afterTurns: turns > 0 ? Array.from({ length: turns + 1 }, () => ({ right: 0, asked: 0 })) : [],
   }
   const count = (tally: Tally, isRight: boolean) => {
     tally.asked++
@@ -125,12 +136,41 @@ async function evaluate(engine: Engine, folder: string): Promise<Report> {
         report.kinds[kind] ??= { right: 0, asked: 0, majority: majorityOf(scenes, kind) }
         count(report.kinds[kind], isRight)
       }
+      if (!out_of_domain && questions.length > 0) {
+        for (const [before, isRight] of await converse(engine, image, questions, turns)) {
+          count(report.afterTurns[before]!, isRight)
+        }
+      }
       bar.increment()
     }
   } finally {
     bar.stop()
   }
   return report
+}
+
+/**
+ * Asks each question after 0, 1, ... `turns` others, which are the questions before it, from the last again after the
+ * first. Returns the number of turns and whether the answer was right.
+ */
+async function converse(
+  engine: Engine,
+  image: Uint8Array,
+  questions: Scene['questions'],
+  turns: number,
+): Promise<[number, boolean][]> {
+  if (turns === 0) return []
+  const results: [number, boolean][] = []
+  for (const first of questions.keys()) {
+    const history: Turn[] = []
+    for (let before = 0; before <= turns; before++) {
+      const { question, answer } = questions[(first + before) % questions.length]!
+      const { text } = await engine.answer({ image, question, history })
+      results.push([before, text === answer])
+      history.push({ question, answer: text })
+    }
+  }
+  return results
 }
 
 /** How many questions of the kind have its most frequent answer. */
@@ -156,7 +196,7 @@ async function readScenes(folder: string): Promise<Scene[]> {
   }
 }
 
-function table({ set, pictures, kinds, ...counted }: Report): string {
+function table({ set, pictures, kinds, afterTurns, ...counted }: Report): string {
   const percent = (part: number, whole: number) =>
     whole === 0 ? '      ' : `${((100 * part) / whole).toFixed(1).padStart(5)}%`
   const row = (name: string, { right, asked }: Tally, more = '') =>
@@ -171,6 +211,7 @@ function table({ set, pictures, kinds, ...counted }: Report): string {
         row(`  ${kind}`, tally, `   most frequent answer ${percent(tally.majority, tally.asked)}`),
       ),
     ...rows('saidUnknown', 'falselyUnknown'),
+    ...afterTurns.map((tally, before) => row(`questions after ${before} turns`, tally)),
     '',
   ].join('\n')
 }

@@ -1,15 +1,14 @@
 // Flags that several commands share: the model to run, and how tokens are chosen.
 
-import { join } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
-import { modelProcessOptions } from '../app/engine.ts'
-import { embeddedArtifact } from '../builder/embedded.ts'
+import { localModel, type ModelChoice } from '../app/local-model.ts'
 import { readConfig, SETTINGS } from '../config.ts'
-import type { startEngine } from '../engine/engine.ts'
 import { type GenerationSettings, generationSettings } from '../generation-settings.ts'
 import { log } from '../observe/log.ts'
+import { PRECISIONS } from '../quantize/recipes.ts'
 import { integer, type Setting } from '../setting.ts'
+import { confirmOnTerminal } from './confirm.ts'
 import { withProgress } from './progress.ts'
 
 /** Adds a flag for each generation setting: `num_beams` is --num-beams. */
@@ -43,8 +42,15 @@ export function settingsOf(options: Record<string, unknown>): Partial<Generation
 export function addModelFlags(command: Command): Command {
   return command
     .option(
-      '-m, --model <folder>',
-      'artifact that `glimpse build` made, or s3://bucket/prefix (default: the embedded model)',
+      '-m, --model <name>',
+      'folder that `glimpse build` made, s3://bucket/prefix, or owner/name on the hub (default: the embedded model)',
+    )
+    .option('--revision <name>', 'of a model on the hub: branch, tag or commit (default: main)')
+    .addOption(
+      new Option(
+        '--precision <name>',
+        'of a model on the hub (default: the one that is kept, else one that fits this machine)',
+      ).choices(PRECISIONS),
     )
     .option(
       '--threads <count>',
@@ -53,37 +59,26 @@ export function addModelFlags(command: Command): Command {
     )
 }
 
-export interface ModelFlags {
-  model?: string
-  threads?: number
-}
+export type ModelFlags = ModelChoice
 
 /** How to start the model that the flags name; a flag that is absent has its value from the environment. */
 export async function modelFor(
-  { model, threads }: ModelFlags,
+  { model, revision, precision, threads }: ModelFlags,
   config = readConfig(),
-): Promise<Parameters<typeof startEngine>[0]> {
-  return {
-    ...modelProcessOptions({ ...config, threads: threads ?? config.threads }),
-    artifact: await artifactAt(model ?? config.model, config.cacheFolder),
-    prepack: { folder: join(config.cacheFolder, 'prepacked'), fromBytes: config.prepackFromMb * 1e6 },
-    onPreparing: () => process.stderr.write('Prepacking the weights for this processor, once...\n'),
-  }
-}
-
-/** The folder to open: the embedded model's, the cache's copy of a model in S3, or `location` itself. */
-async function artifactAt(location: string, cacheFolder: string): Promise<string> {
-  if (location === '') return await embeddedArtifact(cacheFolder)
-  if (!location.startsWith('s3://')) return location
-  // Imported on use: the SDK takes a while to load.
-  const { fetchArtifact } = await import('../transfer/fetch.ts')
+): ReturnType<typeof localModel> {
   let isWaiting = false
-  const onWait = () => {
-    if (!isWaiting) log.info('model_awaited', { why: 'another process is fetching it' })
-    isWaiting = true
-  }
-  return await withProgress('model_fetching', (given) =>
-    fetchArtifact(location, { cacheFolder, onWait, ...given }),
+  return await localModel(
+    config,
+    { model, revision, precision, threads },
+    {
+      confirm: confirmOnTerminal,
+      whileFetching: (work) => withProgress('model_fetching', work),
+      onWait() {
+        if (!isWaiting) log.info('model_awaited', { why: 'another process is fetching it' })
+        isWaiting = true
+      },
+      onPreparing: () => process.stderr.write('Prepacking the weights for this processor, once...\n'),
+    },
   )
 }
 

@@ -40,6 +40,7 @@ export function listenCommand(): Command {
       token: config.apiToken,
       handlers: chat.handlers,
       isReady: () => isStarted,
+      chatFault: chat.fault,
       stopAlso: chat.stop,
     })
     stopOnSignals(server.close)
@@ -49,7 +50,10 @@ export function listenCommand(): Command {
       log.info('listening', { port: server.port })
       const addresses = Object.keys(chat.handlers).map((path) => `  ${server.url}${path}\n`)
       process.stdout.write(
-        `Glimpse listens to ${chat.names.join(' and ')}. Questions go into the queue.\n${addresses.join('')}Ctrl-C stops it.\n`,
+        `Glimpse listens to ${chat.names.join(' and ')}. Questions go into the queue.\n${addresses.join('')}${chat
+          .hints()
+          .map((hint) => `${hint}\n`)
+          .join('')}Ctrl-C stops it.\n`,
       )
     } catch (error) {
       await server.close()

@@ -10,7 +10,11 @@ import { GLIMPSE_VERSION } from '../versions.ts'
 const COMMANDS: Record<string, () => Promise<Command>> = {
   caption: async () => (await import('./caption.ts')).captionCommand(),
   ask: async () => (await import('./ask.ts')).askCommand(),
+  index: async () => (await import('./index-folders.ts')).indexCommand(),
+  search: async () => (await import('./search.ts')).searchCommand(),
+  duplicates: async () => (await import('./duplicates.ts')).duplicatesCommand(),
   pull: async () => (await import('./pull.ts')).pullCommand(),
+  models: async () => (await import('./models.ts')).modelsCommand(),
   build: async () => (await import('./build.ts')).buildCommand(),
   push: async () => (await import('./push.ts')).pushCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),

@@ -1,10 +1,8 @@
 // glimpse pull <owner/name> --out <folder>
 
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command } from 'commander'
 import { loadConfig } from '../app/config.ts'
-import type { Config } from '../config.ts'
+import { hubToken } from '../app/hub-models.ts'
 import { pull } from '../hub/pull.ts'
 import { addBuildFlags, type BuildFlags, optionsOf, summaryOf } from './build.ts'
 import { withProgress } from './progress.ts'
@@ -34,7 +32,7 @@ export function pullCommand(): Command {
     .addHelpText('after', HELP)
     .action(async (name: string, flags: Flags) => {
       const config = await loadConfig()
-      const token = await tokenOf(config)
+      const token = await hubToken(config)
       const { endpoint = config.hubEndpoint, revision, keep, out } = flags
       const manifest = await withProgress('model_pulling', ({ signal, onProgress }) =>
         pull({ endpoint, token, signal }, name, out, {
@@ -49,11 +47,4 @@ export function pullCommand(): Command {
       )
       process.stdout.write(summaryOf(manifest, `${name} (${manifest.source.commit?.slice(0, 7)})`, out))
     })
-}
-
-/** HF_TOKEN, otherwise the token that huggingface_hub's login has saved. */
-async function tokenOf({ hubToken, hubHome }: Config): Promise<string | undefined> {
-  if (hubToken !== '') return hubToken
-  const file = await readFile(join(hubHome, 'token'), 'utf8').catch(() => '')
-  return file.trim() || undefined
 }

@@ -1,10 +1,10 @@
 // Pictures' files -> answers on standard output: text for people, one line of JSON for programs.
 
-import { readFile } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
 import { type Engine, startEngine } from '../engine/engine.ts'
 import type { InferenceRequest } from '../engine/request.ts'
-import { isGlimpseError, RequestError } from '../errors.ts'
+import { isGlimpseError } from '../errors.ts'
+import { readPictureFile } from '../image/file.ts'
 import { type ModelFlags, modelFor, settingsOf } from './flags.ts'
 
 export interface ReplyFlags extends ModelFlags {
@@ -36,11 +36,7 @@ export async function answerPictures(
 /** The file's bytes; `-` is standard input. @throws RequestError `no_picture` */
 export async function readPicture(path: string): Promise<Uint8Array> {
   if (path === '-') return buffer(process.stdin)
-  return readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    const known: Record<string, string> = { ENOENT: 'there is no such file', EISDIR: 'it is a folder' }
-    const message = `Expected a picture at ${path} but ${known[cause.code ?? ''] ?? cause.message}. Check the path.`
-    throw new RequestError('no_picture', message, { cause })
-  })
+  return await readPictureFile(path)
 }
 
 /** Prints each word when the model has generated it if standard output is a terminal and there is one answer. */
@@ -53,9 +49,15 @@ async function answerAndPrint(
   const image = await readPicture(path)
   const { num_beams = 1, num_return_sequences = 1 } = request.settings ?? {}
   const streams = !json && !label && process.stdout.isTTY && num_beams === 1 && num_return_sequences === 1
-  const onToken = streams ? (text: string) => process.stdout.write(text) : undefined
-  const reply = await engine.answer({ ...request, image }, { onToken })
+  let isStreamed = false
+  const onToken = (text: string) => {
+    isStreamed = true
+    process.stdout.write(text)
+  }
+  const reply = await engine.answer({ ...request, image }, { onToken: streams ? onToken : undefined })
   if (json) process.stdout.write(`${JSON.stringify(label ? { image: path, ...reply } : reply)}\n`)
-  else if (streams) process.stdout.write('\n')
+  // Nothing is streamed if a preset asks for beams.
+  else if (isStreamed) process.stdout.write('\n')
   else for (const { text } of reply.sequences) process.stdout.write(`${label ? `${path}: ` : ''}${text}\n`)
+  if (reply.unknown) process.stderr.write(`glimpse: the model does not know ${path}: this is no alt text\n`)
 }

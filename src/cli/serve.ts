@@ -33,7 +33,7 @@ export function serveCommand(): Command {
   addModelFlags(addAddressFlags(command))
   return command.action(async (_: string | undefined, flags: ModelFlags & AddressFlags) => {
     const config = await loadConfig()
-    const { server, model, platforms } = await startServing(flags, config, true)
+    const { server, model, platforms, hints } = await startServing(flags, config, true)
     log.info('ready', { model: model.name, port: server.port })
     const folder = flags.model ?? config.model
     const sample = relative(process.cwd(), SAMPLE)
@@ -45,7 +45,7 @@ Glimpse is ready with ${model.name}.
   Page           ${server.url}/
   HTTP           curl ${token}-F ${curlField('image', sample)} ${server.url}/v1/caption
   Command line   npx glimpse ask${folder === '' ? '' : ` --model ${shellWord(folder)}`} ${shellWord(sample)} "what is on the left?"${platforms.map((name) => `\n  ${name.padEnd(14)} listening`).join('')}
-
+${hints.map((hint) => `\n${hint}\n`).join('')}
 Ctrl-C stops it.
 `)
   })

@@ -48,12 +48,14 @@ export async function startServing(flags: ModelFlags & AddressFlags, config: Con
     wantsChat(config),
   )
   const opening = wantsChat(config) ? openChat({ config, engine, receives, report }) : undefined
+  let opened: Chat | undefined
   // A failure surfaces below, where both are awaited.
-  opening?.catch(() => {})
+  opening?.then((chat) => (opened = chat)).catch(() => {})
   const server = await startServer(engine, {
     ...addressOf(flags, config),
     ...options,
     handlers: receives && opening ? handlersOf(opening) : undefined,
+    chatFault: () => opened?.fault(),
     stopAlso: async (graceMs) => await (await opening)?.stop(graceMs),
   }).catch(async (error: unknown) => {
     await closeEngine(engine)
@@ -63,7 +65,7 @@ export async function startServing(flags: ModelFlags & AddressFlags, config: Con
   try {
     // Chats start while the model opens: questions are answered as soon as it is ready.
     const [{ model }, chat] = await Promise.all([engine, opening, opening?.then((chat) => chat.start())])
-    return { server, model, platforms: chat?.names ?? [] }
+    return { server, model, platforms: chat?.names ?? [], hints: chat?.hints() ?? [] }
   } catch (error) {
     await server.close()
     throw error

@@ -25,13 +25,22 @@ const RETRIES = 2
 /** A longer wait for the rate limit fails the call with `retryAfterMs`. */
 const MAX_WAIT_MS = 5_000
 
-export function discordApi({ token, apiUrl }: Pick<DiscordSettings, 'token' | 'apiUrl'>): DiscordApi {
+type Access = Pick<DiscordSettings, 'token' | 'apiUrl'>
+
+/** discord.js's REST client with the bot's token. Its errors contain the request. */
+export function discordRest({ token, apiUrl }: Access): REST {
   const rest = new REST({
     ...(apiUrl === undefined ? {} : { api: apiUrl }),
     timeout: TRY_TIMEOUT_MS,
     retries: RETRIES,
     rejectOnRateLimit: ({ retryAfter, timeToReset }) => Math.max(retryAfter, timeToReset) > MAX_WAIT_MS,
   })
+  return rest.setToken(token)
+}
+
+export function discordApi(access: Access): DiscordApi {
+  const { token } = access
+  const rest = discordRest(access)
   return async (method, fullRoute, { body, query, timeoutMs = TIMEOUT_MS } = {}) => {
     // discord.js drops the token after a 401, which may have been a temporary fault.
     rest.setToken(token)

@@ -7,11 +7,12 @@ import {
   Locale,
   ApplicationCommandOptionType as OptionType,
   PermissionFlagsBits,
+  RESTJSONErrorCodes,
   Routes,
 } from 'discord.js'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
-import type { DiscordApi } from './api.ts'
+import { type DiscordApi, isDiscordError } from './api.ts'
 
 export const CAPTION = 'caption'
 export const ASK = 'ask'
@@ -44,8 +45,13 @@ const option = (type: OptionType, name: string, key: TextKey, required = true) =
   required,
   ...(type === OptionType.Attachment ? { file_types: ['image'] } : {}),
 })
-const { Guild, BotDM } = InteractionContextType
-const anywhere = { contexts: [Guild, BotDM], integration_types: [ApplicationIntegrationType.GuildInstall] }
+const { Guild, BotDM, PrivateChannel } = InteractionContextType
+const { GuildInstall, UserInstall } = ApplicationIntegrationType
+/** With a user install, a person has the commands in every server and conversation, also where the bot is not. */
+const anywhere = {
+  contexts: [Guild, BotDM, PrivateChannel],
+  integration_types: [GuildInstall, UserInstall],
+}
 const command = (name: string, key: TextKey, ...options: object[]) => ({
   type: ApplicationCommandType.ChatInput,
   name,
@@ -71,6 +77,7 @@ export const COMMANDS: readonly Record<string, unknown>[] = [
   {
     ...command(SETTINGS, 'settings', option(OptionType.Boolean, OPTIONS.automatic, 'settingsAutomatic')),
     contexts: [Guild],
+    integration_types: [GuildInstall],
     // Discord checks the permission. Administrators of a server can change who may use the command.
     default_member_permissions: `${PermissionFlagsBits.ManageChannels}`,
   },
@@ -83,5 +90,12 @@ export const COMMANDS: readonly Record<string, unknown>[] = [
  * application commands").
  */
 export async function registerCommands(api: DiscordApi, applicationId: string): Promise<void> {
-  await api('PUT', Routes.applicationCommands(applicationId), { body: COMMANDS })
+  const route = Routes.applicationCommands(applicationId)
+  await api('PUT', route, { body: COMMANDS }).catch(async (error: unknown) => {
+    if (!isDiscordError(error, RESTJSONErrorCodes.InvalidFormBodyOrContentType)) throw error
+    // The developer portal does not allow user installs of this application.
+    const inServers = { contexts: [Guild, BotDM], integration_types: [GuildInstall] }
+    const body = COMMANDS.map((each) => (each['name'] === SETTINGS ? each : { ...each, ...inServers }))
+    await api('PUT', route, { body })
+  })
 }

@@ -1,19 +1,17 @@
-// The persistent connection to Discord (gateway) -> events for discordEvents. discord.js connects, resumes and sends
-// heartbeats. Replies are posted through the REST API, as without a gateway.
+// The persistent connection to Discord (gateway) -> events for discordEvents. @discordjs/ws connects, resumes and sends
+// heartbeats. discord.js's own client is not used: it makes objects of every event, and one that it cannot parse would end
+// the process. Replies are posted through the REST API, as without a gateway.
 
-import {
-  Client,
-  DiscordjsErrorCodes,
-  Events,
-  GatewayCloseCodes,
-  type GatewayDispatchPayload,
-  GatewayIntentBits,
-  Options,
-} from 'discord.js'
+import { type SessionInfo, WebSocketManager, WebSocketShardEvents } from '@discordjs/ws'
+import { DiscordAPIError, GatewayCloseCodes, GatewayIntentBits, PermissionFlagsBits } from 'discord.js'
+import { z } from 'zod'
+import { list } from '../chat/payload.ts'
 import { SetupError, UpstreamError } from '../errors.ts'
-import { invalidToken } from './api.ts'
+import { discordRest, invalidToken } from './api.ts'
 import { registerCommands } from './commands.ts'
 import { discordEvents, type EventsOptions } from './events.ts'
+import { openGuilds } from './guilds.ts'
+import { identifiedSchema, parsePayload } from './payloads.ts'
 import type { DiscordSettings } from './settings.ts'
 
 interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' | 'messageContent'> {
@@ -23,6 +21,22 @@ interface GatewayOptions extends Omit<EventsOptions, 'contextOf' | 'now' | 'mess
 
 export type Gateway = Awaited<ReturnType<typeof startGateway>>
 
+/** Close codes after which a new connection with the same settings is refused (topic "Opcodes and status codes"). */
+const FATAL_CODES: ReadonlySet<number> = new Set([
+  GatewayCloseCodes.AuthenticationFailed,
+  GatewayCloseCodes.InvalidShard,
+  GatewayCloseCodes.ShardingRequired,
+  GatewayCloseCodes.InvalidAPIVersion,
+  GatewayCloseCodes.InvalidIntents,
+  GatewayCloseCodes.DisallowedIntents,
+])
+
+const readySchema = z.object({
+  user: identifiedSchema,
+  application: identifiedSchema,
+  guilds: list(identifiedSchema),
+})
+
 /**
  * Resolves once connected. The commands are registered in the background.
  * @throws SetupError `discord_token`, `discord_intents`, `discord_gateway`; UpstreamError `discord_unreachable`
@@ -30,41 +44,49 @@ export type Gateway = Awaited<ReturnType<typeof startGateway>>
 export async function startGateway(options: GatewayOptions) {
   const { settings, api, report, now = Date.now } = options
   const { messageContent } = settings
-  const client = openClient(settings)
   const pending = new Set<Promise<void>>()
   const track = (work: Promise<unknown>) => {
     const tracked = work.then(() => {}, report).finally(() => pending.delete(tracked))
     pending.add(tracked)
   }
+  let bot: z.infer<typeof readySchema> | undefined
+  const me = () => bot?.user.id ?? ''
+  const guilds = openGuilds(me)
   const handle = discordEvents({
     ...options,
     messageContent,
     now,
-    contextOf: (channel, guild = '') => ({
-      me: client.user!.id,
-      now: now(),
-      messageContent,
-      isThread: client.channels.cache.get(channel)?.isThread(),
-      locale: client.guilds.cache.get(guild)?.preferredLocale,
-    }),
+    contextOf(channel, guildId) {
+      const { locale, role } = guilds.guild(guildId)
+      return { me: me(), now: now(), messageContent, isThread: guilds.isThread(channel), locale, role }
+    },
   })
-  client.on(Events.Raw, ({ t, d }: GatewayDispatchPayload) => track(handle(t, d)))
 
-  let refused: SetupError | undefined
+  const manager = openManager(settings)
+  let closedFor: SetupError | undefined
   let isStarted = false
-  client.on(Events.ShardDisconnect, ({ code }) => {
-    refused = closeCodeError(code)
-    if (isStarted) report(refused)
+  let isStopping = false
+  manager.on(WebSocketShardEvents.Dispatch, ({ data: { t, d } }) => {
+    if (isStopping) return
+    guilds.read(t, d)
+    track(handle(t, d))
   })
-  client.on(Events.ShardError, ({ message }) => {
-    if (isStarted) report(new UpstreamError('discord_gateway', `The gateway connection failed (${message}).`))
+  manager.on(WebSocketShardEvents.Closed, ({ code }) => {
+    if (!FATAL_CODES.has(code)) return
+    closedFor = closeCodeError(code)
+    if (isStarted) report(closedFor)
   })
-  client.on(Events.Error, report)
-  const ready = new Promise<Client<true>>((resolve) => client.once(Events.ClientReady, resolve))
-  await client.login(settings.token).catch((error: unknown) => {
-    throw refused ?? loginError(error)
+  manager.on(WebSocketShardEvents.Error, ({ error: { message } }) => {
+    if (!isStarted || closedFor) return
+    report(new UpstreamError('discord_gateway', `The gateway connection failed (${message}).`))
   })
-  const { application } = await ready
+  manager.on(WebSocketShardEvents.Ready, ({ data }) => {
+    bot = readySchema.safeParse(data).data
+  })
+  await manager.connect().catch((error: unknown) => {
+    throw closedFor ?? loginError(error)
+  })
+  const { application, guilds: joined } = parsePayload(readySchema, bot, 'the READY event')
   isStarted = true
   track(registerCommands(api, application.id))
 
@@ -72,39 +94,49 @@ export async function startGateway(options: GatewayOptions) {
   return {
     /** Resolves when all received events are handled: their questions are recorded. */
     idle,
+    /** How to add the bot to a server, when it is in none. */
+    hint: () =>
+      joined.length > 0
+        ? undefined
+        : `The Discord bot is in no server yet. Add it: ${inviteUrl(application.id)}`,
+    /** Why Discord closed the connection for good: no event arrives until somebody mends it. */
+    fault: () => closedFor,
     /** Handles no further events and closes the connection. Replies in progress are still posted. */
     async stop(): Promise<void> {
-      client.removeAllListeners(Events.Raw)
+      isStopping = true
       await idle()
-      await client.destroy()
+      await manager.destroy()
     },
   }
 }
 
-function openClient({ messageContent, apiUrl }: DiscordSettings): Client {
-  // Glimpse reads no cached people; discord.js needs the bot itself.
-  const people = {
-    maxSize: 200,
-    keepOverLimit: ({ id, client }: { id: string; client: Client }) => id === client.user?.id,
-  }
-  return new Client({
-    intents: [
-      GatewayIntentBits.Guilds,
-      GatewayIntentBits.GuildMessages,
-      GatewayIntentBits.DirectMessages,
-      ...(messageContent ? [GatewayIntentBits.MessageContent] : []),
-    ],
-    makeCache: Options.cacheWithLimits({
-      ...Options.DefaultMakeCacheSettings,
-      MessageManager: 0,
-      GuildMemberManager: people,
-      UserManager: people,
-    }),
-    ...(apiUrl === undefined ? {} : { rest: { api: apiUrl } }),
+/** Opens Discord's dialog that adds the bot to a server, with the permissions that README.md names. */
+function inviteUrl(application: string): string {
+  const { CreatePublicThreads, ReadMessageHistory, SendMessages, SendMessagesInThreads, ViewChannel } =
+    PermissionFlagsBits
+  const permissions =
+    ViewChannel | SendMessages | SendMessagesInThreads | CreatePublicThreads | ReadMessageHistory
+  const query = { client_id: application, scope: 'bot applications.commands', permissions: `${permissions}` }
+  return `https://discord.com/oauth2/authorize?${new URLSearchParams(query)}`
+}
+
+function openManager(settings: DiscordSettings): WebSocketManager {
+  const { GuildMessages, DirectMessages, Guilds, MessageContent } = GatewayIntentBits
+  const intents = Guilds | GuildMessages | DirectMessages | (settings.messageContent ? MessageContent : 0)
+  // By default all connections of a process share their sessions.
+  const sessions = new Map<number, SessionInfo>()
+  return new WebSocketManager({
+    token: settings.token,
+    intents,
+    rest: discordRest(settings),
+    retrieveSessionInfo: (shard) => sessions.get(shard) ?? null,
+    updateSessionInfo(shard, session) {
+      if (session) sessions.set(shard, session)
+      else sessions.delete(shard)
+    },
   })
 }
 
-/** Close codes after which discord.js does not reconnect (topic "Opcodes and status codes"). */
 function closeCodeError(code: number): SetupError {
   switch (code) {
     case GatewayCloseCodes.AuthenticationFailed:
@@ -127,9 +159,9 @@ function closeCodeError(code: number): SetupError {
 
 /** Keeps only the message of the cause: errors of discord.js contain the request, and so the token. */
 function loginError(error: unknown): Error {
-  const { code, message } = error as { code?: unknown; message?: unknown }
-  if (code === DiscordjsErrorCodes.TokenInvalid) return invalidToken()
-  return new UpstreamError('discord_unreachable', `Discord cannot be reached (${message}). Retry later.`, {
-    cause: new Error(String(message)),
+  if (error instanceof DiscordAPIError && error.status === 401) return invalidToken()
+  const why = error instanceof Error ? error.message : String(error)
+  return new UpstreamError('discord_unreachable', `Discord cannot be reached (${why}). Retry later.`, {
+    cause: new Error(why),
   })
 }

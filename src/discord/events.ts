@@ -7,12 +7,21 @@ import { z } from 'zod'
 import { list, maybe } from '../chat/payload.ts'
 import { problemReply } from '../chat/problems.ts'
 import type { QuestionSink } from '../chat/processor.ts'
-import type { Question } from '../chat/question.ts'
+import { fileKey, type Question } from '../chat/question.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { type InteractionDeps, initialResponse } from './initial-response.ts'
 import { readInteraction } from './interactions.ts'
-import { type MessageContext, missingReference, questionOfEdit, questionOfMessage } from './message.ts'
+import {
+  type Earlier,
+  earlierOf,
+  isHidden,
+  type MessageContext,
+  mayGetPictures,
+  missingReference,
+  questionOfEdit,
+  questionOfMessage,
+} from './message.ts'
 import { type Message, parseMessage } from './payloads.ts'
 import type { DiscordPlatform } from './platform.ts'
 import { editedKey, messageKey } from './target.ts'
@@ -28,9 +37,12 @@ export interface EventsOptions extends InteractionDeps {
 
 /** Discord shows "did not respond" after 3 s. */
 const ACKNOWLEDGE_MS = 2_800
-/** An edit adds a picture to a message only if it was posted without one, at most this long ago. */
-const PICTURELESS_MS = 15 * 60_000
-const MAX_PICTURELESS = 10_000
+/** An edit asks anew at most this long after its message. */
+const EDIT_MS = 15 * 60_000
+/** Messages whose edits can be compared with what they were. */
+const MAX_EARLIER = 20_000
+/** Time in which Discord reads the page that a link points to, and edits its picture into the message. */
+export const PREVIEW_DELAY_MS = 1_500
 
 const deletedSchema = z.object({ id: maybe(z.string()), ids: list(z.string()) })
 const addressSchema = z.object({ id: z.string(), token: z.string() })
@@ -38,12 +50,11 @@ const addressSchema = z.object({ id: z.string(), token: z.string() })
 /** Returns a handler of one event by its name and payload. Events of other names do nothing. */
 export function discordEvents(options: EventsOptions): (type: string, data: unknown) => Promise<void> {
   const { api, platform, sink, report, now } = options
-  /** Ids of messages that were posted without a picture. */
-  const pictureless = new LRUCache<string, true>({ max: MAX_PICTURELESS, ttl: PICTURELESS_MS, perf: { now } })
+  const earlier = new LRUCache<string, Earlier & { at: number }>({ max: MAX_EARLIER })
 
-  const submit = async (question: Question): Promise<void> => {
+  const submit = async (question: Question, delayMs = 0): Promise<void> => {
     try {
-      await sink.submit(question)
+      await sink.submit(question, delayMs)
     } catch (error) {
       report(error)
       if (question.trigger === 'automatic' || question.trigger === 'follow_up') return
@@ -53,17 +64,24 @@ export function discordEvents(options: EventsOptions): (type: string, data: unkn
 
   const onMessage = async (data: unknown): Promise<void> => {
     const message = parseMessage(data)
-    if (message.attachments.length === 0) pictureless.set(message.id, true)
     const context = options.contextOf(message.channel_id, message.guild_id)
+    earlier.set(message.id, { ...earlierOf(message, context), at: now() })
     const question = questionOfMessage(await withReference(api, message, context), context)
-    if (question) await submit(question)
+    if (question) await submit(question, mayGetPictures(message, question) ? PREVIEW_DELAY_MS : 0)
   }
 
   const onEdit = async (data: unknown): Promise<void> => {
     const message = parseMessage(data)
-    if (message.attachments.length === 0 || !pictureless.has(message.id)) return
-    pictureless.delete(message.id)
-    const question = questionOfEdit(message, options.contextOf(message.channel_id, message.guild_id))
+    const context = options.contextOf(message.channel_id, message.guild_id)
+    const before = earlier.get(message.id)
+    // Without the intent, an edit that removes the mention comes without the contents.
+    if (!before || !message.author || isHidden(message, context)) return
+    const after = earlierOf(message, context)
+    earlier.set(message.id, { ...after, at: before.at })
+    for (const file of before.files.filter((id) => !after.files.includes(id)))
+      await sink.retract(fileKey('discord', file))
+    if (now() - before.at > EDIT_MS) return
+    const question = questionOfEdit(await withReference(api, message, context), context, before)
     if (question) await submit(question)
   }
 

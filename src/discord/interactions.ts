@@ -28,7 +28,7 @@ export type Incoming =
   | { kind: 'unknown'; messages: Messages }
 
 /** The fields of a question that depend on the command. */
-type Asked = Pick<Question, 'trigger' | 'text' | 'pictures' | 'owner' | 'conversations'>
+type Asked = Pick<Question, 'trigger' | 'text' | 'pictures' | 'owner' | 'conversations' | 'lastAsked'>
 
 /** @throws UpstreamError `discord_payload` */
 export function readInteraction(payload: unknown, now: number): Incoming {
@@ -68,7 +68,8 @@ export function readInteraction(payload: unknown, now: number): Incoming {
       if (place === 'thread') conversations.unshift(messageKey(channel))
       if (place === 'direct') conversations.unshift(directKey(channel))
       const own = { pictures: file ? [pictureOf(file)] : [], owner: file && user }
-      return question({ trigger: 'command', text, ...own, conversations }, false)
+      const lastAsked = place === 'direct' ? directKey(channel) : lastAskedKey(channel, user)
+      return question({ trigger: 'command', text, ...own, conversations, lastAsked }, false)
     }
     case SETTINGS: {
       const on = option(OPTIONS.automatic) === true

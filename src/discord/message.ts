@@ -5,7 +5,15 @@ import { MessageType } from 'discord.js'
 import { isSmallTalk, looksLikeQuestion } from '../chat/intent.ts'
 import type { NearestPictures, Question, Trigger } from '../chat/question.ts'
 import type { Message } from './payloads.ts'
-import { isPicture, nearestPictures, pictureOf } from './pictures.ts'
+import {
+  emojiIn,
+  hasLink,
+  isPicture,
+  nearestPictures,
+  pictureOf,
+  picturesOf,
+  showsUnseen,
+} from './pictures.ts'
 import {
   channelKey,
   directKey,
@@ -29,6 +37,16 @@ export interface MessageContext {
   isThread?: boolean
   /** The server's locale. */
   locale?: string
+  /** Id of the bot's own role in the server: a mention of it is a mention of the bot. */
+  role?: string
+}
+
+/** What is remembered of a message, to compare an edit with. */
+export interface Earlier {
+  /** Ids of its attachments. */
+  files: readonly string[]
+  isMention: boolean
+  hasPictures: boolean
 }
 
 /** @example questionOfMessage(parseMessage(dispatch.d), { me: '…', now: Date.now(), messageContent: false }) */
@@ -38,11 +56,14 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
   const asker = askerOf(message, context)
   if (asker === undefined) return undefined
   const place = placeOfMessage(message, context)
-  const text = plainText(content, me)
-  const trigger = triggerOf(message, place, text, context)
+  const words = plainText(content)
+  const trigger = triggerOf(message, place, words, context)
   if (trigger === undefined) return undefined
 
-  const { pictures, owner } = picturesFor(message, trigger)
+  const emoji = emojiAsked(message, trigger, place, words)
+  const { pictures, owner } = emoji ?? picturesFor(message, trigger)
+  if (trigger === 'automatic' && pictures.length === 0) return undefined
+  const text = emoji?.text ?? words
   const hasPictures = pictures.length > 0
   const repliedTo = repliedId(message)
   const isToUs = replied?.author?.id === me || undefined
@@ -59,6 +80,9 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
     // The text of a message that does not address the bot is not kept.
     text: trigger === 'automatic' ? '' : text,
     pictures,
+    // In a thread, a link may as well be beside a question about the thread's picture.
+    hasUnseen:
+      (!hasPictures && showsUnseen(place === 'thread' ? { ...message, content: '' } : message)) || undefined,
     owner,
     // The nearest first: the message replied to, the thread or direct messages, the message, the asker's last question.
     conversations: [
@@ -68,6 +92,7 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
       messageKey(id),
       mayBeAboutLast && lastAskedKey(channel, asker),
     ].filter((key) => typeof key === 'string'),
+    lastAsked: place === 'direct' ? directKey(channel) : lastAskedKey(channel, asker),
     channel: channelKey(channel),
     source: id,
     askedAt: now,
@@ -84,11 +109,37 @@ export function questionOfMessage(message: Message, context: MessageContext): Qu
   }
 }
 
-/** A message that got its first picture by an edit is a question of its own. Other edits are not. */
-export function questionOfEdit(message: Message, context: MessageContext): Question | undefined {
-  if (!message.attachments.some(isPicture)) return undefined
+/**
+ * A message that got its first picture or the mention by an edit asks anew. Other edits do not. Discord also edits a message
+ * when it has read what a link in it points to.
+ */
+export function questionOfEdit(
+  message: Message,
+  context: MessageContext,
+  before: Earlier = { files: [], isMention: true, hasPictures: false },
+): Question | undefined {
   const question = questionOfMessage(message, context)
-  return question && { ...question, id: editedKey(message.id) }
+  if (!question) return undefined
+  const gotFiles = before.files.length === 0 && message.attachments.some(isPicture)
+  if (gotFiles) return { ...question, id: editedKey(message.id) }
+  const gotMention = question.trigger === 'mention' && !before.isMention
+  const gotPictures = question.pictures.length > 0 && !before.hasPictures
+  // The same id as of the message itself, which asked nothing yet, or still waits (`mayGetPictures`).
+  return gotMention || gotPictures ? question : undefined
+}
+
+/** What to remember of a message, until it is edited. */
+export function earlierOf(message: Message, context: MessageContext): Earlier {
+  return {
+    files: message.attachments.map(({ id }) => id),
+    isMention: isMentioned(message, context),
+    hasPictures: picturesOf(message, message.channel_id).pictures.length > 0,
+  }
+}
+
+/** Whether Discord may soon edit pictures into the message: it addresses the bot and has a link, and no picture yet. */
+export function mayGetPictures({ content }: Message, { pictures, trigger }: Question): boolean {
+  return pictures.length === 0 && trigger !== 'automatic' && hasLink(content)
 }
 
 /** The message that this one replies to, when Discord left it out and its picture may be needed. */
@@ -99,7 +150,7 @@ export function missingReference(
   const replied = repliedId(message)
   if (replied === undefined || message.referenced_message !== undefined) return undefined
   if (askerOf(message, context) === undefined || message.attachments.some(isPicture)) return undefined
-  if (message.guild_id !== undefined && !isMentioned(message, context.me)) return undefined
+  if (message.guild_id !== undefined && !isMentioned(message, context)) return undefined
   return { channel: message.message_reference?.channel_id ?? message.channel_id, message: replied }
 }
 
@@ -118,15 +169,18 @@ function triggerOf(
   message: Message,
   place: Place,
   text: string,
-  { me, messageContent }: MessageContext,
+  context: MessageContext,
 ): Trigger | undefined {
+  const { me, messageContent } = context
+  // Stickers and previews of links are described when somebody asks, as are forwards: their owner is unknown.
   const hasPictures = message.attachments.some(isPicture)
   const hasWords = text !== '' && !isSmallTalk(text)
   const replied = repliedId(message)
   if (place === 'direct') return 'direct'
-  if (isMentioned(message, me)) {
+  if (isMentioned(message, context)) {
     // Discord adds a mention of the author to a reply: "thanks" as a reply to the bot does not ask anything.
-    const isInText = message.content.includes(`<@${me}>`) || message.content.includes(`<@!${me}>`)
+    const names = [`<@${me}>`, `<@!${me}>`, `<@&${context.role}>`]
+    const isInText = names.some((name) => message.content.includes(name))
     if (isInText || hasPictures || replied === undefined) return 'mention'
     return hasWords ? 'follow_up' : undefined
   }
@@ -139,8 +193,9 @@ function triggerOf(
   return hasPictures ? 'automatic' : undefined
 }
 
-function isMentioned({ mentions }: Message, me: string): boolean {
-  return mentions.some(({ id }) => id === me)
+/** By its name, or by the name of its own role. */
+function isMentioned({ mentions, mention_roles }: Message, { me, role }: MessageContext): boolean {
+  return mentions.some(({ id }) => id === me) || (role !== undefined && mention_roles.includes(role))
 }
 
 /** A forward has a `message_reference` too, but is not a reply. */
@@ -148,29 +203,75 @@ function repliedId({ type, message_reference }: Message): string | undefined {
   return type === MessageType.Reply ? message_reference?.message_id : undefined
 }
 
-/** The text without mentions, with custom emoji by their names. */
-function plainText(content: string, me: string): string {
+/**
+ * The text without mentions, commands, timestamps and formatting, with custom emoji by their names ("Message formatting").
+ */
+function plainText(content: string): string {
   return content
-    .replaceAll(`<@${me}>`, ' ')
-    .replaceAll(`<@!${me}>`, ' ')
     .replace(/<a?(:\w+:)\d+>/g, '$1')
-    .replace(/<(@[!&]?|#)\d+>/g, ' ')
+    .replace(/<(@[!&]?|#)\d+>|<\/[^:>]+:\d+>|<t:-?\d+(:\w)?>|<id:\w+>|@(everyone|here)\b/g, ' ')
+    .replace(/^(#{1,3}|-#|>{1,3}) +/gm, '')
+    .replace(/(?<![\p{L}\p{N}])(\*{1,3}|__?|~~|`{1,3}|\|\|)(?=\S)(.*?\S)\1(?![\p{L}\p{N}])/gsu, '$2')
     .replace(/\s+/g, ' ')
     .trim()
+}
+
+/** Words that ask about an emoji beside them, and about nothing else. */
+const ABOUT_EMOJI =
+  /^((and |so )?(what|who)('s| is| are)|describe|caption|alt text( for)?|explain)?( (this|that|it|these))?( one)?\W*$|\b(emoji|emote|sticker)s?\b|絵文字/i
+
+/**
+ * Custom emoji as the pictures of a question, where they are what it is about: in place of words, or beside words such as
+ * "what is". Elsewhere they decorate a text.
+ */
+function emojiAsked(
+  message: Message,
+  trigger: Trigger,
+  place: Place,
+  words: string,
+): (NearestPictures & { text: string }) | undefined {
+  const { id, content, author } = message
+  if (trigger !== 'mention' && trigger !== 'direct') return undefined
+  if (nearestPictures(message).pictures.length > 0 || repliedId(message) !== undefined) return undefined
+  const pictures = emojiIn(content).map((picture) => ({ ...picture, postedIn: messageKey(id) }))
+  if (pictures.length === 0) return undefined
+  const names = pictures.map(({ name }) => `:${name}:`)
+  const text = names
+    .reduce((left, name) => left.replaceAll(name, ' '), words)
+    .replace(/\s+/g, ' ')
+    .trim()
+  // In a conversation, an emoji in place of words is a reaction to what was said.
+  if (!ABOUT_EMOJI.test(text) || (text === '' && place === 'thread')) return undefined
+  const isNamed = text === '' || /\b(this|that|it|these|emoji|emote|sticker)s?\b|絵文字/i.test(text)
+  return { pictures, owner: author?.id, text: isNamed ? text : text.replace(/\s*(\W*)$/, ' this$1') }
 }
 
 /** Without a picture, a message to the bot has its first file, for the answer that it is not a picture. */
 function picturesFor(message: Message, trigger: Trigger): NearestPictures {
   const { id, channel_id: channel, author, attachments } = message
-  const nearest = nearestPictures(message)
+  // A picture that its author described needs no caption.
+  const undescribed = attachments.filter(({ description }) => !description?.trim())
+  const nearest = nearestPictures(
+    trigger === 'automatic' ? { ...message, attachments: undescribed } : message,
+  )
   const [file] = attachments
-  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up') return nearest
+  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up' || trigger === 'automatic')
+    return nearest
   return { pictures: [pictureOf(file, { channel, id })], owner: author?.id }
 }
 
+/** Whether Discord leaves out the contents of this message: it addresses other people, and the bot has no intent for it. */
+export function isHidden(message: Message, context: MessageContext): boolean {
+  if (context.messageContent || message.guild_id === undefined) return false
+  return !message.mentions.some(({ id }) => id === context.me) && message.author?.id !== context.me
+}
+
 /** Without the Message Content intent, Discord sends the message replied to without its contents. */
-function isContentHidden(message: Message, { me, messageContent }: MessageContext): boolean {
+function isContentHidden(message: Message, context: MessageContext): boolean {
+  const { me, messageContent } = context
   const { referenced_message: replied, guild_id } = message
+  // A mention of the bot's role alone does not show it the message itself.
+  if (isHidden(message, context) && message.content === '') return true
   if (!replied || messageContent || guild_id === undefined || replied.author?.id === me) return false
   const { content, attachments, embeds, message_snapshots } = replied
   return content === '' && attachments.length + embeds.length + message_snapshots.length === 0

@@ -4,6 +4,7 @@
 import type { EventDeps, OpenAdapter, WebhookHandler } from '../chat/adapter.ts'
 import { SetupError } from '../errors.ts'
 import { discordApi } from './api.ts'
+import type { Gateway } from './connection.ts'
 import { discordPlatform } from './platform.ts'
 import type { DiscordSettings, DiscordValues } from './settings.ts'
 import { discordEndpoint } from './webhook.ts'
@@ -15,17 +16,18 @@ export function openDiscord(settings: DiscordSettings, publicKey: string): OpenA
   return {
     platform,
     receive(deps) {
-      let stop = async () => {}
+      let gateway: Gateway | undefined
       return {
         webhook:
           publicKey === '' ? undefined : discordEndpoint({ ...deps, ...settings, platform, publicKey }),
         async start() {
           // Loaded on use: functions have no connection, and their bundles leave it out (deploy/bundle.mjs).
           const { startGateway } = await import('./connection.ts')
-          const gateway = await startGateway({ ...deps, settings, api, platform })
-          stop = gateway.stop
+          gateway = await startGateway({ ...deps, settings, api, platform })
         },
-        stop: () => stop(),
+        stop: async () => await gateway?.stop(),
+        fault: () => gateway?.fault(),
+        hint: () => gateway?.hint(),
       }
     },
   }

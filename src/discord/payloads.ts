@@ -19,6 +19,8 @@ const attachmentSchema = z.object({
   url: z.string(),
   filename: z.string().default(''),
   content_type: text,
+  /** What people wrote as the picture's alternative text. */
+  description: text,
   size: number,
   /** Address of the media proxy, which scales and converts the picture. */
   proxy_url: text,
@@ -27,17 +29,32 @@ const attachmentSchema = z.object({
   flags: number,
 })
 
-const contents = { content: z.string().default(''), attachments: list(attachmentSchema) }
+/** A picture of an embed or component. `proxy_url` is on Discord's hosts, whatever site `url` is on. */
+export const mediaSchema = z.object({
+  url: z.string(),
+  proxy_url: text,
+  width: number,
+  height: number,
+  content_type: text,
+  spoiler: maybe(z.boolean()),
+})
+
+const contentsSchema = z.object({
+  content: z.string().default(''),
+  attachments: list(attachmentSchema),
+  embeds: list(z.object({ image: maybe(mediaSchema), thumbnail: maybe(mediaSchema) })),
+  sticker_items: list(z.object({ id, name: z.string().default(''), format_type: number })),
+  /** Nested, and of many kinds: pictures.ts searches them. */
+  components: maybe(z.unknown()),
+})
 
 /** A message inside another payload: the one replied to, or the target of a command. */
-const shownSchema = z.object({
+const shownSchema = contentsSchema.extend({
   id,
   channel_id: maybe(id),
   author: maybe(user),
-  ...contents,
-  embeds: list(z.unknown()),
   /** Forwarded messages. Discord does not name their author. */
-  message_snapshots: list(z.object({ message: z.object(contents) })),
+  message_snapshots: list(z.object({ message: contentsSchema })),
   message_reference: maybe(z.object({ message_id: maybe(id), channel_id: maybe(id) })),
 })
 
@@ -49,6 +66,7 @@ export const messageSchema = shownSchema.extend({
   flags: z.number().default(0),
   webhook_id: maybe(id),
   mentions: list(user),
+  mention_roles: list(id),
   /** Null: the message is deleted. Absent: Discord did not fetch it. */
   referenced_message: shownSchema.nullish(),
 })
@@ -81,6 +99,8 @@ export const interactionSchema = z.object({
   ),
 })
 
+export type Media = z.infer<typeof mediaSchema>
+export type Contents = z.infer<typeof contentsSchema>
 export type Attachment = z.infer<typeof attachmentSchema>
 export type ShownMessage = z.infer<typeof shownSchema>
 export type Message = z.infer<typeof messageSchema>

@@ -18,8 +18,9 @@ export interface DiscordPlatform extends Platform {
   waitFor(questionId: string, acknowledged: Promise<unknown>): void
 }
 
-/** Hosts of attachments and their smaller versions (reference "CDN data"). Downloads send no token. */
-const HOSTS = ['cdn.discordapp.com', 'media.discordapp.net']
+/** Hosts of attachments, their smaller versions, and other sites' pictures in embeds. Downloads send no token. */
+const HOSTS = ['cdn.discordapp.com', 'media.discordapp.net', '.discordapp.net']
+const DISCORD_HOSTS = /^https:\/\/(cdn\.discordapp\.com|[\w-]+\.discordapp\.net)(?=\/)/
 /** The typing sign must not delay an answer. */
 const TYPING_TIMEOUT_MS = 3_000
 
@@ -35,7 +36,11 @@ export function discordPlatform(
   const begun = new WeakMap<Question, Posted[]>()
   let me: string | undefined
 
-  return {
+  /** The stand-in of a test serves what Discord's hosts serve. */
+  const standIn = (url: string) =>
+    policy.testOrigin === undefined ? url : url.replace(DISCORD_HOSTS, policy.testOrigin)
+
+  const platform: DiscordPlatform = {
     name: 'discord',
     waitFor(questionId, acknowledged) {
       const settled = acknowledged.finally(() => acknowledgements.delete(questionId))
@@ -56,9 +61,10 @@ export function discordPlatform(
 
     async fetchPicture(picture, withinMs) {
       const endsAt = now() + withinMs
-      const fetchFrom = async ({ url, smallerUrl = url }: PictureRef) => {
-        if (smallerUrl === undefined) throw gone()
-        return await download(smallerUrl, { ...policy, timeoutMs: endsAt - now() })
+      const fetchFrom = async ({ url, smallerUrl, isUnreadable }: PictureRef) => {
+        const address = (isUnreadable && smallerUrl) || url
+        if (address === undefined) throw gone()
+        return await download(standIn(address), { ...policy, timeoutMs: endsAt - now() })
       }
       const isFresh = !picture.message || !isExpired(picture.url ?? '', now())
       try {
@@ -68,6 +74,12 @@ export function discordPlatform(
         if (!mayBeMoved || !picture.message) throw error
       }
       return await fetchFrom(await refreshed(api, picture))
+    },
+
+    async fetchSmaller(picture, withinMs) {
+      // The same picture, with its smaller rendering as the only one that is wanted.
+      if (picture.isUnreadable || picture.smallerUrl === undefined) return undefined
+      return await platform.fetchPicture({ ...picture, isUnreadable: true }, withinMs)
     },
 
     async startTyping(question) {
@@ -109,6 +121,7 @@ export function discordPlatform(
       await unlessRefused(api('DELETE', route), undefined, UnknownMessage, UnknownChannel)
     },
   }
+  return platform
 }
 
 /** The message that a thread starts from has the thread's id. It is in the parent channel, or in a forum in the thread. */
@@ -139,7 +152,7 @@ async function refreshed(api: DiscordApi, picture: PictureRef): Promise<PictureR
   const { pictures } = picturesOf(parseMessage(answer), channel)
   const found = pictures.find((each) => each.id === picture.id)
   if (!found) throw gone()
-  return found
+  return { ...found, isUnreadable: picture.isUnreadable ?? found.isUnreadable }
 }
 
 function gone(cause?: unknown): RequestError {

@@ -15,6 +15,7 @@ import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
+import type { Messages } from '../i18n/messages.ts'
 import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, type Message, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
@@ -24,6 +25,11 @@ import { type InteractionTarget, type MessageTarget, messageKey } from './target
 /** Messages after the question that are searched for its reply: as many as one call returns. */
 const MAX_MESSAGES = 100
 const ORIGINAL = '@original'
+/** What the moderation of a server (AutoMod) answers to a message that it blocks. */
+const BLOCKED = [
+  RESTJSONErrorCodes.MessageWasBlockedByAutomaticModeration,
+  RESTJSONErrorCodes.MessageBlockedByHarmfulLinksFilter,
+]
 /** For this long after the question, a missing original response may still be on its way to Discord. */
 const EARLY_MS = 10_000
 
@@ -41,6 +47,7 @@ export async function postReply(
 ): Promise<Posted[]> {
   const { messages } = reply
   const isProblem = reply.parts.every(({ kind }) => kind === 'problem')
+  const hasAnswer = reply.parts.some(({ kind }) => kind === 'alt' || kind === 'answer')
   // The message menu gives the bot the contents that Discord hides from it in a reply.
   const after = target.isBlind && isProblem ? messages.home.how.slice(2, 3) : []
   const contents = renderReply(reply, [], after)
@@ -57,7 +64,7 @@ export async function postReply(
   }
 
   const places: (() => Promise<Posted[]>)[] = []
-  if (answers === 'thread' && target.place === 'channel' && !isProblem) {
+  if (answers === 'thread' && target.place === 'channel' && hasAnswer) {
     places.push(async () => await send(await openThread(api, target, threadName(reply, question)), contents))
   }
   places.push(() => send(target.channel, contents, reference))
@@ -74,13 +81,35 @@ export async function postReply(
     } catch (error) {
       if (!isDiscordError(error)) throw error
       cause = error
+      // In every other place of the server it would be blocked, too.
+      if (isDiscordError(error, ...BLOCKED)) break
     }
+  }
+  if (isDiscordError(cause, ...BLOCKED) && question.trigger !== 'automatic') {
+    return await tellBlocked(api, question, target, messages)
   }
   throw new RequestError(
     'cannot_reply',
     'Discord refused the reply in every place. Allow the bot to send messages in the channel.',
     { cause },
   )
+}
+
+/** Tells the asker that the server's moderation blocked the reply: in the channel, else in a direct message. */
+async function tellBlocked(
+  api: DiscordApi,
+  { id }: Question,
+  { channel, message, asker }: MessageTarget,
+  { problem }: Messages,
+): Promise<Posted[]> {
+  const body = { ...bodyOf(problem.blocked), nonce: nonceOf(id, -1), enforce_nonce: true }
+  const message_reference = { message_id: message, channel_id: channel, fail_if_not_exists: false }
+  const reply = api('POST', Routes.channelMessages(channel), { body: { ...body, message_reference } })
+  const answer = await reply.catch(async (error: unknown) => {
+    if (!isDiscordError(error)) throw error
+    return await api('POST', Routes.channelMessages(await openDirect(api, asker)), { body })
+  })
+  return [postedAs(parseMessage(answer))]
 }
 
 /** The piece starts a conversation of its own: a reply to it is about the same picture. */
@@ -162,12 +191,17 @@ export async function postResponse(
   }
   for (const [index, content] of [...renderReply(reply).entries()].slice(posted.length)) {
     const isOriginal = index === 0 && !isFollowUp
-    const answer = await (isOriginal
-      ? api('PATCH', original, { body: bodyOf(content) }).catch(retryEarly)
-      : api('POST', Routes.webhook(application, token), {
-          body: bodyOf(content, flags),
-          query: { wait: 'true' },
-        }))
+    const send = (text: string) =>
+      isOriginal
+        ? api('PATCH', original, { body: bodyOf(text) }).catch(retryEarly)
+        : api('POST', Routes.webhook(application, token), {
+            body: bodyOf(text, flags),
+            query: { wait: 'true' },
+          })
+    const answer = await send(content).catch(async (error: unknown) => {
+      if (isDiscordError(error, ...BLOCKED)) return await send(reply.messages.problem.blocked)
+      throw error
+    })
     const message = parseMessage(answer)
     posted.push({ ...postedAs(message), application, token, part: isOriginal ? ORIGINAL : message.id })
   }

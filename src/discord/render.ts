@@ -67,6 +67,7 @@ function blocksOf({ kind, text, number, spoiler }: ReplyPart): string[] {
       return fitting(text, (part) => hide(escaped(part))).map((part, index) =>
         index === 0 ? numbered(part, ' ') : part,
       )
+    case 'info':
     case 'problem':
       return [numbered(text, ' ')]
   }

@@ -3,20 +3,13 @@
 import { availableParallelism } from 'node:os'
 import { type Config, parseConfig, secretsOf, wantsChat } from '../config.ts'
 import { type Finding, fail, ok } from '../finding.ts'
+import { memoryLimit } from '../memory.ts'
 import { redactValues } from '../observe/log.ts'
 import { PLATFORMS } from '../platforms.ts'
 import { thisProcessor } from '../run/cpu.ts'
 import { type Checks, type Result, runChecks } from './check.ts'
 import { checkEngine, checkQueue, checkSecrets } from './cloud.ts'
-import {
-  checkAccess,
-  checkClock,
-  checkMemory,
-  checkNode,
-  checkPort,
-  checkProcessor,
-  memoryLimit,
-} from './machine.ts'
+import { checkAccess, checkClock, checkMemory, checkNode, checkPort, checkProcessor } from './machine.ts'
 import { checkModel, checkProvider, checkRuntime } from './model.ts'
 import { checkCache, checkState, checkUploads } from './storage.ts'
 

@@ -1,8 +1,8 @@
 // The machine -> findings about Node, the processor, memory, the port, HTTP access and the clock.
 
 import { createServer } from 'node:net'
-import { totalmem } from 'node:os'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
+import { memoryOf } from '../memory.ts'
 import { type Processor, prepackSettings } from '../run/cpu.ts'
 import { isLocal } from '../serve/server.ts'
 import { megabytes } from '../units.ts'
@@ -40,24 +40,16 @@ export function checkProcessor(processor: Processor, cores: number): Finding {
   )
 }
 
-/** Memory beside the weights: 400 MB for the program and a picture, and 256 MiB of keys and values of prompts. */
-const BESIDE_WEIGHTS_BYTES = 700e6
-
 /** @param modelBytes size of all files of the artifact; undefined if it is unknown */
 export function checkMemory(limitBytes: number, modelBytes: number | undefined): Finding {
   if (modelBytes === undefined) return skipped(`${megabytes(limitBytes)}; the size of the model is unknown`)
   const found = `${megabytes(limitBytes)} for a model of ${megabytes(modelBytes)}`
-  const neededBytes = modelBytes + BESIDE_WEIGHTS_BYTES
+  const neededBytes = memoryOf(modelBytes)
   if (limitBytes >= neededBytes) return ok(found)
   return warn(
     found,
     `Provide ${megabytes(neededBytes)} or run a smaller model. With less, weights are read from disk repeatedly or the process is killed.`,
   )
-}
-
-/** Bytes that this process may use: the container's limit, or the machine's memory. */
-export function memoryLimit(): number {
-  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
 }
 
 export async function checkPort(host: string, port: number): Promise<Finding> {

@@ -1,7 +1,9 @@
 // Settings -> findings about onnxruntime's library, the execution provider and the model's files.
 
+import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isHubName, listModels } from '../app/hub-models.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
 import { EMBEDDED_CHECKPOINT } from '../builder/embedded.ts'
 import type { Config } from '../config.ts'
@@ -50,12 +52,15 @@ interface ModelFound extends Finding {
 
 /** The artifact's files exist in the sizes that the manifest names; with `deep` also their checksums match. */
 export async function checkModel(
-  { model, engine }: Pick<Config, 'model' | 'engine'>,
+  { model, engine, cacheFolder }: Pick<Config, 'model' | 'engine' | 'cacheFolder'>,
   deep: boolean,
 ): Promise<ModelFound> {
   if (engine !== '') return REMOTE
   if (model === '') return await checkEmbedded()
-  return await checkArtifact(model, deep).catch(unexpected)
+  const isOfHub = isHubName(model) && !existsSync(model)
+  return await (isOfHub ? checkHubModel(model, cacheFolder, deep) : checkArtifact(model, deep)).catch(
+    unexpected,
+  )
 }
 
 async function checkEmbedded(): Promise<ModelFound> {
@@ -67,6 +72,16 @@ async function checkEmbedded(): Promise<ModelFound> {
     )
   // Half-precision floats in the checkpoint, float32 in the artifact.
   return { ...ok('the embedded model, built on first use'), bytes: 2 * weights.size }
+}
+
+/** A model that is named as on the hub: kept in the cache, or made at the first start. */
+async function checkHubModel(name: string, cacheFolder: string, deep: boolean): Promise<ModelFound> {
+  const kept = (await listModels(cacheFolder)).find((model) => model.name === name)
+  if (kept) return await checkArtifact(kept.folder, deep)
+  return warn(
+    `${name} is downloaded and built at the first start`,
+    `Make it now: npx glimpse caption --model ${name} <picture>`,
+  )
 }
 
 /** Of a model in S3 only the manifest is read: its files are verified when they are fetched. */

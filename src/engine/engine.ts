@@ -27,6 +27,8 @@ export interface Hooks {
 
 export interface Engine {
   readonly model: ModelCard
+  /** Asks a remote engine for the card of its model, of which `model` has the name alone. @throws as `answer` */
+  describe?(signal?: AbortSignal): Promise<ModelCard>
   /**
    * The result of a request of any task; without `task` it is a caption or an answer.
    * @throws RequestError about the request; BusyError `deadline`, `cancelled`, `restarting`, `model_down`, `closing`,

@@ -6,7 +6,7 @@
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import type { Manifest } from '../artifact/contract.ts'
+import { artifactKey, type Manifest } from '../artifact/contract.ts'
 import { ArtifactError, deserializeError, type SerializedError, serializeError } from '../errors.ts'
 import { prepackSettings, thisProcessor } from '../run/cpu.ts'
 import { type Model, openModel } from '../run/model.ts'
@@ -120,6 +120,7 @@ function checkTasks({ name, tasks }: Manifest): void {
 
 function cardOf({ manifest, provider, fallback }: Model, threads = availableParallelism()): ModelCard {
   const processor = thisProcessor()
+  const { matching } = manifest
   return {
     name: manifest.name,
     precision: manifest.precision,
@@ -132,5 +133,10 @@ function cardOf({ manifest, provider, fallback }: Model, threads = availablePara
       settings: prepackSettings(processor),
     },
     about: aboutSchema.safeParse(manifest.about).data,
+    vectors: matching && {
+      key: artifactKey(manifest),
+      count: matching.count,
+      width: matching.embedding_width,
+    },
   }
 }

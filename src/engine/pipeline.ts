@@ -89,6 +89,7 @@ function prepare(
     prepared,
     picture,
     image,
+    reads: task.reads(prepared, model),
     promptCache: caches.prompts?.(picture),
     queryText: manifest.queries.reads_text ? task.queryText?.(prepared) : undefined,
     clock,

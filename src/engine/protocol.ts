@@ -14,6 +14,10 @@ export const aboutSchema = z.looseObject({
   sees: z.string(),
   nouns: z.array(z.string()).optional(),
   examples: z.array(z.string()).optional(),
+  /** Whether ranking the best hits of a search again by matching finds more; measured on pictures it was not trained on. */
+  rerank: z.boolean().optional(),
+  /** From which similarity on two pictures are duplicates (docs/search.md says how it is measured). */
+  duplicates: z.number().optional(),
 })
 
 export interface ModelCard {
@@ -29,6 +33,14 @@ export interface ModelCard {
   /** What the processor can do, and the onnxruntime settings that are chosen for it. */
   processor?: { arch: string; dot_products: string | null; settings: Record<string, string> }
   about?: z.infer<typeof aboutSchema>
+  /** Vectors that pictures and texts are compared by; absent if the model does not match. */
+  vectors?: {
+    /** Equal only for vectors that may be compared with each other. */
+    key: string
+    /** Q, vectors of a picture, and E, the length of each. */
+    count: number
+    width: number
+  }
 }
 
 /** How the model process opens its model. */

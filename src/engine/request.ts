@@ -55,13 +55,20 @@ export interface Sequence {
   text: string
   /** Generated ids only, including the end token when it was reached. */
   token_ids: number[]
+  /** `stop`: an end token was generated; `length`: the maximum number of tokens was reached. */
+  finish_reason: 'stop' | 'length'
 }
 
 /** A caption or an answer. `text` is the first sequence's, without prompt and special tokens. */
 export interface InferenceResult extends BaseResult {
   token_ids: number[]
+  finish_reason: Sequence['finish_reason']
   /** All `num_return_sequences` sequences; with beams, the best first. */
   sequences: Sequence[]
   /** The text that the language model read after the picture: "" for a plain caption. */
   prompt: string
+  /** Vectors of the picture and token ids of the prompt that the language model read. */
+  prompt_tokens: number
+  /** The text says that the model does not know: it is no alt text, and no turn of a conversation. */
+  unknown?: true
 }

@@ -1,11 +1,10 @@
 // What a stage computed for a picture -> the same, for the next request about it. Each stage has its own cache with its own
-// limit in bytes: vision by the picture's sha256, queries by picture and, where the queries read it, by text. What the
+// limit in bytes: vision and matching by the picture's sha256, queries by picture and, where the queries read it, by text. What the
 // language model keeps of a picture's last prompt goes when the picture's queries go, and is in memory only.
 
 import { deserialize, serialize } from 'node:v8'
 import { LRUCache } from 'lru-cache'
-import type { Manifest } from '../artifact/contract.ts'
-import { sha256Hex } from '../hash.ts'
+import { artifactKey, type Manifest } from '../artifact/contract.ts'
 import type { KeptPrompt, PromptCache } from '../run/language-model.ts'
 import type { Outputs } from '../run/queries.ts'
 import { type Elements, type ElementType, Tensor } from '../run/tensor.ts'
@@ -24,9 +23,11 @@ interface StageCache {
 }
 
 export interface StageCaches {
-  /** Absent where the Q-Former reads no text: then the queries of a picture are cached in its place. */
+  /** Absent where nothing reads it a second time: where no text is read beside the picture, later stages are cached. */
   vision?: StageCache
   queries: StageCache
+  /** Features of a picture alone, to compare it with texts. Absent if the model does not match. */
+  matching?: StageCache
   /**
    * By the picture's sha256. Each call frees the prompts of pictures that have expired. Absent where the image embeddings
    * depend on the text, or no decoder reads them.
@@ -47,10 +48,10 @@ interface StageStore {
  * alone is kept there too, for the time after a restart and for other processes.
  */
 export function stageCaches(
-  { queries, language, files }: Pick<Manifest, 'queries' | 'language' | 'files'>,
+  { queries, matching, language, files }: Pick<Manifest, 'queries' | 'matching' | 'language' | 'files'>,
   stored?: StageStore,
 ): StageCaches {
-  const model = sha256Hex(JSON.stringify(files)).slice(0, 16)
+  const model = artifactKey({ files })
   const ttlMs = stored?.ttlMs
   const inStore = (cache: LruCache, stage: string) =>
     stored ? storedCache(cache, `${stage}/${model}`, stored) : inMemory(cache)
@@ -60,10 +61,15 @@ export function stageCaches(
   })
   const queriesInMemory = createLru(MAX_QUERIES_BYTES, ttlMs, (key) => void kept.delete(key))
   const keepsPrompts = language.kind === 'decoder' && !queries.reads_text
+  const vision = createLru(MAX_VISION_BYTES, ttlMs)
   return {
     ...(queries.text
-      ? { vision: inStore(createLru(MAX_VISION_BYTES, ttlMs), 'vision'), queries: inMemory(queriesInMemory) }
+      ? { vision: inStore(vision, 'vision'), queries: inMemory(queriesInMemory) }
       : { queries: inStore(queriesInMemory, 'queries') }),
+    ...(matching && {
+      ...(!queries.text && { vision: inMemory(vision) }),
+      matching: inMemory(createLru(MAX_QUERIES_BYTES, ttlMs)),
+    }),
     prompts: keepsPrompts
       ? (picture) => {
           // lru-cache frees what has expired only when its own key is read, and a prompt may hold 28 MB and a question.
@@ -91,9 +97,10 @@ function createLru(maxSize: number, ttlMs = 0, onGone?: (key: string) => void) {
   return new LRUCache<string, Outputs>({
     maxSize,
     sizeCalculation: (outputs) =>
+      // Two names may be of one tensor.
       Math.max(
         1,
-        Object.values(outputs).reduce((bytes, tensor) => bytes + tensor.byteLength, 0),
+        [...new Set(Object.values(outputs))].reduce((bytes, tensor) => bytes + tensor.byteLength, 0),
       ),
     ttl: ttlMs,
     dispose: onGone && ((_, key) => onGone(key)),

@@ -5,9 +5,11 @@ import { RequestError } from '../errors.ts'
 import type { BaseRequest, BaseResult } from './request.ts'
 import { answer } from './tasks/answer.ts'
 import { caption } from './tasks/caption.ts'
+import { features } from './tasks/features.ts'
+import { match } from './tasks/match.ts'
 import type { AnyTask } from './tasks/task.ts'
 
-export const TASKS = { caption, answer }
+export const TASKS = { caption, answer, match, features }
 
 export type TaskName = keyof typeof TASKS
 export const TASK_NAMES = Object.keys(TASKS) as TaskName[]

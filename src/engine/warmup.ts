@@ -1,4 +1,4 @@
-// One made-up request through the whole path: libraries and devices allocate buffers and compile kernels at first use.
+// One made-up request for each path through the graphs: libraries and devices allocate buffers and compile kernels at first use.
 
 import type { Model } from '../run/model.ts'
 import { runBatch } from './pipeline.ts'
@@ -13,10 +13,14 @@ const TOKENS = 3
 export async function warmUp(model: Model): Promise<number> {
   const began = performance.now()
   const settings = { max_new_tokens: TOKENS, min_new_tokens: TOKENS }
-  const last = model.manifest.tasks.filter(isTaskName).at(-1)!
-  const request = { ...taskNamed(last).sample, task: last, image: SAMPLE_PICTURE, settings }
+  // Tasks with the same steps take the same path; the last of them has the longest request.
+  const lastOf = new Map(model.manifest.tasks.filter(isTaskName).map((name) => [taskNamed(name).run, name]))
+  const items = [...lastOf.values()].map((task) => ({
+    request: { ...taskNamed(task).sample, task, image: SAMPLE_PICTURE, settings },
+    hooks: { check() {} },
+  }))
   let failure: unknown
-  await runBatch(model, stageCaches(model.manifest), [{ request, hooks: { check() {} } }], (_, outcome) => {
+  await runBatch(model, stageCaches(model.manifest), items, (_, outcome) => {
     if ('error' in outcome) failure = outcome.error
   })
   if (failure !== undefined) throw failure

@@ -44,10 +44,10 @@ export async function openRepository(hub: Hub, name: string, revision: string): 
   )
   try {
     const { sha, siblings } = answer.parse(JSON.parse(bytes.toString('utf8')))
-    // A checkpoint has no files in folders. Other names could lead out of the folder that is written to.
+    // A checkpoint has at most a tokenizer in a folder. Other names could lead out of the folder that is written to.
     const files = siblings
       .map(({ rfilename }) => rfilename)
-      .filter((file) => /^[\w.-]+$/.test(file) && !/^\.+$/.test(file))
+      .filter((file) => /^([\w-]+\/)?[\w.-]+$/.test(file) && !/(^|\/)\.+$/.test(file))
     return { hub, name, commit: sha, files }
   } catch (cause) {
     const message = `${hub.endpoint} did not describe ${name} as a Hugging Face hub does: ${reasonOf(cause)}. Check --endpoint.`
@@ -70,5 +70,8 @@ export async function describeFile(repository: Repository, path: string): Promis
 
 /** The path of a file on the hub, and its name in errors. */
 export function addressOf({ name, commit }: Repository, file: string): { path: string; what: string } {
-  return { path: `/${name}/resolve/${commit}/${encodeURIComponent(file)}`, what: `${file} of ${name}` }
+  return {
+    path: `/${name}/resolve/${commit}/${file.split('/').map(encodeURIComponent).join('/')}`,
+    what: `${file} of ${name}`,
+  }
 }

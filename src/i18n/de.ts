@@ -10,6 +10,8 @@ export const de: Messages = {
       'Diese Datei ist kein Bild, das ich lesen kann. Ich lese JPEG, PNG, WebP, GIF, AVIF und TIFF.',
     damaged_picture: 'Dieses Bild ist beschädigt oder unvollständig. Bitte poste es noch einmal.',
     picture_too_large: (limit) => `Dieses Bild ist zu groß. Bitte poste eins mit höchstens ${limit} MB.`,
+    too_many_pixels: (millions) =>
+      `Dieses Bild hat zu viele Pixel. Bitte poste eins mit höchstens ${millions} Megapixeln.`,
     picture_gone: 'Dieses Bild gibt es nicht mehr. Bitte poste es noch einmal.',
     picture_forbidden: 'Ich darf dieses Bild nicht öffnen. Lade mich in seinen Kanal ein oder poste es hier.',
     picture_unreachable: 'Ich konnte das Bild gerade nicht laden. Bitte versuch es noch einmal.',
@@ -19,6 +21,8 @@ export const de: Messages = {
       'Bitte versuch es in einer Minute noch einmal.',
     restarting: 'Ich starte gerade neu. Bitte versuch es in einer Minute noch einmal.',
     deadline: 'Das hat zu lange gedauert. Bitte versuch es in einer Minute noch einmal.',
+    unseen:
+      'Was dort gezeigt wird, kann ich nicht sehen, etwa die Vorschau eines Links. Poste das Bild selbst.',
     opted_out: 'Die Person, die dieses Bild gepostet hat, möchte nicht, dass ich ihre Bilder beschreibe.',
     limit: (when) => `Du hast dein Limit erreicht. Du kannst ${when} wieder fragen.`,
     not_allowed: 'Du darfst das hier nicht ändern.',
@@ -26,11 +30,23 @@ export const de: Messages = {
       'Ohne den Message Content Intent sehe ich solche Bilder nicht. Wer mich betreibt, muss ihn erst einschalten.',
     not_here: 'Ich bin nicht in diesem Kanal. Lade mich erst ein: /invite @Glimpse',
     cannot_reply: 'In dem Kanal darf ich nicht antworten, deshalb antworte ich hier.',
+    blocked: 'Die automatische Moderation dieses Servers (AutoMod) hat meine Antwort blockiert.',
     internal: 'Bei mir ist etwas schiefgegangen. Bitte versuch es noch einmal.',
   },
   looking: 'sieht sich das Bild an…',
   waiting: (ahead) => `hat vor dir noch ${ahead} ${ahead === 1 ? 'Anfrage' : 'Anfragen'} zu beantworten…`,
   nothing: 'Zu diesem Bild fällt mir nichts ein.',
+  unknownPicture: 'Was auf diesem Bild ist, weiß ich nicht.',
+  unsure: 'Da bin ich mir nicht sicher.',
+  small: {
+    thanks: 'Gern geschehen!',
+    greeting:
+      'Hallo! Zeig mir ein Bild, dann beschreibe ich es, oder frag mich nach einem. Mit „Hilfe“ erfährst du mehr.',
+    who: 'Ich bin Glimpse, ein Bot, der Bilder beschreibt und Fragen dazu beantwortet. Ich bin eine Maschine und kann mich irren.',
+    reaction: '👍',
+  },
+  firstDirect:
+    'Du kannst mich hier nach diesem Bild fragen oder mir ein anderes schicken. Mit „Hilfe“ erfährst du mehr.',
   machineMade: 'Von einer Maschine beschrieben; das kann falsch sein.',
   englishOnly: 'Die Beschreibungen sind auf Englisch.',
   leftOut: (count) =>

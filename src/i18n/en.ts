@@ -11,6 +11,8 @@ export const en = {
     damaged_picture: 'That picture is damaged or not complete. Please post it again.',
     picture_too_large: (limitMib: number) =>
       `That picture is too large. Please post one of at most ${limitMib} MB.`,
+    too_many_pixels: (millions: number) =>
+      `That picture has too many pixels. Please post one of at most ${millions} megapixels.`,
     picture_gone: 'That picture is no longer there. Please post it again.',
     picture_forbidden: 'I am not allowed to open that picture. Invite me to its channel, or post it here.',
     picture_unreachable: 'I could not fetch that picture just now. Please try again.',
@@ -20,6 +22,8 @@ export const en = {
       'Please try again in a minute.',
     restarting: 'I am just starting again. Please try once more in a minute.',
     deadline: 'That took too long. Please try again in a minute.',
+    unseen:
+      'I cannot see what is shown there, such as a preview of a link or an embed. Post the picture itself.',
     opted_out: 'The person who posted that picture asked me not to describe their pictures.',
     limit: (when: string) => `You have reached your limit. You can ask again ${when}.`,
     not_allowed: 'You are not allowed to change that here.',
@@ -27,6 +31,7 @@ export const en = {
       'Without the Message Content intent I do not see such pictures. An administrator of Glimpse has to switch it on first.',
     not_here: 'I am not in this channel. Invite me first: /invite @Glimpse',
     cannot_reply: 'I am not allowed to answer in that channel, so I answer here.',
+    blocked: 'The automatic moderation of this server (AutoMod) blocked my answer.',
     internal: 'Something went wrong on my side. Please try again.',
   },
   /** The status while the model runs. */
@@ -34,6 +39,18 @@ export const en = {
   waiting: (ahead: number) => `has ${ahead} ${ahead === 1 ? 'request' : 'requests'} to answer before you…`,
   /** In place of an empty answer. */
   nothing: 'I have nothing to say about this picture.',
+  /** In place of a caption and of an answer by which the model says that it does not know. */
+  unknownPicture: 'I do not know what is in this picture.',
+  unsure: 'I am not sure.',
+  /** Replies to words that want neither a description nor an answer. */
+  small: {
+    thanks: 'You are welcome!',
+    greeting: 'Hello! Show me a picture and I describe it, or ask me about one. “help” tells you more.',
+    who: 'I am Glimpse, a bot that describes pictures and answers questions about them. I am a machine and can be wrong.',
+    reaction: '👍',
+  },
+  /** Under the first answer in direct messages. */
+  firstDirect: 'You can ask me about this picture here, or send me another one. “help” tells you more.',
   machineMade: 'Described by a machine; it can be wrong.',
   englishOnly: 'Its descriptions are in English.',
   /** Pictures of a message that got no caption. */

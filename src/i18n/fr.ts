@@ -12,6 +12,8 @@ export const fr: Messages = {
     damaged_picture: 'Cette image est abîmée ou incomplète. Merci de la publier à nouveau.',
     picture_too_large: (limit) =>
       `Cette image est trop lourde. Publiez-en une de ${limit}\u00a0Mo au maximum.`,
+    too_many_pixels: (millions) =>
+      `Cette image a trop de pixels. Publiez-en une de ${millions}\u00a0mégapixels au maximum.`,
     picture_gone: 'Cette image n’est plus là. Merci de la publier à nouveau.',
     picture_forbidden:
       'Je n’ai pas le droit d’ouvrir cette image. Invitez-moi dans son canal, ou publiez-la ici.',
@@ -22,6 +24,7 @@ export const fr: Messages = {
       'Réessayez dans une minute.',
     restarting: 'Je suis en train de redémarrer. Réessayez dans une minute.',
     deadline: 'Cela a pris trop de temps. Réessayez dans une minute.',
+    unseen: 'Je ne peux pas voir ce qui est montré là, comme l’aperçu d’un lien. Publie l’image elle-même.',
     opted_out: 'La personne qui a publié cette image m’a demandé de ne pas décrire ses images.',
     limit: (when) => `Vous avez atteint votre limite. Vous pourrez reposer une question ${when}.`,
     not_allowed: 'Vous n’avez pas le droit de modifier cela ici.',
@@ -29,11 +32,23 @@ export const fr: Messages = {
       'Sans l’intent Message Content, je ne vois pas ces images. La personne qui m’administre doit d’abord l’activer.',
     not_here: 'Je ne suis pas dans ce canal. Invitez-moi d’abord : /invite @Glimpse',
     cannot_reply: 'Je n’ai pas le droit de répondre dans ce canal, alors je réponds ici.',
+    blocked: 'La modération automatique de ce serveur (AutoMod) a bloqué ma réponse.',
     internal: 'Quelque chose s’est mal passé de mon côté. Merci de réessayer.',
   },
   looking: 'regarde l’image…',
   waiting: (ahead) => `a encore ${ahead} ${ahead > 1 ? 'demandes' : 'demande'} à traiter avant la vôtre…`,
   nothing: 'Je n’ai rien à dire sur cette image.',
+  unknownPicture: 'Je ne sais pas ce qu’il y a sur cette image.',
+  unsure: 'Je ne suis pas sûr.',
+  small: {
+    thanks: 'Avec plaisir !',
+    greeting:
+      'Bonjour ! Montre-moi une image et je la décris, ou pose-moi une question sur une image. « aide » t’en dit plus.',
+    who: 'Je suis Glimpse, un bot qui décrit des images et répond aux questions sur elles. Je suis une machine et je peux me tromper.',
+    reaction: '👍',
+  },
+  firstDirect:
+    'Tu peux me poser ici des questions sur cette image ou m’en envoyer une autre. « aide » t’en dit plus.',
   machineMade: 'Description faite par une machine, qui peut se tromper.',
   englishOnly: 'Les descriptions sont en anglais.',
   leftOut: (count) =>

@@ -18,7 +18,7 @@ import {
   unpremultiply,
   ycbcrToRgb,
 } from './colours.ts'
-import { describeBytes, type Format, formatOf, MAX_PICTURE_BYTES } from './format.ts'
+import { describeBytes, type Format, formatOf, MAX_PICTURE_BYTES, MAX_PIXELS } from './format.ts'
 import { type FirstFrame, firstFrame } from './gif.ts'
 import { damaged, notAPicture, tooLarge } from './refusal.ts'
 import { readTiff } from './tiff.ts'
@@ -37,9 +37,6 @@ export const AS_TRANSFORMERS: DecodeOptions = { alpha: 'drop', orientation: 'ign
 
 /** What users see: stickers on white, phone pictures upright, 16-bit scans not white. */
 export const AS_SEEN: DecodeOptions = { alpha: 'white', orientation: 'apply', grey16: 'high_byte' }
-
-/** Phones reach 50 million pixels: 150 MB decoded, 200 MB with alpha. */
-export const MAX_PIXELS = 50_000_000
 
 /** The limit of JPEG, above any panorama. libvips works row by row: a picture of 1 x 50 million pixels took 20 s. */
 const MAX_SIDE_PIXELS = 65_535

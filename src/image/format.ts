@@ -5,6 +5,8 @@
 
 /** Pictures of phones and cameras are smaller. */
 export const MAX_PICTURE_BYTES = 20 * 1024 * 1024
+/** Phones reach 50 million pixels: 150 MB decoded, 200 MB with alpha. */
+export const MAX_PIXELS = 50_000_000
 
 export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'tiff'
 

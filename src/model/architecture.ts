@@ -18,7 +18,9 @@ export const headerSchema = z
   })
   .transform(({ model_type, architectures, text_config }) => ({
     model_type,
-    architecture: architectures?.[0] ?? 'Blip2ForConditionalGeneration',
+    architecture:
+      architectures?.[0] ??
+      `${model_type === 'instructblip' ? 'InstructBlip' : 'Blip2'}ForConditionalGeneration`,
     language: text_config?.model_type ?? 'opt',
   }))
 export type Header = z.output<typeof headerSchema>

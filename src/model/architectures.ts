@@ -2,11 +2,19 @@
 
 import { ArtifactError } from '../errors.ts'
 import { type Architecture, headerSchema, type ModelPlan } from './architecture.ts'
+import { blip2Itm } from './blip2-itm.ts'
 import { blip2Opt } from './blip2-opt.ts'
 import { blip2T5 } from './blip2-t5.ts'
 import { parsed } from './config.ts'
+import { instructBlipLlama, instructBlipT5 } from './instructblip.ts'
 
-export const ARCHITECTURES: readonly Architecture[] = [blip2Opt, blip2T5]
+export const ARCHITECTURES: readonly Architecture[] = [
+  blip2Opt,
+  blip2T5,
+  blip2Itm,
+  instructBlipLlama,
+  instructBlipT5,
+]
 
 /** @throws ArtifactError `unknown_architecture` or `bad_config`, which names every wrong key */
 export function planModel(json: unknown, { untied = false } = {}): ModelPlan {

@@ -13,7 +13,7 @@ import { z } from 'zod'
 import type { ModelDescription } from '../artifact/contract.ts'
 import { BLIP2_OPT } from '../quantize/recipes.ts'
 import { architecture } from './architecture.ts'
-import { blip2Fields, blip2Parts, describePicture, queriesGraph, rejectBlip2 } from './blip2.ts'
+import { blip2Fields, blip2Parts, describePicture, presetsOf, queriesGraph, rejectBlip2 } from './blip2.ts'
 import { rejectHeads, rejecting, rejectTokenIds } from './config.ts'
 import { decoderGraph } from './decoder.ts'
 import { describeOpt, opt, optConfig } from './opt.ts'
@@ -61,7 +61,7 @@ export const blip2Opt = architecture({
 
 function describe({ text, ...parts }: Config) {
   return {
-    tasks: ['caption', 'answer'],
+    tasks: ['caption', 'answer', 'features'],
     ...describePicture(parts),
     language: describeOpt(text, parts.image_token_id),
     prompt: {
@@ -71,6 +71,7 @@ function describe({ text, ...parts }: Config) {
       turns: null,
     },
     generation: {},
+    presets: presetsOf({ max_new_tokens: 30 }, 0),
     unknown: [],
   } satisfies Omit<ModelDescription, 'architecture'>
 }

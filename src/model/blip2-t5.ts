@@ -9,7 +9,7 @@ import { z } from 'zod'
 import type { ModelDescription } from '../artifact/contract.ts'
 import { BLIP2_T5 } from '../quantize/recipes.ts'
 import { architecture } from './architecture.ts'
-import { blip2Fields, blip2Parts, describePicture, queriesGraph, rejectBlip2 } from './blip2.ts'
+import { blip2Fields, blip2Parts, describePicture, presetsOf, queriesGraph, rejectBlip2 } from './blip2.ts'
 import { rejecting, rejectTokenIds } from './config.ts'
 import { crossDecoderGraph, encoderGraph } from './encoder-decoder.ts'
 import { describeT5, t5Config, t5Decoder, t5Encoder } from './t5.ts'
@@ -55,7 +55,7 @@ export const blip2T5 = architecture({
 /** Prompts: Li et al., section 4.1 (visual question answering); earlier turns as in LAVIS' README. */
 function describe({ text, ...parts }: Config) {
   return {
-    tasks: ['caption', 'answer'],
+    tasks: ['caption', 'answer', 'features'],
     ...describePicture(parts),
     language: describeT5(text, parts.num_query_tokens, parts.image_token_id),
     prompt: {
@@ -65,6 +65,7 @@ function describe({ text, ...parts }: Config) {
       turns: null,
     },
     generation: {},
+    presets: presetsOf({ max_new_tokens: 30 }, -1),
     unknown: [],
   } satisfies Omit<ModelDescription, 'architecture'>
 }

@@ -1,11 +1,12 @@
 // The picture's side of BLIP-2, whatever the language model: fields of config.json, their description for the manifest, and
-// the graph that makes image embeddings of the vision tower's output with a Q-Former that reads no text.
+// the graph that makes image embeddings of the vision tower's output.
 //
 // Li et al. 2023 (arXiv 2301.12597), figure 2; transformers 5.18, modeling_blip_2.py.
 
 import { z } from 'zod'
 import { type ModelDescription, QUERIES } from '../artifact/contract.ts'
 import type { Weights } from '../checkpoint/weights.ts'
+import type { GenerationSettings } from '../generation-settings.ts'
 import type { Graph } from '../onnx/graph.ts'
 import { type Reject, rejectHeads, size, tokenId } from './config.ts'
 import { linear } from './layers.ts'
@@ -38,6 +39,22 @@ export function blip2Parts(file: z.output<typeof fields>) {
   }
 }
 
+/**
+ * Settings that LAVIS generates with: `paper` for captions and long answers, `paper-short` for the short answers of visual
+ * question answering. It penalizes and counts the generated tokens alone.
+ * `lengthPenalty`: of short answers, -1 with T5, 0 with a decoder (predict_answers of LAVIS' models).
+ */
+export function presetsOf(
+  ofModel: Pick<Partial<GenerationSettings>, 'max_new_tokens' | 'repetition_penalty' | 'zero_id_as_two'>,
+  lengthPenalty: number,
+): ModelDescription['presets'] {
+  const beams = { num_beams: 5, min_length: 1, penalize_answer_only: true }
+  return {
+    paper: { ...beams, length_penalty: 1, ...ofModel },
+    'paper-short': { ...beams, length_penalty: lengthPenalty, max_new_tokens: 10 },
+  }
+}
+
 export function rejectBlip2({ vision, qformer }: Blip2Parts, reject: Reject): void {
   rejectHeads('vision', vision, reject)
   rejectHeads('qformer', qformer, reject)
@@ -54,29 +71,39 @@ export function describePicture({ vision, qformer: { hidden_size }, num_query_to
       width: hidden_size,
       reads_text: false,
       text: null,
-      embedding_width: null,
     },
   } satisfies Partial<ModelDescription>
 }
 
-/** vision [B, P, Dv] -> queries [B, Q, Dq], and prefix [B, Q, D] in the width D of the language model. */
+/**
+ * vision [B, P, Dv], and with `readsText` ids [B, T] and their mask -> queries [B, Q, Dq], and prefix [B, Q, D] in the width D
+ * of the language model. A Q-Former that reads text (InstructBLIP) has embeddings of its own.
+ */
 export function queriesGraph(
   weights: Weights,
   { num_query_tokens: Q, qformer: config, vision }: Blip2Parts,
   D: number,
+  { readsText }: { readsText: boolean } = { readsText: false },
 ): Graph {
   return graphOf(QUERIES.graph, weights, (root) => {
+    const { g } = root
     const { hidden_size: width } = vision
     const { hidden_size: Dq } = config
-    const input = root.g.input(QUERIES.vision, 'float32', ['B', patchCount(vision), width])
+    const input = g.input(QUERIES.vision, 'float32', ['B', patchCount(vision), width])
+    const textInput = (name: string) => g.input(name, 'int64', ['B', 'T'])
     const tokens = root.parameter('query_tokens', [1, Q, Dq])
     const part = root.at('qformer')
-    if (config.use_qformer_text_input) ignoreTextBranch(part, config)
-    const { queries } = qformer(part, part.at('layernorm'), config, {
+    const embeddings = part.at('embeddings')
+    const norm = readsText ? embeddings.at('layernorm') : part.at('layernorm')
+    if (!readsText && config.use_qformer_text_input) ignoreTextBranch(part, config)
+    const { queries } = qformer(part, norm, config, {
       queries: { tokens, count: Q, vision: input, width },
+      text: readsText
+        ? { ids: textInput(QUERIES.text_ids), mask: textInput(QUERIES.text_mask), embeddings }
+        : undefined,
     })
     const prefix = linear(root.at('language_projection'), queries!, [Dq, D]) // [B, Q, D]
-    root.g.output(QUERIES.queries, queries!, 'float32', ['B', Q, Dq])
-    root.g.output(QUERIES.prefix, prefix, 'float32', ['B', Q, D])
+    g.output(QUERIES.queries, queries!, 'float32', ['B', Q, Dq])
+    g.output(QUERIES.prefix, prefix, 'float32', ['B', Q, D])
   })
 }

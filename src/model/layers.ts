@@ -14,9 +14,17 @@ import type { Part } from './part.ts'
 /** [inputs, outputs] */
 type Sizes = [number, number]
 
-/** x [..., in] -> [..., out] = x weight^T + bias; the checkpoint stores `weight` [out, in] and `bias` [out]. */
-export function linear(part: Part, x: Value, [inputs, outputs]: Sizes, { bias = true } = {}): Value {
-  const product = matmul(part, x, part.take('weight', [outputs, inputs])) // [..., out]
+/**
+ * x [..., in] -> [..., out] = x weight^T + bias; the checkpoint stores `weight` [out, in] and `bias` [out]. `input` is the
+ * activation that made x, if one did.
+ */
+export function linear(
+  part: Part,
+  x: Value,
+  [inputs, outputs]: Sizes,
+  { bias = true, input }: { bias?: boolean; input?: Activation } = {},
+): Value {
+  const product = matmul(part, x, part.take('weight', [outputs, inputs]), input) // [..., out]
   return bias ? part.op('Add', [product, part.parameter('bias', [outputs])]) : product // [..., out]
 }
 
@@ -51,20 +59,20 @@ export function mlp(
 ): Value {
   const wide = linear(part.at(up), x, [D, F], options) // [..., F]
   const active = activate(part.at(up).g, wide, activation) // [..., F]
-  return linear(part.at(down), active, [F, D], options) // [..., D]
+  return linear(part.at(down), active, [F, D], { ...options, input: activation }) // [..., D]
 }
 
-/** x [..., in] times the transposed weight [out, in] -> [..., out]. The recipe's format decides the operator. */
-export function matmul(part: Part, x: Value, weight: Weight): Value {
+/**
+ * x [..., in] times the transposed weight [out, in] -> [..., out]. The recipe's format decides the operator. `input` is the
+ * activation that made x, if one did.
+ */
+export function matmul(part: Part, x: Value, weight: Weight, input?: Activation): Value {
   const { g } = part
   switch (weight.format.kind) {
     case 'float32':
       return matmulFloat32(g, x, part.stored('weight', weight))
-    case 'columns': {
-      const { values, scales } = toPerChannel(weight)
-      const inputs = [x, g.initializer('weight', values), g.initializer('scales', scales)]
-      return g.op('DynamicQuantizeMatMul', inputs, {}, MICROSOFT)
-    }
+    case 'tokens':
+      return matmulTokens(g, x, weight, input && FEW_NEGATIVE.has(input) ? LOW_ZERO_POINT : ZERO_POINT)
     case 'blocks': {
       const format = largestBlockThatDivides(weight.dims[1]!, weight.format)
       return matmulBlocks(g, x, storedBlocks(g, weight, format), weight.dims, format)
@@ -74,6 +82,43 @@ export function matmul(part: Part, x: Value, weight: Weight): Value {
 
 function matmulFloat32(g: Graph, x: Value, weight: Value): Value {
   return g.op('FusedMatMul', [x, weight], { transB: 1 }, MICROSOFT)
+}
+
+/** The level of 0 among the 256 of an activation, which are unsigned. */
+const ZERO_POINT = 128
+/**
+ * The same after an activation that makes few and small negative values: positive values get 1.76 times as many levels. Rows
+ * whose largest value is below 4 times the size of their smallest one get fewer.
+ */
+const LOW_ZERO_POINT = 32
+const FEW_NEGATIVE: ReadonlySet<Activation> = new Set([
+  ...(['gelu', 'gelu_python', 'gelu_10', 'gelu_new', 'gelu_pytorch_tanh', 'gelu_python_tanh'] as const),
+  ...(['gelu_accurate', 'gelu_fast', 'quick_gelu', 'silu', 'swish', 'relu', 'relu2', 'relu6'] as const),
+])
+const LAST_LEVEL = 255
+/** Scales of rows that hold only zeros, so that nothing is divided by zero. */
+const SMALLEST_SCALE = 1e-30
+
+/**
+ * x [R, in] times the transposed weight [out, in] -> [R, out]. Each row of x is quantized to 8 bits with a scale of its own,
+ * so a row's result does not depend on the other rows.
+ *
+ *   x -> its largest and smallest value -> scales [R, 1]
+ *   x, scales -> 8 bits -> product of integers, times the scales of the weight -> times scales
+ */
+function matmulTokens(g: Graph, x: Value, weight: Weight, zeroPoint: number): Value {
+  const rowAxis = g.int64(-1)
+  const above = g.op('Mul', [g.op('ReduceMax', [x, rowAxis]), g.scalar(1 / (LAST_LEVEL - zeroPoint))]) // [R, 1]
+  const below = g.op('Mul', [g.op('ReduceMin', [x, rowAxis]), g.scalar(-1 / zeroPoint)]) // [R, 1]
+  const scales = g.op('Max', [above, below, g.scalar(SMALLEST_SCALE)]) // [R, 1]
+  const scaleOfRow = g.op('Reshape', [scales, rowAxis]) // [R]
+  const zero = g.scalar(zeroPoint, 'uint8') // []
+  const zeroOfRow = g.op('Expand', [zero, g.op('Shape', [scaleOfRow])]) // [R]
+  const levels = g.op('QuantizeLinear', [x, scaleOfRow, zeroOfRow], { axis: 0 }) // uint8 [R, in]
+  const { values, scales: scaleOfOutput } = toPerChannel(weight)
+  const [matrix, outputs] = [g.initializer('weight', values), g.initializer('scales', scaleOfOutput)]
+  const product = g.op('MatMulIntegerToFloat', [levels, matrix, g.scalar(1), outputs, zero], {}, MICROSOFT) // [R, out]
+  return g.op('Mul', [product, scales]) // [R, out]
 }
 
 /** Initializers of a weight in blocks: packed values, scales, zero points if there are any. Layout: quantize/blocks.ts. */
@@ -129,9 +174,14 @@ export function tiedEmbedding(part: Part, weight: Weight): TiedEmbedding {
 
 /** x [..., D] -> [..., D]. With `affine` false the checkpoint has no weight and no bias. */
 export function layerNorm(part: Part, x: Value, width: number, epsilon: number, affine = true): Value {
+  return layerNormOf(part, width, epsilon, affine)(x)
+}
+
+/** A layer norm for several values: its weight and bias are stored once. */
+export function layerNormOf(part: Part, width: number, epsilon: number, affine = true): (x: Value) => Value {
   const weight = affine ? part.parameter('weight', [width]) : part.stored('weight', filled(width, 1))
-  const inputs = affine ? [x, weight, part.parameter('bias', [width])] : [x, weight]
-  return part.op('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
+  const parameters = affine ? [weight, part.parameter('bias', [width])] : [weight]
+  return (x) => part.op('LayerNormalization', [x, ...parameters], { axis: -1, epsilon: { float: epsilon } })
 }
 
 /** x * weight / sqrt(mean of x^2 + epsilon): x [..., D] -> [..., D]. T5 and LLaMA's norm, without mean and bias. */

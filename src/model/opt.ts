@@ -9,18 +9,8 @@ import { z } from 'zod'
 import type { DecoderDescription } from '../artifact/contract.ts'
 import type { Value } from '../onnx/graph.ts'
 import { activation, eosTokenId, layers, size, tokenId } from './config.ts'
-import type { DecoderInputs, DecoderOutputs } from './decoder.ts'
-import {
-  fusedLinear,
-  type LayerKV,
-  layerNorm,
-  linear,
-  matmul,
-  mlp,
-  multiHeadAttention,
-  type TiedEmbedding,
-  tiedEmbedding,
-} from './layers.ts'
+import { type DecoderInputs, type DecoderOutputs, keptPositions, vocabularyOf } from './decoder.ts'
+import { fusedLinear, type LayerKV, layerNorm, linear, mlp, multiHeadAttention } from './layers.ts'
 import { causalMask, countedPositions, lastPositions, maskedBias } from './masks.ts'
 import type { Part } from './part.ts'
 
@@ -75,10 +65,14 @@ export function describeOpt(config: OptConfig, image_token_id: number | null): D
 
 /** `part` is at `language_model`. */
 export function opt(part: Part, inputs: DecoderInputs, config: OptConfig): DecoderOutputs {
-  const { vocab_size: V } = config
+  const { vocab_size: V, hidden_size: D, tie_word_embeddings: isTied } = config
   const decoder = part.at('model.decoder')
-  const embedding = vocabulary(part, config)
-  const tokens = embedding.embed(inputs.ids) // [B, T, D]
+  const vocabulary = vocabularyOf(part, {
+    embedding: 'model.decoder.embed_tokens',
+    sizes: [V, D],
+    isTied,
+  })
+  const tokens = vocabulary.embed(inputs.ids) // [B, T, D]
   const embeds = decoder.op('Concat', [inputs.prefix, tokens], { axis: 1 }) // [B, S, D]
   const length = decoder.op('Shape', [embeds], { start: 1, end: 2 }) // [1]
   const placed = positions(decoder.at('embed_positions'), inputs.mask, length, config) // [B, S, D]
@@ -93,32 +87,10 @@ export function opt(part: Part, inputs: DecoderInputs, config: OptConfig): Decod
     added.push(output.added)
   }
 
-  const start = decoder.op('Neg', [decoder.op('Unsqueeze', [inputs.keep, decoder.g.int64(0)])]) // [1]
-  const ends = [decoder.g.int64(Number.MAX_SAFE_INTEGER), decoder.g.int64(1)]
-  const last = decoder.op('Slice', [x, start, ...ends]) // [B, K, D]
+  const last = keptPositions(decoder, x, inputs.keep) // [B, K, D]
   const hasFinalNorm = config.do_layer_norm_before && !config._remove_final_layer_norm
   const normed = hasFinalNorm ? norm(decoder.at('final_layer_norm'), last, config) : last // [B, K, D]
-  const head = part.at('lm_head')
-  const logits = config.tie_word_embeddings
-    ? embedding.project(head, normed)
-    : matmul(head, normed, head.take('weight', [V, config.hidden_size])) // [B, K, V]
-  return { logits, added }
-}
-
-/** A tied embedding is stored under `embed_tokens`, under `lm_head`, or in old files under both names. */
-function vocabulary(
-  part: Part,
-  { vocab_size: V, hidden_size: D, tie_word_embeddings }: OptConfig,
-): TiedEmbedding {
-  const embed = 'model.decoder.embed_tokens'
-  const head = 'lm_head'
-  const isIn = (step: string) => part.weights.has(`${step}.weight`)
-  const stored = tie_word_embeddings && isIn(head) && !isIn(embed) ? head : embed
-  const weight =
-    tie_word_embeddings && isIn(head) && isIn(embed)
-      ? part.weights.takeTied(`${embed}.weight`, `${head}.weight`, [V, D])
-      : part.take(`${stored}.weight`, [V, D])
-  return tiedEmbedding(part.at(stored), weight)
+  return { logits: vocabulary.project(normed), hidden: normed, added } // logits [B, K, V]
 }
 
 /** mask [B, C + S] -> the rows of the table at each position of this run [B, S, D] */
@@ -145,6 +117,7 @@ function layer(
   const attention = part.at('self_attn')
   const firstNorm = part.at('self_attn_layer_norm')
   const secondNorm = part.at('final_layer_norm')
+  smoothChannels(part, config)
   const input = before ? norm(firstNorm, x, config) : x // [B, S, D]
   const [q, k, v] = fusedLinear(attention, ['q_proj', 'k_proj', 'v_proj'], input, [D, D], withBias) // 3 x [B, S, D]
   const attended = multiHeadAttention(attention, q!, k!, v!, config.num_attention_heads, { bias, past }) // [B, S, D]
@@ -156,6 +129,22 @@ function layer(
   const wide = mlp(part, normed, ['fc1', 'fc2'], [D, F], config.activation_function, withBias) // [B, S, D]
   const end = part.op('Add', [middle, wide]) // [B, S, D]
   return { x: before ? end : norm(secondNorm, end, config), added: { key: k!, value: v! } }
+}
+
+/** Which channels of a layer are read by products alone. In a post-norm layer the residual sum reads those of the norms too. */
+function smoothChannels(
+  { weights }: Part,
+  { do_layer_norm_before: before, activation_function: activation }: OptConfig,
+): void {
+  const both = (step: string) => [`${step}.weight`, `${step}.bias`]
+  if (before) {
+    const inputs = ['q_proj', 'k_proj', 'v_proj'].map((step) => `self_attn.${step}.weight`)
+    weights.smooth(both('self_attn_layer_norm'), inputs)
+    weights.smooth(both('final_layer_norm'), ['fc1.weight'])
+  }
+  // Attention takes averages of values, and ReLU(x / factor) = ReLU(x) / factor: factors pass through both.
+  weights.smooth(both('self_attn.v_proj'), ['self_attn.out_proj.weight'])
+  if (activation === 'relu') weights.smooth(both('fc1'), ['fc2.weight'])
 }
 
 /** x [B, S, D] -> [B, S, D] */

@@ -2,7 +2,8 @@
 // for queries and one for text. It has three uses:
 //
 //   queries            vision [B, P, Dv] -> [B, Q, D]: the image as Q vectors
-//   queries and text   vision and ids [B, T] -> [B, Q, D], which depends on the text (InstructBLIP, matching)
+//   queries and text   vision [I, P, Dv] and ids [B, T] -> [B, Q, D], which depends on the text (InstructBLIP, matching).
+//                      Text b is about picture floor(b / (B / I))
 //   text               ids [B, T] -> [B, T, D], without a picture (search)
 //
 // Post-norm as in BERT: each residual sum is normed. Queries and text attend to each other; only queries attend to the
@@ -31,13 +32,13 @@ export const qformerConfig = z.object({
 export type QFormerConfig = z.output<typeof qformerConfig>
 
 export interface QFormerInputs {
-  /** Learned queries [1, Q, D], and what they attend to, [B, P, `width`]. */
+  /** Learned queries [1, Q, D], and what they attend to, [I, P, `width`]; I is B without a text. */
   queries?: { tokens: Value; count: number; vision: Value; width: number }
   /** int64 [B, T] each. `embeddings` holds `word_embeddings` and `position_embeddings`. */
   text?: { ids: Value; mask: Value; embeddings: Part }
 }
 
-/** Hidden states: of the queries [B, Q, D], of the text [B, T, D]. */
+/** Hidden states: of the queries [B, Q, D]; without queries, of the text [B, T, D]. */
 interface QFormerOutput {
   queries?: Value
   text?: Value
@@ -51,33 +52,26 @@ export function qformer(part: Part, norm: Part, config: QFormerConfig, inputs: Q
   const { hidden_size: D, layer_norm_eps, num_hidden_layers, cross_attention_frequency } = config
   const embed = (x: Value) => layerNorm(norm, x, D, layer_norm_eps)
   let x: QFormerOutput = {
-    queries: inputs.queries && repeated(part, embed(inputs.queries.tokens), inputs.queries, D), // [B, Q, D]
+    queries: inputs.queries && repeated(part, embed(inputs.queries.tokens), inputs, D), // [B, Q, D]
     text: inputs.text && embed(embedText(inputs.text, config)), // [B, T, D]
   }
-  const sizes = { config, count: inputs.queries?.count ?? 0 }
+  const count = inputs.queries?.count ?? 0
   const keyMask = inputs.text && keyMaskOf(part, inputs.text.mask, x.queries) // [B, Q + T]
   for (let i = 0; i < num_hidden_layers; i++) {
     const hasCrossAttention = i % cross_attention_frequency === 0
-    x = layer(
-      part.at(`encoder.layer.${i}`),
-      x,
-      hasCrossAttention ? inputs.queries : undefined,
-      keyMask,
-      sizes,
-    )
+    x = layer(part.at(`encoder.layer.${i}`), x, hasCrossAttention ? inputs.queries : undefined, keyMask, {
+      config,
+      count,
+      isLast: i === num_hidden_layers - 1,
+    })
   }
   return x
 }
 
 /** [1, Q, D] -> [B, Q, D] */
-function repeated(
-  { g }: Part,
-  queries: Value,
-  { vision, count }: { vision: Value; count: number },
-  D: number,
-): Value {
-  const batch = g.op('Shape', [vision], { start: 0, end: 1 }) // [1]
-  return g.op('Expand', [queries, g.op('Concat', [batch, g.int64(count, D)], { axis: 0 })]) // [B, Q, D]
+function repeated({ g }: Part, tokens: Value, { queries, text }: QFormerInputs, D: number): Value {
+  const batch = g.op('Shape', [text?.ids ?? queries!.vision], { start: 0, end: 1 }) // [1]
+  return g.op('Expand', [tokens, g.op('Concat', [batch, g.int64(queries!.count, D)], { axis: 0 })]) // [B, Q, D]
 }
 
 /** Word and position embeddings. Positions count padding too, so a text must be padded at its end. ids [B, T] -> [B, T, D] */
@@ -105,6 +99,8 @@ interface Sizes {
   config: QFormerConfig
   /** Q, or 0 without queries. */
   count: number
+  /** Nothing reads the text of the last layer beside queries. */
+  isLast: boolean
 }
 
 function layer(
@@ -114,7 +110,7 @@ function layer(
   keyMask: Value | undefined,
   sizes: Sizes,
 ): QFormerOutput {
-  const { config, count } = sizes
+  const { config, count, isLast } = sizes
   const all =
     x.queries && x.text ? part.op('Concat', [x.queries, x.text], { axis: 1 }) : (x.queries ?? x.text)! // [B, Q + T, D]
   const attended = attention(part.at('attention'), all, { config, keyMask }) // [B, Q + T, D]
@@ -125,7 +121,12 @@ function layer(
     ;[queries, text] = [slice(0, count), slice(count, Number.MAX_SAFE_INTEGER)] // [B, Q, D], [B, T, D]
   }
   if (queries && picture) {
-    queries = attention(part.at('crossattention'), queries, { config, source: picture }) // [B, Q, D]
+    const source = { ...picture, isShared: x.text !== undefined }
+    queries = attention(part.at('crossattention'), queries, { config, source }) // [B, Q, D]
+  }
+  if (queries && text && isLast) {
+    ignoreTextMlp(part)
+    text = undefined
   }
   return {
     queries: queries && feedForward(part, queries, 'intermediate_query', 'output_query', config), // [B, Q, D]
@@ -141,7 +142,10 @@ function feedForward(part: Part, x: Value, up: string, down: string, config: QFo
   return layerNorm(part.at(`${down}.LayerNorm`), sum, D, layer_norm_eps) // [B, N, D]
 }
 
-/** x [B, N, D] attends to itself, or to `source.vision` [B, P, `source.width`] -> x + attention, normed, [B, N, D]. */
+/**
+ * x [B, N, D] attends to itself, or to `source.vision` [I, P, `source.width`] -> x + attention, normed, [B, N, D]. If it is
+ * shared, B / I rows after each other attend to one picture, whose keys and values are computed once.
+ */
 function attention(
   part: Part,
   x: Value,
@@ -149,7 +153,11 @@ function attention(
     config: { hidden_size: D, num_attention_heads, layer_norm_eps },
     source,
     keyMask,
-  }: { config: QFormerConfig; source?: { vision: Value; width: number }; keyMask?: Value },
+  }: {
+    config: QFormerConfig
+    source?: { vision: Value; count: number; width: number; isShared: boolean }
+    keyMask?: Value
+  },
 ): Value {
   const inner = part.at('attention')
   const [q, k, v] = source
@@ -158,17 +166,30 @@ function attention(
         ...fusedLinear(inner, ['key', 'value'], source.vision, [source.width, D]), // 2 x [B, P, D]
       ]
     : fusedLinear(inner, ['query', 'key', 'value'], x, [D, D]) // 3 x [B, N, D]
-  const output = multiHeadAttention(inner, q!, k!, v!, num_attention_heads, { keyMask }) // [B, N, D]
+  const joined = source?.isShared ? perPicture(inner, q!, source.vision, D) : q! // [B, N, D] or [I, B / I * N, D]
+  const attended = multiHeadAttention(inner, joined, k!, v!, num_attention_heads, { keyMask }) // as `joined`
+  const output = source?.isShared
+    ? inner.op('Reshape', [attended, inner.g.int64(-1, source.count, D)])
+    : attended // [B, N, D]
   const projected = linear(part.at('output.dense'), output, [D, D]) // [B, N, D]
   const sum = part.at('output').op('Add', [projected, x]) // [B, N, D]
   return layerNorm(part.at('output.LayerNorm'), sum, D, layer_norm_eps) // [B, N, D]
 }
 
+/** The rows of one picture as one row: x [B, N, D], vision [I, P, width] -> [I, B / I * N, D] */
+function perPicture({ g }: Part, x: Value, vision: Value, D: number): Value {
+  const pictures = g.op('Shape', [vision], { start: 0, end: 1 }) // [1]
+  return g.op('Reshape', [x, g.op('Concat', [pictures, g.int64(-1, D)], { axis: 0 })])
+}
+
 /** Marks the MLPs for text as not needed, in a checkpoint that has them though its model reads no text in the Q-Former. */
 export function ignoreTextBranch(part: Part, { num_hidden_layers }: QFormerConfig): void {
-  for (let i = 0; i < num_hidden_layers; i++) {
-    for (const step of ['intermediate.dense', 'output.dense', 'output.LayerNorm']) {
-      for (const name of ['weight', 'bias']) part.weights.ignore(`encoder.layer.${i}.${step}.${name}`)
-    }
+  for (let i = 0; i < num_hidden_layers; i++) ignoreTextMlp(part.at(`encoder.layer.${i}`))
+}
+
+/** `part` is a layer. */
+function ignoreTextMlp({ weights }: Part): void {
+  for (const step of ['intermediate.dense', 'output.dense', 'output.LayerNorm']) {
+    for (const name of ['weight', 'bias']) weights.ignore(`${step}.${name}`)
   }
 }

@@ -13,7 +13,7 @@ import type { EncoderDecoderDescription } from '../artifact/contract.ts'
 import type { Weight } from '../checkpoint/weights.ts'
 import type { Value } from '../onnx/graph.ts'
 import { ACTIVATIONS, activation, eosTokenId, layers, size, tokenId } from './config.ts'
-import type { DecoderOutputs } from './decoder.ts'
+import { type DecoderOutputs, keptPositions } from './decoder.ts'
 import type { CrossDecoderInputs, EncoderInputs, EncoderOutputs } from './encoder-decoder.ts'
 import {
   type AttentionOptions,
@@ -180,9 +180,7 @@ export function t5Decoder(
     x = feedForward(block.at('layer.2'), x, config) // [B, T, D]
   }
 
-  const start = stack.op('Neg', [stack.op('Unsqueeze', [keep, stack.g.int64(0)])]) // [1]
-  const ends = [stack.g.int64(Number.MAX_SAFE_INTEGER), stack.g.int64(1)]
-  const normed = norm(stack.at('final_layer_norm'), stack.op('Slice', [x, start, ...ends]), config) // [B, K, D]
+  const normed = norm(stack.at('final_layer_norm'), keptPositions(stack, x, keep), config) // [B, K, D]
   const last = config.scale_decoder_outputs ? stack.op('Mul', [normed, stack.g.scalar(D ** -0.5)]) : normed // [B, K, D]
   // Where a file has no lm_head, its head is the shared embedding.
   const [headName, head] = part.weights.has('lm_head.weight')

@@ -2,6 +2,7 @@
 //
 //   pixels -> patches -> class token in front -> + positions -> layers x (norm, attention, +, norm, MLP, +) -> norm
 //
+// Layers work on rows [R, D], R = B * P, because 8-bit products have one scale for each row (layers.ts).
 // EVA-CLIP's ViT: transformers' modeling_blip_2.py (Blip2VisionModel); Li et al. 2023, section 3.1.
 
 import { z } from 'zod'
@@ -10,7 +11,7 @@ import type { Weights } from '../checkpoint/weights.ts'
 import type { Graph, Value } from '../onnx/graph.ts'
 import { filled, type Matrix, stack } from '../quantize/matrix.ts'
 import { activation, layers, sides, size } from './config.ts'
-import { layerNorm, linear, matmul, mlp, multiHeadAttention } from './layers.ts'
+import { layerNorm, layerNormOf, linear, matmul, mlp, multiHeadAttention } from './layers.ts'
 import { graphOf, type Part } from './part.ts'
 
 /** `vision_config`; defaults are those of configuration_blip_2.py. */
@@ -31,8 +32,10 @@ export type VisionConfig = z.output<typeof visionConfig>
 export function visionGraph(weights: Weights, config: VisionConfig): Graph {
   return graphOf(VISION.graph, weights, (root) => {
     const pixels = root.g.input(VISION.pixels, 'float32', ['B', 3, ...config.image_size])
-    const output = vision(root.at('vision_model'), pixels, config) // [B, P, D]
-    root.g.output(VISION.vision, output, 'float32', ['B', patchCount(config), config.hidden_size])
+    const { patches, pooled } = vision(root.at('vision_model'), pixels, config)
+    const { hidden_size: D } = config
+    root.g.output(VISION.vision, patches, 'float32', ['B', patchCount(config), D])
+    root.g.output(VISION.pooled, pooled, 'float32', ['B', D])
   })
 }
 
@@ -41,12 +44,18 @@ export function patchCount({ image_size, patch_size }: VisionConfig): number {
   return Math.floor(image_size[0] / patch_size[0]) * Math.floor(image_size[1] / patch_size[1]) + 1
 }
 
-function vision(part: Part, pixels: Value, config: VisionConfig): Value {
-  let x = embed(part.at('embeddings'), pixels, config) // [B, P, D]
+/** patches [B, P, D], and pooled [B, D], which is normed once more. */
+function vision(part: Part, pixels: Value, config: VisionConfig): { patches: Value; pooled: Value } {
+  const { hidden_size: D } = config
+  const embedded = embed(part.at('embeddings'), pixels, config) // [B, P, D]
+  let x = part.op('Reshape', [embedded, part.g.int64(-1, D)]) // [R, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
-    x = layer(part.at(`encoder.layers.${i}`), x, config) // [B, P, D]
+    x = layer(part.at(`encoder.layers.${i}`), x, config) // [R, D]
   }
-  return layerNorm(part.at('post_layernorm'), x, config.hidden_size, config.layer_norm_eps) // [B, P, D]
+  const norm = layerNormOf(part.at('post_layernorm'), D, config.layer_norm_eps)
+  const patches = part.op('Reshape', [norm(x), part.g.int64(-1, patchCount(config), D)]) // [B, P, D]
+  const first = part.op('Gather', [patches, part.g.scalar(0, 'int64')], { axis: 1 }) // [B, D]
+  return { patches, pooled: norm(first) }
 }
 
 function embed(part: Part, pixels: Value, config: VisionConfig): Value {
@@ -64,27 +73,31 @@ function embed(part: Part, pixels: Value, config: VisionConfig): Value {
   return part.op('Add', [all, part.parameter('position_embedding', [1, patchCount(config), D])]) // [B, P, D]
 }
 
+/** x [R, D] -> [R, D] */
 function layer(part: Part, x: Value, config: VisionConfig): Value {
   const { hidden_size: D, intermediate_size: F, layer_norm_eps } = config
-  const normed = layerNorm(part.at('layer_norm1'), x, D, layer_norm_eps) // [B, P, D]
-  const attended = attention(part.at('self_attn'), normed, config) // [B, P, D]
-  const middle = part.op('Add', [x, attended]) // [B, P, D]
-  const renormed = layerNorm(part.at('layer_norm2'), middle, D, layer_norm_eps) // [B, P, D]
-  const output = mlp(part.at('mlp'), renormed, ['fc1', 'fc2'], [D, F], config.hidden_act) // [B, P, D]
-  return part.op('Add', [middle, output]) // [B, P, D]
+  part.weights.smooth(['layer_norm1.weight', 'layer_norm1.bias'], ['self_attn.qkv.weight'])
+  part.weights.smooth(['layer_norm2.weight', 'layer_norm2.bias'], ['mlp.fc1.weight'])
+  const normed = layerNorm(part.at('layer_norm1'), x, D, layer_norm_eps) // [R, D]
+  const attended = attention(part.at('self_attn'), normed, config) // [R, D]
+  const middle = part.op('Add', [x, attended]) // [R, D]
+  const renormed = layerNorm(part.at('layer_norm2'), middle, D, layer_norm_eps) // [R, D]
+  const output = mlp(part.at('mlp'), renormed, ['fc1', 'fc2'], [D, F], config.hidden_act) // [R, D]
+  return part.op('Add', [middle, output]) // [R, D]
 }
 
-function attention(
-  part: Part,
-  x: Value,
-  { hidden_size: D, num_attention_heads, qkv_bias }: VisionConfig,
-): Value {
+/** x [R, D] -> [R, D] */
+function attention(part: Part, x: Value, config: VisionConfig): Value {
+  const { hidden_size: D, num_attention_heads, qkv_bias } = config
+  const { g } = part
   const qkv = part.at('qkv')
-  let joined = matmul(qkv, x, qkv.take('weight', [3 * D, D])) // [B, P, 3D]
-  if (qkv_bias) joined = qkv.op('Add', [joined, qkv.stored('bias', qkvBias(part, D))]) // [B, P, 3D]
-  const [q, k, v] = qkv.ops('Split', [joined, part.g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
+  let joined = matmul(qkv, x, qkv.take('weight', [3 * D, D])) // [R, 3D]
+  if (qkv_bias) joined = qkv.op('Add', [joined, qkv.stored('bias', qkvBias(part, D))]) // [R, 3D]
+  const pictures = qkv.op('Reshape', [joined, g.int64(-1, patchCount(config), 3 * D)]) // [B, P, 3D]
+  const [q, k, v] = qkv.ops('Split', [pictures, g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
   const output = multiHeadAttention(part, q!, k!, v!, num_attention_heads) // [B, P, D]
-  return linear(part.at('projection'), output, [D, D]) // [B, P, D]
+  const rows = part.op('Reshape', [output, g.int64(-1, D)]) // [R, D]
+  return linear(part.at('projection'), rows, [D, D]) // [R, D]
 }
 
 /**

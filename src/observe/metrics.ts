@@ -17,7 +17,7 @@ const histogram = metricOf('histogram')
 
 const METRICS = {
   glimpse_requests_total: counter(
-    'Requests over HTTP by task (caption, answer) and outcome: ok, or the code of the error.',
+    'Requests over HTTP by task (caption, answer, match, features) and outcome: ok, or the code of the error.',
     ['task', 'outcome'],
   ),
   glimpse_rejected_total: counter(

@@ -127,9 +127,9 @@ export class Graph {
   }
 
   /** A number of shape []. It is stored inside the .onnx file. */
-  scalar(value: number, type: 'float32' | 'int64' = 'float32'): Value {
-    const data = type === 'int64' ? BigInt64Array.of(BigInt(value)) : Float32Array.of(value)
-    return this.#constant(type, [], data)
+  scalar(value: number, type: 'float32' | 'int64' | 'uint8' = 'float32'): Value {
+    if (type === 'int64') return this.#constant(type, [], BigInt64Array.of(BigInt(value)))
+    return this.#constant(type, [], type === 'uint8' ? Uint8Array.of(value) : Float32Array.of(value))
   }
 
   /** A weight. It is stored in the external data file. */
@@ -149,7 +149,7 @@ export class Graph {
     return { name }
   }
 
-  #constant(type: DataType, dims: number[], { buffer }: BigInt64Array | Float32Array): Value {
+  #constant(type: DataType, dims: number[], { buffer }: BigInt64Array | Float32Array | Uint8Array): Value {
     const name = this.parts.unique(`${this.path}/constant`)
     this.parts.constants.push({ name, dims, data_type: DATA_TYPE[type], raw_data: new Uint8Array(buffer) })
     return { name }

@@ -6,7 +6,7 @@ import { ModelProto } from './proto.ts'
 import { filesOf } from './write.ts'
 
 /** Operators whose second input onnxruntime prepacks when a session opens. */
-const PREPACKED_OPERATORS = ['MatMulNBits', 'DynamicQuantizeMatMul', 'FusedMatMul', 'MatMul', 'Gemm', 'Conv']
+const PREPACKED_OPERATORS = ['MatMulNBits', 'MatMulIntegerToFloat', 'FusedMatMul', 'MatMul', 'Gemm', 'Conv']
 
 /** The fields of a ModelProto that are read. protobufjs gives an absent list as []. */
 interface Model {

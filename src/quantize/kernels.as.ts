@@ -223,6 +223,38 @@ export function packColumns(values: usize, rows: i32, inputs: i32, turned: usize
   }
 }
 
+/** Each value times the factor of its input, in place. */
+export function scaleInputs(values: usize, rows: i32, inputs: i32, factors: usize): void {
+  const whole = inputs & ~3
+  for (let row = 0; row < rows; row++) {
+    const from = values + ((<usize>row * inputs) << 2)
+    for (let i = 0; i < whole; i += 4) {
+      const at = from + ((<usize>i) << 2)
+      v128.store(at, f32x4.mul(v128.load(at), v128.load(factors + ((<usize>i) << 2))))
+    }
+    for (let i = whole; i < inputs; i++) {
+      const at = from + ((<usize>i) << 2)
+      store<f32>(at, load<f32>(at) * load<f32>(factors + ((<usize>i) << 2)))
+    }
+  }
+}
+
+/** `largest` [inputs] becomes the largest |value| of each input, and of what it was before. */
+export function largestOfInputs(values: usize, rows: i32, inputs: i32, largest: usize): void {
+  const whole = inputs & ~3
+  for (let row = 0; row < rows; row++) {
+    const from = values + ((<usize>row * inputs) << 2)
+    for (let i = 0; i < whole; i += 4) {
+      const at = largest + ((<usize>i) << 2)
+      v128.store(at, f32x4.pmax(v128.load(at), f32x4.abs(v128.load(from + ((<usize>i) << 2)))))
+    }
+    for (let i = whole; i < inputs; i++) {
+      const at = largest + ((<usize>i) << 2)
+      store<f32>(at, max<f32>(load<f32>(at), abs<f32>(load<f32>(from + ((<usize>i) << 2)))))
+    }
+  }
+}
+
 /** The address of a whole block of values. A block with fewer values is copied and padded with zeros. */
 function wholeBlock(from: usize, count: i32, block: i32): usize {
   if (count === block) return from

@@ -15,6 +15,8 @@ type Kernel =
   | 'packBlocks8'
   | 'packBlocks4'
   | 'packColumns'
+  | 'scaleInputs'
+  | 'largestOfInputs'
 /** The exports of kernels.as.ts, which has their parameters. */
 type Exports = Record<Kernel, (...values: number[]) => number> & { memory: WebAssembly.Memory }
 
@@ -73,6 +75,23 @@ function load(values: Values, sizes: readonly number[]) {
 export function toFloat32(values: Values): Uint8Array {
   const { memory, floats, count } = load(values, [])
   return memory.slice(floats, floats + 4 * count)
+}
+
+/** Whole rows, each value times the factor of its input. @throws ArtifactError `bad_weights` for NaN and infinity. */
+export function scaleInputs(values: Values, factors: Float32Array): Values {
+  const { kernels, memory, floats, count, places } = load(values, [factors.byteLength])
+  new Float32Array(memory.buffer, places[0], factors.length).set(factors)
+  kernels.scaleInputs(floats, count / factors.length, factors.length, places[0]!)
+  return { dtype: 'F32', bytes: memory.slice(floats, floats + 4 * count), name: values.name }
+}
+
+/** The largest |value| of each input over whole rows, and over `before`. @throws ArtifactError `bad_weights` for NaN and infinity. */
+export function largestOfInputs(values: Values, before: Float32Array): Float32Array {
+  const { kernels, memory, floats, count, places } = load(values, [before.byteLength])
+  const largest = new Float32Array(memory.buffer, places[0], before.length)
+  largest.set(before)
+  kernels.largestOfInputs(floats, count / before.length, before.length, places[0]!)
+  return largest.slice()
 }
 
 /** How `pack` stores weights: in blocks along a row, or as signed bytes with one scale per output. */

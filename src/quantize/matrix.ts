@@ -32,10 +32,19 @@ export function stack(...parts: Matrix[]): Matrix {
   }
 }
 
+/** A tensor of these dims whose values no checkpoint holds. */
+export function constant(dims: number[], values: Float32Array): Matrix {
+  async function* rows(): AsyncGenerator<Values> {
+    yield {
+      dtype: 'F32',
+      bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+      name: 'constant',
+    }
+  }
+  return { dims, sources: [], rows }
+}
+
 /** A vector [size] of one value. */
 export function filled(size: number, value: number): Matrix {
-  async function* rows(): AsyncGenerator<Values> {
-    yield { dtype: 'F32', bytes: new Uint8Array(new Float32Array(size).fill(value).buffer), name: 'constant' }
-  }
-  return { dims: [size], sources: [], rows }
+  return constant([size], new Float32Array(size).fill(value))
 }

@@ -1,4 +1,4 @@
-// A weight [N outputs, K inputs] -> signed bytes [K, N] with one scale per output, as DynamicQuantizeMatMul reads them.
+// A weight [N outputs, K inputs] -> signed bytes [K, N] with one scale per output, as MatMulIntegerToFloat reads them.
 //
 // The bytes of one weight are held in memory while they are transposed.
 

@@ -50,11 +50,9 @@ export function queueProducer({
       await passing
     },
     // A group of its own: a retraction is delivered while the question's group is busy.
-    async retract(id) {
-      await queue.send(
-        { kind: 'withdraw', id },
-        { deduplicationId: `withdraw/${id}`, groupId: `withdraw/${id}` },
-      )
+    async retract(id, file) {
+      const name = `withdraw/${file === undefined ? id : `${id}/${file}`}`
+      await queue.send({ kind: 'withdraw', id, file }, { deduplicationId: name, groupId: name })
     },
   }
   /** Resolves when every submitted question is in the queue. */

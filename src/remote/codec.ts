@@ -2,6 +2,7 @@
 // in engine/tasks.ts says which fields both have.
 
 import { z } from 'zod'
+import { aboutSchema, type ModelCard } from '../engine/protocol.ts'
 import type { BaseRequest, BaseResult } from '../engine/request.ts'
 import { type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
 import {
@@ -29,6 +30,12 @@ const baseResult: z.ZodType<Omit<BaseResult, 'text'>> = z.object({
   picture: z.string(),
 })
 
+const cardSchema = z.object({
+  name: z.string(),
+  about: aboutSchema.optional().catch(undefined),
+  vectors: z.object({ key: z.string(), count: z.number(), width: z.number() }).optional(),
+})
+
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
 
 /** Not named in a request, so that an older server takes them: it knows no field `task`. */
@@ -51,6 +58,13 @@ export function decodeReply(text: string, request: BaseRequest): BaseResult {
   const base = baseResult.safeParse(json)
   if (own.success && base.success) return { ...(own.data as BaseResult), ...base.data }
   throw engineFailed('its answer is not a result of Glimpse')
+}
+
+/** The card that GET /v1/model answers with: the parts that another machine needs. @throws UpstreamError `engine_failed` */
+export function decodeCard(text: string): ModelCard {
+  const { success, data } = cardSchema.safeParse(jsonOf(text))
+  if (success) return data
+  throw engineFailed('its model has no card of Glimpse')
 }
 
 /** The error of a refusal. `picture_forgotten` also when the remote engine takes no pictures by their sha256. */

@@ -8,8 +8,8 @@ import type { BaseRequest, BaseResult } from '../engine/request.ts'
 import { taskOf } from '../engine/tasks.ts'
 import { isGlimpseError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
-import { decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
-import type { Deadline } from './deadline.ts'
+import { decodeCard, decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
+import { type Deadline, startDeadline } from './deadline.ts'
 import { remoteEngine } from './engine.ts'
 
 export interface HttpEngineOptions {
@@ -39,17 +39,26 @@ export function openHttpEngine({
   if (token !== '') headers['authorization'] = `Bearer ${token}`
   const redirect = 'error' // another host must not receive the token
 
-  const send = async (request: BaseRequest, deadline: Deadline): Promise<BaseResult> => {
-    const path = `/v1/${taskOf(request)}`
-    const post = { method: 'POST', body: encodeRequest(request), headers, redirect } as const
+  /** The body of the answer. @param request what an error is about */
+  const exchange = async (
+    path: string,
+    init: RequestInit,
+    request: BaseRequest,
+    deadline: Deadline,
+  ): Promise<string> => {
     for (let waitMs = firstWaitMs; ; waitMs *= 2) {
       deadline.throwIfEnded()
       let error: Error
       let retryAfterMs = 0
       try {
-        const response = await fetch(`${base}${path}`, { ...post, signal: deadline.signal })
+        const response = await fetch(`${base}${path}`, {
+          ...init,
+          headers,
+          redirect,
+          signal: deadline.signal,
+        })
         const text = await response.text()
-        if (response.ok) return decodeReply(text, request)
+        if (response.ok) return text
         error = decodeError(response.status, text, request)
         if (!RETRYABLE.has(response.status)) throw error
         retryAfterMs = 1_000 * Number(response.headers.get('retry-after'))
@@ -65,6 +74,11 @@ export function openHttpEngine({
     }
   }
 
+  const send = async (request: BaseRequest, deadline: Deadline): Promise<BaseResult> => {
+    const post = { method: 'POST', body: encodeRequest(request) }
+    return decodeReply(await exchange(`/v1/${taskOf(request)}`, post, request, deadline), request)
+  }
+
   /** Names the picture by its sha256 first. Its bytes travel only when the other Glimpse does not know it. */
   const ask = async (request: BaseRequest, deadline: Deadline): Promise<BaseResult> => {
     const { image, ...rest } = request
@@ -75,5 +89,14 @@ export function openHttpEngine({
     })
   }
 
-  return remoteEngine(`Glimpse at ${new URL(base).host}`, deadlineMs, ask)
+  return Object.assign(remoteEngine(`Glimpse at ${new URL(base).host}`, deadlineMs, ask), {
+    async describe(signal?: AbortSignal) {
+      const deadline = startDeadline(deadlineMs, signal)
+      try {
+        return decodeCard(await exchange('/v1/model', {}, {}, deadline))
+      } finally {
+        deadline.end()
+      }
+    },
+  })
 }

@@ -52,7 +52,9 @@ export class BeamSearch implements Search {
     const V = logProbabilities[0]!.length
     const totals = new Float32Array(num_beams * V)
     logProbabilities.forEach((scores, beam) => {
-      for (let id = 0; id < V; id++) totals[beam * V + id] = this.#running[beam]!.score + scores[id]!
+      const { score } = this.#running[beam]!
+      const own = totals.subarray(beam * V, (beam + 1) * V)
+      for (let id = 0; id < V; id++) own[id] = score + scores[id]!
     })
     // Enough candidates that num_beams of them can continue if every EOS token is among them.
     const count = Math.min(Math.max(2, 1 + this.#eosTokenIds.size) * num_beams, totals.length)

@@ -17,6 +17,8 @@ interface DecoderOptions {
   description: DecoderDescription
   /** Q */
   queries: number
+  /** Whether the graph has the output `hidden`. */
+  hasHidden?: boolean
   /** Default: cpu. */
   provider?: Provider
   /** Rows in one prefill run, by the longest prompt. Default: as many as micro-batch.ts allows. */
@@ -44,11 +46,30 @@ export function openDecoder({
   session,
   description,
   queries: Q,
+  hasHidden,
   provider,
   rowsPerRun,
 }: DecoderOptions): LanguageModel {
   const { width: D, vocabulary: V, positions, image_token_id, bos_token_id } = description
   const noPrefix = (rows: number) => Tensor.float32(new Float32Array(0), [rows, 0, D])
+
+  const feedsOf = (
+    cache: KVCache,
+    prefix: Tensor,
+    ids: readonly number[],
+    masks: readonly (readonly number[])[],
+    keep: number,
+  ) => {
+    const rows = masks.length
+    const mask = cache.maskWith(masks)
+    return {
+      [LANGUAGE.prefix]: prefix,
+      [LANGUAGE.input_ids]: Tensor.int64(ids, [rows, ids.length / rows]),
+      [LANGUAGE.attention_mask]: Tensor.int64(mask.flat(), [rows, mask[0]!.length]),
+      [LANGUAGE.logits_to_keep]: Tensor.int64([keep], []),
+      ...cache.feeds(),
+    }
+  }
 
   /**
    * One run of the graph. `masks` cover the positions of this run. Returns logits [V] of each row's last `keep` positions.
@@ -61,19 +82,19 @@ export function openDecoder({
     keep: number,
   ) => {
     const rows = masks.length
-    const mask = cache.maskWith(masks)
-    const feeds = {
-      [LANGUAGE.prefix]: prefix,
-      [LANGUAGE.input_ids]: Tensor.int64(ids, [rows, ids.length / rows]),
-      [LANGUAGE.attention_mask]: Tensor.int64(mask.flat(), [rows, mask[0]!.length]),
-      [LANGUAGE.logits_to_keep]: Tensor.int64([keep], []),
-      ...cache.feeds(),
-    }
+    const feeds = feedsOf(cache, prefix, ids, masks, keep)
     const outputs = await session.run(feeds, [LANGUAGE.logits, ...cache.outputNames])
     await cache.append(outputs, masks)
     const all = await outputs[LANGUAGE.logits]!.floats()
     const logits = Array.from({ length: rows * keep }, (_, i) => all.subarray(i * V, (i + 1) * V))
     return { logits, outputs }
+  }
+
+  const textFeatures = async (ids: readonly number[]) => {
+    const cache = KVCache.holding(description, [[]])
+    const masks = [constant(ids.length, 1)]
+    const outputs = await session.run(feedsOf(cache, noPrefix(1), ids, masks, ids.length), [LANGUAGE.hidden])
+    return outputs[LANGUAGE.hidden]!
   }
 
   const readingOf = (row: PromptRow): Reading => {
@@ -129,11 +150,13 @@ export function openDecoder({
     room: (promptLength) => (positions === null ? Infinity : positions - Q - promptLength),
     /** transformers counts the image's placeholders among the ids. */
     context(promptIds, generated) {
+      const newTokens = generated.length
+      if (!promptIds) return { ids: generated, length: newTokens, newTokens }
       const placeholders = image_token_id === null ? [] : new Array<number>(Q).fill(image_token_id)
       return {
         ids: [...placeholders, ...promptIds, ...generated],
-        length: Q + promptIds.length + generated.length,
-        newTokens: generated.length,
+        length: Q + promptIds.length + newTokens,
+        newTokens,
       }
     },
     async prefill(rows, check = () => {}) {
@@ -163,6 +186,7 @@ export function openDecoder({
       const { logits } = await run(picked[0]!.cache, noPrefix(ids.length), ids, masks, 1)
       return picked.map((state) => ({ state, logits: logits[state.row]! }))
     },
+    ...(hasHidden && { textFeatures }),
     async allLogits({ prefix, ids }) {
       const reading = { row: { prefix, ids }, parts: [], ids, isNew: false }
       return (await readPrompts([reading], Q + ids.length)).logits

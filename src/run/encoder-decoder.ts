@@ -52,13 +52,22 @@ export function openEncoderDecoder({
     const times = (value: number, count: number) => new Array<number>(count).fill(value)
     const pad = description.pad_token_id ?? 0
     const ids = rows.flatMap((row) => [...row.ids, ...times(pad, longest - row.ids.length)])
-    const masks = rows.map((row) => [...times(1, Q + row.ids.length), ...times(0, longest - row.ids.length)])
+    const prefix = rows[0]!.prefix.dims[1]!
+    const masks = rows.map((row) => [
+      ...times(1, prefix + row.ids.length),
+      ...times(0, longest - row.ids.length),
+    ])
     const feeds = {
       [ENCODER.prefix]: await concatRows(rows.map((row) => row.prefix)),
       [ENCODER.input_ids]: Tensor.int64(ids, [rows.length, longest]),
-      [ENCODER.attention_mask]: Tensor.int64(masks.flat(), [rows.length, Q + longest]),
+      [ENCODER.attention_mask]: Tensor.int64(masks.flat(), [rows.length, prefix + longest]),
     }
     return { outputs: await encoder.run(feeds, names), masks }
+  }
+
+  const encode = async (row: PromptRow): Promise<Tensor> => {
+    const { outputs } = await runEncoder([row], [ENCODER.encoder])
+    return outputs[ENCODER.encoder]!
   }
 
   /** The keys and values that the decoder attends to, one row for each prompt. */
@@ -152,10 +161,8 @@ export function openEncoderDecoder({
       const own = new KVCache(description, 1)
       return await runDecoder(own, await readPrompts([row]), [0], [decoderIds])
     },
-    async encode(row) {
-      const { outputs } = await runEncoder([row], [ENCODER.encoder])
-      return outputs[ENCODER.encoder]!
-    },
+    encode,
+    textFeatures: (ids) => encode({ prefix: Tensor.float32(new Float32Array(0), [1, 0, D]), ids }),
   }
 }
 

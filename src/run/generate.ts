@@ -114,7 +114,8 @@ export class Generation {
     )
     const [first] = search.answers()
     if (settings.num_beams === 1 && settings.num_return_sequences === 1) row.onToken?.(first!.at(-1)!)
-    if (search.done) row.onDone(search.answers())
+    if (search.done)
+      row.onDone(search.answers().map((ids) => (settings.zero_id_as_two ? zeroAsTwo(ids) : ids)))
     return next
   }
 
@@ -128,10 +129,15 @@ export class Generation {
     for (const id of this.#options.suppressTokens ?? []) allowed[id] = -Infinity
     const scores = settings.num_beams > 1 ? logSoftmax(allowed) : allowed
     if (processors.length === 0) return scores
-    const context = this.#model.context(prompt.ids, generated)
+    const context = this.#model.context(settings.penalize_answer_only ? undefined : prompt.ids, generated)
     for (const process of processors) process(scores, context)
     return scores
   }
+}
+
+/** LAVIS, blip2_vicuna_instruct.py, `generate`: 0 is <unk>, 2 is </s>. */
+function zeroAsTwo(ids: readonly number[]): number[] {
+  return ids.map((id) => (id === 0 ? 2 : id))
 }
 
 /**

@@ -60,7 +60,8 @@ export interface LanguageModel {
   start(promptIds: readonly number[]): number[]
   /** How many tokens can be generated after a prompt of so many ids. Below 1, the prompt is too long. */
   room(promptLength: number): number
-  context(promptIds: readonly number[], generated: readonly number[]): Context
+  /** Without `promptIds`: as if the answer stood alone. */
+  context(promptIds: readonly number[] | undefined, generated: readonly number[]): Context
   /** Reads images and prompts. `check` is called between runs of the graph; it throws to cancel. */
   prefill(rows: readonly PromptRow[], check?: () => void): Promise<RowOutput[]>
   /** Row i continues `states[i]` with `tokenIds[i]`. States that are not named are lost. */
@@ -70,6 +71,8 @@ export interface LanguageModel {
    * reads the row, of all positions of the decoder, which reads `decoderIds` (default: the start token alone).
    */
   allLogits(row: PromptRow, decoderIds?: readonly number[]): Promise<Float32Array[]>
+  /** Features of a text alone, [1, T, D]: what transformers' Blip2Model.get_text_features gives. Not of every model. */
+  textFeatures?(ids: readonly number[]): Promise<Tensor>
   /** For comparisons: the encoder's output [1, Q + T, D], where there is an encoder. */
   encode?(row: PromptRow): Promise<Tensor>
 }

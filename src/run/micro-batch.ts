@@ -4,7 +4,7 @@
 // are dominated by matrix products, which gain nothing from batching on a CPU; with several shorter runs cancellation is
 // checked in between. Activation memory stays bounded either way.
 
-import { type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
+import type { Manifest } from '../artifact/contract.ts'
 import type { Provider } from './session.ts'
 
 /** Values between two layers: one image of a ViT-g, or two rows of opt-2.7b with short prompts. */
@@ -20,10 +20,8 @@ export function itemsPerRun(values: number, provider: Provider = 'cpu'): number 
   return Math.max(1, Math.min(MAX_ITEMS_PER_RUN, Math.floor(budget / values)))
 }
 
-/** Pictures in one run of the graphs `vision` and `queries`. */
-export function imagesPerRun({ graphs, vision }: Manifest, provider?: Provider): number {
-  const names: readonly string[] = [VISION.graph, QUERIES.graph]
-  if (graphs.some(({ name, rows_depend }) => rows_depend && names.includes(name))) return 1
+/** Pictures in one run of the graphs `vision`, `queries` and `matching`. */
+export function imagesPerRun({ vision }: Manifest, provider?: Provider): number {
   return itemsPerRun(vision.patches * vision.width, provider)
 }
 

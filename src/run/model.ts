@@ -16,7 +16,10 @@ import { openSession, type Provider, type Session, type SessionOptions } from '.
 export interface Model extends ResolvedProvider {
   manifest: Manifest
   preprocessorConfig: PreprocessorConfig
+  /** Of the language model; where there is none, that of `matching`. */
   tokenizer: Tokenizer
+  /** Encodes the texts that pictures are compared with; absent if the model does not match. */
+  matchingTokenizer?: Tokenizer
   /** Encodes the text that the queries read; absent where they read none. */
   queryTokenizer?: Tokenizer
   /** Ids that no answer may contain: see findNonTokenIds. */
@@ -49,9 +52,13 @@ export async function openModel(
 ): Promise<Model> {
   const manifest = await openArtifact(folder)
   const preprocessorConfig = parsePreprocessorConfig(manifest.preprocessor)
-  const tokenizer = await openTokenizer(folder)
-  const { text } = manifest.queries
-  const queryTokenizer = text ? await openTokenizer(folder, text.tokenizer) : undefined
+  const { queries, matching } = manifest
+  const openFor = async (text?: { tokenizer: string } | null) =>
+    text ? await openTokenizer(folder, text.tokenizer) : undefined
+  const queryTokenizer = await openFor(queries.text)
+  const matchingTokenizer = await openFor(matching?.text)
+  const isTextless = manifest.language.kind === 'none'
+  const tokenizer = (isTextless && matchingTokenizer) || (await openTokenizer(folder))
   const resolved = await resolveProvider(choice)
   const options = { threads, provider: resolved.provider }
   // Weights are prepacked for the CPU only.
@@ -71,6 +78,7 @@ export async function openModel(
     tokenizer,
     nonTokenIds,
     queryTokenizer,
+    matchingTokenizer,
     ...resolved,
     sessions,
     language,
@@ -80,7 +88,7 @@ export async function openModel(
 
 /** The implementation for the manifest's kind of language model: one row for each kind. */
 export function openLanguageModel(
-  { language, queries }: Manifest,
+  { language, queries, graphs }: Manifest,
   sessions: Sessions,
   provider?: Provider,
 ): LanguageModel | undefined {
@@ -92,6 +100,9 @@ export function openLanguageModel(
         session: sessions[LANGUAGE.graph]!,
         description: language,
         queries: queries.count,
+        hasHidden: graphs
+          .find(({ name }) => name === LANGUAGE.graph)!
+          .outputs.some(({ name }) => name === LANGUAGE.hidden),
         provider,
       })
     case 'encoder-decoder':

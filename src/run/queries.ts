@@ -19,8 +19,8 @@ export async function runQueries(
   return await session.run(feeds, names)
 }
 
-/** Padded at the end: the Q-Former's positions count padding. */
-function textFeeds(texts: readonly (readonly number[])[]): Record<string, Tensor> {
+/** Inputs of a graph that reads texts, padded at the end: the Q-Former's positions count padding. */
+export function textFeeds(texts: readonly (readonly number[])[]): Record<string, Tensor> {
   const length = Math.max(...texts.map((ids) => ids.length))
   const padded = (ids: readonly number[], mask: boolean) =>
     Array.from({ length }, (_, i) => (mask ? Number(i < ids.length) : (ids[i] ?? 0)))

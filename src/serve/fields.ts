@@ -53,7 +53,7 @@ export async function readFields(request: Request, takesPicture: boolean): Promi
   )
 }
 
-async function readBytes(request: Request, limitBytes: number): Promise<Buffer> {
+export async function readBytes(request: Request, limitBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   for await (const chunk of bytesOf(request, limitBytes)) chunks.push(chunk)
   return Buffer.concat(chunks)
@@ -135,7 +135,7 @@ function fromJson(body: Buffer): Fields {
 }
 
 /** Plain base64 or a data URL (RFC 2397). Line breaks are allowed, because the `base64` command makes them. */
-function fromBase64(value: unknown): Uint8Array {
+export function fromBase64(value: unknown): Uint8Array {
   if (value === '') throw noPicture()
   const base64 =
     typeof value === 'string' ? value.replace(/^data:[^,]{0,200};base64,/i, '').replace(/\s+/g, '') : ''
@@ -151,7 +151,7 @@ function fromBase64(value: unknown): Uint8Array {
  * several tasks have is of one type in all of them.
  */
 function isText(name: string): boolean {
-  if (['image', 'upload', 'picture', 'task'].includes(name)) return true
+  if (['image', 'upload', 'picture', 'task', 'id', 'date', 'sort'].includes(name)) return true
   return Object.values(TASKS).some((task) => {
     let field: unknown = (task.fields.shape as Record<string, unknown>)[name]
     while (field instanceof z.ZodOptional) field = field.unwrap()

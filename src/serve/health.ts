@@ -44,11 +44,20 @@ const REASONS: Record<UnreadyReason, string> = {
   closing: 'This process is stopping.',
 }
 
-/** @param open the engine, or throws why there is none */
-export function readinessOf(open: () => Engine, waiting: () => number): Readiness {
+/**
+ * @param open the engine, or throws why there is none
+ * @param chatFault why chat events no longer arrive; undefined while they do
+ */
+export function readinessOf(
+  open: () => Engine,
+  waiting: () => number,
+  chatFault?: () => string | undefined,
+): Readiness {
   try {
     const { model, pending, ready, unreadyReason = 'restarting' } = open()
     if (!ready) return { ready, reason: REASONS[unreadyReason] }
+    const reason = chatFault?.()
+    if (reason !== undefined) return { ready: false, reason }
     const { name, provider, fallback } = model
     return { ready, model: name, provider, fallback, load: pending + waiting() }
   } catch (error) {

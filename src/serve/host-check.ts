@@ -10,6 +10,7 @@
 
 import { isIP } from 'node:net'
 import type { MiddlewareHandler } from 'hono'
+import { cors } from 'hono/cors'
 import { secureHeaders } from 'hono/secure-headers'
 import { RequestError } from '../errors.ts'
 
@@ -18,8 +19,14 @@ const READS = new Set(['GET', 'HEAD'])
 const OWN_SITES = new Set(['same-origin', 'none', undefined])
 const [NONE, SELF] = ["'none'", "'self'"]
 
-/** @param names accepted hosts besides localhost and IP addresses; `*` accepts any */
-export function hostAndOriginCheck(names: readonly string[]): MiddlewareHandler {
+/**
+ * @param names accepted hosts besides localhost and IP addresses; `*` accepts any
+ * @param origins of other web pages that may write; `*` allows any
+ */
+export function hostAndOriginCheck(
+  names: readonly string[],
+  origins: readonly string[] = [],
+): MiddlewareHandler {
   const known = new Set(['localhost', ...names.map((name) => name.toLowerCase())])
   return async (c, next) => {
     const host = (c.req.header('host') ?? new URL(c.req.url).host).toLowerCase()
@@ -30,15 +37,25 @@ export function hostAndOriginCheck(names: readonly string[]): MiddlewareHandler 
       throw new RequestError('foreign_host', message)
     }
     const origin = c.req.header('origin')
+    const isAllowed = origin !== undefined && (origins.includes('*') || origins.includes(origin))
     const isForeign = origin !== undefined && hostOf(origin) !== host
     const isOwnSite = OWN_SITES.has(c.req.header('sec-fetch-site'))
-    if (!READS.has(c.req.method) && (isForeign || !isOwnSite)) {
+    if (!READS.has(c.req.method) && !isAllowed && (isForeign || !isOwnSite)) {
       const message =
-        'The request comes from a web page of another origin. Use the page of this server, or a program.'
+        'The request comes from a web page of another origin. Use the page of this server or a program, or add the origin to GLIMPSE_CORS_ORIGINS.'
       throw new RequestError('foreign_origin', message)
     }
     await next()
   }
+}
+
+/** Lets web pages of these origins send requests and read the responses (Fetch standard, CORS). `*` allows any. */
+export function crossOrigin(origins: readonly string[]): MiddlewareHandler {
+  return cors({
+    origin: origins.includes('*') ? '*' : [...origins],
+    exposeHeaders: ['retry-after', 'server-timing', 'x-request-id', 'idempotent-replayed'],
+    maxAge: 600,
+  })
 }
 
 /** Use it first, so that error responses have the headers too. */

@@ -2,7 +2,6 @@
 // The slot comes first, so that a refused request costs neither memory nor time for its body (admission.ts).
 
 import type { Engine, Hooks } from '../engine/engine.ts'
-import type { TaskName } from '../engine/tasks.ts'
 import { withQueueTime } from '../engine/timings.ts'
 import { BusyError, codeOf, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
@@ -12,7 +11,8 @@ import { stopWith } from '../stop.ts'
 import type { Store } from '../store/store.ts'
 import { createAdmission, secondsOf } from './admission.ts'
 import { type IdempotentResult, keyOf, openIdempotency } from './idempotency.ts'
-import { type ParsedRequest, readRequest } from './request.ts'
+import type { ParsedRequest } from './request.ts'
+import { GLIMPSE_FORM, type ResponseForm } from './response-form.ts'
 import { eventStream } from './sse.ts'
 import type { Uploads } from './uploads.ts'
 
@@ -55,10 +55,19 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
     deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs - waitedMs))
 
   return {
-    /** @throws any error that ends the request before its response begins */
-    async handle(request: Request, route: TaskName | 'any', tenant: string): Promise<Response> {
+    /**
+     * @param read reads and checks the body
+     * @param label its task in the metrics, where the route alone says it
+     * @throws any error that ends the request before its response begins
+     */
+    async handle(
+      request: Request,
+      read: (request: Request) => Promise<ParsedRequest>,
+      tenant: string,
+      label?: string,
+    ): Promise<Response> {
       const startedAt = performance.now()
-      let task: TaskName | 'unknown' = route === 'any' ? 'unknown' : route
+      let task = label ?? 'unknown'
       const ended = (outcome: string) => count('glimpse_requests_total', { task, outcome })
       const rejected = (error: unknown): never => {
         ended(codeOf(error))
@@ -69,8 +78,8 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
         const slot = admission.admit(tenant, Math.max(0, engine.pending - admission.running()))
         try {
           const key = keyOf(request.headers)
-          const parsed = await readRequest(request, route, options.uploads)
-          task = parsed.request.task
+          const parsed = await read(request)
+          task = label ?? parsed.request.task
           return { engine, slot, parsed, key: key && `${tenant} ${key}` }
         } catch (error) {
           slot.release()
@@ -86,7 +95,10 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
           const waitedMs = beforeMs + (await slot.acquire(stop.signal, leftMs(beforeMs)))
           observe('glimpse_http_wait_seconds', {}, waitedMs / 1000)
           const hooks = { onToken, signal: stop.signal }
-          const reply = await engine.answer({ ...parsed.request, deadlineMs: leftMs(waitedMs) }, hooks)
+          const deadlineMs = leftMs(waitedMs)
+          const reply = parsed.run
+            ? await parsed.run(engine, { signal: stop.signal, deadlineMs })
+            : await engine.answer({ ...parsed.request, deadlineMs }, hooks)
           return { ...reply, timings_ms: withQueueTime(reply.timings_ms, waitedMs) }
         }
         try {
@@ -110,14 +122,15 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
         if (key === undefined) await parsed.used?.()
         return result
       }
-      if (!parsed.stream) return responseOf(await run({ signal: request.signal }))
+      const form = parsed.form ?? GLIMPSE_FORM
+      if (!parsed.stream) return responseOf(await run({ signal: request.signal }), form)
       const streamed = async (hooks: Hooks) => {
         const { reply } = await run(hooks).finally(() =>
           log.info('stream_ended', { task, ms: Math.round(performance.now() - startedAt) }),
         )
         return reply
       }
-      return eventStream(streamed, request.signal, options.reportLate)
+      return eventStream(streamed, form, request.signal, options.reportLate)
     },
     /** When a request that met this error should be sent again, in whole seconds. */
     retryAfterS(error: unknown): number {
@@ -130,13 +143,13 @@ export function createInferenceHandler(options: InferenceHandlerOptions) {
   }
 }
 
-function responseOf({ reply, isReplay }: IdempotentResult): Response {
+function responseOf({ reply, isReplay }: IdempotentResult, form: ResponseForm): Response {
   const headers = new Headers({ 'cache-control': 'no-store' })
   // Browsers' developer tools show Server-Timing (W3C).
   const stages = Object.entries(reply.timings_ms).map(([stage, ms]) => `${stage};dur=${ms}`)
   if (isReplay) headers.set('idempotent-replayed', 'true')
   else headers.set('server-timing', stages.join(', '))
-  return Response.json(reply, { headers })
+  return Response.json(form.json(reply), { headers })
 }
 
 /** Hash of the parsed fields, not of the body: a form has a new boundary each time it is sent. */

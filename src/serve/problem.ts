@@ -20,10 +20,18 @@ export function problemOf(error: unknown): Problem {
   return { error: { code, message, retry: httpMeaningOf(error).retry, request_id } }
 }
 
-/** @param retryAfterS value of `Retry-After`, sent when the same request may succeed later */
-export function problemResponse(error: unknown, retryAfterS: number, headers?: HeadersInit): Response {
+/**
+ * @param body the error as the client of this route reads it
+ * @param retryAfterS value of `Retry-After`, sent when the same request may succeed later
+ */
+export function problemResponse(
+  error: unknown,
+  body: unknown,
+  retryAfterS: number,
+  headers?: HeadersInit,
+): Response {
   const { status, retry } = httpMeaningOf(error)
-  const response = Response.json(problemOf(error), { status, headers })
+  const response = Response.json(body, { status, headers })
   if (status === 401) response.headers.set('www-authenticate', CHALLENGE)
   // The rest of the body is not read.
   if (status === 408) response.headers.set('connection', 'close')

@@ -2,14 +2,16 @@
 //
 // POST /v1/<task> says which task it is. POST /invocations takes all: the field `task` names it; without one, a request
 // with a question, a history or a prompt is an answer, else a caption. In place of `image` an `upload` may be named (uploads.ts).
-// No URL is fetched.
+// Features may be of a text without a picture. No URL is fetched.
 
 import { z } from 'zod'
-import type { BaseRequest } from '../engine/request.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { BaseRequest, BaseResult } from '../engine/request.ts'
 import { TASKS, type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import { type Fields, noPicture, quote, readFields } from './fields.ts'
+import type { ResponseForm } from './response-form.ts'
 import { pictureTooLarge, readUpload, type Uploads } from './uploads.ts'
 
 /** Most faults named in one response. */
@@ -31,9 +33,18 @@ export interface ParsedRequest {
   request: BaseRequest & { task: TaskName }
   /** Server-sent events instead of one JSON body. */
   stream: boolean
+  /** How its response is written. Default: Glimpse's own form. */
+  form?: ResponseForm
   /** Call it once the request is answered: it removes the upload, which is used once. */
   used?: () => Promise<void>
+  /** In place of one answer of the engine, for routes that do more. */
+  run?: RunWithin
 }
+
+export type RunWithin = (
+  engine: Engine,
+  within: { signal: AbortSignal; deadlineMs?: number },
+) => Promise<BaseResult>
 
 /**
  * Reads and checks the whole request.
@@ -50,7 +61,7 @@ export async function readRequest(
   const schema = schemaOf(name)
   checkNames(fields, name, schema)
   const given = ['image', 'upload', 'picture'].filter((field) => fields[field] !== undefined)
-  if (given.length === 0) throw noPicture()
+  if (given.length === 0 && !task.isPictureOptional) throw noPicture()
   if (given.length > 1) {
     throw new RequestError(
       'bad_field',
@@ -64,7 +75,7 @@ export async function readRequest(
   task.checkFields?.(inference)
   const uploaded = upload === undefined ? undefined : await readUpload(upload, uploads)
   const image = uploaded?.image ?? inference.image
-  if (inference.picture === undefined && !image?.length) throw noPicture()
+  if (given.length > 0 && inference.picture === undefined && !image?.length) throw noPicture()
   if (image && image.length > MAX_PICTURE_BYTES) throw pictureTooLarge()
   return {
     request: { ...inference, image, task: name },
@@ -134,7 +145,8 @@ function namesIn({ shape }: z.ZodObject): string {
   return described.join(', ')
 }
 
-function badFields({ issues }: z.ZodError, schema: z.ZodObject): RequestError {
+/** An error that names each fault. */
+export function badFields({ issues }: z.ZodError, schema: z.ZodObject): RequestError {
   const faults = issues.slice(0, MAX_FAULTS).map((issue) => {
     if (issue.code !== 'unrecognized_keys') return `${issue.path.join('.')}: ${issue.message}`
     const names = issue.keys.slice(0, MAX_FAULTS).map(quote).join(', ')

@@ -2,6 +2,8 @@
 //
 //   POST /v1/<task>     /v1/caption, /v1/answer: one for each row of engine/tasks.ts; fields: request.ts
 //   POST /invocations   all tasks, for SageMaker: the field `task`, else an answer when there is a question, else a caption
+//   /v1/collections/...            pictures that are found by texts and by other pictures (collections.ts)
+//   POST /v1/chat/completions, GET /v1/models   the same for clients of OpenAI's API (openai/)
 //   POST /v1/uploads               a URL for a picture too large for a request (uploads.ts)
 //   GET  /v1/model                 name, precision, what it can see
 //   GET  /metrics                  Prometheus' text format
@@ -14,27 +16,34 @@
 
 import { type Context, Hono } from 'hono'
 import type { Engine } from '../engine/engine.ts'
-import { TASK_NAMES } from '../engine/tasks.ts'
+import { TASK_NAMES, type TaskName } from '../engine/tasks.ts'
 import { BusyError, codeOf, httpMeaningOf, isGlimpseError, RequestError } from '../errors.ts'
 import { count } from '../observe/metrics.ts'
 import { reportAs } from '../observe/report.ts'
+import { type CollectionsOptions, collections } from './collections.ts'
 import { HEALTH_PATHS, health, metrics, readinessOf } from './health.ts'
-import { hostAndOriginCheck, securityHeaders } from './host-check.ts'
+import { crossOrigin, hostAndOriginCheck, securityHeaders } from './host-check.ts'
 import { createInferenceHandler, type InferenceOptions } from './inference-handler.ts'
+import { readChat } from './openai/chat.ts'
+import { envelopeOf, isOpenAiPath } from './openai/envelope.ts'
+import { models } from './openai/models.ts'
 import { page } from './page.ts'
-import { problemResponse } from './problem.ts'
+import { problemOf, problemResponse } from './problem.ts'
+import { readRequest } from './request.ts'
 import { requestLogger } from './request-log.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
 import { handleCreateUpload } from './uploads.ts'
 
-export interface AppOptions extends InferenceOptions {
+export interface AppOptions extends InferenceOptions, CollectionsOptions {
   /** Requests that may wait besides those at the engine; further ones get 429. Default 8. */
   maxQueue?: number
   /** Requests at the engine at the same time: as many as it answers in one batch. Default 1. */
   concurrency?: number
   /** Accepted values of Host besides localhost and IP addresses; `*` accepts any. */
   hosts?: readonly string[]
+  /** Origins of web pages that may send requests to /v1, as `https://app.example`; `*` allows any. */
+  origins?: readonly string[]
   /** Bearer token that clients must send. Absent or empty: none. */
   token?: string
   /** For a public address, as on Lambda: without a token, all that a token protects is refused. */
@@ -45,6 +54,8 @@ export interface AppOptions extends InferenceOptions {
   addressOf?: (env: unknown) => string | undefined
   /** Webhooks of chat platforms, by path. Each checks a signature; Host is not checked. */
   handlers?: Readonly<Record<string, (request: Request) => Promise<Response>>>
+  /** Why chat events no longer arrive; undefined while they do. /readyz then gets 503. */
+  chatFault?: () => string | undefined
   /** Called with every failure that the client did not cause. Default: the log. */
   report?: (error: unknown) => void
 }
@@ -78,31 +89,50 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     concurrency,
     reportLate: failed,
   })
-  const refuse = (error: unknown, headers?: HeadersInit) => {
+  const refuse = (error: unknown, path: string, headers?: HeadersInit) => {
     failed(error)
-    return problemResponse(error, inference.retryAfterS(error), headers)
+    const body = isOpenAiPath(path) ? envelopeOf(error) : problemOf(error)
+    return problemResponse(error, body, inference.retryAfterS(error), headers)
   }
   const tenant = ({ req, env }: Context) =>
     tenantOf({ address: options.addressOf?.(env), headers: req.raw.headers, isTrusted: token !== '' })
 
+  const reader = (route: TaskName | 'any') => (request: Request) =>
+    readRequest(request, route, options.uploads)
+
   const app = new Hono()
   app.use(securityHeaders())
   app.use(requestLogger(HEALTH_PATHS, stopping))
-  app.onError((error) => refuse(error))
+  app.onError((error, c) => refuse(error, c.req.path))
   app.route(
     '/',
-    health(() => readinessOf(open, inference.waiting)),
+    health(() => readinessOf(open, inference.waiting, options.chatFault)),
   )
   for (const [path, handle] of Object.entries(options.handlers ?? {}))
     app.post(path, (c) => handle(c.req.raw))
+  const { origins = [] } = options
+  // Before the token: a browser asks for permission (OPTIONS) without one.
+  if (origins.length > 0) app.use('/v1/*', crossOrigin(origins))
   for (const path of PROTECTED) app.use(path, tokenCheck(token, options.requireToken))
   // Pages of other sites do not know the token, so with one any Host and Origin is safe.
-  if (token === '') app.use(hostAndOriginCheck(options.hosts ?? []))
+  if (token === '') app.use(hostAndOriginCheck(options.hosts ?? [], origins))
 
   for (const task of TASK_NAMES) {
-    app.post(`/v1/${task}`, (c) => inference.handle(c.req.raw, task, tenant(c)))
+    app.post(`/v1/${task}`, (c) => inference.handle(c.req.raw, reader(task), tenant(c), task))
   }
-  app.post('/invocations', (c) => inference.handle(c.req.raw, 'any', tenant(c)))
+  app.post('/invocations', (c) => inference.handle(c.req.raw, reader('any'), tenant(c)))
+  app.route(
+    '/v1/collections',
+    collections({
+      ...options,
+      concurrency,
+      infer: (c, read, label) => inference.handle(c.req.raw, read, tenant(c), label),
+    }),
+  )
+  app.post('/v1/chat/completions', (c) =>
+    inference.handle(c.req.raw, (request) => readChat(request, open().model.name), tenant(c)),
+  )
+  app.route('/v1/models', models(open))
   app.post('/v1/uploads', (c) => handleCreateUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(getEngine().model))
   app.get('/metrics', metrics)
@@ -110,12 +140,12 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.notFound((c) => {
     const known = app.routes.filter((route) => route.path === c.req.path && route.method !== 'ALL')
     if (known.length === 0) {
-      const message = `This address does not exist. Use ${TASK_NAMES.map((task) => `POST /v1/${task}`).join(', ')}, POST /v1/uploads, GET /v1/model or GET /.`
-      return refuse(new RequestError('not_found', message))
+      const message = `This address does not exist. Use ${TASK_NAMES.map((task) => `POST /v1/${task}`).join(', ')}, POST /v1/chat/completions, POST /v1/uploads, GET /v1/model or GET /.`
+      return refuse(new RequestError('not_found', message), c.req.path)
     }
     const allow = known.map((route) => route.method).join(', ')
     const message = `Expected the method ${allow} at ${c.req.path} but got another.`
-    return refuse(new RequestError('wrong_method', message), { allow })
+    return refuse(new RequestError('wrong_method', message), c.req.path, { allow })
   })
   return app
 }

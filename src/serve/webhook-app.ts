@@ -3,7 +3,7 @@
 import { Hono } from 'hono'
 import { HEALTH_PATHS, health, metrics } from './health.ts'
 import { securityHeaders } from './host-check.ts'
-import { problemResponse } from './problem.ts'
+import { problemOf, problemResponse } from './problem.ts'
 import { requestLogger } from './request-log.ts'
 import type { AppOptions } from './routes.ts'
 import { tokenCheck } from './token.ts'
@@ -15,16 +15,21 @@ export interface WebhookAppOptions {
   token?: string
   /** Whether chat events are received. */
   isReady(): boolean
+  /** Why they no longer arrive. */
+  chatFault?: () => string | undefined
 }
 
-export function createWebhookApp({ handlers, token, isReady }: WebhookAppOptions): Hono {
+export function createWebhookApp({ handlers, token, isReady, chatFault }: WebhookAppOptions): Hono {
   const app = new Hono()
   app.use(securityHeaders())
   app.use(requestLogger(HEALTH_PATHS))
-  app.onError((error) => problemResponse(error, 1))
+  app.onError((error) => problemResponse(error, problemOf(error), 1))
   app.route(
     '/',
-    health(() => ({ ready: isReady() })),
+    health(() => {
+      const reason = chatFault?.()
+      return { ready: isReady() && reason === undefined, reason }
+    }),
   )
   for (const [path, handle] of Object.entries(handlers)) app.post(path, (c) => handle(c.req.raw))
   app.get('/metrics', tokenCheck(token), metrics)

@@ -13,7 +13,7 @@ import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
 import { HOUR_MS } from '../time.ts'
 import { type Client, respondEphemerally, toGlimpseError } from './api.ts'
-import { fileSchema, messageSchema, teamOf } from './payloads.ts'
+import { fileSchema, messageSchema } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
 import type { SlackPlatform } from './platform.ts'
 import { escapeMrkdwn } from './render.ts'
@@ -50,7 +50,13 @@ const LOCALE_WAIT_MS = 700
 const originSchema = responseSchema.extend({ channel: z.string() })
 type Origin = z.infer<typeof originSchema>
 
-export function registerInteractions(app: App, client: Client, options: InteractionOptions): void {
+/** `installation`: the id that store keys begin with. */
+export function registerInteractions(
+  app: App,
+  client: Client,
+  installation: () => string,
+  options: InteractionOptions,
+): void {
   const { platform, sink, preferences, engine, report } = options
   let model: ModelCard | undefined
   engine.then((open) => (model = open.model)).catch(() => {})
@@ -77,8 +83,8 @@ export function registerInteractions(app: App, client: Client, options: Interact
   ) =>
     app.command(name, async ({ command, ack }) => {
       await ack()
-      const { team_id: team, user_id: user, channel_id: channel, response_url: url, trigger_id } = command
-      const origin: Origin = { kind: 'response', team, user, channel, url }
+      const { user_id: user, channel_id: channel, response_url: url, trigger_id } = command
+      const origin: Origin = { kind: 'response', team: installation(), user, channel, url }
       const view = await viewOf(await messagesOf(user), command)
       const private_metadata = JSON.stringify(origin)
       await client.views.open({ trigger_id, view: { ...view, callback_id, private_metadata } })
@@ -86,26 +92,23 @@ export function registerInteractions(app: App, client: Client, options: Interact
   const originOf = (view: { private_metadata: string }) =>
     originSchema.parse(JSON.parse(view.private_metadata))
 
-  app.shortcut(
-    { callback_id: DESCRIBE_SHORTCUT, type: 'message_action' },
-    async ({ shortcut, body, ack }) => {
-      const message = messageSchema.parse(shortcut.message)
-      const team = teamOf(body)
-      const user = shortcut.user.id
-      const { pictures, owner } = picturesOf(message)
-      const { channel, response_url: url, action_ts } = shortcut
-      const { thread_ts } = message
-      const origin: Origin = { kind: 'response', team, user, channel: channel.id, url, thread_ts }
-      await sink.submit({
-        ...privateQuestion(`slack/${team}/shortcut/${action_ts}/${user}`, origin),
-        trigger: 'shortcut',
-        text: '',
-        pictures,
-        owner: owner && personId(team, owner),
-      })
-      await ack()
-    },
-  )
+  app.shortcut({ callback_id: DESCRIBE_SHORTCUT, type: 'message_action' }, async ({ shortcut, ack }) => {
+    const message = messageSchema.parse(shortcut.message)
+    const team = installation()
+    const user = shortcut.user.id
+    const { pictures, owner } = picturesOf(message)
+    const { channel, response_url: url, action_ts } = shortcut
+    const { thread_ts } = message
+    const origin: Origin = { kind: 'response', team, user, channel: channel.id, url, thread_ts }
+    await sink.submit({
+      ...privateQuestion(`slack/${team}/shortcut/${action_ts}/${user}`, origin),
+      trigger: 'shortcut',
+      text: '',
+      pictures,
+      owner: owner && personId(team, owner),
+    })
+    await ack()
+  })
 
   registerModal(CAPTION_COMMAND, CAPTION_VIEW, async (messages, { text }) =>
     captionView(messages, text ?? ''),
@@ -124,8 +127,8 @@ export function registerInteractions(app: App, client: Client, options: Interact
     await ack()
   })
 
-  registerModal(SETTINGS_COMMAND, SETTINGS_VIEW, async (messages, { team_id, channel_id }) =>
-    settingsView(messages, await preferences.isAutomatic(channelKey(team_id, channel_id))),
+  registerModal(SETTINGS_COMMAND, SETTINGS_VIEW, async (messages, { channel_id }) =>
+    settingsView(messages, await preferences.isAutomatic(channelKey(installation(), channel_id))),
   )
   app.view(SETTINGS_VIEW, async ({ view, ack }) => {
     await ack()
@@ -146,22 +149,21 @@ export function registerInteractions(app: App, client: Client, options: Interact
     await preferences.setAutomatic(key, isAutomatic)
   })
 
-  const publishHome = async (team: string, user: string) => {
+  const person = (user: string) => personOf('slack', personId(installation(), user))
+  const publishHome = async (user: string) => {
     const messages = await messagesOf(user)
-    const hasOptedOut = await preferences.hasOptedOut(personOf('slack', personId(team, user)))
+    const hasOptedOut = await preferences.hasOptedOut(person(user))
     const view = homeView(messages, model, { hasOptedOut, keepHours: options.keepMs / HOUR_MS })
     await client.views.publish({ user_id: user, view })
   }
-  app.event('app_home_opened', async ({ event, body }) => {
-    if (event.tab === 'home') await publishHome(teamOf(body), event.user)
+  app.event('app_home_opened', async ({ event }) => {
+    if (event.tab === 'home') await publishHome(event.user)
   })
   for (const action of [OPT_OUT_ACTION, OPT_IN_ACTION]) {
     app.action(action, async ({ body, ack }) => {
       await ack()
-      const team = teamOf(body)
-      const person = personOf('slack', personId(team, body.user.id))
-      await preferences.setOptedOut(person, action === OPT_OUT_ACTION)
-      await publishHome(team, body.user.id)
+      await preferences.setOptedOut(person(body.user.id), action === OPT_OUT_ACTION)
+      await publishHome(body.user.id)
     })
   }
 }

@@ -21,8 +21,10 @@ export function openSlack(settings: SlackSettings): OpenAdapter {
       const { signingSecret, appToken } = settings
       const receiver =
         signingSecret && !appToken ? requestReceiver({ signingSecret, report: deps.report }) : undefined
-      const { start, stop } = slackApp({ ...deps, engine, settings, platform, receiver })
-      return { webhook: receiver?.handle, start, stop }
+      return {
+        webhook: receiver?.handle,
+        ...slackApp({ ...deps, engine, settings, platform, receiver }),
+      }
     },
   }
 }

@@ -9,14 +9,21 @@ const text = maybe(z.string())
 
 export const fileSchema = z.object({
   id: z.string(),
+  name: text,
+  /** What people wrote as the picture's alternative text. */
+  alt_txt: text,
   mimetype: text,
   filetype: text,
   size: maybe(z.number()),
   mode: text,
   file_access: text,
   url_private: text,
+  url_private_download: text,
+  original_w: maybe(z.number()),
+  original_h: maybe(z.number()),
   thumb_1024: text,
   thumb_960: text,
+  thumb_800: text,
   thumb_720: text,
 })
 
@@ -33,8 +40,16 @@ export const messageSchema = z.object({
     .transform((value) => value ?? ''),
   files: list(fileSchema),
   /** Includes quoted messages. */
-  attachments: list(z.object({ author_id: text, files: list(fileSchema) })),
-  blocks: list(z.object({ type: z.string(), file_id: text })),
+  attachments: list(
+    z.object({
+      author_id: text,
+      files: list(fileSchema),
+      blocks: maybe(z.unknown()),
+      message_blocks: maybe(z.unknown()),
+    }),
+  ),
+  /** Nested, and of many kinds: pictures.ts searches them. */
+  blocks: maybe(z.unknown()),
 })
 
 /** A message event: a new message, an edit or a deletion. */
@@ -49,11 +64,3 @@ export const messageEventSchema = messageSchema.extend({
 export type SlackFile = z.infer<typeof fileSchema>
 export type SlackMessage = z.infer<typeof messageSchema>
 export type SlackMessageEvent = z.infer<typeof messageEventSchema>
-
-const teamSchema = z.object({ team_id: text, team: maybe(z.object({ id: z.string() })) })
-
-/** The workspace of an event, a command or an interaction. */
-export function teamOf(body: unknown): string {
-  const { team_id, team } = teamSchema.parse(body)
-  return team_id ?? team?.id ?? 'unknown'
-}

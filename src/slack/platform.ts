@@ -1,20 +1,21 @@
 // Slack as a `Platform`: downloads pictures, shows progress, posts replies and finds them again.
 
+import { setTimeout as wait } from 'node:timers/promises'
 import { webApi } from '@slack/bolt'
 import { LRUCache } from 'lru-cache'
 import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
-import type { PictureRef, Question } from '../chat/question.ts'
+import type { NearestPictures, PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
-import { MAX_PICTURE_BYTES } from '../image/format.ts'
+import { notAPicture } from '../image/refusal.ts'
 import { HOUR_MS } from '../time.ts'
 import { type Client, slackClient, slackErrorCode, toGlimpseError } from './api.ts'
 import { fileSchema, messageSchema } from './payloads.ts'
-import { pictureOf, picturesOf } from './pictures.ts'
+import { isPicture, pictureOf, picturesOf } from './pictures.ts'
 import { findReply, postReply, removeReply } from './post.ts'
 import { SLACK_API, type SlackSettings } from './settings.ts'
-import { personId, replyTargetOf } from './target.ts'
+import { messageKey, personId, replyTargetOf } from './target.ts'
 
 export interface SlackPlatform extends Platform {
   /** Undefined when Slack does not answer within 3 s. */
@@ -37,17 +38,22 @@ const HOSTS = [
   'slack-gov.com',
   '.slack-gov.com',
 ]
-/** Formats of phones that the decoder cannot read. Slack's smaller version is a JPEG or PNG. */
-const UNSUPPORTED = /\.hei[cf]s?($|\?)/i
 /** For progress signs and profiles, which must not delay an answer. */
 const QUICK_TIMEOUT_MS = 3_000
 const REACTION = 'eyes'
-/** Messages of a thread that are searched for pictures: as many as one call returns. */
-const MAX_MESSAGES = 200
+/** Messages of a thread that are searched for pictures: pages of as many as Slack recommends for one call. */
+const PAGE_MESSAGES = 200
+const MAX_PAGES = 10
+/** Pauses before files.info is asked again about a file that Slack still processes. */
+const PAUSES_MS = [500, 1_000, 2_000]
 /** Error codes of an app that may not set a status at all. */
 const NO_STATUS = ['unknown_method', 'missing_scope', 'not_allowed_token_type', 'method_deprecated']
 
-export function slackPlatform(settings: SlackSettings): SlackPlatform {
+/** `sleep` is replaced in tests. */
+export function slackPlatform(
+  settings: SlackSettings,
+  sleep: (ms: number) => Promise<unknown> = wait,
+): SlackPlatform {
   const client = slackClient(settings)
   const quickClient = slackClient(settings, QUICK_TIMEOUT_MS)
   // The token is sent to Slack's hosts, and to the origin of the configured API.
@@ -94,26 +100,45 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
       const target = replyTargetOf(question)
       if (target.kind !== 'message' || !target.thread_ts) return { pictures: [] }
       const { channel, thread_ts } = target
-      const latest = question.source
-      const answer = await client.conversations
-        .replies({ channel, ts: thread_ts, latest, inclusive: true, limit: MAX_MESSAGES })
-        .catch(() => undefined)
-      // The last pictures before the question, by any person. The thread's first message is included.
-      for (const each of (answer?.messages ?? []).toReversed()) {
-        const message = messageSchema.safeParse(each)
-        if (!message.success || message.data.bot_id) continue
-        const { pictures, owner } = picturesOf(message.data)
-        if (pictures.length > 0) return { pictures, owner: owner && personId(target.team, owner) }
+      const thread = {
+        channel,
+        ts: thread_ts,
+        latest: question.source,
+        inclusive: true,
+        limit: PAGE_MESSAGES,
       }
-      return { pictures: [] }
+      // Slack returns the oldest page first. The last pictures before the question count, by any person or app. The thread's
+      // first message is included.
+      let nearest: NearestPictures = { pictures: [] }
+      let cursor: string | undefined
+      for (let page = 0; page < MAX_PAGES; page++) {
+        const answer = await client.conversations.replies({ ...thread, cursor }).catch(() => undefined)
+        for (const each of answer?.messages ?? []) {
+          const message = messageSchema.safeParse(each).data
+          // The first message is on every page.
+          if (!message || (page > 0 && message.ts === thread_ts)) continue
+          const { pictures, owner } = picturesOf(message)
+          if (pictures.length === 0) continue
+          const postedIn = owner === message.user ? messageKey(target, message.ts) : undefined
+          nearest = { pictures: pictures.map((picture) => ({ ...picture, postedIn })), owner }
+        }
+        cursor = answer?.response_metadata?.next_cursor
+        if (!cursor) break
+      }
+      const { pictures, owner } = nearest
+      return { pictures, owner: owner && personId(target.team, owner) }
     },
 
     async fetchPicture(picture, withinMs) {
-      const known = picture.url || picture.unavailable ? picture : await fileInfo(client, picture)
+      const known = await resolved(client, picture, sleep)
       if (known.unavailable || !known.url) throw gone()
-      const needsSmaller = (known.sizeBytes ?? 0) > MAX_PICTURE_BYTES || UNSUPPORTED.test(known.url)
-      const url = (needsSmaller && known.smallerUrl) || known.url
+      const url = (known.isUnreadable && known.smallerUrl) || known.url
       return await download(url, { ...policy, timeoutMs: withinMs })
+    },
+
+    async fetchSmaller(picture, withinMs) {
+      const url = picture.smallerUrl ?? (await fileInfo(client, picture)).smallerUrl
+      return url === undefined ? undefined : await download(url, { ...policy, timeoutMs: withinMs })
     },
 
     async startTyping(question, ahead) {
@@ -128,7 +153,30 @@ export function slackPlatform(settings: SlackSettings): SlackPlatform {
   }
 }
 
-/** The picture of a file that is shared from another workspace: only files.info says what and where it is. */
+/**
+ * The picture with its address. Asked again while Slack still processes the file: right after an upload files.info may not
+ * know it, or know neither its address nor the rendering of a format that the decoder cannot read.
+ */
+async function resolved(
+  client: Client,
+  picture: PictureRef,
+  sleep: (ms: number) => Promise<unknown>,
+): Promise<PictureRef> {
+  const isReady = ({ url, smallerUrl, isUnreadable, unavailable }: PictureRef) =>
+    unavailable || (url !== undefined && !(isUnreadable && smallerUrl === undefined))
+  if (isReady(picture)) return picture
+  for (const pauseMs of PAUSES_MS) {
+    const found = await fileInfo(client, picture).catch((error: unknown) => {
+      if (error instanceof RequestError && error.code === 'picture_gone') return undefined
+      throw error
+    })
+    if (found && isReady(found)) return found
+    await sleep(pauseMs)
+  }
+  return await fileInfo(client, picture)
+}
+
+/** What files.info says of a file: all that is known of one that is shared from another workspace, or is only named. */
 async function fileInfo(client: Client, picture: PictureRef): Promise<PictureRef> {
   const answer = await client.files.info({ file: picture.id }).catch((cause: unknown) => {
     const code = slackErrorCode(cause)
@@ -136,9 +184,10 @@ async function fileInfo(client: Client, picture: PictureRef): Promise<PictureRef
     if (code === 'file_not_found' || code === 'file_deleted') throw gone(cause)
     throw new RequestError('picture_forbidden', 'Slack does not show this picture to the app.', { cause })
   })
-  const file = fileSchema.safeParse(answer.file)
-  if (!file.success) throw gone()
-  return pictureOf(file.data)
+  const file = fileSchema.safeParse(answer.file).data
+  if (!file) throw gone()
+  if (!isPicture(file)) throw notAPicture(`a file of the type ${file.mimetype ?? 'unknown'}`)
+  return pictureOf(file)
 }
 
 function gone(cause?: unknown): RequestError {

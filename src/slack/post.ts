@@ -23,7 +23,9 @@ export async function postReply(client: Client, question: Question, reply: ChatR
   const body = { channel, thread_ts, ...renderReply(reply) }
   try {
     if (reply.ephemeral && !target.isDirect) {
-      await client.chat.postEphemeral({ ...body, user })
+      // Slack shows it in a thread only if the thread exists. That of a new message does not exist yet.
+      const isInThread = thread_ts !== question.source
+      await client.chat.postEphemeral({ ...body, thread_ts: isInThread ? thread_ts : undefined, user })
       return []
     }
     const metadata = { event_type: METADATA, event_payload: { question: markOf(question) } }

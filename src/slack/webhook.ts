@@ -8,6 +8,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { App, Receiver, ReceiverEvent } from '@slack/bolt'
 import { z } from 'zod'
 import { signedWebhook } from '../chat/webhook.ts'
+import { UpstreamError } from '../errors.ts'
 import { signatureCheck } from './signature.ts'
 
 export interface RequestReceiver extends Receiver {
@@ -28,6 +29,9 @@ interface ReceiverOptions {
 }
 
 const GRACE_MS = 250
+const RATE_LIMITED =
+  'Slack sent more than 30,000 events within an hour and leaves some out (app_rate_limited). ' +
+  'Remove the app from channels that do not need it.'
 /** Slack stops waiting after 3 s and sends the event again. */
 const ACK_DEADLINE_MS = 2_800
 
@@ -46,6 +50,10 @@ export function requestReceiver(options: ReceiverOptions): RequestReceiver {
       if (!body) return new Response(null, { status: 400 })
       if (body['ssl_check'] === '1') return new Response(null)
       if (body['type'] === 'url_verification') return Response.json({ challenge: body['challenge'] })
+      if (body['type'] === 'app_rate_limited') {
+        options.report(new UpstreamError('slack_busy', RATE_LIMITED))
+        return new Response(null)
+      }
       const event = {
         body,
         retryNum: Number(headers.get('x-slack-retry-num')) || undefined,

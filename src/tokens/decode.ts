@@ -8,6 +8,7 @@ export interface TextOfTokens {
 }
 
 const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true })
+const STRICT_UTF8 = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true })
 /** Byte-level BPE writes every byte as a printable character (bytes_to_unicode of GPT-2's encoder.py). */
 const BYTE_OF = new Map<string, number>()
 for (let byte = 0, other = 256; byte < 256; byte++) {
@@ -41,6 +42,66 @@ export function metaspace({
   const spaced = (tokens: readonly string[]) =>
     tokens.map((token, i) => token.replaceAll(replacement, i === 0 ? '' : ' ')).join('')
   if (!cleansUp) return { whole: spaced, settled: spaced }
+  return {
+    whole: (tokens) => cleanUp(spaced(tokens)),
+    settled: (tokens) => cleanUp(spaced(tokens)).replace(UNSETTLED, ''),
+  }
+}
+
+const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/
+
+/**
+ * LLaMA's: `replacement` stands for a space, and tokens such as `<0x0A>` are bytes; each byte of a run that is no UTF-8 is
+ * U+FFFD (decoders/byte_fallback.rs). `stripped`: how many spaces that begin the text are removed.
+ */
+export function byteFallback({
+  replacement,
+  stripped,
+}: {
+  replacement: string
+  stripped: number
+}): TextOfTokens {
+  const whole = (tokens: readonly string[]) => {
+    const pieces: string[] = []
+    let bytes: number[] = []
+    const endRun = () => {
+      pieces.push(textOfBytes(bytes))
+      bytes = []
+    }
+    for (const token of tokens) {
+      const byte = BYTE_TOKEN.exec(token)?.[1]
+      if (byte !== undefined) bytes.push(Number.parseInt(byte, 16))
+      else {
+        endRun()
+        pieces.push(token.replaceAll(replacement, ' '))
+      }
+    }
+    endRun()
+    return pieces.join('').replace(new RegExp(`^ {0,${stripped}}`), '')
+  }
+  return {
+    whole,
+    // A further byte may change all of the last run.
+    settled: (tokens) => whole(tokens.slice(0, 1 + tokens.findLastIndex((token) => !BYTE_TOKEN.test(token)))),
+  }
+}
+
+function textOfBytes(bytes: readonly number[]): string {
+  try {
+    return STRICT_UTF8.decode(Uint8Array.from(bytes))
+  } catch {
+    return '\ufffd'.repeat(bytes.length)
+  }
+}
+
+/** A token that continues a word begins with `prefix`; others follow a space (decoders/wordpiece.rs, which cleans up). */
+export function wordPiece(prefix: string): TextOfTokens {
+  const spaced = (tokens: readonly string[]) =>
+    tokens
+      .map((token, i) =>
+        i === 0 ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`,
+      )
+      .join('')
   return {
     whole: (tokens) => cleanUp(spaced(tokens)),
     settled: (tokens) => cleanUp(spaced(tokens)).replace(UNSETTLED, ''),

@@ -19,7 +19,8 @@ import {
   textOfName,
   writtenWithId,
 } from './added.ts'
-import { byteLevel, metaspace, type TextOfTokens } from './decode.ts'
+import { byteFallback, byteLevel, metaspace, type TextOfTokens, wordPiece } from './decode.ts'
+import { isLlama, llamaParts, markSpaces } from './llama.ts'
 import { precompiledNormalizer } from './precompiled.ts'
 
 /** Copied from a checkpoint into an artifact. */
@@ -29,6 +30,7 @@ export const TOKENIZER_FILES = [
   'special_tokens_map.json',
   'vocab.json',
   'merges.txt',
+  'vocab.txt',
   'added_tokens.json',
 ]
 
@@ -49,6 +51,22 @@ export interface Tokenizer {
 
 const byteLevelSchema = z.looseObject({ type: z.literal('ByteLevel') })
 const metaspaceSchema = z.looseObject({ type: z.literal('Metaspace'), replacement: z.string().default('▁') })
+/** LLaMA's: Replace, ByteFallback, Fuse, and Strip if a text begins with a space that stands for nothing. */
+const byteFallbackSchema = z.looseObject({
+  type: z.literal('Sequence'),
+  decoders: z
+    .array(
+      z.looseObject({
+        type: z.enum(['Replace', 'ByteFallback', 'Fuse', 'Strip']),
+        start: z.int().optional(),
+      }),
+    )
+    .refine(
+      (steps) => steps.some(({ type }) => type === 'ByteFallback'),
+      'Expected a ByteFallback among them',
+    ),
+})
+const wordPieceSchema = z.looseObject({ type: z.literal('WordPiece'), prefix: z.string().default('##') })
 const precompiledSchema = z.looseObject({ type: z.literal('Precompiled'), precompiled_charsmap: z.string() })
 const sequenceSchema = z.looseObject({ type: z.literal('Sequence'), normalizers: z.array(z.unknown()) })
 /** The parts of tokenizer.json that this file reads. The library checks the rest. */
@@ -60,10 +78,16 @@ const definitionSchema = z.looseObject({
       vocab: z.array(z.tuple([z.string(), z.number()])).min(1),
       unk_id: id,
     }),
+    z.looseObject({ type: z.literal('WordPiece'), vocab: z.record(z.string(), id), unk_token: z.string() }),
   ]),
   normalizer: z.unknown(),
   pre_tokenizer: z.unknown(),
-  decoder: z.discriminatedUnion('type', [byteLevelSchema, metaspaceSchema]),
+  decoder: z.discriminatedUnion('type', [
+    byteLevelSchema,
+    metaspaceSchema,
+    wordPieceSchema,
+    byteFallbackSchema,
+  ]),
   added_tokens: z.array(writtenWithId),
 })
 type Definition = z.infer<typeof definitionSchema>
@@ -83,8 +107,10 @@ export async function openTokenizer(folder: string, prefix = ''): Promise<Tokeni
     // special_tokens_map.json counts only if added_tokens_decoder is absent.
     const settings = own.added_tokens_decoder ? own : { ...own, ...settingsSchema.parse(map ?? {}) }
     const definition = definitionSchema.parse(
-      file === undefined ? await fromVocabulary(folder, settings) : file,
+      file === undefined ? await fromVocabulary(folder, prefix, settings) : file,
     )
+    if (isLlama(settings)) Object.assign(definition, llamaParts(settings, definition.model))
+    if (definition.model.type === 'WordPiece') definition.normalizer = bertNormalizer(settings)
     // GPT2Tokenizer takes add_prefix_space from tokenizer_config.json. Unlike transformers, which drops the normalizer of
     // some folders and keeps that of Salesforce/blip2-opt-*, Glimpse always applies the normalizer of tokenizer.json.
     const preTokenizer = byteLevelSchema.safeParse(definition.pre_tokenizer).data
@@ -101,7 +127,7 @@ export async function openTokenizer(folder: string, prefix = ''): Promise<Tokeni
     if (cause instanceof ArtifactError) throw cause
     throw new ArtifactError(
       'bad_tokenizer',
-      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the tokenizer of an OPT or T5 checkpoint: byte-level BPE or Unigram. Download the checkpoint again.`,
+      `The tokenizer files in ${folder} can't be used: ${reasonOf(cause)}. Expected the tokenizer of an OPT, T5, LLaMA or BERT checkpoint: BPE, Unigram or WordPiece. Download the checkpoint again.`,
       // The message of a ZodError is JSON; reasonOf makes a sentence of it.
       { cause: cause instanceof z.ZodError ? new Error(reasonOf(cause)) : cause },
     )
@@ -129,14 +155,17 @@ function fromDefinition(
   for (const token of added) textOfId.set(token.id, textOf(token))
   const [raw, normalized] = [added.filter((one) => !one.normalized), added.filter((one) => one.normalized)]
   const [splitRaw, splitNormalized] = [splitter(raw, textOf), splitter(normalized, textOf)]
+  const marked = isLlama(settings) ? markSpaces(settings) : (text: string) => text
   const idsOf = (text: string, isText: (token: AddedToken) => boolean): number[] =>
     splitRaw(text, isText)
       .flatMap((piece) => (typeof piece === 'string' ? splitNormalized(normalize(piece), isText) : [piece]))
-      .flatMap((piece) =>
-        typeof piece === 'string' ? library.encode(piece, { add_special_tokens: false }).ids : [piece.id],
+      .flatMap((piece, i) =>
+        typeof piece === 'string'
+          ? library.encode(marked(piece, i === 0), { add_special_tokens: false }).ids
+          : [piece.id],
       )
       .filter((one: number | undefined) => one !== undefined) // an unknown character has no id in BPE
-  const unknownId = definition.model.type === 'Unigram' ? definition.model.unk_id : undefined
+  const unknownId = unknownIdOf(definition, vocabulary)
   const isPlain = (one: number) => !special.has(one)
   const encoded = [...vocabulary.values(), ...before, ...after, ...added.map(({ id }) => id).filter(isPlain)]
   const decoder = decoderOf(definition, settings)
@@ -158,15 +187,21 @@ function fromDefinition(
 
 const idByContent = ({ content, id }: AddedToken) => [content, id] as const
 
+/** undefined for BPE, which drops characters that it does not know. */
+function unknownIdOf({ model }: Definition, vocabulary: ReadonlyMap<string, number>): number | undefined {
+  if (model.type === 'BPE') return undefined
+  return model.type === 'Unigram' ? model.unk_id : vocabulary.get(model.unk_token)
+}
+
 /** Half of a surrogate pair, which no text has (engine/tasks/generate.ts). */
 const IN_NO_TEXT = '\ud800'
 
 /**
  * The model for the library. Special tokens are pieces of a Unigram vocabulary, and none may be made of typed text. The
- * vocabulary of BPE needs no such care, because merges make its tokens.
+ * vocabularies of BPE and WordPiece need no such care: merges make the tokens of BPE, and BERT splits words at brackets.
  */
 function libraryModel({ model }: Definition, added: readonly AddedToken[]): object {
-  if (model.type === 'BPE') return model
+  if (model.type !== 'Unigram') return model
   const special = new Set(added.filter((token) => token.special).map(({ content }) => content))
   const vocab = model.vocab.map(([piece, score]) => [special.has(piece) ? IN_NO_TEXT + piece : piece, score])
   return { ...model, vocab }
@@ -196,22 +231,40 @@ function normalizerOf(normalizer: Library['normalizer'], definition: unknown): (
 
 function decoderOf({ decoder, model }: Definition, settings: Settings): TextOfTokens {
   if (decoder.type === 'ByteLevel') return byteLevel
+  if (decoder.type === 'Sequence') {
+    const { start: stripped = 0 } = decoder.decoders.find(({ type }) => type === 'Strip') ?? {}
+    return byteFallback({ replacement: '▁', stripped })
+  }
+  if (decoder.type === 'WordPiece') return wordPiece(decoder.prefix)
   // transformers cleans up no text of a BPE tokenizer.
   const cleansUp = settings['clean_up_tokenization_spaces'] === true && model.type !== 'BPE'
   return metaspace({ replacement: decoder.replacement, cleansUp })
 }
 
+/** BertTokenizer of transformers 5 takes it from tokenizer_config.json and ignores that of tokenizer.json. */
+function bertNormalizer({ do_lower_case, tokenize_chinese_chars, strip_accents }: Settings): object {
+  return {
+    type: 'BertNormalizer',
+    clean_text: true,
+    handle_chinese_chars: tokenize_chinese_chars ?? true,
+    strip_accents: strip_accents ?? null,
+    lowercase: do_lower_case ?? true,
+  }
+}
+
 /**
- * vocab.json and merges.txt -> the content of tokenizer.json: byte-level BPE, with the bos token before each text if
- * tokenizer_config.json has `add_bos_token` (GPT2Converter in transformers' convert_slow_tokenizer.py).
+ * vocab.txt, or vocab.json and merges.txt -> the content of tokenizer.json. The second is byte-level BPE, with the bos token
+ * before each text if tokenizer_config.json has `add_bos_token` (GPT2Converter in transformers' convert_slow_tokenizer.py).
  */
-async function fromVocabulary(folder: string, settings: Settings): Promise<unknown> {
-  const vocabFile = await readJson(folder, 'vocab.json')
-  const mergesFile = await readText(folder, 'merges.txt')
+async function fromVocabulary(folder: string, prefix: string, settings: Settings): Promise<unknown> {
+  const words = await readText(folder, `${prefix}vocab.txt`)
+  if (words !== undefined) return fromWords(words, settings)
+  const vocabFile = await readJson(folder, `${prefix}vocab.json`)
+  const mergesFile = await readText(folder, `${prefix}merges.txt`)
   if (vocabFile === undefined || mergesFile === undefined) {
     throw new ArtifactError(
       'no_tokenizer',
-      `${folder} has neither tokenizer.json nor vocab.json and merges.txt. Download the checkpoint again.`,
+      `${folder} has neither tokenizer.json nor vocab.txt, nor vocab.json with merges.txt. Download the checkpoint again.`,
     )
   }
   const bos = textOfName(settings['bos_token']) ?? '</s>'
@@ -235,6 +288,35 @@ async function fromVocabulary(folder: string, settings: Settings): Promise<unkno
       vocab: vocabFile,
       merges: mergesFile.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version')),
       unk_token: null,
+    },
+  }
+}
+
+/** vocab.txt, a token a line -> BERT's WordPiece, with [CLS] before each text and [SEP] after it. */
+function fromWords(words: string, settings: Settings): unknown {
+  const lines = words.split(/\r?\n/)
+  if (lines.at(-1) === '') lines.pop()
+  const token = (name: string, otherwise: string) => ({
+    SpecialToken: { id: textOfName(settings[name]) ?? otherwise, type_id: 0 },
+  })
+  const single = [
+    token('cls_token', '[CLS]'),
+    { Sequence: { id: 'A', type_id: 0 } },
+    token('sep_token', '[SEP]'),
+  ]
+  return {
+    version: '1.0',
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+    post_processor: { type: 'TemplateProcessing', single, pair: [] },
+    decoder: { type: 'WordPiece' },
+    model: {
+      type: 'WordPiece',
+      vocab: Object.fromEntries(lines.map((line, i) => [line, i])),
+      unk_token: textOfName(settings['unk_token']) ?? '[UNK]',
+      continuing_subword_prefix: '##',
+      max_input_chars_per_word: 100,
     },
   }
 }

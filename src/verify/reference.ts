@@ -51,6 +51,9 @@ export interface Reference {
   image?: string
   /** Prompt of `generate`, or the text of another kind; undefined if the file has only its ids. */
   prompt?: string
+  /** Of a matrix: file names of its pictures, and its texts. */
+  images: readonly string[]
+  texts: readonly string[]
   /** Arguments of transformers' `generate`. */
   generation: Record<string, unknown>
   /** Tensors of the kind, by name. */
@@ -64,7 +67,7 @@ export async function readReference(path: string): Promise<Reference> {
   const { tensors: all, metadata } = await readSafetensors(path)
   const words = z.record(z.string(), z.string()).safeParse(metadata ?? {})
   if (!words.success) throw badReference(path, `its metadata is not all strings: ${reasonOf(words.error)}`)
-  const { kind = 'generate', checkpoint, image, prompt, generation = '{}' } = words.data
+  const { kind = 'generate', checkpoint, image, prompt, generation = '{}', images, texts } = words.data
   if (!isKind(kind))
     throw badReference(path, `its kind is "${kind}", not one of ${Object.keys(TENSORS).join(', ')}`)
   const stray = Object.keys(words.data).filter((name) => SETTING_NAMES.includes(name))
@@ -85,6 +88,8 @@ export async function readReference(path: string): Promise<Reference> {
     checkpoint,
     image: image || undefined,
     prompt,
+    images: parseList(path, 'images', images),
+    texts: parseList(path, 'texts', texts),
     generation: parseGeneration(path, generation),
     tensors,
     sizes,
@@ -114,6 +119,15 @@ function parseGeneration(path: string, text: string): Record<string, unknown> {
     return z.record(z.string(), z.unknown()).parse(JSON.parse(text))
   } catch (cause) {
     throw badReference(path, `its generation is not a JSON object: ${reasonOf(cause)}`, cause)
+  }
+}
+
+/** An absent list is empty. */
+function parseList(path: string, name: string, text = '[]'): string[] {
+  try {
+    return z.array(z.string()).parse(JSON.parse(text))
+  } catch (cause) {
+    throw badReference(path, `its ${name} is not a JSON list of texts: ${reasonOf(cause)}`, cause)
   }
 }
 

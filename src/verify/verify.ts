@@ -5,7 +5,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { QUERIES, VISION } from '../artifact/contract.ts'
+import { MATCHING, QUERIES, TEXT, VISION } from '../artifact/contract.ts'
 import { reasonOf } from '../checkpoint/files.ts'
 import { shapeText, type WholeTensor } from '../checkpoint/safetensors.ts'
 import { ArtifactError } from '../errors.ts'
@@ -19,6 +19,8 @@ import { runQueries } from '../run/queries.ts'
 import { Tensor } from '../run/tensor.ts'
 import { runVision } from '../run/vision.ts'
 import { settingsFor } from './generate-arguments.ts'
+import { matching } from './matching.ts'
+import { once } from './once.ts'
 import { badReference, type Kind, type Reference, rowsOf } from './reference.ts'
 
 /** A stage of floats over all files that have it. */
@@ -53,13 +55,14 @@ const MAX_DIFFERING = 3
 /** How the model computes a stage. undefined: the reference's values have nothing to be compared with. */
 type Compute = (run: Run) => Promise<Tensor | number[][] | undefined>
 
-/** For each kind, in the order data passes through them. A kind without a row cannot be compared yet. */
-const STAGES: { [kind in Kind]?: Record<string, Compute> } = {
+/** For each kind, in the order data passes through them. */
+const STAGES: { [kind in Kind]: Record<string, Compute> } = {
   generate: {
     pixel_values: (run) => run.ownPixels(),
     vision: (run) => run.vision(),
     queries: async (run) => (await run.queries())[QUERIES.queries],
     prefix: async (run) => (await run.queries())[QUERIES.prefix],
+    qformer_ids: async (run) => run.ownQueryIds(),
     input_ids: async (run) => run.ownPromptIds(),
     encoder: (run) => run.encoder(),
     // An input: what the decoder reads for `logits`.
@@ -67,10 +70,37 @@ const STAGES: { [kind in Kind]?: Record<string, Compute> } = {
     logits: (run) => run.logits(),
     token_ids: (run) => run.tokenIds(),
   },
+  itm: {
+    pixel_values: (run) => run.ownPixels(),
+    vision: (run) => run.matching.vision(),
+    queries: async (run) => (await run.matching.picture())[MATCHING.query_hidden],
+    text_ids: async (run) => run.matching.ownTextIds(),
+    text_hidden: async (run) => (await run.matching.text())[TEXT.text_hidden],
+    multimodal: async (run) => (await run.matching.both())[MATCHING.query_hidden],
+    itm_logits: async (run) => (await run.matching.both())[MATCHING.itm_logits],
+    itc: (run) => run.matching.itc(),
+    image_embeds: async (run) => (await run.matching.picture())[MATCHING.image_embeds],
+    text_embeds: (run) => run.matching.textEmbed(),
+    text_embeds_all: async (run) => (await run.matching.text())[TEXT.text_embeds],
+  },
+  matrix: {
+    itm_logits: async (run) => (await run.matching.matrix()).itm_logits,
+    itc: async (run) => (await run.matching.matrix()).itc,
+  },
+  features: {
+    pixel_values: (run) => run.ownPixels(),
+    vision: (run) => run.vision(),
+    pooled: (run) => run.pooled(),
+    queries: async (run) => (await run.queries())[QUERIES.queries],
+    input_ids: async (run) => run.ownPromptIds(),
+    text_features: (run) => run.textFeatures(),
+  },
 }
 
 /** Stages that only a model with an encoder has. */
 const OF_ENCODER = ['encoder', 'decoder_ids']
+/** A stage that only a model has whose queries read the text. */
+const OF_QFORMER_TEXT = 'qformer_ids'
 
 /**
  * Compares a model with several references. Pictures are read from the folder that `folderOf` gives for a file.
@@ -115,7 +145,7 @@ export function holds(result: FloatsResult | IdsResult, tolerance: number, preci
 
 /** @throws ArtifactError `other_checkpoint` if the model cannot compute a stage of the reference. */
 function stagesFor(
-  { manifest, language }: Model,
+  { manifest, language, queryTokenizer }: Model,
   { path, kind, tensors }: Reference,
 ): Record<string, Compute> {
   const computes = STAGES[kind]
@@ -124,16 +154,23 @@ function stagesFor(
       'other_checkpoint',
       `${path} holds ${what}, but ${manifest.name} is of the architecture ${manifest.architecture}, with the tasks ${manifest.tasks.join(', ')}. Record a reference with the checkpoint that the artifact was built from.`,
     )
-  if (!computes || (kind === 'generate' && !language)) throw other(`results of the kind ${kind}`)
-  const lacks = (name: string) => !computes[name] || (OF_ENCODER.includes(name) && !language?.encode)
+  const isMatched = kind === 'itm' || kind === 'matrix'
+  const canCompute = isMatched ? manifest.matching : kind === 'features' ? language?.textFeatures : language
+  if (!canCompute) throw other(`results of the kind ${kind}`)
+  const lacks = (name: string) =>
+    !computes[name] ||
+    (OF_ENCODER.includes(name) && !language?.encode) ||
+    (name === OF_QFORMER_TEXT && !queryTokenizer)
   const unknown = [...tensors.keys()].find(lacks)
   if (unknown) throw other(`the stage ${unknown}`)
   return computes
 }
 
 /** @throws ArtifactError `other_checkpoint` if the reference's tensors have other sizes than the model's. */
-function checkSizes({ manifest }: Model, { path, checkpoint, sizes }: Reference): void {
-  const { vision, queries, language, name } = manifest
+function checkSizes({ manifest }: Model, { path, kind, checkpoint, sizes }: Reference): void {
+  const { vision, matching, language, name } = manifest
+  const isMatched = kind === 'itm' || kind === 'matrix'
+  const queries = isMatched ? matching! : manifest.queries
   const own: Record<string, number> = {
     H: vision.image[0],
     W: vision.image[1],
@@ -141,6 +178,7 @@ function checkSizes({ manifest }: Model, { path, checkpoint, sizes }: Reference)
     v: vision.width,
     Q: queries.count,
     q: queries.width,
+    ...(isMatched && { e: matching!.embedding_width }),
     ...(language.kind !== 'none' && { d: language.width, V: language.vocabulary }),
   }
   const differing = Object.entries(own).filter(([size, value]) => (sizes.get(size) ?? value) !== value)
@@ -160,12 +198,13 @@ type Run = ReturnType<typeof runOf>
 
 function runOf(model: Model, reference: Reference, pictures: string, visionOf: VisionOf) {
   const language = model.language!
-  const ownPixels = once(async () => {
-    const file = reference.image && (await readFile(join(pictures, reference.image)).catch(() => undefined))
+  const pixelsOf = async (image: string) => {
+    const file = await readFile(join(pictures, image)).catch(() => undefined)
     if (!file) return undefined
     const { data, dims } = toPixels(await decode(file, AS_TRANSFORMERS), model.preprocessorConfig)
     return Tensor.float32(data, dims)
-  })
+  }
+  const ownPixels = once(async () => (reference.image ? await pixelsOf(reference.image) : undefined))
   const runTower = async () =>
     runVision(model.sessions[VISION.graph]!, (await ownPixels()) ?? recordedPixels(reference))
   const vision = once(async () => {
@@ -176,20 +215,33 @@ function runOf(model: Model, reference: Reference, pictures: string, visionOf: V
     visionOf.set(path, output)
     return await output
   })
-  const queries = once(async () =>
-    runQueries(model.sessions[QUERIES.graph]!, await vision(), [QUERIES.queries, QUERIES.prefix]),
-  )
+  const ownQueryIds = () =>
+    reference.prompt === undefined ? undefined : model.queryTokenizer?.encodeTrusted(reference.prompt)
+  const queries = once(async () => {
+    const names = [QUERIES.queries, QUERIES.prefix]
+    const recorded = reference.tensors.get(OF_QFORMER_TEXT)
+    const texts = model.queryTokenizer && (recorded ? rowsOf(recorded) : [ownQueryIds() ?? noText(reference)])
+    return await runQueries(model.sessions[QUERIES.graph]!, await vision(), names, texts)
+  })
   const encode = (prompt: string) => language.start(model.tokenizer.encodeTrusted(prompt))
   const row = async (): Promise<PromptRow> => {
     const recorded = reference.tensors.get('input_ids')
     const ids = recorded ? language.start(rowsOf(recorded)[0]!) : encode(reference.prompt ?? '')
     return { prefix: (await queries())[QUERIES.prefix]!, ids }
   }
+  const pixels = async () => (await ownPixels()) ?? recordedPixels(reference)
   return {
     ownPixels,
     vision,
     queries,
-    /** undefined if the reference has only ids. */
+    matching: matching(model, reference, pixels, pixelsOf),
+    pooled: async () =>
+      (await model.sessions[VISION.graph]!.run({ [VISION.pixels]: await pixels() }, [VISION.pooled]))[
+        VISION.pooled
+      ],
+    textFeatures: async () => language.textFeatures?.((await row()).ids),
+    /** These two: undefined if the reference has only ids. */
+    ownQueryIds: () => ownQueryIds() && [ownQueryIds()!],
     ownPromptIds: () => (reference.prompt === undefined ? undefined : [encode(reference.prompt)]),
     encoder: async () => language.encode?.(await row()),
     async logits() {
@@ -206,7 +258,11 @@ function runOf(model: Model, reference: Reference, pictures: string, visionOf: V
       if (settings.do_sample) return undefined
       const [answers] = await generate(language, [{ prompt, settings }])
       // transformers pads several sequences at their end; without a padding token or with the id 0, by the first end token.
-      const padId = language.padTokenId || resolveEosTokenIds(language, settings)[0] || 0
+      // A pad_token_id of -1 in config.json is no token of the model, but transformers pads with it.
+      const isPaddedByMinusOne = reference.tensors.get('token_ids')?.data.some((id) => Number(id) === -1)
+      const padId = isPaddedByMinusOne
+        ? -1
+        : language.padTokenId || resolveEosTokenIds(language, settings)[0] || 0
       const longest = Math.max(...answers!.map(({ length }) => length))
       return answers!.map((ids) => [...ids, ...new Array<number>(longest - ids.length).fill(padId)])
     },
@@ -233,6 +289,11 @@ function recordedPixels({ path, image, tensors }: Reference): Tensor {
     path,
     `expected pixel_values in it, or its picture${image ? ` ${image}` : ''} on disk, but found neither; --pictures sets the pictures' folder`,
   )
+}
+
+/** @throws ArtifactError `bad_reference`, in place of the ids that the queries read */
+function noText({ path }: Reference): never {
+  throw badReference(path, `expected ${OF_QFORMER_TEXT} or a prompt for the queries, but found neither`)
 }
 
 async function compareStage(
@@ -282,9 +343,4 @@ function merge(a: FloatsResult | IdsResult, b: FloatsResult | IdsResult): Floats
     maxAbsoluteError: Math.max(one.maxAbsoluteError, other.maxAbsoluteError),
     relativeError: Math.max(one.relativeError, other.relativeError),
   }
-}
-
-function once<T>(compute: () => Promise<T>): () => Promise<T> {
-  let result: Promise<T> | undefined
-  return () => (result ??= compute())
 }

@@ -15,7 +15,7 @@ export const echo = {
     embeddings: z.array(z.number()),
     tags: z.array(z.string()),
   }),
-  reads: ['prefix'],
+  reads: () => ['prefix'],
   sample: { word: 'hello' },
   rows: () => 1,
   prepare: (_, { word, times = 2, tags = [] }) => ({ echoed: new Array(times).fill(word), tags }),

@@ -15,7 +15,7 @@ import { examine } from '../../src/doctor/examine.ts'
 import { ok, skipped } from '../../src/finding.ts'
 import type { AnyAdapter } from '../../src/platforms.ts'
 import type { SettingValues } from '../../src/setting.ts'
-import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
+import { ALT_TEXT as CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 
 // config.ts reads the settings when it loads. The rest of the adapter is assigned to `pigeon` after the imports.

@@ -79,14 +79,13 @@ describe('an artifact', () => {
       weight_bytes: (await readFile(join(PLAIN, 'model.safetensors'))).length,
     })
     expect(manifest.architecture).toBe('blip2-opt')
-    expect(manifest.tasks).toEqual(['caption', 'answer'])
+    expect(manifest.tasks).toEqual(['caption', 'answer', 'features'])
     expect(manifest.vision).toEqual({ image: [28, 28], patches: 17, width: 24 })
     expect(manifest.queries).toEqual({
       count: 5,
       width: 24,
       reads_text: false,
       text: null,
-      embedding_width: null,
     })
     expect(manifest.language).toEqual({
       kind: 'decoder',

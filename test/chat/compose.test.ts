@@ -2,21 +2,30 @@
 
 import { expect, test } from 'vitest'
 import { altText, MAX_ALT_CHARACTERS, splitText, truncateAt } from '../../src/chat/compose.ts'
-import { looksLikeQuestion, wantsCaption } from '../../src/chat/intent.ts'
+import { intentOf, looksLikeQuestion } from '../../src/chat/intent.ts'
 
 test.each([
-  ['an image of two dogs', 'two dogs'],
-  ['A picture of a cat on a mat', 'a cat on a mat'],
-  ['there is a photo of a boat', 'a boat'],
-  ['a crab to the left of a helicopter', 'a crab to the left of a helicopter'],
-  ['  two\n dogs ', 'two dogs'],
-  ['the picture of', 'the picture of'],
+  ['an image of two dogs', 'Two dogs.'],
+  ['A picture of a cat on a mat', 'A cat on a mat.'],
+  ['there is a photo of a boat', 'A boat.'],
+  ['a crab to the left of a helicopter', 'A crab to the left of a helicopter.'],
+  ['  two\n dogs ', 'Two dogs.'],
+  ['the picture of', 'The picture of.'],
+  ['iPhone on a table', 'iPhone on a table.'],
+  ['élan vital,', 'Élan vital.'],
+  ['is that a dog?', 'Is that a dog?'],
+  ['a sign that says "stop."', 'A sign that says "stop."'],
+  ['一匹の犬。', '一匹の犬。'],
+  ['', ''],
 ])('the alt text of %j is %j', (caption, alt) => {
   expect(altText(caption)).toBe(alt)
 })
 
 test('alt text is never longer than the limit of a platform', () => {
-  expect(altText('word '.repeat(1_000)).length).toBeLessThanOrEqual(MAX_ALT_CHARACTERS)
+  for (const length of [1_020, 1_023, 1_024, 1_025, 5_000]) {
+    expect(altText('x'.repeat(length)).length).toBeLessThanOrEqual(MAX_ALT_CHARACTERS)
+    expect(altText('word '.repeat(length / 5)).length).toBeLessThanOrEqual(MAX_ALT_CHARACTERS)
+  }
 })
 
 test.each([
@@ -68,11 +77,11 @@ test.each([
   'can you describe this image?',
   'give me an alt text',
 ])('%j asks for a caption', (text) => {
-  expect(wantsCaption(text)).toBe(true)
+  expect(intentOf(text)).toBe('caption')
 })
 test.each(['describe the dog', 'what is this?', 'how many?', 'is the caption right?', ''])(
   '%j does not',
   (text) => {
-    expect(wantsCaption(text)).toBe(false)
+    expect(intentOf(text)).not.toBe('caption')
   },
 )

@@ -11,7 +11,7 @@ import { BusyError, RequestError, UpstreamError } from '../../src/errors.ts'
 import { resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { measured } from '../measured.ts'
-import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { ALT_TEXT as CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { inMemoryStore } from './in-memory-store.ts'
 

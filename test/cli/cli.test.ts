@@ -178,11 +178,13 @@ test('a cache that cannot be written is reported with its setting', async () => 
 test('a fault of the tokenizer is reported once, in words', async () => {
   const checkpoint = join(folder, 'odd')
   await cp(join(FIXTURES, 'checkpoints/plain'), checkpoint, { recursive: true })
-  await writeFile(join(checkpoint, 'tokenizer.json'), '{"model": {"type": "WordPiece"}}')
+  await writeFile(join(checkpoint, 'tokenizer.json'), '{"model": {"type": "WordLevel"}}')
   const { err, code } = await glimpse(['build', checkpoint, '--out', join(folder, 'never')])
   expect(code).toBe(1)
   expect(err.trim().split('\n')).toEqual([
-    expect.stringContaining("model.type: Invalid discriminator value. Expected 'BPE' | 'Unigram'"),
+    expect.stringContaining(
+      "model.type: Invalid discriminator value. Expected 'BPE' | 'Unigram' | 'WordPiece'",
+    ),
   ])
 })
 

@@ -40,6 +40,14 @@ test('they replace those of an older version', async () => {
   await registerCommands(discordApi(discord), discord.botId)
   expect(discord.world.commands.map(({ name }) => name)).toEqual(COMMANDS.map(({ name }) => name))
 })
+test('people can install them for themselves, where the application allows that', async () => {
+  const installs = () => discord.world.commands.map((command) => command['integration_types'])
+  await registerCommands(discordApi(discord), discord.botId)
+  expect(installs()).toEqual(COMMANDS.map(({ name }) => (name === 'caption-settings' ? [0] : [0, 1])))
+  discord.fault({ on: /^PUT /, status: 400, code: 50_035 })
+  await registerCommands(discordApi(discord), discord.botId)
+  expect(installs()).toEqual(COMMANDS.map(() => [0]))
+})
 test('by default people who may manage channels may switch automatic captions on', () => {
   const settings = COMMANDS.find(({ name }) => name === 'caption-settings')
   expect(settings).toMatchObject({ default_member_permissions: '16', contexts: [0] })

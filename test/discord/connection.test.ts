@@ -1,7 +1,7 @@
 // Conversations over the gateway: an unmodified discord.js client -> what people read.
 
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { CAPTION } from '../serve/double.ts'
+import { ALT_TEXT as CAPTION } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { startDiscordDouble } from './double/index.ts'
 import { type Harness, openHarness, png, quiet, repliesIn, reply, startBot } from './harness.ts'

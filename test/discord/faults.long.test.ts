@@ -6,7 +6,7 @@ import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { questionOfMessage } from '../../src/discord/message.ts'
 import { parseMessage } from '../../src/discord/payloads.ts'
-import { CAPTION, doubleEngine } from '../serve/double.ts'
+import { ALT_TEXT as CAPTION, doubleEngine } from '../serve/double.ts'
 import { until } from '../until.ts'
 import type { Fault } from './double/index.ts'
 import {

@@ -48,6 +48,7 @@ describe('commands', () => {
       ],
       owner: ANN,
       conversations: [`discord/asker/${CHANNEL}/${ANN}`],
+      lastAsked: `discord/asker/${CHANNEL}/${ANN}`,
       channel: `discord/${CHANNEL}`,
       askedAt: 1_000,
       route: {

@@ -164,13 +164,17 @@ describe('which pictures are meant', () => {
   test('the media proxy makes a smaller JPEG of a picture that is too large or unsupported', () => {
     const large = attachment('1', { size: 30_000_000, width: 8_000, height: 4_000 })
     const heic = attachment('2', { content_type: 'image/heic', filename: 'x.heic' })
-    const urls = ask({ attachments: [large, heic, picture] })?.pictures.map(({ smallerUrl }) => smallerUrl)
-    expect(urls?.map((url) => url && new URL(url).searchParams.get('format'))).toEqual([
+    const many = attachment('3', { size: 9_000_000, width: 12_000, height: 9_000 })
+    const pictures = ask({ attachments: [large, heic, many, picture] })?.pictures ?? []
+    expect(pictures.map(({ isUnreadable }) => isUnreadable)).toEqual([true, true, true, undefined])
+    const urls = pictures.map(({ smallerUrl = '' }) => smallerUrl)
+    expect(urls.map((url) => new URL(url).searchParams.get('format'))).toEqual([
       'jpeg',
       'jpeg',
-      undefined,
+      'jpeg',
+      'jpeg',
     ])
-    expect(urls?.[0]).toMatch(/^https:\/\/media\.discordapp\.net\/.*hm=00ff.*width=2048&height=1024$/)
+    expect(urls[0]).toMatch(/^https:\/\/media\.discordapp\.net\/.*hm=00ff.*width=2048&height=1024$/)
   })
   test('a signed URL contains its expiry', () => {
     const url = 'https://cdn.discordapp.com/a/b/c.png?ex=64&is=1&hm=2'
@@ -234,6 +238,21 @@ describe('payloads', () => {
     const edited = mentioning(`<@${ME}>`, { attachments: [picture] })
     expect(questionOfEdit(edited, context)?.id).toBe('discord/message/900000000000000100/edited')
     expect(questionOfEdit(mentioning(`<@${ME}> other words`), context)).toBeUndefined()
+  })
+  test('a picture that Discord edits in for a link is of the same question, and a new mention is one', () => {
+    const image = { url: 'https://a.example/a.png', proxy_url: 'https://images-ext-1.discordapp.net/a.png' }
+    const asked = parseMessage(mentioning(`<@${ME}> https://a.example`))
+    const before = translation.earlierOf(asked, context)
+    const question = translation.questionOfMessage(asked, context)!
+    expect(translation.mayGetPictures(asked, question)).toBe(true)
+    const edited = parseMessage(mentioning(`<@${ME}> https://a.example`, { embeds: [{ image }] }))
+    expect(translation.questionOfEdit(edited, context, before)).toMatchObject({
+      id: question.id,
+      pictures: [{ url: image.proxy_url }],
+    })
+    const unasked = translation.earlierOf(parseMessage(message()), context)
+    expect(translation.questionOfEdit(asked, context, unasked)?.id).toBe(question.id)
+    expect(translation.questionOfEdit(asked, context, before)).toBeUndefined()
   })
   test('mentions of others are removed from a question, and custom emoji become names', () => {
     const content = `<@${ME}> does <@${BEN}> in <#5> like <:apple:77>?`

@@ -9,8 +9,8 @@ import {
   checkNode,
   checkPort,
   checkProcessor,
-  memoryLimit,
 } from '../../src/doctor/machine.ts'
+import { memoryLimit } from '../../src/memory.ts'
 import { describeProcessor, prepackSettings, thisProcessor } from '../../src/run/cpu.ts'
 import { httpStub } from './http-stub.ts'
 

@@ -17,7 +17,7 @@ import { inMemoryStore } from '../chat/in-memory-store.ts'
 const HOUR_MS = 3_600_000
 const MIB = 1024 * 1024
 const files = [{ path: 'vision.onnx', sizeBytes: 1, sha256: '1' }]
-const queries = { count: 2, width: 3, reads_text: false, text: null, embedding_width: null }
+const queries = { count: 2, width: 3, reads_text: false, text: null }
 const language: Manifest['language'] = { kind: 'none' }
 const manifest = { queries, language, files }
 const text = { tokenizer: 'qformer', vocabulary: 9, positions: 9 }

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 
 export const REPOSITORY = 'glimpse/half-shards'
 export const COMMIT = 'c0ffee0123456789c0ffee0123456789c0ffee01'
@@ -42,7 +42,10 @@ const LARGE = 20_000
 const HEADER = 256 * 1024
 
 export async function startDouble(checkpoint: string): Promise<Double> {
-  const names = await readdir(checkpoint)
+  const entries = await readdir(checkpoint, { recursive: true, withFileTypes: true })
+  const names = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(checkpoint, join(parentPath, name)))
   const files = new Map(
     await Promise.all(names.map(async (name) => [name, await readFile(join(checkpoint, name))] as const)),
   )
@@ -82,7 +85,8 @@ async function listen(server: ReturnType<typeof createServer>): Promise<string> 
 }
 
 function fileOf(request: IncomingMessage): string {
-  return decodeURIComponent(new URL(request.url!, 'http://hub').pathname.split('/').at(-1)!)
+  const path = decodeURIComponent(new URL(request.url!, 'http://hub').pathname)
+  return /\/resolve\/[^/]+\/(.*)$/.exec(path)?.[1] ?? ''
 }
 
 function checksumsOf(bytes: Buffer): { blob: string; sha256: string } {

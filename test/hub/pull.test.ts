@@ -57,6 +57,19 @@ test('the artifact is the one that a build from files makes, and nothing else is
   for (const shard of SHARDS) expect(downloads(shard)).toHaveLength(1)
 })
 
+test('the tokenizer of the Q-Former is fetched from its folder, and no other folder', async () => {
+  await double.close()
+  const checkpoint = join(FIXTURES, 'checkpoints/llama-grouped')
+  double = await startDouble(checkpoint)
+  double.files.set('onnx/model.onnx', Buffer.from('another form of the weights'))
+  hub = { ...hub, endpoint: double.endpoint }
+  const { files } = await pulled()
+  const local = await buildArtifact(checkpoint, join(room, 'local'), { precision: 'int8', trial: false })
+  expect(files).toEqual(local.files)
+  expect(files.map(({ path }) => path)).toContain('qformer_tokenizer.json')
+  expect(double.asked.filter((file) => file.startsWith('onnx'))).toEqual([])
+})
+
 test('a head that differs from the table of words is kept, whatever the config says', async () => {
   const tensors = randomTensors(await configWith({}))
   const table = tensors.find(({ name }) => name.endsWith('embed_tokens.weight'))!

@@ -2,8 +2,8 @@ import { deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { RequestError } from '../../src/errors.ts'
 import type { Rgb } from '../../src/image/colours.ts'
-import { AS_SEEN, AS_TRANSFORMERS, decode, MAX_PIXELS } from '../../src/image/decode.ts'
-import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
+import { AS_SEEN, AS_TRANSFORMERS, decode } from '../../src/image/decode.ts'
+import { MAX_PICTURE_BYTES, MAX_PIXELS } from '../../src/image/format.ts'
 import { expected, fixture } from './expected.ts'
 
 const NAMES = expected.pictures.map((picture) => picture.name)

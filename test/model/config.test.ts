@@ -44,7 +44,7 @@ test.each([
 
 test.each([
   ['another model', { model_type: 'llava' }, '"llava"'],
-  ['another task', { architectures: ['Blip2ForImageTextRetrieval'] }, '"Blip2ForImageTextRetrieval"'],
+  ['another task', { architectures: ['Blip2TextModelWithProjection'] }, '"Blip2TextModelWithProjection"'],
   ['another language model', { text_config: { model_type: 'bloom' } }, '"bloom"'],
 ])('%s is an unknown architecture, and the error says which are known', async (_, edit, words) => {
   const message = problem(await configWith(edit))

@@ -64,8 +64,8 @@ test.each(['gpu', 'small'])(
   async (name) => {
     const operators = await operatorsOf(name)
     expect(operators).toContain('MatMulNBits')
-    expect(operators).not.toContain('DynamicQuantizeMatMul')
-    expect(await operatorsOf('cpu')).toContain('DynamicQuantizeMatMul')
+    expect(operators).not.toContain('MatMulIntegerToFloat')
+    expect(await operatorsOf('cpu')).toContain('MatMulIntegerToFloat')
     const { target, recipe } = manifests[name]!
     expect(target).toBe('gpu')
     expect(recipe[0]).toMatchObject({
@@ -75,7 +75,7 @@ test.each(['gpu', 'small'])(
   },
 )
 
-test('8 bits in blocks have a smaller error than 8-bit products', async () => {
+test('8 bits in blocks and 8-bit products have errors of the same size', async () => {
   const exact = await visionOf(models['exact']!)
   const error = async (name: string) => {
     const found = await visionOf(models[name]!)
@@ -85,13 +85,15 @@ test('8 bits in blocks have a smaller error than 8-bit products', async () => {
   const [gpu, cpu] = [await error('gpu'), await error('cpu')]
   expect(gpu).toBeGreaterThan(1e-5)
   expect(gpu).toBeLessThan(0.05)
-  expect(gpu).toBeLessThan(cpu)
+  expect(cpu).toBeLessThan(0.05)
+  expect(gpu / cpu).toBeGreaterThan(0.5)
+  expect(gpu / cpu).toBeLessThan(2)
 })
 
 describe('items in one run', () => {
-  test('one image where images would share an activation scale', () => {
-    expect(imagesPerRun(manifests['cpu']!)).toBe(1)
-    expect(imagesPerRun(manifests['gpu']!)).toBeGreaterThan(1)
+  test('several images of a small model, whatever the target', () => {
+    expect(imagesPerRun(manifests['cpu']!)).toBeGreaterThan(1)
+    expect(imagesPerRun(manifests['gpu']!)).toBe(imagesPerRun(manifests['cpu']!))
   })
 
   test('few items of a large model on a CPU, and more on a GPU', () => {

@@ -112,7 +112,7 @@ test('a scope is the path of the layer in the model', async () => {
   const language = (await read('fp32', 'language')).node.map(({ name }) => name)
   expect(language).toContain('language_model.model.decoder.layers.1.self_attn.out_proj/FusedMatMul')
   const vision = (await read('int8', 'vision')).node.map(({ name }) => name)
-  expect(vision).toContain('vision_model.encoder.layers.1.self_attn.qkv/DynamicQuantizeMatMul')
+  expect(vision).toContain('vision_model.encoder.layers.1.self_attn.qkv/MatMulIntegerToFloat')
 })
 
 test('at fp32 an initializer has the name of its tensor, or of the tensors that it joins', async () => {

@@ -15,12 +15,13 @@ const formatOf = (precision: Precision, path: string, target?: Target) =>
   formatByRules(rulesOf(BLIP2_OPT, precision, target), precision, path)
 
 const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 128 }
-const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 128 }
-const COLUMNS = { kind: 'columns' }
+const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 128, smooth: 0.5 }
+const TOKENS = { kind: 'tokens', smooth: 0.4 }
+const SMOOTH_8 = { ...BLOCKS_8, smooth: 0.5 }
 const FLOAT32 = { kind: 'float32' }
 
 test.each([
-  ['vision_model.encoder.layers.0.mlp.fc1.weight', COLUMNS, COLUMNS],
+  ['vision_model.encoder.layers.0.mlp.fc1.weight', TOKENS, TOKENS],
   ['vision_model.embeddings.patch_embedding.weight', FLOAT32, FLOAT32],
   ['query_tokens', FLOAT32, FLOAT32],
   ['qformer.encoder.layer.0.attention.attention.query.weight', BLOCKS_8, BLOCKS_8],
@@ -28,7 +29,7 @@ test.each([
   ['language_model.model.decoder.embed_tokens.weight', BLOCKS_8, BLOCKS_8],
   ['language_model.lm_head.weight', BLOCKS_8, BLOCKS_8],
   ['language_model.model.decoder.embed_positions.weight', FLOAT32, FLOAT32],
-  ['language_model.model.decoder.layers.31.fc1.weight', BLOCKS_8, BLOCKS_4],
+  ['language_model.model.decoder.layers.31.fc1.weight', SMOOTH_8, BLOCKS_4],
 ])('%s', (path, int8, int4) => {
   expect(formatOf('fp32', path)).toEqual(FLOAT32)
   expect(formatOf('int8', path)).toEqual(int8)

@@ -38,7 +38,7 @@ function scripted() {
     imageTokenId: null,
     start: (ids) => [...ids],
     room: (length) => 100 - length,
-    context: (ids, generated) => ({
+    context: (ids = [], generated) => ({
       ids: [...ids, ...generated],
       length: ids.length + generated.length,
       newTokens: generated.length,
@@ -277,4 +277,45 @@ test('generate throws the error of a row', async () => {
   await expect(
     generate(scripted().model, [{ prompt: prompt(5), settings: { num_beams: 0 } }]),
   ).rejects.toMatchObject({ code: 'bad_settings' })
+})
+
+describe('settings of LAVIS', () => {
+  /** The scripted model with the same scores at each step: id 5, then 6, then the end, then 0. */
+  const steady = () => {
+    const { model } = scripted()
+    const scores = Float32Array.from({ length: V }, (_, id) => ({ 5: 3, 6: 2.5, [EOS]: 2, 0: 1.9 })[id] ?? -1)
+    const output = (): RowOutput => ({ state: {}, logits: scores })
+    const fixed: LanguageModel = {
+      ...model,
+      context: (ids, generated) => model.context(ids ?? [], generated),
+      prefill: async (rows) => rows.map(output),
+      step: async (states) => states.map(output),
+    }
+    return fixed
+  }
+  const first = async (settings: Partial<GenerationSettings>) => {
+    const row = { prompt: prompt(5, EOS), settings: { max_new_tokens: 3, ...settings } }
+    return (await generate(steady(), [row]))[0]![0]!
+  }
+
+  test('penalties see the prompt, or with penalize_answer_only the answer alone', async () => {
+    const repetition = { repetition_penalty: 1.4 }
+    expect(await first(repetition)).toEqual([6, 5, 5])
+    expect(await first({ ...repetition, penalize_answer_only: true })).toEqual([5, 6, 5])
+    const noRepeat = { no_repeat_ngram_size: 1 }
+    expect(await first(noRepeat)).toEqual([6, 0, expect.any(Number)])
+    expect(await first({ ...noRepeat, penalize_answer_only: true })).toEqual([5, 6, EOS])
+  })
+
+  test('min_length counts the prompt, or with penalize_answer_only the answer alone', async () => {
+    const settings = { min_length: 2, no_repeat_ngram_size: 1, eos_token_id: 5 }
+    expect(await first({ ...settings, no_repeat_ngram_size: 0 })).toEqual([5])
+    expect(await first({ ...settings, penalize_answer_only: true })).toEqual([6, EOS, 5])
+  })
+
+  test('zero_id_as_two makes 2 of the ids 0', async () => {
+    const settings = { no_repeat_ngram_size: 1, max_new_tokens: 2 }
+    expect(await first(settings)).toEqual([6, 0])
+    expect(await first({ ...settings, zero_id_as_two: true })).toEqual([6, 2])
+  })
 })

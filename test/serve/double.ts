@@ -2,11 +2,15 @@
 
 import { createHash } from 'node:crypto'
 import type { Engine, Hooks } from '../../src/engine/engine.ts'
-import type { InferenceRequest, InferenceResult } from '../../src/engine/request.ts'
+import type { BaseResult, InferenceRequest, InferenceResult } from '../../src/engine/request.ts'
 import type { RequestOf, ResultOf, TaskName } from '../../src/engine/tasks.ts'
 import { BusyError, RequestError } from '../../src/errors.ts'
 
 export const CAPTION = 'two red apples on a white table'
+/** The same as people read it in chats and on the page. */
+export const ALT_TEXT = 'Two red apples on a white table.'
+/** What the double says of a picture that it does not know (`unknown`). */
+export const UNKNOWN = 'something i do not know'
 
 /** The smallest PNG: 1 x 1, made by `convert -size 1x1 xc:red`. */
 export const PNG = new Uint8Array(
@@ -24,6 +28,8 @@ export interface Double extends Engine {
   readonly closed: boolean
   /** The next runs fail with it; undefined again lets them succeed. */
   fail(error: unknown): void
+  /** Whether the next runs know a picture. Default: every picture. */
+  knows(isKnown: (picture: string) => boolean): void
   /** Runs wait from now on, until `release`. */
   hold(): void
   release(): void
@@ -33,6 +39,7 @@ export function doubleEngine(pieceDelayMs = 0): Double {
   const asks: InferenceRequest[] = []
   const known = new Set<string>()
   let failure: unknown
+  let isKnown = (_: string) => true
   let held = Promise.resolve()
   let release = () => {}
   let load = 0
@@ -59,9 +66,12 @@ export function doubleEngine(pieceDelayMs = 0): Double {
       )
     }
     known.add(picture)
-    const text = request.question
-      ? `answer ${(request.history?.length ?? 0) + 1} to ${request.question}`
-      : CAPTION
+    const unknown = isKnown(picture) ? {} : ({ unknown: true } as const)
+    const text = unknown.unknown
+      ? UNKNOWN
+      : request.question
+        ? `answer ${(request.history?.length ?? 0) + 1} to ${request.question}`
+        : CAPTION
     const pieces = text.split(/(?= )/)
     for (const piece of pieces) {
       if (pieceDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, pieceDelayMs))
@@ -75,11 +85,14 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     return {
       text,
       token_ids,
-      sequences: [{ text, token_ids }],
+      finish_reason: 'stop',
+      sequences: [{ text, token_ids, finish_reason: 'stop' }],
+      prompt_tokens: 12,
       prompt: request.question ? `Question: ${request.question} Answer:` : '',
       timings_ms: { queue: 0, image: 3, pixels: 5, vision: 140, queries: 22, tokens: 61, total: 231 },
       model: 'double',
       picture,
+      ...unknown,
     }
   }
 
@@ -121,10 +134,15 @@ export function doubleEngine(pieceDelayMs = 0): Double {
     async answer<N extends TaskName>(request: RequestOf<N>, hooks?: Hooks) {
       asks.push(request as InferenceRequest)
       load++
-      return (await run(request as InferenceRequest, hooks).finally(() => load--)) as ResultOf<N>
+      return (await run(request as InferenceRequest, hooks).finally(
+        () => load--,
+      )) as BaseResult as ResultOf<N>
     },
     fail(error) {
       failure = error
+    },
+    knows(other) {
+      isKnown = other
     },
     hold() {
       held = new Promise((resolve) => {

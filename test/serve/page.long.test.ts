@@ -6,7 +6,7 @@ import { BusyError } from '../../src/errors.ts'
 import { configureLog } from '../../src/observe/log.ts'
 import { type RunningServer, startServer } from '../../src/serve/server.ts'
 import { openBrowser } from '../browser.ts'
-import { CAPTION, type Double, doubleEngine, PNG } from './double.ts'
+import { ALT_TEXT as CAPTION, type Double, doubleEngine, PNG } from './double.ts'
 
 describe('the page', () => {
   let browser: Browser

@@ -125,7 +125,7 @@ describe('the task', () => {
   test.each(odd)('that is none, %s, is refused everywhere with the names', async (task) => {
     for (const path of ['/invocations', '/v1/caption', '/v1/answer']) {
       const message = await refused(await json(path, `{"image":"${base64}","question":"a?","task":${task}}`))
-      expect(message).toMatch(/^Expected task to be one of caption, answer but got ["a]/)
+      expect(message).toMatch(/^Expected task to be one of caption, answer, match, features but got ["a]/)
       expect(message).toMatch(/^[ -~]{1,120}$/)
     }
   })

@@ -556,6 +556,18 @@ describe('other routes', () => {
     expect(await response.json()).toEqual({ ready: false, reason: 'Expected vision.onnx but found none.' })
   })
 
+  test('/readyz gives the reason when chat events no longer arrive; answers go on', async () => {
+    let chatFault: string | undefined
+    const app = createApp(doubleEngine(), { chatFault: () => chatFault })
+    expect((await app.request('/readyz')).status).toBe(200)
+    chatFault = 'Discord refused DISCORD_TOKEN.'
+    const response = await app.request('/readyz')
+    expect(response.status).toBe(503)
+    expect(await response.json()).toEqual({ ready: false, reason: chatFault })
+    const caption = await app.request('/v1/caption', { method: 'POST', body: form({ image: PNG }) })
+    expect(caption.status).toBe(200)
+  })
+
   test('the page and its files have their types, and nothing in the page is inline', async () => {
     const { send } = serve()
     const types = {

@@ -1,7 +1,7 @@
 // Slack as a team uses it: a third-party Slack server, unmodified Bolt and signed events -> what a person reads.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { ALT_TEXT as CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { envelope, type SlackHarness, startSlackHarness } from './harness.ts'
 
 let engine: Double

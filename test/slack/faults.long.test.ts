@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createRateLimiter } from '../../src/chat/rate-limit.ts'
-import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { ALT_TEXT as CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
 import { envelope, type SlackHarness, startSlackHarness } from './harness.ts'

@@ -17,6 +17,12 @@ export interface SocketDouble {
   acknowledged: string[]
   /** Sends an event to the latest connection. */
   send(envelopeId: string, event: Record<string, unknown>): void
+  /** Sends a text as it is. */
+  sendText(text: string): void
+  /** Closes the latest connection. From now on `apps.connections.open` is refused with this code; undefined: not. */
+  drop(refusal?: string): void
+  /** Number of connections so far. */
+  connections(): number
   /** Resolves when `count` replies were posted. */
   replies(count: number): Promise<string[]>
   close(): void
@@ -26,12 +32,15 @@ export async function startSocketDouble(picture: Uint8Array): Promise<SocketDoub
   const posted: Record<string, string>[] = []
   const acknowledged: string[] = []
   let socket: WebSocket | undefined
+  let refusal: string | undefined
+  let connections = 0
   const server = createServer(async (request, response) => {
     const body = await text(request)
     if (request.url === '/a.png') return void response.end(picture)
     const answers: Record<string, () => object> = {
       '/api/auth.test': () => ({ user_id: 'UBOT', bot_id: 'BBOT' }),
-      '/api/apps.connections.open': () => ({ url: `${origin.replace('http', 'ws')}/link` }),
+      '/api/apps.connections.open': () =>
+        refusal ? { ok: false, error: refusal } : { url: `${origin.replace('http', 'ws')}/link` },
       '/api/users.info': () => ({ user: { locale: 'de-DE' } }),
       '/api/chat.postMessage': () => ({
         ts: `9.${posted.push(Object.fromEntries(new URLSearchParams(body)))}`,
@@ -46,6 +55,7 @@ export async function startSocketDouble(picture: Uint8Array): Promise<SocketDoub
   const sockets = new WebSocketServer({ server })
   sockets.on('connection', (connected) => {
     socket = connected
+    connections++
     connected.on('message', (data) => acknowledged.push(JSON.parse(String(data)).envelope_id))
     connected.send(JSON.stringify({ type: 'hello', num_connections: 1, connection_info: { app_id: 'A0' } }))
   })
@@ -60,6 +70,12 @@ export async function startSocketDouble(picture: Uint8Array): Promise<SocketDoub
         JSON.stringify({ envelope_id, type: 'events_api', accepts_response_payload: false, payload }),
       )
     },
+    sendText: (frame) => socket!.send(frame),
+    drop(code) {
+      refusal = code
+      socket!.close()
+    },
+    connections: () => connections,
     async replies(count) {
       await until(() => posted.length >= count)
       return posted.map((each) => each.text!)

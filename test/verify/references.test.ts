@@ -22,6 +22,7 @@ import { compare } from '../../src/verify/verify.ts'
 import {
   CHECKPOINTS,
   FIXTURES,
+  INSTRUCTBLIP_CHECKPOINTS,
   type RecordedCases,
   type RecordedRow,
   readCases,
@@ -182,6 +183,37 @@ describe.each([...CHECKPOINTS, ...T5_CHECKPOINTS])('%s', (name) => {
         [5, 5, 5],
         [5, 5, 5],
       ])
+    }
+  })
+})
+
+describe.each(INSTRUCTBLIP_CHECKPOINTS)('%s', (name) => {
+  test('every stage and the tokens of every recorded setting', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'glimpse-'))
+    try {
+      await buildArtifact(join(FIXTURES, 'checkpoints', name), join(folder, name), { precision: 'fp32' })
+      const model = await openModel(join(folder, name), { threads: 1 })
+      const files = await readdir(join(REFERENCES, name))
+      const references = await Promise.all(files.map((file) => readReference(join(REFERENCES, name, file))))
+      const { stages } = await compare(model, references, () => REFERENCES)
+      await model.close()
+      expect(stages.map(({ stage, files: count }) => [stage, count])).toEqual([
+        ['pixel_values', 3],
+        ['vision', 3],
+        ['queries', 3],
+        ['prefix', 3],
+        ['qformer_ids', 12],
+        ['input_ids', 12],
+        ...(model.language!.encode ? [['encoder', 3]] : []),
+        ['logits', 3],
+        ['token_ids', 12],
+      ])
+      for (const result of stages) {
+        if ('relativeError' in result) expect(result.relativeError, result.stage).toBeLessThan(SAME)
+        else expect(result.differing, result.stage).toEqual([])
+      }
+    } finally {
+      await rm(folder, { recursive: true })
     }
   })
 })

@@ -8,11 +8,14 @@ import { Generation, resolveEosTokenIds, rowsOf } from '../../run/generate.ts'
 import type { LanguageModel } from '../../run/language-model.ts'
 import type { Model } from '../../run/model.ts'
 import type { InferenceRequest, InferenceResult } from '../request.ts'
-import { fitPrompt } from './fit-prompt.ts'
+import { fitPrompt, saysUnknown } from './fit-prompt.ts'
 import type { ActiveRequest, QueryText, Task } from './task.ts'
 
 export type GenerateFields = Omit<InferenceRequest, 'task' | 'image' | 'picture' | 'deadlineMs'>
-type GenerateResult = Pick<InferenceResult, 'text' | 'token_ids' | 'sequences' | 'prompt'>
+type GenerateResult = Pick<
+  InferenceResult,
+  'text' | 'token_ids' | 'finish_reason' | 'sequences' | 'prompt' | 'prompt_tokens' | 'unknown'
+>
 
 export interface Prepared {
   language: LanguageModel
@@ -35,24 +38,29 @@ export const textField = z
   .refine((value) => !/\p{Surrogate}/u.test(value), 'must be well-formed Unicode')
 
 const token_ids = z.array(z.number())
+/** A remote engine of an earlier version sends neither this nor `prompt_tokens`. */
+const finish_reason = z.enum(['stop', 'length']).default('stop')
 
 /** All of the task but its request. */
 export const generateSteps = {
   result: z.object({
     text: z.string(),
     token_ids,
-    sequences: z.array(z.object({ text: z.string(), token_ids })),
+    finish_reason,
+    sequences: z.array(z.object({ text: z.string(), token_ids, finish_reason })),
     prompt: z.string(),
+    prompt_tokens: z.number().default(0),
+    unknown: z.literal(true).optional(),
   }),
-  reads: [QUERIES.prefix],
+  reads: () => [QUERIES.prefix],
+  generates: true,
   prepare(model, request) {
     const { language, manifest } = model
     if (!language) throw new Error(`${manifest.name} has no language model`)
-    const settings = completeSettings(request.settings ?? {}, manifest.generation)
+    const settings = completeSettings(request.settings ?? {}, manifest)
     checkEosTokenIds(language, settings)
-    const { text, ids } = fitPrompt(model, language, request)
+    const { text, ids, queryText } = fitPrompt(model, language, request)
     const max_new_tokens = Math.min(settings.max_new_tokens, language.room(ids.length))
-    const queryText = model.queryTokenizer && { text, ids: model.queryTokenizer.encode(text) }
     return { language, settings: { ...settings, max_new_tokens }, prompt: text, ids, queryText }
   },
   queryText: ({ queryText }) => queryText,
@@ -87,9 +95,11 @@ function takeFitting<T extends { settings: GenerationSettings }>(waiting: T[], r
 
 function rowOf(model: Model, one: ActiveRequest<Prepared, GenerateResult>, began: number) {
   const { settings, ids, language, prompt } = one.prepared
-  const streamer = one.onToken && textStreamer(model, resolveEosTokenIds(language, settings), one.onToken)
+  const prefix = one.outputs![QUERIES.prefix]! // [1, Q, D]
+  const eosTokenIds = resolveEosTokenIds(language, settings)
+  const streamer = one.onToken && textStreamer(model, eosTokenIds, one.onToken)
   return {
-    prompt: { prefix: one.outputs![QUERIES.prefix]!, ids, promptCache: one.promptCache },
+    prompt: { prefix, ids, promptCache: one.promptCache },
     settings,
     isWanted: () => one.isActive(),
     onToken: streamer?.put,
@@ -97,8 +107,14 @@ function rowOf(model: Model, one: ActiveRequest<Prepared, GenerateResult>, began
     onDone(answers: number[][]) {
       streamer?.end()
       one.clock.record('tokens', performance.now() - began)
-      const sequences = answers.map((ids) => ({ text: model.tokenizer.decode(ids).trim(), token_ids: ids }))
-      one.finish({ own: { ...sequences[0]!, sequences, prompt } })
+      const sequences = answers.map((token_ids) => ({
+        text: model.tokenizer.decode(token_ids).trim(),
+        token_ids,
+        finish_reason: eosTokenIds.includes(token_ids.at(-1)!) ? ('stop' as const) : ('length' as const),
+      }))
+      const prompt_tokens = prefix.dims[1]! + ids.length
+      const unknown = saysUnknown(model.manifest, sequences[0]!.text) ? ({ unknown: true } as const) : {}
+      one.finish({ own: { ...sequences[0]!, sequences, prompt, prompt_tokens, ...unknown } })
     },
   }
 }

@@ -10,7 +10,7 @@ import type { Stopwatch } from '../timings.ts'
 /** A request on its way through the stages. */
 export interface ActiveRequest<Prepared = unknown, Own = unknown> {
   prepared: Prepared
-  /** What the stages computed for its picture, and its text: the outputs that the task names in `reads`. */
+  /** What the stages computed for its picture, and its query text: the outputs that `reads` names. */
   outputs?: Outputs
   /** Of its picture; absent where the model keeps no prompts. */
   promptCache?: PromptCache
@@ -49,8 +49,12 @@ export interface Task<Fields, Own, Prepared> {
   prepare(model: Model, request: Fields): Prepared
   /** The text that the queries read beside the picture, where the architecture has such queries. */
   queryText?(prepared: Prepared): QueryText | undefined
-  /** Names of the outputs of the graphs `vision` and `queries` that `run` reads. */
-  reads: readonly string[]
+  /** Names of the outputs of picture and query text that `run` reads (artifact/contract.ts); none without a picture. */
+  reads(prepared: Prepared, model: Model): readonly string[]
+  /** Whether a request may have no picture. Default: each needs one. */
+  isPictureOptional?: boolean
+  /** Whether results are generated text, so that one without text is a failure. Default: no. */
+  generates?: boolean
   /** Computes the results of requests whose `outputs` are set, and finishes each of them. */
   run(model: Model, requests: readonly ActiveRequest<Prepared, Own>[]): Promise<void>
 }

@@ -116,12 +116,22 @@ async function caption() {
     again: caption,
   })
   if (!reply) return
-  at('picture').alt = reply.text
-  at('copy').hidden = false
+  const text = sentence(reply.text)
+  at('caption').textContent = text
+  // A text that says "I do not know" is no alt text.
+  at('picture').alt = reply.unknown ? 'Your picture' : text
+  at('copy').hidden = reply.unknown === true
   at('composer').hidden = false
   showExamples()
-  announce(`Caption: ${reply.text}`)
+  announce(`Caption: ${text}`)
   if (matchMedia('(pointer: fine)').matches) at('question').focus({ preventScroll: true })
+}
+
+/** A caption as people read it: without "an image of", with a capital and a full stop. As altText() of chat/compose.ts. */
+function sentence(caption) {
+  const bare = caption.replace(/^(there is |this is )?(an?|the) (image|picture|photo|photograph) of /i, '')
+  const text = bare.replace(/^\p{Ll}+(?!\p{L})/u, (word) => word[0].toUpperCase() + word.slice(1))
+  return /[.!?…]["')\]]*$/.test(text) ? text : `${text}.`
 }
 
 at('copy').addEventListener('click', async () => {
@@ -176,7 +186,7 @@ async function answer({ question, words, trouble, cost }) {
   const reply = await running
   words.parentElement.scrollIntoView({ block: 'nearest' })
   if (!reply) return
-  thread.history.push({ question, answer: reply.text })
+  if (!reply.unknown) thread.history.push({ question, answer: reply.text })
   announce(`Answer: ${reply.text}`)
 }
 

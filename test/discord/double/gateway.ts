@@ -16,10 +16,14 @@ interface Session {
 
 export interface Socket {
   dispatch(type: string, data: object): void
+  /** Sends any value to all sessions, whatever their intents. */
+  dispatchRaw(type: string, data: unknown): void
   /** Resolves when each client has read all events sent to it. */
   read(): Promise<void>
   /** Breaks the connections without a close frame, as a network failure does. */
   drop(): void
+  /** Closes the connections with a close code of Discord. */
+  closeWith(code: number): void
   /** Number of identifies and resumes. */
   readonly counts: { identified: number; resumed: number }
   close(): void
@@ -51,7 +55,7 @@ export function openSocket(server: Server, world: World): Socket {
     send(session, 'READY', {
       v: 10,
       user: world.bot,
-      guilds: [{ id: world.guild.id, unavailable: true }],
+      guilds: world.isInServer === false ? [] : [{ id: world.guild.id, unavailable: true }],
       session_id: session.id,
       resume_gateway_url: world.origin.replace('http', 'ws'),
       application: { id: world.bot.id, flags: 0 },
@@ -89,6 +93,9 @@ export function openSocket(server: Server, world: World): Socket {
         if (seen) send(session, type, seen)
       }
     },
+    dispatchRaw(type, data) {
+      for (const session of sessions.values()) send(session, type, data)
+    },
     async read() {
       const open = [...sockets.clients].filter(({ readyState, OPEN }) => readyState === OPEN)
       await Promise.all(
@@ -104,6 +111,9 @@ export function openSocket(server: Server, world: World): Socket {
     },
     drop() {
       for (const socket of sockets.clients) socket.terminate()
+    },
+    closeWith(code) {
+      for (const socket of sockets.clients) socket.close(code)
     },
     close() {
       for (const socket of sockets.clients) socket.terminate()

@@ -42,6 +42,8 @@ export interface Fault {
   /** Number of matching calls that succeed before. */
   skip?: number
   status?: number
+  /** Discord's error code. Default 0: a response of a proxy. */
+  code?: number
   /** For status 429. */
   retryAfterS?: number
   /** The call waits for this. */
@@ -112,12 +114,16 @@ export interface DiscordDouble {
   /** Returns the gateway event of a message. */
   eventOf(channel: string, message: string): object
   dispatch(type: string, data: object): void
+  /** Sends any value as an event. */
+  dispatchRaw(type: string, data: unknown): void
   /** Returns the messages that a person sees in a channel, ephemeral ones for them included. Empty for an unknown channel. */
   read(channel: string, viewer?: string): ReadMessage[]
   fault(fault: Fault): void
   /** Resolves when the bot has read all dispatched events. */
   eventsRead(): Promise<void>
   drop(): void
+  /** Closes the gateway's connections with a close code. */
+  closeWith(code: number): void
   close(): Promise<void>
 }
 
@@ -283,6 +289,7 @@ export async function startDiscordDouble(options: DoubleOptions = {}): Promise<D
     acknowledge: ({ id, token }) => takeCallback(world, id, token, { type: 5 }),
     eventOf: (channel, id) => eventOf(channelOf(channel), findMessage(world, channel, id)!.message),
     dispatch: socket.dispatch,
+    dispatchRaw: socket.dispatchRaw,
     read: (id, viewer) => {
       const channel = world.channels.get(id)
       return channel ? readChannel(world, channel, viewer) : []
@@ -290,6 +297,7 @@ export async function startDiscordDouble(options: DoubleOptions = {}): Promise<D
     fault: (fault) => faults.push(fault),
     eventsRead: socket.read,
     drop: socket.drop,
+    closeWith: socket.closeWith,
     async close() {
       socket.close()
       server.closeAllConnections()
@@ -323,8 +331,8 @@ interface Answer {
   headers?: Record<string, string>
 }
 
-function faulty({ status, retryAfterS }: Fault): Answer {
-  if (status !== 429) return { status: status!, body: { message: 'Trouble', code: 0 } }
+function faulty({ status, code = 0, retryAfterS }: Fault): Answer {
+  if (status !== 429) return { status: status!, body: { message: 'Trouble', code } }
   return {
     status: 429,
     body: { message: 'You are being rate limited.', retry_after: retryAfterS, global: false },

@@ -67,6 +67,10 @@ export interface World {
   channels: Map<string, Channel>
   interactions: Map<string, StoredInteraction>
   files: Map<string, { file: File; id: string }>
+  /** Whether the bot is in the server. Default: it is. */
+  isInServer?: boolean
+  /** For replays: every other path of the CDN and the media proxy is a file, by default this PNG, else by its path. */
+  anyFile?: { content: Uint8Array; byPath: Record<string, string> }
   /** Downloaded files. */
   served: string[]
   commands: Record<string, unknown>[]
