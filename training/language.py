@@ -17,8 +17,8 @@ NUMBERS = ["zero", "one", "two", "three", "four", "five", "six"]
 IRREGULAR = {"mouse": "mice", "fish": "fish", "snowman": "snowmen", "tomato": "tomatoes"}
 UNKNOWN_CAPTION = "something i do not know"
 UNKNOWN_ANSWER = "i am not sure"
-# Earlier turns in a prompt, at most: train.py puts one before a question.
-MAX_TURNS = 1
+# Earlier turns in a prompt, at most: train.py puts up to so many before a question. The weights in models/pico have seen one.
+MAX_TURNS = 4
 CAPTION_PROMPTS = ["a photo of", "a picture of"]
 
 # {noun} singular, {nouns} plural, {the} "the dog" or "the dogs", {is} to agree with it.

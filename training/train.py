@@ -41,7 +41,7 @@ LEARNING_RATE = 2e-3
 FURTHER = 0.6  # factor on the learning rate of "joint" when training starts from a checkpoint folder
 HEADS_STEPS, HEADS_RATE = 150, 4e-3  # a checkpoint folder has no heads for facts and patches; they are fitted first
 QUESTIONS = 3  # for each scene
-TURNS, TURN_SHARES = [0, 1, 2, 3, 4], [70, 12, 7, 6, 5]  # earlier turns of a question, and how often
+TURN_SHARES = [70, 12, 7, 6, 5]  # how often a question has so many earlier turns, 0 to language.MAX_TURNS
 FACTS_WEIGHT, PATCH_WEIGHT = 0.3, 0.3  # weights beside the loss on text, in "joint"
 EVALUATION_SEED, EVALUATION_SCENES = 1_000_003, 80
 EVALUATE_EVERY = 900  # seconds
@@ -97,10 +97,10 @@ def texts_about(generator, scene, ask="Question: {} Answer:") -> list[tuple[str,
     prompt = "" if generator.random() < 0.92 else generator.choice(language.CAPTION_PROMPTS)
     words = language.caption(scene)
     pairs = [(prompt, (" " if prompt else "") + words + "\n")]
-    asked = language.scene_questions(generator, scene, QUESTIONS + max(TURNS))
+    asked = language.scene_questions(generator, scene, QUESTIONS + language.MAX_TURNS)
     for question in asked[:QUESTIONS]:
         earlier = [other for other in asked if other is not question]
-        turns = generator.sample(earlier, min(len(earlier), generator.choices(TURNS, TURN_SHARES)[0]))
+        turns = generator.sample(earlier, min(len(earlier), generator.choices(range(language.MAX_TURNS + 1), TURN_SHARES)[0]))
         history = "".join(f"Question: {language.typed(generator, turn.text)} Answer: {language.said(generator, turn)}. " for turn in turns)
         pairs.append((history + ask.format(language.typed(generator, question.text)), f" {question.answer}\n"))
     return pairs
