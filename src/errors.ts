@@ -57,7 +57,7 @@ export const CODES = {
   ),
   artifact: codes(
     500,
-    'answers_nothing bad_config bad_preprocessor_config bad_reference bad_tokenizer bad_weights',
+    'answers_nothing bad_config cannot_join bad_preprocessor_config bad_reference bad_tokenizer bad_weights',
     'damaged_artifact graph_unreadable no_artifact no_checkpoint no_preprocessor no_tokenizer',
     'no_weights other_checkpoint other_format other_onnxruntime unknown_architecture unreadable_file',
     'wrong_tensors',

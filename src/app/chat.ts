@@ -7,6 +7,7 @@
 //   functions        one receives for each platform (openSink), one answers (openAnswering)
 
 import type { OpenAdapter, WebhookHandler } from '../chat/adapter.ts'
+import { lastQuestion } from '../chat/conversation.ts'
 import { openPreferences, type Preferences } from '../chat/preferences.ts'
 import { openProcessor, type QuestionProcessor, type QuestionSink } from '../chat/processor.ts'
 import { createRateLimiter } from '../chat/rate-limit.ts'
@@ -28,12 +29,17 @@ const ANSWER_SHARE_OF_GRACE = 0.85
 export interface State {
   store: Store
   preferences: Preferences
+  lastQuestion(conversation: string): Promise<string>
 }
 
 /** Opens the store and the preferences of channels and users. @throws SetupError */
 export async function openState(config: Config): Promise<State> {
   const store = await openStore(config.state)
-  return { store, preferences: openPreferences(store) }
+  return {
+    store,
+    preferences: openPreferences(store),
+    lastQuestion: (conversation) => lastQuestion(store, conversation),
+  }
 }
 
 /** Opens the queue and the sink that a process without a model submits questions to. @throws SetupError `bad_queue` */
@@ -114,7 +120,7 @@ export async function openChat({
   const through = config.queue === '' ? undefined : await openSink(config, state)
   const processor = engine && processorOf({ config, engine, report }, platforms, state)
   const sink: QuestionSink = through?.sink ?? processor!
-  const deps = { sink, engine, preferences: state.preferences, keepMs: config.keepHours * HOUR_MS, report }
+  const deps = { ...state, sink, engine, keepMs: config.keepHours * HOUR_MS, report }
   const sources = receives ? platforms.map((each) => ({ ...each.receive(deps), path: each.webhookPath })) : []
   let consumer: Consumer | undefined
   let sweeping: NodeJS.Timeout | undefined

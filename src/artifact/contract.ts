@@ -198,6 +198,8 @@ export const manifestSchema = z.strictObject({
     /** sha256 of config.json, which defines the architecture. */
     config_sha256: z.string(),
     weight_bytes: z.number().int().nonnegative(),
+    /** The checkpoint that matches, where it was built into one artifact with another (`--with`). */
+    matching: z.strictObject({ checkpoint: z.string(), config_sha256: z.string() }).optional(),
   }),
   /** Its row in model/architectures.ts. */
   architecture: z.string(),

@@ -12,8 +12,7 @@ export async function openWebhook(adapter: AnyAdapter): Promise<Hono> {
   const config = await loadFunctionConfig(adapter.secrets.receive)
   const state = await openState(config)
   const { sink } = await openSink(config, state)
-  const { preferences } = state
-  const deps = { sink, preferences, keepMs: config.keepHours * HOUR_MS, report }
+  const deps = { ...state, sink, keepMs: config.keepHours * HOUR_MS, report }
   const handle = await adapter.openWebhook(config, deps)
   return new Hono().post(adapter.webhookPath, ({ req }) => handle(req.raw))
 }

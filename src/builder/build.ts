@@ -6,32 +6,28 @@
 import { randomUUID } from 'node:crypto'
 import { realpath, rm, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { z } from 'zod'
 import {
   FORMAT,
   type GraphDescription,
   MANIFEST,
   type Manifest,
-  type ModelDescription,
   manifestSchema,
 } from '../artifact/contract.ts'
-import { parseJson, readBytes, readJson, readText } from '../checkpoint/files.ts'
 import { openSafetensors, type TensorFiles } from '../checkpoint/safetensors.ts'
-import { TiedWeightsDiffer, Weights } from '../checkpoint/weights.ts'
+import { TiedWeightsDiffer } from '../checkpoint/weights.ts'
 import { ArtifactError, SetupError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
-import { PICTURE_RULE, parsePreprocessorConfig } from '../image/pixels.ts'
-import type { ModelPlan, TokenizerFiles } from '../model/architecture.ts'
 import { planModel } from '../model/architectures.ts'
 import type { Graph } from '../onnx/graph.ts'
-import { type WrittenFile, writeGraphs } from '../onnx/write.ts'
-import { formatOf, type Precision, rulesOf, type Target } from '../quantize/recipes.ts'
+import { writeGraphs } from '../onnx/write.ts'
+import type { Precision, Target } from '../quantize/recipes.ts'
 import { withWorkers } from '../quantize/worker-pool.ts'
-import { openTokenizer, TOKENIZER_FILES, type Tokenizer } from '../tokens/tokenizer.ts'
 import { GLIMPSE_VERSION, ONNXRUNTIME_VERSION } from '../versions.ts'
+import { bytesOf, copyTokenizer, graphsOf, readCheckpoint } from './checkpoint.ts'
 import { asDiskError, checkDestination, makeFolder, moveIntoPlace } from './destination.ts'
 import { fitsMemoryBudget, generateSamples } from './smoke-test.ts'
 import { filesNotUsedAfter, openJournal, type StreamedWeights, shardOf } from './streamed-weights.ts'
+import { openMatching } from './with-matching.ts'
 
 export interface BuildOptions {
   precision: Precision
@@ -46,6 +42,8 @@ export interface BuildOptions {
   trial?: boolean
   /** Weights that are downloaded during the build. Default: the files in the checkpoint's folder. */
   streamedWeights?: StreamedWeights
+  /** Folder of a second checkpoint, which matches: the artifact does what both do. See with-matching.ts. */
+  matching?: string
   /** The option or setting that errors name for another destination. Default: --out. */
   optionName?: string
   onProgress?: (progress: { graph: string; doneBytes: number; totalBytes: number }) => void
@@ -75,22 +73,8 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
   const name = options.name ?? basename(checkpoint)
   if (name === '') throw new SetupError('no_name', 'The model has no name. Set --name.')
   await checkDestination(target, options.optionName)
-  const configText = await readText(checkpoint, 'config.json')
-  if (configText === undefined) {
-    throw new ArtifactError(
-      'no_checkpoint',
-      `${checkpoint} has no config.json. Give the folder of a Hugging Face checkpoint, with config.json and *.safetensors.`,
-    )
-  }
-  const plan = planModel(parseJson(configText, 'config.json'), { untied })
-  const { description } = plan
-  const preprocessor = await readPreprocessor(checkpoint)
-  checkPictures(description, preprocessor)
-  for (const tokenizer of plan.tokenizers) {
-    checkVocabulary(tokenizer, await openTokenizer(join(checkpoint, tokenizer.folder)))
-  }
-  const about = await readAbout(checkpoint)
-  const known = wordsSchema.parse(about ?? {})
+  const main = await readCheckpoint(checkpoint, untied)
+  const { plan, configText, preprocessor, known } = main
 
   const { streamedWeights } = options
   const files = await (streamedWeights?.open() ?? openSafetensors(checkpoint))
@@ -98,7 +82,12 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
     ? join(streamedWeights.workplace, 'artifact')
     : `${target}.partial-${randomUUID()}`
   try {
-    const { rules, graphs, totalBytes } = graphsOf(plan, files, options.precision, options.target)
+    const matching = options.matching ? await openMatching(resolve(options.matching), main, files) : undefined
+    const own = graphsOf(plan, files, options.precision, options.target)
+    const { rules, graphs } = matching?.join(own, options.precision, options.target) ?? own
+    const totalBytes = bytesOf(graphs)
+    const description = matching?.description ?? plan.description
+    const about = matching?.about ? { ...matching.about, ...main.about } : main.about
     await streamedWeights?.onPlan(totalBytes)
     const journal =
       streamedWeights &&
@@ -123,6 +112,7 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
       },
     })
     for (const one of plan.tokenizers) written.push(...(await copyTokenizer(one, checkpoint, partial)))
+    if (matching) written.push(...(await matching.copyTokenizers(partial)))
 
     const manifest = manifestSchema.parse({
       format: FORMAT,
@@ -131,7 +121,8 @@ async function build(checkpoint: string, target: string, options: BuildOptions, 
         checkpoint: streamedWeights?.repository ?? basename(checkpoint),
         commit: streamedWeights?.commit,
         config_sha256: sha256Hex(configText),
-        weight_bytes: files.sizeBytes,
+        weight_bytes: files.sizeBytes + (matching?.sizeBytes ?? 0),
+        matching: matching?.source,
       },
       ...description,
       prompt: { ...description.prompt, turns: known.turns ?? description.prompt.turns },
@@ -202,86 +193,9 @@ export function artifactBytes(
   precision: Precision,
   target?: Target,
 ): number {
-  return graphsOf(planModel(config), files, precision, target).totalBytes
-}
-
-/** The graphs of a model, whose weights are read when they are written. */
-function graphsOf(plan: ModelPlan, files: TensorFiles, precision: Precision, target?: Target) {
-  const rules = rulesOf(plan.recipe, precision, target)
-  const graphs = plan.build(new Weights(files, (path) => formatOf(rules, precision, path)))
-  const totalBytes = graphs
-    .flatMap(({ parts }) => parts.initializers)
-    .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  return { rules, graphs, totalBytes }
+  return bytesOf(graphsOf(planModel(config), files, precision, target).graphs)
 }
 
 function describeGraph({ parts: { name, inputs, outputs } }: Graph): GraphDescription {
   return { name, inputs, outputs } as GraphDescription
-}
-
-/** transformers 5 saves it inside processor_config.json, and reads it there first. */
-async function readPreprocessor(checkpoint: string): Promise<unknown> {
-  const nested = Object(await readJson(checkpoint, 'processor_config.json'))['image_processor']
-  const found = nested ?? (await readJson(checkpoint, 'preprocessor_config.json'))
-  if (found !== undefined) return found
-  throw new ArtifactError(
-    'no_preprocessor',
-    `${checkpoint} has no ${PICTURE_RULE}, which says how pictures are resized. Download it from the checkpoint's repository.`,
-  )
-}
-
-function checkPictures({ vision }: ModelDescription, preprocessor: unknown): void {
-  const { width, height, do_resize } = parsePreprocessorConfig(preprocessor)
-  const [rows, columns] = vision.image
-  if (do_resize && height === rows && width === columns) return
-  const found = do_resize ? `resizes pictures to ${width}x${height}` : 'has do_resize false'
-  throw new ArtifactError(
-    'bad_config',
-    `${PICTURE_RULE} ${found}; vision_config in config.json expects pictures of ${columns}x${rows}. Use the files of one checkpoint.`,
-  )
-}
-
-/** Published checkpoints pad the embeddings, so vocab_size may be larger than the tokenizer, but not smaller. */
-function checkVocabulary({ vocabulary }: TokenizerFiles, { vocabularySize }: Tokenizer): void {
-  if (vocabularySize <= vocabulary) return
-  throw new ArtifactError(
-    'bad_tokenizer',
-    `The tokenizer has token ids up to ${vocabularySize - 1}; vocab_size in config.json is ${vocabulary}. Use the files of one checkpoint.`,
-  )
-}
-
-async function copyTokenizer(
-  { folder, prefix }: TokenizerFiles,
-  from: string,
-  to: string,
-): Promise<WrittenFile[]> {
-  const copied: WrittenFile[] = []
-  for (const name of TOKENIZER_FILES) {
-    const bytes = await readBytes(join(from, folder), name)
-    if (bytes === undefined) continue
-    const path = `${prefix}${name}`
-    await writeFile(join(to, path), bytes)
-    copied.push({ path, sizeBytes: bytes.length, sha256: sha256Hex(bytes) })
-  }
-  return copied
-}
-
-/** What words.json says of conversations. A value of another type counts as absent. */
-const wordsSchema = z
-  .object({
-    /** Most earlier turns that the model was trained to read. */
-    turns: z.number().int().nonnegative().optional().catch(undefined),
-    unknown_caption: z.string().optional().catch(undefined),
-    unknown_answer: z.string().optional().catch(undefined),
-  })
-  .transform(({ turns, unknown_caption, unknown_answer }) => ({
-    turns,
-    unknown: [unknown_caption, unknown_answer].flatMap((text) => text?.toLowerCase() || []),
-  }))
-
-async function readAbout(checkpoint: string): Promise<object | undefined> {
-  const about = await readJson(checkpoint, 'words.json')
-  if (about === undefined || (typeof about === 'object' && about !== null && !Array.isArray(about)))
-    return about
-  throw new ArtifactError('bad_config', 'words.json does not hold a JSON object. Correct or remove it.')
 }

@@ -1,6 +1,8 @@
-// The embedded model: the checkpoint models/pico -> an artifact in the cache, built on first use.
+// The embedded model: the checkpoint models/pico, and models/pico-itm, which matches -> an artifact in the cache, built on first
+// use.
 
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +12,8 @@ import { GLIMPSE_VERSION } from '../versions.ts'
 import { buildArtifact } from './build.ts'
 
 export const EMBEDDED_CHECKPOINT = fileURLToPath(new URL('../../models/pico', import.meta.url))
+/** It has the vision tower of the other. A copy of Glimpse without it does not match. */
+const EMBEDDED_MATCHING = fileURLToPath(new URL('../../models/pico-itm', import.meta.url))
 
 /** Returns the artifact's folder, a folder in `cacheFolder`. @throws ArtifactError or SetupError */
 export async function embeddedArtifact(cacheFolder: string): Promise<string> {
@@ -21,6 +25,7 @@ export async function embeddedArtifact(cacheFolder: string): Promise<string> {
       buildArtifact(EMBEDDED_CHECKPOINT, folder, {
         precision: 'fp32', // The model is so small that quantization saves nothing.
         name: 'glimpse-pico',
+        matching: existsSync(EMBEDDED_MATCHING) ? EMBEDDED_MATCHING : undefined,
         optionName: 'GLIMPSE_CACHE',
       }),
     )
@@ -31,8 +36,9 @@ export async function embeddedArtifact(cacheFolder: string): Promise<string> {
 async function fingerprint(): Promise<string> {
   const hash = createHash('sha256').update(GLIMPSE_VERSION).update(FORMAT)
   // The builder reports a folder or a file that can't be read.
-  for (const file of (await readdir(EMBEDDED_CHECKPOINT).catch(() => [])).sort()) {
-    hash.update(await readFile(join(EMBEDDED_CHECKPOINT, file)).catch(() => ''))
+  for (const folder of [EMBEDDED_CHECKPOINT, EMBEDDED_MATCHING]) {
+    for (const file of (await readdir(folder).catch(() => [])).sort())
+      hash.update(await readFile(join(folder, file)).catch(() => ''))
   }
   return hash.digest('hex').slice(0, 12)
 }

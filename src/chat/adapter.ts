@@ -14,6 +14,8 @@ export type WebhookHandler = (request: Request) => Promise<Response>
 export interface EventDeps {
   sink: QuestionSink
   preferences: Preferences
+  /** The words of the last question in a conversation; '' when there is none. Absent: "again" asks for a caption. */
+  lastQuestion?(conversation: string): Promise<string>
   /** Absent where another process runs the model. */
   engine?: Promise<Engine>
   /** How long a conversation is kept, for texts that say so. */

@@ -188,7 +188,7 @@ async function answerEach(
   // An engine that has to start first gets the time it needs: the typing indicator stays visible.
   const endsAt = began + Math.max(ANSWER_TIMEOUT_MS, engine.maxWaitMs ?? 0)
   const { request, text } = question
-  const isQuestion = text !== '' || request !== undefined
+  const isQuestion = text !== '' || (request !== undefined && request.task !== 'caption')
   const parts: ReplyPart[] = []
   const exchanges: Exchange[] = []
   for (const [index, context] of pictures.entries()) {

@@ -62,6 +62,12 @@ export async function loadConversation(store: Store, name: string): Promise<Conv
   return (await readJsonOf(store, keyOf(name), conversationSchema.parse))?.value
 }
 
+/** The words of the last question about the newest picture; '' when nothing was asked in words. */
+export async function lastQuestion(store: Store, name: string): Promise<string> {
+  const conversation = await loadConversation(store, name)
+  return conversation?.pictures.at(-1)?.turns.at(-1)?.question ?? ''
+}
+
 /**
  * Adds the exchanges to the question's conversations, and to those named after its replies. Idempotent by question id.
  * Other pictures than before start the conversation anew.

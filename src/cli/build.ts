@@ -17,6 +17,9 @@ preprocessor_config.json and the tokenizer's files. The build needs little memor
   int8  vision, queries and language model at 8 bits: about half the size of an fp16 checkpoint
   int4  the language model's layers at 4 bits, the rest as in int8: about a third of the size
 
+With --with, one artifact answers and matches. A picture goes through the vision tower once for both, so the two towers
+must be equal, except for their last norm; otherwise the build says where they differ, and each needs an artifact.
+
 For a GPU (GLIMPSE_PROVIDER), --for gpu stores the vision weights in a format with GPU kernels; fp32 stays the same.
 
 Examples:
@@ -25,6 +28,7 @@ Examples:
   Try it: npx glimpse caption --model ./pico-int8 <picture>
   $ npx glimpse build ./blip2-opt-2.7b --out ./blip2-int4 --precision int4
   $ npx glimpse caption --model ./blip2-int4 photo.jpg
+  $ npx glimpse build ./blip2-opt-2.7b --with ./blip2-itm-vit-g --out ./blip2-both
 `
 
 export interface BuildFlags {
@@ -39,12 +43,14 @@ export function buildCommand(): Command {
   const command = new Command('build')
     .description('builds the graphs that Glimpse runs from a checkpoint on disk')
     .argument('<checkpoint>', 'folder of a BLIP-2 checkpoint')
+    .option('--with <checkpoint>', 'folder of a second one, which matches (Blip2ForImageTextRetrieval)')
   return addBuildFlags(command, "the checkpoint folder's name")
     .addHelpText('after', HELP)
-    .action(async (checkpoint: string, flags: BuildFlags) => {
+    .action(async (checkpoint: string, flags: BuildFlags & { with?: string }) => {
       const manifest = await withProgress(undefined, ({ signal, onProgress }) =>
         buildArtifact(checkpoint, flags.out, {
           ...optionsOf(flags),
+          matching: flags.with,
           onProgress({ graph, ...bytes }) {
             // An error thrown at this point makes the build remove what it has written.
             if (signal.aborted) throw cancelled('The build was interrupted. Its partial files are removed.')

@@ -1,9 +1,11 @@
 // Gateway events -> questions and retractions for the sink, and responses to interactions. Independent of the connection:
 // recorded events can be replayed.
 
-import { GatewayDispatchEvents, RESTJSONErrorCodes, Routes } from 'discord.js'
+import { GatewayDispatchEvents, InteractionResponseType, RESTJSONErrorCodes, Routes } from 'discord.js'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
+import type { EventDeps } from '../chat/adapter.ts'
+import { askAgain } from '../chat/again.ts'
 import { list, maybe } from '../chat/payload.ts'
 import { problemReply } from '../chat/problems.ts'
 import type { QuestionSink } from '../chat/processor.ts'
@@ -30,6 +32,7 @@ export interface EventsOptions extends InteractionDeps {
   api: DiscordApi
   platform: DiscordPlatform
   sink: QuestionSink
+  lastQuestion?: EventDeps['lastQuestion']
   now: () => number
   /** The context of a message in this channel and server. */
   contextOf: (channel: string, guild: string | undefined) => MessageContext
@@ -96,11 +99,19 @@ export function discordEvents(options: EventsOptions): (type: string, data: unkn
 
   const onInteraction = async (data: unknown): Promise<void> => {
     const incoming = readInteraction(data, now())
+    if (incoming.kind === 'delete') {
+      const { application, token } = incoming
+      await acknowledge(api, data, { type: InteractionResponseType.DeferredMessageUpdate })
+      const call = api('DELETE', Routes.webhookMessage(application, token))
+      return void (await unlessRefused(call, undefined, RESTJSONErrorCodes.UnknownMessage))
+    }
     const acknowledged = acknowledge(api, data, await initialResponse(incoming, options))
     if (incoming.kind !== 'question') return await acknowledged
-    const { question } = incoming
+    const { question, again } = incoming
     platform.waitFor(question.id, acknowledged)
-    await submit(question)
+    await submit(
+      again === undefined ? question : await askAgain(question, again.conversation, options.lastQuestion),
+    )
     await acknowledged.catch(async (error: unknown) => {
       // Discord accepts no reply to this interaction.
       if (isDiscordError(error)) await sink.retract(question.id)

@@ -4,6 +4,7 @@
 import { InteractionResponseType, MessageFlags } from 'discord.js'
 import type { Preferences } from '../chat/preferences.ts'
 import { problemText } from '../chat/problems.ts'
+import { questionModal } from './buttons.ts'
 import type { Incoming } from './interactions.ts'
 import { bodyOf } from './render.ts'
 
@@ -36,6 +37,12 @@ export async function initialResponse(
       case 'opt_out':
         await preferences.setOptedOut(incoming.person, incoming.out)
         return messageResponse(incoming.out ? done.optedOut : done.optedIn)
+      case 'modal':
+        return questionModal(incoming.messages, incoming.reply)
+      case 'delete':
+        return deletedResponse(done.deleted)
+      case 'not_yours':
+        return messageResponse(problem.not_yours)
       case 'unknown':
         return messageResponse(problem.internal)
     }
@@ -43,6 +50,12 @@ export async function initialResponse(
     report(error)
     return messageResponse(problemText(error, incoming.messages))
   }
+}
+
+/** In place of the reply with the button. Without the bot's token a reply cannot be deleted, but its words can. */
+function deletedResponse(text: string): object {
+  const data = { ...bodyOf(text), components: [] }
+  return { type: InteractionResponseType.UpdateMessage, data }
 }
 
 /** A message that only the user of the interaction sees. Without flags, the channel sees it. */

@@ -1,10 +1,11 @@
 // An interaction (a slash command, an entry of a message's menu) -> a question or a setting. Pure, and the same for the
 // gateway and HTTP.
 
-import { ApplicationCommandType, InteractionType } from 'discord.js'
+import { ApplicationCommandType, InteractionType, MessageFlags } from 'discord.js'
 import { personOf, type Question } from '../chat/question.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
+import { isModerator, readButton, readModal } from './buttons.ts'
 import { ASK, CAPTION, DESCRIBE, OPTIONS, PRIVACY, SETTINGS } from './commands.ts'
 import { interactionSchema, parsePayload } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
@@ -20,7 +21,14 @@ import {
 
 export type Incoming =
   | { kind: 'ping' }
-  | { kind: 'question'; question: Question; isEphemeral: boolean }
+  /** `again`: it repeats the last question of this conversation, or asks for another caption. */
+  | { kind: 'question'; question: Question; isEphemeral: boolean; again?: { conversation?: string } }
+  /** A window for a question about the picture of this reply. */
+  | { kind: 'modal'; reply: string; messages: Messages }
+  /** The reply with the button is to be deleted. */
+  | { kind: 'delete'; application: string; token: string; messages: Messages }
+  /** Somebody else asked. */
+  | { kind: 'not_yours'; messages: Messages }
   /** `messages`: in the language of the response's readers. */
   | { kind: 'automatic'; channel: string; on: boolean; messages: Messages }
   | { kind: 'opt_out'; person: string; out: boolean; messages: Messages }
@@ -38,7 +46,7 @@ export function readInteraction(payload: unknown, now: number): Incoming {
   const user = (interaction.member?.user ?? interaction.user)?.id
   const messages = messagesFor(locale)
   const unknown: Incoming = { kind: 'unknown', messages }
-  if (type !== InteractionType.ApplicationCommand || !data || !user || !channel) return unknown
+  if (!data || !user || !channel) return unknown
 
   const option = (name: string) => data.options.find((each) => each.name === name)?.value
   const question = (asked: Asked, isEphemeral: boolean): Incoming => {
@@ -48,6 +56,33 @@ export function readInteraction(payload: unknown, now: number): Incoming {
     const keys = { id: interactionKey(id), platform: 'discord', channel: channelKey(channel) }
     return { kind: 'question', question: { ...asked, ...keys, asker, askedAt: now, route }, isEphemeral }
   }
+  if (type === InteractionType.MessageComponent || type === InteractionType.ModalSubmit) {
+    const isEphemeral = ((interaction.message?.flags ?? 0) & MessageFlags.Ephemeral) !== 0
+    const about = (reply: string, text: string) => {
+      const conversations = [messageKey(reply), lastAskedKey(channel, user)]
+      return question({ trigger: 'command', text, pictures: [], conversations }, isEphemeral)
+    }
+    const submitted = readModal(data.custom_id, data.components)
+    if (submitted) return about(submitted.reply, submitted.text)
+    const pressed = readButton(data.custom_id)
+    const reply = interaction.message?.id
+    if (!pressed || reply === undefined) return unknown
+    if (pressed.asker !== user && !isModerator(interaction.member?.permissions)) {
+      return { kind: 'not_yours', messages }
+    }
+    switch (pressed.action) {
+      case 'ask':
+        return { kind: 'modal', reply, messages }
+      case 'again':
+        return {
+          ...about(reply, ''),
+          again: { conversation: pressed.isCaption ? undefined : messageKey(reply) },
+        } as Incoming
+      case 'delete':
+        return { kind: 'delete', application: interaction.application_id, token, messages }
+    }
+  }
+  if (type !== InteractionType.ApplicationCommand) return unknown
   if (data.type === ApplicationCommandType.Message) {
     if (data.name !== DESCRIBE || !data.target_id) return unknown
     const target = data.resolved?.messages?.[data.target_id]

@@ -81,12 +81,18 @@ export const interactionSchema = z.object({
   channel_id: maybe(id),
   channel: maybe(z.object({ type: number })),
   /** The user in a server. In a direct message it is `user`. */
-  member: maybe(z.object({ user })),
+  member: maybe(z.object({ user, permissions: text })),
   user: maybe(user),
+  /** The message whose button was pressed. */
+  message: maybe(z.object({ id, flags: z.number().default(0) })),
   data: maybe(
     z.object({
       name: text,
       type: number,
+      /** Of a button, or of a modal. */
+      custom_id: text,
+      /** What was entered in a modal, nested. */
+      components: maybe(z.unknown()),
       target_id: maybe(id),
       options: list(z.object({ name: z.string(), value: z.unknown() })),
       resolved: maybe(

@@ -17,6 +17,7 @@ import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
 import type { Messages } from '../i18n/messages.ts'
 import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
+import { buttonsOf } from './buttons.ts'
 import { identifiedSchema, type Message, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
 import type { DiscordSettings } from './settings.ts'
@@ -57,7 +58,14 @@ export async function postReply(
   const send = async (channel: string, pieces: readonly string[], more = {}) => {
     const posted = [...begun]
     for (const [index, content] of [...pieces.entries()].slice(begun.length)) {
-      const body = { ...bodyOf(content), ...more, nonce: nonceOf(question.id, index), enforce_nonce: true }
+      const components = index === pieces.length - 1 ? buttonsOf(reply, question.asker.id) : []
+      const body = {
+        ...bodyOf(content),
+        components,
+        ...more,
+        nonce: nonceOf(question.id, index),
+        enforce_nonce: true,
+      }
       posted.push(postedAs(parseMessage(await api('POST', Routes.channelMessages(channel), { body }))))
     }
     return posted
@@ -189,13 +197,15 @@ export async function postResponse(
       if (!isDiscordError(error, RESTJSONErrorCodes.UnknownMessage)) retryEarly(error)
     })
   }
-  for (const [index, content] of [...renderReply(reply).entries()].slice(posted.length)) {
+  const pieces = renderReply(reply)
+  for (const [index, content] of [...pieces.entries()].slice(posted.length)) {
+    const components = index === pieces.length - 1 ? buttonsOf(reply, question.asker.id) : []
     const isOriginal = index === 0 && !isFollowUp
     const send = (text: string) =>
       isOriginal
-        ? api('PATCH', original, { body: bodyOf(text) }).catch(retryEarly)
+        ? api('PATCH', original, { body: { ...bodyOf(text), components } }).catch(retryEarly)
         : api('POST', Routes.webhook(application, token), {
-            body: bodyOf(text, flags),
+            body: { ...bodyOf(text, flags), components },
             query: { wait: 'true' },
           })
     const answer = await send(content).catch(async (error: unknown) => {

@@ -2,6 +2,8 @@
 // application receives its interactions either at this URL or over the gateway.
 
 import { setTimeout as wait } from 'node:timers/promises'
+import type { EventDeps } from '../chat/adapter.ts'
+import { askAgain } from '../chat/again.ts'
 import { problemText } from '../chat/problems.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import { signedWebhook } from '../chat/webhook.ts'
@@ -15,6 +17,7 @@ interface EndpointOptions extends InteractionDeps {
   /** The application's public key, in hexadecimal. */
   publicKey: string
   sink: QuestionSink
+  lastQuestion?: EventDeps['lastQuestion']
   platform: DiscordPlatform
   /** Replaced in tests. */
   sleep?: (ms: number) => Promise<unknown>
@@ -29,7 +32,7 @@ const READ_MS = 300
  * @example app.post('/discord/interactions', (c) => answer(c.req.raw))
  */
 export function discordEndpoint(options: EndpointOptions): (request: Request) => Promise<Response> {
-  const { sink, platform, report, sleep = wait } = options
+  const { sink, lastQuestion, platform, report, sleep = wait } = options
   // Discord sends bad signatures as a test, and removes a URL that accepts them.
   const isSigned = signatureCheck(options.publicKey)
 
@@ -43,11 +46,13 @@ export function discordEndpoint(options: EndpointOptions): (request: Request) =>
     }
     if (incoming.kind !== 'question') return Response.json(await initialResponse(incoming, options))
 
-    const { question } = incoming
+    const { question, again } = incoming
     let responded = () => {}
     platform.waitFor(question.id, new Promise<void>((resolve) => (responded = resolve)))
     try {
-      await sink.submit(question)
+      await sink.submit(
+        again === undefined ? question : await askAgain(question, again.conversation, lastQuestion),
+      )
       return Response.json(await initialResponse(incoming, options))
     } catch (error) {
       report(error)

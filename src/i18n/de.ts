@@ -26,6 +26,7 @@ export const de: Messages = {
     opted_out: 'Die Person, die dieses Bild gepostet hat, möchte nicht, dass ich ihre Bilder beschreibe.',
     limit: (when) => `Du hast dein Limit erreicht. Du kannst ${when} wieder fragen.`,
     not_allowed: 'Du darfst das hier nicht ändern.',
+    not_yours: 'Das kann nur, wer gefragt hat, oder jemand aus der Moderation.',
     needs_intent:
       'Ohne den Message Content Intent sehe ich solche Bilder nicht. Wer mich betreibt, muss ihn erst einschalten.',
     not_here: 'Ich bin nicht in diesem Kanal. Lade mich erst ein: /invite @Glimpse',
@@ -52,6 +53,7 @@ export const de: Messages = {
   leftOut: (count) =>
     `${count} ${count === 1 ? 'weiteres Bild wurde' : 'weitere Bilder wurden'} ausgelassen.`,
   altText: 'Alternativtext zum Kopieren:',
+  button: { ask: 'Nachfragen', again: 'Noch einmal', delete: 'Löschen' },
   command: {
     caption: 'Beschreibt ein Bild oder beantwortet eine Frage dazu',
     captionImage: 'Das Bild',
@@ -71,6 +73,8 @@ export const de: Messages = {
     picture: 'Bild',
     question: 'Frage',
     questionHint: 'Leer lassen für eine Beschreibung.',
+    submitQuestion: 'Fragen',
+    askTitle: 'Frage zum Bild',
     settingsTitle: 'Glimpse in diesem Kanal',
     save: 'Speichern',
     automaticHint: 'Aus, bis es jemand einschaltet. Der Kanal erfährt davon.',
@@ -93,6 +97,7 @@ export const de: Messages = {
     optedOut: 'Deine Bilder werden nicht beschrieben, egal wer fragt.',
   },
   done: {
+    deleted: 'Gelöscht.',
     automaticOn: 'Ab jetzt beschreibe ich jedes Bild, das in diesem Kanal gepostet wird.',
     automaticOff: 'Ich beschreibe Bilder in diesem Kanal nicht mehr von selbst.',
     optedOut: 'Ich beschreibe deine Bilder nicht mehr.',

@@ -27,6 +27,7 @@ export const en = {
     opted_out: 'The person who posted that picture asked me not to describe their pictures.',
     limit: (when: string) => `You have reached your limit. You can ask again ${when}.`,
     not_allowed: 'You are not allowed to change that here.',
+    not_yours: 'Only the person who asked can do that, or a moderator.',
     needs_intent:
       'Without the Message Content intent I do not see such pictures. An administrator of Glimpse has to switch it on first.',
     not_here: 'I am not in this channel. Invite me first: /invite @Glimpse',
@@ -57,6 +58,8 @@ export const en = {
   leftOut: (count: number) => `${count} more ${count === 1 ? 'picture was' : 'pictures were'} left out.`,
   /** Label of a caption that can be copied. */
   altText: 'Alt text, ready to copy:',
+  /** Buttons under a reply. */
+  button: { ask: 'Ask about it', again: 'Again', delete: 'Delete' },
   command: {
     caption: 'Describes a picture, or answers a question about it',
     captionImage: 'The picture',
@@ -76,6 +79,8 @@ export const en = {
     picture: 'Picture',
     question: 'Question',
     questionHint: 'Leave it empty for a description.',
+    submitQuestion: 'Ask',
+    askTitle: 'Ask about the picture',
     settingsTitle: 'Glimpse in this channel',
     save: 'Save',
     automaticHint: 'Off by default. A message in the channel announces the change.',
@@ -99,6 +104,7 @@ export const en = {
   },
   /** Replies to a settings command. */
   done: {
+    deleted: 'Deleted.',
     automaticOn: 'From now on I describe every picture posted in this channel.',
     automaticOff: 'I no longer describe pictures in this channel by myself.',
     optedOut: 'I will not describe your pictures any more.',

@@ -25,6 +25,7 @@ export const es: Messages = {
     opted_out: 'Quien publicó esa imagen me pidió que no describiera sus imágenes.',
     limit: (when) => `Has llegado a tu límite. Podrás volver a preguntar ${when}.`,
     not_allowed: 'No tienes permiso para cambiar eso aquí.',
+    not_yours: 'Eso solo puede hacerlo quien preguntó o alguien que modere.',
     needs_intent:
       'Sin el intent Message Content no veo esas imágenes. Quien me administra debe activarlo antes.',
     not_here: 'No estoy en este canal. Invítame primero: /invite @Glimpse',
@@ -48,6 +49,7 @@ export const es: Messages = {
   englishOnly: 'Las descripciones están en inglés.',
   leftOut: (count) => `Se ${count === 1 ? 'omitió 1 imagen' : `omitieron ${count} imágenes`} más.`,
   altText: 'Texto alternativo, listo para copiar:',
+  button: { ask: 'Preguntar', again: 'Otra vez', delete: 'Borrar' },
   command: {
     caption: 'Describe una imagen o responde a una pregunta sobre ella',
     captionImage: 'La imagen',
@@ -67,6 +69,8 @@ export const es: Messages = {
     picture: 'Imagen',
     question: 'Pregunta',
     questionHint: 'Déjala vacía para obtener una descripción.',
+    submitQuestion: 'Preguntar',
+    askTitle: 'Pregunta por la imagen',
     settingsTitle: 'Glimpse en este canal',
     save: 'Guardar',
     automaticHint: 'Desactivado hasta que alguien lo active. Se avisa al canal.',
@@ -89,6 +93,7 @@ export const es: Messages = {
     optedOut: 'Tus imágenes no se describen, lo pida quien lo pida.',
   },
   done: {
+    deleted: 'Borrado.',
     automaticOn: 'A partir de ahora describo todas las imágenes que se publiquen en este canal.',
     automaticOff: 'Ya no describo por mi cuenta las imágenes de este canal.',
     optedOut: 'Ya no describiré tus imágenes.',

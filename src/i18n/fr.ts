@@ -28,6 +28,7 @@ export const fr: Messages = {
     opted_out: 'La personne qui a publié cette image m’a demandé de ne pas décrire ses images.',
     limit: (when) => `Vous avez atteint votre limite. Vous pourrez reposer une question ${when}.`,
     not_allowed: 'Vous n’avez pas le droit de modifier cela ici.',
+    not_yours: 'Seule la personne qui a demandé peut faire cela, ou la modération.',
     needs_intent:
       'Sans l’intent Message Content, je ne vois pas ces images. La personne qui m’administre doit d’abord l’activer.',
     not_here: 'Je ne suis pas dans ce canal. Invitez-moi d’abord : /invite @Glimpse',
@@ -54,6 +55,7 @@ export const fr: Messages = {
   leftOut: (count) =>
     `${count} ${count > 1 ? 'autres images ont été laissées' : 'autre image a été laissée'} de côté.`,
   altText: 'Texte alternatif, prêt à copier\u00a0:',
+  button: { ask: 'Demander', again: 'Encore', delete: 'Supprimer' },
   command: {
     caption: 'Décrit une image ou répond à une question à son sujet',
     captionImage: 'L’image',
@@ -73,6 +75,8 @@ export const fr: Messages = {
     picture: 'Image',
     question: 'Question',
     questionHint: 'Laissez vide pour une description.',
+    submitQuestion: 'Demander',
+    askTitle: 'Question sur l’image',
     settingsTitle: 'Glimpse dans ce canal',
     save: 'Enregistrer',
     automaticHint: 'Désactivé tant que personne ne l’active. Le canal en est averti.',
@@ -95,6 +99,7 @@ export const fr: Messages = {
     optedOut: 'Vos images ne sont pas décrites, peu importe qui le demande.',
   },
   done: {
+    deleted: 'Supprimé.',
     automaticOn: 'Désormais, je décris toutes les images publiées dans ce canal.',
     automaticOff: 'Je ne décris plus les images de ce canal de moi-même.',
     optedOut: 'Je ne décrirai plus vos images.',

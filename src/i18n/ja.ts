@@ -25,6 +25,7 @@ export const ja: Messages = {
     opted_out: 'その画像を投稿した方から、自分の画像を説明しないよう頼まれています。',
     limit: (when) => `利用の上限に達しました。${when}にまた質問できます。`,
     not_allowed: 'ここでその設定を変更する権限がありません。',
+    not_yours: 'これができるのは、質問した本人かモデレーターだけです。',
     needs_intent:
       'Message Content インテントがないと、そのような画像は見えません。先に管理者が有効にする必要があります。',
     not_here: 'このチャンネルに参加していません。先に招待してください：/invite @Glimpse',
@@ -49,6 +50,7 @@ export const ja: Messages = {
   englishOnly: '説明は英語です。',
   leftOut: (count) => `ほかの画像 ${count} 枚は省略しました。`,
   altText: 'コピーして使える代替テキスト：',
+  button: { ask: '質問する', again: 'もう一度', delete: '削除' },
   command: {
     caption: '画像を説明するか、画像についての質問に答えます',
     captionImage: '画像',
@@ -68,6 +70,8 @@ export const ja: Messages = {
     picture: '画像',
     question: '質問',
     questionHint: '空欄にすると、画像を説明します。',
+    submitQuestion: '質問する',
+    askTitle: '画像について質問',
     settingsTitle: 'このチャンネルでの Glimpse',
     save: '保存',
     automaticHint: '誰かがオンにするまではオフです。オンにするとチャンネルに通知されます。',
@@ -89,6 +93,7 @@ export const ja: Messages = {
     optedOut: '誰に頼まれても、あなたの画像は説明しません。',
   },
   done: {
+    deleted: '削除しました。',
     automaticOn: 'これから、このチャンネルに投稿されるすべての画像を説明します。',
     automaticOff: 'このチャンネルの画像を自動で説明するのをやめました。',
     optedOut: '今後、あなたの画像は説明しません。',

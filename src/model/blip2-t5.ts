@@ -11,8 +11,7 @@ import { BLIP2_T5 } from '../quantize/recipes.ts'
 import { architecture } from './architecture.ts'
 import { blip2Fields, blip2Parts, describePicture, presetsOf, queriesGraph, rejectBlip2 } from './blip2.ts'
 import { rejecting, rejectTokenIds } from './config.ts'
-import { crossDecoderGraph, encoderGraph } from './encoder-decoder.ts'
-import { describeT5, t5Config, t5Decoder, t5Encoder } from './t5.ts'
+import { describeT5, t5Config, t5Graphs } from './t5.ts'
 import { visionGraph } from './vision.ts'
 
 const config = z
@@ -38,18 +37,11 @@ export const blip2T5 = architecture({
   describe,
   tokenizers: ({ text }) => [{ folder: '', prefix: '', vocabulary: text.vocab_size }],
   recipe: BLIP2_T5,
-  build(config, weights) {
-    const { text } = config
-    const { language } = describe(config)
-    return [
-      visionGraph(weights, config.vision),
-      queriesGraph(weights, config, text.d_model),
-      encoderGraph(weights, language, (root, inputs) => t5Encoder(root.at('language_model'), inputs, text)),
-      crossDecoderGraph(weights, language, (root, inputs) =>
-        t5Decoder(root.at('language_model'), inputs, text),
-      ),
-    ]
-  },
+  build: (config, weights) => [
+    visionGraph(weights, config.vision),
+    queriesGraph(weights, config, config.text.d_model),
+    ...t5Graphs(weights, config.text, describe(config).language),
+  ],
 })
 
 /** Prompts: Li et al., section 4.1 (visual question answering); earlier turns as in LAVIS' README. */

@@ -21,9 +21,8 @@ import {
 } from './blip2.ts'
 import { rejecting, rejectTokenIds } from './config.ts'
 import { decoderGraph } from './decoder.ts'
-import { crossDecoderGraph, encoderGraph } from './encoder-decoder.ts'
 import { describeLlama, llama, llamaConfig } from './llama.ts'
-import { describeT5, t5Config, t5Decoder, t5Encoder } from './t5.ts'
+import { describeT5, t5Config, t5Graphs } from './t5.ts'
 import { visionGraph } from './vision.ts'
 
 /** Of long answers: LAVIS, generate() of blip2_vicuna_instruct.py and blip2_t5_instruct.py. */
@@ -95,18 +94,11 @@ export const instructBlipT5 = architecture({
   }),
   tokenizers: ({ text, qformer: { vocab_size } }) => tokenizers(text.vocab_size, vocab_size),
   recipe: BLIP2_T5,
-  build(config, weights) {
-    const { text, num_query_tokens, image_token_id } = config
-    const language = describeT5(text, num_query_tokens, image_token_id)
-    return [
-      visionGraph(weights, config.vision),
-      queriesGraph(weights, config, text.d_model, READS_TEXT),
-      encoderGraph(weights, language, (root, inputs) => t5Encoder(root.at('language_model'), inputs, text)),
-      crossDecoderGraph(weights, language, (root, inputs) =>
-        t5Decoder(root.at('language_model'), inputs, text),
-      ),
-    ]
-  },
+  build: ({ text, ...parts }, weights) => [
+    visionGraph(weights, parts.vision),
+    queriesGraph(weights, parts, text.d_model, READS_TEXT),
+    ...t5Graphs(weights, text, describeT5(text, parts.num_query_tokens, parts.image_token_id)),
+  ],
 })
 
 /** Begins the names of the Q-Former's tokenizer files in an artifact. */

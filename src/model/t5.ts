@@ -10,11 +10,17 @@
 
 import { z } from 'zod'
 import type { EncoderDecoderDescription } from '../artifact/contract.ts'
-import type { Weight } from '../checkpoint/weights.ts'
-import type { Value } from '../onnx/graph.ts'
+import type { Weight, Weights } from '../checkpoint/weights.ts'
+import type { Graph, Value } from '../onnx/graph.ts'
 import { ACTIVATIONS, activation, eosTokenId, layers, size, tokenId } from './config.ts'
 import { type DecoderOutputs, keptPositions } from './decoder.ts'
-import type { CrossDecoderInputs, EncoderInputs, EncoderOutputs } from './encoder-decoder.ts'
+import {
+  type CrossDecoderInputs,
+  crossDecoderGraph,
+  type EncoderInputs,
+  type EncoderOutputs,
+  encoderGraph,
+} from './encoder-decoder.ts'
 import {
   type AttentionOptions,
   activate,
@@ -122,12 +128,17 @@ export function describeT5(
   }
 }
 
+/** The graphs `encoder` and `language`. `language`: the description of this config, by describeT5. */
+export function t5Graphs(weights: Weights, config: T5Config, language: EncoderDecoderDescription): Graph[] {
+  const at = (root: Part) => root.at('language_model')
+  return [
+    encoderGraph(weights, language, (root, inputs) => t5Encoder(at(root), inputs, config)),
+    crossDecoderGraph(weights, language, (root, inputs) => t5Decoder(at(root), inputs, config)),
+  ]
+}
+
 /** `part` is at `language_model`. */
-export function t5Encoder(
-  part: Part,
-  { prefix, ids, keyMask }: EncoderInputs,
-  config: T5Config,
-): EncoderOutputs {
+function t5Encoder(part: Part, { prefix, ids, keyMask }: EncoderInputs, config: T5Config): EncoderOutputs {
   const { d_model: D, num_heads, d_kv, num_decoder_layers } = config
   const stack = part.at('encoder')
   const [name, shared] = sharedEmbedding(part, config)
@@ -154,7 +165,7 @@ export function t5Encoder(
 }
 
 /** `part` is at `language_model`. */
-export function t5Decoder(
+function t5Decoder(
   part: Part,
   { ids, mask, keep, past, cross }: CrossDecoderInputs,
   config: T5Config,

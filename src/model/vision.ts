@@ -12,7 +12,7 @@ import type { Graph, Value } from '../onnx/graph.ts'
 import { filled, type Matrix, stack } from '../quantize/matrix.ts'
 import { activation, layers, sides, size } from './config.ts'
 import { layerNorm, layerNormOf, linear, matmul, mlp, multiHeadAttention } from './layers.ts'
-import { graphOf, type Part } from './part.ts'
+import { graphOf, Part } from './part.ts'
 
 /** `vision_config`; defaults are those of configuration_blip_2.py. */
 export const visionConfig = z.object({
@@ -39,6 +39,21 @@ export function visionGraph(weights: Weights, config: VisionConfig): Graph {
   })
 }
 
+const LAST_NORM = 'post_layernorm'
+
+/** Adds the output `matching_vision` [B, P, D]: what the last layer gives, normed with the last norm of other weights. */
+export function addMatchingNorm(graph: Graph, weights: Weights, config: VisionConfig): void {
+  const { hidden_size: D, layer_norm_eps } = config
+  const norm = graph.parts.nodes.find(({ name }) => name === `vision_model.${LAST_NORM}/LayerNormalization`)
+  const part = new Part(
+    graph.scope(`${VISION.matching}.${LAST_NORM}`),
+    weights.at(`vision_model.${LAST_NORM}`),
+  )
+  const normed = layerNorm(part, { name: norm!.input[0]! }, D, layer_norm_eps) // [R, D]
+  const output = part.op('Reshape', [normed, part.g.int64(-1, patchCount(config), D)]) // [B, P, D]
+  graph.output(VISION.matching, output, 'float32', ['B', patchCount(config), D])
+}
+
 /** P: the whole patches in an image, and the class token. */
 export function patchCount({ image_size, patch_size }: VisionConfig): number {
   return Math.floor(image_size[0] / patch_size[0]) * Math.floor(image_size[1] / patch_size[1]) + 1
@@ -52,7 +67,7 @@ function vision(part: Part, pixels: Value, config: VisionConfig): { patches: Val
   for (let i = 0; i < config.num_hidden_layers; i++) {
     x = layer(part.at(`encoder.layers.${i}`), x, config) // [R, D]
   }
-  const norm = layerNormOf(part.at('post_layernorm'), D, config.layer_norm_eps)
+  const norm = layerNormOf(part.at(LAST_NORM), D, config.layer_norm_eps)
   const patches = part.op('Reshape', [norm(x), part.g.int64(-1, patchCount(config), D)]) // [B, P, D]
   const first = part.op('Gather', [patches, part.g.scalar(0, 'int64')], { axis: 1 }) // [B, D]
   return { patches, pooled: norm(first) }

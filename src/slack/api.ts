@@ -63,10 +63,19 @@ export function toGlimpseError(error: unknown): Error {
  * @throws UpstreamError `slack_failed` when a later try may succeed; RequestError `cannot_reply`
  */
 export async function respondEphemerally(url: string, body: object): Promise<void> {
+  await respond(url, { response_type: 'ephemeral', replace_original: false, ...body })
+}
+
+/** Removes the message that only its reader sees, whose button was pressed. @throws as `respondEphemerally` */
+export async function removeEphemeral(url: string): Promise<void> {
+  await respond(url, { delete_original: true })
+}
+
+async function respond(url: string, body: object): Promise<void> {
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ response_type: 'ephemeral', replace_original: false, ...body }),
+    body: JSON.stringify(body),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((cause: unknown) => {
     throw new UpstreamError('slack_failed', 'The connection to response_url failed. Retry later.', { cause })

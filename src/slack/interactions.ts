@@ -4,6 +4,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { App, SlashCommand, types } from '@slack/bolt'
 import { z } from 'zod'
+import type { EventDeps } from '../chat/adapter.ts'
 import type { Preferences } from '../chat/preferences.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import { personOf } from '../chat/question.ts'
@@ -16,6 +17,7 @@ import { type Client, respondEphemerally, toGlimpseError } from './api.ts'
 import { fileSchema, messageSchema } from './payloads.ts'
 import { pictureOf, picturesOf } from './pictures.ts'
 import type { SlackPlatform } from './platform.ts'
+import { registerButtons } from './presses.ts'
 import { escapeMrkdwn } from './render.ts'
 import { channelKey, personId, responseSchema } from './target.ts'
 import {
@@ -37,6 +39,7 @@ export const DESCRIBE_SHORTCUT = 'describe_image'
 export interface InteractionOptions {
   platform: SlackPlatform
   sink: QuestionSink
+  lastQuestion?: EventDeps['lastQuestion']
   preferences: Preferences
   engine: Promise<Engine>
   keepMs: number
@@ -89,6 +92,7 @@ export function registerInteractions(
       const private_metadata = JSON.stringify(origin)
       await client.views.open({ trigger_id, view: { ...view, callback_id, private_metadata } })
     })
+  registerButtons(app, client, installation, messagesOf, options)
   const originOf = (view: { private_metadata: string }) =>
     originSchema.parse(JSON.parse(view.private_metadata))
 

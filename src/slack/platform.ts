@@ -27,6 +27,8 @@ interface Profile {
   locale?: string
   /** Guests and people of other workspaces may not change a channel's settings. */
   isGuest: boolean
+  /** Administrators and owners of the workspace. */
+  isModerator: boolean
 }
 
 /** Hosts of files and their smaller versions (docs.slack.dev, "Working with files"). */
@@ -65,8 +67,9 @@ export function slackPlatform(
     async fetchMethod(user) {
       const answer = await quickClient.users.info({ user, include_locale: true }).catch(() => undefined)
       if (!answer?.user) return undefined
-      const { locale, is_restricted, is_ultra_restricted, is_stranger } = answer.user
-      return { locale, isGuest: !!(is_restricted || is_ultra_restricted || is_stranger) }
+      const { locale, is_restricted, is_ultra_restricted, is_stranger, is_admin, is_owner } = answer.user
+      const isGuest = !!(is_restricted || is_ultra_restricted || is_stranger)
+      return { locale, isGuest, isModerator: !isGuest && !!(is_admin || is_owner) }
     },
   })
   const profileOf = (user: string) => profiles.fetch(user)

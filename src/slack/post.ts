@@ -6,6 +6,7 @@ import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { type Client, respondEphemerally, slackErrorCode, toGlimpseError } from './api.ts'
+import { buttonsOf } from './buttons.ts'
 import { escapeMrkdwn, renderReply, section } from './render.ts'
 import { type MessageTarget, messageKey, replyTargetOf } from './target.ts'
 
@@ -15,12 +16,13 @@ const METADATA = 'glimpse_reply'
 /** @throws UpstreamError when a later try may succeed; RequestError when Slack refuses every place */
 export async function postReply(client: Client, question: Question, reply: ChatReply): Promise<Posted[]> {
   const target = replyTargetOf(question)
+  const rendered = renderReply(reply, buttonsOf(reply, question))
   if (target.kind === 'response') {
-    await respondEphemerally(target.url, { thread_ts: target.thread_ts, ...renderReply(reply) })
+    await respondEphemerally(target.url, { thread_ts: target.thread_ts, ...rendered })
     return []
   }
   const { channel, user, thread_ts } = target
-  const body = { channel, thread_ts, ...renderReply(reply) }
+  const body = { channel, thread_ts, ...rendered }
   try {
     if (reply.ephemeral && !target.isDirect) {
       // Slack shows it in a thread only if the thread exists. That of a new message does not exist yet.

@@ -13,12 +13,17 @@ const MAX_SECTION_CHARACTERS = 3_000
 /** Slack refuses a message with more blocks. */
 const MAX_BLOCKS = 50
 
-export function renderReply({ parts, notes, messages }: ChatReply): SlackBody {
+/** `buttons` are the last blocks. */
+export function renderReply(
+  { parts, notes, messages }: ChatReply,
+  buttons: types.KnownBlock[] = [],
+): SlackBody {
   const blocks: types.KnownBlock[] = []
   if (parts.some(({ kind }) => kind === 'alt')) blocks.push(contextBlock(messages.altText))
   for (const each of parts) blocks.push(...blocksOf(each))
   if (notes.length > 0) blocks.push(contextBlock(notes.join(' ')))
-  return { text: escapeMrkdwn(parts.map(numbered).join('\n')), blocks: blocks.slice(0, MAX_BLOCKS) }
+  const shown = [...blocks.slice(0, MAX_BLOCKS - buttons.length), ...buttons]
+  return { text: escapeMrkdwn(parts.map(numbered).join('\n')), blocks: shown }
 }
 
 /** A caption is a preformatted block, which Slack's clients copy with one click. */

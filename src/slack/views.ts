@@ -6,6 +6,7 @@ import type { Messages } from '../i18n/messages.ts'
 import { plain, section } from './render.ts'
 
 export const CAPTION_VIEW = 'caption'
+export const ASK_VIEW = 'ask'
 export const SETTINGS_VIEW = 'caption_settings'
 export const OPT_OUT_ACTION = 'opt_out'
 export const OPT_IN_ACTION = 'opt_in'
@@ -40,6 +41,25 @@ export function captionView({ modal }: Messages, question: string): types.ModalV
       input(modal.question, initial_value ? { ...element, initial_value } : element, modal.questionHint),
     ],
   }
+}
+
+/** A window for a question. `private_metadata` comes back with its submission. */
+export function askView({ modal }: Messages, private_metadata: string): types.ModalView {
+  const element = {
+    type: 'plain_text_input',
+    action_id: QUESTION,
+    max_length: MAX_QUESTION_CHARACTERS,
+  } as const
+  return {
+    ...frame(modal.askTitle, modal.submitQuestion, modal.cancel),
+    callback_id: ASK_VIEW,
+    private_metadata,
+    blocks: [input(modal.question, element)],
+  }
+}
+
+export function parseAskSubmission(values: SubmittedValues): string {
+  return (values[QUESTION]?.[QUESTION]?.value ?? '').trim()
 }
 
 /** The submission of `captionView`: unchecked files, and the question or ''. */

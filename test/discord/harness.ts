@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { lastQuestion } from '../../src/chat/conversation.ts'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
 import { createRateLimiter } from '../../src/chat/rate-limit.ts'
@@ -94,7 +95,16 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
   await processor.recoverAbandoned()
   const gateway = options.isOffline
     ? undefined
-    : await startGateway({ settings, api, platform, sink: processor, preferences, report, now })
+    : await startGateway({
+        settings,
+        api,
+        platform,
+        sink: processor,
+        preferences,
+        lastQuestion: (name) => lastQuestion(store, name),
+        report,
+        now,
+      })
   return {
     processor,
     platform,

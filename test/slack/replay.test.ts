@@ -16,6 +16,7 @@ import { createHmac } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { lastQuestion } from '../../src/chat/conversation.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor } from '../../src/chat/processor.ts'
 import { createRateLimiter } from '../../src/chat/rate-limit.ts'
@@ -71,7 +72,13 @@ async function startApp(automatic: readonly string[], engine: ReturnType<typeof 
   const preferences = openPreferences(store)
   for (const channel of automatic) await preferences.setAutomatic(`slack/T0HOME/${channel}`, true)
   const platform = slackPlatform(settings, async () => {})
-  const common = { engine: Promise.resolve(engine), preferences, keepMs: 3_600_000, report: () => {} }
+  const common = {
+    engine: Promise.resolve(engine),
+    preferences,
+    lastQuestion: (name: string) => lastQuestion(store, name),
+    keepMs: 3_600_000,
+    report: () => {},
+  }
   const rateLimiter = createRateLimiter({ perMinute: 100, perHour: 100 })
   // Pauses end at once.
   const sleep = async () => {}

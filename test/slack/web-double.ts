@@ -23,12 +23,11 @@ const SEEN = /^(chat\.|views\.|response$)/
 const IDENTITY = { user_id: 'U0BOT', bot_id: 'B0BOT', team_id: 'T0HOME', user: 'glimpse', team: 'Home' }
 
 export async function startSlackWeb(): Promise<SlackWebDouble> {
-  let posted = 0
   const double: Omit<SlackWebDouble, 'close'> = { origin: '', seen: [], calls: [], answers: {}, files: {} }
   const plain: Record<string, () => object> = {
     'auth.test': () => IDENTITY,
     'users.info': () => ({ user: { locale: 'en-US' } }),
-    'chat.postMessage': () => ({ ts: `1799999999.00000${++posted}`, channel: 'C0' }),
+    'chat.postMessage': () => ({ ts: `1799999999.00000${double.seen.length}`, channel: 'C0' }),
     'conversations.open': () => ({ channel: { id: 'D0OPENED' } }),
   }
   const server = createServer(async (request, response) => {

@@ -38,6 +38,13 @@ export function takeCallback(world: World, id: string, token: string, body: Body
   }
   const data = (body['data'] ?? {}) as Body
   const flags = Number(data['flags'] ?? 0)
+  if (interaction.component !== undefined && [6, 7, 9].includes(Number(body['type']))) {
+    interaction.state = 'answered'
+    if (body['type'] === 9) interaction.modal = data
+    else interaction.original = interaction.component
+    if (body['type'] === 7) edit(world, findMessage(world, interaction.channel, interaction.component)!, data)
+    return
+  }
   if (body['type'] !== 4 && body['type'] !== 5) throw new Refused(400, 50_035, 'Invalid Form Body')
   const isDeferred = body['type'] === 5
   const content = isDeferred ? '' : checkContent(data)
@@ -88,6 +95,7 @@ function edit(world: World, stored: Stored, body: Body): APIMessage {
   const { message } = stored
   checkFlags(body, MessageFlags.SuppressEmbeds)
   message.content = checkContent(body)
+  message.components = (body['components'] ?? []) as never
   message.edited_timestamp = new Date().toISOString()
   message.flags = ((message.flags ?? 0) & ~MessageFlags.Loading) as MessageFlags
   stored.pinged = pingedBy(body, message.content)
@@ -105,6 +113,7 @@ function post(
 ): Stored {
   const message: APIMessage = {
     ...messageOf(world, channel, content, undefined, flags),
+    components: (body['components'] ?? []) as never,
     application_id: world.bot.id,
     webhook_id: world.bot.id,
     interaction_metadata: {

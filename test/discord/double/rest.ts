@@ -166,7 +166,10 @@ function createMessage(world: World, channel: Channel, body: Body): APIMessage {
   checkFlags(body, MessageFlags.SuppressEmbeds | MessageFlags.SuppressNotifications)
   const replied = reference && findMessage(world, channel.id, reference.message_id ?? '')
   const stored: Stored = {
-    message: messageOf(world, channel.id, content, replied?.message, Number(body['flags'] ?? 0)),
+    message: {
+      ...messageOf(world, channel.id, content, replied?.message, Number(body['flags'] ?? 0)),
+      components: (body['components'] ?? []) as never,
+    },
     pinged: pingedBy(body, content, replied?.message.author.id),
   }
   if (nonce !== undefined) world.nonces.set(String(nonce), `${channel.id}/${stored.message.id}`)

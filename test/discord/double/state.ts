@@ -40,6 +40,10 @@ export interface StoredInteraction {
   /** Time since it was created, in ms; only a test advances it. */
   ageMs: number
   state: 'new' | 'answered'
+  /** Id of the message whose button was pressed. */
+  component?: string
+  /** The window that it was answered with. */
+  modal?: Record<string, unknown>
   /** Id of its initial response. */
   original?: string
   /** Whether the 3 s have passed and Discord shows "did not respond". */
