@@ -25,7 +25,10 @@ try {
 }
 
 async function score(pack) {
-  const rows = (await readFile(join(pack, 'matching.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line))
+  const rows = (await readFile(join(pack, 'matching.jsonl'), 'utf8'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
   const images = await Promise.all(rows.map(({ file }) => readFile(join(pack, file))))
   const embeds = []
   const texts = []
@@ -42,13 +45,18 @@ async function score(pack) {
   // Candidates of every text, judged picture by picture, together with the picture's own caption and its changed ones.
   const candidates = similarity.map((row) => best(row, CANDIDATES))
   const asked = rows.map(({ caption, changed }) => new Set([caption, ...changed.map(({ text }) => text)]))
-  for (const [text, pictures] of candidates.entries()) for (const i of pictures) asked[i].add(rows[text].caption)
+  for (const [text, pictures] of candidates.entries())
+    for (const i of pictures) asked[i].add(rows[text].caption)
   const judged = []
   for (const [i, set] of asked.entries()) {
     judged.push(new Map())
     const list = [...set]
     for (let at = 0; at < list.length; at += TEXTS) {
-      const { matches } = await engine.answer({ task: 'match', image: images[i], texts: list.slice(at, at + TEXTS) })
+      const { matches } = await engine.answer({
+        task: 'match',
+        image: images[i],
+        texts: list.slice(at, at + TEXTS),
+      })
       for (const match of matches) judged[i].set(match.text, match)
     }
   }
@@ -62,8 +70,20 @@ async function score(pack) {
     }),
   )
   const rerankedBy = (value) => (text) =>
-    candidates[text].reduce((a, b) => (value(judged[b].get(rows[text].caption)) > value(judged[a].get(rows[text].caption)) ? b : a))
-  const described = share(rows.map((_, image) => isTrue(best(similarity.map((row) => row[image]), 1)[0], image)))
+    candidates[text].reduce((a, b) =>
+      value(judged[b].get(rows[text].caption)) > value(judged[a].get(rows[text].caption)) ? b : a,
+    )
+  const described = share(
+    rows.map((_, image) =>
+      isTrue(
+        best(
+          similarity.map((row) => row[image]),
+          1,
+        )[0],
+        image,
+      ),
+    ),
+  )
 
   const kinds = {}
   for (const [i, { caption, changed, alone }] of rows.entries()) {
@@ -79,9 +99,13 @@ async function score(pack) {
   return {
     [`search among ${SUBSET}`]: share(inHundred),
     [`search among ${rows.length}`]: found((text) => candidates[text][0]),
-    [`of ${rows.length}, first ten`]: share(similarity.map((row, text) => best(row, 10).some((image) => isTrue(text, image)))),
+    [`of ${rows.length}, first ten`]: share(
+      similarity.map((row, text) => best(row, 10).some((image) => isTrue(text, image))),
+    ),
     [`of ${rows.length}, re-ranked by probability`]: found(rerankedBy((match) => logit(match))),
-    [`of ${rows.length}, re-ranked as LAVIS does`]: found(rerankedBy((match) => match.logits[1] + match.contrastive)),
+    [`of ${rows.length}, re-ranked as LAVIS does`]: found(
+      rerankedBy((match) => match.logits[1] + match.contrastive),
+    ),
     [`captions among ${rows.length}`]: described,
     kinds: { ...kinds, all: merged(Object.values(kinds)) },
   }
@@ -99,7 +123,10 @@ function greatestCosine(image, text) {
 
 /** Numbers of the `count` greatest values, greatest first. */
 function best(values, count) {
-  return values.map((_, i) => i).sort((a, b) => values[b] - values[a]).slice(0, count)
+  return values
+    .map((_, i) => i)
+    .sort((a, b) => values[b] - values[a])
+    .slice(0, count)
 }
 
 function logit({ logits: [no, yes] }) {
@@ -107,7 +134,9 @@ function logit({ logits: [no, yes] }) {
 }
 
 function merged(kinds) {
-  return Object.fromEntries(['accuracy', 'pairs', 'alone'].map((name) => [name, kinds.flatMap((kind) => kind[name])]))
+  return Object.fromEntries(
+    ['accuracy', 'pairs', 'alone'].map((name) => [name, kinds.flatMap((kind) => kind[name])]),
+  )
 }
 
 function share(booleans) {
