@@ -110,7 +110,9 @@ async function onDiscord(engine: Engine): Promise<void> {
 /** Returns all texts in a block, at any depth. */
 function textsIn(block: unknown): string[] {
   if (typeof block !== 'object' || block === null) return []
-  const { text, elements } = block as { text?: unknown; elements?: unknown[] }
+  const { type, text, elements } = block as { type?: string; text?: unknown; elements?: unknown[] }
+  // Buttons.
+  if (type === 'actions') return []
   const own = typeof text === 'string' ? [text] : textsIn(text)
   return [...own, ...(elements ?? []).flatMap(textsIn)]
 }
