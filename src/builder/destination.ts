@@ -17,7 +17,9 @@ const ARTIFACT_FILES = new Set([
 
 /** A folder that holds any other file is not replaced. A second tokenizer's files have a prefix: matching_vocab.txt. */
 function isOfArtifact(name: string): boolean {
-  return ARTIFACT_FILES.has(name) || TOKENIZER_FILES.some((file) => name === file || name.endsWith(`_${file}`))
+  return (
+    ARTIFACT_FILES.has(name) || TOKENIZER_FILES.some((file) => name === file || name.endsWith(`_${file}`))
+  )
 }
 
 /** @throws SetupError `destination_taken` unless `target` is absent, an empty folder or an artifact */
