@@ -29,7 +29,6 @@ const HOMES = {
   '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
   '@aws-sdk/lib-storage': 'src/store/bucket.ts',
   'proper-lockfile': 'src/transfer/download.ts',
-  'rate-limiter-flexible': 'src/chat/rate-limit.ts',
   '@discordjs/ws': 'src/discord/connection.ts',
   '@hono/node-server': 'src/serve/server.ts',
   '@fastify/busboy': 'src/serve/form.ts',

@@ -6,6 +6,7 @@
 //   glimpse work     answers what is in the queue
 //   functions        one receives for each platform (openSink), one answers (openAnswering)
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { OpenAdapter, WebhookHandler } from '../chat/adapter.ts'
 import { lastQuestion } from '../chat/conversation.ts'
 import { openPreferences, type Preferences } from '../chat/preferences.ts'
@@ -45,7 +46,7 @@ export async function openState(config: Config): Promise<State> {
 /** Opens the queue and the sink that a process without a model submits questions to. @throws SetupError `bad_queue` */
 export async function openSink(config: Config, state: State) {
   const queue = await openQueue(config.queue)
-  return { queue, sink: queueProducer({ queue, ...state }) }
+  return { queue, sink: queueProducer({ queue, ...state, keepMs: config.keepHours * HOUR_MS }) }
 }
 
 /** The platforms whose secrets are set. @throws SetupError when a secret is missing */
@@ -75,11 +76,12 @@ function processorOf(
   platforms: readonly OpenAdapter[],
   state: State,
 ): QuestionProcessor {
+  const limits = { perMinute: config.asksPerMinute, perHour: config.asksPerHour }
   return openProcessor({
     ...state,
     engine,
     platforms: platforms.map(({ platform }) => platform),
-    rateLimiter: createRateLimiter({ perMinute: config.asksPerMinute, perHour: config.asksPerHour }),
+    rateLimiter: createRateLimiter(limits, { store: state.store, time: { now: Date.now, sleep } }),
     maxQueue: config.maxQueue,
     keepMs: config.keepHours * HOUR_MS,
     report,

@@ -10,16 +10,16 @@ import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
 import type { Store } from '../store/store.ts'
 import { withTimeout } from '../time.ts'
-import type { Turn } from '../tokens/prompt.ts'
 import { altText, type ChatReply, type ReplyPart } from './compose.ts'
-import { type Exchange, findConversation } from './conversation.ts'
+import type { Exchange } from './conversation.ts'
 import { fixedReply, helpReply, isFirstDirect } from './fixed-replies.ts'
-import { intentOf } from './intent.ts'
+import { asksForAnother, intentOf } from './intent.ts'
 import type { Platform } from './platform.ts'
 import type { Preferences } from './preferences.ts'
 import { problemReply, problemText, Refusal } from './problems.ts'
-import { type PictureRef, personOf, type Question } from './question.ts'
+import { personOf, type Question } from './question.ts'
 import type { RateLimiter } from './rate-limit.ts'
+import { checkOwners, type PictureContext, resolvePictures } from './resolve-pictures.ts'
 
 export interface AnswerDeps {
   engine: Promise<Engine>
@@ -44,8 +44,6 @@ interface Answer {
   reply?: ChatReply
   /** To be recorded in the conversation. */
   exchanges: Exchange[]
-  /** Who posted the pictures. */
-  owner?: string
 }
 
 /** Budget for one answer; leaves 15 s of a minute to post it. */
@@ -109,8 +107,9 @@ async function replyTo(
     // "that is wrong", as a reply to an answer; talk of people.
     const wants = intent === 'question' || intent === 'caption' || intent === 'empty'
     if (question.trigger === 'follow_up' && !wants) return { exchanges: [] }
-    const { pictures, owner, isFirst } = await resolvePictures(question, platform, deps)
-    await checkOwner(question, owner, deps)
+    const found = await resolvePictures(question, platform, deps)
+    const { pictures, isFirst, about } = found
+    await checkOwners(question, pictures, deps)
     if (pictures.length === 0 && isBystander) return { exchanges: [] }
     if (pictures.length === 0 && isWelcome && !question.hasUnseen)
       return { reply: await helpReply(deps, messages), exchanges: [] }
@@ -125,20 +124,21 @@ async function replyTo(
     if (ahead > deps.maxQueue) throw new Refusal('busy', ahead)
     deps.inFlight.add(question.id)
     startTyping(ahead)
-    const text = intent === 'question' || question.request ? question.text : ''
+    const text = isAutomatic ? '' : question.request ? question.text : wordsFor(found.text, pictures)
     const answers = answerEach(shown, { ...question, text }, platform, deps, messages)
     const { parts: all, exchanges } = await answers.finally(() => deps.inFlight.delete(question.id))
     const parts = isAutomatic ? all.filter(({ kind }) => kind === 'alt') : all
     if (parts.length === 0) return { exchanges: [] }
     const isAnswer = parts.some(({ kind }) => kind !== 'problem')
     const notes: string[] = []
+    if (isAnswer && about.length > 0) notes.push(messages.about(about.map((each) => nameOf(each, messages))))
     // Once in a thread: platforms also mark the author as a bot.
     if (isAnswer && isFirst) notes.push(messages.machineMade)
     if (isAnswer && isFirst && messages.locale !== 'en') notes.push(messages.englishOnly)
     if (isAnswer && isWelcome) notes.push(messages.firstDirect)
     if (pictures.length > shown.length) notes.push(messages.leftOut(pictures.length - shown.length))
     const ephemeral = question.trigger === 'shortcut' || !isAnswer
-    return { reply: { parts, notes, ephemeral, messages }, exchanges: isAnswer ? exchanges : [], owner }
+    return { reply: { parts, notes, ephemeral, messages }, exchanges: isAnswer ? exchanges : [] }
   } catch (error) {
     if (isStopping(error)) throw error
     if (!isGlimpseError(error) && !(error instanceof Refusal)) deps.report(error)
@@ -147,32 +147,15 @@ async function replyTo(
   }
 }
 
-/** A picture, with the turns about it so far. */
-interface PictureContext {
-  picture: PictureRef
-  /** Absent when it was not answered about before. */
-  sha256?: string
-  turns: readonly Turn[]
+/** The question for the model; '' where a caption is wanted. "and this one?" repeats the last question. */
+function wordsFor(text: string, pictures: readonly PictureContext[]): string {
+  if (intentOf(text) === 'question') return text
+  const last = pictures.flatMap(({ earlier = [] }) => earlier).at(-1)
+  return last !== undefined && asksForAnother(text) ? last.question : ''
 }
 
-/** From the nearest place that has pictures: the message, its conversation, its thread or the message it replies to. */
-async function resolvePictures(
-  question: Question,
-  platform: Platform,
-  { store }: AnswerDeps,
-): Promise<{ pictures: PictureContext[]; owner?: string; isFirst: boolean }> {
-  const known =
-    question.pictures.length > 0 || question.hasUnseen ? undefined : await findConversation(store, question)
-  if (known) return { pictures: known.pictures, owner: known.owner, isFirst: false }
-  const { pictures, owner } =
-    question.pictures.length > 0 || question.hasUnseen ? question : await platform.parentPictures(question)
-  return { pictures: pictures.map((picture) => ({ picture, turns: [] })), owner, isFirst: true }
-}
-
-/** People who opted out can still ask about their own pictures. @throws Refusal `opted_out` */
-async function checkOwner(question: Question, owner: string | undefined, deps: AnswerDeps): Promise<void> {
-  if (owner === undefined || (owner === question.asker.id && question.trigger !== 'automatic')) return
-  if (await deps.preferences.hasOptedOut(personOf(question.platform, owner))) throw new Refusal('opted_out')
+function nameOf({ name, place }: PictureContext, messages: Messages): string {
+  return name ?? messages.picture(place ?? 1)
 }
 
 async function answerEach(
@@ -205,13 +188,19 @@ async function answerEach(
       parts.push({ number, ...shownAs(result, isQuestion, messages), spoiler: picture.spoiler === true })
       // A turn has words on both sides: it becomes a part of later prompts.
       const isTurn = text !== '' && !result.unknown && result.text.trim() !== ''
-      exchanges.push({ picture, sha256: result.picture, answer: isTurn ? result.text : undefined })
+      exchanges.push({
+        picture,
+        owner: context.owner,
+        sha256: result.picture,
+        answer: isTurn ? result.text : undefined,
+        asked: text,
+      })
     } catch (error) {
       // The problem of a single picture is the whole reply; one of several is a part of it.
       if (number === undefined || isStopping(error)) throw error
       if (!isGlimpseError(error)) deps.report(error)
       parts.push({ number, text: problemText(error, messages), kind: 'problem', spoiler: false })
-      exchanges.push({ picture, sha256: context.sha256 })
+      exchanges.push({ picture, owner: context.owner, sha256: context.sha256 })
     }
   }
   return { parts, exchanges }

@@ -18,27 +18,41 @@ interface RetryContext {
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
 
-/**
- * Returns what was posted: an empty list when the platform refused the reply, no attempt succeeded until `endsAt`, or
- * the question was retracted; undefined when another process has claimed the job.
- */
+/** What became of a reply. `lost`: another process has claimed the job. */
+export type Delivery =
+  | { kind: 'posted'; posted: readonly Posted[] }
+  | { kind: 'refused' }
+  | { kind: 'retracted' }
+  | { kind: 'lost' }
+
+/** `refused`: the platform refused the reply, or no attempt succeeded until `endsAt`. */
 export async function deliver(
   claim: Claim,
   platform: Platform,
   reply: ChatReply,
   context: RetryContext & { isRetracted: () => Promise<boolean> },
-): Promise<readonly Posted[] | undefined> {
+): Promise<Delivery> {
   const { question } = claim
   let { mayBePosted } = claim
-  const result = await retryUntilDeadline(context, async () => {
+  const result = await retryUntilDeadline(context, async (): Promise<Delivery> => {
     const found = mayBePosted ? await platform.findPosted(question) : undefined
-    if (found) return { posted: found }
-    if (!(await claim.markPosting())) return { posted: undefined }
-    if (await context.isRetracted()) return { posted: [] }
+    if (found) return { kind: 'posted', posted: found }
+    if (!(await claim.markPosting())) return { kind: 'lost' }
+    if (await context.isRetracted()) return { kind: 'retracted' }
     mayBePosted = true
-    return { posted: await platform.post(question, reply) }
+    return { kind: 'posted', posted: await platform.post(question, reply) }
   })
-  return result ? result.posted : []
+  return result ?? { kind: 'refused' }
+}
+
+/** The reply that an earlier holder of the claim posted, if it did and the platform shows it. */
+export async function findEarlier(
+  { mayBePosted, posted, question }: Claim,
+  platform: Platform,
+  context: RetryContext,
+): Promise<readonly Posted[] | undefined> {
+  if (posted || !mayBePosted) return posted
+  return await retryUntilDeadline(context, () => platform.findPosted(question))
 }
 
 /** Deletes each message, unless the platform refuses. */

@@ -58,6 +58,15 @@ export function isSmallTalk(text: string): boolean {
   return ['thanks', 'greeting', 'reaction', 'empty'].includes(intentOf(text))
 }
 
+/** "and this one?": asks the same about another picture. */
+export function asksForAnother(text: string): boolean {
+  const sentences = sentencesOf(text)
+  return (
+    sentences.length > 0 &&
+    sentences.every(({ words }) => isOnly(words.replace(/[,、]+/g, ' ').trim(), ANOTHER))
+  )
+}
+
 /** Lower case, without accents, emoji, links and mentions. */
 export function normalized(text: string): string {
   return text

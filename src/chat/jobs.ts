@@ -3,7 +3,8 @@
 //
 //   taken      Leased by one process until `until`. The holder renews the lease (the heartbeat of processor.ts). After it
 //              expires, any process may claim the job.
-//   answering  The same, and a reply may be visible. The next process to claim the job looks for that reply first.
+//   answering  The same, and a reply may be visible. The next process to claim the job looks for that reply first, unless
+//              `posted` says which it is.
 //   done       The ids of the reply, to delete it with its source. The question is removed from the record.
 //
 // Claims and renewals are conditional writes (store.ts): of two processes that claim a job, one succeeds. The record is
@@ -17,31 +18,44 @@ import type { Posted } from './platform.ts'
 import { type Question, questionSchema } from './question.ts'
 
 const jobSchema = z.discriminatedUnion('state', [
-  z.object({ state: z.enum(['taken', 'answering']), until: z.number(), question: questionSchema }),
+  z.object({
+    state: z.enum(['taken', 'answering']),
+    until: z.number(),
+    question: questionSchema,
+    posted: z.array(z.record(z.string(), z.string())).optional(),
+  }),
   z.object({
     state: z.literal('done'),
     platform: z.string(),
     conversations: z.array(z.string()),
-    /** Whether the pictures are attached to this message, not to one that it replies to. Its deletion then deletes their conversations. */
-    broughtPictures: z.boolean(),
+    /** The ids whose deletion deletes the pictures that it was about (posts.ts). */
+    posts: z.array(z.string()).default([]),
     posted: z.array(z.record(z.string(), z.string())),
   }),
 ])
 type Job = z.infer<typeof jobSchema>
 type Done = Extract<Job, { state: 'done' }>
+type Open = Exclude<Job, Done>
 
 /** The lease of a job, held by this process. */
 export interface Claim {
   question: Question
   /** Whether this or an earlier holder may have posted a reply. */
   readonly mayBePosted: boolean
+  /** The reply that an earlier holder posted, where it recorded that. A private reply has no ids. */
+  readonly posted?: readonly Posted[]
+  /** An earlier holder did not finish. */
+  readonly isRecovered: boolean
   /** The heartbeat: extends the lease. Returns false when it had expired and another process has claimed the job. */
   renew(): Promise<boolean>
   /** The same, and sets `mayBePosted`. */
   markPosting(): Promise<boolean>
+  /** Records the reply before anything else can fail: the next holder does not post it again. */
+  markPosted(posted: readonly Posted[]): Promise<boolean>
   /** Ends the lease, so that another process can claim the job at once. */
   release(): Promise<void>
-  done(posted: readonly Posted[]): Promise<void>
+  /** `posts`: see the record. */
+  done(posted: readonly Posted[], posts?: readonly string[]): Promise<void>
 }
 
 /** `keepMs`: how long a job is kept. For this time, deliveries of the same question are recognized. */
@@ -49,16 +63,18 @@ export function openJobs(
   store: Store,
   { leaseMs, keepMs, time }: { leaseMs: number; keepMs: number; time: Time },
 ) {
-  const lease = (state: 'taken' | 'answering', question: Question): Job => ({
+  const lease = ({ state, question, posted }: Pick<Open, 'state' | 'question' | 'posted'>): Job => ({
     state,
     until: time.now() + leaseMs,
     question,
+    posted,
   })
 
-  const claimOf = (question: Question, version: string, found: 'taken' | 'answering' = 'taken'): Claim => {
+  const claimOf = (question: Question, version: string, found?: Open): Claim => {
     const key = keyOf(question.id)
     let currentVersion = version
-    let state = found
+    let state = found?.state ?? 'taken'
+    let reply = found?.posted
     let isReleased = false
     // A heartbeat during another write would fail it: both replace the version that this process wrote last.
     const mutex = keyedMutex()
@@ -74,21 +90,25 @@ export function openJobs(
       get mayBePosted() {
         return state === 'answering'
       },
-      renew: () => write(lease(state, question)),
+      posted: found?.posted,
+      isRecovered: found !== undefined,
+      renew: () => write(lease({ state, question, posted: reply })),
       markPosting() {
         state = 'answering'
-        return write(lease(state, question))
+        return write(lease({ state, question }))
+      },
+      markPosted(posted) {
+        reply = [...posted]
+        return write(lease({ state, question, posted: reply }))
       },
       async release() {
-        await write({ state, until: time.now(), question })
+        await write({ state, until: time.now(), question, posted: reply })
         isReleased = true
       },
       // Written without a version: the reply is visible, whichever process holds the lease.
-      async done(posted) {
-        const { platform, conversations, pictures, source } = question
-        const broughtPictures =
-          pictures.length > 0 && pictures.every(({ message }) => !message || message.id === source)
-        const job: Job = { state: 'done', platform, conversations, broughtPictures, posted: [...posted] }
+      async done(posted, posts = []) {
+        const { platform, conversations } = question
+        const job: Job = { state: 'done', platform, conversations, posts: [...posts], posted: [...posted] }
         await mutex.run([key], () => store.replace(key, jsonBytes(job), keepMs))
         await store.remove(pendingKeyOf(question.id))
       },
@@ -100,10 +120,10 @@ export function openJobs(
     const found = await readJsonOf(store, key, jobSchema.parse)
     if (!found) return undefined
     if (found.value.state === 'done') return 'done'
-    const { question, state, until } = found.value
+    const { question, until } = found.value
     if (until > time.now() || !isIncluded(question)) return 'leased'
-    const version = await store.replace(key, jsonBytes(lease(state, question)), keepMs, found.version)
-    return version === undefined ? 'leased' : claimOf(question, version, state)
+    const version = await store.replace(key, jsonBytes(lease(found.value)), keepMs, found.version)
+    return version === undefined ? 'leased' : claimOf(question, version, found.value)
   }
 
   return {
@@ -114,7 +134,7 @@ export function openJobs(
       if (known) return known
       // Before the job: a crash in between leaves a mark without a job, not a job that claimAbandoned cannot find.
       await store.replace(pendingKeyOf(question.id), new Uint8Array(), keepMs)
-      const version = await store.create(key, jsonBytes(lease('taken', question)), keepMs)
+      const version = await store.create(key, jsonBytes(lease({ state: 'taken', question })), keepMs)
       return version === undefined ? 'leased' : claimOf(question, version)
     },
     /** Claims all jobs of these platforms whose lease has expired, oldest question first. */
@@ -141,7 +161,7 @@ export function openJobs(
     /** Removes the reply from the record. The question stays `done`. */
     async forgetReply(id: string): Promise<void> {
       const emptied = (job: Job | undefined) =>
-        job?.state === 'done' ? { ...job, conversations: [], posted: [] } : undefined
+        job?.state === 'done' ? { ...job, conversations: [], posts: [], posted: [] } : undefined
       await updateJson(store, keyOf(id), jobSchema.parse, keepMs, emptied, time)
     },
   }

@@ -45,8 +45,6 @@ export interface Phrases {
   all: string
   /** Stands for a picture after an ordinal: "the second one". */
   one: string
-  /** Before a picture: "in the", "of the". */
-  preposition: string
 }
 
 const en: Phrases = {
@@ -71,7 +69,7 @@ const en: Phrases = {
   opinion:
     "(what|how) (do|did|would) (you|u|y'?all|you guys|we|people) (all |guys )?(think|say|feel|like|reckon)\\b.*|(any |your )?(thoughts|opinions?|ideas|feedback|comments?|suggestions)( on (this|it|that))?|wdyt|what('s| is| are) your (thoughts?|opinions?|take|view)s?\\b.*|(do|don't) (you|u|we|y'?all) (like|love|agree)\\b.*|how('s| is) (this|that|it)|how about that|how does (this|it|that) look|isn'?t (it|this|that|he|she) .*|aren'?t (they|these|those|we) .*|guess what|know what|remember (this|that|him|her|me|them)|seen (this|that)( before)?|can you believe (it|this|that)|ready|who knew|what about that",
   another:
-    '((and|so|or|but|ok|okay|now|then) )*((what|how) about |and )?(this|that|these|those|here|it)( one| ones| picture| image| photo| pic| here)?|(and )?(another|next|the next)( one| picture| image| photo)?',
+    '((and|so|or|but|ok|okay|now|then) )*((what|how) about |and )?(this|that|these|those|here|it|the)( one| ones| picture| image| photo| pic| here)?|(and )?(another|next|the next)( one| picture| image| photo)?',
   opener:
     "(what(?! an? )|who|whose|whom|where|when|why|which)( ?'?s| is| are| was| were| does| do| did| has| have| had| can| could| would| will| should| am| [a-z]+)(?!\\w)|how (many|much|big|small|old|tall|long|large|far|wide|high|deep|often|is|are|was|were|do|does|did|can|could|would|should|has|have|come|about|to)|(is|are|was|were|isn'?t|aren'?t|wasn'?t|am) (it|this|that|these|those|there|they|he|she|we|you|i|the|an?|any|some|one|all|both|every\\w*|some\\w+|any\\w+|my|your|his|her|their|its|our|either|most|more|dogs|cats|people)|(do|does|did|don'?t|doesn'?t|didn'?t) (it|this|that|these|those|they|he|she|we|you|i|the|any\\w*|some\\w*|both|all|most|every\\w*|an?|my|your|his|her|their)|(has|have|hasn'?t|haven'?t) (it|this|that|these|those|they|he|she|we|you|the|any\\w+|some\\w+|every\\w*)|(can|could|would|will|should|can'?t|couldn'?t|won'?t|may|might|must) (it|this|that|these|those|they|he|she|we|you|i|the|any\\w*|some\\w+|every\\w*|one|an?)|(the )?(colou?rs?|number|amount|count|shape|size|position|location|name|kind|type|age|gender|mood|style|breed|species|brand|material|weather) of|(background|foreground|hair|eye|main|dominant) colou?rs?",
   imperative:
@@ -81,12 +79,11 @@ const en: Phrases = {
     "you|your|yours|yourself|u|ur|y'?all|we|we're|us|our|ours|let'?s|i|i'm|i'll|i've|im|me|my|mine|any(one|body)|some(one|body) (else|here|know|has|have|can|please|want)|every(one|body)|guys|folks|team|who (wants?|did|does|has|knows?|can|will|would|made|took|wrote|sent|posted|drew|said|else|got|wins?|won|is (in|on|up|coming|going|free|out|available|doing|responsible))|when|why|what (time|day|date)|today|tonight|tomorrow|yesterday|tmrw|monday|tuesday|wednesday|thursday|friday|saturday|sunday|weekend|week|month|year|morning|afternoon|evening|o'?clock|\\d+ ?(am|pm)|yet|still|again|already|later|soon|meetings?|lunch|dinner|breakfast|coffee|beers?|party|calls?|standup|deadline|eta|status|(the|your|any) plans?|tickets?|jira|issues?|bugs?|prs?|pull request|merge[ds]?|deploy\\w*|release[ds]?|version|builds?|ci|prod(uction)?|servers?|staging|(the|a|your|any) links?|urls?|docs?|slides?|decks?|passwords?|prices?|costs?|cheap|expensive|worth|buy|sell|sale|budgets?|invoice|client|customers?|boss|office|work(s|ing|ed)?|done|fixed|ready|broken|happened|finished|approved|shipped|over|ok|okay|true|false|serious|legit|for real|possible|allowed|fair|needed|available|free|late|from|think|thought|mean|means|meant|know|knew|remember|agree|believe|sure|want|wants|need|(?<!look )like|love|hate|prefer|going on with|up to|did|(was|were) (it|this|that|he|she|they|the|there|your|these)|would|should|will|shall|could|gonna|wanna|the (point|plan|deal|idea|problem|matter|difference|reason|rush|catch|story|rest|news|address|name of the (file|channel|repo))|isn'?t|aren'?t|don'?t|doesn'?t|didn'?t|won'?t|wouldn'?t|can'?t|couldn'?t|wasn'?t|raining|weather (like|today|forecast)|song|movie|game|score|cool|funny|crazy|awesome|cute|weird|possible|coming|joining|leaving|attending|bringing",
   visual:
     "pictures?|pics?|photos?|photographs?|images?|imgs?|screenshots?|stickers?|emojis?|drawings?|illustrations?|backgrounds?|foregrounds?|left|right|top|bottom|middle|cent(er|re)|corner|above|below|beneath|under|underneath|behind|next to|beside|between|in front|colou?rs?|colou?red|shapes?|bigger|smaller|biggest|smallest|largest|larger|tallest|taller|how many|how big|how tall|number of|animals?|things?|objects?|items?|persons?|people|man|woman|men|women|child(ren)?|kids?|boy|girl|wearing|holding|standing|sitting|looking|facing|smiling|round|square|circles?|squares?|triangles?|rectangles?|count (the|all|how)|letters?|words?|written|alt[- ]?text|captions?|descri\\w+|(what|who) (is|are|'s) (it|this|that|these|those|they|there|he|she)|what (kind|sort|type|breed|species) of|(is|are) (it|this|that|these|those|there|they|he|she|the|any|all|both)|(does|do|has|have) (it|this|that|these|those|they|he|she|the|any|all|both)|where (is|are|'s) (it|the|they|this|that)|which (one|is|are|of|animal|thing)|can (it|this|they|he|she)",
-  ordinals: ['first|1st|upper|top', 'second|2nd|other', 'third|3rd', 'fourth|4th', 'fifth|5th'],
+  ordinals: ['first|1st', 'second|2nd', 'third|3rd', 'fourth|4th', 'fifth|5th'],
   last: 'last|latest|final|newest|most recent',
   both: 'both',
   all: 'all( of)?( the| of them)?|every|each( of)?( the)?',
   one: 'ones?',
-  preposition: '(in|on|of|about|for|from|with|describe|is) (the )?|the ',
 }
 
 const de: Phrases = {
@@ -121,19 +118,11 @@ const de: Phrases = {
     '\\w+st du|du \\w+st|dein\\w*|dir|dich|ihr|euch|euer\\w*|eure\\w*|wir|uns|unser\\w*|ich|mir|mich|mein\\w*|jemand|wann|warum|wieso|weshalb|heute|morgen|gestern|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|woche|wochenende|monat|jahr|uhr|noch|schon|wieder|meeting|besprechung|termin|mittag\\w*|essen|kaffee|feierabend|ticket|release|deploy\\w*|server|link|version|status|fertig|kaputt|erledigt|passiert|los mit|von (gestern|heute|dir|euch)|hat das|wer (hat|will|kommt|macht|kann|weiss|war|mochte)|war|waren|wurde\\w*|soll\\w*|denk\\w*|glaub\\w*|mein(st|t)|weiss\\w*|preis|kostet|kaufen|ernst|wahr|moglich|okay|ok',
   visual:
     'bild(er|ern|es)?|fotos?|screenshots?|stickers?|emojis?|zeichnung|(hinter|vorder)grund|links|rechts|oben|unten|mitte|ecke|uber|unter|hinter|neben|zwischen|vor|farben?|farbig|formen?|grosser|kleiner|grosste\\w*|kleinste\\w*|wie viele?|wieviele?|anzahl|tiere?|dinge?|gegenstande?|objekte?|personen?|menschen?|leute|mann|frau|kind(er)?|tragt|halt|sitzt|steht|liegt|rund|kreise?|quadrate?|dreiecke?|zahle? (die|alle|mal)|buchstaben?|worte?r?|alt[- ]?text|beschreib\\w*|was (ist|sind) (das|es|dies\\w*|da|hier|auf|der|die)|(ist|sind|gibt) (es|das|da|dies\\w*|der|die|ein\\w*|hier)|welche\\w*|wo (ist|sind|steht|liegt|sitzt)',
-  ordinals: [
-    'erste[nsmr]?|1\\.?|obere[nsmr]?',
-    'zweite[nsmr]?|2\\.?|andere[nsmr]?',
-    'dritte[nsmr]?|3\\.?',
-    'vierte[nsmr]?|4\\.?',
-    'funfte[nsmr]?|5\\.?',
-  ],
+  ordinals: ['erste[nsmr]?', 'zweite[nsmr]?', 'dritte[nsmr]?', 'vierte[nsmr]?', 'funfte[nsmr]?'],
   last: 'letzte[nsmr]?|neueste[nsmr]?|neuste[nsmr]?|jungste[nsmr]?',
   both: 'beide[nsmr]?',
   all: 'alle[nsmr]?|jede[nsmr]?|samtliche[nsmr]?',
   one: 'davon|eins|eines',
-  preposition:
-    '(auf|in|von|zu|bei|an|uber|mit|aus|beschreib|beschreibe|ist|fur) (dem |der |den |das |die )?|im |am |zum |das |die |der |den |dem |des ',
 }
 
 const es: Phrases = {
@@ -158,7 +147,7 @@ const es: Phrases = {
   opinion:
     'que (te|os|les|le) (parece|parecio|gusta)\\b.*|que (opinas|piensas|crees|decis|dices|opinais|pensais|opinan|piensan)\\b.*|(alguna )?(opinion(es)?|ideas?|comentarios?|sugerencias?)|(te|os|les) (gusta|mola|encanta)\\b.*|como (lo|la) (ves|veis)|(a que|verdad que) .*|no (es|son|esta) .*|quien lo diria|adivina que',
   another:
-    '((y|o|pero|ahora|vale) )*(que tal |que hay de |que pasa con )?(est[aeo]s?|es[aeo]s?|aqui|aquel\\w*)( otr[oa]| imagen| foto| de aqui)*|(y )?(otr[oa]|la siguiente|el siguiente)( mas| imagen| foto)*',
+    '((y|o|pero|ahora|vale) )*(que tal |que hay de |que pasa con )?(est[aeo]s?|es[aeo]s?|aqui|aquel\\w*|la|el)( otr[oa]| imagen| foto| de aqui)*|(y )?(otr[oa]|la siguiente|el siguiente)( mas| imagen| foto)*',
   opener:
     '(quien|quienes|cual|cuales|donde|cuando|cuant[oa]s?|por que|adonde)|que (hay|es|son|ves|se|color(es)?|animal(es)?|tipo|clase|esta|estan|hace|hacen|tiene|tienen|significa|pone|dice|muestra|cosas?|objetos?|numero|forma|aparece|lleva|llevan|pasa|raza|marca|comida|edad|ropa|figuras?)|como (es|son|se|esta|estan)|(de|en|a|con|por|sobre|desde|hacia) (que|quien|cual|cuant[oa]s?|donde)|(el |la )?(color|numero|cantidad|forma|tamano|posicion|nombre|tipo) (de|del)|hay (algun|alguna|alguien|algo|mas)\\w*',
   imperative:
@@ -170,7 +159,7 @@ const es: Phrases = {
     'imagen(es)?|fotos?|fotografias?|capturas?|dibujos?|stickers?|emojis?|fondo|izquierda|derecha|arriba|abajo|centro|medio|esquina|encima|debajo|detras|delante|junto a|al lado|entre|color(es)?|formas?|mas grande|mas pequen[oa]|mayor|menor|cuant[oa]s|numero de|animal(es)?|cosas?|objetos?|personas?|hombres?|mujer(es)?|nin[oa]s?|lleva|sostiene|sentad[oa]|redond[oa]|circulos?|cuadrad[oa]s?|triangulos?|cuenta (los|las)|letras?|palabras?|texto alternativo|describ\\w*|descripcion|que (es|son|hay)|hay|(es|son|esta|estan) (est[aeo]s?|es[aeo]s?|un|una|el|la|los|las)|donde (esta|estan)|cual (es|de)|de que',
   ordinals: [
     'primer[oa]?|1[ao]',
-    'segund[oa]|2[ao]|otr[oa]',
+    'segund[oa]|2[ao]',
     'tercer[oa]?|3[ao]',
     'cuart[oa]|4[ao]',
     'quint[oa]|5[ao]',
@@ -179,8 +168,6 @@ const es: Phrases = {
   both: 'ambas|ambos|(l[ao]s )?dos',
   all: 'todas|todos|cada( una)?',
   one: 'de ellas',
-  preposition:
-    '(en|de|sobre|con|a|por|para|desde|describe|es) (la |el |las |los )?|del |al |la |el |las |los ',
 }
 
 const fr: Phrases = {
@@ -205,7 +192,7 @@ const fr: Phrases = {
   opinion:
     "(qu'en|que|qu'est[- ]ce que|vous|tu|t'|on) ?(en )?(penses?|pensez|pense|tu en penses|vous en pensez|dis|dites|dit)([- ](tu|vous|on))?( de .*| quoi| en .*)?|(un|des|vos|ton|une)? ?(avis|opinions?|idees?|commentaires?|suggestions?)|(ca|elle|il) (te|vous) plait|vous aimez\\b.*|tu aimes\\b.*|(n'est[- ](ce|il|elle)) pas .*|c'est pas .*|devine(z)? quoi|qui l'aurait cru",
   another:
-    "((et|ou|mais|bon|maintenant) )*(pour |que dis[- ]tu de |qu'en est[- ]il de )?(celle|celui|ceux|celles|ca|cela|cette|ce|ici|la)([- ]?(ci|la|image|photo|dessin))*|(et )?(une autre|un autre|la suivante|le suivant|encore une)( image| photo)?",
+    "((et|ou|mais|bon|maintenant) )*(pour |que dis[- ]tu de |qu'en est[- ]il de )?(celle|celui|ceux|celles|ca|cela|cette|ce|ici|la|le|les|l')([- ]?(ci|la|image|photo|dessin))*|(et )?(une autre|un autre|la suivante|le suivant|encore une)( image| photo)?",
   opener:
     "(qui|quoi|quand|pourquoi|combien|lequel|laquelle|lesquels|lesquelles)|comment (est|sont|s'appelle|se|appelle|fait|c'est)|quel(le)?s? (est|sont|couleurs?|animal|animaux|type|genre|nombre|sorte|objets?|forme|race|marque|age|taille|heure|temps|mot|mots|\\w+ (est|sont|a|y|on|se|voit|vois))|(de|a|dans|sur|avec|en|pour|par) (quel(le)?s?|quoi|qui|combien)|ou (est|sont|se|y|puis|peut)|est[- ]ce (que|qu'|qui|un|une|la|le)?|qu'(est|y|a|ont)|que (fait|font|porte|portent|tient|tiennent|signifie|dit|veut|voit)|(y )?(a|est|sont|ont|peut|peux|vois|voit|fait|semble|porte)[- ](t[- ])?(il|elle|ils|elles|on|tu|vous|ce)|il y a combien|(la |le )?(couleur|nombre|forme|taille|position|nom|type) (de|du|des|d')",
   imperative:
@@ -217,7 +204,7 @@ const fr: Phrases = {
     "images?|photos?|photographies?|captures?|dessins?|stickers?|emojis?|(arriere|premier)[- ]plan|fond|gauche|droite|haut|bas|milieu|centre|coin|au[- ]dessus|au[- ]dessous|dessous|derriere|devant|a cote|entre|couleurs?|formes?|plus (grand|petit|gros)(e)?s?|combien|nombre de|animal|animaux|choses?|objets?|personnes?|hommes?|femmes?|enfants?|porte|tient|assise?|debout|rond(e)?s?|cercles?|carres?|triangles?|compte(z)? (les|tous)|lettres?|mots?|texte alternatif|decri\\w*|description|(qu'est[- ]ce|c'est quoi)|(est|sont)[- ](ce|il|elle|ils|elles)|y a[- ]t[- ]il|il y a|ou (est|sont|se)|quel(le)?s? (est|sont|animal|couleur|objet)|lequel|laquelle",
   ordinals: [
     'premi(er|ere)s?|1(er|ere|re)',
-    'deuxiemes?|seconde?s?|2(e|eme|nde?)|autre',
+    'deuxiemes?|seconde?s?|2(e|eme|nde?)',
     'troisiemes?|3(e|eme)',
     'quatriemes?|4(e|eme)',
     'cinquiemes?|5(e|eme)',
@@ -226,8 +213,6 @@ const fr: Phrases = {
   both: '(toutes )?les deux|(tous )?les deux|deux',
   all: 'toutes( les)?|tous( les)?|chaque|chacune?',
   one: "d'entre elles",
-  preposition:
-    "(sur|dans|de|pour|avec|a|par|decris|est|en) (la |le |les |l')?|du |des |au |aux |la |le |les |l'",
 }
 
 const ja: Phrases = {
@@ -260,8 +245,8 @@ const ja: Phrases = {
   visual:
     '画像|写真|絵|イラスト|スクショ|スタンプ|背景|左|右|上|下|真ん中|中央|隣|後ろ|前|間|何色|色|いくつ|何個|何匹|何人|何本|何枚|何台|何羽|何頭|数え|数は|動物|もの|物|人|男|女|子供|大き|小さ|丸|四角|三角|文字|形|これは|それは|何が|何です|何を|どこに|どれ|どちら|説明|代替テキスト|キャプション|いますか|ありますか',
   ordinals: [
-    '(1|一)(枚|番|つ)目|最初|上',
-    '(2|二)(枚|番|つ)目|もう(1|一)(枚|つ)|別',
+    '(1|一)(枚|番|つ)目|最初',
+    '(2|二)(枚|番|つ)目',
     '(3|三)(枚|番|つ)目',
     '(4|四)(枚|番|つ)目',
     '(5|五)(枚|番|つ)目',
@@ -270,7 +255,6 @@ const ja: Phrases = {
   both: '両方|どちらも|どっちも|二枚とも|2枚とも|二つとも',
   all: '全部|すべて|全て|それぞれ|全員',
   one: '(のほう|の方|のもの)',
-  preposition: '',
 }
 
 export const PHRASES: Record<'en' | 'de' | 'es' | 'fr' | 'ja', Phrases> = { en, de, es, fr, ja }

@@ -15,28 +15,31 @@ import { type AnswerDeps, answerQuestion } from './answer-question.ts'
 import type { ChatReply } from './compose.ts'
 import {
   deleteConversations,
+  deletePictures,
   deleteTurn,
+  type Exchange,
   loadConversation,
   recordExchange,
-  sharesPicture,
 } from './conversation.ts'
-import { deletePosted, deliver } from './deliver.ts'
+import { deletePosted, deliver, findEarlier } from './deliver.ts'
+import { isStillWanted, openIntake } from './intake.ts'
 import { type Claim, openJobs } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
+import { deletionIds, forgetPost, readPost, recordPosts } from './posts.ts'
 import type { Question } from './question.ts'
-import { shouldAnswer } from './relevance.ts'
 
 export interface QuestionProcessor {
   /**
-   * Records the question and starts to answer it. With `delayMs` 0, a crash after it resolves loses nothing. Idempotent by question id.
+   * Records the question and starts to answer it: a crash after it resolves loses nothing. Idempotent by question id. Questions
+   * of a conversation are answered in the order of these calls.
    * `delayMs`: how long to wait for a more complete delivery of the same message; until then nothing is recorded.
    */
   submit(question: Question, delayMs?: number): Promise<void>
   /**
-   * The message with this id was deleted, or with `file` only that file of it, by the id of its PictureRef: deletes the reply to
-   * it, and all replies about its pictures. `fileKey()` as `id`: the file was deleted from all messages.
+   * The message with this id was deleted, or a file by its `fileKey()`: deletes the reply to it, all replies about its
+   * pictures, and what is kept about them.
    */
-  retract(id: string, file?: string): Promise<void>
+  retract(id: string): Promise<void>
   /**
    * Answers a question from a queue; resolves when the message can be removed from it.
    * @throws when it must be delivered again: BusyError `held` (another process holds the lease), `stopping`; store errors
@@ -64,6 +67,8 @@ export interface ProcessorOptions extends Omit<AnswerDeps, 'now' | 'inFlight'> {
 
 /** Questions older than this are not answered. Discord's interaction tokens expire then. */
 const STALE_MS = 15 * 60_000
+/** For finding the reply of a question that is older. */
+const FIND_MS = 30_000
 const LEASE_MS = 30_000
 const HEARTBEAT_MS = 10_000
 const RECOVER_EVERY_MS = 15_000
@@ -81,6 +86,10 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const running = new Set<Promise<void>>()
   /** The leases that this process holds. */
   const held = new Set<Claim>()
+  /** What this process posted, until that is recorded: whatever fails after it, it is not posted again. */
+  const unrecorded = new Map<string, readonly Posted[]>()
+  /** By question id: resolves when it is recorded. */
+  const recorded = new Map<string, Promise<void>>()
   /** Rejects each call of `process` that still waits. */
   const interrupts = new Set<(reason: BusyError) => void>()
   let closed = false
@@ -94,7 +103,8 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   }
   const retryContext = (endsAt: number) => ({ endsAt, now, sleep, report })
   const retractedKey = (id: string) => `withdrawn/${sha256Hex(id)}`
-  const isRetracted = async (id: string) => (await store.read(retractedKey(id))) !== undefined
+  const isRetracted = async (ids: readonly string[]) =>
+    (await Promise.all(ids.map((id) => store.read(retractedKey(id))))).some((mark) => mark !== undefined)
 
   const track = (work: Promise<unknown>) => {
     const tracked = work.then(() => {}, report)
@@ -102,16 +112,18 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     void tracked.finally(() => running.delete(tracked))
   }
 
-  const isRelevant = (question: Question) => {
-    const isAnswerPending = async (name: string) =>
-      [...held].some((claim) => claim.question.conversations.includes(name))
-    return shouldAnswer(question, store, preferences, isAnswerPending)
-  }
+  const isAnswerPending = async (name: string) =>
+    [...held].some((claim) => claim.question.conversations.includes(name))
+  const intake = openIntake({ kept, preferences, isAnswerPending, sleep })
 
-  const claimAndStart = async (question: Question): Promise<void> => {
-    if (!(await isRelevant(question))) return
-    const claim = await jobs.claim(question)
-    if (typeof claim === 'object') track(answer(claim))
+  /** Holds the claim, with a heartbeat, until the returned function is called. */
+  const hold = (claim: Claim): (() => void) => {
+    held.add(claim)
+    const heartbeat = setInterval(() => void claim.renew().catch(report), HEARTBEAT_MS)
+    return () => {
+      clearInterval(heartbeat)
+      held.delete(claim)
+    }
   }
 
   /**
@@ -119,71 +131,112 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
    * renewed while the question waits for its turn, too. Returns false when another process has claimed the job.
    */
   const answer = (claim: Claim): Promise<boolean> => {
-    held.add(claim)
-    const heartbeat = setInterval(() => void claim.renew().catch(report), HEARTBEAT_MS)
-    return mutex
-      .run(claim.question.conversations, () => run(claim))
+    const end = hold(claim)
+    return mutex.run(claim.question.conversations, () => run(claim)).finally(end)
+  }
+
+  /** Reserves the turn at once, and takes it when the question is recorded. */
+  const claimAndStart = async (question: Question, delayMs: number): Promise<void> => {
+    const admitted = intake.admit(question, delayMs)
+    if (!admitted) return await recorded.get(question.id)
+    const claimed = admitted.question.then(async (whole) => {
+      const claim = whole && (await jobs.claim(whole))
+      return typeof claim === 'object' ? { claim, end: hold(claim) } : undefined
+    })
+    const take = async () => {
+      const taken = await claimed.catch(() => undefined)
+      if (taken) await run(taken.claim).finally(taken.end)
+    }
+    track(mutex.run(question.conversations, take))
+    const done = claimed
+      .then(() => {})
       .finally(() => {
-        clearInterval(heartbeat)
-        held.delete(claim)
+        admitted.release()
+        recorded.delete(question.id)
       })
+    recorded.set(question.id, done)
+    await done
   }
 
   const run = async (claim: Claim): Promise<boolean> => {
     const { question } = claim
     const platform = platformOf(question.platform)
-    const isStale = now() - question.askedAt > STALE_MS
-    if (isStale) countReply(question, 'stale')
-    if (isStale || (await isRetracted(question.id))) {
-      await claim.done([])
-      return true
+    const endsAt = question.askedAt + STALE_MS
+    const isStale = now() > endsAt
+    const earlier =
+      unrecorded.get(question.id) ??
+      (await findEarlier(claim, platform, retryContext(Math.max(endsAt, now() + FIND_MS))))
+    const isGone = await isRetracted([question.id])
+    if (isStale || isGone) {
+      if (isStale && !earlier) countReply(question, 'stale')
+      return await finish(claim, earlier ?? [], earlier ? picturesOf(question) : [])
     }
-    const { reply, exchanges, owner, typingStopped } = await answerQuestion(question, platform, deps)
-    const context = {
-      ...retryContext(question.askedAt + STALE_MS),
-      isRetracted: () => isRetracted(question.id),
-    }
-    const posted = reply ? await deliver(claim, platform, reply, context) : []
-    if (!posted) return false
-    countReply(question, reply && posted.length === 0 ? 'undelivered' : outcomeOf(reply))
-    if (exchanges.length > 0) await recordExchange(kept, question, exchanges, owner, namesOf(posted))
-    await claim.done(posted)
+    const { reply, exchanges, typingStopped } = await answerQuestion(question, platform, deps)
+    const ids = [question.id, ...exchanges.flatMap(({ picture }) => deletionIds(platform.name, picture))]
+    let posted = earlier
+    if (!earlier && reply) {
+      const delivery = await deliver(claim, platform, reply, {
+        ...retryContext(endsAt),
+        isRetracted: () => isRetracted(ids),
+      })
+      if (delivery.kind === 'lost') return false
+      if (delivery.kind === 'posted') {
+        posted = delivery.posted
+        unrecorded.set(question.id, posted)
+        await claim.markPosted(posted)
+      }
+      countReply(question, delivery.kind === 'refused' ? 'undelivered' : outcomeOf(reply, delivery.kind))
+    } else if (!earlier) countReply(question, 'silent')
+    await finish(claim, posted ?? [], exchanges.length > 0 || !earlier ? exchanges : picturesOf(question))
     await typingStopped
-    if (await isRetracted(question.id)) await retractAnswer(question.id)
     return true
   }
 
-  /** Deletes the reply to a message. If the message brought the pictures, deletes all replies about them. */
-  const retractAnswer = async (id: string): Promise<void> => {
-    const job = await jobs.findDone(id)
-    const about = await loadConversation(store, id)
-    // A message that asked nothing but names a conversation is the one with the pictures.
-    const hadPictures = job ? job.broughtPictures : about !== undefined && !about.isReply
-    const ids = new Set([id])
-    const names = new Set([id])
-    // `names` grows in this loop: replies to replies are conversations of their own.
-    for (const name of hadPictures ? names : []) {
-      const named = await loadConversation(store, name)
-      // A name such as the asker's last question may be about another picture by now.
-      if (!named || !about || !sharesPicture(named, about.pictures)) {
-        names.delete(name)
-        continue
-      }
-      for (const each of named.questions) {
-        ids.add(each)
-        const answered = await jobs.findDone(each)
-        for (const other of [...(answered?.conversations ?? []), ...namesOf(answered?.posted ?? [])])
-          names.add(other)
-      }
+  /** Records what was posted, so that deletions find it, and ends the job. */
+  const finish = async (
+    claim: Claim,
+    posted: readonly Posted[],
+    exchanges: readonly Exchange[],
+  ): Promise<true> => {
+    const { question } = claim
+    const platform = platformOf(question.platform)
+    if (exchanges.length > 0) {
+      const conversations = [...question.conversations, ...namesOf(posted)]
+      await recordPosts(kept, question.platform, exchanges, { question: question.id, conversations })
+      await recordExchange(kept, question, exchanges, namesOf(posted))
     }
-    for (const each of ids) await retractReply(each)
-    await deleteConversations(store, [...names])
+    const about = exchanges.flatMap(({ picture }) => deletionIds(platform.name, picture))
+    await claim.done(posted, about)
+    unrecorded.delete(question.id)
+    // An earlier holder may have left its sign.
+    if (claim.isRecovered) await platform.stopTyping(question)
+    for (const id of [question.id, ...about]) if (await isRetracted([id])) await retractAnswer(id)
+    return true
+  }
+
+  /** Deletes the reply to a message or about a file, all replies about its pictures, and what is kept about them. */
+  const retractAnswer = async (id: string): Promise<void> => {
+    await retractReply(id)
+    if ((await loadConversation(store, id))?.isReply) await deleteConversations(store, [id])
+    const entries = await readPost(kept, id)
+    for (const { file, message, questions, conversations } of entries) {
+      for (const each of questions) await retractReply(each)
+      const isDeleted = (picture: Exchange['picture']) => picture.id === file && picture.postedIn === message
+      for (const name of conversations) await deletePictures(kept, name, isDeleted)
+    }
+    const unheld = await forgetPost(kept, entries)
+    if (unheld.length === 0) return
+    const engine = await deps.engine
+    for (const sha256 of unheld) await engine.forget?.(sha256)
   }
 
   const retractReply = async (id: string): Promise<void> => {
     const job = await jobs.findDone(id)
     if (!job) return
-    await deleteTurn(kept, job.conversations, id)
+    // A reply to another question in the thread names a conversation with the same turns.
+    const entries = (await Promise.all(job.posts.map((post) => readPost(kept, post)))).flat()
+    const names = entries.filter((each) => each.questions.includes(id)).flatMap((each) => each.conversations)
+    await deleteTurn(kept, [...new Set([...job.conversations, ...names])], id)
     // Before the reply itself: the platform reports its deletion, too, and that is then about nothing.
     await deleteConversations(store, namesOf(job.posted))
     await deletePosted(job.posted, platformOf(job.platform), retryContext(now() + STALE_MS))
@@ -193,17 +246,16 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const processor: QuestionProcessor = {
     async submit(question, delayMs = 0) {
       if (closed) throw stopping()
-      if (delayMs === 0) await claimAndStart(question)
-      else track(sleep(delayMs).then(() => claimAndStart(question)))
+      await claimAndStart(question, delayMs)
     },
-    async retract(id, _file) {
+    async retract(id) {
       // First, so that a process that is answering the question sees it before and after it posts.
       await store.replace(retractedKey(id), jsonBytes(true), STALE_MS)
       await retractAnswer(id)
     },
     async process(question) {
       if (closed) throw stopping()
-      if (!(await isRelevant(question))) return
+      if (!(await isStillWanted(question, { store, preferences, isAnswerPending }))) return
       const claim = await jobs.claim(question)
       if (claim === 'done') return
       if (claim === 'leased') throw leasedElsewhere()
@@ -251,9 +303,13 @@ function countReply({ platform }: Question, outcome: string): void {
   count('glimpse_chat_replies_total', { platform, outcome })
 }
 
-function outcomeOf(reply: ChatReply | undefined): string {
-  if (!reply) return 'silent'
+function outcomeOf(reply: ChatReply, kind: 'posted' | 'retracted'): string {
+  if (kind === 'retracted') return 'silent'
   return reply.parts.some(({ kind }) => kind !== 'problem') ? 'answered' : 'problem'
+}
+
+function picturesOf({ pictures, owner }: Question): Exchange[] {
+  return pictures.map((picture) => ({ picture, owner }))
 }
 
 /** Conversations named after these replies: a message that replies to one of them continues it. */

@@ -1,28 +1,44 @@
-// Limits how often one person may ask, so that one person cannot take the whole model. Counted in each process.
+// Limits how often one person may ask, so that one person cannot take the whole model. Counted in the store, for all
+// processes that share it.
 
-import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
+import { z } from 'zod'
+import { sha256Hex } from '../hash.ts'
+import { type Store, type Time, updateJson } from '../store/store.ts'
+import { HOUR_MS } from '../time.ts'
 
 export type RateLimiter = ReturnType<typeof createRateLimiter>
 
+const windowsSchema = z.array(z.object({ endsAt: z.number(), count: z.number() }))
+
 /** Fixed windows that begin with a person's first question. A question refused by one window does not count in the other. */
-export function createRateLimiter(limits: { perMinute: number; perHour: number }) {
+export function createRateLimiter(
+  limits: { perMinute: number; perHour: number },
+  { store, time }: { store: Store; time: Time },
+) {
   const windows = [
-    new RateLimiterMemory({ points: limits.perMinute, duration: 60 }),
-    new RateLimiterMemory({ points: limits.perHour, duration: 3_600 }),
+    { most: limits.perMinute, ms: 60_000 },
+    { most: limits.perHour, ms: HOUR_MS },
   ]
   return {
-    /** Counts a question and returns undefined; over a limit, returns the milliseconds until the next is allowed. */
+    /**
+     * Counts a question and returns undefined; over a limit, returns the milliseconds until the next is allowed.
+     * @throws UpstreamError of the store
+     */
     async consume(person: string): Promise<number | undefined> {
-      const states = await Promise.all(windows.map((window) => window.get(person)))
-      const waits = states.map((state) => (state && state.remainingPoints <= 0 ? state.msBeforeNext : 0))
-      if (Math.max(...waits) > 0) return Math.max(...waits)
-      try {
-        await Promise.all(windows.map((window) => window.consume(person)))
-        return undefined
-      } catch (refused) {
-        // Several questions at once can pass the check above.
-        return (refused as RateLimiterRes).msBeforeNext
+      let waitMs = 0
+      const next = (before: z.infer<typeof windowsSchema> = []) => {
+        const now = time.now()
+        const current = windows.map(({ ms }, i) => {
+          const found = before[i]
+          return found && found.endsAt > now ? found : { endsAt: now + ms, count: 0 }
+        })
+        waitMs = Math.max(
+          ...current.map(({ endsAt, count }, i) => (count < windows[i]!.most ? 0 : endsAt - now)),
+        )
+        return waitMs > 0 ? undefined : current.map((each) => ({ ...each, count: each.count + 1 }))
       }
+      await updateJson(store, `limits/${sha256Hex(person)}`, windowsSchema.parse, HOUR_MS, next, time)
+      return waitMs > 0 ? waitMs : undefined
     },
   }
 }

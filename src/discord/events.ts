@@ -6,7 +6,6 @@ import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import type { EventDeps } from '../chat/adapter.ts'
 import { askAgain } from '../chat/again.ts'
-import { list, maybe } from '../chat/payload.ts'
 import { problemReply } from '../chat/problems.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import { fileKey, type Question } from '../chat/question.ts'
@@ -47,7 +46,8 @@ const MAX_EARLIER = 20_000
 /** Time in which Discord reads the page that a link points to, and edits its picture into the message. */
 export const PREVIEW_DELAY_MS = 1_500
 
-const deletedSchema = z.object({ id: maybe(z.string()), ids: list(z.string()) })
+/** Unlike a message, a deletion is nothing without its fields: another shape is an error. */
+const deletedSchema = z.object({ id: z.string().nullish(), ids: z.array(z.string()).nullish() })
 const addressSchema = z.object({ id: z.string(), token: z.string() })
 
 /** Returns a handler of one event by its name and payload. Events of other names do nothing. */
@@ -90,7 +90,7 @@ export function discordEvents(options: EventsOptions): (type: string, data: unkn
 
   const onDelete = async (data: unknown): Promise<void> => {
     const { id, ids } = deletedSchema.parse(data)
-    const keys = (id === undefined ? ids : [id]).flatMap((each) => [messageKey(each), editedKey(each)])
+    const keys = (id ? [id] : (ids ?? [])).flatMap((each) => [messageKey(each), editedKey(each)])
     const failures: unknown[] = []
     // Discord sends the event once: a failure must not keep the other messages from being retracted.
     for (const key of keys) await sink.retract(key).catch((error: unknown) => failures.push(error))

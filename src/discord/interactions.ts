@@ -2,13 +2,13 @@
 // gateway and HTTP.
 
 import { ApplicationCommandType, InteractionType, MessageFlags } from 'discord.js'
-import { personOf, type Question } from '../chat/question.ts'
+import { type NearestPictures, personOf, type Question } from '../chat/question.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
 import { isModerator, readButton, readModal } from './buttons.ts'
 import { ASK, CAPTION, DESCRIBE, OPTIONS, PRIVACY, SETTINGS } from './commands.ts'
-import { interactionSchema, parsePayload } from './payloads.ts'
-import { pictureOf, picturesOf } from './pictures.ts'
+import { interactionSchema, parsePayload, type ShownMessage } from './payloads.ts'
+import { emojiIn, pictureOf, picturesOf } from './pictures.ts'
 import {
   channelKey,
   directKey,
@@ -37,6 +37,12 @@ export type Incoming =
 
 /** The fields of a question that depend on the command. */
 type Asked = Pick<Question, 'trigger' | 'text' | 'pictures' | 'owner' | 'conversations' | 'lastAsked'>
+
+/** A message without a picture may have custom emoji. */
+function shownBy(message: ShownMessage, channel: string): NearestPictures {
+  const shown = picturesOf(message, channel)
+  return shown.pictures.length > 0 ? shown : { pictures: emojiIn(message.content), owner: message.author?.id }
+}
 
 /** @throws UpstreamError `discord_payload` */
 export function readInteraction(payload: unknown, now: number): Incoming {
@@ -86,7 +92,7 @@ export function readInteraction(payload: unknown, now: number): Incoming {
   if (data.type === ApplicationCommandType.Message) {
     if (data.name !== DESCRIBE || !data.target_id) return unknown
     const target = data.resolved?.messages?.[data.target_id]
-    const { pictures, owner } = target ? picturesOf(target, channel) : { pictures: [] }
+    const { pictures, owner } = target ? shownBy(target, channel) : { pictures: [] }
     const conversations = [messageKey(data.target_id)]
     // Without a picture, the reply must not be about this person's last question.
     if (pictures.length > 0) conversations.push(lastAskedKey(channel, user))

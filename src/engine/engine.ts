@@ -44,6 +44,8 @@ export interface Engine {
   readonly maxWaitMs?: number
   /** Process id of the model process. Absent for a remote engine. */
   readonly pid?: number
+  /** Removes what the stages cached of the picture with this sha256. Absent for a remote engine, whose caches expire. */
+  forget?(picture: string): Promise<void>
   /** Fails all requests with BusyError `closing`, then ends the model process; kills it after `withinMs` (default 1 s). */
   close(withinMs?: number): Promise<void>
 }
@@ -312,6 +314,9 @@ export async function startEngine(
         signal?.removeEventListener('abort', onAbort)
         setGauge('glimpse_queue_size', {}, engine.pending)
       })
+    },
+    async forget(picture) {
+      modelProcess?.send({ kind: 'forget', picture })
     },
     close(withinMs = CLOSE_MS) {
       closing ??= close(withinMs)

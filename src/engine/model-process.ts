@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { artifactKey, type Manifest } from '../artifact/contract.ts'
 import { ArtifactError, deserializeError, type SerializedError, serializeError } from '../errors.ts'
+import { log } from '../observe/log.ts'
 import { prepackSettings, thisProcessor } from '../run/cpu.ts'
 import { type Model, openModel } from '../run/model.ts'
 import { openStore } from '../store/open.ts'
@@ -50,6 +51,10 @@ async function onMessage(message: ToChild): Promise<void> {
       unfinished.set(message.id, message.error)
       // Sent at once: by this message the engine knows that the process does not hang.
       return await send({ kind: 'error', id: message.id, error: message.error })
+    case 'forget':
+      return await opened?.caches
+        .forget(message.picture)
+        .catch((error: unknown) => log.warn('picture_not_forgotten', error))
     case 'close':
       // A session must not be released while it runs.
       await lastBatch

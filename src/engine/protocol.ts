@@ -73,6 +73,8 @@ export type ToChild =
   | { kind: 'open'; start: ModelProcessOptions }
   | { kind: 'answer'; requests: BatchEntry[] }
   | { kind: 'cancel'; id: number; error: SerializedError }
+  /** Removes what is cached of the picture with this sha256. */
+  | { kind: 'forget'; picture: string }
   | { kind: 'close' }
 
 export type FromChild =

@@ -20,6 +20,8 @@ export const MAX_PROMPTS_BYTES = 256 * 1024 * 1024
 interface StageCache {
   get(key: string): Promise<Outputs | undefined>
   set(key: string, outputs: Outputs): Promise<void>
+  /** Removes what it has of this picture, in memory and in the store. */
+  forget(picture: string): Promise<void>
 }
 
 export interface StageCaches {
@@ -33,6 +35,8 @@ export interface StageCaches {
    * depend on the text, or no decoder reads them.
    */
   prompts?: (picture: string) => PromptCache
+  /** Removes what all of them have of this picture. */
+  forget(picture: string): Promise<void>
 }
 
 interface StageStore {
@@ -62,7 +66,7 @@ export function stageCaches(
   const queriesInMemory = createLru(MAX_QUERIES_BYTES, ttlMs, (key) => void kept.delete(key))
   const keepsPrompts = language.kind === 'decoder' && !queries.reads_text
   const vision = createLru(MAX_VISION_BYTES, ttlMs)
-  return {
+  const stages: Pick<StageCaches, 'vision' | 'queries' | 'matching'> = {
     ...(queries.text
       ? { vision: inStore(vision, 'vision'), queries: inMemory(queriesInMemory) }
       : { queries: inStore(queriesInMemory, 'queries') }),
@@ -70,6 +74,12 @@ export function stageCaches(
       ...(!queries.text && { vision: inMemory(vision) }),
       matching: inMemory(createLru(MAX_QUERIES_BYTES, ttlMs)),
     }),
+  }
+  return {
+    ...stages,
+    async forget(picture) {
+      await Promise.all(Object.values(stages).map((stage) => stage.forget(picture)))
+    },
     prompts: keepsPrompts
       ? (picture) => {
           // lru-cache frees what has expired only when its own key is read, and a prompt may hold 28 MB and a question.
@@ -107,10 +117,16 @@ function createLru(maxSize: number, ttlMs = 0, onGone?: (key: string) => void) {
   })
 }
 
+/** A key is the picture's sha256, or begins with it. */
+function forgetIn(cache: LruCache, picture: string): void {
+  for (const key of [...cache.keys()]) if (key.startsWith(picture)) cache.delete(key)
+}
+
 function inMemory(cache: LruCache): StageCache {
   return {
     get: async (key) => cache.get(key),
     set: async (key, outputs) => void cache.set(key, outputs),
+    forget: async (picture) => forgetIn(cache, picture),
   }
 }
 
@@ -132,6 +148,10 @@ function storedCache(
     async set(key, outputs) {
       cache.set(key, outputs)
       await store.replace(`${prefix}/${key}`, await encode(outputs), ttlMs).catch(() => {})
+    },
+    async forget(picture) {
+      forgetIn(cache, picture)
+      await store.remove(`${prefix}/${picture}`)
     },
   }
 }

@@ -39,6 +39,8 @@ export const fr: Messages = {
   looking: 'regarde l’image…',
   waiting: (ahead) => `a encore ${ahead} ${ahead > 1 ? 'demandes' : 'demande'} à traiter avant la vôtre…`,
   nothing: 'Je n’ai rien à dire sur cette image.',
+  about: (names) => `À propos de : ${names.join(', ')}.`,
+  picture: (number) => `image ${number}`,
   unknownPicture: 'Je ne sais pas ce qu’il y a sur cette image.',
   unsure: 'Je ne suis pas sûr.',
   small: {

@@ -43,7 +43,5 @@ export async function handleDelivery(
 /** Answers a question, or retracts it. */
 export function questionHandler(processor: Pick<QuestionProcessor, 'process' | 'retract'>): MessageHandler {
   return (message) =>
-    message.kind === 'question'
-      ? processor.process(message.question)
-      : processor.retract(message.id, message.file)
+    message.kind === 'question' ? processor.process(message.question) : processor.retract(message.id)
 }

@@ -3,10 +3,11 @@
 // Only questions for the bot are sent. Their group is the channel, so a channel's questions stay in order.
 
 import { setTimeout as sleepFor } from 'node:timers/promises'
+import { openIntake } from '../chat/intake.ts'
 import type { Preferences } from '../chat/preferences.ts'
 import type { QuestionSink } from '../chat/processor.ts'
 import type { Question } from '../chat/question.ts'
-import { shouldAnswer } from '../chat/relevance.ts'
+import { keyedMutex } from '../concurrency.ts'
 import { sha256Hex } from '../hash.ts'
 import type { Store } from '../store/store.ts'
 import type { Queue } from './queue.ts'
@@ -22,40 +23,58 @@ export function queueProducer({
   queue,
   store,
   preferences,
+  keepMs,
   sleep = sleepFor,
 }: {
   queue: Queue
   store: Store
   preferences: Preferences
+  /** How long conversations are kept. */
+  keepMs: number
   sleep?: (ms: number) => Promise<void>
 }) {
   const key = (name: string) => `awaited/${sha256Hex(name)}`
   const isAnswerPending = async (name: string) => (await store.read(key(name))) !== undefined
+  const kept = { store, keepMs, time: { now: Date.now, sleep } }
+  const intake = openIntake({ kept, preferences, isAnswerPending, sleep })
+  const mutex = keyedMutex()
 
-  const pending = new Set<Promise<void>>()
-  const enqueue = async (question: Question, delayMs: number): Promise<void> => {
-    if (delayMs > 0) await sleep(delayMs)
-    if (!(await shouldAnswer(question, store, preferences, isAnswerPending))) return
-    // Follow-ups in the thread are for the bot, even before its answer is posted.
-    const marks = question.conversations.map((name) => store.replace(key(name), new Uint8Array(), AWAITED_MS))
-    await Promise.all(marks)
+  const pending = new Map<string, Promise<void>>()
+  const track = (id: string, sending: Promise<void>) => {
+    pending.set(id, sending)
+    void sending.catch(() => {}).finally(() => pending.delete(id))
+  }
+  /** Its turn in its group is reserved at once. */
+  const enqueue = (question: Question, delayMs: number): Promise<void> => {
+    const admitted = intake.admit(question, delayMs)
+    if (!admitted) return pending.get(question.id) ?? Promise.resolve()
     const groupId = `${question.platform}/${question.channel}`
-    await queue.send({ kind: 'question', question }, { deduplicationId: question.id, groupId })
+    const send = async () => {
+      const whole = await admitted.question
+      if (!whole) return
+      // Follow-ups in the thread are for the bot, even before its answer is posted.
+      const marks = whole.conversations.map((name) => store.replace(key(name), new Uint8Array(), AWAITED_MS))
+      await Promise.all(marks)
+      await queue.send({ kind: 'question', question: whole }, { deduplicationId: whole.id, groupId })
+    }
+    // One that waits for a fuller delivery keeps the others of its thread, not those of its channel, from being sent.
+    const keys = delayMs > 0 ? question.conversations : [groupId, ...question.conversations]
+    const sending = mutex.run(keys, send).finally(admitted.release)
+    track(question.id, sending)
+    return sending
   }
 
   const sink: QuestionSink = {
-    async submit(question, delayMs = 0) {
-      const passing = enqueue(question, delayMs).finally(() => pending.delete(passing))
-      pending.add(passing)
-      await passing
-    },
+    submit: (question, delayMs = 0) => enqueue(question, delayMs),
     // A group of its own: a retraction is delivered while the question's group is busy.
-    async retract(id, file) {
-      const name = `withdraw/${file === undefined ? id : `${id}/${file}`}`
-      await queue.send({ kind: 'withdraw', id, file }, { deduplicationId: name, groupId: name })
+    async retract(id) {
+      await queue.send(
+        { kind: 'withdraw', id },
+        { deduplicationId: `withdraw/${id}`, groupId: `withdraw/${id}` },
+      )
     },
   }
   /** Resolves when every submitted question is in the queue. */
-  const drained = async () => void (await Promise.allSettled(pending))
+  const drained = async () => void (await Promise.allSettled(pending.values()))
   return { ...sink, drained }
 }

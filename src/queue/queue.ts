@@ -11,8 +11,8 @@ import { sha256Hex } from '../hash.ts'
 /** Plain data. Pictures are sent as addresses only. */
 export const messageSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('question'), question: questionSchema }),
-  /** The chat message with this id was deleted, or one file of it. */
-  z.object({ kind: z.literal('withdraw'), id: z.string().min(1), file: z.string().optional() }),
+  /** The chat message or the file with this id was deleted. */
+  z.object({ kind: z.literal('withdraw'), id: z.string().min(1) }),
 ])
 export type Message = z.infer<typeof messageSchema>
 

@@ -1,5 +1,5 @@
 // The persistent connection to Slack (Socket Mode) -> events for Bolt's App. An event is acknowledged when its listeners
-// have recorded it, or 250 ms after Bolt's own acknowledgement (webhook.ts). Slack sends an event again that is not.
+// have recorded it (webhook.ts). Slack sends an event again that is not.
 //
 // Bolt's client parses and reconnects in handlers whose failures nobody catches, which would end the process. Here each
 // failure is reported, and a connection that ends is opened again until Slack refuses the token.

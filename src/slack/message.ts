@@ -18,7 +18,7 @@ export interface MessageContext {
 }
 
 /** Subtypes of messages that people write. Joins, topics and bots have others. */
-const SUBTYPES = new Set([undefined, 'file_share', 'thread_broadcast'])
+const SUBTYPES = new Set([undefined, 'file_share', 'thread_broadcast', 'me_message'])
 
 const LINK = /<https?:/i
 

@@ -18,8 +18,8 @@ export interface RequestReceiver extends Receiver {
 interface ReceiverOptions {
   signingSecret: string
   /**
-   * Milliseconds for which the response, once acknowledged, waits for the listeners to end, so that Slack usually
-   * learns of the receipt after the event is recorded. Default 250. Lambda freezes after the response and needs almost Slack's 3 s.
+   * Milliseconds for which the response to an interaction, once its listener has acknowledged it, waits for what the listener
+   * does after that. Default 250. Lambda freezes after the response and needs almost Slack's 3 s.
    */
   graceMs?: number
   report: (error: unknown) => void
@@ -88,8 +88,9 @@ interface AckResult {
 }
 
 /**
- * Runs the listeners of an event. Ends when all listeners have ended, `graceMs` after the acknowledgement, or at Slack's
- * deadline, whichever is first. Bolt itself acknowledges an event before it runs a listener.
+ * Runs the listeners of an event or an interaction. Ends when all listeners have ended, or at Slack's deadline. Then an event
+ * is not acknowledged and Slack sends it again: Bolt acknowledges it before its listeners have recorded it. An
+ * interaction ends `graceMs` after its listener has acknowledged it, at the latest.
  */
 export function runListeners(
   app: App,
@@ -98,9 +99,10 @@ export function runListeners(
 ): Promise<AckResult> {
   return new Promise((resolve) => {
     let result: AckResult = { status: 404 }
+    const isInteraction = event.body['type'] !== 'event_callback'
     const ack = async (response?: unknown) => {
       result = { status: 200, response }
-      void sleep(graceMs).then(() => resolve(result))
+      if (isInteraction) void sleep(graceMs).then(() => resolve(result))
     }
     void sleep(ACK_DEADLINE_MS).then(() => resolve({ status: 503 }))
     app.processEvent({ ...event, ack }).then(

@@ -14,7 +14,6 @@ import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { type Engine, type Hooks, startEngine } from '../../src/engine/engine.ts'
 import type { BaseResult } from '../../src/engine/request.ts'
 import { sha256Hex } from '../../src/hash.ts'
@@ -22,7 +21,7 @@ import { configureLog } from '../../src/observe/log.ts'
 import { questionHandler } from '../../src/queue/handler.ts'
 import { openHttpEngine } from '../../src/remote/http.ts'
 import { createApp } from '../../src/serve/routes.ts'
-import { inMemoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore, testLimiter } from '../chat/in-memory-store.ts'
 import { inMemoryQueue } from '../queue/in-memory.ts'
 import { type EndpointDouble, openEndpoint, startEndpoint } from '../remote/endpoint-double.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
@@ -269,7 +268,7 @@ describe('a chat question in the queue', () => {
       engine: Promise.resolve(engine),
       store,
       platforms: [platform],
-      rateLimiter: createRateLimiter({ perMinute: 4, perHour: 20 }),
+      rateLimiter: testLimiter({ perMinute: 4, perHour: 20 }),
       preferences: openPreferences(store),
       maxQueue: 8,
       keepMs: 1_000_000,
@@ -309,7 +308,7 @@ test('a model without the task refuses it', async () => {
   const headers = { 'content-type': 'application/json' }
   const refused = await problemOf(await refusing.request('/v1/echo', { method: 'POST', body, headers }))
   expect(refused).toMatchObject({ status: 422, code: 'no_task' })
-  expect(refused.message).toMatch(/glimpse-pico \(caption, answer, features\) but got echo/)
+  expect(refused.message).toMatch(/glimpse-pico \(caption, answer, features, match\) but got echo/)
   await expect(ask(plain, { image, word: 'oh' })).rejects.toMatchObject({ code: 'no_task' })
   expect((await plain.answer({ image })).text).toBe(
     'a crab to the left of a helicopter on a yellow background',

@@ -5,10 +5,9 @@ import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type ProcessorOptions, type QuestionProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import type { Store } from '../../src/store/store.ts'
 import { type Double, doubleEngine, PNG } from '../serve/double.ts'
-import { inMemoryStore } from './in-memory-store.ts'
+import { inMemoryStore, testLimiter } from './in-memory-store.ts'
 
 export interface Chat {
   engine: Double
@@ -65,7 +64,7 @@ export function openTestChat(more: Partial<ProcessorOptions> & { platform?: Part
     engine: Promise.resolve(engine),
     store,
     platforms: [platform],
-    rateLimiter: createRateLimiter({ perMinute: 4, perHour: 20 }),
+    rateLimiter: testLimiter({ perMinute: 4, perHour: 20 }),
     preferences,
     maxQueue: 8,
     keepMs: 86_400_000,

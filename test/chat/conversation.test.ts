@@ -39,7 +39,7 @@ const question = (id: string): Question => ({
 })
 const kept = (to: Store) => ({ store: to, keepMs: DAY_MS, time })
 const say = (to: Store, id: string) =>
-  recordExchange(kept(to), question(id), [{ picture: PICTURE, answer: 'two' }], 'ann', [])
+  recordExchange(kept(to), question(id), [{ picture: PICTURE, answer: 'two' }], [])
 const turns = async () =>
   (await loadConversation(store, 'thread'))?.pictures.flatMap((each) => each.turns.map(({ id }) => id))
 

@@ -1,5 +1,6 @@
 // A store in memory, for tests that write a million times. Its contract is that of src/store/store.ts.
 
+import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import type { Store } from '../../src/store/store.ts'
 
 export function inMemoryStore(now: () => number = Date.now): Store {
@@ -25,4 +26,9 @@ export function inMemoryStore(now: () => number = Date.now): Store {
     list: async (prefix) => [...values.keys()].filter((key) => key.startsWith(prefix) && current(key)),
     sweep: async () => {},
   }
+}
+
+/** A rate limiter that shares its counts with no other. */
+export function testLimiter(limits: { perMinute: number; perHour: number }) {
+  return createRateLimiter(limits, { store: inMemoryStore(), time: { now: Date.now, sleep: async () => {} } })
 }

@@ -6,14 +6,13 @@ import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type ProcessorOptions, type QuestionProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { BusyError, RequestError, UpstreamError } from '../../src/errors.ts'
 import { resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { measured } from '../measured.ts'
 import { ALT_TEXT as CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
-import { inMemoryStore } from './in-memory-store.ts'
+import { inMemoryStore, testLimiter } from './in-memory-store.ts'
 
 const DAY_MS = 86_400_000
 const clock = { now: 1_000_000 }
@@ -30,7 +29,7 @@ const open = (more: Partial<ProcessorOptions> = {}) =>
     engine: Promise.resolve(engine),
     store,
     platforms: [platform],
-    rateLimiter: createRateLimiter({ perMinute: 4, perHour: 20 }),
+    rateLimiter: testLimiter({ perMinute: 4, perHour: 20 }),
     preferences: openPreferences(store),
     maxQueue: 8,
     keepMs: DAY_MS,
@@ -63,7 +62,7 @@ const question = (id: string, more: Partial<Question> = {}): Question => ({
   asker: { id: 'ann' },
   owner: 'ann',
   text: '',
-  pictures: [PICTURE],
+  pictures: [{ ...PICTURE, postedIn: more.conversations?.[0] ?? id }],
   conversations: [id],
   channel: 'c',
   askedAt: clock.now,
@@ -191,7 +190,7 @@ describe('deleting', () => {
   })
 
   test('one of two questions about another person’s picture leaves the other alone', async () => {
-    const pictures = [{ ...PICTURE, message: { channel: 'c', id: 'p' } }]
+    const pictures = [{ ...PICTURE, postedIn: 'p', message: { channel: 'c', id: 'p' } }]
     const below = (id: string) => question(id, { pictures, source: id, conversations: ['p', id] })
     await ask(below('a'), below('b'))
     await processor.retract('b')
@@ -250,7 +249,7 @@ describe('limits', () => {
   })
 
   test('questions beyond maxQueue are refused, with the number of requests ahead', async () => {
-    processor = open({ maxQueue: 2, rateLimiter: createRateLimiter({ perMinute: 100, perHour: 100 }) })
+    processor = open({ maxQueue: 2, rateLimiter: testLimiter({ perMinute: 100, perHour: 100 }) })
     engine.hold()
     await Promise.all(Array.from({ length: 10 }, (_, i) => processor.submit(question(`a${i}`))))
     await until(() => posted.length === 7)

@@ -277,7 +277,7 @@ test('40 runs with faults from a seed end with exactly one whole reply each', as
     const upTo = (most: number) => uniformInt(random, 0, most)
     const isLong = upTo(1) === 0
     const engine = isLong ? talker() : doubleEngine()
-    const asked = discord.say(ann, channel, { content: `${at} hm`, files: [png()], isSilent: true })
+    const asked = discord.say(ann, channel, { content: `${at} how many?`, files: [png()], isSilent: true })
     const question = questionOfMessage(parseMessage(discord.eventOf(channel, asked)), around)!
     const faults: Fault[] = [
       { on: POSTS, status: 500, times: upTo(4), skip: upTo(2) },

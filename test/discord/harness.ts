@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { lastQuestion } from '../../src/chat/conversation.ts'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { discordApi } from '../../src/discord/api.ts'
 import { type Gateway, startGateway } from '../../src/discord/connection.ts'
 import { type DiscordPlatform, discordPlatform } from '../../src/discord/platform.ts'
@@ -14,6 +13,7 @@ import type { DiscordSettings } from '../../src/discord/settings.ts'
 import { discordEndpoint } from '../../src/discord/webhook.ts'
 import { isGlimpseError } from '../../src/errors.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
+import { testLimiter } from '../chat/in-memory-store.ts'
 import { type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 import {
@@ -84,7 +84,7 @@ export async function startBot(discord: DiscordDouble, options: BotOptions): Pro
     platforms: [platform],
     engine: Promise.resolve(engine),
     store,
-    rateLimiter: createRateLimiter(options.limits ?? { perMinute: 100, perHour: 1_000 }),
+    rateLimiter: testLimiter(options.limits ?? { perMinute: 100, perHour: 1_000 }),
     preferences,
     maxQueue: 8,
     keepMs: KEEP_MS,

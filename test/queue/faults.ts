@@ -204,7 +204,7 @@ async function playOn(sqs: SqsDouble, random: (limit: number) => number, canFind
 
   /** Sends each question three times in random order. Some sends fail before or after the queue accepted them. */
   async function sendAll(): Promise<void> {
-    const producer = queueProducer({ queue, store, preferences })
+    const producer = queueProducer({ queue, store, preferences, keepMs: HOUR_MS })
     const questions = QUESTIONS.map((id, index) => question(id, CHANNELS[index]!, 'test', clock.now))
     // Its platform does not exist, so every attempt fails.
     questions.push(question('poison', CHANNELS[random(CHANNELS.length)]!, 'nowhere', clock.now))

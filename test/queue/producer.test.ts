@@ -22,6 +22,7 @@ const front = () =>
     queue,
     store,
     preferences,
+    keepMs: 86_400_000,
     sleep: () => new Promise((resolve) => void sleeping.push(resolve)),
   })
 

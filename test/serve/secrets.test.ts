@@ -6,7 +6,6 @@ import { expect, test } from 'vitest'
 import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor } from '../../src/chat/processor.ts'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { readConfig, secretsOf } from '../../src/config.ts'
 import { discordEndpoint } from '../../src/discord/webhook.ts'
 import { BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
@@ -15,7 +14,7 @@ import { metricsText, resetMetrics } from '../../src/observe/metrics.ts'
 import { reportAs } from '../../src/observe/report.ts'
 import { startServer } from '../../src/serve/server.ts'
 import { requestReceiver } from '../../src/slack/webhook.ts'
-import { inMemoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore, testLimiter } from '../chat/in-memory-store.ts'
 import { measured } from '../measured.ts'
 import { doubleEngine, PNG } from './double.ts'
 
@@ -160,7 +159,7 @@ async function chatThatFails(report: (error: unknown) => void): Promise<void> {
     engine: Promise.resolve(doubleEngine()),
     store,
     platforms: [platform],
-    rateLimiter: createRateLimiter({ perMinute: 4, perHour: 20 }),
+    rateLimiter: testLimiter({ perMinute: 4, perHour: 20 }),
     preferences: openPreferences(store),
     maxQueue: 8,
     keepMs: 3_600_000,

@@ -4,12 +4,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { isGlimpseError } from '../../src/errors.ts'
 import { socketReceiver } from '../../src/slack/connection.ts'
 import { type SlackApp, slackApp } from '../../src/slack/events.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
-import { inMemoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore, testLimiter } from '../chat/in-memory-store.ts'
 import { ALT_TEXT as CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { until } from '../until.ts'
 import { mentionWith, type SocketDouble, startSocketDouble } from './socket-mode-double.ts'
@@ -31,7 +30,7 @@ beforeAll(async () => {
     keepMs: HOUR_MS,
     report: (error: unknown) => reported.push(isGlimpseError(error) ? error.code : error),
   }
-  const rateLimiter = createRateLimiter({ perMinute: 4, perHour: 20 })
+  const rateLimiter = testLimiter({ perMinute: 4, perHour: 20 })
   processor = openProcessor({ ...common, store, platforms: [platform], rateLimiter, maxQueue: 8 })
   const receiver = socketReceiver(settings, { report: common.report, sleep: async () => {} })
   app = slackApp({ ...common, settings, platform, receiver, sink: processor })

@@ -1,7 +1,7 @@
 // Slack with faults: repeated and reordered events, failed calls, dead processes -> what a person sees.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
+import { testLimiter } from '../chat/in-memory-store.ts'
 import { ALT_TEXT as CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
 import { turns } from '../turns.ts'
 import { until } from '../until.ts'
@@ -248,11 +248,12 @@ test('an event is acknowledged in time while the model is busy, and answered lat
 })
 
 test('a person who asks too often learns when to ask again', async () => {
-  const strict = await startSlackHarness({ engine, limits: createRateLimiter({ perMinute: 1, perHour: 20 }) })
+  const strict = await startSlackHarness({ engine, limits: testLimiter({ perMinute: 1, perHour: 20 }) })
   try {
     const first = await strict.upload(strict.ann, [PNG], `<@${strict.botId}>`)
     await strict.processor.drained()
-    await strict.ann.chat.postMessage({ channel: strict.channel, thread_ts: first, text: 'what is it?' })
+    const text = `<@${strict.botId}> what is it?`
+    await strict.ann.chat.postMessage({ channel: strict.channel, thread_ts: first, text })
     await strict.processor.drained()
     const refusal = strict.calls.find(({ method }) => method === 'chat.postEphemeral')
     expect(refusal?.body.text).toMatch(/limit.*in \d+ seconds|limit.*in 1 minute/)

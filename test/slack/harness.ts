@@ -12,13 +12,14 @@ import { buffer } from 'node:stream/consumers'
 import { webApi } from '@slack/bolt'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type QuestionProcessor } from '../../src/chat/processor.ts'
-import { createRateLimiter, type RateLimiter } from '../../src/chat/rate-limit.ts'
+import type { RateLimiter } from '../../src/chat/rate-limit.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { MENTION_DELAY_MS, slackApp } from '../../src/slack/events.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
 import { type RequestReceiver, requestReceiver } from '../../src/slack/webhook.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import type { Store } from '../../src/store/store.ts'
+import { testLimiter } from '../chat/in-memory-store.ts'
 
 export const SECRET = 'signing-secret-of-the-tests'
 export const BOT_TOKEN = 'xoxb-of-the-tests'
@@ -162,7 +163,7 @@ export async function startSlackHarness(options: SlackHarnessOptions): Promise<S
       engine,
       store,
       platforms: [platform],
-      rateLimiter: options.limits ?? createRateLimiter({ perMinute: 1_000, perHour: 1_000 }),
+      rateLimiter: options.limits ?? testLimiter({ perMinute: 1_000, perHour: 1_000 }),
       preferences,
       maxQueue: options.maxQueue ?? 8,
       keepMs: HOUR_MS,

@@ -19,11 +19,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { lastQuestion } from '../../src/chat/conversation.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor } from '../../src/chat/processor.ts'
-import { createRateLimiter } from '../../src/chat/rate-limit.ts'
 import { slackApp } from '../../src/slack/events.ts'
 import { slackPlatform } from '../../src/slack/platform.ts'
 import { requestReceiver } from '../../src/slack/webhook.ts'
-import { inMemoryStore } from '../chat/in-memory-store.ts'
+import { inMemoryStore, testLimiter } from '../chat/in-memory-store.ts'
 import { matching } from '../matching.ts'
 import { doubleEngine } from '../serve/double.ts'
 import { type SlackWebDouble, startSlackWeb } from './web-double.ts'
@@ -79,7 +78,7 @@ async function startApp(automatic: readonly string[], engine: ReturnType<typeof 
     keepMs: 3_600_000,
     report: () => {},
   }
-  const rateLimiter = createRateLimiter({ perMinute: 100, perHour: 100 })
+  const rateLimiter = testLimiter({ perMinute: 100, perHour: 100 })
   // Pauses end at once.
   const sleep = async () => {}
   const processor = openProcessor({

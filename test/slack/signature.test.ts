@@ -2,9 +2,11 @@
 
 import { createHmac } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { withResolvers } from '../../src/concurrency.ts'
 import { signatureCheck } from '../../src/slack/signature.ts'
 import { requestReceiver } from '../../src/slack/webhook.ts'
 import { measured } from '../measured.ts'
+import { turns } from '../turns.ts'
 
 /** docs.slack.dev, "Verifying requests from Slack". */
 const PUBLISHED = {
@@ -111,5 +113,46 @@ describe('over HTTP', () => {
     const before = await measured('glimpse_webhooks_total', { platform: 'slack' })
     expect((await sent()).status).toBe(status)
     expect(await measured('glimpse_webhooks_total', { platform: 'slack' })).toBe(before + 1)
+  })
+})
+
+describe('an event', () => {
+  /** Bolt acknowledges an event itself, then runs its listener, which ends with `recorded`. */
+  const opened = (sleep: (ms: number) => Promise<void>) => {
+    const { promise: recorded, resolve: record } = withResolvers<void>()
+    const receiver = requestReceiver({ signingSecret: secret, report: () => {}, now: () => NOW, sleep })
+    receiver.init({
+      async processEvent({ ack }: { ack: () => Promise<void> }) {
+        await ack()
+        await recorded
+      },
+    } as never)
+    const body = JSON.stringify({ type: 'event_callback', event: {} })
+    const signed = createHmac('sha256', secret).update(`v0:${timestamp}:${body}`).digest('hex')
+    const headers = { 'x-slack-request-timestamp': timestamp, 'x-slack-signature': `v0=${signed}` }
+    let status: number | undefined
+    const handled = receiver
+      .handle(new Request('http://x/', { method: 'POST', body, headers }))
+      .then((response) => {
+        status = response.status
+      })
+    return { record, handled, status: () => status }
+  }
+
+  test('is acknowledged only once it is recorded', async () => {
+    const { record, handled, status } = opened(() => new Promise(() => {}))
+    await turns()
+    expect(status()).toBeUndefined()
+    record()
+    await handled
+    expect(status()).toBe(200)
+  })
+
+  test('that is not recorded within 3 s is not acknowledged, for Slack to send it again', async () => {
+    const waits: number[] = []
+    const { handled, status } = opened(async (ms) => void waits.push(ms))
+    await handled
+    expect(status()).toBe(503)
+    expect(Math.max(...waits)).toBeLessThan(3_000)
   })
 })

@@ -43,7 +43,7 @@ export interface MatchResult {
 }
 
 /** As many as LAVIS reads beside a picture when it ranks (k_test). */
-const MAX_TEXTS = 128
+export const MAX_TEXTS = 128
 
 export const match = {
   fields: z.strictObject({
