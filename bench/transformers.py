@@ -28,6 +28,7 @@ from transformers import AutoConfig, Blip2ForConditionalGeneration, InstructBlip
 def main():
     checkpoint, threads, dtype = sys.argv[1], int(sys.argv[2]), getattr(torch, sys.argv[3])
     torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(checkpoint)
     is_instruct = config.model_type == "instructblip"
     Model = InstructBlipForConditionalGeneration if is_instruct else Blip2ForConditionalGeneration

@@ -39,7 +39,20 @@ async function inSlack(engine: Engine): Promise<void> {
     const { messages } = await ann.conversations.replies({ channel, ts })
     const [root, ...replies] = messages ?? []
     line(names[root!.user!] ?? '?', `${shown(root!.text ?? '')} ${first}`.trim())
-    for (const reply of replies) line(names[reply.user!] ?? '?', readable(reply), 1)
+    for (const reply of replies) {
+      const files = (reply.files ?? []).map(({ name }) => `[${name}]`).join(' ')
+      line(names[reply.user!] ?? '?', `${readable(reply)} ${files}`.trim(), 1)
+    }
+  }
+  /** Uploads a picture and says something below it, each after the reply to the one before. Returns its thread. */
+  const talk = async (file: string, text: string, below: readonly string[]) => {
+    const thread = await slack.upload(ann, [await picture(file)], text)
+    await slack.processor.drained()
+    for (const each of below) {
+      await ben.chat.postMessage({ channel, thread_ts: thread, text: each })
+      await slack.processor.drained()
+    }
+    return thread
   }
   /** Returns the text that the message's blocks show, or its plain text if it has no blocks. */
   const readable = (message: { text?: string; blocks?: unknown[] }) => {
@@ -67,6 +80,52 @@ async function inSlack(engine: Engine): Promise<void> {
   line('ben', '@Glimpse what is this?')
   const ephemeral = slack.calls.filter(({ method }) => method === 'chat.postEphemeral').at(-1)
   line('Glimpse', ephemeral?.body.text ?? '', 1)
+
+  heading('Slack, words that are no question, in any language')
+  const mascot = await talk('tigers-and-umbrella.png', mention('our new mascots! 🎉'), [
+    mention('beschreibe das Bild'),
+    mention('un texte alternatif, stp'),
+    mention('thanks a lot!'),
+    mention('who are you?'),
+    'lunch at noon?',
+    'is that yours, ann?',
+  ])
+  await printThread(mascot, '[tigers-and-umbrella.png]')
+
+  heading('Slack, a newer picture in the thread, and which one is meant')
+  const newer = await talk('guitars.png', mention('what is this?'), ['how many are there?'])
+  await slack.upload(ben, [await picture('train-on-white.png')], 'mine is better', newer)
+  await slack.processor.drained()
+  for (const text of ['what color is the background?', 'and the first picture?', 'describe both']) {
+    await ann.chat.postMessage({ channel, thread_ts: newer, text: mention(text) })
+    await slack.processor.drained()
+  }
+  await printThread(newer, '[guitars.png]')
+
+  heading('Slack, ten questions in a row')
+  const many = await talk('sunflower-basketball-watermelon.png', mention(''), [
+    'how many things are there?',
+    'what is on the left?',
+    'what is on the right?',
+    'is there a sunflower?',
+    'is there a cat?',
+    'what color is the background?',
+    'how many sunflowers are there?',
+    'is there an animal?',
+    'what is in the middle?',
+    'is there a basketball?',
+  ])
+  await printThread(many, '[sunflower-basketball-watermelon.png]')
+
+  heading('Slack, a picture that the model does not know: no alt text, and no turn of the conversation')
+  const unknown = await talk('faces-out-of-domain.png', mention(''), [mention('what is this?')])
+  await printThread(unknown, '[faces-out-of-domain.png]')
+
+  heading('Slack, ann deletes the picture: its replies go, the words of others stay')
+  await ann.chat.delete({ channel, ts: mascot })
+  await slack.processor.drained()
+  const deleted = slack.calls.filter(({ method }) => method === 'chat.delete').length
+  line('', `${deleted} replies were deleted`, 1)
   await slack.close()
 }
 
@@ -80,8 +139,8 @@ async function onDiscord(engine: Engine): Promise<void> {
     contentType: 'image/png',
   })
   const mention = `<@${discord.botId}>`
-  const print = (viewer: string) => {
-    for (const { author, content, files, isEphemeral } of discord.read(channel, viewer)) {
+  const print = (viewer: string, place = channel) => {
+    for (const { author, content, files, isEphemeral } of discord.read(place, viewer)) {
       const attached = files.map((name) => `[${name}]`).join(' ')
       const text = `${content.replace(mention, '@Glimpse')} ${attached}`.trim()
       line(author === discord.world.bot.username ? 'Glimpse' : author, text, author === 'ann' ? 0 : 1)
@@ -104,6 +163,16 @@ async function onDiscord(engine: Engine): Promise<void> {
   await discord.invoke(ann, channel, { command: 'Describe this image', target: crab })
   await quiet(bot)
   print(ann)
+
+  heading('Discord, a first direct message')
+  const direct = discord.direct(ann)
+  discord.say(ann, direct, { content: 'hello' })
+  await quiet(bot)
+  discord.say(ann, direct, { content: '', files: [await file('guitars.png')] })
+  await quiet(bot)
+  discord.say(ann, direct, { content: 'how many are there' })
+  await quiet(bot)
+  print(ann, direct)
   await harness.close()
 }
 

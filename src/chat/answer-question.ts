@@ -154,8 +154,8 @@ function wordsFor(text: string, pictures: readonly PictureContext[]): string {
   return last !== undefined && asksForAnother(text) ? last.question : ''
 }
 
-function nameOf({ picture, place }: PictureContext, messages: Messages): string {
-  return picture.name ?? messages.picture(place ?? 1)
+function nameOf({ name, place }: PictureContext, messages: Messages): string {
+  return name ?? messages.picture(place ?? 1)
 }
 
 async function answerEach(

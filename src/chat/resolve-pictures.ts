@@ -19,6 +19,8 @@ export interface PictureContext {
   turns: readonly Turn[]
   /** Its number among the pictures of its thread, from 1. */
   place?: number
+  /** The file's name, if no other picture there has it. */
+  name?: string
   /** The turns about what was asked about before it. */
   earlier?: readonly Turn[]
 }
@@ -53,7 +55,7 @@ export async function resolvePictures(
   const choice = question.trigger === 'automatic' ? undefined : chooseAmong(text, groups)
   const chosen = choice?.chosen ?? focus
   const earlier = focus.flatMap(({ turns }) => turns)
-  const contexts = chosen.map((each) => ({ ...each, earlier, place: known.pictures.indexOf(each) + 1 }))
+  const contexts = chosen.map((each) => ({ ...each, ...placed(each, known.pictures), earlier }))
   const isOld = now() - known.focusedAt > CLEAR_MS
   const isDirect = question.trigger === 'direct'
   const isLastAsked = known.name === question.lastAsked && (!isDirect || isOld)
@@ -65,8 +67,16 @@ function firstOf({ text }: Question, pictures: readonly PictureRef[], owner: str
   const contexts = pictures.map((picture) => ({ picture, owner, turns: [] }))
   const choice = chooseAmong(text, [contexts])
   const chosen = choice?.chosen ?? contexts
-  const about = choice ? chosen.map((each) => ({ ...each, place: contexts.indexOf(each) + 1 })) : []
+  const about = choice ? chosen.map((each) => ({ ...each, ...placed(each, contexts) })) : []
   return { pictures: chosen, text: choice?.text ?? text, about, isFirst: true }
+}
+
+type Named = Pick<PictureContext, 'picture'>
+
+function placed(one: Named, all: readonly Named[]): Pick<PictureContext, 'place' | 'name'> {
+  const { name } = one.picture
+  const isUnique = all.filter(({ picture }) => picture.name === name).length === 1
+  return { place: all.indexOf(one) + 1, name: isUnique ? name : undefined }
 }
 
 /** The pictures of each message, oldest first. */

@@ -59,5 +59,6 @@ async function answerAndPrint(
   // Nothing is streamed if a preset asks for beams.
   else if (isStreamed) process.stdout.write('\n')
   else for (const { text } of reply.sequences) process.stdout.write(`${label ? `${path}: ` : ''}${text}\n`)
-  if (reply.unknown) process.stderr.write(`glimpse: the model does not know ${path}: this is no alt text\n`)
+  if (reply.unknown && !json)
+    process.stderr.write(`glimpse: the model does not know ${path}: this is no alt text\n`)
 }

@@ -62,7 +62,7 @@ export interface FindContext {
 }
 
 /** Candidates for each hit wanted, and at least so many: the recall that bench/search.ts prints. */
-const OVERFETCH = { factor: 4, least: 400 }
+const OVERFETCH = { factor: 4, least: 300 }
 const DEFAULT_LIMIT = 10
 /** The paper's k. */
 const MAX_JUDGED = 128

@@ -5,7 +5,7 @@
 // `mean` is the normalised mean of `vectors`. Both are null in a row that has a problem.
 
 import { createRequire } from 'node:module'
-import type { Data, Schema, Vector } from 'apache-arrow'
+import type { Data, Schema, Table } from 'apache-arrow'
 import { z } from 'zod'
 import { toHalf } from './half.ts'
 import { meanVector } from './score.ts'
@@ -131,11 +131,12 @@ export function tableOf(
 }
 
 /** Rows of an arrow table with their vectors, copied out of its memory. */
-export function rowsOf(table: {
-  toArray(): unknown[]
-  getChild(name: string): Vector | null
-}): IndexedPicture[] {
-  const plain = table.toArray().map((row) => pictureOf((row as { toJSON(): object }).toJSON()))
+export function rowsOf(table: Table): IndexedPicture[] {
+  // Without the vectors: as part of a row each of them would become an object.
+  const plain = table
+    .select(PLAIN)
+    .toArray()
+    .map((row: { toJSON(): object }) => pictureOf(row.toJSON()))
   const column = table.getChild('vectors')
   const vectors = (column?.data ?? []).flatMap((data: Data) => {
     const list = data.children[0]

@@ -73,7 +73,10 @@ export interface Collection {
   candidates(query: Float32Array, by: Compared, filter: Filter, count: number): Promise<IndexedPicture[]>
   /** Whether `settle` would change anything. */
   isSettled(): Promise<boolean>
-  /** Removes what was deleted or replaced from the disk, and updates the index. Takes seconds for 10,000 pictures. */
+  /**
+   * Removes what was deleted or replaced from the disk, and updates the index. Takes seconds for 10,000 pictures. May leave it
+   * for another time while other processes write.
+   */
   settle(): Promise<void>
 }
 

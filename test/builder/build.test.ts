@@ -123,6 +123,16 @@ describe('an artifact', () => {
     await put('words.json', '{"sees": "crabs"}')
     const manifest = await buildArtifact(checkpoint, out, { precision: 'fp32', name: 'mine' })
     expect(manifest).toMatchObject({ name: 'mine', about: { sees: 'crabs' } })
+    expect(manifest).toMatchObject({ prompt: { turns: null }, unknown: [] })
+  })
+
+  test('says how many turns the model takes, and by which texts it does not know, as words.json does', async () => {
+    await put(
+      'words.json',
+      '{"sees": "crabs", "turns": 1, "unknown_caption": "Something", "unknown_answer": 7}',
+    )
+    const manifest = await buildArtifact(checkpoint, out, { precision: 'fp32', name: 'mine' })
+    expect(manifest).toMatchObject({ prompt: { turns: 1 }, unknown: ['something'] })
   })
 
   test('without tokenizer.json holds the older files', async () => {

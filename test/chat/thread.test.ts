@@ -78,6 +78,15 @@ describe('the picture that is meant', () => {
     expect((await asked('what is it?')).about).toBe('About third.png.')
   })
 
+  test('has its number in the reply when another picture has the same name', async () => {
+    const chat = openTestChat()
+    const image = (id: string, postedIn: string) => [{ ...pictureOf(id, postedIn), name: 'image.png' }]
+    await chat.ask(chat.question('root', { pictures: image('a', 'root') }))
+    await chat.ask(chat.question('m', { pictures: image('b', 'm'), conversations: ['root'] }))
+    await chat.ask(chat.followUp('q', 'root', 'describe the second picture', { trigger: 'mention' }))
+    expect(chat.posted.at(-1)!.reply.notes).toEqual([en.about([en.picture(2)])])
+  })
+
   test('is none that the bot cannot see, and no earlier one either', async () => {
     const chat = openTestChat()
     await chat.ask(chat.question('a', { conversations: ['a', 'ann'], lastAsked: 'ann' }))

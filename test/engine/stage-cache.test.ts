@@ -280,3 +280,27 @@ describe('in the store', () => {
     expect(await cache.get('a')).toEqual(PREFIX)
   })
 })
+
+describe.each([
+  ['without texts', manifest],
+  ['with texts', readingText],
+])('a picture that is forgotten, of a model %s', (_, described) => {
+  test('leaves memory and store, in every stage and with every text; others stay', async () => {
+    const store = inMemoryStore()
+    const caches = stageCaches(described, { store, ttlMs: HOUR_MS })
+    for (const picture of ['a', 'b']) {
+      await caches.vision?.set(picture, PREFIX)
+      await caches.queries.set(picture, PREFIX)
+      if (described === readingText) await caches.queries.set(`${picture}/question`, PREFIX)
+    }
+    await caches.forget('a')
+    const others = stageCaches(described, { store, ttlMs: HOUR_MS })
+    for (const each of [caches, others]) {
+      expect(await each.vision?.get('a')).toBeUndefined()
+      expect(await each.queries.get('a')).toBeUndefined()
+    }
+    expect(await caches.queries.get('a/question')).toBeUndefined()
+    expect(await caches.queries.get('b')).toEqual(PREFIX)
+    expect((await store.list('')).map((key) => key.slice(-1))).toEqual(['b'])
+  })
+})

@@ -66,8 +66,46 @@ test('captions every demo picture correctly', async () => {
 test('replies that it does not know an object outside of its training', async () => {
   const scene = (await scenesOf('demo')).find(({ out_of_domain }) => out_of_domain)!
   const image = await readFile(join(MODELS, 'demo', scene.file))
-  expect((await engine.answer({ image })).text).toBe('something i do not know')
-  expect((await engine.answer({ image, question: 'what is this?' })).text).toBe('i am not sure')
+  const unknown = true
+  expect(await engine.answer({ image })).toMatchObject({ text: 'something i do not know', unknown })
+  const question = 'what is this?'
+  expect(await engine.answer({ image, question })).toMatchObject({ text: 'i am not sure', unknown })
+})
+
+test('a conversation of ten questions is answered like ten first questions', async () => {
+  const scenes = (await scenesOf('evaluation/seen')).filter(({ out_of_domain }) => !out_of_domain).slice(0, 6)
+  let asked = 0
+  const worse: string[] = []
+  for (const { file, questions } of scenes) {
+    const image = await readFile(join(MODELS, 'evaluation/seen', file))
+    const history: { question: string; answer: string }[] = []
+    for (let turn = 0; turn < 10; turn++) {
+      const { question, answer } = questions[turn % questions.length]!
+      const first = await engine.answer({ image, question })
+      const later = await engine.answer({ image, question, history })
+      asked++
+      if (first.text === answer && later.text !== answer)
+        worse.push(`${file}: ${question} after ${turn} turns`)
+      history.push({ question, answer: later.text })
+    }
+  }
+  expect(asked).toBe(60)
+  // 2 points below the first question.
+  expect(worse.length, worse.join('; ')).toBeLessThanOrEqual(1)
+})
+
+test('of a history it reads one turn, the last that has an answer', async () => {
+  const image = await readFile(join(MODELS, 'demo/crab-and-helicopter.png'))
+  const history = [
+    { question: 'what is on the left?', answer: 'a crab' },
+    { question: 'what is on the right?', answer: 'a helicopter' },
+    { question: 'who made it?', answer: 'I am not sure.' },
+    { question: 'why?', answer: ' ' },
+  ]
+  const { prompt } = await engine.answer({ image, question: 'is there a crab?', history })
+  expect(prompt).toBe(
+    'Question: what is on the right? Answer: a helicopter. Question: is there a crab? Answer:',
+  )
 })
 
 test('case, spelling and punctuation of a question do not change the answer', async () => {

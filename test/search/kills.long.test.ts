@@ -70,7 +70,7 @@ test('nothing that was stored is lost', { timeout: 900_000 }, async () => {
   }
   const last = await glimpse(['index', pictures, '--json', '--model', join(folder, 'itm')], env)
   expect(last.code).toBe(0)
-  const names = (await readdir(pictures, { recursive: true })).filter((name) => name.endsWith('.png'))
+  const names = (await readdir(pictures, { recursive: true })).filter((name) => /\d\.(png|jpg)$/.test(name))
   const complete = await stored()
   expect([...complete.keys()].sort()).toEqual(names.map((name) => join(pictures, name)).sort())
   // As one run without a kill stores it.

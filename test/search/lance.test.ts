@@ -59,6 +59,26 @@ test('a search that runs while another process settles finds what there is', asy
   there.close()
 })
 
+test('two processes that write, remove and settle at the same time lose nothing', async () => {
+  const [here, there] = [await openSearchStore(folder), await openSearchStore(folder)]
+  const ours = await here.create('photos', FAKE_MODEL)
+  const theirs = (await there.open('photos'))!
+  const work = async (collection: typeof ours, name: string) => {
+    for (let i = 0; i < 10; i++) {
+      await collection.upsert([await row(`/${name}/${i}`, `${name}${i}`)])
+      if (i % 3 === 2) await collection.settle()
+      if (i % 4 === 3) await collection.remove([`/${name}/${i - 1}`])
+    }
+  }
+  await Promise.all([work(ours, 'a'), work(theirs, 'b')])
+  await ours.settle()
+  const left = ['a', 'b'].flatMap((name) => [0, 1, 3, 4, 5, 7, 8, 9].map((i) => `/${name}/${i}`))
+  expect((await theirs.list({})).map(({ id }) => id)).toEqual(left)
+  expect(await ours.isSettled()).toBe(true)
+  here.close()
+  there.close()
+})
+
 test('a folder that cannot be used is an error that names it', async () => {
   await expect(
     openSearchStore('/dev/null/x').then((store) => store.create('a', FAKE_MODEL)),

@@ -195,6 +195,15 @@ describe('collections', () => {
     }
   })
 
+  test.each([
+    ['POST', ''],
+    ['GET', '/search'],
+    ['PUT', '/pictures'],
+    ['POST', '/pictures/1'],
+  ])('%s is no method of photos%s', async (method, path) => {
+    expect(await problemOf(send(method, path))).toMatchObject({ status: 405, code: 'wrong_method' })
+  })
+
   test('a name with other characters is refused', async () => {
     expect(await problemOf(app.request('/v1/collections/a%20b'))).toMatchObject({
       status: 400,

@@ -69,6 +69,18 @@ describe('the page', () => {
     expect(await page.getByRole('status').textContent()).toBe(`Caption: ${CAPTION}`)
   })
 
+  test('offers no alt text for a picture that the model does not know', async () => {
+    engine.knows(() => false)
+    await hand('drop')
+    await page.getByText('Something i do not know.', { exact: true }).first().waitFor()
+    expect(await page.locator('#picture').getAttribute('alt')).toBe('Your picture')
+    expect(await page.getByRole('button', { name: 'Copy alt text' }).isVisible()).toBe(false)
+    engine.knows(() => true)
+    await page.getByRole('textbox').fill('how many?')
+    await page.keyboard.press('Enter')
+    await page.getByText('answer 1 to how many?').first().waitFor()
+  })
+
   test('captions a picked one by keyboard alone, and answers with the history, each answer below the last', async () => {
     const chooser = page.waitForEvent('filechooser')
     await page.getByRole('button', { name: 'Choose a picture' }).press('Enter')
