@@ -4,9 +4,11 @@ In:  WORK/RUN/last.pt (train.py) and WORK/tokenizer.json.
 Out: a folder with the file layout of Salesforce/blip2-opt-2.7b on the Hub, weights in float16.
 
     python export.py --work DIR --run NAME --out ../models/pico
+    python export.py --work DIR --run itm --matcher ../models/pico --out ../models/pico-itm    (matcher.py's)
 
 The check: Blip2ForConditionalGeneration and Blip2Processor of transformers load the folder, and give
-the same logits within 1e-4 and the same greedy text as model.py on pictures of scenes.
+the same logits within 1e-4 and the same greedy text as model.py on pictures of scenes. A matcher's folder has no vision
+encoder of its own; with that of the checkpoint it was trained behind, Blip2ForImageTextRetrieval gives the same scores.
 """
 
 from __future__ import annotations
@@ -14,16 +16,20 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Regex, Tokenizer, normalizers, processors
+from tokenizers import AddedToken, Tokenizer, processors
 
 import language
+from matcher import FEATURES, LAYERS, POSITIONS, SPECIALS, Matcher, padded, similarities, word_tokenizer
 from model import SIZES, Blip2, Size, greedy, pack_mask
 from scenes import BACKGROUNDS, CATEGORY, NOUNS, SHAPES, Atlas, SceneSampler, render, to_image
-from train import BOS, MEAN, PIECES, STD
+from score import load_model
+from train import BOS, MEAN, PIECES, STD, typing_normalizer
 
 TOLERANCE = 1e-4  # float32 on both sides, sums in another order
 IMAGE_TOKEN = "<image>"
@@ -37,25 +43,13 @@ def write_json(path: Path, value):
 def write_tokenizer(tokenizer: Tokenizer, out: Path):
     """
     The files of OPT's tokenizer: texts begin with </s>, which is also the unknown and the end.
-
-    The model was trained on lower case, American spelling and finished questions: the normalizer writes whatever a
-    person types that way.
     """
     newline = tokenizer.token_to_id("Ċ")
     specials = ["<s>", "<pad>", "</s>", "<unk>", IMAGE_TOKEN]
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
     assert tokenizer.token_to_id(IMAGE_TOKEN) == PIECES
     tokenizer.post_processor = processors.TemplateProcessing(single="</s> $A", pair="</s> $A </s> $B", special_tokens=[("</s>", BOS)])
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.Lowercase(),
-            normalizers.Replace("question:", "Question:"),
-            normalizers.Replace("answer:", "Answer:"),
-            normalizers.Replace("colour", "color"),
-            normalizers.Replace("grey", "gray"),
-            normalizers.Replace(Regex("(?<=[a-z]) Answer:"), "? Answer:"),
-        ]
-    )
+    tokenizer.normalizer = typing_normalizer()
     tokenizer.save(str(out / "tokenizer.json"))
     saved = json.loads((out / "tokenizer.json").read_text())["model"]
     write_json(out / "vocab.json", saved["vocab"])
@@ -89,10 +83,10 @@ def write_words(out: Path):
     write_json(out / "words.json", {"sees": SEES, "nouns": [noun for of_category in nouns.values() for noun in of_category], "shapes": SHAPES, "colors": BACKGROUNDS, "counts": language.NUMBERS[1:], "examples": examples, "unknown_caption": language.UNKNOWN_CAPTION, "unknown_answer": language.UNKNOWN_ANSWER, "turns": language.MAX_TURNS})
 
 
-def write_weights(model: Blip2, out: Path):
+def write_weights(model, out: Path):
     weights = {}
     for name, weight in model.state_dict().items():
-        if name.startswith(("patch_head.", "facts.")):
+        if name.startswith(("patch_head.", "facts.", "only_")):
             continue
         weight = weight.detach().clone()
         if name.endswith("self_attn.qkv.bias"):
@@ -138,14 +132,86 @@ def prove(model: Blip2, out: Path, work: Path, newline: int, count=24):
     assert worst <= TOLERANCE and same == total, (our_text[:4], their_text[:4])
 
 
+# ---- Matcher -----------------------------------------------------------------------------------------
+
+
+def write_matcher_files(checkpoint: Path, tokenizer: Tokenizer, out: Path):
+    """config.json and the files of the tokenizer and the processor of a matcher behind the vision encoder of `checkpoint`."""
+    config = json.loads((checkpoint / "config.json").read_text())
+    qformer = config["qformer_config"] | {"num_hidden_layers": LAYERS, "vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": POSITIONS, "pad_token_id": 0, "use_qformer_text_input": True}
+    shared = {name: config[name] for name in ("model_type", "dtype", "num_query_tokens", "initializer_factor", "initializer_range", "vision_config")}
+    write_json(out / "config.json", {"architectures": ["Blip2ForImageTextRetrieval"], **shared, "image_token_index": None, "image_text_hidden_size": FEATURES, "qformer_config": qformer})
+    tokenizer.save(str(out / "tokenizer.json"))
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda piece: piece[1])
+    (out / "vocab.txt").write_text("".join(piece + "\n" for piece, _ in vocabulary))
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]", "bos_token": "[DEC]"}
+    added = {str(i): {"content": token, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True} for i, token in enumerate(SPECIALS)}
+    write_json(out / "tokenizer_config.json", {"added_tokens_decoder": added, **names, "do_lower_case": True, "model_max_length": POSITIONS, "processor_class": "Blip2Processor", "tokenizer_class": "BertTokenizer"})
+    write_json(out / "special_tokens_map.json", names)
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        shutil.copyfile(checkpoint / name, out / name)
+
+
+@torch.no_grad()
+def prove_matcher(model: Matcher, checkpoint: Path, out: Path, work: Path, count=24):
+    """Compares transformers, loading the folder with the tower of `checkpoint`, with matcher.py on the same rounded weights."""
+    from transformers import AutoTokenizer, Blip2ForImageTextRetrieval, BlipImageProcessorPil
+
+    tower = load_model(checkpoint)
+    with tempfile.TemporaryDirectory() as whole:
+        shutil.copytree(out, whole, dirs_exist_ok=True)
+        vision = {name: weight for name, weight in load_file(checkpoint / "model.safetensors").items() if name.startswith("vision_model.")}
+        save_file(load_file(out / "model.safetensors") | vision, f"{whole}/model.safetensors", metadata={"format": "pt"})
+        reference, loading = Blip2ForImageTextRetrieval.from_pretrained(whole, dtype=torch.float32, output_loading_info=True)
+        unexpected = {key: value for key, value in loading.items() if value and key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+        assert not unexpected, unexpected
+        tokenizer, images = AutoTokenizer.from_pretrained(whole), BlipImageProcessorPil.from_pretrained(whole)
+    model.load_state_dict({name: weight.half().float() for name, weight in model.state_dict().items()})
+    generator, sampler = random.Random(78), SceneSampler(Atlas(work), "seen")
+    scenes = [sampler.scene(generator) for _ in range(count)]
+    pixels = images([to_image(picture) for picture in render(sampler.atlas, scenes, 256)[0]], return_tensors="pt").pixel_values
+    texts = [language.caption(scene) for scene in scenes] + ["zebra crossing, at Night!"]
+    asked = tokenizer(texts, padding=True, return_tensors="pt")
+    ids = padded([encoding.ids for encoding in word_tokenizer().encode_batch(texts)])
+    assert torch.equal(ids, asked.input_ids), (ids, asked.input_ids)
+    image = tower.vision_model(pixels)
+    keys = model.qformer.keys(image)
+    first = torch.cat([model.contrast(model.qformer.keys(image[:1]), row[None, : int(length)], False)[1] for row, length in zip(ids, asked.attention_mask.sum(1))])
+    ours = similarities(*model.features(model.contrast(keys, ids[:count], False)[0], first))
+    theirs = reference(pixel_values=pixels, input_ids=asked.input_ids, attention_mask=asked.attention_mask).logits_per_image
+    contrastive = (ours - theirs).abs().max().item()
+    ours = model.match(keys, ids[:count])[0]
+    theirs = reference(pixel_values=pixels, input_ids=asked.input_ids[:count], attention_mask=asked.attention_mask[:count], use_image_text_matching_head=True).logits_per_image
+    matching = (ours - theirs).abs().max().item()
+    print(f"transformers: similarities within {contrastive:.1e}, matching logits within {matching:.1e}")
+    assert contrastive <= TOLERANCE and matching <= TOLERANCE
+
+
+def export_matcher(options):
+    saved = torch.load(options.work / options.run / "last.pt", map_location="cpu", weights_only=False)
+    tokenizer = word_tokenizer()
+    model = Matcher(load_model(options.matcher).size, tokenizer.get_vocab_size()).eval()
+    model.load_state_dict(saved["average"])
+    write_matcher_files(options.matcher, tokenizer, options.out)
+    write_json(options.out / "words.json", {"sees": SEES, "rerank": options.rerank})
+    count = write_weights(model, options.out)
+    print(f"{count / 1e6:.2f} M parameters after {saved['spent'] / 60:.0f} minutes, {saved['step']} steps -> {options.out}")
+    prove_matcher(model, options.matcher, options.out, options.work)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")
     parser.add_argument("--run", default="pico")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--mix", nargs=2, metavar=("FOLDER", "SHARE"), help="average with an earlier checkpoint folder, which gets this share")
+    parser.add_argument("--matcher", type=Path, metavar="FOLDER", help="writes a matcher; the checkpoint folder whose vision encoder it was trained behind")
+    parser.add_argument("--rerank", action="store_true", help="of a matcher: score-matching.mjs found more by re-ranking")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.matcher:
+        export_matcher(options)
+        return
     saved = torch.load(options.work / options.run / "last.pt", map_location="cpu", weights_only=False)
     size = SIZES[saved["size"]]
     model = Blip2(size).eval()

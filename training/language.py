@@ -17,8 +17,8 @@ NUMBERS = ["zero", "one", "two", "three", "four", "five", "six"]
 IRREGULAR = {"mouse": "mice", "fish": "fish", "snowman": "snowmen", "tomato": "tomatoes"}
 UNKNOWN_CAPTION = "something i do not know"
 UNKNOWN_ANSWER = "i am not sure"
-# Earlier turns in a prompt, at most: train.py puts one before a question.
-MAX_TURNS = 1
+# Earlier turns in a prompt, at most: train.py puts up to so many before a question. The weights in models/pico have seen one.
+MAX_TURNS = 4
 CAPTION_PROMPTS = ["a photo of", "a picture of"]
 
 # {noun} singular, {nouns} plural, {the} "the dog" or "the dogs", {is} to agree with it.
@@ -40,6 +40,9 @@ WORDINGS = {
 CATEGORIES = {"animal": "an animal", "plant": "a plant", "fruit": "a fruit", "food": "food", "vehicle": "a vehicle", "building": "a building", "shape": "a shape"}
 RELATIONS = {"beside": ("to the left of", "to the right of"), "stacked": ("above", "below")}
 PLACES = {"beside": ("on the left", "on the right"), "stacked": ("at the top", "at the bottom")}
+# What people write around a question.
+BEFORE = ["hey ", "hi, ", "so ", "ok ", "please ", "and ", "can you tell me ", "hmm, "]
+AFTER = [" please", " pls", " plz", " thanks", " here", " now"]
 # Kinds that are harder to learn are asked more often than their turn.
 EMPHASIS = {"relation": 3.0, "color": 2.0, "place": 2.0}
 # How many values each of `facts` may have.
@@ -267,6 +270,37 @@ def scene_questions(generator, scene, count: int, held_out_share: float = 0.0) -
     if not scene.unknown:
         return questions(generator, scene, count, held_out_share)
     return [Question("unknown", unknown_question(generator), UNKNOWN_ANSWER, False) for _ in range(count)]
+
+
+def typed(generator, text: str) -> str:
+    """A question as people type it: no question mark, a word of courtesy, a letter amiss. The tokenizer takes care of capitals."""
+    if generator.random() < 0.08:
+        text = generator.choice(BEFORE) + text
+    ending = text[-1] if text[-1] in "?." else ""
+    if generator.random() < 0.2:
+        ending = generator.choice(["", "", "", "??", "?!", "."])
+    text = text.rstrip("?.")
+    if generator.random() < 0.06:
+        text += generator.choice(AFTER)
+    if generator.random() < 0.06:
+        at = generator.randrange(1, len(text) - 1)
+        text = text[:at] + generator.choice(["", text[at] * 2, text[at + 1] + text[at]]) + text[at + 1 :]
+    return text + ending
+
+
+def said(generator, question: Question) -> str:
+    """The answer of an earlier turn: mostly the right one, now and then a wrong one or that the model is not sure."""
+    draw = generator.random()
+    if draw < 0.7:
+        return question.answer
+    if draw < 0.82:
+        return UNKNOWN_ANSWER
+    if question.answer in ("yes", "no"):
+        return "no" if question.answer == "yes" else "yes"
+    for words in (NUMBERS, BACKGROUNDS):
+        if question.answer in words:
+            return generator.choice([word for word in words if word != question.answer])
+    return generator.choice([article(generator.choice(NOUNS)), f"{generator.choice(NUMBERS[2:])} {plural(generator.choice(NOUNS))}"])
 
 
 def facts(scene) -> list[int]:

@@ -119,13 +119,17 @@ class BertAttention(nn.Module):
         self.attention = Named(query=nn.Linear(d, d), key=nn.Linear(d, d), value=nn.Linear(d, d))
         self.output = Named(dense=nn.Linear(d, d), LayerNorm=nn.LayerNorm(d, eps=1e-12))
 
-    def forward(self, x, other):
-        own = self.attention
-        return self.output.LayerNorm(x + self.output.dense(attend(own.query(x), own.key(other), own.value(other), self.heads)))
+    def keys(self, other):
+        return self.attention.key(other), self.attention.value(other)
+
+    def forward(self, x, keys, mask=None):
+        return self.output.LayerNorm(x + self.output.dense(attend(self.attention.query(x), *keys, self.heads, mask)))
 
 
 class QformerLayer(nn.Module):
-    def __init__(self, d, heads, cross):
+    """Queries and, with `text`, words: they share self-attention; only queries look at the picture; each have a feed-forward of their own."""
+
+    def __init__(self, d, heads, cross, text=False):
         super().__init__()
         self.attention = BertAttention(d, heads)
         if cross:
@@ -133,24 +137,42 @@ class QformerLayer(nn.Module):
         self.cross = cross
         self.intermediate_query = Named(dense=nn.Linear(d, 4 * d))
         self.output_query = Named(dense=nn.Linear(4 * d, d), LayerNorm=nn.LayerNorm(d, eps=1e-12))
+        if text:
+            self.intermediate = Named(dense=nn.Linear(d, 4 * d))
+            self.output = Named(dense=nn.Linear(4 * d, d), LayerNorm=nn.LayerNorm(d, eps=1e-12))
 
-    def forward(self, x, image):
-        x = self.attention(x, x)
-        if self.cross:
-            x = self.crossattention(x, image)
-        return self.output_query.LayerNorm(x + self.output_query.dense(F.gelu(self.intermediate_query.dense(x))))
+    def forward(self, x, image, count, mask=None):
+        """`x` [B, count + T, D]: queries, then words; `image` keys and values of the picture, None in layers without cross-attention."""
+        x = self.attention(x, self.attention.keys(x), mask)
+        parts = []
+        if count:
+            queries = x[:, :count]
+            if self.cross:
+                queries = self.crossattention(queries, image)
+            parts.append(self.output_query.LayerNorm(queries + self.output_query.dense(F.gelu(self.intermediate_query.dense(queries)))))
+        if x.shape[1] > count:
+            words = x[:, count:]
+            parts.append(self.output.LayerNorm(words + self.output.dense(F.gelu(self.intermediate.dense(words)))))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 class Qformer(nn.Module):
-    def __init__(self, size):
+    def __init__(self, size, text=False):
         super().__init__()
         self.layernorm = nn.LayerNorm(size.width, eps=1e-12)
-        self.encoder = Named(layer=nn.ModuleList(QformerLayer(size.width, size.heads, i % size.cross_every == 0) for i in range(size.qformer_layers)))
+        self.encoder = Named(layer=nn.ModuleList(QformerLayer(size.width, size.heads, i % size.cross_every == 0, text) for i in range(size.qformer_layers)))
 
-    def forward(self, queries, image):
-        x = self.layernorm(queries).expand(len(image), -1, -1)
-        for layer in self.encoder.layer:
-            x = layer(x, image)
+    def keys(self, image):
+        """Keys and values of image tokens [B, P, D] for each layer; None where a layer does not look at the picture."""
+        return [layer.crossattention.keys(image) if layer.cross else None for layer in self.encoder.layer]
+
+    def forward(self, x, keys, count, mask=None, states=None):
+        """`states` receives the input of each layer."""
+        x = self.layernorm(x)
+        for layer, image in zip(self.encoder.layer, keys):
+            if states is not None:
+                states.append(x)
+            x = layer(x, image, count, mask)
         return x
 
 
@@ -250,7 +272,7 @@ class Blip2(nn.Module):
     def see(self, pixels):
         """[B, 3, S, S] -> image tokens [B, P, D], queries [B, Q, D]."""
         image = self.vision_model(pixels)
-        return image, self.qformer(self.query_tokens, image)
+        return image, self.qformer(self.query_tokens.expand(len(image), -1, -1), self.qformer.keys(image), self.size.queries)
 
     def hidden(self, prefix, ids, positions, mask):
         """Prefix [B, Q, D] and ids [B, T] -> hidden states of the text [B, T, D]; positions [B, T] count from the prefix."""

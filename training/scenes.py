@@ -14,6 +14,7 @@ the model's size for training, 192 to 384 px for packs.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
 import math
@@ -26,11 +27,25 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
+from styles import PLAIN, Style, restyle, sample_style
+
 HERE = Path(__file__).parent
+FIRST = ["noto", "noto-v1", "fluent-emoji-flat", "fluent-emoji", "fluent-emoji-3d", "fxemoji", "streamline-emojis"]
 DESIGNS = {
-    "seen": ["noto", "noto-v1", "fluent-emoji-flat", "fluent-emoji", "fluent-emoji-3d", "fxemoji", "streamline-emojis"],
+    # The first edition of the model.
+    "seen": FIRST,
     "validation": ["emojione"],
     "test": ["twemoji"],
+    # The second edition. OpenMoji's licence is share-alike: the model is measured on it, and its drawings are never trained on or shipped.
+    "trained": [*FIRST, "twemoji"],
+    "apart": ["openmoji"],
+    "unseen": ["emojione"],
+}
+TRAINED = ("seen", "trained")  # groups that training may see
+# Photographs of the package scikit-image in the public domain (CC0 or by NASA), by whether training may see them; none shows a known noun.
+PHOTOGRAPHS = {
+    True: ["astronaut.png", "brick.png", "cell.png", "clock_motion.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "retina.jpg"],
+    False: ["camera.png", "microaneurysms.png", "ihc.png"],
 }
 WORDS = json.loads((HERE / "nouns.json").read_text())
 CATEGORY = {noun: category for category, nouns in WORDS["categories"].items() for noun in nouns}
@@ -178,12 +193,20 @@ class Entry:
     """One sprite and its possible names."""
 
     noun: str | None
-    designs: str  # "seen", "validation", "test" or "all"
+    set: str  # who drew it, "all" for what every group has
     color: str | None  # painted colour
     natural: str | None  # its natural colour, if that is certain
     unknown_icon: str | None  # icon name, for sprites that the model must not name
     mean: tuple[float, float, float]
     tinted: bool = False  # white; the scene sets its colour
+
+
+def read_photograph(name: str):
+    """uint8 [3, H, W]."""
+    package = importlib.util.find_spec("skimage")
+    if package is None or package.origin is None:
+        raise SystemExit("Expected the package scikit-image, whose photographs are unknown pictures. Install it: pip install -r requirements.txt")
+    return torch.from_numpy(np.array(Image.open(Path(package.origin).parent / "data" / name).convert("RGB"))).permute(2, 0, 1)
 
 
 class Atlas:
@@ -196,17 +219,18 @@ class Atlas:
         saved = torch.load(cached, weights_only=False, mmap=True)
         self.entries: list[Entry] = saved["entries"]
         self.mips: dict[int, torch.Tensor] = saved["mips"]  # side -> uint8 [N, 4, side, side]
+        self.photographs = {trained: [read_photograph(name) for name in names] for trained, names in PHOTOGRAPHS.items()}
 
     def index(self, designs: str):
         """(noun, painted colour or None) -> sprite ids, and the ids of unknown_sprites."""
         by_word: dict[str, dict[str | None, list[int]]] = {noun: {} for noun in NOUNS}
         unknown_sprites = []
         for i, entry in enumerate(self.entries):
-            if entry.designs not in (designs, "all"):
+            if entry.set not in (*DESIGNS[designs], "all"):
                 continue
             if entry.noun is None:
                 # every fifth unknown icon is kept for evaluation
-                if entry.unknown_icon == "text" or (int.from_bytes(entry.unknown_icon.encode()[-4:], "big") % 5 == 0) == (designs != "seen"):
+                if entry.unknown_icon == "text" or (int.from_bytes(entry.unknown_icon.encode()[-4:], "big") % 5 == 0) == (designs not in TRAINED):
                     unknown_sprites.append(i)
             elif entry.noun in by_word:  # nouns.json may have lost nouns since the sprites were rendered
                 by_word[entry.noun].setdefault(entry.color, []).append(i)
@@ -216,7 +240,6 @@ class Atlas:
 def build_atlas(work: Path):
     rows = json.loads((work / "art" / "sprites.json").read_text())
     pixels = np.memmap(work / "art" / "sprites.bin", np.uint8, "r", shape=(len(rows), 256, 256, 4))
-    split = {design: name for name, designs in DESIGNS.items() for design in designs}
     entries, sprites = [], []
 
     def add(sprite, **facts):
@@ -228,20 +251,19 @@ def build_atlas(work: Path):
 
     for i, row in enumerate(rows):
         sprite = np.asarray(pixels[i])
-        designs = split[row["set"]]
         if row["noun"] in PAINTED:
             for color in PAINTS:
                 painted = paint(sprite, color)
                 if painted is not None:
-                    add(painted, noun=row["noun"], designs=designs, color=color, natural=color, unknown_icon=None)
+                    add(painted, noun=row["noun"], set=row["set"], color=color, natural=color, unknown_icon=None)
         else:
             unknown_icon = None if row["noun"] else row["icon"]
-            add(sprite / 255.0, noun=row["noun"], designs=designs, color=None, natural=natural_color(sprite) if row["noun"] else None, unknown_icon=unknown_icon)
+            add(sprite / 255.0, noun=row["noun"], set=row["set"], color=None, natural=natural_color(sprite) if row["noun"] else None, unknown_icon=unknown_icon)
     for shape in SHAPES:
-        add(shape_mask(shape), noun=shape, designs="all", color=None, natural=None, unknown_icon=None, tinted=True)
+        add(shape_mask(shape), noun=shape, set="all", color=None, natural=None, unknown_icon=None, tinted=True)
     generator = random.Random(0)
     for _ in range(200):
-        add(text_sprite(generator), noun=None, designs="all", color=None, natural=None, unknown_icon="text")
+        add(text_sprite(generator), noun=None, set="all", color=None, natural=None, unknown_icon="text")
     mips = {256: torch.stack(sprites)}
     for side in MIPS[1:]:
         mips[side] = torch.cat([F.interpolate(chunk.float(), (side, side), mode="bicubic", antialias=True).round().clamp(0, 255).to(torch.uint8) for chunk in mips[256].split(256)])
@@ -283,6 +305,8 @@ class Scene:
     texture: float
     chaos: int  # seed of a procedural texture, 0 for none
     unknown_sprites: list[Thing] = field(default_factory=list)
+    style: Style = PLAIN
+    designs: str = "trained"
 
     @property
     def things(self):
@@ -369,7 +393,7 @@ class SceneSampler:
     """Makes scenes from the sprites of one split; with `vary`, for training, sprites are also mirrored and recoloured."""
 
     def __init__(self, atlas: Atlas, designs: str, vary=False):
-        self.atlas = atlas
+        self.atlas, self.designs = atlas, designs
         self.vary = vary
         self.by_word, self.unknown_sprites = atlas.index(designs)
         self.nouns = [noun for noun in self.by_word if noun not in SHAPES]
@@ -459,7 +483,7 @@ class SceneSampler:
                 unknown_sprites = [self.thing(generator, sprite, x, y, side, matrix, flip, None) for x, y in places]
         things = [thing for group in groups for thing in group.things] + unknown_sprites
         background, fill, texture = self.background(generator, groups, things)
-        return Scene(background, layout, groups, layout == "unknown", fill, texture, chaos, unknown_sprites)
+        return Scene(background, layout, groups, layout == "unknown", fill, texture, chaos, unknown_sprites, sample_style(generator) if self.vary else PLAIN, self.designs)
 
     def split(self, generator, layout, counts, loose=False):
         """Groups side by side or one above the other, each within its own band of the picture; `loose` ones are scattered there."""
@@ -522,8 +546,47 @@ class SceneSampler:
 # ---- Pictures ----------------------------------------------------------------------------------
 
 
+def unknown_picture(seed, size, photographs):
+    """A whole picture that the model does not know: noise and patterns, part of a photograph, or a screen full of text."""
+    generator = random.Random(seed)
+    kind = generator.random()
+    if kind < 0.35 and photographs:
+        return photograph_part(generator, size, photographs)
+    return screen_picture(generator, size) if kind < 0.5 else chaos_picture(seed, size)
+
+
+def photograph_part(generator, size, photographs):
+    """A square part of a photograph, turned, mirrored and recoloured."""
+    photograph = generator.choice(photographs)
+    side = int(min(photograph.shape[1:]) * generator.uniform(0.25, 1.0))
+    y, x = generator.randint(0, photograph.shape[1] - side), generator.randint(0, photograph.shape[2] - side)
+    piece = F.interpolate(photograph[None, :, y : y + side, x : x + side].float() / 255, (size, size), mode="bilinear", antialias=True)[0]
+    piece = torch.rot90(piece, generator.randrange(4), (1, 2))
+    return (recolor(generator, 20) @ (piece.flip(2) if generator.random() < 0.5 else piece).flatten(1)).view(3, size, size).clamp(0, 1)
+
+
+def screen_picture(generator, size):
+    """Boxes and lines of text, as in screenshots and documents."""
+    dark = generator.random() < 0.4
+    shade = lambda low, high: tuple(int(255 * (1 - generator.uniform(low, high) if not dark else generator.uniform(low, high))) for _ in range(3))
+    image = Image.new("RGB", (size, size), shade(0.0, 0.15))
+    draw = ImageDraw.Draw(image)
+    y = generator.uniform(-0.05, 0.1) * size
+    while y < size:
+        height = generator.uniform(0.03, 0.12) * size
+        if generator.random() < 0.3:
+            x = generator.uniform(0, 0.5) * size
+            draw.rounded_rectangle((x, y, x + generator.uniform(0.1, 0.6) * size, y + 2 * height), height / 3, fill=shade(0.05, 0.9))
+            y += height
+        else:
+            text = " ".join("".join(generator.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(generator.randint(1, 9))) for _ in range(generator.randint(1, 9)))
+            draw.text((generator.uniform(0.02, 0.2) * size, y), text, fill=shade(0.6, 1.0), font=ImageFont.load_default(max(5, height)))
+        y += height * generator.uniform(1.1, 2.0)
+    return torch.from_numpy(np.asarray(image, np.float32) / 255).permute(2, 0, 1)
+
+
 def chaos_picture(seed, size):
-    """Smooth noise, stripes and patches in place of photographs and patterns, which the model does not know."""
+    """Smooth noise, stripes and patches."""
     generator = torch.Generator().manual_seed(seed)
     rand = lambda *shape: torch.rand(*shape, generator=generator)
     photo = float(rand(1)) < 0.6  # light and shade over a few dull colours; else any colours at all
@@ -560,7 +623,7 @@ def render(atlas: Atlas, scenes: list[Scene], size: int, warp=0.0):
         if scene.texture:
             canvas[i] += scene.texture * (F.interpolate(torch.randn(1, 1, size // 4, size // 4), (size, size), mode="bilinear", align_corners=False)[0])
         if scene.chaos:
-            canvas[i] = chaos_picture(scene.chaos, size)
+            canvas[i] = unknown_picture(scene.chaos, size, atlas.photographs[scene.designs in TRAINED])
 
     things = [(i, k, thing) for i, scene in enumerate(scenes) for k, thing in enumerate(scene.things)]
     owner = torch.tensor([i for i, _, _ in things], dtype=torch.long)
@@ -588,7 +651,7 @@ def render(atlas: Atlas, scenes: list[Scene], size: int, warp=0.0):
         layer = F.grid_sample(sprites, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         colors = torch.stack([things[t][2].color for t in members])  # [N, 3, 3]
         layer[:, :3] = (colors @ layer[:, :3].flatten(2)).view(-1, 3, size, size)
-        layers[members] = layer
+        layers[members] = restyle(layer, [scenes[things[t][0]].style for t in members], [things[t][2].side * size for t in members])
     for k in range(max((k for _, k, _ in things), default=-1) + 1):
         members = [t for t, (_, order, _) in enumerate(things) if order == k]
         where = owner[members]

@@ -43,6 +43,12 @@ def load_model(folder: Path) -> Blip2:
     return model
 
 
+def pixels_of(images, side: int):
+    """Pillow images -> normalised pixels [B, 3, side, side]."""
+    pixels = np.stack([np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)) for image in images])
+    return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+
+
 class Captioner:
     """Pictures and prompts in, texts out."""
 
@@ -54,9 +60,7 @@ class Captioner:
     @torch.no_grad()
     def look(self, images):
         """Pillow images -> prefixes [B, Q, D]."""
-        side = self.model.size.image
-        pixels = np.stack([np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)) for image in images])
-        pixels = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+        pixels = pixels_of(images, self.model.size.image)
         return torch.cat([self.model.language_projection(self.model.see(part)[1]) for part in pixels.split(BATCH)])
 
     def say(self, prefix, texts):

@@ -5,7 +5,7 @@ Out: WORK/RUN/last.pt, written every few minutes; the same command run again res
      Losses and scores, as lines on standard output and in WORK/RUN/status.txt.
 
     python train.py --work DIR --run NAME --size pico --minutes 95 [--device cuda]
-    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (from a checkpoint folder, "joint" only)
+    python train.py --work DIR --run NAME --further ../models/pico --minutes 20    (from a checkpoint folder, without "lm-warmup")
 
 lm-warmup  the language model learns captions and answers from the facts of scenes, without pictures (8 %)
 vision     vision and Q-Former learn to predict those facts from pictures, and the noun of every patch (52 %)
@@ -24,10 +24,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 import language
 from model import SIZES, Blip2, greedy, pack_mask
+from run import Run, autocast
 from scenes import NOUNS, Atlas, SceneSampler, render, to_image, training_pictures
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
@@ -35,30 +36,36 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
 BOS, PAD = 2, 1  # as in OPT, where <s> 0 <pad> 1 </s> 2 <unk> 3 and texts begin with </s>
 PIECES = 768
 STAGES = [("lm-warmup", 0.08), ("vision", 0.52), ("joint", 0.40)]
+FURTHER_STAGES = [("vision", 0.55), ("joint", 0.45)]
 LEARNING_RATE = 2e-3
 FURTHER = 0.6  # factor on the learning rate of "joint" when training starts from a checkpoint folder
 HEADS_STEPS, HEADS_RATE = 150, 4e-3  # a checkpoint folder has no heads for facts and patches; they are fitted first
 QUESTIONS = 3  # for each scene
+TURN_SHARES = [70, 12, 7, 6, 5]  # how often a question has so many earlier turns, 0 to language.MAX_TURNS
 FACTS_WEIGHT, PATCH_WEIGHT = 0.3, 0.3  # weights beside the loss on text, in "joint"
-EMA = 0.996
 EVALUATION_SEED, EVALUATION_SCENES = 1_000_003, 80
+EVALUATE_EVERY = 900  # seconds
 
 
 # ---- Text ----------------------------------------------------------------------------------------
 
 
-def train_tokenizer(sampler: SceneSampler) -> Tokenizer:
-    """Byte-level BPE as in GPT-2, trained on captions and questions of scenes."""
-    generator = random.Random(0)
-    texts = []
+def tokenizer_texts(sampler: SceneSampler) -> list[str]:
+    """Captions and questions of scenes, for a tokenizer to be trained on."""
+    generator, texts = random.Random(0), []
     for _ in range(30_000):
         scene = sampler.scene(generator)
         texts.append(language.caption(scene))
         texts += [f"Question: {q.text} Answer: {q.answer}." for q in language.scene_questions(generator, scene, 3)]
+    return texts
+
+
+def train_tokenizer(sampler: SceneSampler) -> Tokenizer:
+    """Byte-level BPE as in GPT-2."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=PIECES, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
+    tokenizer.train_from_iterator(tokenizer_texts(sampler), trainers.BpeTrainer(vocab_size=PIECES, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
     return tokenizer
 
 
@@ -71,28 +78,38 @@ def tokenizer_of(checkpoint: Path) -> Tokenizer:
     return tokenizer
 
 
-def texts_about(generator, scene) -> list[tuple[str, str]]:
-    """(prompt, continuation) pairs: the caption and QUESTIONS questions, one of them sometimes a second turn."""
+def typing_normalizer():
+    """Writes what people type as the model was trained: lower case, American spelling, finished questions."""
+    return normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace("question:", "Question:"),
+            normalizers.Replace("answer:", "Answer:"),
+            normalizers.Replace("colour", "color"),
+            normalizers.Replace("grey", "gray"),
+            normalizers.Replace(Regex("(?<=[a-z]) Answer:"), "? Answer:"),
+        ]
+    )
+
+
+def texts_about(generator, scene, ask="Question: {} Answer:") -> list[tuple[str, str]]:
+    """(prompt, continuation) pairs: the caption, and QUESTIONS questions with up to four earlier turns."""
     prompt = "" if generator.random() < 0.92 else generator.choice(language.CAPTION_PROMPTS)
     words = language.caption(scene)
     pairs = [(prompt, (" " if prompt else "") + words + "\n")]
-    asked = language.scene_questions(generator, scene, QUESTIONS)
-    for i, question in enumerate(asked):
-        history = f"Question: {asked[i - 1].text} Answer: {asked[i - 1].answer}. " if i and generator.random() < 0.12 else ""
-        pairs.append((f"{history}Question: {typed(generator, question.text)} Answer:", f" {question.answer}\n"))
+    asked = language.scene_questions(generator, scene, QUESTIONS + language.MAX_TURNS)
+    for question in asked[:QUESTIONS]:
+        earlier = [other for other in asked if other is not question]
+        turns = generator.sample(earlier, min(len(earlier), generator.choices(range(language.MAX_TURNS + 1), TURN_SHARES)[0]))
+        history = "".join(f"Question: {language.typed(generator, turn.text)} Answer: {language.said(generator, turn)}. " for turn in turns)
+        pairs.append((history + ask.format(language.typed(generator, question.text)), f" {question.answer}\n"))
     return pairs
-
-
-def typed(generator, text):
-    """A question as people type it: sometimes with a capital letter, sometimes without a question mark."""
-    if generator.random() < 0.15:
-        text = text[0].upper() + text[1:]
-    return text[:-1] if generator.random() < 0.15 else text
 
 
 def pack(tokenizer, texts_of_scenes):
     """Pairs of each scene -> ids, positions, segments [B, T], and the next token wanted at each place, -100 = none."""
-    flat = [text for pairs in texts_of_scenes for pair in pairs for text in pair]
+    normalizer = typing_normalizer()
+    flat = [text for pairs in texts_of_scenes for prompt, target in pairs for text in (normalizer.normalize_str(prompt), target)]
     encoded = iter(tokenizer.encode_batch(flat, add_special_tokens=False))
     rows = []
     for pairs in texts_of_scenes:
@@ -161,51 +178,7 @@ def patch_loss(model, image, targets):
     return noun + 0.5 * center
 
 
-# ---- Optimizer ---------------------------------------------------------------------------------------
-
-
-def orthogonalize(updates):
-    """Newton-Schulz iteration on a batch of matrices (Jordan et al., Muon, 2024)."""
-    x = updates.bfloat16()
-    tall = x.shape[-2] > x.shape[-1]
-    if tall:
-        x = x.mT
-    x = x / (x.float().norm(dim=(-2, -1), keepdim=True) + 1e-7).bfloat16()
-    for _ in range(5):
-        a = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-    return x.mT if tall else x
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum with orthogonal updates for matrices, all of one shape at a time, scaled to AdamW's size (Liu et al., 2025)."""
-
-    def __init__(self, params, lr, momentum=0.95, weight_decay=0.05):
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            shapes = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    shapes.setdefault(p.shape, []).append(p)
-            for shape, params in shapes.items():
-                updates = []
-                for p in params:
-                    momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                    momentum.lerp_(p.grad, 1 - group["momentum"])
-                    updates.append(p.grad.lerp(momentum, group["momentum"]))
-                for p, update in zip(params, orthogonalize(torch.stack(updates))):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.to(p.dtype), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
-
-
-def optimizers(model):
-    matrix = lambda name, p: p.ndim == 2 and not any(part in name for part in ("embed_", "facts.", "patch_head."))
-    matrices = [p for name, p in model.named_parameters() if matrix(name, p)]
-    others = [p for name, p in model.named_parameters() if not matrix(name, p)]
-    return [Muon(matrices, LEARNING_RATE), torch.optim.AdamW(others, LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)]
+# ---- Heads of a checkpoint folder, which has none ----------------------------------------------------
 
 
 def fit_heads(model, atlas, sampler, generator, batch, device):
@@ -217,7 +190,7 @@ def fit_heads(model, atlas, sampler, generator, batch, device):
             group["lr"] = HEADS_RATE * (1 - step / HEADS_STEPS)
         scenes = [sampler.scene(generator) for _ in range(batch)]
         pictures, coverage, owner = training_pictures(generator, atlas, scenes, model.size.image)
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             with torch.no_grad():
                 image, queries = model.see(((pictures - MEAN) / STD).to(device))
             targets = [part.to(device) for part in patch_targets(scenes, coverage, owner, model.size.patch)]
@@ -273,6 +246,16 @@ class Evaluation:
 # ---- Loop ------------------------------------------------------------------------------------------------
 
 
+def stage_at(stages, progress):
+    """The name of the stage at progress 0..1 of the training, and the progress within it."""
+    start = 0.0
+    for name, share in stages:
+        if progress < start + share or name == stages[-1][0]:
+            return name, min(1.0, (progress - start) / share)
+        start += share
+    raise ValueError("no stages")
+
+
 def pace(name, progress):
     """Factor on the learning rate at progress 0..1 of a stage."""
     warm = min(1.0, progress / 0.03)
@@ -290,66 +273,37 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="0 = torch decides")
     parser.add_argument("--further", type=Path, help="checkpoint folder to start from, at a low learning rate")
     options = parser.parse_args()
-    folder = options.work / options.run
-    folder.mkdir(parents=True, exist_ok=True)
     size, device = SIZES[options.size], options.device
+    if options.threads:
+        torch.set_num_threads(options.threads)
 
     atlas = Atlas(options.work)
-    sampler = SceneSampler(atlas, "seen", vary=True)
+    sampler = SceneSampler(atlas, "trained", vary=True)
     if not (options.work / "tokenizer.json").exists():
         (tokenizer_of(options.further) if options.further else train_tokenizer(sampler)).save(str(options.work / "tokenizer.json"))
     tokenizer = Tokenizer.from_file(str(options.work / "tokenizer.json"))
-    evaluations = {designs: Evaluation(atlas, designs, tokenizer, size) for designs in ("seen", "validation")}
+    evaluations = {designs: Evaluation(atlas, designs, tokenizer, size) for designs in ("trained", "apart")}
 
     torch.manual_seed(options.seed)
     model = Blip2(size).to(device)
-    average = Blip2(size).to(device).eval()
-    average.load_state_dict(model.state_dict())
-    tools = optimizers(model)
-    spent, step = 0.0, 0
-    last = folder / "last.pt"
-    if last.exists():
-        saved = torch.load(last, map_location=device, weights_only=False)
-        model.load_state_dict(saved["model"])
-        average.load_state_dict(saved["average"])
-        for tool, state in zip(tools, saved["tools"]):
-            tool.load_state_dict(state)
-        spent, step = saved["spent"], saved["step"]
-    generator = random.Random(options.seed * 7919 + step)
-    torch.manual_seed(options.seed * 7919 + step)
-    if options.further and not last.exists():
+    run = Run(options.work / options.run, model, Blip2(size).to(device), LEARNING_RATE, options.seed, options.minutes, {"size": options.size})
+    generator = run.generator
+    if options.further and not run.resumed:
         weights = {name: weight.float() for name, weight in load_file(options.further / "model.safetensors").items()}
         missing, unexpected = model.load_state_dict(weights, strict=False)
         assert not unexpected and all(name.startswith(("patch_head.", "facts.")) for name in missing), (missing, unexpected)
         fit_heads(model, atlas, sampler, generator, options.batch, device)
-        average.load_state_dict(model.state_dict())
+        run.average.load_state_dict(model.state_dict())
+        run.tick()
+        run.save()
 
-    def say(line):
-        print(line, flush=True)
-        with (folder / "status.txt").open("a") as file:
-            file.write(line + "\n")
-
-    def save():
-        torch.save({"model": model.state_dict(), "average": average.state_dict(), "tools": [tool.state_dict() for tool in tools], "spent": spent, "step": step, "size": options.size}, last.with_suffix(".tmp"))
-        last.with_suffix(".tmp").rename(last)
-
-    say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, batch {options.batch}, {options.minutes} minutes, from minute {spent / 60:.1f}")
-    total = options.minutes * 60
-    next_evaluation, losses, first_step, mark, data_time = spent + 280, {}, step, time.time(), 0.0
-    while spent < total:
-        began = time.time()
-        start = 0.0
-        for name, share in [("joint", 1.0)] if options.further else STAGES:
-            if spent / total < start + share or name == STAGES[-1][0]:
-                progress = min(1.0, (spent / total - start) / share)
-                break
-            start += share
-        for tool in tools:
-            for group in tool.param_groups:
-                group["lr"] = LEARNING_RATE * pace(name, progress) * (FURTHER if options.further else 1.0)
-
+    stages = FURTHER_STAGES if options.further else STAGES
+    next_evaluation = run.spent + EVALUATE_EVERY / 3
+    while not run.done:
+        name, progress = stage_at(stages, run.progress)
         scenes = [sampler.scene(generator) for _ in range(options.batch)]
         facts = torch.tensor([language.facts(scene) for scene in scenes]).to(device)
         parts = {}
@@ -359,8 +313,7 @@ def main():
             pictures, coverage, owner = training_pictures(generator, atlas, scenes, size.image)
             targets = [part.to(device) for part in patch_targets(scenes, coverage, owner, size.patch)]
             pixels = ((pictures - MEAN) / STD).to(device)
-        data_time += time.time() - began
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             if name == "lm-warmup":
                 parts["words"] = words_loss(model, model.facts.prefix(facts), packed)
                 loss = parts["words"]
@@ -373,33 +326,20 @@ def main():
                 else:
                     parts["words"] = words_loss(model, model.language_projection(queries), packed)
                     loss = parts["words"] + FACTS_WEIGHT * parts["facts"] + PATCH_WEIGHT * parts["patches"]
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for tool in tools:
-            tool.step()
-            tool.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - min(EMA, 1 - 1 / (step + 1)))
-        step += 1
-        for key, value in parts.items():
-            losses.setdefault(key, []).append(value.item())
-        spent += time.time() - began
+        run.update(loss, parts, options.batch, pace(name, progress) * (FURTHER if options.further else 1.0))
 
-        if step % 50 == 0:
-            seconds = time.time() - mark
-            say(f"{spent / 60:6.1f} min  {name:9s} {progress:4.0%}  step {step}  " + "  ".join(f"{k} {np.mean(v):.3f}" for k, v in losses.items()) + f"  {50 * options.batch / seconds:.0f} scenes/s, data {data_time / seconds:.0%}")
-            losses, mark, data_time = {}, time.time(), 0.0
-        if spent >= next_evaluation or spent >= total:
-            next_evaluation = spent + 280
-            began = time.time()
-            save()
+        if run.step % 50 == 0:
+            run.report(f"{name} {progress:.0%}  ")
+        if run.spent >= next_evaluation or run.done:
+            next_evaluation = run.spent + EVALUATE_EVERY
+            run.save()
             for designs, evaluation in evaluations.items():
-                scores = {} if name == "lm-warmup" else evaluation.perceive(average, device)
+                scores = {} if name == "lm-warmup" else evaluation.perceive(run.average, device)
                 if name != "vision":
-                    scores |= evaluation.words(average, device, blind=name == "lm-warmup")
-                say(f"        {time.strftime('%H:%M')} {designs:10s} " + "  ".join(f"{k} {v:.1%}" for k, v in scores.items()))
-            spent += time.time() - began
-            mark = time.time()
+                    scores |= evaluation.words(run.average, device, blind=name == "lm-warmup")
+                run.say(f"        {time.strftime('%H:%M')} {designs:10s} " + "  ".join(f"{k} {v:.1%}" for k, v in scores.items()))
+            run.tick()
+        run.save_sometimes()
 
 
 if __name__ == "__main__":

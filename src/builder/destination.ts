@@ -3,18 +3,24 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
-import { LANGUAGE, MANIFEST, QUERIES, VISION } from '../artifact/contract.ts'
+import { ENCODER, LANGUAGE, MANIFEST, MATCHING, QUERIES, TEXT, VISION } from '../artifact/contract.ts'
 import { SetupError } from '../errors.ts'
 import { filesOf } from '../onnx/write.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
 import { megabytes } from '../units.ts'
 
-/** Every file of an artifact. A folder that holds any other file is not replaced. */
+/** Every file of an artifact, but for those of tokenizers. */
 const ARTIFACT_FILES = new Set([
   MANIFEST,
-  ...[VISION, QUERIES, LANGUAGE].flatMap(({ graph }) => filesOf(graph)),
-  ...TOKENIZER_FILES,
+  ...[VISION, QUERIES, MATCHING, TEXT, LANGUAGE, ENCODER].flatMap(({ graph }) => filesOf(graph)),
 ])
+
+/** A folder that holds any other file is not replaced. A second tokenizer's files have a prefix: matching_vocab.txt. */
+function isOfArtifact(name: string): boolean {
+  return (
+    ARTIFACT_FILES.has(name) || TOKENIZER_FILES.some((file) => name === file || name.endsWith(`_${file}`))
+  )
+}
 
 /** @throws SetupError `destination_taken` unless `target` is absent, an empty folder or an artifact */
 export async function checkDestination(target: string, optionName = '--out'): Promise<void> {
@@ -24,7 +30,7 @@ export async function checkDestination(target: string, optionName = '--out'): Pr
   )
   // readdir fails if there is no folder, also when another build has just moved it away.
   const names = isFile ? [] : await readdir(target).catch((): string[] => [])
-  const foreign = isFile ? basename(target) : names.find((name) => !ARTIFACT_FILES.has(name))
+  const foreign = isFile ? basename(target) : names.find((name) => !isOfArtifact(name))
   if (foreign === undefined && (names.length === 0 || names.includes(MANIFEST))) return
   throw new SetupError(
     'destination_taken',

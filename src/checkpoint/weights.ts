@@ -4,6 +4,7 @@
 // quantized and unread tensors in one error.
 
 import { ArtifactError } from '../errors.ts'
+import type { InitializerTensor } from '../onnx/graph.ts'
 import type { Matrix, Values } from '../quantize/matrix.ts'
 import type { Format } from '../quantize/recipes.ts'
 import { smooth } from '../quantize/smoothing.ts'
@@ -12,7 +13,22 @@ import { isFloat, shapeText, type TensorEntry, type TensorFiles } from './safete
 export interface Weight extends Matrix {
   /** How the recipe stores it. */
   format: Format
+  /** Its inputs that are zero in it, because the channels that they read are large. */
+  large?: Large
 }
+
+/** Inputs of a weight [outputs, inputs] that a product of their own reads: quantize/smoothing.ts. */
+export interface Large {
+  /** int64 [L] */
+  channels: InitializerTensor
+  /** [outputs, L], not quantized. */
+  weight: Matrix
+  /** [inputs]: 0 at large channels, else 1. Present if the other product must not see them. */
+  mask?: Matrix
+}
+
+/** Of the channels of a product, at most this share is large. */
+const LARGE_SHARE = 1 / 4
 
 /**
  * Two tensors that are tied in config.json have different values. transformers then uses both (modeling_utils.py of 5.18,
@@ -29,8 +45,8 @@ export class Weights {
   readonly #path: string
   readonly #read: Set<string>
   readonly #problems: [Problem, tensor: string][]
-  /** How smooth() changes a tensor, by its full name. */
-  readonly #changes: Map<string, (matrix: Matrix) => Matrix>
+  /** Tensors that smooth() and separate() have changed, by their full names. */
+  readonly #changed: Map<string, Pick<Weight, 'large'> & Matrix>
 
   constructor(files: TensorFiles, formatOf: (path: string) => Format, path = '', parent?: Weights) {
     this.#files = files
@@ -38,7 +54,7 @@ export class Weights {
     this.#path = path
     this.#read = parent ? parent.#read : new Set()
     this.#problems = parent ? parent.#problems : []
-    this.#changes = parent ? parent.#changes : new Map()
+    this.#changed = parent ? parent.#changed : new Map()
   }
 
   at(step: string): Weights {
@@ -64,47 +80,74 @@ export class Weights {
     if (!isFloat(entry.dtype)) {
       this.#problems.push(['quantized', `${name} is ${entry.dtype}, expected F64, F32, F16 or BF16`])
     }
-    return { ...this.#changed(entry), dims, format }
+    return { ...this.#current(entry), dims, format }
   }
 
   /**
-   * The channels that the tensors `producers` produce are read by the weights `readers` alone, in products. If the formats
-   * of all readers say so (`smooth`), the channels get more even sizes, with the same outputs: quantize/smoothing.ts. Applies to
-   * take() after this call. Producers that the checkpoint does not have, such as a bias, are left out.
+   * The channels that the tensors `producers` produce are read by the weights `readers` alone, in products, and a channel
+   * divided by a factor gives outputs divided by it. The channels get more even sizes, and the few largest a product of their
+   * own (`Weight.large`), as the formats of the readers say (`smooth`, `large`). Outputs stay the same: quantize/smoothing.ts.
+   * Applies to take() after this call. Producers that the checkpoint does not have, such as a bias, are left out. `gates` are
+   * tensors of which the activations are multiplied with the channels; they are not divided.
    */
-  smooth(producers: readonly string[], readers: readonly string[]): void {
-    const [strength, other] = new Set(readers.map((step) => this.#formatOf(this.#join(step)).smooth))
-    if (!strength || other !== undefined || !producers.some((step) => this.has(step))) return
+  smooth(producers: readonly string[], readers: readonly string[], gates: readonly string[] = []): void {
+    this.#balance(producers, readers, true, gates)
+  }
+
+  /** The same for channels that cannot be divided, such as those behind a GELU: the largest ones get a product of their own. */
+  separate(producers: readonly string[], readers: readonly string[]): void {
+    this.#balance(producers, readers, false)
+  }
+
+  #balance(
+    producers: readonly string[],
+    readers: readonly string[],
+    divides: boolean,
+    gates: readonly string[] = [],
+  ): void {
+    const formats = readers.map((step) => this.#formatOf(this.#join(step)))
+    const { smooth: strength = 0, large = 0 } = formats[0]!
+    const isOne = formats.every((one) => (one.smooth ?? 0) === strength && (one.large ?? 0) === large)
+    if (!isOne || (large === 0 && !(divides && strength > 0))) return
     const entriesOf = (steps: readonly string[]) =>
       steps.flatMap((step) => this.#files.entries.get(this.#join(step)) ?? [])
-    const [from, into] = [entriesOf(producers), entriesOf(readers)]
-    const channels = from[0]!.shape[0]
+    const [from, into, gating] = [entriesOf(producers), entriesOf(readers), entriesOf(gates)]
+    const channels = from[0]?.shape[0] ?? 0
     const fits =
+      from.length > 0 &&
       into.length === readers.length &&
-      from.every(({ dtype, shape }) => isFloat(dtype) && shape[0] === channels) &&
+      [...from, ...gating].every(({ dtype, shape }) => isFloat(dtype) && shape[0] === channels) &&
       into.every(({ dtype, shape }) => isFloat(dtype) && shape.length === 2 && shape[1] === channels)
     if (!fits) return // assertAllUsed() reports these tensors.
-    const { divideRows, multiplyInputs } = smooth(
-      from.map((entry) => this.#changed(entry)),
-      into.map((entry) => this.#changed(entry)),
+    const count = Math.min(large, Math.floor(channels * LARGE_SHARE))
+    const currents = (entries: readonly TensorEntry[]) => entries.map((one) => this.#current(one))
+    const [makers, users] = [currents(from), currents(into)]
+    const { divideRows, multiplyInputs, pickLarge, ...found } = smooth(makers, users, {
       strength,
-    )
-    for (const [entries, change] of [
-      [from, divideRows],
-      [into, multiplyInputs],
-    ] as const) {
-      for (const { name } of entries) {
-        const before = this.#changes.get(name)
-        this.#changes.set(name, (matrix) => change(before ? before(matrix) : matrix))
+      large: count,
+      gates: currents(gating),
+      divides,
+    })
+    if (divides) {
+      for (const [i, { large, ...matrix }] of makers.entries()) {
+        const divided = large && { large: { ...large, weight: divideRows(large.weight) } }
+        this.#changed.set(from[i]!.name, { ...divideRows(matrix), ...divided })
       }
+    }
+    for (const [i, matrix] of users.entries()) {
+      const large = {
+        channels: found.channels,
+        weight: pickLarge(matrix),
+        ...(!divides && { mask: found.mask }),
+      }
+      this.#changed.set(into[i]!.name, { ...multiplyInputs(matrix), ...(count > 0 && { large }) })
     }
   }
 
-  /** A tensor as the smoothings declared so far make it. */
-  #changed(entry: TensorEntry): Matrix {
+  /** A tensor as the file has it, or as smooth() and separate() have changed it so far. */
+  #current(entry: TensorEntry): Pick<Weight, 'large'> & Matrix {
     const { name, shape } = entry
-    const stored = { sources: [name], dims: shape, rows: () => this.#files.rows(entry) }
-    return this.#changes.get(name)?.(stored) ?? stored
+    return this.#changed.get(name) ?? { sources: [name], dims: shape, rows: () => this.#files.rows(entry) }
   }
 
   /** One tensor with two names. Reading it throws TiedWeightsDiffer if the two have different values. */

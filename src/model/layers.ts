@@ -39,13 +39,24 @@ export function fusedLinear(
   const parts = steps.map((step) => parent.at(step))
   const fused = parent.at(steps.join('+'))
   const weights = parts.map((part) => part.take('weight', [outputs, inputs]))
-  let product = matmul(fused, x, { ...stack(...weights), format: weights[0]!.format }) // [..., steps * out]
+  let product = matmul(fused, x, stacked(weights)) // [..., steps * out]
   if (hasBias) {
     const biases = stack(...parts.map((part) => part.take('bias', [outputs])))
     product = fused.op('Add', [product, fused.stored('bias', biases)]) // [..., steps * out]
   }
   const sizes = fused.g.int64(...steps.map(() => outputs))
   return fused.ops('Split', [product, sizes], steps.length, { axis: -1 }) // steps x [..., out]
+}
+
+/** Weights of the same x as one. They were smoothed together, so their large channels are the same. */
+function stacked(weights: readonly Weight[]): Weight {
+  const { format, large } = weights[0]!
+  const largeWeights = weights.flatMap((weight) => weight.large?.weight ?? [])
+  return {
+    ...stack(...weights),
+    format,
+    ...(large && { large: { ...large, weight: stack(...largeWeights) } }),
+  }
 }
 
 /** down(activation(up(x))): x [..., D] -> [..., F] -> [..., D]. `steps` name the two linear layers. */
@@ -65,8 +76,22 @@ export function mlp(
 /**
  * x [..., in] times the transposed weight [out, in] -> [..., out]. The recipe's format decides the operator. `input` is the
  * activation that made x, if one did.
+ *
+ *   x -> product
+ *   x -> large channels [..., L] -> product in float32 -> +
  */
 export function matmul(part: Part, x: Value, weight: Weight, input?: Activation): Value {
+  const { large } = weight
+  if (!large) return matmulOf(part, x, weight, input)
+  const rest = large.mask ? part.op('Mul', [x, part.stored('large.mask', large.mask)]) : x // [..., in]
+  const product = matmulOf(part, rest, weight, input) // [..., out]
+  const channels = part.g.initializer('large.channels', large.channels)
+  const picked = part.op('Gather', [x, channels], { axis: -1 }) // [..., L]
+  const added = matmulFloat32(part.g, picked, part.stored('large.weight', large.weight)) // [..., out]
+  return part.op('Add', [product, added]) // [..., out]
+}
+
+function matmulOf(part: Part, x: Value, weight: Weight, input?: Activation): Value {
   const { g } = part
   switch (weight.format.kind) {
     case 'float32':
@@ -100,14 +125,16 @@ const LAST_LEVEL = 255
 const SMALLEST_SCALE = 1e-30
 
 /**
- * x [R, in] times the transposed weight [out, in] -> [R, out]. Each row of x is quantized to 8 bits with a scale of its own,
- * so a row's result does not depend on the other rows.
+ * x [..., in] times the transposed weight [out, in] -> [..., out]. Each row of x is quantized to 8 bits with a scale of its
+ * own, so a row's result does not depend on the other rows. R is the number of rows.
  *
  *   x -> its largest and smallest value -> scales [R, 1]
  *   x, scales -> 8 bits -> product of integers, times the scales of the weight -> times scales
  */
-function matmulTokens(g: Graph, x: Value, weight: Weight, zeroPoint: number): Value {
+function matmulTokens(g: Graph, input: Value, weight: Weight, zeroPoint: number): Value {
   const rowAxis = g.int64(-1)
+  const [outputs = 0, inputs = 0] = weight.dims
+  const x = g.op('Reshape', [input, g.int64(-1, inputs)]) // [R, in]
   const above = g.op('Mul', [g.op('ReduceMax', [x, rowAxis]), g.scalar(1 / (LAST_LEVEL - zeroPoint))]) // [R, 1]
   const below = g.op('Mul', [g.op('ReduceMin', [x, rowAxis]), g.scalar(-1 / zeroPoint)]) // [R, 1]
   const scales = g.op('Max', [above, below, g.scalar(SMALLEST_SCALE)]) // [R, 1]
@@ -116,9 +143,11 @@ function matmulTokens(g: Graph, x: Value, weight: Weight, zeroPoint: number): Va
   const zeroOfRow = g.op('Expand', [zero, g.op('Shape', [scaleOfRow])]) // [R]
   const levels = g.op('QuantizeLinear', [x, scaleOfRow, zeroOfRow], { axis: 0 }) // uint8 [R, in]
   const { values, scales: scaleOfOutput } = toPerChannel(weight)
-  const [matrix, outputs] = [g.initializer('weight', values), g.initializer('scales', scaleOfOutput)]
-  const product = g.op('MatMulIntegerToFloat', [levels, matrix, g.scalar(1), outputs, zero], {}, MICROSOFT) // [R, out]
-  return g.op('Mul', [product, scales]) // [R, out]
+  const stored = [g.initializer('weight', values), g.scalar(1), g.initializer('scales', scaleOfOutput)]
+  const product = g.op('MatMulIntegerToFloat', [levels, ...stored, zero], {}, MICROSOFT) // [R, out]
+  const result = g.op('Mul', [product, scales]) // [R, out]
+  const dims = g.op('Concat', [g.op('Shape', [input], { start: 0, end: -1 }), g.int64(outputs)], { axis: 0 })
+  return g.op('Reshape', [result, dims]) // [..., out]
 }
 
 /** Initializers of a weight in blocks: packed values, scales, zero points if there are any. Layout: quantize/blocks.ts. */

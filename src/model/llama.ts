@@ -140,7 +140,7 @@ export function llama(part: Part, inputs: DecoderInputs, config: LlamaConfig): D
   const added: LayerKV[] = []
   for (let i = 0; i < config.num_hidden_layers; i++) {
     const block = model.at(`layers.${i}`)
-    smoothChannels(block, config)
+    smoothChannels(block)
     const attended = attention(block, x, places, inputs.past[i]!, config)
     added.push(attended.added)
     x = feedForward(block, attended.x, config) // [B, S, D]
@@ -150,17 +150,13 @@ export function llama(part: Part, inputs: DecoderInputs, config: LlamaConfig): D
 }
 
 /** Which channels of a layer are read by products alone. */
-function smoothChannels({ weights }: Part, config: LlamaConfig): void {
+function smoothChannels({ weights }: Part): void {
   const inputs = ['q_proj', 'k_proj', 'v_proj'].map((step) => `self_attn.${step}.weight`)
   weights.smooth(['input_layernorm.weight'], inputs)
   weights.smooth(['post_attention_layernorm.weight'], ['mlp.gate_proj.weight', 'mlp.up_proj.weight'])
   const both = (step: string) => [`${step}.weight`, `${step}.bias`]
-  // Attention takes averages of values. Where heads share them, several inputs of o_proj read one channel.
-  if (config.num_attention_heads === config.num_key_value_heads) {
-    weights.smooth(both('self_attn.v_proj'), ['self_attn.o_proj.weight'])
-  }
   // The activation multiplies what up_proj gives, whatever its size.
-  weights.smooth(both('mlp.up_proj'), ['mlp.down_proj.weight'])
+  weights.smooth(both('mlp.up_proj'), ['mlp.down_proj.weight'], both('mlp.gate_proj'))
 }
 
 /** The position of each token of this run, counted from 0 by the mask, and what it turns by. */

@@ -142,9 +142,9 @@ function smoothChannels(
     weights.smooth(both('self_attn_layer_norm'), inputs)
     weights.smooth(both('final_layer_norm'), ['fc1.weight'])
   }
-  // Attention takes averages of values, and ReLU(x / factor) = ReLU(x) / factor: factors pass through both.
-  weights.smooth(both('self_attn.v_proj'), ['self_attn.out_proj.weight'])
+  // ReLU(x / factor) = ReLU(x) / factor: factors pass through it.
   if (activation === 'relu') weights.smooth(both('fc1'), ['fc2.weight'])
+  else weights.separate(both('fc1'), ['fc2.weight'])
 }
 
 /** x [B, S, D] -> [B, S, D] */

@@ -284,6 +284,8 @@ function selfAttention(
   const { d_model: D, num_heads, d_kv } = config
   const E = num_heads * d_kv
   const attention = part.at('SelfAttention')
+  const matrices = ['q', 'k', 'v'].map((step) => `SelfAttention.${step}.weight`)
+  part.weights.smooth(['layer_norm.weight'], matrices)
   const normed = norm(part.at('layer_norm'), x, config) // [B, S, D]
   const [q, k, v] = fusedLinear(attention, ['q', 'k', 'v'], normed, [D, E], NO_BIAS) // 3 x [B, S, E]
   const attended = multiHeadAttention(attention, q!, k!, v!, num_heads, { ...options, scale: SCALE }) // [B, S, E]
@@ -302,6 +304,7 @@ function crossAttention(
   const { d_model: D, num_heads, d_kv } = config
   const E = num_heads * d_kv
   const attention = part.at('EncDecAttention')
+  part.weights.smooth(['layer_norm.weight'], ['EncDecAttention.q.weight'])
   const q = linear(attention.at('q'), norm(part.at('layer_norm'), x, config), [D, E], NO_BIAS) // [B, T, E]
   const { key, value } = cross.layers[index]!
   const options = { keyMask: cross.keyMask, scale: SCALE }
@@ -315,6 +318,7 @@ function crossAttention(
 function feedForward(part: Part, x: Value, config: T5Config): Value {
   const { d_model: D, d_ff: F, dense_act_fn } = config
   const dense = part.at('DenseReluDense')
+  smoothChannels(part, config)
   const normed = norm(part.at('layer_norm'), x, config) // [B, S, D]
   if (!config.is_gated_act) {
     return part.op('Add', [x, mlp(dense, normed, ['wi', 'wo'], [D, F], dense_act_fn, NO_BIAS)])
@@ -322,6 +326,16 @@ function feedForward(part: Part, x: Value, config: T5Config): Value {
   const [gate, up] = fusedLinear(dense, ['wi_0', 'wi_1'], normed, [D, F], NO_BIAS) // 2 x [B, S, F]
   const gated = dense.op('Mul', [activate(dense.at('wi_0').g, gate!, dense_act_fn), up!]) // [B, S, F]
   return part.op('Add', [x, linear(dense.at('wo'), gated, [F, D], NO_BIAS)])
+}
+
+/** Which channels of an MLP are read by products alone. Factors pass through a gate's product and through ReLU. */
+function smoothChannels(part: Part, { is_gated_act, dense_act_fn }: T5Config): void {
+  const dense = (step: string) => `DenseReluDense.${step}.weight`
+  const ups = is_gated_act ? ['wi_0', 'wi_1'] : ['wi']
+  part.weights.smooth(['layer_norm.weight'], ups.map(dense))
+  if (is_gated_act) part.weights.smooth([dense('wi_1')], [dense('wo')], [dense('wi_0')])
+  else if (dense_act_fn === 'relu') part.weights.smooth([dense('wi')], [dense('wo')])
+  else part.weights.separate([dense('wi')], [dense('wo')])
 }
 
 function norm(part: Part, x: Value, { d_model, layer_norm_epsilon }: T5Config): Value {

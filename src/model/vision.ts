@@ -2,7 +2,6 @@
 //
 //   pixels -> patches -> class token in front -> + positions -> layers x (norm, attention, +, norm, MLP, +) -> norm
 //
-// Layers work on rows [R, D], R = B * P, because 8-bit products have one scale for each row (layers.ts).
 // EVA-CLIP's ViT: transformers' modeling_blip_2.py (Blip2VisionModel); Li et al. 2023, section 3.1.
 
 import { z } from 'zod'
@@ -61,14 +60,12 @@ export function patchCount({ image_size, patch_size }: VisionConfig): number {
 
 /** patches [B, P, D], and pooled [B, D], which is normed once more. */
 function vision(part: Part, pixels: Value, config: VisionConfig): { patches: Value; pooled: Value } {
-  const { hidden_size: D } = config
-  const embedded = embed(part.at('embeddings'), pixels, config) // [B, P, D]
-  let x = part.op('Reshape', [embedded, part.g.int64(-1, D)]) // [R, D]
+  let x = embed(part.at('embeddings'), pixels, config) // [B, P, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
-    x = layer(part.at(`encoder.layers.${i}`), x, config) // [R, D]
+    x = layer(part.at(`encoder.layers.${i}`), x, config) // [B, P, D]
   }
-  const norm = layerNormOf(part.at(LAST_NORM), D, config.layer_norm_eps)
-  const patches = part.op('Reshape', [norm(x), part.g.int64(-1, patchCount(config), D)]) // [B, P, D]
+  const norm = layerNormOf(part.at(LAST_NORM), config.hidden_size, config.layer_norm_eps)
+  const patches = norm(x) // [B, P, D]
   const first = part.op('Gather', [patches, part.g.scalar(0, 'int64')], { axis: 1 }) // [B, D]
   return { patches, pooled: norm(first) }
 }
@@ -88,31 +85,36 @@ function embed(part: Part, pixels: Value, config: VisionConfig): Value {
   return part.op('Add', [all, part.parameter('position_embedding', [1, patchCount(config), D])]) // [B, P, D]
 }
 
-/** x [R, D] -> [R, D] */
 function layer(part: Part, x: Value, config: VisionConfig): Value {
   const { hidden_size: D, intermediate_size: F, layer_norm_eps } = config
-  part.weights.smooth(['layer_norm1.weight', 'layer_norm1.bias'], ['self_attn.qkv.weight'])
-  part.weights.smooth(['layer_norm2.weight', 'layer_norm2.bias'], ['mlp.fc1.weight'])
-  const normed = layerNorm(part.at('layer_norm1'), x, D, layer_norm_eps) // [R, D]
-  const attended = attention(part.at('self_attn'), normed, config) // [R, D]
-  const middle = part.op('Add', [x, attended]) // [R, D]
-  const renormed = layerNorm(part.at('layer_norm2'), middle, D, layer_norm_eps) // [R, D]
-  const output = mlp(part.at('mlp'), renormed, ['fc1', 'fc2'], [D, F], config.hidden_act) // [R, D]
-  return part.op('Add', [middle, output]) // [R, D]
+  smoothChannels(part)
+  const normed = layerNorm(part.at('layer_norm1'), x, D, layer_norm_eps) // [B, P, D]
+  const attended = attention(part.at('self_attn'), normed, config) // [B, P, D]
+  const middle = part.op('Add', [x, attended]) // [B, P, D]
+  const renormed = layerNorm(part.at('layer_norm2'), middle, D, layer_norm_eps) // [B, P, D]
+  const output = mlp(part.at('mlp'), renormed, ['fc1', 'fc2'], [D, F], config.hidden_act) // [B, P, D]
+  return part.op('Add', [middle, output]) // [B, P, D]
 }
 
-/** x [R, D] -> [R, D] */
-function attention(part: Part, x: Value, config: VisionConfig): Value {
-  const { hidden_size: D, num_attention_heads, qkv_bias } = config
-  const { g } = part
+/** Which channels of a layer are read by products alone. Factors do not pass through GELU. */
+function smoothChannels({ weights }: Part): void {
+  const both = (step: string) => [`${step}.weight`, `${step}.bias`]
+  weights.smooth(both('layer_norm1'), ['self_attn.qkv.weight'])
+  weights.smooth(both('layer_norm2'), ['mlp.fc1.weight'])
+  weights.separate(both('mlp.fc1'), ['mlp.fc2.weight'])
+}
+
+function attention(
+  part: Part,
+  x: Value,
+  { hidden_size: D, num_attention_heads, qkv_bias }: VisionConfig,
+): Value {
   const qkv = part.at('qkv')
-  let joined = matmul(qkv, x, qkv.take('weight', [3 * D, D])) // [R, 3D]
-  if (qkv_bias) joined = qkv.op('Add', [joined, qkv.stored('bias', qkvBias(part, D))]) // [R, 3D]
-  const pictures = qkv.op('Reshape', [joined, g.int64(-1, patchCount(config), 3 * D)]) // [B, P, 3D]
-  const [q, k, v] = qkv.ops('Split', [pictures, g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
+  let joined = matmul(qkv, x, qkv.take('weight', [3 * D, D])) // [B, P, 3D]
+  if (qkv_bias) joined = qkv.op('Add', [joined, qkv.stored('bias', qkvBias(part, D))]) // [B, P, 3D]
+  const [q, k, v] = qkv.ops('Split', [joined, part.g.int64(D, D, D)], 3, { axis: -1 }) // 3 x [B, P, D]
   const output = multiHeadAttention(part, q!, k!, v!, num_attention_heads) // [B, P, D]
-  const rows = part.op('Reshape', [output, g.int64(-1, D)]) // [R, D]
-  return linear(part.at('projection'), rows, [D, D]) // [R, D]
+  return linear(part.at('projection'), output, [D, D]) // [B, P, D]
 }
 
 /**

@@ -4,6 +4,7 @@
 //   POST /invocations   all tasks, for SageMaker: the field `task`, else an answer when there is a question, else a caption
 //   /v1/collections/...            pictures that are found by texts and by other pictures (collections.ts)
 //   POST /v1/chat/completions, GET /v1/models   the same for clients of OpenAI's API (openai/)
+//   POST /v1/embeddings, /v1/rerank, /v1/classify   for clients of other APIs (vectors/)
 //   POST /v1/uploads               a URL for a picture too large for a request (uploads.ts)
 //   GET  /v1/model                 name, precision, what it can see
 //   GET  /metrics                  Prometheus' text format
@@ -34,6 +35,9 @@ import { requestLogger } from './request-log.ts'
 import { tenantOf } from './tenant.ts'
 import { tokenCheck } from './token.ts'
 import { handleCreateUpload } from './uploads.ts'
+import { readClassify } from './vectors/classify.ts'
+import { readEmbeddings } from './vectors/embeddings.ts'
+import { readRerank } from './vectors/rerank.ts'
 
 export interface AppOptions extends InferenceOptions, CollectionsOptions {
   /** Requests that may wait besides those at the engine; further ones get 429. Default 8. */
@@ -61,6 +65,8 @@ export interface AppOptions extends InferenceOptions, CollectionsOptions {
 }
 
 const DEFAULT_MAX_QUEUE = 8
+/** For clients of other APIs; see vectors/. */
+const VECTOR_ROUTES = { embeddings: readEmbeddings, rerank: readRerank, classify: readClassify }
 const PROTECTED = ['/v1/*', '/invocations', '/metrics']
 
 /**
@@ -132,6 +138,8 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.post('/v1/chat/completions', (c) =>
     inference.handle(c.req.raw, (request) => readChat(request, open().model.name), tenant(c)),
   )
+  for (const [route, read] of Object.entries(VECTOR_ROUTES))
+    app.post(`/v1/${route}`, (c) => inference.handle(c.req.raw, read, tenant(c), route))
   app.route('/v1/models', models(open))
   app.post('/v1/uploads', (c) => handleCreateUpload(c.req.raw, options.uploads))
   app.get('/v1/model', (c) => c.json(getEngine().model))

@@ -308,7 +308,7 @@ test('a model without the task refuses it', async () => {
   const headers = { 'content-type': 'application/json' }
   const refused = await problemOf(await refusing.request('/v1/echo', { method: 'POST', body, headers }))
   expect(refused).toMatchObject({ status: 422, code: 'no_task' })
-  expect(refused.message).toMatch(/glimpse-pico \(caption, answer, features\) but got echo/)
+  expect(refused.message).toMatch(/glimpse-pico \(caption, answer, features, match\) but got echo/)
   await expect(ask(plain, { image, word: 'oh' })).rejects.toMatchObject({ code: 'no_task' })
   expect((await plain.answer({ image })).text).toBe(
     'a crab to the left of a helicopter on a yellow background',

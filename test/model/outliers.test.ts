@@ -1,11 +1,11 @@
 // Weights with planted outliers, as trained models have them: errors stay as small as without, smoothing changes nothing at
 // fp32, and a picture's queries and tokens do not depend on the other pictures of its run.
 
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { QUERIES, VISION } from '../../src/artifact/contract.ts'
+import { MANIFEST, QUERIES, VISION } from '../../src/artifact/contract.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { Weights } from '../../src/checkpoint/weights.ts'
@@ -89,8 +89,13 @@ beforeAll(async () => {
     await cp(join(room, `${kind} fp32 cpu`), smoothed, { recursive: true })
     const json = JSON.parse(await readFile(join(checkpoint, 'config.json'), 'utf8'))
     const files = await openSafetensors(checkpoint)
-    const all = new Weights(files, () => ({ kind: 'float32', smooth: 0.5 }))
-    await writeGraphs(planModel(json, { untied: false }).build(all), smoothed)
+    const all = new Weights(files, () => ({ kind: 'float32', smooth: 0.4, large: 16 }))
+    const written = await writeGraphs(planModel(json, { untied: false }).build(all), smoothed)
+    const manifest = JSON.parse(await readFile(join(smoothed, MANIFEST), 'utf8'))
+    manifest.files = manifest.files.map(
+      (file: { path: string }) => written.find(({ path }) => path === file.path) ?? file,
+    )
+    await writeFile(join(smoothed, MANIFEST), JSON.stringify(manifest))
     await rm(checkpoint, { recursive: true })
   }
 })

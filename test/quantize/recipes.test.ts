@@ -15,13 +15,16 @@ const formatOf = (precision: Precision, path: string, target?: Target) =>
   formatByRules(rulesOf(BLIP2_OPT, precision, target), precision, path)
 
 const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 128 }
-const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 128, smooth: 0.5 }
-const TOKENS = { kind: 'tokens', smooth: 0.4 }
-const SMOOTH_8 = { ...BLOCKS_8, smooth: 0.5 }
+const SMOOTH = { smooth: 0.4, large: 16 }
+const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 128, ...SMOOTH }
+const TOKENS = { kind: 'tokens', ...SMOOTH }
+const NEURONS = { kind: 'tokens', large: 64 }
+const SMOOTH_8 = { ...BLOCKS_8, ...SMOOTH }
 const FLOAT32 = { kind: 'float32' }
 
 test.each([
   ['vision_model.encoder.layers.0.mlp.fc1.weight', TOKENS, TOKENS],
+  ['vision_model.encoder.layers.0.mlp.fc2.weight', NEURONS, NEURONS],
   ['vision_model.embeddings.patch_embedding.weight', FLOAT32, FLOAT32],
   ['query_tokens', FLOAT32, FLOAT32],
   ['qformer.encoder.layer.0.attention.attention.query.weight', BLOCKS_8, BLOCKS_8],
@@ -41,7 +44,7 @@ test('the target gpu stores vision in blocks and changes no other format', () =>
   const word = 'language_model.model.decoder.layers.31.fc1.weight'
   expect(formatOf('fp32', vision, 'gpu')).toEqual(FLOAT32)
   for (const precision of ['int8', 'int4'] as const) {
-    expect(formatOf(precision, vision, 'gpu')).toEqual(BLOCKS_8)
+    expect(formatOf(precision, vision, 'gpu')).toEqual(SMOOTH_8)
     expect(formatOf(precision, word, 'gpu')).toEqual(formatOf(precision, word))
   }
 })

@@ -7,8 +7,9 @@ import { z } from 'zod'
 import { TASKS } from '../../engine/tasks.ts'
 import { RequestError } from '../../errors.ts'
 import { MAX_PICTURE_BYTES } from '../../image/format.ts'
-import { fromBase64, readBytes } from '../fields.ts'
-import { checkTextSize, MAX_TEXT_BYTES } from '../form.ts'
+import { readBytes } from '../fields.ts'
+import { MAX_TEXT_BYTES } from '../form.ts'
+import { parseWithPictures, pictureAt } from '../json-pictures.ts'
 import type { ParsedRequest } from '../request.ts'
 import { completionForm } from './completion.ts'
 import { readConversation } from './conversation.ts'
@@ -18,9 +19,6 @@ import { checkUnknown, parametersSchema, settingsOf } from './parameters.ts'
 const MAX_BODY_BYTES = 2 * MAX_PICTURE_BYTES + MAX_TEXT_BYTES
 /** More turns than any model takes. */
 const MAX_TURNS = 100
-/** Base64 of a data URL, in a JSON string: some writers escape `/`, and line breaks always are. */
-const BASE64 = /;base64,([A-Za-z0-9+/=\\]+)/g
-
 /**
  * @param model name of the model that is served
  * @throws RequestError with words for the client; BusyError `cancelled` when the client disconnects
@@ -32,14 +30,14 @@ export async function readChat(request: Request, model: string): Promise<ParsedR
       'Expected the content type application/json but got another or none.',
     )
   }
-  const { json, pictures } = parse(await readBytes(request, MAX_BODY_BYTES))
+  const { json, pictures } = parseWithPictures(await readBytes(request, MAX_BODY_BYTES))
   const parsed = parametersSchema.safeParse(json)
   if (!parsed.success) throw badParameters(parsed.error)
   const parameters = parsed.data
   checkUnknown(parameters)
 
   const { pictureUrl, question, history } = readConversation(parameters.messages)
-  const image = pictureOf(pictureUrl, pictures)
+  const image = pictureAt(pictureUrl, pictures)
   const key = request.headers.get('idempotency-key')
   // A request that is sent again with its key must be the same request.
   const seed = () => (key ? createHash('sha256').update(key).digest().readUInt32LE() : randomInt(2 ** 32))
@@ -59,36 +57,6 @@ export async function readChat(request: Request, model: string): Promise<ParsedR
       includesUsage: parameters.stream_options?.include_usage ?? false,
     }),
   }
-}
-
-/**
- * Base64 is taken out before the rest is parsed, and its number put in its place: JSON.parse takes seconds for megabytes of
- * brackets, and this thread serves every request.
- */
-function parse(body: Buffer): { json: unknown; pictures: string[] } {
-  const pictures: string[] = []
-  const rest = body.toString('latin1').replace(BASE64, (_, base64: string) => {
-    pictures.push(base64.replaceAll('\\/', '/').replace(/\\[nr]/g, ''))
-    return `;base64,#${pictures.length - 1}`
-  })
-  checkTextSize(rest.length)
-  try {
-    const json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(rest, 'latin1')))
-    return { json, pictures }
-  } catch {
-    // The parser's own message quotes the body, which may hold a question.
-    throw new RequestError('bad_json', 'Expected the body to be JSON in UTF-8 but could not read it.')
-  }
-}
-
-/** @throws RequestError `picture_forbidden`, `bad_base64`, `picture_too_large` */
-function pictureOf(url: string, pictures: readonly string[]): Uint8Array {
-  if (/^https?:/i.test(url)) {
-    const message =
-      'Expected a picture as a data URL but got an address. Glimpse fetches no addresses: send "data:image/png;base64,...".'
-    throw new RequestError('picture_forbidden', message)
-  }
-  return fromBase64(url.replace(/#(\d+)$/, (_, index) => pictures[Number(index)] ?? ''))
 }
 
 function badParameters({ issues }: z.ZodError): RequestError {

@@ -13,7 +13,12 @@ const TYPES: Record<number, string> = {
 
 /** Routes of OpenAI's API. */
 export function isOpenAiPath(path: string): boolean {
-  return path.startsWith('/v1/chat/') || path === '/v1/models' || path.startsWith('/v1/models/')
+  return (
+    path.startsWith('/v1/chat/') ||
+    path === '/v1/embeddings' ||
+    path === '/v1/models' ||
+    path.startsWith('/v1/models/')
+  )
 }
 
 export function envelopeOf(error: unknown) {
