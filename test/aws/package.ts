@@ -188,6 +188,10 @@ export function describePackage(gpu: Gpu): void {
         'state/jobs/x',
         'state/open/x',
         'state/conversations/x',
+        'state/posts/x',
+        'state/holders/x',
+        'state/limits/x',
+        'state/welcomed/x',
         'state/seen/queries/x/y',
         'uploads/x',
       ]) {
@@ -202,7 +206,7 @@ export function describePackage(gpu: Gpu): void {
         packaged.resources['AnswerLambdaFunction']!.Properties['Environment'].Variables['GLIMPSE_KEEP_HOURS'],
       )
       for (const { Prefix, ExpirationInDays } of Rules.filter(({ Prefix }) =>
-        /conversations|jobs|seen|open/.test(Prefix),
+        /conversations|posts|holders|jobs|seen|open/.test(Prefix),
       )) {
         expect(ExpirationInDays! * 24, Prefix).toBeGreaterThan(hours)
       }
