@@ -86,8 +86,11 @@ describe('exactly one reply', () => {
         channel: slack.channel,
       }),
     }
-    for (const name of order) await slack.send(events[name as keyof typeof events])
+    const sent = order.map((name) => slack.send(events[name as keyof typeof events]))
+    await sent[order.indexOf('message')]
     expect(await repliesTo(message.ts)).toEqual([CAPTION])
+    // The mention is acknowledged once it is recorded, with the message or after its delay.
+    for (const { status } of await Promise.all(sent)) expect(status).toBe(200)
   })
 
   test('when Slack posts it but its answer is lost', async () => {
