@@ -3,7 +3,7 @@
 In:  WORK/views-HASH (views.py), the checkpoint folder whose tower made them.
 Out: WORK/RUN/last.pt; the same command run again resumes. export.py --matcher writes it as a checkpoint folder.
 
-    python matcher.py --work DIR --run itm --minutes 75
+    python matcher.py --work DIR --run itm --minutes 150
 
 The names of the parameters are those of transformers' Blip2ForImageTextRetrieval. Losses, as in BLIP-2's first stage:
   contrastive  picture and text, in one packed pass with generation; other true pairs of the batch are masked
@@ -37,7 +37,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from language import plural
 from model import Named, Qformer, Size
 from run import Run
-from scenes import NOUNS, Atlas, SceneSampler, render, to_image
+from scenes import DESIGNS, NOUNS, Atlas, SceneSampler, render, to_image
 from score import load_model, pixels_of
 from statements import AXIS, SWAPS, Swapper, describe, flipped, holds, mistyped, statement_of, vocabulary_words
 from views import views_folder
@@ -46,7 +46,7 @@ ATTRACTED = [2, 3]  # layers
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
 PAD, CLS, SEP, DEC = 0, 2, 3, 5
 POSITIONS, FEATURES, LAYERS = 64, 64, 4
-LEARNING_RATE, MATRIX_RATE, EMA = 2e-3, 3e-3, 0.99  # high, and a short average: the training has about a thousand steps
+LEARNING_RATE, MATRIX_RATE, EMA = 2e-3, 2e-3, 0.995
 BATCH, MATCHED, HARD = 40, 28, 8  # scenes a step, those of them that are matched, and similar false pairs
 TWICE = 0.4  # part of the false texts that have a second word changed: more false words to learn from in one pass
 MATCHING_FROM = 0.06  # part of the time after which matching begins
@@ -54,7 +54,7 @@ MISTYPED = 0.04
 RELATED = 0.5  # part of the scenes of which the one with a relation between two groups is taken, if one of two has it
 # How often a kind of changed word is tried first; relations and colours exist in few statements.
 SWAP_SHARES = {"background": 0.5, "count": 0.8, "noun": 4.0, "color": 1.5, "relation": 4.0, "exchange": 0.4}
-EVALUATE_EVERY, EVALUATION_SCENES = 900, {"seen": 160, "validation": 100}
+EVALUATE_EVERY, EVALUATION_SCENES = 1800, 160
 
 
 def word_tokenizer() -> Tokenizer:
@@ -302,7 +302,7 @@ class MatchingEvaluation:
     def __init__(self, atlas, tower, designs, swapper, encode):
         generator, sampler = random.Random(f"matching {designs}"), SceneSampler(atlas, designs)
         scenes = []
-        while len(scenes) < EVALUATION_SCENES[designs]:
+        while len(scenes) < EVALUATION_SCENES:
             scene = sampler.scene(generator)
             if not scene.unknown:
                 scenes.append(scene)
@@ -351,7 +351,8 @@ def main():
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")
     parser.add_argument("--run", default="itm")
     parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "../models/pico")
-    parser.add_argument("--minutes", type=float, default=75)
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=["trained", "apart"], help="to evaluate on")
+    parser.add_argument("--minutes", type=float, default=150)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="0 = torch decides")
     options = parser.parse_args()
@@ -363,7 +364,7 @@ def main():
     nouns = noun_pieces(tokenizer)
     swapper = Swapper([scene for shard in views[:4] for scene in shard["scenes"]])
     atlas = Atlas(options.work)
-    evaluations = {designs: MatchingEvaluation(atlas, tower, designs, swapper, encode) for designs in EVALUATION_SCENES}
+    evaluations = {designs: MatchingEvaluation(atlas, tower, designs, swapper, encode) for designs in options.designs}
 
     torch.manual_seed(options.seed)
     model = Matcher(tower.size, tokenizer.get_vocab_size())

@@ -33,7 +33,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 import language
 from matcher import by_length
 from run import Run
-from scenes import Atlas, SceneSampler
+from scenes import DESIGNS, Atlas, SceneSampler
 from score import load_model
 from train import Evaluation, texts_about, tokenizer_texts
 from views import views_folder
@@ -140,6 +140,7 @@ def main():
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")
     parser.add_argument("--run", default="t5")
     parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "../models/pico")
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=["trained", "apart"], help="to evaluate on")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="0 = torch decides")
@@ -149,14 +150,14 @@ def main():
         torch.set_num_threads(options.threads)
     atlas, tower = Atlas(options.work), load_model(options.checkpoint)
     if not (options.work / "unigram.json").exists():
-        word_unigram(SceneSampler(atlas, "seen", vary=True)).save(str(options.work / "unigram.json"))
+        word_unigram(SceneSampler(atlas, "trained", vary=True)).save(str(options.work / "unigram.json"))
     tokenizer = Tokenizer.from_file(str(options.work / "unigram.json"))
     torch.manual_seed(options.seed)
     model = T5(tower.size.width)
     if options.out:
         export(options, model, tokenizer)
         return
-    evaluations = {designs: Evaluation(atlas, designs, tokenizer, tower.size) for designs in ("seen", "validation")}
+    evaluations = {designs: Evaluation(atlas, designs, tokenizer, tower.size) for designs in options.designs}
     shards = lambda: [torch.load(path, weights_only=False, mmap=True) for path in sorted(views_folder(options.work, options.checkpoint).glob("*.pt"))]
     views, run = shards(), Run(options.work / options.run, model, T5(tower.size.width), LEARNING_RATE, options.seed, options.minutes)
     generator, next_evaluation = run.generator, run.spent + EVALUATE_EVERY

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from scenes import Atlas, SceneSampler, training_pictures
+from scenes import TRAINED, Atlas, SceneSampler, training_pictures
 from score import load_model
 from train import MEAN, STD
 
@@ -62,13 +62,14 @@ def main():
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")
     parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "../models/pico")
     parser.add_argument("--shards", type=int, default=24)
+    parser.add_argument("--designs", choices=TRAINED, default="trained", help="those that the checkpoint was trained on")
     parser.add_argument("--threads", type=int, default=0, help="0 = torch decides")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     folder = views_folder(options.work, options.checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    model, sampler = load_model(options.checkpoint), SceneSampler(Atlas(options.work), "seen", vary=True)
+    model, sampler = load_model(options.checkpoint), SceneSampler(Atlas(options.work), options.designs, vary=True)
     for number in range(1, options.shards + 1):
         path = folder / f"{number:04d}.pt"
         if not path.exists():
