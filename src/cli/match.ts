@@ -14,7 +14,8 @@ The probability comes from the model reading picture and text together; those of
 because several may be true. The contrastive score compares vectors of the two, from -1 to 1. It says which text fits better
 than another, not whether one fits. It is quick: --rank-by contrastive leaves the probability out.
 
-The model must be one for matching: Salesforce/blip2-itm-vit-g, or one built with \`glimpse build --with\`.
+The model must be one for matching: Salesforce/blip2-itm-vit-g, or one built with \`glimpse build --with\`. The embedded model
+matches drawings of the kind that it was trained on.
 
 Examples:
   $ npx glimpse match photo.jpg "a dog on a beach" "a cat on a sofa" --model ./blip2-itm
