@@ -131,7 +131,8 @@ async function replyTo(
     if (parts.length === 0) return { exchanges: [] }
     const isAnswer = parts.some(({ kind }) => kind !== 'problem')
     const notes: string[] = []
-    if (isAnswer && about.length > 0) notes.push(messages.about(about.map((each) => nameOf(each, messages))))
+    if (isAnswer && about.length > 0)
+      notes.push(messages.about(about.map((each) => nameOf(each, messages)).join(', ')))
     // Once in a thread: platforms also mark the author as a bot.
     if (isAnswer && isFirst) notes.push(messages.machineMade)
     if (isAnswer && isFirst && messages.locale !== 'en') notes.push(messages.englishOnly)

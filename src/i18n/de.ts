@@ -37,7 +37,7 @@ export const de: Messages = {
   looking: 'sieht sich das Bild an…',
   waiting: (ahead) => `hat vor dir noch ${ahead} ${ahead === 1 ? 'Anfrage' : 'Anfragen'} zu beantworten…`,
   nothing: 'Zu diesem Bild fällt mir nichts ein.',
-  about: (names) => `Zu ${names.join(', ')}.`,
+  about: (names) => `Zu ${names}.`,
   picture: (number) => `Bild ${number}`,
   unknownPicture: 'Was auf diesem Bild ist, weiß ich nicht.',
   unsure: 'Da bin ich mir nicht sicher.',

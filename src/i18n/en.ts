@@ -41,7 +41,7 @@ export const en = {
   /** In place of an empty answer. */
   nothing: 'I have nothing to say about this picture.',
   /** Where it may be unclear which picture a reply is about. A picture without a name has its number. */
-  about: (names: readonly string[]) => `About ${names.join(', ')}.`,
+  about: (names: string) => `About ${names}.`,
   picture: (number: number) => `picture ${number}`,
   /** In place of a caption and of an answer by which the model says that it does not know. */
   unknownPicture: 'I do not know what is in this picture.',

@@ -36,7 +36,7 @@ export const es: Messages = {
   looking: 'está mirando la imagen…',
   waiting: (ahead) => `tiene ${ahead} ${ahead === 1 ? 'petición' : 'peticiones'} antes que la tuya…`,
   nothing: 'No tengo nada que decir sobre esta imagen.',
-  about: (names) => `Sobre ${names.join(', ')}.`,
+  about: (names) => `Sobre ${names}.`,
   picture: (number) => `la imagen ${number}`,
   unknownPicture: 'No sé qué hay en esta imagen.',
   unsure: 'No estoy seguro.',

@@ -39,7 +39,7 @@ export const fr: Messages = {
   looking: 'regarde l’image…',
   waiting: (ahead) => `a encore ${ahead} ${ahead > 1 ? 'demandes' : 'demande'} à traiter avant la vôtre…`,
   nothing: 'Je n’ai rien à dire sur cette image.',
-  about: (names) => `À propos de : ${names.join(', ')}.`,
+  about: (names) => `À propos de : ${names}.`,
   picture: (number) => `image ${number}`,
   unknownPicture: 'Je ne sais pas ce qu’il y a sur cette image.',
   unsure: 'Je ne suis pas sûr.',

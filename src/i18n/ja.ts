@@ -36,7 +36,7 @@ export const ja: Messages = {
   looking: '画像を見ています…',
   waiting: (ahead) => `先に ${ahead} 件の依頼に答えています…`,
   nothing: 'この画像について言えることがありません。',
-  about: (names) => `対象：${names.join('、')}`,
+  about: (names) => `対象：${names}`,
   picture: (number) => `画像 ${number}`,
   unknownPicture: 'この画像に何が写っているかわかりません。',
   unsure: 'よくわかりません。',

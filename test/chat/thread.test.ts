@@ -84,7 +84,7 @@ describe('the picture that is meant', () => {
     await chat.ask(chat.question('root', { pictures: image('a', 'root') }))
     await chat.ask(chat.question('m', { pictures: image('b', 'm'), conversations: ['root'] }))
     await chat.ask(chat.followUp('q', 'root', 'describe the second picture', { trigger: 'mention' }))
-    expect(chat.posted.at(-1)!.reply.notes).toEqual([en.about([en.picture(2)])])
+    expect(chat.posted.at(-1)!.reply.notes).toEqual([en.about(en.picture(2))])
   })
 
   test('is none that the bot cannot see, and no earlier one either', async () => {
@@ -96,7 +96,7 @@ describe('the picture that is meant', () => {
     expect(chat.texts().at(-1)).toBe(en.problem.unseen)
     await chat.ask(chat.question('c', { ...later, text: 'what is it?' }))
     expect(chat.texts().at(-1)).toBe('answer 1 to what is it?')
-    expect(chat.posted.at(-1)!.reply.notes).toContain(en.about([en.picture(1)]))
+    expect(chat.posted.at(-1)!.reply.notes).toContain(en.about(en.picture(1)))
   })
 
   test('of a thread that the bot never answered in is not remembered', async () => {
