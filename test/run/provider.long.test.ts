@@ -2,7 +2,7 @@
 //
 // WebGPU is in onnxruntime-node's package and needs an adapter. Without a GPU, Chromium's software adapter works, slowly:
 //   apt-get install chromium libvulkan1
-//   VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json npx vitest run test/run/provider.long.test.ts
+//   VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json npx vitest run -c vitest.long.config.ts test/run/provider.long.test.ts
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
