@@ -42,13 +42,13 @@ function withOutliers({ name, shape, bytes, ...rest }: RawTensor): RawTensor {
   }
   // T5's attention is not scaled: its queries are small instead.
   if (/Attention\.q\.weight$/.test(name))
-    values.forEach((_, at) => multiply(at, 1, 1 / Math.sqrt(SIZES.d_kv)))
+    values.forEach((_, at) => void multiply(at, 1, 1 / Math.sqrt(SIZES.d_kv)))
   if (/\.wi_1\.weight$/.test(name)) for (const row of LARGE_NEURONS) multiply(row, shape[1]!, TIMES)
   if (/block\..*layer_norm\.weight$/.test(name)) {
     for (const [row, factor] of CHANNELS) multiply(row, 1, factor)
     // Divided by their root mean square, so that products keep the size they have without outliers.
     const size = Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0) / values.length)
-    values.forEach((_, at) => multiply(at, 1, 1 / size))
+    values.forEach((_, at) => void multiply(at, 1, 1 / size))
   }
   return { name, shape, ...rest, bytes: new Uint8Array(values.buffer) }
 }
