@@ -1,6 +1,6 @@
 // Question -> reply: finds the pictures that are meant, checks opt-out, rate limit and load, and sends one request a
-// picture to the engine. Every error becomes a sentence for the asker; only `stopping` is thrown, because then another
-// process answers.
+// picture to the engine. Every error becomes a sentence for the asker. Only `stopping` and failures of the store are thrown,
+// because then another process or a later delivery answers.
 
 import type { Engine } from '../engine/engine.ts'
 import type { BaseResult, InferenceResult } from '../engine/request.ts'
@@ -39,6 +39,14 @@ export interface AnswerDeps {
 
 type AnyTextResult = BaseResult & Pick<InferenceResult, 'unknown'>
 
+/** One of several attempts to answer a question. */
+interface Attempt {
+  /** An earlier one did not finish. It has counted the question already (rate-limit.ts). */
+  isRepeated?: boolean
+  /** When this process ends by itself, in milliseconds since 1970. */
+  endsAt?: number
+}
+
 interface Answer {
   /** Absent: nothing is posted. */
   reply?: ChatReply
@@ -48,6 +56,8 @@ interface Answer {
 
 /** Budget for one answer; leaves 15 s of a minute to post it. */
 const ANSWER_TIMEOUT_MS = 45_000
+/** The same before the end of the process: two attempts to post (deliver.ts). */
+const POST_MS = 20_000
 /** Platforms remove a typing indicator after 10 s. */
 const TYPING_EVERY_MS = 8_000
 const MAX_PICTURES = 10
@@ -56,12 +66,13 @@ const RENDERED: readonly string[] = ['not_a_picture', 'picture_too_large']
 
 /**
  * Shows a typing indicator meanwhile. `typingStopped` settles when it is gone; the reply need not wait for it.
- * @throws BusyError `stopping`
+ * @throws BusyError `stopping`, UpstreamError of the store
  */
 export async function answerQuestion(
   question: Question,
   platform: Platform,
   deps: AnswerDeps,
+  attempt: Attempt = {},
 ): Promise<Answer & { typingStopped: Promise<void> }> {
   let shown: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
@@ -80,7 +91,7 @@ export async function answerQuestion(
     if (shown) await platform.stopTyping(question)
   }
   let typingStopped = Promise.resolve()
-  const answer = await replyTo(question, platform, deps, startTyping).finally(() => {
+  const answer = await replyTo(question, platform, deps, attempt, startTyping).finally(() => {
     typingStopped = stopTyping()
   })
   return { ...answer, typingStopped }
@@ -90,6 +101,7 @@ async function replyTo(
   question: Question,
   platform: Platform,
   deps: AnswerDeps,
+  { isRepeated, endsAt }: Attempt,
   startTyping: (ahead: number) => void,
 ): Promise<Answer> {
   const messages = messagesFor(await platform.localeOf(question))
@@ -113,7 +125,7 @@ async function replyTo(
     if (pictures.length === 0 && isBystander) return { exchanges: [] }
     if (pictures.length === 0 && isWelcome && !question.hasUnseen)
       return { reply: await helpReply(deps, messages), exchanges: [] }
-    if (!isAutomatic) {
+    if (!isAutomatic && !isRepeated) {
       const waitMs = await deps.rateLimiter.consume(personOf(question.platform, question.asker.id))
       if (waitMs !== undefined) throw new Refusal('limit', waitMs)
     }
@@ -125,7 +137,7 @@ async function replyTo(
     deps.inFlight.add(question.id)
     startTyping(ahead)
     const text = isAutomatic ? '' : question.request ? question.text : wordsFor(found.text, pictures)
-    const answers = answerEach(shown, { ...question, text }, platform, deps, messages)
+    const answers = answerEach(shown, { ...question, text }, platform, deps, messages, endsAt)
     const { parts: all, exchanges } = await answers.finally(() => deps.inFlight.delete(question.id))
     const parts = isAutomatic ? all.filter(({ kind }) => kind === 'alt') : all
     if (parts.length === 0) return { exchanges: [] }
@@ -141,7 +153,7 @@ async function replyTo(
     const ephemeral = question.trigger === 'shortcut' || !isAnswer
     return { reply: { parts, notes, ephemeral, messages }, exchanges: isAnswer ? exchanges : [] }
   } catch (error) {
-    if (isStopping(error)) throw error
+    if (isForAnother(error)) throw error
     if (!isGlimpseError(error) && !(error instanceof Refusal)) deps.report(error)
     if (isAutomatic || (isBystander && error instanceof Refusal)) return { exchanges: [] }
     return { reply: problemReply(error, messages), exchanges: [] }
@@ -165,12 +177,15 @@ async function answerEach(
   platform: Platform,
   deps: AnswerDeps,
   messages: Messages,
+  processEndsAt = Number.POSITIVE_INFINITY,
 ): Promise<{ parts: ReplyPart[]; exchanges: Exchange[] }> {
   const began = deps.now()
   const stillLoading = () => new BusyError('loading', 'The model is still loading. Try again in a minute.')
-  const engine = await withTimeout(deps.engine, ANSWER_TIMEOUT_MS, stillLoading)
+  const loadMs = Math.min(ANSWER_TIMEOUT_MS, processEndsAt - POST_MS - began)
+  const engine = await withTimeout(deps.engine, loadMs, stillLoading)
   // An engine that has to start first gets the time it needs: the typing indicator stays visible.
-  const endsAt = began + Math.max(ANSWER_TIMEOUT_MS, engine.maxWaitMs ?? 0)
+  const waitMs = Math.max(ANSWER_TIMEOUT_MS, engine.maxWaitMs ?? 0)
+  const endsAt = Math.min(began + waitMs, processEndsAt - POST_MS)
   const { request, text } = question
   const isQuestion = text !== '' || (request !== undefined && request.task !== 'caption')
   const parts: ReplyPart[] = []
@@ -198,7 +213,7 @@ async function answerEach(
       })
     } catch (error) {
       // The problem of a single picture is the whole reply; one of several is a part of it.
-      if (number === undefined || isStopping(error)) throw error
+      if (number === undefined || isForAnother(error)) throw error
       if (!isGlimpseError(error)) deps.report(error)
       parts.push({ number, text: problemText(error, messages), kind: 'problem', spoiler: false })
       exchanges.push({ picture, owner: context.owner, sha256: context.sha256 })
@@ -253,6 +268,9 @@ async function answerAbout(
   }
 }
 
-function isStopping(error: unknown): boolean {
-  return isGlimpseError(error) && error.code === 'stopping'
+/** Codes of errors after which another process, or this one later, answers. */
+const FOR_ANOTHER: readonly string[] = ['stopping', 'state_failed', 'state_contended']
+
+function isForAnother(error: unknown): boolean {
+  return isGlimpseError(error) && FOR_ANOTHER.includes(error.code)
 }

@@ -13,6 +13,8 @@ interface IntakeOptions {
   /** Whether a question of this conversation is being answered. */
   isAnswerPending: (conversation: string) => Promise<boolean>
   sleep: (ms: number) => Promise<unknown>
+  /** Settles a decision that may fail with the store. Default: as it is. */
+  isWanted?: (decided: Promise<boolean>) => Promise<boolean>
 }
 
 /** What one call of `submit` came to. */
@@ -23,7 +25,13 @@ interface Admission {
   release(): void
 }
 
-export function openIntake({ kept, preferences, isAnswerPending, sleep }: IntakeOptions) {
+export function openIntake({
+  kept,
+  preferences,
+  isAnswerPending,
+  sleep,
+  isWanted: settle = (decided) => decided,
+}: IntakeOptions) {
   /** By conversation: whether questions that were submitted before, and are not recorded yet, are for the bot. */
   const undecided = new Map<string, Set<Promise<boolean>>>()
   /** By question id: takes a fuller delivery in place of the one that waits for it. */
@@ -61,7 +69,9 @@ export function openIntake({ kept, preferences, isAnswerPending, sleep }: Intake
       const names = question.conversations
       const earlier = new Map(names.map((name) => [name, [...(undecided.get(name) ?? [])]]))
       const complete = delayMs === 0 ? Promise.resolve(question) : fuller(question, delayMs)
-      const admitted = complete.then(async (whole) => ((await decide(whole, earlier)) ? whole : undefined))
+      const admitted = complete.then(async (whole) =>
+        (await settle(decide(whole, earlier))) ? whole : undefined,
+      )
       const isWanted = admitted.then(
         (whole) => whole !== undefined,
         () => false,

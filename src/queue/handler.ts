@@ -13,14 +13,16 @@ export interface Delivery {
   carrier: Carrier
   /** Deliveries so far, this one included. */
   receives: number
+  /** When the process that handles it ends by itself, in milliseconds since 1970. */
+  endsAt?: number
 }
 
 /** `again`: to be delivered once more. `poison`: for the dead-letter queue, after MAX_RECEIVES or because it is invalid. */
-type DeliveryOutcome = 'done' | 'again' | 'poison'
+export type DeliveryOutcome = 'done' | 'again' | 'poison'
 
 /** Never throws. @param report called with the error, which holds no text of the message */
 export async function handleDelivery(
-  { body, carrier, receives }: Delivery,
+  { body, carrier, receives, endsAt }: Delivery,
   handler: MessageHandler,
   report: (error: unknown) => void,
 ): Promise<DeliveryOutcome> {
@@ -32,7 +34,7 @@ export async function handleDelivery(
   const handle = async (): Promise<DeliveryOutcome> => {
     const message = parseBody(body)
     return await withIds({ job_id: messageName(message) }, () =>
-      withSpan('answer', carrier, () => handler(message), 'CONSUMER').then(() => 'done' as const, failed),
+      withSpan('answer', carrier, () => handler(message, endsAt), 'CONSUMER').then(() => 'done' as const, failed),
     )
   }
   const outcome = await handle().catch(failed)
@@ -42,6 +44,6 @@ export async function handleDelivery(
 
 /** Answers a question, or retracts it. */
 export function questionHandler(processor: Pick<QuestionProcessor, 'process' | 'retract'>): MessageHandler {
-  return (message) =>
-    message.kind === 'question' ? processor.process(message.question) : processor.retract(message.id)
+  return (message, endsAt) =>
+    message.kind === 'question' ? processor.process(message.question, endsAt) : processor.retract(message.id)
 }
