@@ -12,7 +12,13 @@ import { PLATFORMS } from '../platforms.ts'
 import { questionHandler } from '../queue/handler.ts'
 import { processPartialResponse } from '../queue/lambda-batch.ts'
 import { withTimeout } from '../time.ts'
-import { type Invocation, lazyWithRetry, loadFunctionConfig, openFunctionEngine, report } from './lifecycle.ts'
+import {
+  type Invocation,
+  lazyWithRetry,
+  loadFunctionConfig,
+  openFunctionEngine,
+  report,
+} from './lifecycle.ts'
 import { openVisibility } from './visibility.ts'
 
 /** In ms. The bucket and the parameters answer within a second; a delivery does not wait for them any longer. */

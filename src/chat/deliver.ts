@@ -87,7 +87,10 @@ async function retryUntilDeadline<T>(
       const waitMs = error instanceof UpstreamError ? (error.retryAfterMs ?? pauseMs) : Infinity
       if (now() + waitMs > endsAt) return undefined
       if (now() + waitMs > processEndsAt - ATTEMPT_MS)
-        throw new BusyError('stopping', 'This process ends before a retry would. Another one posts the reply.')
+        throw new BusyError(
+          'stopping',
+          'This process ends before a retry would. Another one posts the reply.',
+        )
       await sleep(waitMs)
     }
   }

@@ -104,7 +104,13 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     if (!found) throw new Error(`The job is of platform ${name}, which this process does not run.`)
     return found
   }
-  const retryContext = (endsAt: number, processEndsAt?: number) => ({ endsAt, processEndsAt, now, sleep, report })
+  const retryContext = (endsAt: number, processEndsAt?: number) => ({
+    endsAt,
+    processEndsAt,
+    now,
+    sleep,
+    report,
+  })
   const retractedKey = (id: string) => `withdrawn/${sha256Hex(id)}`
   const isRetracted = async (ids: readonly string[]) =>
     (await Promise.all(ids.map((id) => store.read(retractedKey(id))))).some((mark) => mark !== undefined)

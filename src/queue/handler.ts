@@ -34,7 +34,10 @@ export async function handleDelivery(
   const handle = async (): Promise<DeliveryOutcome> => {
     const message = parseBody(body)
     return await withIds({ job_id: messageName(message) }, () =>
-      withSpan('answer', carrier, () => handler(message, endsAt), 'CONSUMER').then(() => 'done' as const, failed),
+      withSpan('answer', carrier, () => handler(message, endsAt), 'CONSUMER').then(
+        () => 'done' as const,
+        failed,
+      ),
     )
   }
   const outcome = await handle().catch(failed)

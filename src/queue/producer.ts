@@ -46,7 +46,8 @@ export function queueProducer({
   const kept = { store, keepMs, time: { now: Date.now, sleep } }
   /** `otherwise` when the store fails or does not answer in time, which is reported. */
   const orWithoutStore = async <T>(work: Promise<T>, otherwise: T): Promise<T> => {
-    const late = () => new UpstreamError('state_failed', `GLIMPSE_STATE did not answer within ${STORE_MS} ms.`)
+    const late = () =>
+      new UpstreamError('state_failed', `GLIMPSE_STATE did not answer within ${STORE_MS} ms.`)
     return await withTimeout(work, STORE_MS, late).catch((error: unknown) => {
       if (!isGlimpseError(error) || error.kind !== 'upstream') throw error
       report(error)

@@ -435,6 +435,75 @@ describe('a question from a queue', () => {
   })
 })
 
+describe('a question whose process dies', () => {
+  /** A process that ends in 50 s, and whose engine never answers. */
+  const die = async (each: Question, more: Partial<ProcessorOptions> = {}) => {
+    const dead = doubleEngine()
+    dead.hold()
+    void open({ engine: Promise.resolve(dead), ...more })
+      .process(each, clock.now + 50_000)
+      .catch(() => {})
+    await until(() => dead.pending > 0)
+  }
+
+  test('can be claimed once that process must have ended', async () => {
+    const asked = question('a')
+    await die(asked)
+    clock.now += 25_000
+    await expect(open().process(asked, clock.now + 50_000)).rejects.toMatchObject({ code: 'held' })
+    // Its heartbeat cannot extend the lease beyond its end.
+    clock.now += 25_001
+    await open().process(asked, clock.now + 50_000)
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('is answered although it is older than a quarter of an hour, and is not counted again', async () => {
+    const asked = question('a')
+    const rateLimiter = testLimiter({ perMinute: 1, perHour: 1 })
+    await die(asked, { rateLimiter })
+    clock.now += 16 * 60_000
+    await open({ rateLimiter }).process(asked, clock.now + 50_000)
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('a reply that fails is not tried again after its process ends: the next delivery posts it', async () => {
+    let fails = true
+    const attempts: number[] = []
+    const failing: Platform = {
+      ...platform,
+      async post(each, reply) {
+        attempts.push(clock.now)
+        if (fails) throw new UpstreamError('slack_failed', 'No.')
+        return await platform.post(each, reply)
+      },
+    }
+    const sleep = async (ms: number) => void (clock.now += ms)
+    const began = clock.now
+    const asked = question('a')
+    const processor = open({ platforms: [failing], sleep })
+    await expect(processor.process(asked, began + 50_000)).rejects.toMatchObject({ code: 'stopping' })
+    expect(attempts.length).toBeGreaterThan(2)
+    // The longest call of a platform is 10 s.
+    expect(Math.max(...attempts)).toBeLessThanOrEqual(began + 40_000)
+    fails = false
+    await open({ platforms: [failing], sleep }).process(asked, clock.now + 50_000)
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('the answer ends before its process: the engine has 20 s less', async () => {
+    await open().process(question('a'), clock.now + 30_000)
+    expect(engine.asks[0]!.deadlineMs).toBe(10_000)
+  })
+
+  test('a store that fails while a question is answered is no apology: the message comes again', async () => {
+    const failing = { consume: () => Promise.reject(new UpstreamError('state_failed', 'No.')) }
+    await expect(open({ rateLimiter: failing }).process(question('a'))).rejects.toMatchObject({
+      code: 'state_failed',
+    })
+    expect(posted).toEqual([])
+  })
+})
+
 test('answered questions leave no mark in open/', async () => {
   await ask(question('a'), question('b'))
   expect(await store.list('open/')).toEqual([])
