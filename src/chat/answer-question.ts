@@ -5,9 +5,10 @@
 import type { Engine } from '../engine/engine.ts'
 import type { BaseResult, InferenceResult } from '../engine/request.ts'
 import type { TextTask } from '../engine/tasks.ts'
-import { BusyError, isGlimpseError } from '../errors.ts'
+import { BusyError, codeOf, isGlimpseError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
+import { count } from '../observe/metrics.ts'
 import type { Store } from '../store/store.ts'
 import { withTimeout } from '../time.ts'
 import { altText, type ChatReply, type ReplyPart } from './compose.ts'
@@ -16,7 +17,7 @@ import { fixedReply, helpReply, isFirstDirect } from './fixed-replies.ts'
 import { asksForAnother, intentOf } from './intent.ts'
 import type { Platform } from './platform.ts'
 import type { Preferences } from './preferences.ts'
-import { problemReply, problemText, Refusal } from './problems.ts'
+import { faultOf, problemReply, problemText, Refusal } from './problems.ts'
 import { personOf, type Question } from './question.ts'
 import type { RateLimiter } from './rate-limit.ts'
 import { checkOwners, type PictureContext, resolvePictures } from './resolve-pictures.ts'
@@ -154,10 +155,18 @@ async function replyTo(
     return { reply: { parts, notes, ephemeral, messages }, exchanges: isAnswer ? exchanges : [] }
   } catch (error) {
     if (isForAnother(error)) throw error
-    if (!isGlimpseError(error) && !(error instanceof Refusal)) deps.report(error)
+    reportFault(error, deps, messages)
     if (isAutomatic || (isBystander && error instanceof Refusal)) return { exchanges: [] }
     return { reply: problemReply(error, messages), exchanges: [] }
   }
+}
+
+/** Logs and counts an error that is not the asker's own: each is an apology, or silence, in place of an answer. */
+function reportFault(error: unknown, { report }: Pick<AnswerDeps, 'report'>, messages: Messages): void {
+  const fault = faultOf(error, messages)
+  if (fault === undefined) return
+  report(fault)
+  count('glimpse_apologies_total', { code: codeOf(fault) })
 }
 
 /** The question for the model; '' where a caption is wanted. "and this one?" repeats the last question. */
@@ -214,7 +223,7 @@ async function answerEach(
     } catch (error) {
       // The problem of a single picture is the whole reply; one of several is a part of it.
       if (number === undefined || isForAnother(error)) throw error
-      if (!isGlimpseError(error)) deps.report(error)
+      reportFault(error, deps, messages)
       parts.push({ number, text: problemText(error, messages), kind: 'problem', spoiler: false })
       exchanges.push({ picture, owner: context.owner, sha256: context.sha256 })
     }

@@ -285,6 +285,8 @@ async function startFront(aws: string) {
     counts.set(name, count)
     const death = deaths.get(name)
     if (death && count >= death.after) {
+      // Another process fetches the picture at the same address later.
+      deaths.delete(name)
       death.kill()
       return void request.socket.destroy()
     }

@@ -87,6 +87,8 @@ export async function installFunctions(): Promise<Installed> {
           ...env,
         },
       })
+      // Each call adds a listener.
+      child.setMaxListeners(0)
       let output = ''
       child.stdout!.on('data', (chunk) => (output += chunk))
       child.stderr!.on('data', (chunk) => (output += chunk))

@@ -6,8 +6,8 @@ import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type ProcessorOptions, type QuestionProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { BusyError, RequestError, UpstreamError } from '../../src/errors.ts'
-import { resetMetrics } from '../../src/observe/metrics.ts'
+import { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
+import { metricsText, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { measured } from '../measured.ts'
 import { ALT_TEXT as CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
@@ -548,4 +548,29 @@ test('each question is counted by its outcome', async () => {
   engine.fail(undefined)
   await ask(question('stale', { askedAt: clock.now - 16 * 60_000 }))
   for (const outcome of ['answered', 'problem', 'silent', 'stale']) expect(await ended(outcome)).toBe(1)
+})
+
+test.each([
+  ['a request that ends at its deadline', new BusyError('deadline', 'No.'), 'deadline'],
+  ['a model that does not start', new BusyError('model_down', 'No.'), 'model_down'],
+  ['another machine that fails', new UpstreamError('engine_failed', 'No.'), 'engine_failed'],
+  ['a setting of the operator', new SetupError('engine_refused', 'No.'), 'engine_refused'],
+  ['an artifact that cannot be read', new ArtifactError('damaged_artifact', 'No.'), 'damaged_artifact'],
+  ['a request that no asker can have made', new RequestError('bad_field', 'No.'), 'bad_field'],
+  ['a bug', new Error('No.'), 'internal'],
+])('%s is reported and counted by its code', async (_, error, code) => {
+  resetMetrics()
+  engine.fail(error)
+  await ask(question('a'))
+  expect(reported).toEqual([error])
+  expect(await measured('glimpse_apologies_total', { code })).toBe(1)
+})
+
+test('an error of the asker is neither reported nor counted as an apology', async () => {
+  resetMetrics()
+  engine.fail(new RequestError('damaged_picture', 'No.'))
+  await ask(question('a'), question('b', { pictures: [] }))
+  expect(texts()).toHaveLength(2)
+  expect(reported).toEqual([])
+  expect((await metricsText()).text).not.toMatch(/^glimpse_apologies_total\{/m)
 })
