@@ -37,7 +37,10 @@ export function openVisibility(url: string, options: SQSClientConfig = {}) {
       const receives = Number(record.attributes.ApproximateReceiveCount)
       return hide(record, RETRY_S[Math.min(receives, RETRY_S.length) - 1] ?? RETRY_S[0]!)
     },
+    /** Until the engine's notice, or its deadline. */
+    hideWhileWaiting: (record: SQSRecord, waitMs: number) =>
+      hide(record, Math.ceil(waitMs / 1000) + AFTER_END_S),
     /** Poison: at once, for SQS moves it to the dead-letter queue. */
-    show: (record: SQSRecord) => hide(record, 0),
+    show: (record: Pick<SQSRecord, 'receiptHandle'>) => hide(record, 0),
   }
 }

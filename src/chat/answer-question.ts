@@ -92,10 +92,16 @@ export async function answerQuestion(
     if (shown) await platform.stopTyping(question)
   }
   let typingStopped = Promise.resolve()
-  const answer = await replyTo(question, platform, deps, attempt, startTyping).finally(() => {
+  try {
+    const answer = await replyTo(question, platform, deps, attempt, startTyping)
     typingStopped = stopTyping()
-  })
-  return { ...answer, typingStopped }
+    return { ...answer, typingStopped }
+  } catch (error) {
+    clearInterval(timer)
+    // It stays until the engine has answered: the next delivery removes it.
+    if (!isWaiting(error)) typingStopped = stopTyping()
+    throw error
+  }
 }
 
 async function replyTo(
@@ -199,6 +205,7 @@ async function answerEach(
   const isQuestion = text !== '' || (request !== undefined && request.task !== 'caption')
   const parts: ReplyPart[] = []
   const exchanges: Exchange[] = []
+  let waiting: unknown
   for (const [index, context] of pictures.entries()) {
     const number = pictures.length > 1 ? index + 1 : undefined
     const { picture } = context
@@ -206,7 +213,7 @@ async function answerEach(
       const result = await answerAbout(
         engine,
         context,
-        { text, request },
+        { text, request, id: question.id },
         platform,
         () => endsAt - deps.now(),
       )
@@ -221,6 +228,11 @@ async function answerEach(
         asked: text,
       })
     } catch (error) {
+      // All pictures are sent before the engine is waited for.
+      if (isWaiting(error)) {
+        waiting = error
+        continue
+      }
       // The problem of a single picture is the whole reply; one of several is a part of it.
       if (number === undefined || isForAnother(error)) throw error
       reportFault(error, deps, messages)
@@ -228,6 +240,7 @@ async function answerEach(
       exchanges.push({ picture, owner: context.owner, sha256: context.sha256 })
     }
   }
+  if (waiting) throw waiting
   return { parts, exchanges }
 }
 
@@ -250,14 +263,14 @@ function shownAs(
 async function answerAbout(
   engine: Engine,
   { picture, sha256, turns }: PictureContext,
-  { text, request }: Pick<Question, 'text' | 'request'>,
+  { text, request, id }: Pick<Question, 'text' | 'request' | 'id'>,
   platform: Platform,
   remainingMs: () => number,
 ): Promise<AnyTextResult> {
   const history = turns.map(({ question, answer }) => ({ question, answer }))
   const wanted = request ? { ...request.fields, task: request.task as TextTask } : { question: text, history }
   const ask = async (about: { image: Uint8Array } | { picture: string }) =>
-    await engine.answer({ ...wanted, ...about, deadlineMs: Math.max(1, remainingMs()) })
+    await engine.answer({ ...wanted, ...about, deadlineMs: Math.max(1, remainingMs()) }, { job: id })
   if (sha256 !== undefined) {
     try {
       return await ask({ picture: sha256 })
@@ -278,7 +291,11 @@ async function answerAbout(
 }
 
 /** Codes of errors after which another process, or this one later, answers. */
-const FOR_ANOTHER: readonly string[] = ['stopping', 'state_failed', 'state_contended']
+const FOR_ANOTHER: readonly string[] = ['stopping', 'waiting', 'state_failed', 'state_contended']
+
+function isWaiting(error: unknown): boolean {
+  return isGlimpseError(error) && error.code === 'waiting'
+}
 
 function isForAnother(error: unknown): boolean {
   return isGlimpseError(error) && FOR_ANOTHER.includes(error.code)

@@ -59,7 +59,7 @@ const METRICS = {
   ),
   glimpse_faults_total: counter('Failures of other services by the code of the error.', ['code']),
   glimpse_queue_messages_total: counter(
-    'Messages of the question queue: sent, done, again (delivered once more), poison.',
+    'Messages of the question queue: sent, done, again (delivered once more), waiting (for the engine), poison.',
     ['outcome'],
   ),
 }

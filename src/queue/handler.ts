@@ -17,8 +17,11 @@ export interface Delivery {
   endsAt?: number
 }
 
-/** `again`: to be delivered once more. `poison`: for the dead-letter queue, after MAX_RECEIVES or because it is invalid. */
-export type DeliveryOutcome = 'done' | 'again' | 'poison'
+/**
+ * `again`: to be delivered once more. `waiting`: the same, when the engine has answered. `poison`: for the dead-letter queue,
+ * after MAX_RECEIVES or because it is invalid.
+ */
+export type DeliveryOutcome = 'done' | 'again' | 'waiting' | 'poison'
 
 /** Never throws. @param report called with the error, which holds no text of the message */
 export async function handleDelivery(
@@ -27,6 +30,7 @@ export async function handleDelivery(
   report: (error: unknown) => void,
 ): Promise<DeliveryOutcome> {
   const failed = (error: unknown): DeliveryOutcome => {
+    if (isGlimpseError(error) && error.code === 'waiting') return 'waiting'
     report(error)
     const isLast = receives >= MAX_RECEIVES && !(isGlimpseError(error) && error.code === 'stopping')
     return isLast || (isGlimpseError(error) && error.code === 'bad_message') ? 'poison' : 'again'

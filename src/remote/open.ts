@@ -2,6 +2,7 @@
 
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
+import { parseEndpoint } from './endpoint.ts'
 
 export interface RemoteEngineConfig {
   /** GLIMPSE_ENGINE; '' for a model on this machine. */
@@ -23,7 +24,7 @@ export async function openRemoteEngine({
   }
   if (engine.startsWith('sagemaker:')) {
     // Loaded here: the SDK takes a while.
-    const { openSageMakerEngine, parseEndpoint } = await import('./sagemaker.ts')
+    const { openSageMakerEngine } = await import('./sagemaker.ts')
     return openSageMakerEngine(parseEndpoint(engine), { deadlineMs })
   }
   throw new SetupError(

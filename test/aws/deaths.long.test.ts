@@ -95,7 +95,11 @@ test('whatever step the function dies at, each question has one reply, and other
       () => true,
     )
     // It needed fewer requests than that: there are no more steps.
-    if (!isDead) break
+    if (!isDead) {
+      await sqs.deleteMessage({ QueueUrl: url, ReceiptHandle: ReceiptHandle! })
+      expect((await deliver(later)).sort()).toEqual(['1.2', '2.1'])
+      break
+    }
     // The question behind it in its thread waits, that of another thread does not.
     expect(await deliver(other)).toEqual(['2.1'])
     const hiddenS = front.hidden.get(ReceiptHandle!) ?? QUEUE_HIDDEN_S
@@ -139,12 +143,14 @@ test('while S3 fails for ten minutes a question waits in the queue, and is answe
     statusCode: 200,
   })
   let passedS = 0
+  let lines: string[] = []
   for (let deliveries = 1; ; deliveries++) {
     front.isS3Down = passedS < 600
     const answer = start(`outage${deliveries}`, 1000 * passedS)
     const message = await receive()
     expect(message.Attributes?.ApproximateReceiveCount).toBe(String(deliveries))
     const { batchItemFailures } = (await answer.invoke(eventOf([message as SqsMessage]))) as SQSBatchResponse
+    lines = answer.lines()
     answer.stop()
     if (!front.isS3Down) {
       expect(batchItemFailures, answer.lines().join('\n')).toEqual([])
@@ -158,7 +164,7 @@ test('while S3 fails for ten minutes a question waits in the queue, and is answe
     const visible = { ReceiptHandle: message.ReceiptHandle!, VisibilityTimeout: 0 }
     await sqs.changeMessageVisibility({ QueueUrl: url, ...visible })
   }
-  expect(front.replies(channel, '1.1')).toBe(1)
+  expect(front.replies(channel, '1.1'), lines.join('\n')).toBe(1)
   // Of the 15 minutes for which a question is answered.
   expect(passedS).toBeLessThan(14 * 60)
   expect(await deadCount()).toBe('0')

@@ -477,7 +477,9 @@ describe('a question whose process dies', () => {
         return await platform.post(each, reply)
       },
     }
-    const sleep = async (ms: number) => void (clock.now += ms)
+    const sleep = async (ms: number) => {
+      clock.now += ms
+    }
     const began = clock.now
     const asked = question('a')
     const processor = open({ platforms: [failing], sleep })
