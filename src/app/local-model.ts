@@ -11,10 +11,11 @@ import { embeddedArtifact } from '../builder/embedded.ts'
 import type { Config } from '../config.ts'
 import type { startEngine } from '../engine/engine.ts'
 import { isGlimpseError, RequestError } from '../errors.ts'
+import { isHubName } from '../hub/repository.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import { loadConfig } from './config.ts'
 import { modelProcessOptions } from './engine.ts'
-import { type HubModelOptions, hubModel, isHubName } from './hub-models.ts'
+import type { HubModelOptions } from './hub-models.ts'
 
 export interface ModelChoice {
   /** Default: GLIMPSE_MODEL. */
@@ -66,6 +67,8 @@ async function artifactAt(
     )
   }
   if (existsSync(location) || !isHubName(location)) return location
+  // Imported on use: the builder takes a while to load.
+  const { hubModel } = await import('./hub-models.ts')
   const settings = config.hubToken === '' ? { ...config, hubToken: (await loadConfig()).hubToken } : config
   return await whileFetching((given) => hubModel(settings, location, { ...ofHub, ...hooks, ...given })).catch(
     (error: unknown) => {

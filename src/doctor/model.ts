@@ -3,11 +3,12 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isHubName, listModels } from '../app/hub-models.ts'
+import { listModels } from '../app/hub-models.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
 import { EMBEDDED_CHECKPOINT } from '../builder/embedded.ts'
 import type { Config } from '../config.ts'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
+import { isHubName } from '../hub/repository.ts'
 import { megabytes } from '../units.ts'
 import { unexpected } from './check.ts'
 
