@@ -136,7 +136,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     }),
   )
   app.post('/v1/chat/completions', (c) =>
-    inference.handle(c.req.raw, (request) => readChat(request, open().model.name), tenant(c)),
+    inference.handle(c.req.raw, (request) => readChat(request, open().model), tenant(c)),
   )
   for (const [route, read] of Object.entries(VECTOR_ROUTES))
     app.post(`/v1/${route}`, (c) => inference.handle(c.req.raw, read, tenant(c), route))

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { findDuplicates } from '../../src/search/duplicates.ts'
-import { fromHalf, toHalf } from '../../src/search/half.ts'
+import { fromHalf, toHalf } from '../../src/half.ts'
 import { FAKE_MODEL, fakeEmbedder, pictureOf } from './fake.ts'
 import { inMemoryCollection } from './in-memory.ts'
 
