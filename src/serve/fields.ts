@@ -20,6 +20,16 @@ export interface Fields {
   image?: Uint8Array
 }
 
+/** A picture in a request: its bytes once the body is read, or the id of an upload. */
+export const pictureFields = {
+  image: z.instanceof(Uint8Array).optional().meta({
+    description: 'a JPEG, PNG, WebP, GIF, AVIF or TIFF file: in JSON as base64 or as a data URL',
+    type: 'string',
+    contentEncoding: 'base64',
+  }),
+  upload: z.string().optional().meta({ description: 'in place of image: the id of an upload' }),
+}
+
 const SETTINGS = Object.keys(generationSettings.shape)
 
 /**
