@@ -10,6 +10,7 @@ import type { Connection, Table } from '@lancedb/lancedb'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
 import { isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
+import { missing } from '../optional-part.ts'
 import { loadArrow, PLAIN, pictureOf, rowsOf, schemaOf, tableOf } from './lance-rows.ts'
 import type {
   Collection,
@@ -52,8 +53,8 @@ async function load() {
     const lancedb = await import('@lancedb/lancedb')
     return { lancedb, arrow: loadArrow() }
   } catch (cause) {
-    const message =
-      'Search needs two optional packages that are not installed, or have no binary for this system. Install them: npm install @lancedb/lancedb@0.30.0 apache-arrow@18.1.0'
+    // Also where they are installed but have no binary for this system.
+    const message = missing('Search', ['@lancedb/lancedb', 'apache-arrow'])
     throw new SetupError('no_search_library', message, { cause })
   }
 }
