@@ -20,10 +20,15 @@ export async function loadPart<T>(
   try {
     return await load()
   } catch (cause) {
-    const { code = '', message } = cause as NodeJS.ErrnoException
-    if (!NOT_FOUND.includes(code) || !packages.some((name) => message.includes(`'${name}'`))) throw cause
+    if (!isMissing(cause, packages)) throw cause
     throw new SetupError('no_package', missing(needs, packages))
   }
+}
+
+/** Whether an import failed because one of the packages is not installed. */
+export function isMissing(error: unknown, packages: readonly string[]): boolean {
+  const { code = '', message } = error as NodeJS.ErrnoException
+  return NOT_FOUND.includes(code) && packages.some((name) => message.includes(`'${name}'`))
 }
 
 /** The words for packages that are not installed. */

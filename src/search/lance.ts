@@ -10,7 +10,7 @@ import type { Connection, Table } from '@lancedb/lancedb'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
 import { isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
-import { missing } from '../optional-part.ts'
+import { isMissing, missing } from '../optional-part.ts'
 import { loadArrow, PLAIN, pictureOf, rowsOf, schemaOf, tableOf } from './lance-rows.ts'
 import type {
   Collection,
@@ -46,6 +46,8 @@ const modelSchema = z.object({
 /** How the bucket is reached where the environment does not say it: LanceDB's storage options. */
 export type LanceOptions = Readonly<Record<string, string>>
 
+const PACKAGES = ['@lancedb/lancedb', 'apache-arrow']
+
 type Libraries = Awaited<ReturnType<typeof load>>
 
 async function load() {
@@ -53,9 +55,9 @@ async function load() {
     const lancedb = await import('@lancedb/lancedb')
     return { lancedb, arrow: loadArrow() }
   } catch (cause) {
-    // Also where they are installed but have no binary for this system.
-    const message = missing('Search', ['@lancedb/lancedb', 'apache-arrow'])
-    throw new SetupError('no_search_library', message, { cause })
+    const message = missing('Search', PACKAGES)
+    // With its cause where they are installed but have no binary for this system.
+    throw new SetupError('no_search_library', message, isMissing(cause, PACKAGES) ? {} : { cause })
   }
 }
 
