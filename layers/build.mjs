@@ -85,7 +85,10 @@ export function buildLayers(arch) {
     // fp32, because the model is so small that lower precision saves nothing (src/builder/embedded.ts).
     const [checkpoint, matching] = CHECKPOINTS
     const what = ['build', checkpoint, '--with', matching, '--precision', 'fp32', '--name', 'glimpse-pico']
-    execFileSync(process.execPath, [cli, ...what, '--out', place], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] })
+    execFileSync(process.execPath, [cli, ...what, '--out', place], {
+      cwd: ROOT,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
   })
   return [...Object.keys(LAYERS), 'model'].map((name) => ({
     name,
