@@ -84,23 +84,6 @@ test('a connection that is closed for good is a fault, and the process is not re
 })
 
 test.each([
-  '{"op":0,"t":"READY","s":1,"d":null}',
-  '{"op":0,"t":"READY","s":1,"d":{"user":null,"application":{"id":"1"}}}',
-  '{"op":0,"t":"READY","s":1,"d":{"user":{"id":"1"},"application":{"id":"1"},"resume_gateway_url":"nowhere"}}',
-  '{"op":10,"d":null}',
-  '{"op":10,"d":{"heartbeat_interval":"soon"}}',
-  '{"op":9,"d":null}',
-])('a payload that the library would not survive opens the connection anew: %s', async (text) => {
-  const { discord, bot, channel, ann } = harness
-  discord.sendText(text)
-  await until(() => discord.connections.identified === 2)
-  await until(() => bot.gateway!.fault() === undefined)
-  expect(bot.reported).toEqual(['discord_payload'])
-  const asked = discord.say(ann, channel, { content: `<@${discord.botId}>`, files: [png()] })
-  expect((await reply(discord, channel, { to: asked })).content).toContain(CAPTION)
-})
-
-test.each([
   'null',
   '[]',
   '7',
