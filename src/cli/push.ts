@@ -1,6 +1,7 @@
 // glimpse push <artifact> s3://bucket/prefix
 
 import { Command, InvalidArgumentError } from 'commander'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
 import { shellWord } from '../shell.ts'
 import { megabytes } from '../units.ts'
 import { withProgress } from './progress.ts'
@@ -35,7 +36,7 @@ export function pushCommand(): Command {
     .addHelpText('after', HELP)
     .action(async (artifact: string, location: string, flags: { replace?: boolean }) => {
       // Imported on use, so that other commands do not load the SDK.
-      const { pushArtifact } = await import('../transfer/push.ts')
+      const { pushArtifact } = await loadPart('push', S3_PACKAGES, () => import('../transfer/push.ts'))
       const { manifest, sentBytes, skipped } = await withProgress('model_pushing', (given) =>
         pushArtifact(artifact, location, { ...flags, ...given }),
       )
