@@ -12,6 +12,7 @@ import type { Config } from '../config.ts'
 import type { startEngine } from '../engine/engine.ts'
 import { isGlimpseError, RequestError } from '../errors.ts'
 import { isHubName } from '../hub/repository.ts'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import { loadConfig } from './config.ts'
 import { modelProcessOptions } from './engine.ts'
@@ -61,7 +62,11 @@ async function artifactAt(
   if (location === '') return await embeddedArtifact(cacheFolder)
   if (location.startsWith('s3://')) {
     // Imported on use: the SDK takes a while to load.
-    const { fetchArtifact } = await import('../transfer/fetch.ts')
+    const { fetchArtifact } = await loadPart(
+      'A model in S3',
+      S3_PACKAGES,
+      () => import('../transfer/fetch.ts'),
+    )
     return await whileFetching((given) =>
       fetchArtifact(location, { cacheFolder, onWait: hooks.onWait, ...given }),
     )

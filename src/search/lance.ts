@@ -10,6 +10,7 @@ import type { Connection, Table } from '@lancedb/lancedb'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
 import { isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
+import { isMissing, missing } from '../optional-part.ts'
 import { loadArrow, PLAIN, pictureOf, rowsOf, schemaOf, tableOf } from './lance-rows.ts'
 import type {
   Collection,
@@ -45,6 +46,8 @@ const modelSchema = z.object({
 /** How the bucket is reached where the environment does not say it: LanceDB's storage options. */
 export type LanceOptions = Readonly<Record<string, string>>
 
+const PACKAGES = ['@lancedb/lancedb', 'apache-arrow']
+
 type Libraries = Awaited<ReturnType<typeof load>>
 
 async function load() {
@@ -52,9 +55,9 @@ async function load() {
     const lancedb = await import('@lancedb/lancedb')
     return { lancedb, arrow: loadArrow() }
   } catch (cause) {
-    const message =
-      'Search needs two optional packages that are not installed, or have no binary for this system. Install them: npm install @lancedb/lancedb@0.30.0 apache-arrow@18.1.0'
-    throw new SetupError('no_search_library', message, { cause })
+    const message = missing('Search', PACKAGES)
+    // With its cause where they are installed but have no binary for this system.
+    throw new SetupError('no_search_library', message, isMissing(cause, PACKAGES) ? {} : { cause })
   }
 }
 
