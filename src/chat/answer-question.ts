@@ -21,6 +21,7 @@ import { faultOf, problemReply, problemText, Refusal } from './problems.ts'
 import { personOf, type Question } from './question.ts'
 import type { RateLimiter } from './rate-limit.ts'
 import { checkOwners, type PictureContext, resolvePictures } from './resolve-pictures.ts'
+import { removeSign } from './signs.ts'
 
 export interface AnswerDeps {
   engine: Promise<Engine>
@@ -66,15 +67,15 @@ const MAX_PICTURES = 10
 const RENDERED: readonly string[] = ['not_a_picture', 'picture_too_large']
 
 /**
- * Shows a typing indicator meanwhile. `typingStopped` settles when it is gone; the reply need not wait for it.
- * @throws BusyError `stopping`, UpstreamError of the store
+ * Shows a typing indicator meanwhile. `isSignGone` resolves when its removal was tried; the reply need not wait for it.
+ * @throws BusyError `stopping`, `waiting`, UpstreamError of the store
  */
 export async function answerQuestion(
   question: Question,
   platform: Platform,
   deps: AnswerDeps,
   attempt: Attempt = {},
-): Promise<Answer & { typingStopped: Promise<void> }> {
+): Promise<Answer & { isSignGone: Promise<boolean> }> {
   let shown: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
   const show = (ahead: number) => {
@@ -89,17 +90,15 @@ export async function answerQuestion(
     clearInterval(timer)
     // An indicator that is removed before it is set would stay.
     await shown
-    if (shown) await platform.stopTyping(question)
+    return !shown || (await removeSign(question, platform, deps.report))
   }
-  let typingStopped = Promise.resolve()
   try {
     const answer = await replyTo(question, platform, deps, attempt, startTyping)
-    typingStopped = stopTyping()
-    return { ...answer, typingStopped }
+    return { ...answer, isSignGone: stopTyping() }
   } catch (error) {
     clearInterval(timer)
     // It stays until the engine has answered: the next delivery removes it.
-    if (!isWaiting(error)) typingStopped = stopTyping()
+    if (!isWaiting(error)) void stopTyping()
     throw error
   }
 }
@@ -217,7 +216,11 @@ async function answerEach(
         platform,
         () => endsAt - deps.now(),
       )
-      parts.push({ number, ...shownAs(result, isQuestion, messages), spoiler: picture.spoiler === true })
+      const spoiler = picture.spoiler === true
+      // Nobody asks for the words of an automatic caption, and a described picture gets none.
+      if (!isQuestion && picture.altText !== undefined)
+        parts.push({ number, kind: 'answer', text: messages.authorsAltText(picture.altText), spoiler })
+      parts.push({ number, ...shownAs(result, isQuestion, messages), spoiler })
       // A turn has words on both sides: it becomes a part of later prompts.
       const isTurn = text !== '' && !result.unknown && result.text.trim() !== ''
       exchanges.push({

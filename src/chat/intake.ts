@@ -5,7 +5,7 @@ import type { Store } from '../store/store.ts'
 import { type ConversationStore, findConversation, notePictures } from './conversation.ts'
 import { recordPosts } from './posts.ts'
 import type { Preferences } from './preferences.ts'
-import type { Question } from './question.ts'
+import { type Question, undescribed } from './question.ts'
 
 interface IntakeOptions {
   kept: ConversationStore
@@ -13,8 +13,8 @@ interface IntakeOptions {
   /** Whether a question of this conversation is being answered. */
   isAnswerPending: (conversation: string) => Promise<boolean>
   sleep: (ms: number) => Promise<unknown>
-  /** Settles a decision that may fail with the store. Default: as it is. */
-  isWanted?: (decided: Promise<boolean>) => Promise<boolean>
+  /** Settles the decision on a question, which may fail with the store. Default: as it is. */
+  settle?: (decided: Promise<Question | undefined>, question: Question) => Promise<Question | undefined>
 }
 
 /** What one call of `submit` came to. */
@@ -30,7 +30,7 @@ export function openIntake({
   preferences,
   isAnswerPending,
   sleep,
-  isWanted: settle = (decided) => decided,
+  settle = (decided) => decided,
 }: IntakeOptions) {
   /** By conversation: whether questions that were submitted before, and are not recorded yet, are for the bot. */
   const undecided = new Map<string, Set<Promise<boolean>>>()
@@ -43,16 +43,17 @@ export function openIntake({
   const decide = async (
     question: Question,
     earlier: ReadonlyMap<string, readonly Promise<boolean>[]>,
-  ): Promise<boolean> => {
-    const { trigger, conversations } = question
-    if (trigger !== 'automatic' && (trigger !== 'follow_up' || question.isToUs)) return true
+  ): Promise<Question | undefined> => {
+    const { trigger, conversations, pictures } = question
+    if (trigger !== 'automatic' && (trigger !== 'follow_up' || question.isToUs)) return question
     const pending: string[] = []
     for (const name of conversations) if (await isPending(name, earlier.get(name) ?? [])) pending.push(name)
-    if (trigger === 'automatic') {
-      await note(kept, question, pending)
-      return await preferences.isAutomatic(question.channel)
-    }
-    return pending.length > 0 || (await findConversation(kept.store, question)) !== undefined
+    if (trigger === 'automatic') await note(kept, question, pending)
+    else if (pending.length > 0 || (await findConversation(kept.store, question))) return question
+    if (pictures.length === 0 || !(await preferences.isAutomatic(question.channel))) return undefined
+    // A question beside a picture is not for the bot in a thread of others: its picture gets a caption like any other.
+    const plain: Question = { ...question, trigger: 'automatic', text: '', pictures: undescribed(pictures) }
+    return plain.pictures.length > 0 ? plain : undefined
   }
 
   return {
@@ -69,9 +70,7 @@ export function openIntake({
       const names = question.conversations
       const earlier = new Map(names.map((name) => [name, [...(undecided.get(name) ?? [])]]))
       const complete = delayMs === 0 ? Promise.resolve(question) : fuller(question, delayMs)
-      const admitted = complete.then(async (whole) =>
-        (await settle(decide(whole, earlier))) ? whole : undefined,
-      )
+      const admitted = complete.then((whole) => settle(decide(whole, earlier), whole))
       const isWanted = admitted.then(
         (whole) => whole !== undefined,
         () => false,

@@ -9,7 +9,7 @@ import { RequestError } from '../errors.ts'
 import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { isExpired, nearestPictures, picturesOf } from './pictures.ts'
-import { findReply, findResponse, postReply, postResponse } from './post.ts'
+import { findReply, findResponse, isAnsweredByOther, postReply, postResponse } from './post.ts'
 import type { DiscordSettings } from './settings.ts'
 import { replyTargetOf } from './target.ts'
 
@@ -39,6 +39,11 @@ export function discordPlatform(
   /** The stand-in of a test serves what Discord's hosts serve. */
   const standIn = (url: string) =>
     policy.testOrigin === undefined ? url : url.replace(DISCORD_HOSTS, policy.testOrigin)
+
+  const ownId = async () => {
+    me ??= parsePayload(identifiedSchema, await api('GET', Routes.user()), 'the bot itself').id
+    return me
+  }
 
   const platform: DiscordPlatform = {
     name: 'discord',
@@ -104,13 +109,20 @@ export function discordPlatform(
     async findPosted(question) {
       const target = replyTargetOf(question)
       if (target.kind === 'message') {
-        me ??= parsePayload(identifiedSchema, await api('GET', Routes.user()), 'the bot itself').id
-        const { posted, isWhole } = await findReply(api, target, me, answers)
+        const { posted, isWhole } = await findReply(api, target, await ownId(), answers)
         begun.set(question, posted)
         return isWhole ? posted : undefined
       }
       // `post` continues a reply that this process began.
       return begun.has(question) ? undefined : await findResponse(api, target)
+    },
+
+    async isTaken(question, posted) {
+      const target = replyTargetOf(question)
+      if (target.kind !== 'message' || target.place === 'direct') return false
+      return await ownId()
+        .then((own) => isAnsweredByOther(api, target, own, posted))
+        .catch(() => false)
     },
 
     async deleteReply({ channel, message, application, token, part }) {

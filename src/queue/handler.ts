@@ -52,5 +52,7 @@ export async function handleDelivery(
 /** Answers a question, or retracts it. */
 export function questionHandler(processor: Pick<QuestionProcessor, 'process' | 'retract'>): MessageHandler {
   return (message, endsAt) =>
-    message.kind === 'question' ? processor.process(message.question, endsAt) : processor.retract(message.id)
+    message.kind === 'question'
+      ? processor.process(message.question, endsAt)
+      : processor.retract(message.id, message.filesLeft)
 }

@@ -54,8 +54,7 @@ export function queueProducer({
       return otherwise
     })
   }
-  const isWanted = (decided: Promise<boolean>) => orWithoutStore(decided, true)
-  const intake = openIntake({ kept, preferences, isAnswerPending, sleep, isWanted })
+  const intake = openIntake({ kept, preferences, isAnswerPending, sleep, settle: orWithoutStore })
   const mutex = keyedMutex()
 
   const pending = new Map<string, Promise<void>>()
@@ -86,10 +85,12 @@ export function queueProducer({
   const sink: QuestionSink = {
     submit: (question, delayMs = 0) => enqueue(question, delayMs),
     // A group of its own: a retraction is delivered while the question's group is busy.
-    async retract(id) {
+    async retract(id, filesLeft) {
+      const groupId = `withdraw/${id}`
+      const deduplicationId = filesLeft ? `${groupId}/${sha256Hex(filesLeft.join(' '))}` : groupId
       await queue.send(
-        { kind: 'withdraw', id },
-        { deduplicationId: `withdraw/${id}`, groupId: `withdraw/${id}` },
+        { kind: 'withdraw', id, filesLeft: filesLeft && [...filesLeft] },
+        { deduplicationId, groupId },
       )
     },
   }

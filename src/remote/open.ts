@@ -2,7 +2,10 @@
 
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
 import { parseEndpoint } from './endpoint.ts'
+
+const PACKAGES = ['@aws-sdk/client-sagemaker-runtime', ...S3_PACKAGES]
 
 export interface RemoteEngineConfig {
   /** GLIMPSE_ENGINE; '' for a model on this machine. */
@@ -24,7 +27,11 @@ export async function openRemoteEngine({
   }
   if (engine.startsWith('sagemaker:')) {
     // Loaded here: the SDK takes a while.
-    const { openSageMakerEngine } = await import('./sagemaker.ts')
+    const { openSageMakerEngine } = await loadPart(
+      'A SageMaker engine',
+      PACKAGES,
+      () => import('./sagemaker.ts'),
+    )
     return openSageMakerEngine(parseEndpoint(engine), { deadlineMs })
   }
   throw new SetupError(
