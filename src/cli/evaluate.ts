@@ -24,7 +24,7 @@ const EMBEDDED_SETS = ['seen', 'validation', 'test', 'scattered'].map((name) =>
 
 const HELP = `
 A set is a file of your own, .csv or .jsonl: a row for each picture and its true
-caption, or for each question and its answer. Pictures are found beside the file.
+caption, or for each question and its answer. Pictures are beside the file.
 
   image,caption,question,answer
   beach.jpg,a woman and a dog on a beach,,
@@ -43,7 +43,7 @@ writes it. Without sets it measures those of the embedded model:
 
 Examples:
   $ npx glimpse evaluate mine.csv --model ./blip2-int4
-  $ npx glimpse evaluate mine.csv --model ./blip2-opt-2.7b --precisions int8,int4
+  $ npx glimpse evaluate mine.csv --model ./opt-2.7b --precisions int8,int4
   $ npx glimpse evaluate mine.csv --model ./blip2-int8 --against ./blip2-int4
   $ npx glimpse evaluate ./my-scenes --model ./my-artifact --json
   # conversations of ten questions
