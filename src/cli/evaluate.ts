@@ -17,13 +17,14 @@ const EMBEDDED_SETS = ['seen', 'validation', 'test', 'scattered'].map((name) =>
 )
 
 const HELP = `
-A folder holds pictures and scenes.jsonl: one line for each picture, with its true caption and questions, as
-training/scenes.py writes them. Without folders it measures the sets that come with the embedded model:
+A folder holds pictures and scenes.jsonl: one line for each picture, with its
+true caption and questions, as training/scenes.py writes them. Without folders
+it measures the sets that come with the embedded model:
 
   seen        new scenes in the drawing styles that the model was trained on
-  validation  a style that the model never saw, used to choose the training's settings
+  validation  a style that the model never saw, used to choose settings
   test        a style that the model never saw, used for nothing else
-  scattered   the trained styles, with several things of one kind at random positions
+  scattered   the trained styles, things of one kind at random positions
 
 Examples:
   $ npx glimpse evaluate
@@ -33,7 +34,8 @@ Examples:
     questions right              249 of 264   94.3%
       of new wordings              46 of 48   95.8%
   $ npx glimpse evaluate ./my-scenes --model ./my-artifact --json
-  $ npx glimpse evaluate --turns 9                 conversations of ten questions
+  # conversations of ten questions
+  $ npx glimpse evaluate --turns 9
 `
 
 const scene = z.object({

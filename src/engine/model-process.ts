@@ -138,6 +138,8 @@ function cardOf({ manifest, provider, fallback }: Model, threads = availablePara
       settings: prepackSettings(processor),
     },
     about: aboutSchema.safeParse(manifest.about).data,
+    // Others have a frame of words around a question.
+    ...(manifest.prompt.question === '{question}' && { instructions: true }),
     vectors: matching && {
       key: artifactKey(manifest),
       count: matching.count,

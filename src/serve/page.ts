@@ -3,11 +3,15 @@
 import { readFile } from 'node:fs/promises'
 import { Hono } from 'hono'
 
-const FILES = {
+/** Path, file and type. */
+export const FILES = {
   '/': ['index.html', 'text/html; charset=utf-8'],
   '/page.css': ['page.css', 'text/css; charset=utf-8'],
   '/page.js': ['page.js', 'text/javascript; charset=utf-8'],
   '/api.js': ['api.js', 'text/javascript; charset=utf-8'],
+  '/docs': ['docs.html', 'text/html; charset=utf-8'],
+  '/docs.css': ['docs.css', 'text/css; charset=utf-8'],
+  '/docs.js': ['docs.js', 'text/javascript; charset=utf-8'],
   '/icon.svg': ['icon.svg', 'image/svg+xml'],
 } as const
 

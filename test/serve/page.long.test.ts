@@ -43,6 +43,20 @@ describe('the page', () => {
     await server.close()
   })
 
+  test('/docs shows every route of /openapi.json, in both themes, and opens the one that is linked to', async () => {
+    const { paths } = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
+      paths: Record<string, object>
+    }
+    const count = Object.values(paths).flatMap(Object.keys).length
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      await page.goto(`${server.url}/docs#postV1Caption`)
+      await page.waitForSelector('#postV1Caption[open]')
+      expect(await page.locator('details.operation').count()).toBe(count)
+      await page.getByText('num_beams', { exact: true }).first().waitFor({ state: 'attached' })
+    }
+  })
+
   /** What a browser does when a file is dropped or pasted, with the file made inside the page. */
   function hand(kind: 'drop' | 'paste', bytes: Uint8Array = PNG, type = 'image/png') {
     return page.evaluate(
