@@ -186,3 +186,10 @@ test('publint and attw find nothing', async () => {
   ])
   expect(types.code, types.stdout).toBe(0)
 })
+
+test('without the binaries of optional packages, one line says how to install them', async () => {
+  await rm(join(installed.npm10!, 'node_modules/@img'), { recursive: true })
+  const { code, stderr } = await npx('npm10', ['glimpse', 'caption', 'picture.png'])
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/^glimpse: A native library does not load: .*npm install --include=optional.*\n$/)
+})
