@@ -78,7 +78,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     return decodeError(status, failed, request)
   }
 
-  const requests = openWaiting(endpoint)
+  const requests = openWaiting(endpoint, options.s3)
   /** @throws BusyError `waiting` until the endpoint has answered */
   const sendForJob = async (request: BaseRequest, job: string, deadline: Deadline): Promise<BaseResult> => {
     const body = encodeRequest(request)
