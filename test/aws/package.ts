@@ -245,7 +245,6 @@ export function describePackage(gpu: Gpu): void {
       const { DefaultRouteSettings } = packaged.resources['HttpApiStage']!.Properties
       expect(DefaultRouteSettings).toMatchObject({ ThrottlingRateLimit: 10, ThrottlingBurstLimit: 20 })
       expect(packaged.resources['HttpLambdaFunction']!.Properties['ReservedConcurrentExecutions']).toBe(5)
-      expect(packaged.resources['Budget']).toMatchObject({ Condition: 'HasAlarmEmail' })
     })
 
     test('every alarm has a description and an action, and the dashboard has widgets', () => {
