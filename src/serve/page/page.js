@@ -57,7 +57,7 @@ for (const button of at('samples').querySelectorAll('button')) {
     if (known) return open(known)
     const response = await fetch(`samples/${button.value}.png`).catch(() => undefined)
     if (!response?.ok) return notify(t.problem.unreachable)
-    addThread(await response.blob(), t.samples[button.value], button.value)
+    open(addThread(await response.blob(), t.samples[button.value], button.value))
   })
   button.firstChild.addEventListener('error', () => {
     button.parentElement.hidden = true
@@ -67,18 +67,23 @@ for (const button of at('samples').querySelectorAll('button')) {
 /** Adds pictures and shows the first. What is none is named, and changes nothing else. */
 async function add(files) {
   at('notice').hidden = true
-  const wrong = []
+  /** Names by problem. */
+  const wrong = {}
   let first
   for (const file of files) {
     const problem = await problemOf(file)
-    if (problem) wrong.push(sentenceOf(problem, file.name))
-    // A copy: the file may change or go away before the last question.
-    else {
-      const image = new Blob([await file.arrayBuffer()], { type: file.type })
-      first = addThread(image, file.name || t.yours, undefined, first !== undefined) ?? first
+    if (problem) {
+      wrong[problem] = [...(wrong[problem] ?? []), file.name]
+      continue
     }
+    // A copy: the file may change or go away before the last question.
+    const image = new Blob([await file.arrayBuffer()], { type: file.type })
+    const thread = addThread(image, file.name || t.yours)
+    if (!first) open(thread)
+    first ??= thread
   }
-  if (wrong.length > 0) notify([...wrong, t.formats].join(' '))
+  const messages = Object.entries(wrong).map(([problem, names]) => sentenceOf(problem, names.join(', ')))
+  if (messages.length > 0) notify(messages.join(' '))
 }
 
 async function problemOf(file) {
@@ -92,11 +97,11 @@ async function problemOf(file) {
   return start?.byteLength ? undefined : 'not_a_picture'
 }
 
-function addThread(image, name, sample, isBehind = false) {
+/** Adds a picture behind the one that is shown, and requests its caption. */
+function addThread(image, name, sample) {
   const id = Math.max(Date.now(), ...threads.map((thread) => thread.id + 1))
   const turn = { text: '', state: 'running' }
   const thread = enlist({ id, name, sample, image, alt: '', caption: turn, turns: [] })
-  if (!isBehind) open(thread)
   caption(thread)
   return thread
 }
@@ -119,7 +124,7 @@ function enlist(record) {
   item.append(button)
   items.set(thread, item)
   threads.push(thread)
-  at('thumbs').prepend(item)
+  at('thumbs').append(item)
   drawList()
   return thread
 }
@@ -201,7 +206,7 @@ openThreads({
   refused(thread) {
     if (!threads.includes(thread)) return
     forget(thread)
-    notify(`${sentenceOf(thread.caption.problem, thread.name)} ${t.formats}`)
+    notify(sentenceOf(thread.caption.problem, thread.name))
   },
 })
 
@@ -260,7 +265,7 @@ function speak(code) {
     element.placeholder = t[element.dataset.placeholder]
   for (const button of at('samples').querySelectorAll('button'))
     button.firstChild.alt = t.samples[button.value]
-  at('add').title = t.add
+  for (const id of ['add', 'remove']) at(id).title = t[id]
   at('paste').textContent = t.paste(/Mac|iPhone|iPad/.test(navigator.platform) ? '⌘' : 'Ctrl')
   drawAbout()
   draw()

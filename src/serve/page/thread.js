@@ -89,12 +89,15 @@ export function draw() {
   drawCaption()
   for (const turn of shown.turns) drawTurn(turn)
   drawComposer()
-  at('machine').textContent = model.name ? t.machine(model.name) : ''
 }
 
 function drawPicture(isShown) {
-  at('picture').hidden = !isShown
+  const picture = at('picture')
+  picture.hidden = !isShown
   at('unshown').hidden = isShown
+  // For page.css: a small picture is enlarged, but not beyond recognition.
+  picture.style.setProperty('--width', `${picture.naturalWidth}px`)
+  picture.style.setProperty('--ratio', String(picture.naturalWidth / picture.naturalHeight || 1))
 }
 
 /** @param {Thread} thread */
@@ -199,6 +202,7 @@ function drawCaption() {
   field.placeholder = isBusy ? (entry.wait ? '' : t.looking) : t.write
   at('copy').disabled = isBusy || alt.trim() === ''
   at('undo').hidden = isBusy || alt === captionOf(entry)
+  at('alt-hint').textContent = isKnown(entry) && model.name ? t.altHint(model.name) : ''
   at('picture').alt = alt || t.yours
   drawTrouble(at('caption-trouble'), entry)
 }

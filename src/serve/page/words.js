@@ -1,6 +1,6 @@
 // The texts of the page in the languages of src/i18n/. What the model says is English in every language.
 //
-// A new language is a value of LANGUAGES with the keys of `en`; test/serve/page-words.test.ts compares them.
+// A new language is a value of LANGUAGES with the keys of `en`; a test compares them.
 
 const en = {
   name: 'English',
@@ -38,7 +38,8 @@ const en = {
   yours: 'Your picture',
   conversation: 'Picture and conversation',
   alt: 'Alt text',
-  altHint: 'Change it as you like, then copy it.',
+  altHint: (model) =>
+    `Written by the model ${model}, which can be wrong. Change it as you like, then copy it.`,
   write: 'Write your own alt text',
   copy: 'Copy alt text',
   copied: 'Copied',
@@ -56,7 +57,6 @@ const en = {
   looking: 'Looking at the picture…',
   captionSaid: 'Caption:',
   answerSaid: 'Answer:',
-  machine: (model) => `Described by the model ${model}, which can be wrong.`,
   unshown: 'This browser cannot show the picture. Glimpse can read it.',
   language: 'Language',
   theme: 'Colours',
@@ -69,9 +69,10 @@ const en = {
   unlock: 'Unlock',
   next: (seconds) => `Next try in ${seconds} ${seconds === 1 ? 'second' : 'seconds'}.`,
   problem: {
-    not_a_picture: (name) => `${name} is not a picture that Glimpse can read.`,
-    damaged: (name) => `${name} is damaged or not complete.`,
-    too_large: (name) => `${name} is too large. Save a smaller copy and use that one.`,
+    not_a_picture: (names) =>
+      `Glimpse cannot read this as a picture: ${names}. It reads JPEG, PNG, WebP, GIF, AVIF and TIFF.`,
+    damaged: (names) => `This picture is damaged or not complete: ${names}.`,
+    too_large: (names) => `Too large: ${names}. Save a smaller copy, of at most 20 MB, and use that one.`,
     no_file: 'That was not a file. Save the picture first, or copy the picture itself and paste it here.',
     question_too_long: 'The question is too long. Ask it in fewer words.',
     busy: 'Glimpse has a lot to do.',
@@ -128,7 +129,8 @@ const de = {
   yours: 'Dein Bild',
   conversation: 'Bild und Gespräch',
   alt: 'Alternativtext',
-  altHint: 'Ändere ihn, wie du magst, und kopier ihn dann.',
+  altHint: (model) =>
+    `Vom Modell ${model} auf Englisch geschrieben; das kann falsch sein. Ändere ihn, wie du magst, und kopier ihn dann.`,
   write: 'Schreib einen eigenen Alternativtext',
   copy: 'Alternativtext kopieren',
   copied: 'Kopiert',
@@ -146,7 +148,6 @@ const de = {
   looking: 'Sieht sich das Bild an…',
   captionSaid: 'Beschreibung:',
   answerSaid: 'Antwort:',
-  machine: (model) => `Vom Modell ${model} auf Englisch beschrieben; das kann falsch sein.`,
   unshown: 'Dieser Browser kann das Bild nicht anzeigen. Glimpse kann es lesen.',
   language: 'Sprache',
   theme: 'Farben',
@@ -159,9 +160,11 @@ const de = {
   unlock: 'Öffnen',
   next: (seconds) => `Nächster Versuch in ${seconds} ${seconds === 1 ? 'Sekunde' : 'Sekunden'}.`,
   problem: {
-    not_a_picture: (name) => `${name} ist kein Bild, das Glimpse lesen kann.`,
-    damaged: (name) => `${name} ist beschädigt oder unvollständig.`,
-    too_large: (name) => `${name} ist zu groß. Speichere eine kleinere Kopie und nimm diese.`,
+    not_a_picture: (names) =>
+      `Glimpse kann das nicht als Bild lesen: ${names}. Es liest JPEG, PNG, WebP, GIF, AVIF und TIFF.`,
+    damaged: (names) => `Dieses Bild ist beschädigt oder unvollständig: ${names}.`,
+    too_large: (names) =>
+      `Zu groß: ${names}. Speichere eine kleinere Kopie mit höchstens 20 MB und nimm diese.`,
     no_file:
       'Das war keine Datei. Speichere das Bild zuerst, oder kopier das Bild selbst und füg es hier ein.',
     question_too_long: 'Die Frage ist zu lang. Stell sie mit weniger Wörtern.',
@@ -219,7 +222,8 @@ const es = {
   yours: 'Tu imagen',
   conversation: 'Imagen y conversación',
   alt: 'Texto alternativo',
-  altHint: 'Cámbialo como quieras y luego cópialo.',
+  altHint: (model) =>
+    `Escrito en inglés por el modelo ${model}, que puede equivocarse. Cámbialo como quieras y luego cópialo.`,
   write: 'Escribe tu propio texto alternativo',
   copy: 'Copiar el texto',
   copied: 'Copiado',
@@ -237,7 +241,6 @@ const es = {
   looking: 'Mirando la imagen…',
   captionSaid: 'Descripción:',
   answerSaid: 'Respuesta:',
-  machine: (model) => `Descrita en inglés por el modelo ${model}, que puede equivocarse.`,
   unshown: 'Este navegador no puede mostrar la imagen. Glimpse puede leerla.',
   language: 'Idioma',
   theme: 'Colores',
@@ -250,9 +253,11 @@ const es = {
   unlock: 'Abrir',
   next: (seconds) => `Próximo intento en ${seconds} ${seconds === 1 ? 'segundo' : 'segundos'}.`,
   problem: {
-    not_a_picture: (name) => `${name} no es una imagen que Glimpse pueda leer.`,
-    damaged: (name) => `${name} está dañada o incompleta.`,
-    too_large: (name) => `${name} es demasiado grande. Guarda una copia más pequeña y usa esa.`,
+    not_a_picture: (names) =>
+      `Glimpse no puede leer esto como imagen: ${names}. Lee JPEG, PNG, WebP, GIF, AVIF y TIFF.`,
+    damaged: (names) => `Esta imagen está dañada o incompleta: ${names}.`,
+    too_large: (names) =>
+      `Demasiado grande: ${names}. Guarda una copia más pequeña, de 20 MB como máximo, y usa esa.`,
     no_file: 'Eso no era un archivo. Guarda antes la imagen, o copia la imagen misma y pégala aquí.',
     question_too_long: 'La pregunta es demasiado larga. Hazla con menos palabras.',
     busy: 'Glimpse tiene mucho trabajo.',
@@ -309,7 +314,8 @@ const fr = {
   yours: 'Votre image',
   conversation: 'Image et conversation',
   alt: 'Texte alternatif',
-  altHint: 'Modifiez-le à votre guise, puis copiez-le.',
+  altHint: (model) =>
+    `Écrit en anglais par le modèle ${model}, qui peut se tromper. Modifiez-le à votre guise, puis copiez-le.`,
   write: 'Écrivez votre propre texte alternatif',
   copy: 'Copier le texte',
   copied: 'Copié',
@@ -327,7 +333,6 @@ const fr = {
   looking: 'Regarde l’image…',
   captionSaid: 'Description\u00a0:',
   answerSaid: 'Réponse\u00a0:',
-  machine: (model) => `Décrite en anglais par le modèle ${model}, qui peut se tromper.`,
   unshown: 'Ce navigateur ne peut pas afficher l’image. Glimpse peut la lire.',
   language: 'Langue',
   theme: 'Couleurs',
@@ -340,9 +345,11 @@ const fr = {
   unlock: 'Ouvrir',
   next: (seconds) => `Prochain essai dans ${seconds} ${seconds > 1 ? 'secondes' : 'seconde'}.`,
   problem: {
-    not_a_picture: (name) => `${name} n’est pas une image que Glimpse sait lire.`,
-    damaged: (name) => `${name} est abîmée ou incomplète.`,
-    too_large: (name) => `${name} est trop grande. Enregistrez une copie plus petite et prenez celle-ci.`,
+    not_a_picture: (names) =>
+      `Glimpse ne peut pas lire ceci comme une image\u00a0: ${names}. Il lit JPEG, PNG, WebP, GIF, AVIF et TIFF.`,
+    damaged: (names) => `Cette image est abîmée ou incomplète\u00a0: ${names}.`,
+    too_large: (names) =>
+      `Trop lourd\u00a0: ${names}. Enregistrez une copie plus petite, de 20\u00a0Mo au maximum, et prenez celle-ci.`,
     no_file:
       'Ce n’était pas un fichier. Enregistrez d’abord l’image, ou copiez l’image elle-même et collez-la ici.',
     question_too_long: 'La question est trop longue. Posez-la en moins de mots.',
@@ -398,7 +405,8 @@ const ja = {
   yours: 'あなたの画像',
   conversation: '画像と会話',
   alt: '代替テキスト',
-  altHint: '自由に書き換えてからコピーできます。',
+  altHint: (model) =>
+    `モデル ${model} が英語で書いた説明です。間違えることがあります。自由に書き換えてからコピーできます。`,
   write: '代替テキストを自分で書く',
   copy: '代替テキストをコピー',
   copied: 'コピーしました',
@@ -416,7 +424,6 @@ const ja = {
   looking: '画像を見ています…',
   captionSaid: '説明：',
   answerSaid: '答え：',
-  machine: (model) => `モデル ${model} による英語の説明です。間違えることがあります。`,
   unshown: 'このブラウザーでは画像を表示できませんが、Glimpse は読み取れます。',
   language: '言語',
   theme: '配色',
@@ -429,9 +436,10 @@ const ja = {
   unlock: '開く',
   next: (seconds) => `${seconds} 秒後にもう一度試します。`,
   problem: {
-    not_a_picture: (name) => `${name} は Glimpse が読み取れる画像ではありません。`,
-    damaged: (name) => `${name} は壊れているか、不完全です。`,
-    too_large: (name) => `${name} は大きすぎます。小さくして保存したものを使ってください。`,
+    not_a_picture: (names) =>
+      `画像として読み取れません：${names}。対応形式は JPEG、PNG、WebP、GIF、AVIF、TIFF です。`,
+    damaged: (names) => `画像が壊れているか、不完全です：${names}。`,
+    too_large: (names) => `大きすぎます：${names}。20 MB 以下に小さくして保存したものを使ってください。`,
     no_file:
       'ファイルではありませんでした。画像を保存してから使うか、画像そのものをコピーして貼り付けてください。',
     question_too_long: '質問が長すぎます。もう少し短くしてください。',
