@@ -461,10 +461,13 @@ describe('the page', () => {
         // Not as a script element: the page's content security policy refuses those.
         await page.evaluate(axe)
         const found = await page.evaluate(() =>
-          (window as unknown as { axe: { run: () => Promise<{ violations: unknown[] }> } }).axe.run(),
+          (
+            window as unknown as { axe: { run: () => Promise<Record<'violations' | 'passes', unknown[]>> } }
+          ).axe.run(),
         )
         const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
         expect(overflow).toBeLessThanOrEqual(0)
+        expect(found.passes.length).toBeGreaterThan(10)
         return found.violations
       }
       for (const details of await page.locator('#about summary').all()) await details.click()
