@@ -25,7 +25,8 @@ FROM ${NODE_IMAGE} AS node
 # dist/: the compiled sources.
 FROM node AS compiled
 WORKDIR /opt/glimpse
-COPY package.json package-lock.json .npmrc ./
+COPY package.json package-lock.json ./
+COPY scripts/no-download scripts/no-download
 # No install scripts are needed: the packages contain prebuilt binaries.
 RUN --mount=type=cache,target=/var/cache/npm npm ci --ignore-scripts --no-audit --no-fund --cache /var/cache/npm
 COPY tsconfig.json tsconfig.build.json ./
@@ -33,15 +34,18 @@ COPY scripts/compile.mjs scripts/
 COPY src src
 RUN npm run --silent compile
 
-# node_modules/: production packages, with onnxruntime's libraries for this system only.
+# node_modules/: production packages and all optional parts, with onnxruntime's libraries for this system only.
 FROM node AS packages
 WORKDIR /opt/glimpse
-COPY package.json package-lock.json .npmrc ./
+COPY package.json package-lock.json ./
+COPY scripts/no-download scripts/no-download
+COPY scripts/all-parts.mjs scripts/
+RUN node scripts/all-parts.mjs
 RUN --mount=type=cache,target=/var/cache/npm npm ci --omit=dev --ignore-scripts --no-audit --no-fund --cache /var/cache/npm \
   && find node_modules/onnxruntime-node/bin/napi-v6 -mindepth 2 -maxdepth 2 -type d \
     ! -path "*/linux/$(node -p process.arch)" -exec rm -r {} +
 
-# Adds onnxruntime's libraries for CUDA 12 and cuDNN 9, which .npmrc skips. They come from nuget.org, not from npm.
+# Adds onnxruntime's libraries for CUDA 12 and cuDNN 9, which other installs skip. They come from nuget.org, not from npm.
 FROM packages AS packages-cuda
 RUN ONNXRUNTIME_NODE_INSTALL=cuda12 node node_modules/onnxruntime-node/script/install.js
 
@@ -49,13 +53,14 @@ RUN ONNXRUNTIME_NODE_INSTALL=cuda12 node node_modules/onnxruntime-node/script/in
 FROM scratch AS program
 COPY package.json LICENSE slack-manifest.json /
 COPY models/pico /models/pico
+COPY models/pico-itm /models/pico-itm
 COPY models/demo /models/demo
 COPY --from=compiled /opt/glimpse/dist /dist
 
-# The embedded model, built into the image so that no start builds it.
+# The embedded model, which answers and matches, built into the image so that no start builds it.
 FROM packages AS built
 COPY --from=program / ./
-RUN node dist/cli/main.js build models/pico --out /opt/model --precision fp32 --name glimpse-pico
+RUN node dist/cli/main.js build models/pico --with models/pico-itm --out /opt/model --precision fp32 --name glimpse-pico
 
 # A separate stage, so that --build-context model=<folder> can replace it.
 FROM scratch AS model

@@ -2,7 +2,7 @@
 //
 //   layers/built/<arch>/onnxruntime/nodejs/node_modules/...   only the CPU library for Linux and one architecture
 //   layers/built/<arch>/sharp/nodejs/node_modules/...         with libvips
-//   layers/built/<arch>/model/glimpse/model/...               models/pico, built, so that a cold start builds nothing
+//   layers/built/<arch>/model/glimpse/model/...               models/pico and pico-itm, built, so that a cold start builds nothing
 //
 // Versions are those of package-lock.json. A package that is not installed (binaries of another architecture) is downloaded
 // from the npm registry and must match the lock file's checksum. A layer is rebuilt only if its inputs changed.
@@ -49,7 +49,8 @@ const LAYERS = {
     semver: isRun,
   }),
 }
-const CHECKPOINT = join(ROOT, 'models/pico')
+/** The embedded model, and the one that matches behind the same vision tower. */
+const CHECKPOINTS = ['models/pico', 'models/pico-itm'].map((path) => join(ROOT, path))
 
 function isRun(path) {
   return !/\.(d\.ts|md|map)$/.test(path)
@@ -76,14 +77,18 @@ export function buildLayers(arch) {
       }
     })
   }
-  makeOnce(join(out, 'model'), checksumOf(CHECKPOINT), (folder) => {
+  makeOnce(join(out, 'model'), CHECKPOINTS.map(checksumOf).join(' '), (folder) => {
     const cli = join(ROOT, 'dist/cli/main.js')
     if (!existsSync(cli)) execFileSync('npm', ['run', '--silent', 'compile'], { cwd: ROOT, stdio: 'inherit' })
     const place = join(folder, 'glimpse/model')
     mkdirSync(join(folder, 'glimpse'), { recursive: true })
     // fp32, because the model is so small that lower precision saves nothing (src/builder/embedded.ts).
-    const what = ['build', CHECKPOINT, '--precision', 'fp32', '--name', 'glimpse-pico', '--out', place]
-    execFileSync(process.execPath, [cli, ...what], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] })
+    const [checkpoint, matching] = CHECKPOINTS
+    const what = ['build', checkpoint, '--with', matching, '--precision', 'fp32', '--name', 'glimpse-pico']
+    execFileSync(process.execPath, [cli, ...what, '--out', place], {
+      cwd: ROOT,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
   })
   return [...Object.keys(LAYERS), 'model'].map((name) => ({
     name,

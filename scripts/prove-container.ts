@@ -56,10 +56,8 @@ const TIMES = 10
 const EXCLUDED = [
   'opt/glimpse/node_modules/typescript',
   'opt/glimpse/node_modules/vitest',
-  'opt/glimpse/.npmrc',
   'opt/glimpse/src',
   'opt/glimpse/test',
-  'root/.npmrc',
   'var/cache/npm',
 ]
 

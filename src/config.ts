@@ -17,6 +17,9 @@ try {
   process.env.HOME = '/dev/null'
 }
 
+// The AWS SDK would print on Node 20, at each start, that its versions of 2027 need Node 22. package.json decides which are used.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
+
 /** The environment, for `glimpse doctor`, which reports on it name by name. */
 export const ENVIRONMENT: Environment = process.env
 

@@ -135,7 +135,12 @@ export async function openChat({
     const concurrency = Math.min(config.maxBatch, config.maxQueue)
     consumer = through.queue.consume(questionHandler(by), { concurrency })
     // The queue delivers unanswered messages again by itself; only expired records need removing.
-    sweeping = setInterval(() => void state.store.sweep().catch(report), SWEEP_EVERY_MS).unref()
+    const sweep = async () => {
+      await state.store.sweep()
+      await by.removeSigns()
+    }
+    void by.removeSigns().catch(report)
+    sweeping = setInterval(() => void sweep().catch(report), SWEEP_EVERY_MS).unref()
   }
   return {
     handlers: Object.fromEntries(

@@ -2,6 +2,7 @@
 
 import { type Config, readConfig, secretsOf } from '../config.ts'
 import { configureLog, redactValues } from '../observe/log.ts'
+import { loadPart } from '../optional-part.ts'
 
 /**
  * @param secretNames the secrets that this process needs. Default: every secret that its role may read
@@ -9,8 +10,9 @@ import { configureLog, redactValues } from '../observe/log.ts'
  */
 export async function loadConfig(secretNames?: readonly string[]): Promise<Config> {
   const { secrets: path } = readConfig()
-  // Imported on use, because the AWS SDK loads slowly.
-  const stored = path === '' ? {} : await (await import('./secrets.ts')).secretsBelow(path, secretNames)
+  // Imported on use, because the AWS SDK is optional and loads slowly.
+  const load = () => loadPart('GLIMPSE_SECRETS', ['@aws-sdk/client-ssm'], () => import('./secrets.ts'))
+  const stored = path === '' ? {} : await (await load()).secretsBelow(path, secretNames)
   const config = readConfig(undefined, stored)
   redactValues(secretsOf(config))
   configureLog(config.logFormat)

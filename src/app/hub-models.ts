@@ -18,6 +18,7 @@ import { openSafetensors } from '../checkpoint/safetensors.ts'
 import type { Config } from '../config.ts'
 import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
 import { type PullPlan, pull } from '../hub/pull.ts'
+import { isHubName } from '../hub/repository.ts'
 import { memoryLimit, memoryOf } from '../memory.ts'
 import { PRECISIONS, type Precision } from '../quantize/recipes.ts'
 import { interrupted } from '../retry.ts'
@@ -57,17 +58,11 @@ export interface KeptModel {
   bytes: number
 }
 
-/** A name as the hub has it. A folder of such a name comes first. */
-const HUB_NAME = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/
 /** Share of the memory that a model may take, so that the machine does other work too. */
 const MEMORY_SHARE = 0.5
 /** Which artifact of a model is meant when several are kept. */
 const PREFERRED: readonly Precision[] = ['int8', 'int4', 'fp32']
 const POLL_MS = 500
-
-export function isHubName(location: string): boolean {
-  return HUB_NAME.test(location)
-}
 
 /** int8, the closer to the checkpoint, where it takes at most half of the memory; else int4. */
 export function proposedPrecision(sizes: Record<Precision, number>, memoryBytes: number): Precision {

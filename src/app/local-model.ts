@@ -11,10 +11,12 @@ import { embeddedArtifact } from '../builder/embedded.ts'
 import type { Config } from '../config.ts'
 import type { startEngine } from '../engine/engine.ts'
 import { isGlimpseError, RequestError } from '../errors.ts'
+import { isHubName } from '../hub/repository.ts'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
 import type { Precision } from '../quantize/recipes.ts'
 import { loadConfig } from './config.ts'
 import { modelProcessOptions } from './engine.ts'
-import { type HubModelOptions, hubModel, isHubName } from './hub-models.ts'
+import type { HubModelOptions } from './hub-models.ts'
 
 export interface ModelChoice {
   /** Default: GLIMPSE_MODEL. */
@@ -60,12 +62,18 @@ async function artifactAt(
   if (location === '') return await embeddedArtifact(cacheFolder)
   if (location.startsWith('s3://')) {
     // Imported on use: the SDK takes a while to load.
-    const { fetchArtifact } = await import('../transfer/fetch.ts')
+    const { fetchArtifact } = await loadPart(
+      'A model in S3',
+      S3_PACKAGES,
+      () => import('../transfer/fetch.ts'),
+    )
     return await whileFetching((given) =>
       fetchArtifact(location, { cacheFolder, onWait: hooks.onWait, ...given }),
     )
   }
   if (existsSync(location) || !isHubName(location)) return location
+  // Imported on use: the builder takes a while to load.
+  const { hubModel } = await import('./hub-models.ts')
   const settings = config.hubToken === '' ? { ...config, hubToken: (await loadConfig()).hubToken } : config
   return await whileFetching((given) => hubModel(settings, location, { ...ofHub, ...hooks, ...given })).catch(
     (error: unknown) => {

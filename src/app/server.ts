@@ -1,6 +1,7 @@
 // Settings -> options of the HTTP app, the same for every command and function that serves it.
 
 import type { Config } from '../config.ts'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
 import type { AppOptions } from '../serve/routes.ts'
 import { openStore } from '../store/open.ts'
 import { openSearch, searchLocation } from './search.ts'
@@ -19,7 +20,9 @@ export async function serverOptions(config: Config) {
     uploads:
       config.uploads === ''
         ? undefined
-        : (await import('../serve/s3-uploads.ts')).openUploads(config.uploads),
+        : (
+            await loadPart('GLIMPSE_UPLOADS', S3_PACKAGES, () => import('../serve/s3-uploads.ts'))
+          ).openUploads(config.uploads),
     store: () => openStore(config.state),
     search: () => openSearch(searchLocation(config)),
   } satisfies AppOptions

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { ENCODER, LANGUAGE, MANIFEST, MATCHING, QUERIES, TEXT, VISION } from '../artifact/contract.ts'
+import { VERIFIED } from '../artifact/open.ts'
 import { SetupError } from '../errors.ts'
 import { filesOf } from '../onnx/write.ts'
 import { TOKENIZER_FILES } from '../tokens/tokenizer.ts'
@@ -12,6 +13,7 @@ import { megabytes } from '../units.ts'
 /** Every file of an artifact, but for those of tokenizers. */
 const ARTIFACT_FILES = new Set([
   MANIFEST,
+  VERIFIED,
   ...[VISION, QUERIES, MATCHING, TEXT, LANGUAGE, ENCODER].flatMap(({ graph }) => filesOf(graph)),
 ])
 

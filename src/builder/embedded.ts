@@ -7,9 +7,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { FORMAT } from '../artifact/contract.ts'
-import { openArtifact, verifyFiles } from '../artifact/open.ts'
+import { openArtifact, verifyOnce } from '../artifact/open.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
-import { buildArtifact } from './build.ts'
 
 export const EMBEDDED_CHECKPOINT = fileURLToPath(new URL('../../models/pico', import.meta.url))
 /** It has the vision tower of the other. A copy of Glimpse without it does not match. */
@@ -19,16 +18,18 @@ const EMBEDDED_MATCHING = fileURLToPath(new URL('../../models/pico-itm', import.
 export async function embeddedArtifact(cacheFolder: string): Promise<string> {
   const folder = join(cacheFolder, `pico-${await fingerprint()}`)
   await openArtifact(folder)
-    .then((manifest) => verifyFiles(folder, manifest))
+    .then((manifest) => verifyOnce(folder, manifest))
     // An incomplete artifact, left by a crash or a full disk, is built again.
-    .catch(() =>
-      buildArtifact(EMBEDDED_CHECKPOINT, folder, {
+    .catch(async () => {
+      // Imported on use: the builder takes 0.2 s to load.
+      const { buildArtifact } = await import('./build.ts')
+      await buildArtifact(EMBEDDED_CHECKPOINT, folder, {
         precision: 'fp32', // The model is so small that quantization saves nothing.
         name: 'glimpse-pico',
         matching: existsSync(EMBEDDED_MATCHING) ? EMBEDDED_MATCHING : undefined,
         optionName: 'GLIMPSE_CACHE',
-      }),
-    )
+      })
+    })
   return folder
 }
 

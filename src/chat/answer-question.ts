@@ -20,6 +20,7 @@ import { problemReply, problemText, Refusal } from './problems.ts'
 import { personOf, type Question } from './question.ts'
 import type { RateLimiter } from './rate-limit.ts'
 import { checkOwners, type PictureContext, resolvePictures } from './resolve-pictures.ts'
+import { removeSign } from './signs.ts'
 
 export interface AnswerDeps {
   engine: Promise<Engine>
@@ -55,14 +56,14 @@ const MAX_PICTURES = 10
 const RENDERED: readonly string[] = ['not_a_picture', 'picture_too_large']
 
 /**
- * Shows a typing indicator meanwhile. `typingStopped` settles when it is gone; the reply need not wait for it.
+ * Shows a typing indicator meanwhile. `isSignGone` resolves when its removal was tried; the reply need not wait for it.
  * @throws BusyError `stopping`
  */
 export async function answerQuestion(
   question: Question,
   platform: Platform,
   deps: AnswerDeps,
-): Promise<Answer & { typingStopped: Promise<void> }> {
+): Promise<Answer & { isSignGone: Promise<boolean> }> {
   let shown: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
   const show = (ahead: number) => {
@@ -77,13 +78,13 @@ export async function answerQuestion(
     clearInterval(timer)
     // An indicator that is removed before it is set would stay.
     await shown
-    if (shown) await platform.stopTyping(question)
+    return !shown || (await removeSign(question, platform, deps.report))
   }
-  let typingStopped = Promise.resolve()
+  let isSignGone = Promise.resolve(true)
   const answer = await replyTo(question, platform, deps, startTyping).finally(() => {
-    typingStopped = stopTyping()
+    isSignGone = stopTyping()
   })
-  return { ...answer, typingStopped }
+  return { ...answer, isSignGone }
 }
 
 async function replyTo(
@@ -186,7 +187,11 @@ async function answerEach(
         platform,
         () => endsAt - deps.now(),
       )
-      parts.push({ number, ...shownAs(result, isQuestion, messages), spoiler: picture.spoiler === true })
+      const spoiler = picture.spoiler === true
+      // Nobody asks for the words of an automatic caption, and a described picture gets none.
+      if (!isQuestion && picture.altText !== undefined)
+        parts.push({ number, kind: 'answer', text: messages.authorsAltText(picture.altText), spoiler })
+      parts.push({ number, ...shownAs(result, isQuestion, messages), spoiler })
       // A turn has words on both sides: it becomes a part of later prompts.
       const isTurn = text !== '' && !result.unknown && result.text.trim() !== ''
       exchanges.push({

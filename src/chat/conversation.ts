@@ -33,6 +33,8 @@ const conversationSchema = z.object({
   focusedAt: z.number().default(0),
   /** It is named after a reply of the bot. The deletion of that reply deletes nothing else. */
   isReply: z.boolean().optional(),
+  /** The question that was asked last, also where it got no turn. Of a reply: the one that it answers. */
+  asked: z.object({ id: z.string(), question: z.string() }).optional(),
 })
 
 export type KnownPicture = z.infer<typeof pictureSchema>
@@ -82,11 +84,9 @@ export function focusOf({ pictures, focus }: Conversation): KnownPicture[] {
   return pictures.filter(({ at }) => at === newest?.at)
 }
 
-/** The words of the last question about the picture that is meant; '' when nothing was asked in words. */
+/** The words of the question that a reply of this name answers, else of the last one; '' when nothing was asked in words. */
 export async function lastQuestion(store: Store, name: string): Promise<string> {
-  const conversation = await loadConversation(store, name)
-  const turns = conversation ? focusOf(conversation).flatMap((each) => each.turns) : []
-  return turns.at(-1)?.question ?? ''
+  return (await loadConversation(store, name))?.asked?.question ?? ''
 }
 
 /** Adds the exchanges to the question's conversations, and to those named after its replies. Idempotent by question id. */
@@ -99,8 +99,13 @@ export async function recordExchange(
   // A name that is new gets the turns so far of these pictures as well.
   const soFar = await findConversation(kept.store, question)
   for (const name of [...question.conversations, ...replyNames]) {
-    const isReply = replyNames.includes(name) || undefined
-    await update(kept, name, (before) => ({ ...merged(before, soFar, question, exchanges), isReply }))
+    const isNew = replyNames.includes(name)
+    await update(kept, name, (before) => {
+      const isReply = isNew || before?.isReply
+      const asked =
+        isReply && !isNew ? before?.asked : { id: question.id, question: wordsOf(question, exchanges) }
+      return { ...merged(before, soFar, question, exchanges), isReply, asked }
+    })
   }
 }
 
@@ -115,6 +120,7 @@ export async function notePictures(
     await update(kept, name, (before) => ({
       ...merged(before, undefined, question, exchanges),
       isReply: before?.isReply,
+      asked: before?.asked,
     }))
 }
 
@@ -125,7 +131,10 @@ export async function deleteTurn(kept: ConversationStore, names: readonly string
     turns: each.turns.filter((turn) => turn.id !== id),
   })
   for (const name of names)
-    await update(kept, name, (before) => before && { ...before, pictures: before.pictures.map(withoutTurn) })
+    await update(kept, name, (before) => {
+      const asked = before?.asked?.id === id ? undefined : before?.asked
+      return before && { ...before, asked, pictures: before.pictures.map(withoutTurn) }
+    })
 }
 
 /** Removes pictures with all turns about them, and the conversation when none is left. */
@@ -161,6 +170,11 @@ function isSame(one: PictureRef, other: PictureRef): boolean {
   const isElsewhere =
     one.postedIn !== undefined && other.postedIn !== undefined && one.postedIn !== other.postedIn
   return one.id === other.id && !isElsewhere
+}
+
+/** What the model was asked in words. */
+function wordsOf({ text }: Question, exchanges: readonly Exchange[]): string {
+  return exchanges[0]?.asked ?? text
 }
 
 function merged(

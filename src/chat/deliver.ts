@@ -6,7 +6,7 @@ import type { ChatReply } from './compose.ts'
 import type { Claim } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
 
-interface RetryContext {
+export interface RetryContext {
   /** When to give up, by the clock `now`. */
   endsAt: number
   now: () => number

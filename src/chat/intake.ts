@@ -5,7 +5,7 @@ import type { Store } from '../store/store.ts'
 import { type ConversationStore, findConversation, notePictures } from './conversation.ts'
 import { recordPosts } from './posts.ts'
 import type { Preferences } from './preferences.ts'
-import type { Question } from './question.ts'
+import { type Question, undescribed } from './question.ts'
 
 interface IntakeOptions {
   kept: ConversationStore
@@ -35,16 +35,17 @@ export function openIntake({ kept, preferences, isAnswerPending, sleep }: Intake
   const decide = async (
     question: Question,
     earlier: ReadonlyMap<string, readonly Promise<boolean>[]>,
-  ): Promise<boolean> => {
-    const { trigger, conversations } = question
-    if (trigger !== 'automatic' && (trigger !== 'follow_up' || question.isToUs)) return true
+  ): Promise<Question | undefined> => {
+    const { trigger, conversations, pictures } = question
+    if (trigger !== 'automatic' && (trigger !== 'follow_up' || question.isToUs)) return question
     const pending: string[] = []
     for (const name of conversations) if (await isPending(name, earlier.get(name) ?? [])) pending.push(name)
-    if (trigger === 'automatic') {
-      await note(kept, question, pending)
-      return await preferences.isAutomatic(question.channel)
-    }
-    return pending.length > 0 || (await findConversation(kept.store, question)) !== undefined
+    if (trigger === 'automatic') await note(kept, question, pending)
+    else if (pending.length > 0 || (await findConversation(kept.store, question))) return question
+    if (pictures.length === 0 || !(await preferences.isAutomatic(question.channel))) return undefined
+    // A question beside a picture is not for the bot in a thread of others: its picture gets a caption like any other.
+    const plain: Question = { ...question, trigger: 'automatic', text: '', pictures: undescribed(pictures) }
+    return plain.pictures.length > 0 ? plain : undefined
   }
 
   return {
@@ -61,7 +62,7 @@ export function openIntake({ kept, preferences, isAnswerPending, sleep }: Intake
       const names = question.conversations
       const earlier = new Map(names.map((name) => [name, [...(undecided.get(name) ?? [])]]))
       const complete = delayMs === 0 ? Promise.resolve(question) : fuller(question, delayMs)
-      const admitted = complete.then(async (whole) => ((await decide(whole, earlier)) ? whole : undefined))
+      const admitted = complete.then((whole) => decide(whole, earlier))
       const isWanted = admitted.then(
         (whole) => whole !== undefined,
         () => false,

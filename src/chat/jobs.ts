@@ -5,7 +5,8 @@
 //              expires, any process may claim the job.
 //   answering  The same, and a reply may be visible. The next process to claim the job looks for that reply first, unless
 //              `posted` says which it is.
-//   done       The ids of the reply, to delete it with its source. The question is removed from the record.
+//   done       The ids of the reply, to delete it with its source. The question is removed from the record. Where it is told
+//              by a progress sign is left while the sign could not be removed.
 //
 // Claims and renewals are conditional writes (store.ts): of two processes that claim a job, one succeeds. The record is
 // written before the event is acknowledged wherever the platform allows it; docs/privacy.md names the exceptions.
@@ -15,7 +16,7 @@ import { keyedMutex } from '../concurrency.ts'
 import { sha256Hex } from '../hash.ts'
 import { jsonBytes, readJsonOf, type Store, type Time, updateJson } from '../store/store.ts'
 import type { Posted } from './platform.ts'
-import { type Question, questionSchema } from './question.ts'
+import { type PictureRef, type Question, questionSchema } from './question.ts'
 
 const jobSchema = z.discriminatedUnion('state', [
   z.object({
@@ -30,7 +31,11 @@ const jobSchema = z.discriminatedUnion('state', [
     conversations: z.array(z.string()),
     /** The ids whose deletion deletes the pictures that it was about (posts.ts). */
     posts: z.array(z.string()).default([]),
+    /** Hashes of the ids of the pictures that the question came with. */
+    files: z.array(z.string()).default([]),
     posted: z.array(z.record(z.string(), z.string())),
+    /** Its progress sign may still be visible. The question has no words and no pictures. */
+    sign: questionSchema.optional(),
   }),
 ])
 type Job = z.infer<typeof jobSchema>
@@ -54,8 +59,14 @@ export interface Claim {
   markPosted(posted: readonly Posted[]): Promise<boolean>
   /** Ends the lease, so that another process can claim the job at once. */
   release(): Promise<void>
-  /** `posts`: see the record. */
-  done(posted: readonly Posted[], posts?: readonly string[]): Promise<void>
+  /** `posts`: see the record. `isSignLeft`: the progress sign may still be visible. */
+  done(posted: readonly Posted[], posts?: readonly string[], isSignLeft?: boolean): Promise<void>
+}
+
+/** What `recover` found: jobs that are claimed now, and questions whose progress sign may still be visible. */
+interface Recovered {
+  claims: Claim[]
+  signs: Question[]
 }
 
 /** `keepMs`: how long a job is kept. For this time, deliveries of the same question are recognized. */
@@ -106,11 +117,19 @@ export function openJobs(
         isReleased = true
       },
       // Written without a version: the reply is visible, whichever process holds the lease.
-      async done(posted, posts = []) {
+      async done(posted, posts = [], isSignLeft = false) {
         const { platform, conversations } = question
-        const job: Job = { state: 'done', platform, conversations, posts: [...posts], posted: [...posted] }
+        const job: Job = {
+          state: 'done',
+          platform,
+          conversations,
+          posts: [...posts],
+          files: question.pictures.map(hashOf),
+          posted: [...posted],
+          sign: isSignLeft ? { ...question, text: '', pictures: [], request: undefined } : undefined,
+        }
         await mutex.run([key], () => store.replace(key, jsonBytes(job), keepMs))
-        await store.remove(pendingKeyOf(question.id))
+        if (!isSignLeft) await store.remove(pendingKeyOf(question.id))
       },
     }
   }
@@ -119,7 +138,7 @@ export function openJobs(
   const claimExpired = async (key: string, isIncluded = (_: Question) => true) => {
     const found = await readJsonOf(store, key, jobSchema.parse)
     if (!found) return undefined
-    if (found.value.state === 'done') return 'done'
+    if (found.value.state === 'done') return found.value
     const { question, until } = found.value
     if (until > time.now() || !isIncluded(question)) return 'leased'
     const version = await store.replace(key, jsonBytes(lease(found.value)), keepMs, found.version)
@@ -131,27 +150,47 @@ export function openJobs(
     async claim(question: Question): Promise<Claim | 'done' | 'leased'> {
       const key = keyOf(question.id)
       const known = await claimExpired(key)
-      if (known) return known
-      // Before the job: a crash in between leaves a mark without a job, not a job that claimAbandoned cannot find.
+      if (known) return typeof known === 'object' && 'state' in known ? 'done' : known
+      // Before the job: a crash in between leaves a mark without a job, not a job that `recover` cannot find.
       await store.replace(pendingKeyOf(question.id), new Uint8Array(), keepMs)
       const version = await store.create(key, jsonBytes(lease({ state: 'taken', question })), keepMs)
       return version === undefined ? 'leased' : claimOf(question, version)
     },
-    /** Claims all jobs of these platforms whose lease has expired, oldest question first. */
-    async claimAbandoned(platforms: readonly string[], report: (error: unknown) => void): Promise<Claim[]> {
+    /** Claims the jobs that `isIncluded` and whose lease has expired, oldest question first. */
+    async recover(
+      isIncluded: (question: Question) => boolean,
+      report: (error: unknown) => void,
+    ): Promise<Recovered> {
       const claims: Claim[] = []
+      const signs: Question[] = []
       for (const pendingKey of await store.list(`${PENDING}/`)) {
         const key = `jobs/${pendingKey.slice(PENDING.length + 1)}`
         try {
-          // Deployments with other platforms may share the store.
-          const claim = await claimExpired(key, ({ platform }) => platforms.includes(platform))
-          if (claim === 'done') await store.remove(pendingKey)
-          else if (typeof claim === 'object') claims.push(claim)
+          const found = await claimExpired(key, isIncluded)
+          if (typeof found !== 'object') continue
+          if (!('state' in found)) claims.push(found)
+          else if (found.sign) signs.push(found.sign)
+          else await store.remove(pendingKey)
         } catch (error) {
           report(error)
         }
       }
-      return claims.sort((one, other) => one.question.askedAt - other.question.askedAt)
+      claims.sort((one, other) => one.question.askedAt - other.question.askedAt)
+      return { claims, signs }
+    },
+    /** The progress sign of an answered question is gone, or is given up. */
+    async forgetSign(id: string): Promise<void> {
+      const without = (job: Job | undefined) =>
+        job?.state === 'done' ? { ...job, sign: undefined } : undefined
+      await updateJson(store, keyOf(id), jobSchema.parse, keepMs, without, time)
+      await store.remove(pendingKeyOf(id))
+    },
+    /** Whether a question was asked, and came with one of these pictures, if there are any. */
+    async wasAsked(id: string, pictures: readonly PictureRef[]): Promise<boolean> {
+      const job = (await readJsonOf(store, keyOf(id), jobSchema.parse))?.value
+      if (!job) return false
+      const asked = job.state === 'done' ? job.files : job.question.pictures.map(hashOf)
+      return pictures.length === 0 || pictures.some((each) => asked.includes(hashOf(each)))
     },
     /** Returns the record of an answered question. */
     async findDone(id: string): Promise<Done | undefined> {
@@ -161,17 +200,21 @@ export function openJobs(
     /** Removes the reply from the record. The question stays `done`. */
     async forgetReply(id: string): Promise<void> {
       const emptied = (job: Job | undefined) =>
-        job?.state === 'done' ? { ...job, conversations: [], posts: [], posted: [] } : undefined
+        job?.state === 'done' ? { ...job, conversations: [], posts: [], files: [], posted: [] } : undefined
       await updateJson(store, keyOf(id), jobSchema.parse, keepMs, emptied, time)
     },
   }
+}
+
+function hashOf({ id }: PictureRef): string {
+  return sha256Hex(id).slice(0, 16)
 }
 
 function keyOf(id: string): string {
   return `jobs/${sha256Hex(id)}`
 }
 
-/** A mark for each job that is not done, so that claimAbandoned does not read all jobs. */
+/** A mark for each job that is not done, so that `recover` does not read all jobs. */
 const PENDING = 'open'
 
 function pendingKeyOf(id: string): string {

@@ -7,6 +7,11 @@ import type { PictureRef, Question } from './question.ts'
 /** The ids of a posted message, by which its platform finds and deletes it. */
 export type Posted = Record<string, string>
 
+/** Conversations named after these replies: a message that replies to one of them continues it. */
+export function namesOf(posted: readonly Posted[]): string[] {
+  return posted.flatMap(({ conversation }) => (conversation === undefined ? [] : [conversation]))
+}
+
 export interface Platform {
   readonly name: string
   /**
@@ -25,7 +30,10 @@ export interface Platform {
   parentPictures(question: Question): Promise<{ pictures: PictureRef[]; owner?: string }>
   /** Shows a typing indicator or a status; `ahead` is the number of requests before this one. Never throws. */
   startTyping(question: Question, ahead: number): Promise<void>
-  /** Removes it, where a reply does not remove it by itself. Never throws. */
+  /**
+   * Removes it, where a reply does not remove it by itself.
+   * @throws UpstreamError when it may still be visible
+   */
   stopTyping(question: Question): Promise<void>
   /**
    * Posts the reply. When it throws, the reply may or may not be visible.
@@ -34,6 +42,11 @@ export interface Platform {
   post(question: Question, reply: ChatReply): Promise<Posted[]>
   /** Returns the reply to this question that an earlier attempt posted, if there is one. @throws UpstreamError */
   findPosted(question: Question): Promise<Posted[] | undefined>
+  /**
+   * Whether another bot answers the message of a question that addresses nobody: it names one, or another installation of
+   * Glimpse has replied. With `posted`, the reply to it, only an earlier reply counts. Never throws.
+   */
+  isTaken?(question: Question, posted?: readonly Posted[]): Promise<boolean>
   /** Deletes a reply. A reply that no longer exists is no error. @throws UpstreamError */
   deleteReply(posted: Posted): Promise<void>
 }

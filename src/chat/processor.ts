@@ -13,20 +13,16 @@ import { jsonBytes } from '../store/store.ts'
 import { HOUR_MS } from '../time.ts'
 import { type AnswerDeps, answerQuestion } from './answer-question.ts'
 import type { ChatReply } from './compose.ts'
-import {
-  deleteConversations,
-  deletePictures,
-  deleteTurn,
-  type Exchange,
-  loadConversation,
-  recordExchange,
-} from './conversation.ts'
+import { type Exchange, recordExchange } from './conversation.ts'
 import { deletePosted, deliver, findEarlier } from './deliver.ts'
+import { isKnownEdit, isOurs, isSecond } from './duplicates.ts'
 import { isStillWanted, openIntake } from './intake.ts'
 import { type Claim, openJobs } from './jobs.ts'
-import type { Platform, Posted } from './platform.ts'
-import { deletionIds, forgetPost, readPost, recordPosts } from './posts.ts'
-import type { Question } from './question.ts'
+import { namesOf, type Platform, type Posted } from './platform.ts'
+import { deletionIds, readPost, recordPosts } from './posts.ts'
+import { fileKey, type Question } from './question.ts'
+import { openRetraction } from './retraction.ts'
+import { openSigns, removeSign } from './signs.ts'
 
 export interface QuestionProcessor {
   /**
@@ -37,16 +33,19 @@ export interface QuestionProcessor {
   submit(question: Question, delayMs?: number): Promise<void>
   /**
    * The message with this id was deleted, or a file by its `fileKey()`: deletes the reply to it, all replies about its
-   * pictures, and what is kept about them.
+   * pictures, and what is kept about them. With `filesLeft`, the message stays, with the files of these ids: only those that
+   * it has no more count as deleted.
    */
-  retract(id: string): Promise<void>
+  retract(id: string, filesLeft?: readonly string[]): Promise<void>
   /**
    * Answers a question from a queue; resolves when the message can be removed from it.
    * @throws when it must be delivered again: BusyError `held` (another process holds the lease), `stopping`; store errors
    */
   process(question: Question): Promise<void>
-  /** Claims the jobs whose lease has expired, now and every 15 s. */
+  /** Claims the jobs whose lease has expired, and removes progress signs that are left, now and every 15 s. */
   recoverAbandoned(): Promise<void>
+  /** Removes progress signs that are left. For a process whose queue delivers abandoned questions again. */
+  removeSigns(): Promise<void>
   /** Resolves when no question is being answered. */
   drained(): Promise<void>
   /**
@@ -82,6 +81,8 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const deps: AnswerDeps = { ...options, now, inFlight: new Set() }
   const kept = { store, keepMs, time: { now, sleep } }
   const jobs = openJobs(store, { ...kept, leaseMs: LEASE_MS })
+  const claimJob = async (question: Question) =>
+    (await isKnownEdit(question, jobs)) ? 'done' : await jobs.claim(question)
   const mutex = keyedMutex()
   const running = new Set<Promise<void>>()
   /** The leases that this process holds. */
@@ -101,7 +102,16 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     if (!found) throw new Error(`The job is of platform ${name}, which this process does not run.`)
     return found
   }
+  const isPlatform = (name: string) => platforms.some((platform) => platform.name === name)
+  const signs = openSigns({ jobs, platformOf, time: kept.time, report })
   const retryContext = (endsAt: number) => ({ endsAt, now, sleep, report })
+  const retractAnswer = openRetraction({
+    kept,
+    jobs,
+    platformOf,
+    engine: deps.engine,
+    retryContext: () => retryContext(now() + STALE_MS),
+  })
   const retractedKey = (id: string) => `withdrawn/${sha256Hex(id)}`
   const isRetracted = async (ids: readonly string[]) =>
     (await Promise.all(ids.map((id) => store.read(retractedKey(id))))).some((mark) => mark !== undefined)
@@ -140,7 +150,7 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     const admitted = intake.admit(question, delayMs)
     if (!admitted) return await recorded.get(question.id)
     const claimed = admitted.question.then(async (whole) => {
-      const claim = whole && (await jobs.claim(whole))
+      const claim = whole && (await claimJob(whole))
       return typeof claim === 'object' ? { claim, end: hold(claim) } : undefined
     })
     const take = async () => {
@@ -171,7 +181,11 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       if (isStale && !earlier) countReply(question, 'stale')
       return await finish(claim, earlier ?? [], earlier ? picturesOf(question) : [])
     }
-    const { reply, exchanges, typingStopped } = await answerQuestion(question, platform, deps)
+    if (!earlier && !(await isOurs(question, platform, { store, keepMs: STALE_MS }))) {
+      countReply(question, 'silent')
+      return await finish(claim, [], [])
+    }
+    const { reply, exchanges, isSignGone } = await answerQuestion(question, platform, deps)
     const ids = [question.id, ...exchanges.flatMap(({ picture }) => deletionIds(platform.name, picture))]
     let posted = earlier
     if (!earlier && reply) {
@@ -187,9 +201,12 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       }
       countReply(question, delivery.kind === 'refused' ? 'undelivered' : outcomeOf(reply, delivery.kind))
     } else if (!earlier) countReply(question, 'silent')
-    await finish(claim, posted ?? [], exchanges.length > 0 || !earlier ? exchanges : picturesOf(question))
-    await typingStopped
-    return true
+    if (posted && (await isSecond(question, platform, posted))) {
+      await deletePosted(posted, platform, retryContext(now() + STALE_MS))
+      return await finish(claim, [], [], isSignGone)
+    }
+    const about = exchanges.length > 0 || !earlier ? exchanges : picturesOf(question)
+    return await finish(claim, posted ?? [], about, isSignGone)
   }
 
   /** Records what was posted, so that deletions find it, and ends the job. */
@@ -197,6 +214,7 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     claim: Claim,
     posted: readonly Posted[],
     exchanges: readonly Exchange[],
+    isSignGone = Promise.resolve(true),
   ): Promise<true> => {
     const { question } = claim
     const platform = platformOf(question.platform)
@@ -206,41 +224,13 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       await recordExchange(kept, question, exchanges, namesOf(posted))
     }
     const about = exchanges.flatMap(({ picture }) => deletionIds(platform.name, picture))
-    await claim.done(posted, about)
-    unrecorded.delete(question.id)
     // An earlier holder may have left its sign.
-    if (claim.isRecovered) await platform.stopTyping(question)
+    const isGone = await (claim.isRecovered ? removeSign(question, platform, report) : isSignGone)
+    await claim.done(posted, about, !isGone)
+    unrecorded.delete(question.id)
+    if (!isGone) track(signs.retry(question))
     for (const id of [question.id, ...about]) if (await isRetracted([id])) await retractAnswer(id)
     return true
-  }
-
-  /** Deletes the reply to a message or about a file, all replies about its pictures, and what is kept about them. */
-  const retractAnswer = async (id: string): Promise<void> => {
-    await retractReply(id)
-    if ((await loadConversation(store, id))?.isReply) await deleteConversations(store, [id])
-    const entries = await readPost(kept, id)
-    for (const { file, message, questions, conversations } of entries) {
-      for (const each of questions) await retractReply(each)
-      const isDeleted = (picture: Exchange['picture']) => picture.id === file && picture.postedIn === message
-      for (const name of conversations) await deletePictures(kept, name, isDeleted)
-    }
-    const unheld = await forgetPost(kept, entries)
-    if (unheld.length === 0) return
-    const engine = await deps.engine
-    for (const sha256 of unheld) await engine.forget?.(sha256)
-  }
-
-  const retractReply = async (id: string): Promise<void> => {
-    const job = await jobs.findDone(id)
-    if (!job) return
-    // A reply to another question in the thread names a conversation with the same turns.
-    const entries = (await Promise.all(job.posts.map((post) => readPost(kept, post)))).flat()
-    const names = entries.filter((each) => each.questions.includes(id)).flatMap((each) => each.conversations)
-    await deleteTurn(kept, [...new Set([...job.conversations, ...names])], id)
-    // Before the reply itself: the platform reports its deletion, too, and that is then about nothing.
-    await deleteConversations(store, namesOf(job.posted))
-    await deletePosted(job.posted, platformOf(job.platform), retryContext(now() + STALE_MS))
-    await jobs.forgetReply(id)
   }
 
   const processor: QuestionProcessor = {
@@ -248,7 +238,13 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       if (closed) throw stopping()
       await claimAndStart(question, delayMs)
     },
-    async retract(id) {
+    async retract(id, filesLeft) {
+      if (filesLeft) {
+        const entries = await readPost(kept, id)
+        const gone = entries.filter(({ file }) => !filesLeft.includes(file))
+        for (const { platform, file } of gone) await processor.retract(fileKey(platform, file))
+        return
+      }
       // First, so that a process that is answering the question sees it before and after it posts.
       await store.replace(retractedKey(id), jsonBytes(true), STALE_MS)
       await retractAnswer(id)
@@ -256,7 +252,7 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     async process(question) {
       if (closed) throw stopping()
       if (!(await isStillWanted(question, { store, preferences, isAnswerPending }))) return
-      const claim = await jobs.claim(question)
+      const claim = await claimJob(question)
       if (claim === 'done') return
       if (claim === 'leased') throw leasedElsewhere()
       const { promise, resolve, reject } = withResolvers<boolean>()
@@ -275,13 +271,19 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
           nextSweep = now() + SWEEP_EVERY_MS
           await store.sweep()
         }
-        const names = platforms.map(({ name }) => name)
-        for (const claim of await jobs.claimAbandoned(names, report)) track(answer(claim))
+        // Deployments with other platforms may share the store.
+        const found = await jobs.recover(({ platform }) => isPlatform(platform), report)
+        for (const claim of found.claims) track(answer(claim))
+        await signs.removeLeft(found.signs.filter(({ platform }) => isPlatform(platform)))
       } catch (error) {
         report(error)
       } finally {
         recoverTimer = setTimeout(() => void processor.recoverAbandoned(), RECOVER_EVERY_MS).unref()
       }
+    },
+    async removeSigns() {
+      const found = await jobs.recover(() => false, report)
+      await signs.removeLeft(found.signs.filter(({ platform }) => isPlatform(platform)))
     },
     async drained() {
       while (running.size > 0) await Promise.allSettled(running)
@@ -310,11 +312,6 @@ function outcomeOf(reply: ChatReply, kind: 'posted' | 'retracted'): string {
 
 function picturesOf({ pictures, owner }: Question): Exchange[] {
   return pictures.map((picture) => ({ picture, owner }))
-}
-
-/** Conversations named after these replies: a message that replies to one of them continues it. */
-function namesOf(posted: readonly Posted[]): string[] {
-  return posted.flatMap(({ conversation }) => (conversation === undefined ? [] : [conversation]))
 }
 
 function leasedElsewhere(): BusyError {

@@ -13,6 +13,8 @@ const pictureSchema = z.object({
   id: z.string(),
   /** The file's name, by which a reply may name the picture. */
   name: z.string().optional(),
+  /** What its author wrote as its alternative text. It then gets no automatic caption. */
+  altText: z.string().optional(),
   /** The id by which the deletion of the message that it is attached to is reported (`QuestionSink.retract`). */
   postedIn: z.string().optional(),
   /** A smaller version by the platform, for a file that is too large or in a format that cannot be decoded. */
@@ -26,6 +28,8 @@ const pictureSchema = z.object({
   message: z.object({ channel: z.string(), id: z.string() }).optional(),
   /** The platform says that the file was deleted or cannot be read. */
   unavailable: z.boolean().optional(),
+  /** The media type of a file that is no picture, for the answer that says so. */
+  otherType: z.string().optional(),
 })
 
 export const questionSchema = z.object({
@@ -61,6 +65,10 @@ export const questionSchema = z.object({
   channel: z.string(),
   /** Id of the message whose deletion deletes the reply. */
   source: z.string().optional(),
+  /** Names the message for every installation that may get it, where `id` is of this installation alone. */
+  message: z.string().optional(),
+  /** The id of the message's own question, when this is an edit of which it is not known what it changed. */
+  editOf: z.string().optional(),
   /** Milliseconds since 1970. */
   askedAt: z.number(),
   /** Where the platform posts the reply. Only the platform reads it. */
@@ -75,6 +83,11 @@ export interface NearestPictures {
 }
 export type Question = z.infer<typeof questionSchema>
 export type Trigger = Question['trigger']
+
+/** The pictures that need an automatic caption: their authors did not describe them. */
+export function undescribed(pictures: readonly PictureRef[]): PictureRef[] {
+  return pictures.filter(({ altText }) => altText === undefined)
+}
 
 /** What `QuestionSink.retract` is called with when a file is deleted from all messages. `id`: that of its PictureRef. */
 export function fileKey(platform: string, id: string): string {

@@ -3,18 +3,18 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { type Benchmark, measure, type Stage } from '../bench/measure.ts'
-import { log } from '../observe/log.ts'
+import type { Benchmark, Stage } from '../bench/measure.ts'
 import { megabytes } from '../units.ts'
 import { addModelFlags, type ModelFlags, modelFor, wholeNumber } from './flags.ts'
-import { readPicture } from './reply.ts'
 
 const SAMPLE = fileURLToPath(new URL('../../models/demo/guitars.png', import.meta.url))
 
 const HELP = `
-Times are medians. "times the limit" is a stage's time divided by the least that this machine needs: its multiplications at
-the speed of one large product, or its weights at the memory's bandwidth, whichever takes longer. 1x is the limit. Each
-round measures both, because on a shared machine they change with time; compare times of the same run only.
+Times are medians. "times the limit" is a stage's time divided by the least that
+this machine needs: its multiplications at the speed of one large product, or
+its weights at the memory's bandwidth, whichever takes longer. 1x is the limit.
+Each round measures both, because on a shared machine they change with time;
+compare times of the same run only.
 
 Examples:
   $ npx glimpse bench
@@ -36,6 +36,12 @@ export function benchCommand(): Command {
   addModelFlags(command)
   return command.action(
     async (picture: string, options: ModelFlags & { rounds: number; tokens: number; json: boolean }) => {
+      // Imported on use, so that --help is quick.
+      const [{ measure }, { log }, { readPicture }] = await Promise.all([
+        import('../bench/measure.ts'),
+        import('../observe/log.ts'),
+        import('./reply.ts'),
+      ])
       const { artifact, threads = availableParallelism(), prepack } = await modelFor(options)
       const onStep = (what: string) => {
         if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${what}`)

@@ -2,25 +2,29 @@
 
 import { Command, Option } from 'commander'
 import type { Manifest } from '../artifact/contract.ts'
-import { buildArtifact } from '../builder/build.ts'
 import { cancelled } from '../errors.ts'
 import { PRECISIONS, type Precision, TARGETS, type Target } from '../quantize/recipes.ts'
 import { shellWord } from '../shell.ts'
 import { megabytes } from '../units.ts'
-import { withProgress } from './progress.ts'
 
 const HELP = `
-The checkpoint is a folder in Hugging Face's layout: config.json, model.safetensors or its shards with their index,
-preprocessor_config.json and the tokenizer's files. The build needs little memory: it reads one weight at a time.
+The checkpoint is a folder in Hugging Face's layout: config.json,
+model.safetensors or its shards with their index, preprocessor_config.json and
+the tokenizer's files. The build needs little memory: it reads one weight at a
+time.
 
   fp32  weights as in the checkpoint, for comparisons
-  int8  vision, queries and language model at 8 bits: about half the size of an fp16 checkpoint
-  int4  the language model's layers at 4 bits, the rest as in int8: about a third of the size
+  int8  vision, queries and language model at 8 bits: about half the size of an
+        fp16 checkpoint
+  int4  the language model's layers at 4 bits, the rest as in int8: about a
+        third of the size
 
-With --with, one artifact answers and matches. A picture goes through the vision tower once for both, so the two towers
-must be equal, except for their last norm; otherwise the build says where they differ, and each needs an artifact.
+With --with, one artifact answers and matches. A picture goes through the vision
+tower once for both, so the two towers must be equal, except for their last
+norm; otherwise the build says where they differ, and each needs an artifact.
 
-For a GPU (GLIMPSE_PROVIDER), --for gpu stores the vision weights in a format with GPU kernels; fp32 stays the same.
+For a GPU (GLIMPSE_PROVIDER), --for gpu stores the vision weights in a format
+with GPU kernels; fp32 stays the same.
 
 Examples:
   $ npx glimpse build models/pico --out ./pico-int8
@@ -28,7 +32,7 @@ Examples:
   Try it: npx glimpse caption --model ./pico-int8 <picture>
   $ npx glimpse build ./blip2-opt-2.7b --out ./blip2-int4 --precision int4
   $ npx glimpse caption --model ./blip2-int4 photo.jpg
-  $ npx glimpse build ./blip2-opt-2.7b --with ./blip2-itm-vit-g --out ./blip2-both
+  $ npx glimpse build ./blip2-opt-2.7b --with ./blip2-itm --out ./blip2-both
 `
 
 export interface BuildFlags {
@@ -47,6 +51,11 @@ export function buildCommand(): Command {
   return addBuildFlags(command, "the checkpoint folder's name")
     .addHelpText('after', HELP)
     .action(async (checkpoint: string, flags: BuildFlags & { with?: string }) => {
+      // Imported on use, so that --help is quick.
+      const [{ buildArtifact }, { withProgress }] = await Promise.all([
+        import('../builder/build.ts'),
+        import('./progress.ts'),
+      ])
       const manifest = await withProgress(undefined, ({ signal, onProgress }) =>
         buildArtifact(checkpoint, flags.out, {
           ...optionsOf(flags),

@@ -8,13 +8,16 @@ const HELP = `
 Examples:
   $ npx glimpse caption models/demo/guitars.png
   five guitars on a green background
-  $ npx glimpse caption models/demo/*.png               one line for each picture
-  models/demo/crab-and-helicopter.png: a crab to the left of a helicopter on a yellow background
+  # one line for each picture
+  $ npx glimpse caption models/demo/*.png
+  models/demo/crab-and-helicopter.png: a crab to the left of a helicopter on ...
   models/demo/faces-out-of-domain.png: something i do not know
   ...
-  $ npx glimpse caption --json cat.jpg                  text, token_ids, sequences, prompt, timings_ms, model, picture
+  # text, token_ids, sequences, prompt, timings_ms, model, picture
+  $ npx glimpse caption --json cat.jpg
   $ npx glimpse caption --num-beams 5 --max-new-tokens 30 cat.jpg
-  $ npx glimpse caption --prompt "a photo of" cat.jpg   the caption continues these words
+  # the caption continues these words
+  $ npx glimpse caption --prompt "a photo of" cat.jpg
   $ curl -s https://example.org/cat.jpg | npx glimpse caption -
 `
 

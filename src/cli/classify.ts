@@ -9,22 +9,27 @@ import { addTextProcessing } from './match.ts'
 import { readPicture } from './reply.ts'
 
 const HELP = `
-Prints for each picture the label that fits best, and its score. Each label is put into the template and compared with the
-picture, so any labels work without training.
+Prints for each picture the label that fits best, and its score. Each label is
+put into the template and compared with the picture, so any labels work without
+training.
 
-The template matters. Words that the pictures' descriptions in training would not have make every label fit worse: on
-drawings, "a {} on a white background" gave 53 % right where the bare name gave 75 %. Try a few on pictures that you know.
+The template matters. Words that the pictures' descriptions in training would
+not have make every label fit worse: on drawings, "a {} on a white background"
+gave 53 % right where the bare name gave 75 %. Try a few on pictures that you
+know.
 
---score contrastive (default) compares vectors. It is quick, however many labels there are, and only its order means
-something: no value says "none of these". --score probability reads picture and label together, once for each label: it takes
-longer, and a picture to which no label applies has low values for all.
+--score contrastive (default) compares vectors. It is quick, however many labels
+there are, and only its order means something: no value says "none of these".
+--score probability reads picture and label together, once for each label: it
+takes longer, and a picture to which no label applies has low values for all.
 
 Examples:
   $ npx glimpse classify *.jpg --labels cat,dog,car --model ./blip2-itm
   a.jpg: dog  0.391
   b.jpg: car  0.377
-  $ npx glimpse classify photo.jpg --labels "golden retriever,poodle" --template "a photo of a {}"
-  $ npx glimpse classify photo.jpg --labels cat,dog --json          prediction, score, and predictions of all labels
+  $ npx glimpse classify photo.jpg --labels cat,dog --template "a photo of a {}"
+  # prediction, score, and predictions of all labels
+  $ npx glimpse classify photo.jpg --labels cat,dog --json
 `
 
 interface Flags extends ModelFlags {

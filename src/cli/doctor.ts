@@ -1,5 +1,6 @@
 // glimpse doctor: checks whether Glimpse can run on this machine with these settings.
 
+import { styleText } from 'node:util'
 import { Command } from 'commander'
 import { ENVIRONMENT } from '../config.ts'
 import type { Result } from '../doctor/check.ts'
@@ -8,21 +9,25 @@ const STATUS_WIDTH = 9
 const NAME_WIDTH = 14
 
 const HELP = `
-Checks the settings, Node, the processor, memory and disk; that onnxruntime loads and GLIMPSE_PROVIDER is available; the
-model's files; the folders and buckets that Glimpse writes to; the port; and, if they are set up, Slack, Discord, the
-queue, the secrets and a remote engine. It calls only services that are set up, changes nothing and prints no token.
+Checks the settings, Node, the processor, memory and disk; that onnxruntime
+loads and GLIMPSE_PROVIDER is available; the model's files; the folders and
+buckets that Glimpse writes to; the port; and, if they are set up, Slack,
+Discord, the queue, the secrets and a remote engine. It calls only services that
+are set up, changes nothing and prints no token.
 
-Each line is ok, warn (it works, with a drawback), fail (it will not work) or skipped (with the reason). The line after
-a warn or fail says what to do. The exit code is 1 if a check fails.
+Each line is ok, warn (it works, with a drawback), fail (it will not work) or
+skipped (with the reason). The line after a warn or fail says what to do. The
+exit code is 1 if a check fails.
 
 Examples:
   $ npx glimpse doctor
   ok       settings      2 set, all valid
   warn     processor     x64, 2 cores, AVX2 without VNNI
-                         -> It works. int8 and int4 models answer faster on a processor with VNNI.
+                         -> It works. int8 and int4 models answer faster ...
   ...
   Passed with 1 warning.
-  $ npx glimpse doctor --deep                           also reads the whole model and compares its checksums
+  # also reads the whole model and compares its checksums
+  $ npx glimpse doctor --deep
   $ GLIMPSE_PROVIDER=cuda npx glimpse doctor            is the GPU available?
   $ docker run --rm --env-file glimpse.env glimpse doctor --json
 `
@@ -44,9 +49,14 @@ export function doctorCommand(): Command {
     })
 }
 
+const COLOURS = { ok: 'green', warn: 'yellow', fail: 'red', skipped: undefined } as const
+
 function linesOf({ status, name, found, todo }: Result): string {
   const advice = todo === undefined ? '' : `${' '.repeat(STATUS_WIDTH + NAME_WIDTH)}-> ${todo}\n`
-  return `${status.padEnd(STATUS_WIDTH)}${name.padEnd(NAME_WIDTH)}${found}\n${advice}`
+  const colour = COLOURS[status]
+  const shown = status.padEnd(STATUS_WIDTH)
+  const word = colour ? styleText(colour, shown, { stream: process.stdout }) : shown
+  return `${word}${name.padEnd(NAME_WIDTH)}${found}\n${advice}`
 }
 
 function summaryOf(results: readonly Result[]): string {

@@ -7,8 +7,9 @@ import { addCollectionFlags, type CollectionFlags, insideOf, repeated, withStore
 import { withCount } from './progress.ts'
 
 const HELP = `
-Files are the same by their sha256. Pictures look the same when their vectors are alike by at least --similarity, from
--1 to 1: recompressed, resized, slightly edited. The best value depends on the model; docs/search.md says how to
+Files are the same by their sha256. Pictures look the same when their vectors
+are alike by at least --similarity, from -1 to 1: recompressed, resized,
+slightly edited. The best value depends on the model; docs/search.md says how to
 measure it. No model is loaded.
 
 Examples:
@@ -18,8 +19,10 @@ Examples:
     /home/ann/Pictures/copy of dog.jpg
   3 pictures, alike by 0.991 or more
     ...
-  $ npx glimpse duplicates --similarity 1.1                    the same files only
-  $ npx glimpse duplicates --extra -0 | xargs -0 -n 1 echo rm  all but the oldest of each group
+  # the same files only
+  $ npx glimpse duplicates --similarity 1.1
+  # all but the oldest of each group
+  $ npx glimpse duplicates --extra -0 | xargs -0 -n 1 echo rm
 `
 
 type Flags = CollectionFlags & {

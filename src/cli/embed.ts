@@ -14,31 +14,38 @@ import { readPicture } from './reply.ts'
 import { FORMATS, type Format, openVectorFile, type Row } from './vector-file.ts'
 
 const HELP = `
-An argument that is a file is a picture, any other a text; all are of one sort. Rows of the file are in their order, and
-<file>.inputs.jsonl says which input each is of. A picture that cannot be read is listed there, and its numbers are NaN.
+An argument that is a file is a picture, any other a text; all are of one sort.
+Rows of the file are in their order, and <file>.inputs.jsonl says which input
+each is of. A picture that cannot be read is listed there, and its numbers are
+NaN.
 
 Kinds, by their names in LAVIS (P patches, Q queries, T tokens):
-  image_embeds_proj  [Q, E]  of a picture, to compare with texts: default for pictures where the model matches
+  image_embeds_proj  [Q, E]  of a picture, to compare with texts: default for
+                             pictures where the model matches
   image_embeds       [Q, D]  of a picture: the Q-Former's output
   vision             [P, D]  of a picture: the vision tower's output
-  text_embeds_proj   [T, E]  of a text, to compare with pictures: default for texts where the model matches
+  text_embeds_proj   [T, E]  of a text, to compare with pictures: default for
+                             texts where the model matches
   text_embeds        [T, D]  of a text: the Q-Former's output
   text_features      [T, D]  of a text: the language model's (OPT, T5)
 
-How alike a picture and a text are is the largest product of a row of the picture with the FIRST row of the text, so
-texts are stored as that row unless --pool says otherwise. --pool mean gives one vector of length 1 for each input, for programs
-that take one: its products are not the model's score.
+How alike a picture and a text are is the largest product of a row of the
+picture with the FIRST row of the text, so texts are stored as that row unless
+--pool says otherwise. --pool mean gives one vector of length 1 for each input,
+for programs that take one: its products are not the model's score.
 
   .npy          numpy.load
   .safetensors  one tensor with the name of the kind
-  .jsonl        a line for each input: {"input", "kind", "shape", "data"}; of any shapes
+  .jsonl        a line for each input: {"input", "kind", "shape", "data"}; of
+                any shapes
 
-The file grows while it is written (<file>.partial). The same command continues after it was stopped.
+The file grows while it is written (<file>.partial). The same command continues
+after it was stopped.
 
 Examples:
   $ npx glimpse embed photos/*.jpg --out photos.npy --model ./blip2-itm
-  $ npx glimpse embed "a dog on a beach" "a red car" --out texts.npy --model ./blip2-itm
-  $ npx glimpse embed --list paths.txt --kind image_embeds --out features.safetensors
+  $ npx glimpse embed "a dog" "a red car" --out texts.npy --model ./blip2-itm
+  $ npx glimpse embed --list paths.txt --out features.safetensors
 `
 
 const POOLS = ['none', 'first', 'mean'] as const

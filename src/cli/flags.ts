@@ -2,14 +2,12 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
-import { localModel, type ModelChoice } from '../app/local-model.ts'
+import type { ModelChoice } from '../app/local-model.ts'
 import { readConfig, SETTINGS } from '../config.ts'
+import type { startEngine } from '../engine/engine.ts'
 import { type GenerationSettings, generationSettings } from '../generation-settings.ts'
-import { log } from '../observe/log.ts'
 import { PRECISIONS } from '../quantize/recipes.ts'
 import { integer, type Setting } from '../setting.ts'
-import { confirmOnTerminal } from './confirm.ts'
-import { withProgress } from './progress.ts'
 
 /** Adds a flag for each generation setting: `num_beams` is --num-beams. */
 export function addGenerationFlags(command: Command): Command {
@@ -20,14 +18,26 @@ export function addGenerationFlags(command: Command): Command {
     option.helpGroup('Choosing tokens (as in transformers):')
     if (!isSwitch) {
       option.argParser((text: string) => {
-        const { success, error, data } = schema.safeParse(parseValue(text))
+        const { success, data } = schema.safeParse(parseValue(text))
         if (success) return data
-        throw new InvalidArgumentError(error.issues[0]!.message)
+        throw new InvalidArgumentError(`Expected ${expectedBy(z.toJSONSchema(schema))}.`)
       })
     }
     command.addOption(option)
   }
   return command
+}
+
+/** The values that a schema takes, in words. */
+function expectedBy({ type, anyOf, const: only, minimum, maximum }: z.core.JSONSchema.BaseSchema): string {
+  if (anyOf) return anyOf.map(expectedBy).join(', or ')
+  if (only !== undefined) return `${only}`
+  if (type === 'boolean') return 'true or false'
+  if (type === 'array') return 'several of them, as in 2,50118'
+  if (type !== 'integer' && type !== 'number') return type === 'null' ? 'null' : 'some text'
+  const kind = type === 'integer' ? 'a whole number' : 'a number'
+  const isBounded = maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER
+  return isBounded ? `${kind} from ${minimum} to ${maximum}` : `${kind} of at least ${minimum}`
 }
 
 /** The generation settings among a command's options. */
@@ -61,11 +71,20 @@ export function addModelFlags(command: Command): Command {
 
 export type ModelFlags = ModelChoice
 
+type StartOptions = Parameters<typeof startEngine>[0]
+
 /** How to start the model that the flags name; a flag that is absent has its value from the environment. */
 export async function modelFor(
   { model, revision, precision, threads }: ModelFlags,
   config = readConfig(),
-): ReturnType<typeof localModel> {
+): Promise<StartOptions> {
+  // Imported on use, so that --help is quick.
+  const [{ localModel }, { log }, { confirmOnTerminal }, { withProgress }] = await Promise.all([
+    import('../app/local-model.ts'),
+    import('../observe/log.ts'),
+    import('./confirm.ts'),
+    import('./progress.ts'),
+  ])
   let isWaiting = false
   return await localModel(
     config,
@@ -80,6 +99,21 @@ export async function modelFor(
       onPreparing: () => process.stderr.write('Prepacking the weights for this processor, once...\n'),
     },
   )
+}
+
+export interface AddressFlags {
+  host?: string
+  port?: number
+}
+
+export function addAddressFlags(command: Command): Command {
+  return command
+    .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+    .option(
+      '--port <number>',
+      'port to listen on; 0 takes a free one (default: 8080)',
+      parserOf(SETTINGS.port),
+    )
 }
 
 /** Reads a flag as the setting of the same meaning is read. */

@@ -8,18 +8,21 @@ import { addModelFlags, type ModelFlags } from './flags.ts'
 import { withCount } from './progress.ts'
 
 const HELP = `
-Run it again after the folders have changed: only new and changed pictures are read. Files are compared by size and
-modification time, then by sha256, so a moved picture costs nothing, and one that is gone leaves the index. An
-interrupted run, also a killed one, continues where it was. Files that are no pictures are listed once a run and read
-again only when they change. Links to folders are not followed.
+Run it again after the folders have changed: only new and changed pictures are
+read. Files are compared by size and modification time, then by sha256, so a
+moved picture costs nothing, and one that is gone leaves the index. An
+interrupted run, also a killed one, continues where it was. Files that are no
+pictures are listed once a run and read again only when they change. Links to
+folders are not followed.
 
-The index belongs to one model: another one is refused, because its vectors mean something else.
+The index belongs to one model: another one is refused, because its vectors mean
+something else.
 
 Examples:
   $ npx glimpse index ~/Pictures --model ./blip2-itm
-  1204 pictures: 1204 added, 0 changed, 0 copied, 0 removed, 0 unchanged, 3 skipped
-  $ npx glimpse index ~/Pictures --exclude "*.gif" --exclude "scans/old" --model ./blip2-itm
-  $ npx glimpse index ~/Pictures --collection work --store s3://my-bucket/search --model ./blip2-itm
+  1204 pictures: 1204 added, 0 changed, 0 copied, 0 removed, 0 unchanged, ...
+  $ npx glimpse index ~/Pictures --exclude "*.gif" --exclude "scans/old"
+  $ npx glimpse index ~/Pictures --collection work --store s3://bucket/search
   $ npx glimpse search "a dog on the beach" --model ./blip2-itm
 `
 

@@ -1,29 +1,30 @@
 // glimpse listen: receives the platforms' events without a model. Questions go into the queue.
 
 import { Command } from 'commander'
-import { openChat } from '../app/chat.ts'
-import { loadConfig } from '../app/config.ts'
-import { log } from '../observe/log.ts'
-import { startWebhookServer } from '../serve/server.ts'
-import { type AddressFlags, addAddressFlags, addressOf, report, requireQueue } from './serving.ts'
-import { stopOnSignals } from './signals.ts'
+import { type AddressFlags, addAddressFlags } from './flags.ts'
 
 const HELP = `
-Connects to Slack (SLACK_APP_TOKEN) and to Discord's gateway (DISCORD_TOKEN), or receives what they post to /slack/events
-(SLACK_SIGNING_SECRET) and /discord/interactions (DISCORD_PUBLIC_KEY). It loads no model and needs little memory. Each
-question goes into the queue; "glimpse work" or the function "answer" answers it.
+Connects to Slack (SLACK_APP_TOKEN) and to Discord's gateway (DISCORD_TOKEN), or
+receives what they post to /slack/events (SLACK_SIGNING_SECRET) and
+/discord/interactions (DISCORD_PUBLIC_KEY). It loads no model and needs little
+memory. Each question goes into the queue; "glimpse work" or the function
+"answer" answers it.
 
 Needs    GLIMPSE_QUEUE   an SQS FIFO queue with a dead-letter queue
-         GLIMPSE_STATE   s3://bucket/prefix, the same as of "glimpse work"; a folder if both run on one machine
+         GLIMPSE_STATE   s3://bucket/prefix, the same as of "glimpse work"; a
+                         folder if both run on one machine
          tokens of the platforms
 
 Examples:
-  $ export GLIMPSE_QUEUE=https://sqs.eu-central-1.amazonaws.com/123456789012/questions.fifo GLIMPSE_STATE=s3://bucket/state
+  $ export GLIMPSE_QUEUE=https://sqs.eu-central-1.amazonaws.com/1234/ask.fifo
+  $ export GLIMPSE_STATE=s3://bucket/state
   $ export SLACK_BOT_TOKEN=xoxb-... SLACK_APP_TOKEN=xapp-... DISCORD_TOKEN=...
   $ npx glimpse listen
-  $ npx glimpse listen --port 0                         next to "glimpse work" on one machine
+  # next to "glimpse work" on one machine
+  $ npx glimpse listen --port 0
 
-It answers /healthz, /readyz and /metrics. SIGTERM stops it after all received questions are in the queue.
+It answers /healthz, /readyz and /metrics. SIGTERM stops it after all received
+questions are in the queue.
 `
 
 export function listenCommand(): Command {
@@ -31,6 +32,17 @@ export function listenCommand(): Command {
     .description('receives Slack and Discord events and puts questions into the queue, without a model')
     .addHelpText('after', HELP)
   return addAddressFlags(command).action(async (flags: AddressFlags) => {
+    // Imported on use, so that --help is quick.
+    const [{ loadConfig }, { openChat }, { log }, { startWebhookServer }, { stopOnSignals }, serving] =
+      await Promise.all([
+        import('../app/config.ts'),
+        import('../app/chat.ts'),
+        import('../observe/log.ts'),
+        import('../serve/server.ts'),
+        import('./signals.ts'),
+        import('./serving.ts'),
+      ])
+    const { addressOf, report, requireQueue } = serving
     const config = await loadConfig()
     requireQueue(config, 'listen')
     const chat = await openChat({ config, receives: true, report })

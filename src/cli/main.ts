@@ -1,9 +1,12 @@
 #!/usr/bin/env node
 // `glimpse <command>`: reads the command line and starts one command.
 
-import { Command } from 'commander'
+import { existsSync } from 'node:fs'
+import { styleText } from 'node:util'
+import { Command, type Help } from 'commander'
 import { SETTINGS } from '../config.ts'
-import { ArtifactError, isGlimpseError, SetupError } from '../errors.ts'
+import { ArtifactError, isGlimpseError, RequestError, SetupError } from '../errors.ts'
+import { shellWord } from '../shell.ts'
 import { GLIMPSE_VERSION } from '../versions.ts'
 
 /** A command's file is imported when the command is named: importing all takes twice as long as importing one. */
@@ -32,18 +35,17 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
 
 const EXAMPLES = `
 Examples:
-  $ npx glimpse caption photo.jpg                       says what is in the picture
-  $ npx glimpse ask photo.jpg "what color is the car?"  answers a question about it
-  $ npx glimpse serve                                   starts a local page and an HTTP endpoint
-  $ npx glimpse build ./blip2-opt-2.7b --out ./blip2-int4 --precision int4
-  $ npx glimpse caption --model ./blip2-int4 --json photo.jpg
-  $ npx glimpse push ./blip2-int4 s3://my-models/blip2-int4/1
-
-Environment:
-${Object.values(SETTINGS)
-  .map(({ env, description, defaultText }) => `  ${env.padEnd(32)} ${description} [${defaultText}]`)
-  .join('\n')}
+  # what is in the picture
+  $ npx glimpse caption photo.jpg
+  $ npx glimpse ask photo.jpg "what color is the car?"
+  # a local page and an HTTP endpoint
+  $ npx glimpse serve
+  # a model for photographs: downloaded and built once, then kept
+  $ npx glimpse caption --model Salesforce/blip2-opt-2.7b photo.jpg
 `
+
+/** Columns of the help, also on a wider terminal. */
+const HELP_COLUMNS = 80
 
 async function main(): Promise<void> {
   // `glimpse caption *.png | head -1` closes standard output early. The process then ends without an error.
@@ -51,22 +53,55 @@ async function main(): Promise<void> {
     if (error.code === 'EPIPE') process.exit()
     throw error
   })
+  const columns = (stream: NodeJS.WriteStream) => Math.min(stream.columns ?? HELP_COLUMNS, HELP_COLUMNS)
   const program = new Command('glimpse')
     .description('Captions pictures and answers questions about them with BLIP-2, on this machine.')
     .version(GLIMPSE_VERSION)
+    .configureOutput({
+      getOutHelpWidth: () => columns(process.stdout),
+      getErrHelpWidth: () => columns(process.stderr),
+    })
+    // commander removes the colours again where the terminal has none, or NO_COLOR is set.
+    .configureHelp({
+      styleTitle: (title) => styleText('bold', title, { validateStream: false }),
+      subcommandTerm: (command) => command.name(),
+    })
     .addHelpText('after', EXAMPLES)
+    .addHelpText('after', ({ command }) => `Environment:\n${settingsText(command.createHelp())}\n`)
   const [, , name = ''] = process.argv
+  const isVersion = ['-V', '--version'].includes(name)
+  if (existsSync(name) && !Object.hasOwn(COMMANDS, name)) throw noCommand(name)
   for (const load of Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]!] : Object.values(COMMANDS)) {
-    const command = await load()
+    if (isVersion) break
+    const command = (await load())
+      .configureHelp(program.configureHelp())
+      .configureOutput(program.configureOutput())
     program.addCommand(command.showHelpAfterError(`See: npx glimpse ${command.name()} --help`))
   }
   await program.parseAsync()
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`glimpse: ${wordsFor(error)}\n`)
+  const prefix = styleText('red', 'glimpse:', { stream: process.stderr })
+  process.stderr.write(`${prefix} ${wordsFor(error)}\n`)
   process.exitCode = 1
 })
+
+/** Each setting, its meaning below it. */
+function settingsText(help: Help): string {
+  return Object.values(SETTINGS)
+    .map(({ env, description, defaultText }) => {
+      const meaning = help.boxWrap(`${description} [${defaultText}]`, HELP_COLUMNS - 6)
+      return [env, ...meaning.split('\n').map((line) => `    ${line}`)].map((line) => `  ${line}`).join('\n')
+    })
+    .join('\n')
+}
+
+/** For a file in place of a command. */
+function noCommand(path: string): RequestError {
+  const message = `Expected a command but got the file ${path}. Name one first: npx glimpse caption ${shellWord(path)}`
+  return new RequestError('bad_ask', message)
+}
 
 /** The message of a Glimpse error, with its cause if the operator can act on it; for a bug the stack and the cause. */
 function wordsFor(error: unknown): string {

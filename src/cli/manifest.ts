@@ -4,12 +4,16 @@ import { Command, InvalidArgumentError } from 'commander'
 import { PLATFORMS } from '../platforms.ts'
 
 const HELP = `
-Paste it at https://api.slack.com/apps, "Create New App", "From a manifest", "JSON".
+Paste it at https://api.slack.com/apps, "Create New App", "From a manifest",
+"JSON".
 
 Examples:
-  $ npx glimpse manifest                                  Socket Mode: this machine connects to Slack
-  $ npx glimpse manifest --url https://glimpse.example    Slack sends events to this address
-  $ npx glimpse manifest | pbcopy                         to the clipboard (macOS)
+  # Socket Mode: this machine connects to Slack
+  $ npx glimpse manifest
+  # Slack sends events to this address
+  $ npx glimpse manifest --url https://glimpse.example
+  # to the clipboard (macOS)
+  $ npx glimpse manifest | pbcopy
 `
 
 export function manifestCommand(): Command {

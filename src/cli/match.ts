@@ -8,21 +8,27 @@ import { addModelFlags, type ModelFlags, modelFor } from './flags.ts'
 import { readPicture } from './reply.ts'
 
 const HELP = `
-Prints a line for each text, best first: the probability that it is about the picture, the contrastive score, the text.
+Prints a line for each text, best first: the probability that it is about the
+picture, the contrastive score, the text.
 
-The probability comes from the model reading picture and text together; those of several texts do not add up to 100 %,
-because several may be true. The contrastive score compares vectors of the two, from -1 to 1. It says which text fits better
-than another, not whether one fits. It is quick: --rank-by contrastive leaves the probability out.
+The probability comes from the model reading picture and text together; those of
+several texts do not add up to 100 %, because several may be true. The
+contrastive score compares vectors of the two, from -1 to 1. It says which text
+fits better than another, not whether one fits. It is quick: --rank-by
+contrastive leaves the probability out.
 
-The model must be one for matching: Salesforce/blip2-itm-vit-g, or one built with \`glimpse build --with\`. The embedded model
-matches drawings of the kind that it was trained on.
+The model must be one for matching: Salesforce/blip2-itm-vit-g, or one built
+with \`glimpse build --with\`. The embedded model matches drawings of the kind
+that it was trained on.
 
 Examples:
-  $ npx glimpse match photo.jpg "a dog on a beach" "a cat on a sofa" --model ./blip2-itm
+  $ npx glimpse match photo.jpg "a dog on a beach" "a cat" --model ./blip2-itm
    98.1%  0.413  a dog on a beach
     0.2%  0.127  a cat on a sofa
-  $ npx glimpse match photo.jpg "a dog" --json                  logits too; text, matches, timings_ms, model, picture
-  $ npx glimpse match photo.jpg "A dog!" --text-processing lavis     as LAVIS cleaned texts in training
+  # logits too; text, matches, timings_ms, model, picture
+  $ npx glimpse match photo.jpg "a dog" --json
+  # as LAVIS cleaned texts in training
+  $ npx glimpse match photo.jpg "A dog!" --text-processing lavis
 `
 
 export function addTextProcessing(command: Command): Command {

@@ -1,21 +1,19 @@
 // glimpse pull <owner/name> --out <folder>
 
 import { Command } from 'commander'
-import { loadConfig } from '../app/config.ts'
-import { hubToken } from '../app/hub-models.ts'
-import { pull } from '../hub/pull.ts'
 import { addBuildFlags, type BuildFlags, optionsOf, summaryOf } from './build.ts'
-import { withProgress } from './progress.ts'
 
 const HELP = `
-Downloads a checkpoint from a Hugging Face hub and builds it while the weights arrive. The full-precision files are not
-kept unless --keep names a folder. Every file is compared with the hub's checksum. After an interruption the same
-command resumes. A private model needs HF_TOKEN, or the token that "hf auth login" has saved.
+Downloads a checkpoint from a Hugging Face hub and builds it while the weights
+arrive. The full-precision files are not kept unless --keep names a folder.
+Every file is compared with the hub's checksum. After an interruption the same
+command resumes. A private model needs HF_TOKEN, or the token that "hf auth
+login" has saved.
 
 Examples:
-  $ npx glimpse pull Salesforce/blip2-opt-2.7b --out ./blip2-int4 --precision int4
-  $ npx glimpse pull Salesforce/blip2-opt-2.7b --out ./blip2 --precision fp32 --keep ./blip2-opt-2.7b
-  $ HF_TOKEN=hf_... npx glimpse pull me/my-private-blip2 --out ./mine --revision v2
+  $ npx glimpse pull Salesforce/blip2-opt-2.7b --out ./blip2-int4 -p int4
+  $ npx glimpse pull Salesforce/blip2-opt-2.7b --out ./blip2 --keep ./original
+  $ HF_TOKEN=hf_... npx glimpse pull me/private-blip2 --out ./mine --revision v2
   $ npx glimpse caption --model ./blip2-int4 photo.jpg
 `
 
@@ -31,6 +29,13 @@ export function pullCommand(): Command {
   return addBuildFlags(command, "the repository's name")
     .addHelpText('after', HELP)
     .action(async (name: string, flags: Flags) => {
+      // Imported on use, so that --help is quick.
+      const [{ loadConfig }, { hubToken }, { pull }, { withProgress }] = await Promise.all([
+        import('../app/config.ts'),
+        import('../app/hub-models.ts'),
+        import('../hub/pull.ts'),
+        import('./progress.ts'),
+      ])
       const config = await loadConfig()
       const token = await hubToken(config)
       const { endpoint = config.hubEndpoint, revision, keep, out } = flags

@@ -1,21 +1,26 @@
 // glimpse push <artifact> s3://bucket/prefix
 
 import { Command, InvalidArgumentError } from 'commander'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
 import { shellWord } from '../shell.ts'
 import { megabytes } from '../units.ts'
 import { withProgress } from './progress.ts'
 
 const HELP = `
-Every file is compared with the manifest, then sent in parallel parts with checksums that S3 verifies. The manifest is
-sent last, so a partial upload is never run as a model. After an interruption the same command resumes: it skips files
-that are in the bucket with the same checksum.
+Every file is compared with the manifest, then sent in parallel parts with
+checksums that S3 verifies. The manifest is sent last, so a partial upload is
+never run as a model. After an interruption the same command resumes: it skips
+files that are in the bucket with the same checksum.
 
-Give each version a prefix of its own. To release a version, or to return to an earlier one, set GLIMPSE_MODEL to its
-prefix and restart. A machine that ran a version before still has it in its cache (GLIMPSE_CACHE).
+Give each version a prefix of its own. To release a version, or to return to an
+earlier one, set GLIMPSE_MODEL to its prefix and restart. A machine that ran a
+version before still has it in its cache (GLIMPSE_CACHE).
 
-Credentials and region come from the same places as for the AWS command line (AWS_PROFILE, AWS_REGION, roles).
-AWS_ENDPOINT_URL_S3 names another service that speaks S3. Permissions: to push, s3:GetObject, s3:PutObject,
-s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket; to run the model, s3:GetObject and s3:ListBucket.
+Credentials and region come from the same places as for the AWS command line
+(AWS_PROFILE, AWS_REGION, roles). AWS_ENDPOINT_URL_S3 names another service that
+speaks S3. Permissions: to push, s3:GetObject, s3:PutObject, s3:DeleteObject,
+s3:AbortMultipartUpload and s3:ListBucket; to run the model, s3:GetObject and
+s3:ListBucket.
 
 Examples:
   $ npx glimpse push ./blip2-int4 s3://my-models/blip2-int4/2026-11-25
@@ -35,7 +40,7 @@ export function pushCommand(): Command {
     .addHelpText('after', HELP)
     .action(async (artifact: string, location: string, flags: { replace?: boolean }) => {
       // Imported on use, so that other commands do not load the SDK.
-      const { pushArtifact } = await import('../transfer/push.ts')
+      const { pushArtifact } = await loadPart('push', S3_PACKAGES, () => import('../transfer/push.ts'))
       const { manifest, sentBytes, skipped } = await withProgress('model_pushing', (given) =>
         pushArtifact(artifact, location, { ...flags, ...given }),
       )

@@ -3,8 +3,9 @@
 import { buffer } from 'node:stream/consumers'
 import { type Engine, startEngine } from '../engine/engine.ts'
 import type { InferenceRequest } from '../engine/request.ts'
-import { isGlimpseError } from '../errors.ts'
+import { isGlimpseError, RequestError } from '../errors.ts'
 import { readPictureFile } from '../image/file.ts'
+import { shellWord } from '../shell.ts'
 import { type ModelFlags, modelFor, settingsOf } from './flags.ts'
 
 export interface ReplyFlags extends ModelFlags {
@@ -36,7 +37,13 @@ export async function answerPictures(
 /** The file's bytes; `-` is standard input. @throws RequestError `no_picture` */
 export async function readPicture(path: string): Promise<Uint8Array> {
   if (path === '-') return buffer(process.stdin)
+  if (/^https?:\/\//i.test(path)) throw isAddress(path)
   return await readPictureFile(path)
+}
+
+function isAddress(url: string): RequestError {
+  const message = `Expected a picture file but got an address: Glimpse fetches none. Download the picture, or pipe it: curl -sSL ${shellWord(url)} | npx glimpse caption -`
+  return new RequestError('no_picture', message)
 }
 
 /** Prints each word when the model has generated it if standard output is a terminal and there is one answer. */

@@ -17,16 +17,18 @@ import { addModelFlags, type ModelFlags, wholeNumber } from './flags.ts'
 import { readPicture } from './reply.ts'
 
 const HELP = `
-Each line has the contrastive score, from -1 to 1, the probability of a match where the model has read text and picture
-together, and the path. The score orders pictures for one text; it is no probability, and its size means nothing by
-itself. --least-probability cuts off what is not about the text, so that nothing can be the answer: the model then
-reads the best candidates again, for --rerank-seconds. The model understands the language that it was trained on, which is English
-for BLIP-2, and it does not read text in pictures.
+Each line has the contrastive score, from -1 to 1, the probability of a match
+where the model has read text and picture together, and the path. The score
+orders pictures for one text; it is no probability, and its size means nothing
+by itself. --least-probability cuts off what is not about the text, so that
+nothing can be the answer: the model then reads the best candidates again, for
+--rerank-seconds. The model understands the language that it was trained on,
+which is English for BLIP-2, and it does not read text in pictures.
 
 Examples:
   $ npx glimpse search "a dog on the beach" --model ./blip2-itm
   0.412        /home/ann/Pictures/2024/dog.jpg
-  $ npx glimpse search "a dog" --minus "a person" --folder ~/Pictures/2024 --from 2024-06-01 --to 2024-08-31
+  $ npx glimpse search "a dog" --minus "a person" --from 2024-06-01
   $ npx glimpse search "a red bicycle" --least-probability 0.5
   0.388   93%  /home/ann/Pictures/bike.jpg
   $ npx glimpse search --like photo.jpg --limit 5

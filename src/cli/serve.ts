@@ -3,12 +3,9 @@
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Argument, Command } from 'commander'
-import { loadConfig } from '../app/config.ts'
 import { SETTINGS } from '../config.ts'
-import { log } from '../observe/log.ts'
 import { curlField, shellWord } from '../shell.ts'
-import { addModelFlags, type ModelFlags } from './flags.ts'
-import { type AddressFlags, addAddressFlags, startServing } from './serving.ts'
+import { type AddressFlags, addAddressFlags, addModelFlags, type ModelFlags } from './flags.ts'
 
 const SAMPLE = fileURLToPath(new URL('../../models/demo/crab-and-helicopter.png', import.meta.url))
 
@@ -17,10 +14,13 @@ Examples:
   $ npx glimpse serve
   $ npx glimpse serve --port 0                          on any free port
   $ npx glimpse serve --model ./blip2-int4
-  $ npx glimpse serve --host 0.0.0.0                    reachable from other machines
+  # reachable from other machines
+  $ npx glimpse serve --host 0.0.0.0
 
-With tokens of Slack or Discord set, it also answers in these chats. With GLIMPSE_QUEUE set, questions from chats pass
-through that queue, and this process answers them. To receive and to answer on two machines: glimpse listen, glimpse work.
+With tokens of Slack or Discord set, it also answers in these chats. With
+GLIMPSE_QUEUE set, questions from chats pass through that queue, and this
+process answers them. To receive and to answer on two machines: glimpse listen,
+glimpse work.
 `
 
 export function serveCommand(): Command {
@@ -32,6 +32,12 @@ export function serveCommand(): Command {
     .addHelpText('after', HELP)
   addModelFlags(addAddressFlags(command))
   return command.action(async (_: string | undefined, flags: ModelFlags & AddressFlags) => {
+    // Imported on use, so that --help is quick.
+    const [{ loadConfig }, { log }, { startServing }] = await Promise.all([
+      import('../app/config.ts'),
+      import('../observe/log.ts'),
+      import('./serving.ts'),
+    ])
     const config = await loadConfig()
     const { server, model, platforms, hints } = await startServing(flags, config, true)
     log.info('ready', { model: model.name, port: server.port })

@@ -1,34 +1,18 @@
-// What `serve`, `listen` and `work` share: flags, the engine, and a server that runs until a signal.
+// What `serve`, `listen` and `work` share: the engine, and a server that runs until a signal.
 
-import type { Command } from 'commander'
 import { type Chat, openChat } from '../app/chat.ts'
 import { openEngine } from '../app/engine.ts'
 import { serverOptions } from '../app/server.ts'
-import { type Config, SETTINGS, wantsChat } from '../config.ts'
+import { type Config, wantsChat } from '../config.ts'
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 import { reportAs } from '../observe/report.ts'
 import { PLATFORMS } from '../platforms.ts'
 import { startServer } from '../serve/server.ts'
-import { type ModelFlags, modelFor, parserOf } from './flags.ts'
+import { type AddressFlags, type ModelFlags, modelFor } from './flags.ts'
 import { stopOnSignals } from './signals.ts'
 
 export const report = reportAs('chat_failed')
-
-export interface AddressFlags {
-  host?: string
-  port?: number
-}
-
-export function addAddressFlags(command: Command): Command {
-  return command
-    .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
-    .option(
-      '--port <number>',
-      'port to listen on; 0 takes a free one (default: 8080)',
-      parserOf(SETTINGS.port),
-    )
-}
 
 /** Address to listen on: from the flags, else from the settings. */
 export function addressOf({ host, port }: AddressFlags, config: Config) {

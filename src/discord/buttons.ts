@@ -32,6 +32,15 @@ export function buttonsOf(reply: ChatReply, asker: string): object[] {
   return components.length === 0 ? [] : [{ type: ComponentType.ActionRow, components }]
 }
 
+/** Whether a message is a reply with these buttons. */
+export function hasButtons({ components }: { components?: unknown }): boolean {
+  const rows = z
+    .array(z.object({ components: z.array(z.object({ custom_id: z.string() })) }))
+    .safeParse(components)
+  const ids = rows.data?.flatMap((row) => row.components.map(({ custom_id }) => custom_id)) ?? []
+  return ids.some((id) => readButton(id)?.action === 'again')
+}
+
 /** The action of a button's id, and who asked. Undefined for an id of another kind. */
 export function readButton(
   customId: string | undefined,

@@ -1,12 +1,28 @@
 // The persistent connection to Discord (gateway) -> events for discordEvents. @discordjs/ws connects, resumes and sends
 // heartbeats. discord.js's own client is not used: it makes objects of every event, and one that it cannot parse would end
-// the process. Replies are posted through the REST API, as without a gateway.
+// the process. @discordjs/ws reads three kinds of payloads without checking them; they are checked before it does (`guarded`).
+// Replies are posted through the REST API, as without a gateway.
 
-import { type SessionInfo, WebSocketManager, WebSocketShardEvents } from '@discordjs/ws'
-import { DiscordAPIError, GatewayCloseCodes, GatewayIntentBits, PermissionFlagsBits } from 'discord.js'
+import { setTimeout as wait } from 'node:timers/promises'
+import {
+  type SessionInfo,
+  SimpleShardingStrategy,
+  WebSocketManager,
+  WebSocketShardDestroyRecovery,
+  WebSocketShardEvents,
+} from '@discordjs/ws'
+import {
+  DiscordAPIError,
+  GatewayCloseCodes,
+  GatewayDispatchEvents,
+  GatewayIntentBits,
+  GatewayOpcodes,
+  PermissionFlagsBits,
+} from 'discord.js'
 import { z } from 'zod'
-import { list } from '../chat/payload.ts'
-import { SetupError, UpstreamError } from '../errors.ts'
+import { list, maybe } from '../chat/payload.ts'
+import { withResolvers } from '../concurrency.ts'
+import { isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
 import { discordRest, invalidToken } from './api.ts'
 import { registerCommands } from './commands.ts'
 import { discordEvents, type EventsOptions } from './events.ts'
@@ -35,11 +51,29 @@ const readySchema = z.object({
   user: identifiedSchema,
   application: identifiedSchema,
   guilds: list(identifiedSchema),
+  session_id: maybe(z.string()),
+  resume_gateway_url: z.url({ protocol: /^wss?$/ }).nullish(),
 })
+/** What @discordjs/ws reads of a payload, by its `op` and, for a dispatch, its `t`. It ignores all others. */
+const READ_UNCHECKED: Record<string, { what: string; schema: z.ZodType }> = {
+  [`${GatewayOpcodes.Hello}`]: {
+    what: 'the HELLO payload',
+    schema: z.object({ heartbeat_interval: z.number().positive() }),
+  },
+  [`${GatewayOpcodes.InvalidSession}`]: { what: 'the Invalid Session payload', schema: z.boolean() },
+  [`${GatewayOpcodes.Dispatch}/${GatewayDispatchEvents.Ready}`]: {
+    what: 'the READY event',
+    schema: readySchema,
+  },
+}
+const payloadSchema = z.object({ op: z.number(), t: z.string().nullish(), d: z.unknown() })
+/** Pauses of 0, 2, 4, ... 300, 300 s before a connection after a payload that cannot be read: Discord resets a token with 1,000 identifies a day. */
+const LONGEST_PAUSE_MS = 300_000
 
 /**
  * Resolves once connected. The commands are registered in the background.
- * @throws SetupError `discord_token`, `discord_intents`, `discord_gateway`; UpstreamError `discord_unreachable`
+ * @throws SetupError `discord_token`, `discord_intents`, `discord_gateway`; UpstreamError `discord_unreachable`,
+ * `discord_payload`
  */
 export async function startGateway(options: GatewayOptions) {
   const { settings, api, report, now = Date.now } = options
@@ -62,14 +96,35 @@ export async function startGateway(options: GatewayOptions) {
     },
   })
 
-  const manager = openManager(settings)
   let closedFor: SetupError | undefined
+  /** Until a connection is ready again. */
+  let unreadable: Error | undefined
+  let failures = 0
   let isStarted = false
   let isStopping = false
+  const start = withResolvers<never>()
+  const manager = openManager(settings, {
+    onUnreadable(error) {
+      unreadable = error
+      failures++
+      if (isStarted) report(error)
+      else start.reject(error)
+    },
+    pauseMs: () => (failures < 2 ? 0 : Math.min(1_000 * 2 ** (failures - 1), LONGEST_PAUSE_MS)),
+    isOver: () => isStopping,
+  })
+  const onReady = () => {
+    unreadable = undefined
+    failures = 0
+  }
+  manager.on(WebSocketShardEvents.Resumed, onReady)
   manager.on(WebSocketShardEvents.Dispatch, ({ data: { t, d } }) => {
     if (isStopping) return
-    guilds.read(t, d)
-    track(handle(t, d))
+    track(
+      Promise.resolve()
+        .then(() => guilds.read(t, d))
+        .then(() => handle(t, d)),
+    )
   })
   manager.on(WebSocketShardEvents.Closed, ({ code }) => {
     if (!FATAL_CODES.has(code)) return
@@ -81,10 +136,14 @@ export async function startGateway(options: GatewayOptions) {
     report(new UpstreamError('discord_gateway', `The gateway connection failed (${message}).`))
   })
   manager.on(WebSocketShardEvents.Ready, ({ data }) => {
-    bot = readySchema.safeParse(data).data
+    bot = readySchema.parse(data)
+    onReady()
   })
-  await manager.connect().catch((error: unknown) => {
-    throw closedFor ?? loginError(error)
+  await Promise.race([manager.connect(), start.promise]).catch(async (error: unknown) => {
+    // It would connect again by itself.
+    isStopping = true
+    await manager.destroy()
+    throw closedFor ?? unreadable ?? loginError(error)
   })
   const { application, guilds: joined } = parsePayload(readySchema, bot, 'the READY event')
   isStarted = true
@@ -99,8 +158,8 @@ export async function startGateway(options: GatewayOptions) {
       joined.length > 0
         ? undefined
         : `The Discord bot is in no server yet. Add it: ${inviteUrl(application.id)}`,
-    /** Why Discord closed the connection for good: no event arrives until somebody mends it. */
-    fault: () => closedFor,
+    /** Why no event arrives: Discord closed the connection for good, or sends what cannot be read. */
+    fault: () => closedFor ?? unreadable,
     /** Handles no further events and closes the connection. Replies in progress are still posted. */
     async stop(): Promise<void> {
       isStopping = true
@@ -120,7 +179,69 @@ function inviteUrl(application: string): string {
   return `https://discord.com/oauth2/authorize?${new URLSearchParams(query)}`
 }
 
-function openManager(settings: DiscordSettings): WebSocketManager {
+interface Guard {
+  /** Called with an error that names the payload, and contains no value of it. The connection is opened anew. */
+  onUnreadable: (error: Error) => void
+  /** How long to wait before that. */
+  pauseMs: () => number
+  /** Whether to connect no more. */
+  isOver: () => boolean
+}
+
+/** The methods of a shard that nobody awaits: a failure of one would end the process. */
+interface Shard {
+  unpackMessage(...message: unknown[]): Promise<unknown>
+  onMessage(...message: unknown[]): Promise<void>
+  internalConnect(): Promise<void>
+  destroy(options: object): Promise<void>
+}
+
+function guarded(manager: WebSocketManager, guard: Guard): SimpleShardingStrategy {
+  const strategy = new SimpleShardingStrategy(manager)
+  const spawn = strategy.spawn.bind(strategy)
+  strategy.spawn = async (ids) => {
+    await spawn(ids)
+    const { shards } = strategy as unknown as { shards: Map<number, Shard> }
+    for (const shard of shards.values()) guardShard(shard, guard)
+  }
+  return strategy
+}
+
+function guardShard(shard: Shard, { onUnreadable, pauseMs, isOver }: Guard): void {
+  const unpack = shard.unpackMessage.bind(shard)
+  const read = shard.onMessage.bind(shard)
+  const connect = shard.internalConnect.bind(shard)
+  const anew = { reason: 'Unreadable payload', recover: WebSocketShardDestroyRecovery.Reconnect }
+  const failed = (error: unknown) => onUnreadable(unreadablePayload(error))
+  Object.assign(shard, {
+    async unpackMessage(...message: unknown[]) {
+      const payload = await unpack(...message)
+      const { op, t, d } = payloadSchema.safeParse(payload).data ?? {}
+      const key = op === GatewayOpcodes.Dispatch ? `${op}/${t}` : `${op}`
+      const read = Object.hasOwn(READ_UNCHECKED, key) ? READ_UNCHECKED[key] : undefined
+      if (read) parsePayload(read.schema, d, read.what)
+      return payload
+    },
+    async onMessage(...message: unknown[]) {
+      await read(...message).catch(async (error: unknown) => {
+        failed(error)
+        await shard.destroy(anew)
+      })
+    },
+    async internalConnect() {
+      await wait(pauseMs(), undefined, { ref: false })
+      if (!isOver()) await connect().catch(failed)
+    },
+  } satisfies Partial<Shard>)
+}
+
+function unreadablePayload(error: unknown): Error {
+  if (isGlimpseError(error)) return error
+  const why = error instanceof Error ? error.message : String(error)
+  return new UpstreamError('discord_payload', `A payload of Discord's gateway cannot be read (${why}).`)
+}
+
+function openManager(settings: DiscordSettings, guard: Guard): WebSocketManager {
   const { GuildMessages, DirectMessages, Guilds, MessageContent } = GatewayIntentBits
   const intents = Guilds | GuildMessages | DirectMessages | (settings.messageContent ? MessageContent : 0)
   // By default all connections of a process share their sessions.
@@ -129,6 +250,7 @@ function openManager(settings: DiscordSettings): WebSocketManager {
     token: settings.token,
     intents,
     rest: discordRest(settings),
+    buildStrategy: (manager) => guarded(manager, guard),
     retrieveSessionInfo: (shard) => sessions.get(shard) ?? null,
     updateSessionInfo(shard, session) {
       if (session) sessions.set(shard, session)

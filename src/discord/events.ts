@@ -1,7 +1,13 @@
 // Gateway events -> questions and retractions for the sink, and responses to interactions. Independent of the connection:
 // recorded events can be replayed.
 
-import { GatewayDispatchEvents, InteractionResponseType, RESTJSONErrorCodes, Routes } from 'discord.js'
+import {
+  GatewayDispatchEvents,
+  InteractionResponseType,
+  RESTJSONErrorCodes,
+  Routes,
+  SnowflakeUtil,
+} from 'discord.js'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import type { EventDeps } from '../chat/adapter.ts'
@@ -16,12 +22,14 @@ import { readInteraction } from './interactions.ts'
 import {
   type Earlier,
   earlierOf,
+  filesIn,
   isHidden,
   type MessageContext,
   mayGetPictures,
   missingReference,
   questionOfEdit,
   questionOfMessage,
+  questionOfUnknownEdit,
 } from './message.ts'
 import { type Message, parseMessage } from './payloads.ts'
 import type { DiscordPlatform } from './platform.ts'
@@ -78,13 +86,23 @@ export function discordEvents(options: EventsOptions): (type: string, data: unkn
     const context = options.contextOf(message.channel_id, message.guild_id)
     const before = earlier.get(message.id)
     // Without the intent, an edit that removes the mention comes without the contents.
-    if (!before || !message.author || isHidden(message, context)) return
+    if (!message.author || isHidden(message, context)) return
     const after = earlierOf(message, context)
-    earlier.set(message.id, { ...after, at: before.at })
+    earlier.set(message.id, { ...after, at: before?.at ?? postedAt(message) })
+    if (!before) return await onUnknownEdit(message, context)
     for (const file of before.files.filter((id) => !after.files.includes(id)))
       await sink.retract(fileKey('discord', file))
     if (now() - before.at > EDIT_MS) return
     const question = questionOfEdit(await withReference(api, message, context), context, before)
+    if (question) await submit(question)
+  }
+
+  /** Of a message that this process has not seen: the store tells what is kept about it, and whether it asked before. */
+  const onUnknownEdit = async (message: Message, context: MessageContext): Promise<void> => {
+    await sink.retract(messageKey(message.id), filesIn(message))
+    // A message that is pinned, for example, counts as edited, too: of old ones it may be forgotten that they asked.
+    if (now() - postedAt(message) > EDIT_MS && !isSoonEdited(message)) return
+    const question = questionOfUnknownEdit(await withReference(api, message, context), context)
     if (question) await submit(question)
   }
 
@@ -135,6 +153,15 @@ async function withReference(api: DiscordApi, message: Message, context: Message
   if (!missing) return message
   const fetched = api('GET', Routes.channelMessage(missing.channel, missing.message))
   return { ...message, referenced_message: await fetched.then(parseMessage).catch(() => null) }
+}
+
+/** Milliseconds since 1970, which a message's id begins with (topic "Snowflakes"). */
+function postedAt({ id }: Message): number {
+  return /^\d+$/.test(id) ? SnowflakeUtil.timestampFrom(id) : 0
+}
+
+function isSoonEdited({ timestamp = '', edited_timestamp = '' }: Message): boolean {
+  return Date.parse(edited_timestamp) - Date.parse(timestamp) <= EDIT_MS
 }
 
 async function acknowledge(api: DiscordApi, interaction: unknown, body: object): Promise<void> {

@@ -3,12 +3,13 @@
 
 import { MessageType } from 'discord.js'
 import { isSmallTalk, looksLikeQuestion } from '../chat/intent.ts'
-import type { NearestPictures, Question, Trigger } from '../chat/question.ts'
+import { type NearestPictures, type Question, type Trigger, undescribed } from '../chat/question.ts'
 import type { Message } from './payloads.ts'
 import {
   emojiIn,
   hasLink,
   isPicture,
+  isTyped,
   nearestPictures,
   pictureOf,
   picturesOf,
@@ -128,6 +129,25 @@ export function questionOfEdit(
   return gotMention || gotPictures ? question : undefined
 }
 
+/**
+ * The same for an edit of a message that is not remembered. One that addresses the bot asks unless it has asked before, as
+ * far as jobs know. Of other messages it is unknown what is new.
+ */
+export function questionOfUnknownEdit(message: Message, context: MessageContext): Question | undefined {
+  const question = questionOfMessage(message, context)
+  if (!question || question.trigger === 'automatic') return undefined
+  if (question.trigger === 'follow_up' && !question.isToUs) return undefined
+  if (!message.attachments.some(isPicture)) return question
+  // A picture that was added asks anew, and one that was there does not.
+  return { ...question, id: editedKey(message.id), editOf: question.id }
+}
+
+/** Ids of all pictures that a message shows. */
+export function filesIn(message: Message): string[] {
+  const shown = [...picturesOf(message, message.channel_id).pictures, ...emojiIn(message.content)]
+  return [...message.attachments, ...shown].map(({ id }) => id)
+}
+
 /** What to remember of a message, until it is edited. */
 export function earlierOf(message: Message, context: MessageContext): Earlier {
   return {
@@ -190,7 +210,9 @@ function triggerOf(
   if (!messageContent) return undefined
   const isToThread = place === 'thread' && replied === undefined && message.mentions.length === 0
   if (isToThread && looksLikeQuestion(text)) return 'follow_up'
-  return hasPictures ? 'automatic' : undefined
+  // A picture for another bot.
+  const isForOther = message.mentions.some(({ bot }) => bot)
+  return hasPictures && !isForOther ? 'automatic' : undefined
 }
 
 /** By its name, or by the name of its own role. */
@@ -249,15 +271,14 @@ function emojiAsked(
 /** Without a picture, a message to the bot has its first file, for the answer that it is not a picture. */
 function picturesFor(message: Message, trigger: Trigger): NearestPictures {
   const { id, channel_id: channel, author, attachments } = message
-  // A picture that its author described needs no caption.
-  const undescribed = attachments.filter(({ description }) => !description?.trim())
-  const nearest = nearestPictures(
-    trigger === 'automatic' ? { ...message, attachments: undescribed } : message,
-  )
+  const nearest = nearestPictures(message)
+  if (trigger === 'automatic') return { ...nearest, pictures: undescribed(nearest.pictures) }
   const [file] = attachments
-  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up' || trigger === 'automatic')
-    return nearest
-  return { pictures: [pictureOf(file, { channel, id })], owner: author?.id }
+  if (nearest.pictures.length > 0 || !file || trigger === 'follow_up') return nearest
+  // By a name alone it is not known what it is: the decoder tells.
+  const otherType = isTyped(file) ? file.content_type : undefined
+  const picture = { ...pictureOf(file, { channel, id }), otherType }
+  return { pictures: [picture], owner: author?.id }
 }
 
 /** Whether Discord leaves out the contents of this message: it addresses other people, and the bot has no intent for it. */

@@ -37,6 +37,7 @@ export const mediaSchema = z.object({
   height: number,
   content_type: text,
   spoiler: maybe(z.boolean()),
+  description: text,
 })
 
 const contentsSchema = z.object({
@@ -65,6 +66,8 @@ export const messageSchema = shownSchema.extend({
   type: z.number().default(0),
   flags: z.number().default(0),
   webhook_id: maybe(id),
+  timestamp: text,
+  edited_timestamp: text,
   mentions: list(user),
   mention_roles: list(id),
   /** Null: the message is deleted. Absent: Discord did not fetch it. */

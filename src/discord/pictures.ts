@@ -35,14 +35,28 @@ const MAX_DEPTH = 8
 /** An attachment, or what stands for one: media, a sticker. */
 type File = Pick<Attachment, 'id' | 'url' | 'filename'> & Partial<Attachment>
 
-export function isPicture({ content_type, filename }: File): boolean {
-  const isUnknown = content_type === undefined || content_type === 'application/octet-stream'
-  return isUnknown ? PICTURE_NAME.test(filename) : /^image\//i.test(content_type)
+export function isPicture(file: File): boolean {
+  return isTyped(file) ? /^image\//i.test(file.content_type!) : PICTURE_NAME.test(file.filename)
+}
+
+/** Whether Discord knows what the file is. */
+export function isTyped({ content_type }: File): boolean {
+  return content_type !== undefined && content_type !== 'application/octet-stream'
 }
 
 /** `message`: the source of a fresh URL. An attachment of a command has none. */
 export function pictureOf(attachment: File, message?: PictureRef['message']): PictureRef {
-  const { id, url, size, filename, content_type = '', width = 0, height = 0, flags = 0 } = attachment
+  const {
+    id,
+    url,
+    size,
+    filename,
+    content_type = '',
+    width = 0,
+    height = 0,
+    flags = 0,
+    description,
+  } = attachment
   const isSpoiler = filename.startsWith(SPOILER_NAME) || (flags & AttachmentFlags.IsSpoiler) !== 0
   const isUnreadable =
     UNSUPPORTED_NAME.test(filename) ||
@@ -52,6 +66,7 @@ export function pictureOf(attachment: File, message?: PictureRef['message']): Pi
   return {
     id,
     name: filename || undefined,
+    altText: description?.trim() || undefined,
     postedIn: message && messageKey(message.id),
     url,
     smallerUrl: isPicture(attachment) ? smallerUrlOf(attachment) : undefined,
@@ -133,15 +148,19 @@ const STICKER_FORMATS: Partial<Record<number, ImageFormat.PNG | ImageFormat.GIF>
   [StickerFormatType.GIF]: ImageFormat.GIF,
 }
 
-const shownMedia = z.object({ media: mediaSchema, spoiler: maybe(z.boolean()) })
-const shownFile = z.object({ file: mediaSchema, spoiler: maybe(z.boolean()) })
+const shown = { spoiler: maybe(z.boolean()), description: maybe(z.string()) }
+const shownMedia = z.object({ media: mediaSchema, ...shown })
+const shownFile = z.object({ file: mediaSchema, ...shown })
 
 /** Media of thumbnails, galleries and files, however deep in containers and sections ("Component reference"). */
 function mediaIn(components: unknown, depth = 0): Media[] {
   if (depth > MAX_DEPTH || typeof components !== 'object' || components === null) return []
   if (Array.isArray(components)) return components.flatMap((each) => mediaIn(each, depth + 1))
-  const shown = shownMedia.safeParse(components).data ?? shownFile.safeParse(components).data
-  if (shown) return [{ ...('media' in shown ? shown.media : shown.file), spoiler: shown.spoiler }]
+  const found = shownMedia.safeParse(components).data ?? shownFile.safeParse(components).data
+  if (found) {
+    const { spoiler, description } = found
+    return [{ ...('media' in found ? found.media : found.file), spoiler, description }]
+  }
   return Object.values(components).flatMap((each) => mediaIn(each, depth + 1))
 }
 

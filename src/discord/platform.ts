@@ -6,10 +6,11 @@ import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform, Posted } from '../chat/platform.ts'
 import type { NearestPictures, PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
+import { notAPicture } from '../image/refusal.ts'
 import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { isExpired, nearestPictures, picturesOf } from './pictures.ts'
-import { findReply, findResponse, postReply, postResponse } from './post.ts'
+import { findReply, findResponse, isAnsweredByOther, postReply, postResponse } from './post.ts'
 import type { DiscordSettings } from './settings.ts'
 import { replyTargetOf } from './target.ts'
 
@@ -40,6 +41,11 @@ export function discordPlatform(
   const standIn = (url: string) =>
     policy.testOrigin === undefined ? url : url.replace(DISCORD_HOSTS, policy.testOrigin)
 
+  const ownId = async () => {
+    me ??= parsePayload(identifiedSchema, await api('GET', Routes.user()), 'the bot itself').id
+    return me
+  }
+
   const platform: DiscordPlatform = {
     name: 'discord',
     waitFor(questionId, acknowledged) {
@@ -60,6 +66,7 @@ export function discordPlatform(
     },
 
     async fetchPicture(picture, withinMs) {
+      if (picture.otherType) throw notAPicture(`a file of the type ${picture.otherType}`)
       const endsAt = now() + withinMs
       const fetchFrom = async ({ url, smallerUrl, isUnreadable }: PictureRef) => {
         const address = (isUnreadable && smallerUrl) || url
@@ -104,13 +111,20 @@ export function discordPlatform(
     async findPosted(question) {
       const target = replyTargetOf(question)
       if (target.kind === 'message') {
-        me ??= parsePayload(identifiedSchema, await api('GET', Routes.user()), 'the bot itself').id
-        const { posted, isWhole } = await findReply(api, target, me, answers)
+        const { posted, isWhole } = await findReply(api, target, await ownId(), answers)
         begun.set(question, posted)
         return isWhole ? posted : undefined
       }
       // `post` continues a reply that this process began.
       return begun.has(question) ? undefined : await findResponse(api, target)
+    },
+
+    async isTaken(question, posted) {
+      const target = replyTargetOf(question)
+      if (target.kind !== 'message' || target.place === 'direct') return false
+      return await ownId()
+        .then((own) => isAnsweredByOther(api, target, own, posted))
+        .catch(() => false)
     },
 
     async deleteReply({ channel, message, application, token, part }) {

@@ -17,7 +17,7 @@ import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
 import type { Messages } from '../i18n/messages.ts'
 import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
-import { buttonsOf } from './buttons.ts'
+import { buttonsOf, hasButtons } from './buttons.ts'
 import { identifiedSchema, type Message, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { bodyOf, piecesOf, renderReply, threadName } from './render.ts'
 import type { DiscordSettings } from './settings.ts'
@@ -163,6 +163,25 @@ export async function findReply(
     posted: found.map(postedAs),
     isWhole: first !== undefined && found.length >= piecesOf(first.content),
   }
+}
+
+/**
+ * Whether another bot of Glimpse has replied to the message, before this one's reply `posted` if it is given: it has its
+ * buttons. @throws when Discord does not show the channel
+ */
+export async function isAnsweredByOther(
+  api: DiscordApi,
+  { channel, message, place }: MessageTarget,
+  me: string,
+  posted: readonly Posted[] = [],
+): Promise<boolean> {
+  const isReply = ({ message_reference }: Message) => message_reference?.message_id === message
+  const found = (await messagesAfter(api, channel, message)).filter(isReply)
+  // A thread on the message has its id. It may not exist.
+  if (place === 'channel') found.push(...(await messagesAfter(api, message, message)))
+  const own = posted.flatMap((each) => each['message'] ?? [])
+  const isBefore = ({ id }: Message) => own.every((each) => BigInt(id) < BigInt(each))
+  return found.some((each) => each.author?.bot && each.author.id !== me && hasButtons(each) && isBefore(each))
 }
 
 /** The oldest first; none where the bot may not read. */

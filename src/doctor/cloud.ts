@@ -1,9 +1,10 @@
 // Settings -> findings about secrets in SSM, the queue in SQS and a remote engine.
 
 import { z } from 'zod'
-import { type readSecrets, secretsBelow } from '../app/secrets.ts'
+import type { readSecrets } from '../app/secrets.ts'
 import type { Config } from '../config.ts'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
+import { loadPart, SQS_PACKAGES } from '../optional-part.ts'
 import { openRemoteEngine } from '../remote/open.ts'
 
 /** The finding names the secrets. `use` gets their values by the name of their setting. @throws SetupError */
@@ -13,6 +14,11 @@ export async function checkSecrets(
   read?: typeof readSecrets,
 ): Promise<Finding> {
   if (path === '') return skipped('GLIMPSE_SECRETS is not set')
+  const { secretsBelow } = await loadPart(
+    'GLIMPSE_SECRETS',
+    ['@aws-sdk/client-ssm'],
+    () => import('../app/secrets.ts'),
+  )
   const values = await secretsBelow(path, undefined, read)
   use(values)
   const names = Object.keys(values)
@@ -34,7 +40,7 @@ export async function checkQueue({
   deadlineMs,
 }: Pick<Config, 'queue' | 'deadlineMs'>): Promise<Finding> {
   if (queue === '') return skipped('GLIMPSE_QUEUE is not set: one process receives and answers questions')
-  const { sqsClient } = await import('../queue/sqs.ts')
+  const { sqsClient } = await loadPart('GLIMPSE_QUEUE', SQS_PACKAGES, () => import('../queue/sqs.ts'))
   const client = sqsClient(queue) // a SetupError names the setting to change
   const name = new URL(queue).pathname.split('/').at(-1)!
   const input = { QueueUrl: queue, AttributeNames: ['All' as const] }

@@ -3,11 +3,13 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isHubName, listModels } from '../app/hub-models.ts'
+import { listModels } from '../app/hub-models.ts'
 import { openArtifact, verifyFiles } from '../artifact/open.ts'
 import { EMBEDDED_CHECKPOINT } from '../builder/embedded.ts'
 import type { Config } from '../config.ts'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
+import { isHubName } from '../hub/repository.ts'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
 import { megabytes } from '../units.ts'
 import { unexpected } from './check.ts'
 
@@ -88,7 +90,9 @@ async function checkHubModel(name: string, cacheFolder: string, deep: boolean): 
 async function checkArtifact(model: string, deep: boolean): Promise<ModelFound> {
   const isInS3 = model.startsWith('s3://')
   // Imported on use: the SDK takes a while to load.
-  const s3 = isInS3 ? await import('../transfer/fetch.ts') : undefined
+  const s3 = isInS3
+    ? await loadPart('A model in S3', S3_PACKAGES, () => import('../transfer/fetch.ts'))
+    : undefined
   const manifest = s3 ? (await s3.readManifest(s3.modelBucket(model))).manifest : await openArtifact(model)
   if (deep && !isInS3) await verifyFiles(model, manifest)
   const checked = deep ? 'checksums compared' : 'sizes compared, --deep compares checksums'

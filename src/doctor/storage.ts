@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Finding, fail, ok, skipped, warn } from '../finding.ts'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
 import { megabytes } from '../units.ts'
@@ -81,7 +82,7 @@ export async function checkState(
 export async function checkUploads(location: string): Promise<Finding> {
   if (location === '') return skipped('GLIMPSE_UPLOADS is not set')
   // Imported on use: the SDK takes a while to load.
-  const { openBucket } = await import('../store/bucket.ts')
+  const { openBucket } = await loadPart('GLIMPSE_UPLOADS', S3_PACKAGES, () => import('../store/bucket.ts'))
   await openBucket(location, { setting: 'GLIMPSE_UPLOADS', code: 'uploads_failed' }).check()
   return ok(`${location} exists`)
 }

@@ -37,6 +37,8 @@ export interface ModelCard {
   /** What the processor can do, and the onnxruntime settings that are chosen for it. */
   processor?: { arch: string; dot_products: string | null; settings: Record<string, string> }
   about?: z.infer<typeof aboutSchema>
+  /** Whether the model was trained to read any request as it is written, such as InstructBLIP. Absent: it reads questions. */
+  instructions?: true
   /** Vectors that pictures and texts are compared by; absent if the model does not match. */
   vectors?: {
     /** Equal only for vectors that may be compared with each other. */

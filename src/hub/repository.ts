@@ -31,9 +31,14 @@ const answer = z.object({
   siblings: z.array(z.object({ rfilename: z.string() })),
 })
 
+/** Whether this is a model's name as hubs have them, `owner/name`, and not the path of a folder such as ./a or a/b/c. */
+export function isHubName(name: string): boolean {
+  return /^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(name) && !name.split('/').some((part) => /^\.+$/.test(part))
+}
+
 /** @throws RequestError `bad_name`, `not_on_hub` or `hub_refused`, UpstreamError */
 export async function openRepository(hub: Hub, name: string, revision: string): Promise<Repository> {
-  if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(name) || name.split('/').some((part) => /^\.+$/.test(part))) {
+  if (!isHubName(name)) {
     const message = `Expected a model's name as owner/name, such as Salesforce/blip2-opt-2.7b, but got ${JSON.stringify(name)}.`
     throw new RequestError('bad_name', message)
   }

@@ -55,6 +55,7 @@ export const de: Messages = {
   leftOut: (count) =>
     `${count} ${count === 1 ? 'weiteres Bild wurde' : 'weitere Bilder wurden'} ausgelassen.`,
   altText: 'Alternativtext zum Kopieren:',
+  authorsAltText: (text) => `Alternativtext der Person, die es gepostet hat: „${text}“`,
   button: { ask: 'Nachfragen', again: 'Noch einmal', delete: 'Löschen' },
   command: {
     caption: 'Beschreibt ein Bild oder beantwortet eine Frage dazu',

@@ -61,6 +61,8 @@ export const en = {
   leftOut: (count: number) => `${count} more ${count === 1 ? 'picture was' : 'pictures were'} left out.`,
   /** Label of a caption that can be copied. */
   altText: 'Alt text, ready to copy:',
+  /** Above a caption that somebody asked for, where the picture's author wrote one. */
+  authorsAltText: (text: string) => `Alt text by the author: “${text}”`,
   /** Buttons under a reply. */
   button: { ask: 'Ask about it', again: 'Again', delete: 'Delete' },
   command: {

@@ -51,6 +51,7 @@ export const es: Messages = {
   englishOnly: 'Las descripciones están en inglés.',
   leftOut: (count) => `Se ${count === 1 ? 'omitió 1 imagen' : `omitieron ${count} imágenes`} más.`,
   altText: 'Texto alternativo, listo para copiar:',
+  authorsAltText: (text) => `Texto alternativo de quien la publicó: «${text}»`,
   button: { ask: 'Preguntar', again: 'Otra vez', delete: 'Borrar' },
   command: {
     caption: 'Describe una imagen o responde a una pregunta sobre ella',

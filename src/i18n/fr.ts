@@ -57,6 +57,7 @@ export const fr: Messages = {
   leftOut: (count) =>
     `${count} ${count > 1 ? 'autres images ont été laissées' : 'autre image a été laissée'} de côté.`,
   altText: 'Texte alternatif, prêt à copier\u00a0:',
+  authorsAltText: (text) => `Texte alternatif de l’auteur : « ${text} »`,
   button: { ask: 'Demander', again: 'Encore', delete: 'Supprimer' },
   command: {
     caption: 'Décrit une image ou répond à une question à son sujet',

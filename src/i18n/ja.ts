@@ -52,6 +52,7 @@ export const ja: Messages = {
   englishOnly: '説明は英語です。',
   leftOut: (count) => `ほかの画像 ${count} 枚は省略しました。`,
   altText: 'コピーして使える代替テキスト：',
+  authorsAltText: (text) => `投稿者による代替テキスト：「${text}」`,
   button: { ask: '質問する', again: 'もう一度', delete: '削除' },
   command: {
     caption: '画像を説明するか、画像についての質問に答えます',

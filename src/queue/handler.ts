@@ -43,5 +43,7 @@ export async function handleDelivery(
 /** Answers a question, or retracts it. */
 export function questionHandler(processor: Pick<QuestionProcessor, 'process' | 'retract'>): MessageHandler {
   return (message) =>
-    message.kind === 'question' ? processor.process(message.question) : processor.retract(message.id)
+    message.kind === 'question'
+      ? processor.process(message.question)
+      : processor.retract(message.id, message.filesLeft)
 }

@@ -67,10 +67,12 @@ export function queueProducer({
   const sink: QuestionSink = {
     submit: (question, delayMs = 0) => enqueue(question, delayMs),
     // A group of its own: a retraction is delivered while the question's group is busy.
-    async retract(id) {
+    async retract(id, filesLeft) {
+      const groupId = `withdraw/${id}`
+      const deduplicationId = filesLeft ? `${groupId}/${sha256Hex(filesLeft.join(' '))}` : groupId
       await queue.send(
-        { kind: 'withdraw', id },
-        { deduplicationId: `withdraw/${id}`, groupId: `withdraw/${id}` },
+        { kind: 'withdraw', id, filesLeft: filesLeft && [...filesLeft] },
+        { deduplicationId, groupId },
       )
     },
   }

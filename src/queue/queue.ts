@@ -11,8 +11,12 @@ import { sha256Hex } from '../hash.ts'
 /** Plain data. Pictures are sent as addresses only. */
 export const messageSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('question'), question: questionSchema }),
-  /** The chat message or the file with this id was deleted. */
-  z.object({ kind: z.literal('withdraw'), id: z.string().min(1) }),
+  /** The chat message or the file with this id was deleted, or of the message all but the files that are left. */
+  z.object({
+    kind: z.literal('withdraw'),
+    id: z.string().min(1),
+    filesLeft: z.array(z.string()).optional(),
+  }),
 ])
 export type Message = z.infer<typeof messageSchema>
 

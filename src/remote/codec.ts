@@ -33,6 +33,7 @@ const baseResult: z.ZodType<Omit<BaseResult, 'text'>> = z.object({
 const cardSchema = z.object({
   name: z.string(),
   about: aboutSchema.optional().catch(undefined),
+  instructions: z.literal(true).optional().catch(undefined),
   vectors: z.object({ key: z.string(), count: z.number(), width: z.number() }).optional(),
 })
 

@@ -2,6 +2,9 @@
 
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
+import { loadPart, S3_PACKAGES } from '../optional-part.ts'
+
+const PACKAGES = ['@aws-sdk/client-sagemaker-runtime', ...S3_PACKAGES]
 
 export interface RemoteEngineConfig {
   /** GLIMPSE_ENGINE; '' for a model on this machine. */
@@ -23,7 +26,11 @@ export async function openRemoteEngine({
   }
   if (engine.startsWith('sagemaker:')) {
     // Loaded here: the SDK takes a while.
-    const { openSageMakerEngine, parseEndpoint } = await import('./sagemaker.ts')
+    const { openSageMakerEngine, parseEndpoint } = await loadPart(
+      'A SageMaker engine',
+      PACKAGES,
+      () => import('./sagemaker.ts'),
+    )
     return openSageMakerEngine(parseEndpoint(engine), { deadlineMs })
   }
   throw new SetupError(

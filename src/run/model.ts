@@ -1,7 +1,7 @@
 // An artifact's folder -> an open model: manifest, tokenizer, sessions and language model, in the process that runs them.
 
 import { rm } from 'node:fs/promises'
-import { ENCODER, LANGUAGE, type Manifest } from '../artifact/contract.ts'
+import { ENCODER, LANGUAGE, MATCHING, type Manifest, TEXT } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import { ArtifactError, BusyError } from '../errors.ts'
 import { type PreprocessorConfig, parsePreprocessorConfig } from '../image/pixels.ts'
@@ -124,19 +124,44 @@ export function findNonTokenIds(language: LanguageModel, tokenizer: Tokenizer): 
 
 type Sessions = Readonly<Record<string, Session>>
 
-/** Opens all graphs, or none. */
-async function openGraphs(folder: string, { graphs }: Manifest, options: SessionOptions): Promise<Sessions> {
+/**
+ * Opens all graphs, or none. Those that only matching needs are opened when they first run, if the model also generates: most
+ * processes of such a model match nothing, and need not hold their weights.
+ */
+async function openGraphs(
+  folder: string,
+  { graphs, language }: Manifest,
+  options: SessionOptions,
+): Promise<Sessions> {
   const opened: Record<string, Session> = {}
+  const late: readonly string[] = language.kind === 'none' ? [] : [MATCHING.graph, TEXT.graph]
   try {
-    // The last graph runs once a token, the others once a picture or question.
     for (const { name } of graphs) {
-      opened[name] = await openSession(folder, name, { ...options, spins: name === graphs.at(-1)!.name })
+      // The last graph runs once a token, the others once a picture or question.
+      const own = { ...options, spins: name === graphs.at(-1)!.name }
+      const open = () => openSession(folder, name, own)
+      opened[name] = late.includes(name) ? openedLate(open) : await open()
     }
   } catch (error) {
     await Promise.allSettled(Object.values(opened).map((session) => session.close()))
     throw error
   }
   return opened
+}
+
+/** A session that `open` opens when it first runs. After a failure the next run opens it again. */
+function openedLate(open: () => Promise<Session>): Session {
+  let opening: Promise<Session> | undefined
+  return {
+    async run(feeds, outputNames) {
+      opening ??= open().catch((error: unknown) => {
+        opening = undefined
+        throw error
+      })
+      return await (await opening).run(feeds, outputNames)
+    },
+    close: async () => await (await opening)?.close(),
+  }
 }
 
 function graphsOneAtATime(folder: string, { graphs }: Manifest, options: SessionOptions): Sessions {

@@ -1,6 +1,8 @@
 // What one stage hands to the next: a type, dims, and elements that only this file and session.ts look into. Elements are
 // in this process' memory, or on a device, where they stay until somebody reads them.
 
+import { fromHalf } from '../half.ts'
+
 /** Elements in this process' memory. float16 is stored as the 16 bits of each number. */
 export type Elements = Float32Array | Uint16Array | BigInt64Array | Int32Array
 export type ElementType = 'float32' | 'float16' | 'int64' | 'int32'
@@ -54,7 +56,7 @@ export class Tensor {
   async floats(): Promise<Float32Array> {
     const elements = await this.elements()
     if (elements instanceof Float32Array) return elements
-    if (elements instanceof Uint16Array) return Float32Array.from(elements, float16ToNumber)
+    if (elements instanceof Uint16Array) return fromHalf(elements)
     throw new TypeError(`Expected a tensor of floats but got ${this.type}`)
   }
 }
@@ -87,14 +89,4 @@ export async function splitRows(tensor: Tensor): Promise<Tensor[]> {
     { length: rows },
     (_, i) => new Tensor(tensor.type, elements.slice(i * size, (i + 1) * size), [1, ...dims]),
   )
-}
-
-/** IEEE 754 binary16, from its bits. */
-function float16ToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1
-  const exponent = (bits >> 10) & 0x1f
-  const fraction = bits & 0x3ff
-  if (exponent === 0) return sign * 2 ** -24 * fraction
-  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : Number.NaN
-  return sign * 2 ** (exponent - 15) * (1 + fraction / 1024)
 }

@@ -3,7 +3,7 @@
 import type { Engine } from '../engine/engine.ts'
 import type { ModelCard } from '../engine/protocol.ts'
 import { SetupError, UpstreamError } from '../errors.ts'
-import { toHalf } from './half.ts'
+import { toHalf } from '../half.ts'
 import type { ModelOfVectors } from './store.ts'
 
 export interface Match {

@@ -7,7 +7,7 @@
 import { createRequire } from 'node:module'
 import type { Data, Schema, Table } from 'apache-arrow'
 import { z } from 'zod'
-import { toHalf } from './half.ts'
+import { toHalf } from '../half.ts'
 import { meanVector } from './score.ts'
 import type { IndexedPicture, ModelOfVectors, Picture } from './store.ts'
 

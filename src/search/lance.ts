@@ -10,6 +10,7 @@ import type { Connection, Table } from '@lancedb/lancedb'
 import { z } from 'zod'
 import { keyedMutex } from '../concurrency.ts'
 import { isGlimpseError, SetupError, UpstreamError } from '../errors.ts'
+import { isMissing, missing } from '../optional-part.ts'
 import { loadArrow, PLAIN, pictureOf, rowsOf, schemaOf, tableOf } from './lance-rows.ts'
 import type {
   Collection,
@@ -45,6 +46,8 @@ const modelSchema = z.object({
 /** How the bucket is reached where the environment does not say it: LanceDB's storage options. */
 export type LanceOptions = Readonly<Record<string, string>>
 
+const PACKAGES = ['@lancedb/lancedb', 'apache-arrow']
+
 type Libraries = Awaited<ReturnType<typeof load>>
 
 async function load() {
@@ -52,9 +55,9 @@ async function load() {
     const lancedb = await import('@lancedb/lancedb')
     return { lancedb, arrow: loadArrow() }
   } catch (cause) {
-    const message =
-      'Search needs two optional packages that are not installed, or have no binary for this system. Install them: npm install @lancedb/lancedb@0.30.0 apache-arrow@18.1.0'
-    throw new SetupError('no_search_library', message, { cause })
+    const message = missing('Search', PACKAGES)
+    // With its cause where they are installed but have no binary for this system.
+    throw new SetupError('no_search_library', message, isMissing(cause, PACKAGES) ? {} : { cause })
   }
 }
 
@@ -105,16 +108,9 @@ async function collectionOf(
   const schema = await attempt(place, () => table.schema())
   const model = modelOf(schema.metadata.get(MODEL_FIELD), place)
   const writes = keyedMutex()
-  const write = <T>(work: () => Promise<T>) => writes.run(['write'], () => attempt(place, work))
-  /** Another process may have removed the files of the version that this one reads: then the newest is read. */
-  const read = <T>(work: () => Promise<T>): Promise<T> =>
-    attempt(place, () =>
-      work().catch(async (error: unknown) => {
-        if (!/not ?found|no such file/i.test(String(error))) throw error
-        await table.checkoutLatest()
-        return await work()
-      }),
-    )
+  const onNewest = <T>(work: () => Promise<T>) => attempt(place, () => againOnNewest(table, work))
+  const read = onNewest
+  const write = <T>(work: () => Promise<T>) => writes.run(['write'], () => onNewest(work))
   const upsert = async (pictures: readonly (Picture | IndexedPicture)[]) => {
     if (pictures.length === 0) return
     const merge = table.mergeInsert('id').whenMatchedUpdateAll().whenNotMatchedInsertAll()
@@ -157,20 +153,32 @@ async function collectionOf(
         // `settle` leaves one version, and one more for each index.
         return indices === due && versions.length <= 1 + due
       }),
-    settle: () => write(() => settleUnlessBusy(libraries, table)),
+    // While other processes write, it may stay unsettled: the next call of any of them settles it.
+    settle: () =>
+      write(() => settle(libraries, table)).catch((error: unknown) => {
+        if (!isOvertaken((error as Error).cause)) throw error
+      }),
   }
 }
 
-/** Times that a collection is settled again when another process wrote at the same time. */
-const SETTLE_TRIES = 3
+/** Times that a read or write is tried when another process overtakes it. */
+const TRIES = 5
 
-/** While other processes write, it may stay unsettled: the next call of any of them settles it. */
-async function settleUnlessBusy(libraries: Libraries, table: Table): Promise<void> {
-  for (let tries = 1; tries <= SETTLE_TRIES; tries++) {
+/**
+ * Whether another process committed first, or removed the files of the version that this call was reading. LanceDB panics
+ * when those files are gone while it commits, before anything is written.
+ */
+function isOvertaken(error: unknown): boolean {
+  return /commit conflict|not ?found|no such file|panic in async function/i.test(String(error))
+}
+
+/** Runs `work` on the newest version. Each read and write here may run twice: a row that is written again replaces itself. */
+async function againOnNewest<T>(table: Table, work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
     try {
-      return await settle(libraries, table)
+      return await work()
     } catch (error) {
-      if (!/commit conflict/i.test(String(error))) throw error
+      if (tries === TRIES || !isOvertaken(error)) throw error
       await table.checkoutLatest()
     }
   }

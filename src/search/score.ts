@@ -3,7 +3,7 @@
 // Li et al. 2023 (arXiv 2301.12597), section 3.1: the score of a text is that of the query that is most alike. Queries are
 // ordered, so two pictures are compared query by query.
 
-import { valuesOfHalves } from './half.ts'
+import { valuesOfHalves } from '../half.ts'
 
 /** Picture [Q, E] in half precision and text [E]: the largest cosine of a query, the contrastive score of run/matching.ts. */
 export function textSimilarity(picture: Uint16Array, text: Float32Array): number {

@@ -15,7 +15,7 @@ import { MAX_PICTURE_BYTES } from '../image/format.ts'
 import { startDeadline } from '../remote/deadline.ts'
 import { type FindContext, type Found, find, type Term } from '../search/find.ts'
 import type { Filter, Page, Picture } from '../search/store.ts'
-import { noPicture, readFields } from './fields.ts'
+import { noPicture, pictureFields, readFields } from './fields.ts'
 import { badFields, type ParsedRequest, type RunWithin } from './request.ts'
 import { GLIMPSE_FORM, type ResponseForm } from './response-form.ts'
 import { pictureTooLarge, readUpload, type Uploads } from './uploads.ts'
@@ -31,19 +31,28 @@ const MAX_MINUS = 10
 
 const idField = z.string().min(1)
 const dateField = z.iso.datetime({ offset: true }).or(z.iso.date())
-const picture = { image: z.instanceof(Uint8Array).optional(), upload: z.string().optional() }
 
-const putFields = z.strictObject({
-  ...picture,
+export const putFields = z.strictObject({
+  ...pictureFields,
   /** What `from` and `to` of a filter compare. Default: now. */
   date: dateField.optional(),
   /** Comes back with every hit. */
-  metadata: z.record(z.string(), z.json()).optional(),
+  metadata: z.record(z.string(), z.unknown()).optional(),
+})
+
+const counted = (most: number) => z.coerce.number<number>().int().min(0).max(most).optional()
+/** Of a query string. */
+export const pageFields = z.strictObject({
+  limit: counted(MAX_LISTED).meta({ description: 'default 100' }),
+  offset: counted(Number.MAX_SAFE_INTEGER).meta({ description: 'default 0' }),
+  prefix: z.string().optional(),
+  from: dateField.optional(),
+  to: dateField.optional(),
 })
 
 const weight = z.number().positive().max(100).optional()
-const searchFields = z.strictObject({
-  ...picture,
+export const searchFields = z.strictObject({
+  ...pictureFields,
   text: textField.optional(),
   /** A picture of the collection. */
   id: idField.optional(),
@@ -150,15 +159,7 @@ export async function readSearch(
 
 /** @throws RequestError `bad_field` */
 export function readPage(query: URLSearchParams): { filter: Filter; page: Page } {
-  const number = (most: number) => z.coerce.number().int().min(0).max(most).optional()
-  const schema = z.strictObject({
-    limit: number(MAX_LISTED),
-    offset: number(Number.MAX_SAFE_INTEGER),
-    prefix: z.string().optional(),
-    from: dateField.optional(),
-    to: dateField.optional(),
-  })
-  const { limit = 100, offset = 0, ...filter } = parsed(schema, Object.fromEntries(query))
+  const { limit = 100, offset = 0, ...filter } = parsed(pageFields, Object.fromEntries(query))
   return { filter: filterOf(filter), page: { limit, offset } }
 }
 

@@ -4,29 +4,33 @@
 //   application/json      image (base64 or data URL), the task's fields, stream, settings: {num_beams, ...}
 //   image/*               the picture itself, the other fields in the query string; not for answers
 //
-// Bytes are counted while they arrive: a picture has its own limit (image/format.ts), all other text another (form.ts).
+// A picture has its own limit (image/format.ts), all other text another (form.ts).
 
 import { z } from 'zod'
 import { TASKS } from '../engine/tasks.ts'
-import { BusyError, RequestError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import { generationSettings } from '../generation-settings.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import { withTimeout } from '../time.ts'
-import { checkTextSize, MAX_TEXT_BYTES, readForm } from './form.ts'
-import { pictureTooLarge } from './uploads.ts'
+import { bytesOf, readBytes } from './bytes.ts'
+import { MAX_TEXT_BYTES, readForm } from './form.ts'
+import { isJson, readJson } from './json-body.ts'
 
 export interface Fields {
   [name: string]: unknown
   image?: Uint8Array
 }
 
-const SETTINGS = Object.keys(generationSettings.shape)
+/** A picture in a request: its bytes once the body is read, or the id of an upload. */
+export const pictureFields = {
+  image: z.instanceof(Uint8Array).optional().meta({
+    description: 'a JPEG, PNG, WebP, GIF, AVIF or TIFF file: in JSON as base64 or as a data URL',
+    type: 'string',
+    contentEncoding: 'base64',
+  }),
+  upload: z.string().optional().meta({ description: 'in place of image: the id of an upload' }),
+}
 
-/** Base64 has four characters for three bytes (RFC 4648, section 4). */
-const BASE64_OVERHEAD = 4 / 3
-/** Minimum upload rate after the first 10 s. A slower client is refused (408), because it would hold an admission slot. */
-const SLOW_START_MS = 10_000
-const SLOWEST_BYTES_PER_MS = 16
+const SETTINGS = Object.keys(generationSettings.shape)
 
 /**
  * @param takesPicture whether the body may be the picture itself
@@ -43,40 +47,12 @@ export async function readFields(request: Request, takesPicture: boolean): Promi
   if (/^multipart\/form-data\b/i.test(type)) {
     return fromPairs(await readForm(bytesOf(request, MAX_PICTURE_BYTES + MAX_TEXT_BYTES), type))
   }
-  if (/^application\/json\b/i.test(type)) {
-    return fromJson(await readBytes(request, MAX_PICTURE_BYTES * BASE64_OVERHEAD + MAX_TEXT_BYTES))
-  }
+  if (isJson(request)) return await fromJson(request)
   throw new RequestError(
     'wrong_type',
     'Expected the content type multipart/form-data (with a file in the field image) or application/json ' +
       `${takesPicture ? 'or image/* ' : ''}but got another or none.`,
   )
-}
-
-export async function readBytes(request: Request, limitBytes: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of bytesOf(request, limitBytes)) chunks.push(chunk)
-  return Buffer.concat(chunks)
-}
-
-/** Counts the bytes that arrive, because Content-Length may be absent or wrong. */
-async function* bytesOf(request: Request, limitBytes: number): AsyncGenerator<Uint8Array> {
-  if (Number(request.headers.get('content-length')) > limitBytes) throw pictureTooLarge()
-  let size = 0
-  const reader = request.body?.getReader()
-  const startedAt = performance.now()
-  while (reader) {
-    const read = reader.read().catch((cause: unknown) => {
-      throw new BusyError('cancelled', 'The client disconnected before its request was complete.', { cause })
-    })
-    const leftMs = SLOW_START_MS + size / SLOWEST_BYTES_PER_MS - (performance.now() - startedAt)
-    const { done, value } = await withTimeout(read, leftMs, tooSlow)
-    if (done) break
-    size += value.length
-    // The reader is not cancelled: that would close the connection before the client reads the refusal.
-    if (size > limitBytes) throw pictureTooLarge()
-    yield value
-  }
 }
 
 /** All values of a form or a query are text: settings and `stream` become numbers and booleans, a history an array. */
@@ -103,47 +79,16 @@ function fromPairs(pairs: [string, string | Uint8Array][]): Fields {
   return { ...fields, settings }
 }
 
-/**
- * Parses all but the picture: JSON.parse takes seconds for megabytes of brackets, and this thread serves every request.
- * The picture is the string after the first key `image`. Base64 has no quotes, so the string ends at the next one.
- */
-function fromJson(body: Buffer): Fields {
-  const text = body.toString('latin1')
-  const key = /"image"\s*:\s*"/.exec(text)
-  const start = key ? key.index + key[0].length : text.length
-  const quoteAt = text.indexOf('"', start)
-  const end = quoteAt < 0 ? text.length : quoteAt
-  checkTextSize(text.length - (end - start))
-  let parsed: unknown
-  let image: unknown
-  try {
-    const rest = Buffer.concat([body.subarray(0, start), body.subarray(end)])
-    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(rest))
-    image = text.slice(start, end)
-    // Some writers escape `/`, and line breaks always are.
-    if (text.includes('\\')) image = JSON.parse(`"${image}"`)
-  } catch {
-    // The parser's own message quotes the body, which may hold a question.
-    throw new RequestError('bad_json', 'Expected the body to be JSON in UTF-8 but could not read it.')
-  }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+/** @throws RequestError `bad_json`, and about the picture */
+async function fromJson(request: Request): Promise<Fields> {
+  const { json, pictureAt } = await readJson(request, 1)
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new RequestError('bad_json', 'Expected a JSON object with the field image.')
   }
-  const fields: Record<string, unknown> = { ...parsed }
-  if (fields.image === undefined) return fields as Fields
-  return { ...fields, image: fromBase64(fields.image === '' ? image : fields.image) }
-}
-
-/** Plain base64 or a data URL (RFC 2397). Line breaks are allowed, because the `base64` command makes them. */
-export function fromBase64(value: unknown): Uint8Array {
-  if (value === '') throw noPicture()
-  const base64 =
-    typeof value === 'string' ? value.replace(/^data:[^,]{0,200};base64,/i, '').replace(/\s+/g, '') : ''
-  if (base64.length % 4 === 1 || !/^[A-Za-z0-9+/]+={0,2}$/.test(base64)) {
-    const message = 'Expected image to be base64, or a data URL with base64, but got something else.'
-    throw new RequestError('bad_base64', message)
-  }
-  return new Uint8Array(Buffer.from(base64, 'base64'))
+  const { image, ...fields } = json as Record<string, unknown>
+  if (image === undefined) return fields
+  if (image === '') throw noPicture()
+  return { ...fields, image: pictureAt(typeof image === 'string' ? image : '') }
 }
 
 /**
@@ -175,9 +120,4 @@ export function quote(name: string): string {
 
 export function noPicture(): RequestError {
   return new RequestError('no_picture', 'Expected a picture in the field image but got none.')
-}
-
-function tooSlow(): RequestError {
-  const message = `Expected the body at ${SLOWEST_BYTES_PER_MS} kB a second or more but it came slower. Send a smaller picture.`
-  return new RequestError('too_slow', message)
 }

@@ -4,11 +4,13 @@ import { readFile } from 'node:fs/promises'
 import { Hono } from 'hono'
 
 const SCRIPT = 'text/javascript; charset=utf-8'
-const SCRIPTS = ['theme', 'page', 'thread', 'api', 'history', 'words'].map((name) => `${name}.js`)
-/** Path -> file beside this one, media type. */
-const FILES: Record<string, readonly [string, string]> = {
+const SCRIPTS = ['theme', 'page', 'thread', 'api', 'history', 'words', 'docs'].map((name) => `${name}.js`)
+/** Path -> file, media type. */
+export const FILES: Record<string, readonly [string, string]> = {
   '/': ['./page/index.html', 'text/html; charset=utf-8'],
   '/page.css': ['./page/page.css', 'text/css; charset=utf-8'],
+  '/docs': ['./page/docs.html', 'text/html; charset=utf-8'],
+  '/docs.css': ['./page/docs.css', 'text/css; charset=utf-8'],
   '/icon.svg': ['./page/icon.svg', 'image/svg+xml'],
   ...Object.fromEntries(SCRIPTS.map((name) => [`/${name}`, [`./page/${name}`, SCRIPT]])),
   ...Object.fromEntries(

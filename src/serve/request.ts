@@ -10,7 +10,7 @@ import type { BaseRequest, BaseResult } from '../engine/request.ts'
 import { TASKS, type TaskName, taskNamed, taskOf } from '../engine/tasks.ts'
 import { RequestError } from '../errors.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import { type Fields, noPicture, quote, readFields } from './fields.ts'
+import { type Fields, noPicture, pictureFields, quote, readFields } from './fields.ts'
 import type { ResponseForm } from './response-form.ts'
 import { pictureTooLarge, readUpload, type Uploads } from './uploads.ts'
 
@@ -19,14 +19,13 @@ const MAX_FAULTS = 5
 
 /** The fields of every task. */
 const commonFields = z.strictObject({
-  image: z.instanceof(Uint8Array).optional(),
-  upload: z.string().optional(),
-  /** sha256 of a picture that was sent before. */
+  ...pictureFields,
   picture: z
     .string()
     .regex(/^[0-9a-f]{64}$/, 'must be a sha256 in 64 hexadecimal digits')
-    .optional(),
-  stream: z.boolean().optional(),
+    .optional()
+    .meta({ description: 'in place of image: the sha256 of a picture that was sent before' }),
+  stream: z.boolean().optional().meta({ description: 'server-sent events instead of one JSON body' }),
 })
 
 export interface ParsedRequest {
@@ -86,15 +85,15 @@ export async function readRequest(
 
 const schemas = new Map<TaskName, z.ZodObject>()
 
-/** The fields that a request of the task may have. zod compiles a schema at its first use, which takes half a millisecond. */
-function schemaOf(name: TaskName): z.ZodObject {
+/** The fields that a request of the task may have, besides `task`. zod compiles a schema at its first use, which takes half a millisecond. */
+export function schemaOf(name: TaskName): z.ZodObject {
   const schema = schemas.get(name) ?? commonFields.extend(taskNamed(name).fields.shape)
   schemas.set(name, schema)
   return schema
 }
 
 /** Whether a picture without other fields is a request of the task, so that the body may be the picture itself. */
-function needsPictureOnly(name: TaskName): boolean {
+export function needsPictureOnly(name: TaskName): boolean {
   try {
     taskNamed(name).checkFields?.({})
     return taskNamed(name).fields.safeParse({}).success

@@ -10,6 +10,7 @@
 //   GET  /metrics                  Prometheus' text format
 //   GET  /healthz, /readyz, /ping, /v2/health/live, /v2/health/ready   health.ts
 //   GET  /                         the page
+//   GET  /openapi.json, /docs      this API described (openapi/)
 //   POST /slack/events, /discord/interactions   webhooks of chat platforms
 //
 // Access, in this order: health checks are public. Webhooks check a signature. With a token set, /v1, /invocations and
@@ -28,6 +29,7 @@ import { createInferenceHandler, type InferenceOptions } from './inference-handl
 import { readChat } from './openai/chat.ts'
 import { envelopeOf, isOpenAiPath } from './openai/envelope.ts'
 import { models } from './openai/models.ts'
+import { openApi } from './openapi/handler.ts'
 import { page } from './page.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { readRequest } from './request.ts'
@@ -136,7 +138,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
     }),
   )
   app.post('/v1/chat/completions', (c) =>
-    inference.handle(c.req.raw, (request) => readChat(request, open().model.name), tenant(c)),
+    inference.handle(c.req.raw, (request) => readChat(request, open().model), tenant(c)),
   )
   for (const [route, read] of Object.entries(VECTOR_ROUTES))
     app.post(`/v1/${route}`, (c) => inference.handle(c.req.raw, read, tenant(c), route))
@@ -145,6 +147,7 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.get('/v1/model', (c) => c.json(getEngine().model))
   app.get('/metrics', metrics)
   app.route('/', page())
+  app.get('/openapi.json', openApi(Object.keys(options.handlers ?? {})))
   app.notFound((c) => {
     const known = app.routes.filter((route) => route.path === c.req.path && route.method !== 'ALL')
     if (known.length === 0) {

@@ -33,7 +33,7 @@ export interface Uploads {
 export const SETTING = 'GLIMPSE_UPLOADS'
 const MAX_BODY_BYTES = 1024
 
-const uploadBody = z.strictObject({ size_bytes: z.number().int().positive() })
+export const uploadBody = z.strictObject({ size_bytes: z.number().int().positive() })
 
 /** The response to POST /v1/uploads. @throws RequestError `no_uploads`, `bad_json`, and what createUpload throws */
 export async function handleCreateUpload(request: Request, uploads: Uploads | undefined): Promise<Response> {

@@ -17,6 +17,19 @@ export const valueSchema = z.object({
 })
 export type ButtonValue = z.infer<typeof valueSchema>
 
+/** Whether these blocks are those of a reply by Glimpse. */
+export function hasButtons(blocks: unknown): boolean {
+  const parsed = z
+    .array(z.object({ elements: z.array(z.object({ action_id: z.string() })) }))
+    .safeParse(
+      Array.isArray(blocks)
+        ? blocks.filter((block) => (block as { type?: unknown })?.type === 'actions')
+        : [],
+    )
+  const ids = parsed.data?.flatMap(({ elements }) => elements.map((each) => each.action_id)) ?? []
+  return ids.includes(actionId('ask')) && ids.includes(actionId('again'))
+}
+
 /** The last block of a message with this reply. */
 export function buttonsOf(reply: ChatReply, { asker, conversations }: Question): types.ActionsBlock[] {
   const { button } = reply.messages

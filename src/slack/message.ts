@@ -1,10 +1,10 @@
 // A Slack message -> the Question in it, or undefined when it does not ask the bot. Pure: recorded payloads can be replayed.
 
 import { looksLikeQuestion } from '../chat/intent.ts'
-import type { Question, Trigger } from '../chat/question.ts'
+import { type Question, type Trigger, undescribed } from '../chat/question.ts'
 import type { SlackMessage, SlackMessageEvent } from './payloads.ts'
 import { isPicture, picturesOf } from './pictures.ts'
-import { channelKey, editedKey, type MessageTarget, messageKey, personId } from './target.ts'
+import { channelKey, editedKey, type MessageTarget, messageKey, personId, sharedKey } from './target.ts'
 
 /** What the event says about a message besides its text. */
 export interface MessageContext {
@@ -29,14 +29,13 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
   const text = plainText(message.text, me)
   const trigger = triggerOf(message, text, context)
   if (!trigger) return undefined
-  // A picture that its author described needs no caption.
-  const files =
-    trigger === 'automatic' ? message.files.filter(({ alt_txt }) => !alt_txt?.trim()) : message.files
-  const { pictures: shown, owner } = picturesOf({ ...message, files })
+  const { pictures: all, owner } = picturesOf(message)
+  const shown = trigger === 'automatic' ? undescribed(all) : all
   if (trigger === 'automatic' && shown.length === 0) return undefined
   const [file] = message.files
-  // For the answer that it is not a picture, which files.info says.
-  if (shown.length === 0 && file && trigger !== 'follow_up') shown.push({ id: file.id, name: file.name })
+  // For the answer that it is not a picture. Without a type, files.info says it.
+  if (shown.length === 0 && file && trigger !== 'follow_up')
+    shown.push({ id: file.id, name: file.name, otherType: file.mimetype })
   // Those of a message that this one quotes have another author, or none.
   const postedIn = owner === user ? messageKey(context, ts) : undefined
   const pictures = shown.map((picture) => ({ ...picture, postedIn }))
@@ -57,8 +56,17 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
     lastAsked: isDirect ? channelKey(team, channel) : undefined,
     channel: channelKey(team, channel),
     source: ts,
+    message: isDirect ? undefined : sharedKey(channel, ts),
     askedAt: now,
-    route: { kind: 'message', team, channel, user, isDirect, thread_ts: thread } satisfies MessageTarget,
+    route: {
+      kind: 'message',
+      team,
+      channel,
+      user,
+      isDirect,
+      thread_ts: thread,
+      named: trigger === 'automatic' ? namedIn(message.text) : undefined,
+    } satisfies MessageTarget,
   }
 }
 
@@ -74,7 +82,10 @@ export function questionOfEdit(
   const question = message && previous && questionOfMessage(message, context)
   if (!question) return undefined
   const gotFiles = previous.files.length === 0 && message.files.length > 0
-  if (gotFiles) return { ...question, id: editedKey(context, message.ts) }
+  if (gotFiles) {
+    const shared = question.message && `${question.message}/edited`
+    return { ...question, id: editedKey(context, message.ts), message: shared }
+  }
   const gotMention = question.trigger === 'mention' && !isMentioned(previous, context.me)
   const gotPictures = question.pictures.length > 0 && picturesOf(previous).pictures.length === 0
   // The same id as of the message itself, which asked nothing yet, or still waits (`mayGetPictures`).
@@ -118,6 +129,12 @@ function triggerOf(
 
 function isMentioned({ text }: Pick<SlackMessage, 'text'>, me: string): boolean {
   return new RegExp(`<@${me}(\\||>)`).test(text)
+}
+
+/** Ids of the users that a text names; undefined for none. */
+function namedIn(text: string): string[] | undefined {
+  const named = [...text.matchAll(/<@([A-Z0-9]+)(?:\||>)/g)].map(([, id]) => id!)
+  return named.length > 0 ? [...new Set(named)] : undefined
 }
 
 /** Slack's markup as typed text, without mentions: the model knows no names. A date keeps its words. */

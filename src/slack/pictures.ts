@@ -4,6 +4,7 @@
 // files.info tells before the download (platform.ts).
 
 import { z } from 'zod'
+import { maybe } from '../chat/payload.ts'
 import type { NearestPictures, PictureRef } from '../chat/question.ts'
 import { MAX_PICTURE_BYTES, MAX_PIXELS } from '../image/format.ts'
 import type { SlackFile, SlackMessage } from './payloads.ts'
@@ -61,6 +62,7 @@ export function pictureOf(file: SlackFile): PictureRef {
   return {
     id,
     name: name || undefined,
+    altText: file.alt_txt?.trim() || undefined,
     url: file_access === 'check_file_info' ? undefined : own,
     smallerUrl,
     sizeBytes,
@@ -71,6 +73,7 @@ export function pictureOf(file: SlackFile): PictureRef {
 
 const fileBlock = z.object({ type: z.literal('file'), file_id: z.string() })
 const slackFile = z.object({
+  alt_text: maybe(z.string()),
   slack_file: z.object({ id: z.string().optional(), url: z.string().optional() }),
 })
 
@@ -83,9 +86,9 @@ function picturesInBlocks(blocks: unknown, depth = 0): PictureRef[] {
   if (Array.isArray(blocks)) return blocks.flatMap((each) => picturesInBlocks(each, depth + 1))
   const file = fileBlock.safeParse(blocks).data
   if (file) return [{ id: file.file_id }]
-  const named = slackFile.safeParse(blocks).data?.slack_file
-  const id = named?.id ?? ADDRESSED.exec(named?.url ?? '')?.[1]
-  if (id !== undefined) return [{ id }]
+  const image = slackFile.safeParse(blocks).data
+  const id = image?.slack_file.id ?? ADDRESSED.exec(image?.slack_file.url ?? '')?.[1]
+  if (id !== undefined) return [{ id, altText: image?.alt_text?.trim() || undefined }]
   return Object.values(blocks).flatMap((each) => picturesInBlocks(each, depth + 1))
 }
 

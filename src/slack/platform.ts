@@ -6,14 +6,14 @@ import { LRUCache } from 'lru-cache'
 import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform } from '../chat/platform.ts'
 import type { NearestPictures, PictureRef, Question } from '../chat/question.ts'
-import { RequestError } from '../errors.ts'
+import { RequestError, UpstreamError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import { notAPicture } from '../image/refusal.ts'
 import { HOUR_MS } from '../time.ts'
 import { type Client, slackClient, slackErrorCode, toGlimpseError } from './api.ts'
 import { fileSchema, messageSchema } from './payloads.ts'
 import { isPicture, pictureOf, picturesOf } from './pictures.ts'
-import { findReply, postReply, removeReply } from './post.ts'
+import { findReply, isAnsweredByOther, postReply, removeReply } from './post.ts'
 import { SLACK_API, type SlackSettings } from './settings.ts'
 import { messageKey, personId, replyTargetOf } from './target.ts'
 
@@ -29,6 +29,7 @@ interface Profile {
   isGuest: boolean
   /** Administrators and owners of the workspace. */
   isModerator: boolean
+  isBot: boolean
 }
 
 /** Hosts of files and their smaller versions (docs.slack.dev, "Working with files"). */
@@ -67,9 +68,10 @@ export function slackPlatform(
     async fetchMethod(user) {
       const answer = await quickClient.users.info({ user, include_locale: true }).catch(() => undefined)
       if (!answer?.user) return undefined
-      const { locale, is_restricted, is_ultra_restricted, is_stranger, is_admin, is_owner } = answer.user
+      const { locale, is_restricted, is_ultra_restricted, is_stranger, is_admin, is_owner, is_bot } =
+        answer.user
       const isGuest = !!(is_restricted || is_ultra_restricted || is_stranger)
-      return { locale, isGuest, isModerator: !isGuest && !!(is_admin || is_owner) }
+      return { locale, isGuest, isModerator: !isGuest && !!(is_admin || is_owner), isBot: is_bot === true }
     },
   })
   const profileOf = (user: string) => profiles.fetch(user)
@@ -81,18 +83,19 @@ export function slackPlatform(
     const isUnknownPath = error instanceof webApi.WebAPIHTTPError && error.statusCode === 404
     if (isUnknownPath || NO_STATUS.includes(slackErrorCode(error) ?? '')) hasStatus = false
   }
-  /** An empty status clears it. For apps without an assistant view, a reaction shows the progress. */
-  const showStatus = async (question: Question, status: string): Promise<void> => {
+  /** By question id, what shows its progress. Another process may have shown something else. */
+  const shown = new Map<string, 'status' | 'reaction'>()
+  const messageOf = (question: Question) => {
     const target = replyTargetOf(question)
     const { source: timestamp } = question
-    if (target.kind !== 'message' || !timestamp) return
+    if (target.kind !== 'message' || !timestamp) return undefined
     const { channel, thread_ts = timestamp } = target
-    const { assistant, reactions } = quickClient
-    const reaction = { channel, timestamp, name: REACTION }
-    const { setStatus } = assistant.threads
-    if (hasStatus && (await setStatus({ channel_id: channel, thread_ts, status }).catch(notSet))) return
-    await (status === '' ? reactions.remove(reaction) : reactions.add(reaction)).catch(() => {})
+    return { thread: { channel_id: channel, thread_ts }, reaction: { channel, timestamp, name: REACTION } }
   }
+  const { assistant, reactions } = quickClient
+  /** An empty status clears it. Slack clears it by itself when the reply is posted, and after two minutes. */
+  const setStatus = async (thread: { channel_id: string; thread_ts: string }, status: string) =>
+    hasStatus && (await assistant.threads.setStatus({ ...thread, status }).catch(notSet)) !== undefined
 
   return {
     name: 'slack',
@@ -133,6 +136,7 @@ export function slackPlatform(
     },
 
     async fetchPicture(picture, withinMs) {
+      if (picture.otherType) throw notAPicture(`a file of the type ${picture.otherType}`)
       const known = await resolved(client, picture, sleep)
       if (known.unavailable || !known.url) throw gone()
       const url = (known.isUnreadable && known.smallerUrl) || known.url
@@ -145,10 +149,39 @@ export function slackPlatform(
     },
 
     async startTyping(question, ahead) {
+      const message = messageOf(question)
+      if (!message) return
       const messages = messagesFor(await localeOf(question))
-      await showStatus(question, ahead > 0 ? messages.waiting(ahead) : messages.looking)
+      const status = ahead > 0 ? messages.waiting(ahead) : messages.looking
+      const isReaction = shown.get(question.id) === 'reaction'
+      if (!isReaction && (await setStatus(message.thread, status)))
+        return void shown.set(question.id, 'status')
+      // For an app without an assistant view. It may be set although the call fails.
+      shown.set(question.id, 'reaction')
+      if (!isReaction) await reactions.add(message.reaction).catch(() => {})
     },
-    stopTyping: (question) => showStatus(question, ''),
+    async stopTyping(question) {
+      const message = messageOf(question)
+      if (!message) return
+      const kind = shown.get(question.id)
+      shown.delete(question.id)
+      await setStatus(message.thread, '')
+      if (kind === 'status') return
+      await reactions.remove(message.reaction).catch((error: unknown) => {
+        const failure = toGlimpseError(error)
+        if (failure instanceof UpstreamError) throw failure
+        // It is not there, or the app may not set it.
+      })
+    },
+    async isTaken(question, posted) {
+      const target = replyTargetOf(question)
+      if (target.kind !== 'message' || target.isDirect) return false
+      if (!posted) {
+        const named = await Promise.all((target.named ?? []).map(profileOf))
+        if (named.some((profile) => profile?.isBot)) return true
+      }
+      return await isAnsweredByOther(quickClient, question, posted).catch(() => false)
+    },
 
     post: (question, reply) => postReply(client, question, reply),
     findPosted: (question) => findReply(client, question),

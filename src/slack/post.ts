@@ -1,12 +1,13 @@
 // A reply -> posted in Slack, found again, and deleted. A message in a channel is found again by its metadata.
 
+import { z } from 'zod'
 import type { ChatReply } from '../chat/compose.ts'
 import type { Posted } from '../chat/platform.ts'
 import type { Question } from '../chat/question.ts'
 import { RequestError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { type Client, respondEphemerally, slackErrorCode, toGlimpseError } from './api.ts'
-import { buttonsOf } from './buttons.ts'
+import { buttonsOf, hasButtons } from './buttons.ts'
 import { escapeMrkdwn, renderReply, section } from './render.ts'
 import { type MessageTarget, messageKey, replyTargetOf } from './target.ts'
 
@@ -30,7 +31,7 @@ export async function postReply(client: Client, question: Question, reply: ChatR
       await client.chat.postEphemeral({ ...body, thread_ts: isInThread ? thread_ts : undefined, user })
       return []
     }
-    const metadata = { event_type: METADATA, event_payload: { question: markOf(question) } }
+    const metadata = { event_type: METADATA, event_payload: markOf(question) }
     const { ts } = await client.chat.postMessage({
       ...body,
       unfurl_links: false,
@@ -72,10 +73,7 @@ export async function findReply(client: Client, question: Question): Promise<Pos
     const { messages } = thread_ts
       ? await client.conversations.replies({ ...since, ts: thread_ts })
       : await client.conversations.history(since)
-    const found = messages?.find(({ metadata }) => {
-      const payload = metadata?.event_payload as { question?: unknown } | undefined
-      return metadata?.event_type === METADATA && payload?.question === markOf(question)
-    })
+    const found = messages?.find((each) => markIn(each)?.question === markOf(question).question)
     return found?.ts ? [postedAs(target, found.ts)] : undefined
   } catch (error) {
     const failure = toGlimpseError(error)
@@ -97,7 +95,41 @@ function postedAs(target: MessageTarget, ts: string): Posted {
   return { channel: target.channel, ts, conversation: messageKey(target, ts) }
 }
 
-/** Identifies the question of a reply, and contains nothing else about it. */
-function markOf({ id }: Question): string {
-  return sha256Hex(id).slice(0, 32)
+/**
+ * Whether another installation of Glimpse has replied to the question's message, before this one's reply `posted` if it is
+ * given. Of a reply whose metadata this app cannot read, the buttons tell that it is one.
+ * @throws when Slack does not show the thread
+ */
+export async function isAnsweredByOther(
+  client: Client,
+  question: Question,
+  posted: readonly Posted[] = [],
+): Promise<boolean> {
+  const { channel, thread_ts: ts } = replyTargetOf(question) as MessageTarget
+  const { source } = question
+  if (!ts || !source) return false
+  const thread = { channel, ts, oldest: source, include_all_metadata: true, limit: 100 }
+  const { messages = [] } = await client.conversations.replies(thread)
+  const before = Math.min(...posted.map((each) => Number(each['ts'])))
+  const own = markOf(question)
+  return messages.some((message) => {
+    if (Number(message.ts) <= Number(source) || Number(message.ts) >= before) return false
+    const mark = markIn(message)
+    if (mark) return mark.source === own.source && mark.question !== own.question
+    return message.metadata === undefined && message.bot_id !== undefined && hasButtons(message.blocks)
+  })
+}
+
+const markSchema = z.object({
+  event_type: z.literal(METADATA),
+  event_payload: z.object({ question: z.string(), source: z.string().optional() }),
+})
+
+/** The metadata of a reply: its question, and the message that this is in. It contains nothing else about them. */
+function markOf({ id, source }: Question): z.infer<typeof markSchema>['event_payload'] {
+  return { question: sha256Hex(id).slice(0, 32), source }
+}
+
+function markIn({ metadata }: { metadata?: unknown }) {
+  return markSchema.safeParse(metadata).data?.event_payload
 }

@@ -13,6 +13,11 @@ export function editedKey(place: { team: string; channel: string }, ts: string):
   return `${messageKey(place, ts)}/edited`
 }
 
+/** Names a message of a channel for all installations that share the channel. */
+export function sharedKey(channel: string, ts: string): string {
+  return `slack/${channel}/${ts}`
+}
+
 export function personId(team: string, user: string): string {
   return `${team}/${user}`
 }
@@ -41,6 +46,8 @@ const replyTargetSchema = z.discriminatedUnion('kind', [
     isDirect: z.boolean(),
     /** Absent: the reply is posted in the channel, not in a thread. */
     thread_ts: z.string().optional(),
+    /** Ids of the users that the message names, without the bot itself. */
+    named: z.array(z.string()).optional(),
   }),
   responseSchema,
 ])

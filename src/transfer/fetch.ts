@@ -6,11 +6,11 @@
 // request, and the files of a .partial folder belong to no other version.
 
 import { randomUUID } from 'node:crypto'
-import { readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MANIFEST, type Manifest } from '../artifact/contract.ts'
-import { openArtifact, parseManifest, verifyFiles } from '../artifact/open.ts'
+import { openArtifact, parseManifest, recordVerified, verifyOnce } from '../artifact/open.ts'
 import { asDiskError, checkRoom, makeFolder } from '../builder/destination.ts'
 import { ArtifactError, isGlimpseError, UpstreamError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
@@ -46,8 +46,6 @@ const DAY_MS = 24 * HOUR_MS
 /** Models that no process opened for so long are removed when another one is fetched. */
 const UNUSED_MS = 30 * DAY_MS
 const ABANDONED_MS = DAY_MS
-/** Records which files were hashed, and their modification times then. */
-const VERIFIED = '.checked'
 const CACHE_SETTING = 'GLIMPSE_CACHE'
 
 /**
@@ -197,11 +195,7 @@ async function isComplete(folder: string): Promise<boolean> {
   if (!(await stat(folder).catch(() => undefined))) return false
   try {
     const manifest = await openArtifact(folder)
-    const verified = await readFile(join(folder, VERIFIED), 'utf8').catch(() => '')
-    if (verified !== (await stateOf(folder, manifest))) {
-      await verifyFiles(folder, manifest)
-      await recordVerified(folder, manifest).catch(() => {}) // a read-only cache is valid
-    }
+    await verifyOnce(folder, manifest)
     return true
   } catch (error) {
     if (!isGlimpseError(error)) throw error
@@ -211,19 +205,6 @@ async function isComplete(folder: string): Promise<boolean> {
     await rm(removed, { recursive: true, force: true })
     return false
   }
-}
-
-async function recordVerified(folder: string, manifest: Manifest): Promise<void> {
-  await writeFile(join(folder, VERIFIED), await stateOf(folder, manifest))
-}
-
-/** The machine's boot id and the modification time of each file. */
-async function stateOf(folder: string, manifest: Manifest): Promise<string> {
-  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => randomUUID())
-  const times = await Promise.all(
-    manifest.files.map(async ({ path }) => [path, (await stat(join(folder, path))).mtimeMs]),
-  )
-  return JSON.stringify([boot.trim(), times])
 }
 
 /** Removes models that were not used, and downloads that were not continued. A lock in use is renewed, so it stays. */

@@ -40,7 +40,6 @@ export interface IdsResult {
   files: number
   /** Files whose ids are equal. */
   equal: number
-  /** The first MAX_DIFFERING that differ. */
   differing: { file: string; expected: number[][]; got: number[][] }[]
 }
 
@@ -49,8 +48,6 @@ export interface Comparison {
   /** Pictures that were not found. The reference's own pixels took their place and were not compared. */
   missingPictures: string[]
 }
-
-const MAX_DIFFERING = 3
 
 /** How the model computes a stage. undefined: the reference's values have nothing to be compared with. */
 type Compute = (run: Run) => Promise<Tensor | number[][] | undefined>
@@ -331,7 +328,7 @@ async function compareStage(
 function merge(a: FloatsResult | IdsResult, b: FloatsResult | IdsResult): FloatsResult | IdsResult {
   const files = a.files + b.files
   if ('equal' in a && 'equal' in b) {
-    const differing = [...a.differing, ...b.differing].slice(0, MAX_DIFFERING)
+    const differing = [...a.differing, ...b.differing]
     return { stage: a.stage, files, equal: a.equal + b.equal, differing }
   }
   const [one, other] = [a, b] as [FloatsResult, FloatsResult]

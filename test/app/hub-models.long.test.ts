@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import {
   hubModel,
-  isHubName,
   listModels,
   type ModelPlan,
   proposedPrecision,
@@ -15,6 +14,7 @@ import {
 import { openArtifact } from '../../src/artifact/open.ts'
 import { readConfig } from '../../src/config.ts'
 import { cancelled } from '../../src/errors.ts'
+import { isHubName } from '../../src/hub/repository.ts'
 import { glimpse } from '../cli/glimpse.ts'
 import { FIXTURES } from '../fixtures.ts'
 import { COMMIT, type Double, REPOSITORY, startDouble } from '../hub/double.ts'

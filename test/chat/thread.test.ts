@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { PictureRef, Question } from '../../src/chat/question.ts'
 import { createRateLimiter } from '../../src/chat/rate-limit.ts'
-import { UpstreamError } from '../../src/errors.ts'
+import { RequestError, UpstreamError } from '../../src/errors.ts'
 import { en } from '../../src/i18n/en.ts'
 import { queueProducer } from '../../src/queue/producer.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
@@ -266,6 +266,133 @@ describe('after a death', () => {
     next.clock.now += 20 * 60_000
     await recover()
     expect(stopped).toContain('a')
+  })
+})
+
+describe('a progress sign that cannot be removed', () => {
+  const failed = () => new UpstreamError('slack_failed', 'No.')
+  /** Fails `failures` times. */
+  const chatWith = (failures: number, store = inMemoryStore(), error: () => Error = failed) => {
+    const tried: string[] = []
+    const chat = openTestChat({
+      store,
+      platform: {
+        stopTyping: async ({ id }) => {
+          if (tried.push(id) <= failures) throw error()
+        },
+      },
+    })
+    return { chat, tried }
+  }
+
+  test.each(['answer', 'problem'])(
+    'is removed some seconds after the %s, and the next question need not wait',
+    async (kind) => {
+      const { chat, tried } = chatWith(2)
+      if (kind === 'problem') chat.engine.fail(failed())
+      await chat.ask(chat.question('a'), chat.followUp('b', 'a', 'how many?', { isToUs: true }))
+      expect(tried.filter((id) => id === 'a')).toHaveLength(3)
+      expect(chat.posted).toHaveLength(2)
+      expect(await chat.keys('open/')).toEqual([])
+    },
+  )
+
+  test('is removed by the next process, once, and its question is not answered again', async () => {
+    const store = inMemoryStore()
+    const dead = chatWith(Infinity, store)
+    await dead.chat.ask(dead.chat.question('a', { text: 'how many?' }))
+    const next = chatWith(0, store)
+    for (let round = 0; round < 2; round++) {
+      await next.chat.processor.recoverAbandoned()
+      await next.chat.processor.drained()
+    }
+    await next.chat.processor.shutdown()
+    expect([next.tried, next.chat.posted]).toEqual([['a'], []])
+    expect(await next.chat.keys('open/')).toEqual([])
+  })
+
+  test('is removed without recovery too, where a queue delivers questions again', async () => {
+    const store = inMemoryStore()
+    const dead = chatWith(Infinity, store)
+    await dead.chat.processor.process(dead.chat.question('a'))
+    await dead.chat.processor.drained()
+    const next = chatWith(0, store)
+    await next.chat.processor.removeSigns()
+    expect(next.tried).toEqual(['a'])
+  })
+
+  test('is given up an hour after its question, and at once where the platform refuses', async () => {
+    const lasting = chatWith(Infinity)
+    await lasting.chat.ask(lasting.chat.question('a'))
+    lasting.chat.clock.now += 61 * 60_000
+    const before = lasting.tried.length
+    await lasting.chat.processor.removeSigns()
+    expect([lasting.tried.length, await lasting.chat.keys('open/')]).toEqual([before, []])
+    const refused = chatWith(Infinity, inMemoryStore(), () => new RequestError('cannot_reply', 'No.'))
+    await refused.chat.ask(refused.chat.question('a'))
+    expect([refused.tried, await refused.chat.keys('open/')]).toEqual([['a'], []])
+  })
+
+  test('leaves no words of its question in the record', async () => {
+    const { chat } = chatWith(Infinity)
+    await chat.ask(chat.question('a', { text: 'how many wombats?' }))
+    await chat.processor.retract('a')
+    const kept = await Promise.all((await chat.keys('')).map((key) => chat.store.read(key)))
+    const texts = kept.map((stored) => new TextDecoder().decode(stored?.bytes))
+    expect(texts.filter((text) => text.includes('wombats'))).toEqual([])
+    expect(texts.some((text) => text.includes('"sign"'))).toBe(true)
+  })
+})
+
+describe('a picture with a question in a thread of others', () => {
+  const asked = (chat: ReturnType<typeof openTestChat>, more: Partial<Question> = {}) =>
+    chat.question('q', { trigger: 'follow_up', text: 'what is this?', conversations: ['theirs'], ...more })
+
+  test('gets the caption that every picture of the channel gets', async () => {
+    const chat = openTestChat()
+    await chat.preferences.setAutomatic('c', true)
+    await chat.ask(asked(chat))
+    expect(chat.texts()).toEqual([ALT_TEXT])
+    expect(chat.engine.asks.map(({ question }) => question ?? '')).toEqual([''])
+  })
+  test('gets nothing where the channel has none, or where its author described it', async () => {
+    const chat = openTestChat()
+    await chat.ask(asked(chat))
+    await chat.preferences.setAutomatic('c', true)
+    const described = { ...pictureOf('cat', 'r'), altText: 'Two cats' }
+    await chat.ask(asked(chat, { id: 'r', pictures: [described] }))
+    expect(chat.posted).toEqual([])
+  })
+  test('is answered in a thread of the bot', async () => {
+    const chat = openTestChat()
+    await chat.preferences.setAutomatic('c', true)
+    await chat.ask(chat.question('root'), asked(chat, { conversations: ['root'] }))
+    expect(chat.texts()).toEqual([ALT_TEXT, 'answer 1 to what is this?'])
+  })
+})
+
+describe('a picture that its author described', () => {
+  const cat = { ...pictureOf('cat', 'a'), altText: 'Two cats on a sofa' }
+  const quote = 'Alt text by the author: “Two cats on a sofa”'
+
+  test('is quoted where somebody asks for its alt text, and not where somebody asks about it', async () => {
+    const chat = openTestChat()
+    await chat.ask(chat.question('a', { pictures: [cat], text: 'alt text please' }))
+    await chat.ask(chat.followUp('b', 'a', 'how many?'), chat.followUp('c', 'a', 'describe it'))
+    expect(chat.texts()).toEqual([
+      `${quote} | ${ALT_TEXT}`,
+      'answer 1 to how many?',
+      `${quote} | ${ALT_TEXT}`,
+    ])
+  })
+  test('is quoted also where the model does not know it, hidden where the picture is', async () => {
+    const chat = openTestChat()
+    chat.engine.knows(() => false)
+    await chat.ask(chat.question('a', { pictures: [{ ...cat, spoiler: true }] }))
+    expect(chat.posted[0]!.reply.parts).toEqual([
+      { number: undefined, kind: 'answer', text: quote, spoiler: true },
+      { number: undefined, kind: 'answer', text: en.unknownPicture, spoiler: true },
+    ])
   })
 })
 

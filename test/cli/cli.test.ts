@@ -115,6 +115,12 @@ test.each([
   [['caption', '--model', '/nowhere', DISC], 'glimpse build <checkpoint>'],
   [['caption', 'nothere.png'], 'there is no such file'],
   [['ask', DISC, '  '], 'Expected a question'],
+  [['ask', DISC, 'what', 'is', 'this'], `Ask: npx glimpse ask ${DISC} "what is this"`],
+  [['ask', 'what is this?', DISC], `Ask: npx glimpse ask ${DISC} "what is this?"`],
+  [[DISC], `npx glimpse caption ${DISC}`],
+  [['caption', 'https://example.org/a.jpg'], 'curl -sSL https://example.org/a.jpg | npx glimpse caption -'],
+  [['caption', '--num-beams', '0', DISC], 'Expected a whole number from 1 to 64.'],
+  [['caption', '--top-p', '2', DISC], 'Expected a number from 0 to 1.'],
   [['caption', '--num-beams', 'many', DISC], '--num-beams'],
   [['caption', '--beams', '3', DISC], 'unknown option'],
   [['build', '/nowhere', '--out', '/tmp/never'], 'config.json'],
@@ -205,9 +211,12 @@ test('ends without an error when the reader closes the pipe', async () => {
   expect(stderr).toBe('')
 })
 
-test('the help of every command has examples', async () => {
+const linesOver = (columns: number, text: string) => text.split('\n').filter((line) => line.length > columns)
+
+test('the help of every command has examples and fits 80 columns', async () => {
   const { out } = await glimpse(['--help'])
   expect(out).toContain('$ npx glimpse')
+  expect(linesOver(80, out)).toEqual([])
   const names = [...out.matchAll(/^ {2}([a-z]+) .*$/gm)]
     .map(([, name]) => name!)
     .filter((name) => name !== 'help')
@@ -220,7 +229,17 @@ test('the help of every command has examples', async () => {
     const command = module[`${name}Command`]!().configureOutput({ writeOut: (piece) => (text += piece) })
     command.outputHelp()
     expect(text, name).toContain('$ npx glimpse')
+    expect(linesOver(80, text), name).toEqual([])
   }
+})
+
+test('there are colours where they are asked for, and none with NO_COLOR', async () => {
+  const [asked, refused] = await Promise.all([
+    glimpse(['caption', 'nothere.png'], { FORCE_COLOR: '1' }),
+    glimpse(['caption', 'nothere.png'], { NO_COLOR: '1' }),
+  ])
+  expect(asked.err).toContain('\u001b[31mglimpse:\u001b[39m Expected')
+  expect(refused.err).toMatch(/^glimpse: Expected/)
 })
 
 test('serve with a wrong GLIMPSE_UPLOADS ends before it starts a model', async () => {

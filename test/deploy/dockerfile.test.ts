@@ -161,9 +161,10 @@ test('.dockerignore excludes secrets, state, build output and other models', () 
   )
 })
 
-test('installs production packages from the lock file, without development packages', () => {
+test('installs production packages and the optional parts from the lock file, without development packages', () => {
   const { instructions } = FILE.stages.find(({ name }) => name === 'packages')!
-  const [install] = instructions.filter(({ name }) => name === 'RUN')
+  const [parts, install] = instructions.filter(({ name }) => name === 'RUN')
+  expect(parts!.text).toBe('node scripts/all-parts.mjs')
   expect(install!.text).toMatch(/^npm ci --omit=dev --ignore-scripts /)
 })
 

@@ -99,6 +99,21 @@ test('“again” asks the same question, in another way', async () => {
   expect(repliesIn(discord, channel).at(-1)?.content).toContain('```')
 })
 
+test('“again” repeats what its own reply answers, also where the model did not know it', async () => {
+  const { discord, channel, ann, bot } = harness
+  const known = await asked()
+  bot.engine.knows(() => false)
+  const unknown = await asked('what colour is it?')
+  const next = discord.say(ann, channel, { content: 'and who is that?', replyTo: unknown })
+  await reply(discord, channel, { to: next })
+  await quiet(bot)
+  bot.engine.knows(() => true)
+  await press(ann, unknown, 'again')
+  expect(repliesIn(discord, channel).at(-1)?.content).toContain('to what colour is it?')
+  await press(ann, known, 'again')
+  expect(repliesIn(discord, channel).at(-1)?.content).toContain('to how many?')
+})
+
 test('“ask” opens a window, and what is entered there is asked about the picture', async () => {
   const { discord, channel, ann, bot } = harness
   const first = await asked()

@@ -131,6 +131,63 @@ describe('pictures', () => {
   })
 })
 
+describe('edits after a restart', () => {
+  const restarted = async () => {
+    const next = await startBot(harness.discord, { folder: harness.folder, messageContent: true })
+    harness.bot = next
+  }
+  afterEach(() => harness.bot.close())
+  const edit = async (asked: string, more: object = {}) => {
+    const { discord, channel, bot } = harness
+    const event = discord.eventOf(channel, asked) as object
+    discord.dispatch('MESSAGE_UPDATE', { ...event, ...more })
+    await quiet(bot)
+  }
+
+  test('that add a mention or a picture are answered, once', async () => {
+    const { discord, channel, ann, at, bot } = await open({ messageContent: true })
+    const silent = discord.say(ann, channel, { content: 'how many?', files: [png()] })
+    const bare = discord.say(ann, channel, { content: at })
+    await reply(discord, channel, { to: bare })
+    await bot.close()
+    await restarted()
+    const mention = { content: `${at} how many?`, mentions: [{ id: discord.botId, username: 'g' }] }
+    for (let round = 0; round < 2; round++) await edit(silent, mention)
+    expect((await reply(discord, channel, { to: silent })).content).toContain('answer 1 to how many?')
+    discord.addFiles(channel, bare, [png()])
+    await quiet(harness.bot)
+    await edit(bare)
+    expect(repliesIn(discord, channel).map(({ replyTo }) => replyTo)).toEqual([bare, silent, bare])
+  })
+  test('that change nothing are not answered again, whatever the first answer was', async () => {
+    const { discord, channel, ann, at, bot } = await open({ messageContent: true })
+    const broken = png({ bytes: new Uint8Array([1, 2, 3]) })
+    const asked = [
+      discord.say(ann, channel, { content: at, files: [png()] }),
+      discord.say(ann, channel, { content: at, files: [broken] }),
+      discord.say(ann, channel, { content: `${at} thanks` }),
+    ]
+    discord.say(ann, channel, { content: 'look', files: [png()] })
+    for (const to of asked) await reply(discord, channel, { to })
+    await bot.close()
+    await restarted()
+    for (const { message } of [...discord.world.channels.get(channel)!.messages])
+      if (message.author.id === ann) await edit(message.id)
+    expect(repliesIn(discord, channel)).toHaveLength(3)
+  })
+  test('that remove a picture delete the answers about it', async () => {
+    const { discord, channel, ann, at, bot } = await open({ messageContent: true })
+    const asked = discord.say(ann, channel, { content: at, files: [png()] })
+    const kept = discord.say(ann, channel, { content: at, files: [png()] })
+    for (const to of [asked, kept]) await reply(discord, channel, { to })
+    await bot.close()
+    await restarted()
+    await edit(kept)
+    await edit(asked, { attachments: [] })
+    expect(repliesIn(discord, channel).map(({ replyTo }) => replyTo)).toEqual([kept])
+  })
+})
+
 describe('threads', () => {
   test('an answer opens one on the message, called by the caption, and a question in it needs no mention', async () => {
     const { discord, channel, ann, at, bot } = await open({ answers: 'thread', messageContent: true })

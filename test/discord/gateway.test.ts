@@ -82,3 +82,45 @@ test('a connection that is closed for good is a fault, and the process is not re
   })
   expect((await app.request('/healthz')).status).toBe(200)
 })
+
+test.each([
+  'null',
+  '[]',
+  '7',
+  'no JSON',
+  '{}',
+  '{"op":null}',
+  '{"op":0,"t":null,"s":null,"d":null}',
+  '{"op":11,"d":7}',
+])('a payload of no meaning changes nothing: %s', async (text) => {
+  const { discord, bot, channel, ann } = harness
+  discord.sendText(text)
+  const asked = discord.say(ann, channel, { content: `<@${discord.botId}>`, files: [png()] })
+  expect((await reply(discord, channel, { to: asked })).content).toContain(CAPTION)
+  expect(discord.connections).toEqual({ identified: 1, resumed: 0 })
+  expect(bot.reported).toEqual([])
+})
+
+test('while no greeting can be read the process is not ready, and says why', async () => {
+  const { discord, bot } = harness
+  const app = createWebhookApp({
+    handlers: {},
+    isReady: () => true,
+    chatFault: () => bot.gateway!.fault()?.message,
+  })
+  discord.greetings.push('{"op":10,"d":null}', '{"op":10,"d":{}}')
+  discord.sendText('{"op":0,"t":"READY","s":1,"d":null}')
+  await until(() => bot.reported.length === 2)
+  const response = await app.request('/readyz')
+  expect(response.status).toBe(503)
+  expect(await response.json()).toMatchObject({ reason: expect.stringContaining('HELLO') })
+  expect(discord.connections.identified).toBe(1)
+})
+
+test('a start whose greeting cannot be read fails, and does not connect again', async () => {
+  const { discord, folder } = harness
+  discord.greetings.push('{"op":10,"d":null}')
+  const started = startBot(discord, { folder: `${folder}/second` })
+  await expect(started).rejects.toMatchObject({ code: 'discord_payload' })
+  expect(discord.connections.identified).toBe(1)
+})

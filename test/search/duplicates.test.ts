@@ -1,8 +1,8 @@
 // Groups of pictures that are the same file or look the same.
 
 import { expect, test } from 'vitest'
+import { fromHalf, toHalf } from '../../src/half.ts'
 import { findDuplicates } from '../../src/search/duplicates.ts'
-import { fromHalf, toHalf } from '../../src/search/half.ts'
 import { FAKE_MODEL, fakeEmbedder, pictureOf } from './fake.ts'
 import { inMemoryCollection } from './in-memory.ts'
 

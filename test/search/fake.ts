@@ -4,10 +4,10 @@
 import type { Engine, Hooks } from '../../src/engine/engine.ts'
 import type { BaseRequest } from '../../src/engine/request.ts'
 import { BusyError, RequestError } from '../../src/errors.ts'
+import { fromHalf, toHalf } from '../../src/half.ts'
 import { sha256Hex } from '../../src/hash.ts'
 import { createRng } from '../../src/run/sampling.ts'
 import type { Embedder } from '../../src/search/embedder.ts'
-import { fromHalf, toHalf } from '../../src/search/half.ts'
 import type { ModelOfVectors } from '../../src/search/store.ts'
 
 export const FAKE_MODEL: ModelOfVectors = { key: 'fake-1', name: 'fake', count: 4, width: 32 }

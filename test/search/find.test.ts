@@ -1,8 +1,8 @@
 // Searches over a collection in memory, ranked by hand-made words.
 
 import { beforeEach, describe, expect, test } from 'vitest'
+import { fromHalf } from '../../src/half.ts'
 import { type FindContext, find, type Search } from '../../src/search/find.ts'
-import { fromHalf } from '../../src/search/half.ts'
 import { meanVector, pictureSimilarity, textSimilarity } from '../../src/search/score.ts'
 import { type FakeEmbedder, fakeEmbedder, pictureOf } from './fake.ts'
 import { type InMemoryCollection, inMemoryCollection } from './in-memory.ts'

@@ -54,6 +54,24 @@ describe('a completion', () => {
     expect(answer.choices[0]!.message.content).toBe('answer 1 to What is\nit?')
   })
 
+  test('words that ask for a description ask for a caption, unless the model reads instructions', async () => {
+    const { complete, engine } = await serve()
+    const wordings = [
+      'Describe this image.',
+      'What color is the image?',
+      'Write alt text, please',
+      'Décris cette image',
+    ]
+    for (const words of wordings) {
+      const reply = await complete([user(text(words), picture())])
+      expect([words, reply.choices[0]!.message.content]).toEqual([words, expect.any(String)])
+    }
+    expect(engine.asks.map(({ task }) => task)).toEqual(['caption', 'answer', 'caption', 'caption'])
+    Object.assign(engine.model, { instructions: true })
+    await complete([user(text('Describe this image.'), picture())])
+    expect(engine.asks.at(-1)).toMatchObject({ task: 'answer', question: 'Describe this image.' })
+  })
+
   test('turns after the newest picture are its history, what was said before is about another', async () => {
     const { complete, engine } = await serve()
     const other = Buffer.from(PNG)

@@ -55,6 +55,20 @@ describe('the page', () => {
     expect(complaints).toEqual([])
   })
 
+  test('/docs shows every route of /openapi.json, in both themes, and opens the one that is linked to', async () => {
+    const { paths } = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
+      paths: Record<string, object>
+    }
+    const count = Object.values(paths).flatMap(Object.keys).length
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      await page.goto(`${server.url}/docs#postV1Caption`)
+      await page.waitForSelector('#postV1Caption[open]')
+      expect(await page.locator('details.operation').count()).toBe(count)
+      await page.getByText('num_beams', { exact: true }).first().waitFor({ state: 'attached' })
+    }
+  })
+
   /** `size`: as many zeros follow the bytes. */
   type Handed = { bytes?: Uint8Array; size?: number; name?: string; type?: string }
   /** What a browser does when files are dropped or pasted, with the files made inside the page. */

@@ -329,6 +329,15 @@ describe('a hostile or mistaken body', () => {
     expect(pull).not.toHaveBeenCalled()
   })
 
+  test('base64 is read as JSON writers escape it', async () => {
+    const { json, engine } = serve()
+    const picture = Buffer.concat([PNG, Buffer.alloc(300, 0xfb), Buffer.alloc(300, 0xff)])
+    const base64 = picture.toString('base64').replace(/.{76}/g, '$&\\r\\n')
+    const escaped = base64.replaceAll('+', '\\u002b').replaceAll('/', '\\/')
+    expect((await json('/v1/caption', `{"image": "${escaped}"}`)).status).toBe(200)
+    expect(Buffer.from(engine.asks[0]!.image!)).toEqual(picture)
+  })
+
   test('with a picture of exactly the limit is taken, with one byte more it is not', async () => {
     const { json, engine } = serve()
     const picture = Buffer.alloc(MAX_PICTURE_BYTES)

@@ -3,6 +3,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import OpenAI, { type ClientOptions } from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { type Engine, startEngine } from '../../src/engine/engine.ts'
@@ -77,6 +78,24 @@ describe('embeddings', () => {
     const { body } = await post('/v1/embeddings', { messages: [{ role: 'user', content }] })
     const same = await post('/v1/embeddings', { input: [{ image: urls[0] }] })
     expect(body.data).toEqual(same.body.data)
+  })
+
+  test('to the unmodified SDK of OpenAI, its errors too', async () => {
+    const fetch: ClientOptions['fetch'] = async (url, init) => app.request(String(url), init as RequestInit)
+    const openai = new OpenAI({ baseURL: 'http://localhost/v1', apiKey: 'secret', maxRetries: 0, fetch })
+    const { data, usage } = await openai.embeddings.create({ model: 'any', input: TEXTS })
+    // The SDK asks for base64 and reads it as float32.
+    expect(product(data[1]!.embedding, data[1]!.embedding)).toBeCloseTo(1, 5)
+    expect(usage.total_tokens).toBeGreaterThan(0)
+    const refused = await openai.embeddings
+      .create({ model: 'any', input: 'a', dimensions: 3 })
+      .catch((error) => error)
+    expect(refused).toBeInstanceOf(OpenAI.BadRequestError)
+    expect(refused).toMatchObject({ code: 'bad_field', type: 'invalid_request_error', param: null })
+    const stranger = new OpenAI({ baseURL: 'http://localhost/v1', apiKey: 'other', maxRetries: 0, fetch })
+    await expect(stranger.embeddings.create({ model: 'any', input: 'a' })).rejects.toBeInstanceOf(
+      OpenAI.AuthenticationError,
+    )
   })
 
   test('errors have the form of OpenAI', async () => {

@@ -56,6 +56,21 @@ describe('in a channel', () => {
     expect(message?.reactions ?? []).toEqual([])
   })
 
+  test('a sign that Slack does not remove at once is removed later, and one that it may have set is, too', async () => {
+    const left: string[] = []
+    for (const failing of ['reactions.remove', 'reactions.add']) {
+      let failures = 2
+      slack.fault(({ method }) =>
+        method === failing && failures-- > 0 ? { status: 503, body: '' } : undefined,
+      )
+      const ts = await uploaded(mention(''))
+      const { message } = await slack.ann.reactions.get({ channel: slack.channel, timestamp: ts })
+      left.push(...(message?.reactions ?? []).map(({ name }) => name!))
+      expect(slack.calls.map(({ method }) => method)).toContain('reactions.remove')
+    }
+    expect(left).toEqual([])
+  })
+
   test('an app that may not set a status is refused once; a fault is no refusal', async () => {
     await slack.restart()
     const statuses = () => slack.calls.filter(({ method }) => method === 'assistant.threads.setStatus').length

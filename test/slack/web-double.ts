@@ -1,5 +1,6 @@
 // A double of Slack's Web API and files for replays, on loopback: each method answers what a fixture says, else a plain
-// success. It notes the calls that people see.
+// success. It notes the calls that people see, and remembers what was posted. A token of the form `xoxb-T1` is of an
+// installation of its own: team T1, bot user T1BOT.
 
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -10,6 +11,8 @@ export interface SlackWebDouble {
   origin: string
   /** Calls that people see, in order: `chat.*`, `views.*`, and `response` for posts to the response_url. */
   seen: { method: string; body: Record<string, unknown> }[]
+  /** The messages that are posted and not deleted. */
+  visible: { ts: string; user: string; [field: string]: unknown }[]
   /** All calls and downloads in order. */
   calls: string[]
   /** Answers by method. A list is used up in order; its last answer stays. */
@@ -22,12 +25,37 @@ export interface SlackWebDouble {
 const SEEN = /^(chat\.|views\.|response$)/
 const IDENTITY = { user_id: 'U0BOT', bot_id: 'B0BOT', team_id: 'T0HOME', user: 'glimpse', team: 'Home' }
 
+/** Bolt sends a form, in which objects are JSON. */
+function parsed(body: Record<string, string>): Record<string, string> {
+  const value = (text: string) => (/^[[{]/.test(text) ? JSON.parse(text) : text)
+  return Object.fromEntries(Object.entries(body).map(([name, text]) => [name, value(text)]))
+}
+
 export async function startSlackWeb(): Promise<SlackWebDouble> {
-  const double: Omit<SlackWebDouble, 'close'> = { origin: '', seen: [], calls: [], answers: {}, files: {} }
-  const plain: Record<string, () => object> = {
-    'auth.test': () => IDENTITY,
-    'users.info': () => ({ user: { locale: 'en-US' } }),
-    'chat.postMessage': () => ({ ts: `1799999999.00000${double.seen.length}`, channel: 'C0' }),
+  const double: Omit<SlackWebDouble, 'close'> = {
+    origin: '',
+    seen: [],
+    visible: [],
+    calls: [],
+    answers: {},
+    files: {},
+  }
+  const plain: Record<string, (body: Record<string, string>, team?: string) => object> = {
+    'auth.test': (_, team) =>
+      team ? { ...IDENTITY, user_id: `${team}BOT`, bot_id: `B${team}`, team_id: team } : IDENTITY,
+    'users.info': ({ user = '' }) => ({ user: { locale: 'en-US', is_bot: user.endsWith('BOT') } }),
+    'chat.postMessage'(body, team = 'U0') {
+      const ts = `1799999999.00000${double.seen.length}`
+      double.visible.push({ ...body, ts, user: `${team}BOT`, bot_id: `B${team}` })
+      return { ts, channel: 'C0' }
+    },
+    'chat.delete'({ ts }) {
+      double.visible = double.visible.filter((each) => each.ts !== ts)
+      return {}
+    },
+    'conversations.replies': ({ ts }) => ({
+      messages: double.visible.filter(({ thread_ts }) => thread_ts === ts),
+    }),
     'conversations.open': () => ({ channel: { id: 'D0OPENED' } }),
   }
   const server = createServer(async (request, response) => {
@@ -45,7 +73,8 @@ export async function startSlackWeb(): Promise<SlackWebDouble> {
     const given = double.answers[method]
     const answer = Array.isArray(given) ? (given.length > 1 ? given.shift() : given[0]) : given
     response.writeHead(200, { 'content-type': 'application/json' })
-    response.end(JSON.stringify({ ok: true, ...plain[method]?.(), ...answer }))
+    const team = /^Bearer xoxb-(T\w+)$/.exec(request.headers.authorization ?? '')?.[1]
+    response.end(JSON.stringify({ ok: true, ...plain[method]?.(parsed(body), team), ...answer }))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   double.origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`

@@ -152,5 +152,5 @@ function textStreamer({ tokenizer }: Model, eosTokenIds: readonly number[], onTo
 /** The fields that captions and answers share. */
 export const generateFields = {
   prompt: textField.optional(),
-  settings: generationSettings.partial().optional(),
+  settings: generationSettings.partial().meta({ id: 'GenerationSettings' }).optional(),
 }

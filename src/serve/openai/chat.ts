@@ -4,54 +4,44 @@
 
 import { createHash, randomInt } from 'node:crypto'
 import { z } from 'zod'
+import { intentOf } from '../../chat/intent.ts'
+import type { ModelCard } from '../../engine/protocol.ts'
 import { TASKS } from '../../engine/tasks.ts'
-import { RequestError } from '../../errors.ts'
-import { MAX_PICTURE_BYTES } from '../../image/format.ts'
-import { readBytes } from '../fields.ts'
-import { MAX_TEXT_BYTES } from '../form.ts'
-import { parseWithPictures, pictureAt } from '../json-pictures.ts'
+import { badBody, readJsonAs } from '../json-body.ts'
 import type { ParsedRequest } from '../request.ts'
 import { completionForm } from './completion.ts'
 import { readConversation } from './conversation.ts'
 import { checkUnknown, parametersSchema, settingsOf } from './parameters.ts'
 
 /** Clients send all pictures of a conversation with each message. */
-const MAX_BODY_BYTES = 2 * MAX_PICTURE_BYTES + MAX_TEXT_BYTES
+const PICTURES = 2
 /** More turns than any model takes. */
 const MAX_TURNS = 100
+
 /**
- * @param model name of the model that is served
+ * @param model the card of the model that is served
  * @throws RequestError with words for the client; BusyError `cancelled` when the client disconnects
  */
-export async function readChat(request: Request, model: string): Promise<ParsedRequest> {
-  if (!/^application\/json\b/i.test(request.headers.get('content-type') ?? '')) {
-    throw new RequestError(
-      'wrong_type',
-      'Expected the content type application/json but got another or none.',
-    )
-  }
-  const { json, pictures } = parseWithPictures(await readBytes(request, MAX_BODY_BYTES))
-  const parsed = parametersSchema.safeParse(json)
-  if (!parsed.success) throw badParameters(parsed.error)
-  const parameters = parsed.data
+export async function readChat(request: Request, model: ModelCard): Promise<ParsedRequest> {
+  const { fields: parameters, pictureAt } = await readJsonAs(request, parametersSchema, PICTURES)
   checkUnknown(parameters)
 
   const { pictureUrl, question, history } = readConversation(parameters.messages)
-  const image = pictureAt(pictureUrl, pictures)
+  const image = pictureAt(pictureUrl)
   const key = request.headers.get('idempotency-key')
   // A request that is sent again with its key must be the same request.
   const seed = () => (key ? createHash('sha256').update(key).digest().readUInt32LE() : randomInt(2 ** 32))
   const settings = settingsOf(parameters, seed)
-  const task = question === '' ? 'caption' : 'answer'
+  const task = asksForCaption(question, model) ? 'caption' : 'answer'
   const fields =
     task === 'caption' ? { settings } : { settings, question, history: history.slice(-MAX_TURNS) }
   const checked = z.object(TASKS[task].fields.shape).safeParse(fields)
-  if (!checked.success) throw badParameters(checked.error)
+  if (!checked.success) throw badBody(checked.error)
   return {
     request: { ...checked.data, image, task },
     stream: parameters.stream ?? false,
     form: completionForm({
-      model,
+      model: model.name,
       choices: parameters.n ?? 1,
       stops: [parameters.stop ?? []].flat().filter((stop) => stop !== ''),
       includesUsage: parameters.stream_options?.include_usage ?? false,
@@ -59,7 +49,10 @@ export async function readChat(request: Request, model: string): Promise<ParsedR
   }
 }
 
-function badParameters({ issues }: z.ZodError): RequestError {
-  const faults = issues.slice(0, 5).map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`)
-  return new RequestError('bad_field', `${faults.join('; ')}.`)
+/**
+ * A message without words asks for a caption. "Describe this image." does too, unless the model reads instructions: others were
+ * trained on questions, and have no answer to it.
+ */
+function asksForCaption(question: string, { instructions }: ModelCard): boolean {
+  return question === '' || (!instructions && intentOf(question) === 'caption')
 }

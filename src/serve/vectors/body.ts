@@ -6,22 +6,16 @@ import type { BaseResult } from '../../engine/request.ts'
 import { textField } from '../../engine/tasks/generate.ts'
 import type { TaskName } from '../../engine/tasks.ts'
 import { stopwatch } from '../../engine/timings.ts'
-import { RequestError } from '../../errors.ts'
-import { sha256Hex } from '../../hash.ts'
-import { MAX_PICTURE_BYTES } from '../../image/format.ts'
 import { startDeadline } from '../../remote/deadline.ts'
 import { stopWith } from '../../stop.ts'
-import { readBytes } from '../fields.ts'
-import { MAX_TEXT_BYTES } from '../form.ts'
-import { parseWithPictures, pictureAt } from '../json-pictures.ts'
+import { readJsonAs } from '../json-body.ts'
 import type { ParsedRequest } from '../request.ts'
 import { GLIMPSE_FORM } from '../response-form.ts'
-import { pictureTooLarge } from '../uploads.ts'
 
 /** Inputs of one request: as many as a ranking by LAVIS reads. */
 export const MAX_INPUTS = 128
-/** Pictures of one body together. Larger sets take several requests. */
-const MAX_BODY_BYTES = 4 * MAX_PICTURE_BYTES + MAX_TEXT_BYTES
+/** Pictures of the largest size that one body has room for. Larger sets take several requests. */
+const PICTURES = 3
 /** Requests of one body that are at the engine at the same time. */
 const AT_ONCE = 8
 
@@ -61,29 +55,10 @@ interface Body<T> {
 
 /** @throws RequestError with words for the client; BusyError `cancelled` when the client disconnects */
 export async function readBody<T extends z.ZodType>(request: Request, schema: T): Promise<Body<z.output<T>>> {
-  if (!/^application\/json\b/i.test(request.headers.get('content-type') ?? '')) {
-    const message = 'Expected the content type application/json but got another or none.'
-    throw new RequestError('wrong_type', message)
-  }
-  const body = await readBytes(request, MAX_BODY_BYTES)
-  const { json, pictures } = parseWithPictures(body)
-  const { success, data, error } = schema.safeParse(json)
-  if (!success) {
-    const faults = error.issues
-      .slice(0, 5)
-      .map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`)
-    throw new RequestError('bad_field', `${faults.join('; ')}.`)
-  }
-  return {
-    fields: data,
-    sha256: sha256Hex(body),
-    inputOf(input) {
-      if ('text' in input) return { text: input.text! }
-      const image = pictureAt(input.url, pictures)
-      if (image.length > MAX_PICTURE_BYTES) throw pictureTooLarge()
-      return { image }
-    },
-  }
+  const { fields, sha256, pictureAt } = await readJsonAs(request, schema, PICTURES)
+  const inputOf = (input: ReadInput) =>
+    'text' in input ? { text: input.text! } : { image: pictureAt(input.url) }
+  return { fields, sha256, inputOf }
 }
 
 /** What a route answers: its own body, and the model that made it. */

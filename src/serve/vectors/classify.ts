@@ -11,7 +11,7 @@ import { inOrder, inputsSchema, parsedOf, readBody } from './body.ts'
 /** As many as the classes of ImageNet. */
 const MAX_LABELS = 1_000
 
-const bodySchema = z.looseObject({
+export const classifyBody = z.looseObject({
   model: z.string().optional(),
   input: inputsSchema,
   labels: z.array(textField).min(2).max(MAX_LABELS),
@@ -23,7 +23,7 @@ const bodySchema = z.looseObject({
 })
 
 export async function readClassify(request: Request): Promise<ParsedRequest> {
-  const { fields, inputOf, sha256 } = await readBody(request, bodySchema)
+  const { fields, inputOf, sha256 } = await readBody(request, classifyBody)
   const { labels, template, rank_by, text_processing } = fields
   const images = fields.input.map(inputOf).map((input) => {
     if ('image' in input) return input.image

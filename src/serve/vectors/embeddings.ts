@@ -9,7 +9,7 @@ import { RequestError } from '../../errors.ts'
 import type { ParsedRequest } from '../request.ts'
 import { type Input, inOrder, inputSchema, inputsSchema, parsedOf, readBody } from './body.ts'
 
-const bodySchema = z
+export const embeddingsBody = z
   .looseObject({
     model: z.string().optional(),
     input: z.union([inputsSchema, inputSchema.transform((one) => [one])]).optional(),
@@ -34,7 +34,7 @@ const bodySchema = z
   })
 
 export async function readEmbeddings(request: Request): Promise<ParsedRequest> {
-  const { fields, inputOf, sha256 } = await readBody(request, bodySchema)
+  const { fields, inputOf, sha256 } = await readBody(request, embeddingsBody)
   const { encoding_format, dimensions, return_multivector } = fields
   const inputs = fields.input.map(inputOf)
   return parsedOf('features', sha256, async (engine, signal) => {

@@ -8,7 +8,7 @@ import { RequestError } from '../../errors.ts'
 import type { ParsedRequest } from '../request.ts'
 import { type Input, inOrder, inputSchema, inputsSchema, parsedOf, readBody } from './body.ts'
 
-const bodySchema = z.looseObject({
+export const rerankBody = z.looseObject({
   model: z.string().optional(),
   query: inputSchema,
   documents: inputsSchema,
@@ -18,7 +18,7 @@ const bodySchema = z.looseObject({
 })
 
 export async function readRerank(request: Request): Promise<ParsedRequest> {
-  const { fields, inputOf, sha256 } = await readBody(request, bodySchema)
+  const { fields, inputOf, sha256 } = await readBody(request, rerankBody)
   const { top_n, return_documents, rank_by } = fields
   const query = inputOf(fields.query)
   const documents = fields.documents.map(inputOf)

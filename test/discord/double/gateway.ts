@@ -18,6 +18,10 @@ export interface Socket {
   dispatch(type: string, data: object): void
   /** Sends any value to all sessions, whatever their intents. */
   dispatchRaw(type: string, data: unknown): void
+  /** Sends a text to all connections as it is. */
+  sendText(text: string): void
+  /** Sends these texts in place of the first payload of the next connections. */
+  greetings: string[]
   /** Resolves when each client has read all events sent to it. */
   read(): Promise<void>
   /** Breaks the connections without a close frame, as a network failure does. */
@@ -34,6 +38,7 @@ const HEARTBEAT_MS = 41_250
 export function openSocket(server: Server, world: World): Socket {
   const sessions = new Map<string, Session>()
   const counts = { identified: 0, resumed: 0 }
+  const greetings: string[] = []
   const sockets = new WebSocketServer({ server })
 
   const send = (session: Session, type: string, data: unknown) => {
@@ -82,11 +87,16 @@ export function openSocket(server: Server, world: World): Socket {
     socket.on('close', () => {
       for (const session of sessions.values()) if (session.socket === socket) session.socket = undefined
     })
-    socket.send(JSON.stringify({ op: GatewayOpcodes.Hello, d: { heartbeat_interval: HEARTBEAT_MS } }))
+    const hello = { op: GatewayOpcodes.Hello, d: { heartbeat_interval: HEARTBEAT_MS } }
+    socket.send(greetings.shift() ?? JSON.stringify(hello))
   })
 
   return {
     counts,
+    greetings,
+    sendText(text) {
+      for (const socket of sockets.clients) socket.send(text)
+    },
     dispatch(type, data) {
       for (const session of sessions.values()) {
         const seen = seenWith(session.intents, world, type, data)

@@ -116,6 +116,10 @@ export interface DiscordDouble {
   dispatch(type: string, data: object): void
   /** Sends any value as an event. */
   dispatchRaw(type: string, data: unknown): void
+  /** Sends a text to all connections as it is. */
+  sendText(text: string): void
+  /** Texts that the next connections get in place of HELLO. */
+  greetings: string[]
   /** Returns the messages that a person sees in a channel, ephemeral ones for them included. Empty for an unknown channel. */
   read(channel: string, viewer?: string): ReadMessage[]
   fault(fault: Fault): void
@@ -290,6 +294,8 @@ export async function startDiscordDouble(options: DoubleOptions = {}): Promise<D
     eventOf: (channel, id) => eventOf(channelOf(channel), findMessage(world, channel, id)!.message),
     dispatch: socket.dispatch,
     dispatchRaw: socket.dispatchRaw,
+    sendText: socket.sendText,
+    greetings: socket.greetings,
     read: (id, viewer) => {
       const channel = world.channels.get(id)
       return channel ? readChannel(world, channel, viewer) : []

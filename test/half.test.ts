@@ -1,7 +1,7 @@
 // binary16: every bit pattern keeps its value, and numbers round to the nearest.
 
 import { expect, test } from 'vitest'
-import { fromHalf, toHalf } from '../../src/search/half.ts'
+import { fromHalf, toHalf } from '../src/half.ts'
 
 const one = (number: number) => toHalf(Float32Array.of(number))[0]!
 
