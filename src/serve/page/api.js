@@ -50,9 +50,21 @@ export class Failure extends Error {
   }
 }
 
-/** @param {string} code sent with all later requests */
-export function setCode(code) {
-  sessionStorage.setItem(CODE, code)
+let code = ''
+try {
+  code = sessionStorage.getItem(CODE) ?? ''
+} catch {
+  // The browser keeps nothing for this page.
+}
+
+/** @param {string} value sent with all later requests */
+export function setCode(value) {
+  code = value
+  try {
+    sessionStorage.setItem(CODE, code)
+  } catch {
+    // It holds until the page is closed.
+  }
 }
 
 /** @returns {Promise<{name: string, about?: {sees?: string, sees_in?: Record<string, string>, nouns?: string[], examples?: string[], photographs?: string}}>} */
@@ -156,7 +168,6 @@ async function stream({ image, question, history }, signal, onText) {
 }
 
 async function request(path, init) {
-  const code = sessionStorage.getItem(CODE)
   const headers = code ? { authorization: `Bearer ${code}` } : {}
   try {
     return await fetch(path, { ...init, headers })
