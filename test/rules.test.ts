@@ -35,6 +35,8 @@ const HOMES = {
   '@lancedb/lancedb': 'src/search/lance.ts',
   'apache-arrow': 'src/search/lance-rows.ts',
   picomatch: 'src/search/walk.ts',
+  papaparse: 'src/batch/rows.ts',
+  '@xmldom/xmldom': 'src/xmp/packet.ts',
   pino: 'src/observe/log.ts',
   'prom-client': 'src/observe/metrics.ts',
 }

@@ -14,8 +14,7 @@ import { openPacket } from './packet.ts'
 import { openPng } from './png.ts'
 
 /** `xmp`: into JPEG and PNG, for other formats as a sidecar. */
-export const PLACES = ['sidecar', 'xmp'] as const
-export type Place = (typeof PLACES)[number]
+export type Place = 'sidecar' | 'xmp'
 
 export interface Plan {
   /** Where the text is afterwards; `kept`: a person's text is there, and stays. */
