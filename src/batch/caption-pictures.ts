@@ -2,9 +2,9 @@
 // many again are being read. Pictures with the same content are captioned once, in this run or in an earlier one.
 
 import { lstatSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { inParallel } from '../concurrency.ts'
+import { inParallel, keyedMutex } from '../concurrency.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest } from '../engine/request.ts'
 import { cancelled, isCode, isGlimpseError, RequestError } from '../errors.ts'
@@ -60,6 +60,9 @@ export async function captionPictures(
   }
   const running = new Map<string, Promise<Caption>>()
   const latest = new Map(earlier)
+  /** Files that this run wrote a text into: sha256 after it, and before. */
+  const writtenNow = new Map<string, string>()
+  const oneAtATime = keyedMutex()
   const counts = { captioned: 0, reused: 0, kept: 0, errors: 0 }
   let done = 0
   const add = (path: string, row: Row) => {
@@ -87,11 +90,12 @@ export async function captionPictures(
   const captionOf = async (sha256: string, image: Uint8Array): Promise<Caption> => {
     const before = known.get(sha256)
     if (before?.error_code && before.text === undefined) throw errorOf(before)
-    if (before || running.has(sha256)) counts.reused++
-    if (before) return captionIn(before)
-    const made = running.get(sha256) ?? caption(image)
-    running.set(sha256, made)
-    return await made
+    const twin = before ? captionIn(before) : running.get(sha256)
+    const made = twin ?? caption(image)
+    if (!before) running.set(sha256, made as Promise<Caption>)
+    const own = await made
+    if (twin) counts.reused++
+    return own
   }
 
   const rowOf = async (picture: NamedPicture): Promise<Row> => {
@@ -107,7 +111,8 @@ export async function captionPictures(
       const sha256 = sha256Hex(bytes)
       row.sha256 = sha256
       Object.assign(row, await captionOf(sha256, bytes))
-      if (write && !row.unknown) await writeText(picture, row, bytes, write)
+      if (write && !row.unknown)
+        await oneAtATime.run([await realpath(path)], () => writeText(picture, row, bytes, write))
       // What an earlier run wrote into this file is still there.
       if (!write) Object.assign(row, writtenIn(known.get(sha256)))
       return row
@@ -123,15 +128,22 @@ export async function captionPictures(
     }
   }
   const writeText = async ({ path }: NamedPicture, row: Row, bytes: Uint8Array, place: Place) => {
+    const now = sha256Hex(await readFile(path))
+    if (now !== row.sha256 && writtenNow.get(now) === row.sha256) {
+      // Another name of the same file, through a link, had its turn.
+      Object.assign(row, { written: place, written_sha256: now })
+      return
+    }
     const before = known.get(row.sha256!)
     const own = [before, earlier.get(path)].flatMap((one) => (one?.written && one.text ? [one.text] : []))
     const plan = await planAltText(path, bytes, row.text!, place, { overwrite: options.overwrite, own })
     row.written = plan.written
     if (plan.sha256 !== row.sha256) row.written_sha256 = plan.sha256
-    // Before the file changes: its new content is known then, whenever this process ends.
-    if (plan.written !== 'kept') add(path, row)
-    await plan.carryOut()
     if (plan.written === 'kept') counts.kept++
+    // Before the file changes: its new content is known then, whenever this process ends.
+    else add(path, row)
+    await plan.carryOut()
+    writtenNow.set(plan.sha256, row.sha256!)
   }
 
   onProgress?.(0, pictures.length)

@@ -298,6 +298,18 @@ describe('--write', () => {
     expect(await altOf('a.png')).toBe('another text')
   })
 
+  test('into a file that links name too, once', async () => {
+    await put('a.png', await png(1))
+    for (const name of ['b.png', 'c.png']) await symlink('a.png', join(photos, name))
+    expect(await run('alt.jsonl', false, { write: 'xmp' })).toMatchObject({
+      captioned: 1,
+      reused: 2,
+      errors: 0,
+    })
+    expect((await rowsIn('alt.jsonl')).map(({ written }) => written)).toEqual(['xmp', 'xmp', 'xmp'])
+    expect(await altOf('a.png')).toBe(CAPTION)
+  })
+
   test('a process that ended between the row and the file writes the file the next time', async () => {
     const before = await png(1)
     const path = await put('a.png', before)
