@@ -46,7 +46,16 @@ test.each(Object.entries(HOMES))('%s is imported only in %s', (library, home) =>
 })
 
 /** Libraries that any file may import. */
-const SHARED = ['zod', 'commander', 'cli-progress', 'hono', 'pure-rand', 'lru-cache', 'aws-lambda']
+const SHARED = [
+  'zod',
+  'commander',
+  'cli-progress',
+  'hono',
+  'papaparse',
+  'pure-rand',
+  'lru-cache',
+  'aws-lambda',
+]
 test('every library has a home or is in the list of shared libraries', () => {
   const imported = IMPORTS.map(({ to }) => to).filter(
     (to) => !to.startsWith('src/') && !to.startsWith('node:'),
