@@ -35,7 +35,7 @@ export const CODES = {
   busy: {
     busy: 429,
     cancelled: 499,
-    ...codes(503, 'closing held loading model_down out_of_memory restarting stopping'),
+    ...codes(503, 'closing held loading model_down out_of_memory restarting stopping waiting'),
     deadline: 504,
   },
   upstream: codes(
