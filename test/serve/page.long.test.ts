@@ -394,6 +394,13 @@ describe('the page', () => {
     await answer('answer 2 to How many?')
   })
 
+  test('a picture that the browser cannot show has a sentence in its place, and is captioned', async () => {
+    await hand('drop', { bytes: PNG.subarray(0, 8), name: 'scan.tiff' })
+    await page.getByText('This browser cannot show the picture.').waitFor()
+    await caption()
+    expect(await thumbs().first().textContent()).toBe('tiff')
+  })
+
   test('shows a hostile question as text', async () => {
     await hand('drop')
     await caption()

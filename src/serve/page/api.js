@@ -3,9 +3,9 @@
 
 /** More would only wait at the server, where others wait too. */
 const MAX_RUNNING = 2
-const MAX_TRIES = 6
-/** Between two tries, times their number, when the server does not say. */
+/** Between two tries when the server does not say: the first, and the longest, in seconds. */
 const WAIT_S = 2
+const MAX_WAIT_S = 10
 /** The server's limit; the model's context has room for a few. */
 const MAX_TURNS = 100
 /** Key in the session storage, which the browser clears when the tab is closed. */
@@ -34,8 +34,8 @@ const STATUSES = {
   503: 'starting',
   504: 'deadline',
 }
-/** These pass by themselves. */
-const PASSING = new Set(['busy', 'starting', 'unreachable', 'offline', 'ended'])
+/** What passes by itself, and how often it is tried. A large model loads for minutes; what breaks off costs the server time. */
+const MAX_TRIES = { busy: 30, starting: 60, unreachable: 60, offline: 60, ended: 3 }
 
 export class Failure extends Error {
   /**
@@ -50,9 +50,21 @@ export class Failure extends Error {
   }
 }
 
-/** @param {string} code sent with all later requests */
-export function setCode(code) {
-  sessionStorage.setItem(CODE, code)
+let code = ''
+try {
+  code = sessionStorage.getItem(CODE) ?? ''
+} catch {
+  // The browser keeps nothing for this page.
+}
+
+/** @param {string} value sent with all later requests */
+export function setCode(value) {
+  code = value
+  try {
+    sessionStorage.setItem(CODE, code)
+  } catch {
+    // It holds until the page is closed.
+  }
 }
 
 /** @returns {Promise<{name: string, about?: {sees?: string, sees_in?: Record<string, string>, nouns?: string[], examples?: string[], photographs?: string}}>} */
@@ -76,8 +88,9 @@ export async function fetchReply(asked, { signal, onText, onWait }) {
       try {
         return await stream(asked, signal, onText)
       } catch (error) {
-        if (!PASSING.has(error.problem) || tries === MAX_TRIES) throw error
-        await pause(error.problem, error.waitS ?? WAIT_S * tries, signal, onWait)
+        if (!(tries < MAX_TRIES[error.problem])) throw error
+        const waitS = error.waitS ?? Math.min(WAIT_S * tries, MAX_WAIT_S)
+        await pause(error.problem, waitS, signal, onWait)
       }
     }
   } finally {
@@ -156,7 +169,6 @@ async function stream({ image, question, history }, signal, onText) {
 }
 
 async function request(path, init) {
-  const code = sessionStorage.getItem(CODE)
   const headers = code ? { authorization: `Bearer ${code}` } : {}
   try {
     return await fetch(path, { ...init, headers })

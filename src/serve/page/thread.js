@@ -198,6 +198,8 @@ function drawCaption() {
     field.style.height = `${field.scrollHeight}px`
   }
   field.readOnly = isBusy
+  // What people write is in their own language.
+  field.lang = isBusy || (text !== '' && text === captionOf(entry)) ? 'en' : document.documentElement.lang
   field.setAttribute('aria-busy', String(isBusy))
   field.placeholder = isBusy ? (entry.wait ? '' : t.looking) : t.write
   at('copy').disabled = isBusy || alt.trim() === ''
@@ -234,6 +236,7 @@ function drawTrouble(element, entry) {
   const { problem, wait, detail } = entry
   element.hidden = !problem && !wait
   if (element.hidden) return element.replaceChildren()
+  element.classList.toggle('calm', wait !== undefined || problem === 'stopped')
   const thread = shown
   const text = wait ? `${t.problem[wait.problem]} ${t.next(wait.seconds)}` : sentenceOf(problem, thread.name)
   const button = part('button', '', wait ? t.now : t.again)
