@@ -35,7 +35,7 @@ export const CODES = {
   busy: {
     busy: 429,
     cancelled: 499,
-    ...codes(503, 'closing held loading model_down out_of_memory restarting stopping'),
+    ...codes(503, 'closing held loading model_down out_of_memory restarting stopping waiting'),
     deadline: 504,
   },
   upstream: codes(
@@ -50,7 +50,7 @@ export const CODES = {
     'bad_endpoint bad_engine bad_place bad_queue bad_scenes bad_settings bad_slack_token',
     'bucket_refused destination_taken discord_gateway discord_intents discord_public_key',
     'discord_token disk_full disk_refused engine_refused graph_refused host_unusable no_api_token',
-    'no_bucket no_chat no_discord_key no_discord_token no_folder no_index no_matching no_model no_name',
+    'no_bucket no_chat no_discord_key no_discord_token no_folder no_index no_library no_matching no_model no_name',
     'no_package no_queue no_scenes no_search_library no_secrets no_slack_connection no_slack_secret no_slack_token',
     'no_state no_weights not_laid_out other_model',
     'port_forbidden port_taken provider_missing worker_thread wrong_region',

@@ -44,13 +44,20 @@ export function intentOf(text: string): Intent {
 
 /** Whether a message that does not address the bot plainly asks about the picture of its thread. */
 export function looksLikeQuestion(text: string): boolean {
-  if (/@\p{L}/u.test(text)) return false
+  if (/@\p{L}/u.test(text) || isToSomebody(text)) return false
   return sentencesOf(text).some(({ words, mark }) => {
     const intent = intentOfSentence(words, mark)
     if (intent !== 'question' && intent !== 'caption') return false
-    const asked = strip(words, ASKING)
+    const asked = strip(withoutCourtesy(words.replace(/[,、]+ */g, ' ')), ASKING)
     return !has(asked, ELSEWHERE) && (intent === 'caption' || has(words, VISUAL))
   })
+}
+
+/** "Anna, what colour is it?": begins with a name. */
+function isToSomebody(text: string): boolean {
+  const name = normalized(/^\s*(\p{Lu}\p{Ll}+),\s/u.exec(text)?.[1] ?? '')
+  const isCourtesy = [GREETING, THANKS, REACTION, FILLER, OPENER].some((table) => has(name, table))
+  return name !== '' && !isCourtesy && !isEmpty(name) && withoutCourtesy(`${name} x`) !== 'x'
 }
 
 /** `thanks!`: needs no answer where it is not clear that the bot is meant. */
@@ -121,13 +128,18 @@ function intentOfSentence(sentence: string, mark: string): Intent {
 }
 
 /** `describe it`, `an alt text, please`: but not `describe the dog`, `what does the caption say`. */
-function asksForCaption(words: string): boolean {
+function asksForCaption(all: string): boolean {
+  const words = has(all, DESCRIBE) ? all.replace(FOR_WHOM, '') : all
   if (has(words, DESCRIBE) && isEmpty(strip(strip(words, DESCRIBE), PICTURE))) return true
   if (!has(words, DESCRIPTION)) return false
   return (
     !QUESTION_ABOUT_TEXT.test(words) && !isLong(strip(strip(strip(words, DESCRIPTION), DESCRIBE), PICTURE))
   )
 }
+
+/** "for a blind colleague", behind a request for a description. */
+const FOR_WHOM =
+  / (for|fur|para|pour) (a|an|my|our|the|some\w+|those|people|ein\w*|mein\w*|unser\w*|die|den|das|un|una|mi|nuestr\w+|los|las|une|mon|ma|mes|nos|notre|les|quelqu'un|alguien)( [\p{L}']+){0,4}$/u
 
 /** Whether more is left than a request for a description has: then it is a remark about one. */
 function isLong(words: string): boolean {
@@ -143,7 +155,7 @@ const MAX_OTHER_WORDS = 4
 
 /** "does the caption say", "is there a description", "who wrote the caption": about a text, not for one. */
 const QUESTION_ABOUT_TEXT =
-  /^(who|where|when|why|is|are|was|does|did|has|wer|wo|wann|warum|ist|sind|hat|qui|ou|quand|pourquoi|quien|donde|cuando)\b|\b(say|says|said|mean|means|written|wrong|sagt|bedeutet|dit|dice)\b|(書いて|間違)/
+  /^(who|where|when|why|is|are|was|does|did|has|wer|wo|wann|warum|ist|sind|hat|qui|ou|quand|pourquoi|quien|donde|cuando)\b|\b(say|says|said|mean|means|written|wrong|sagt|bedeutet|dit|dice)\b|(書いて(あ|い)|間違)/
 
 /** "cute, right?": a comma and a word that begs agreement, after words that ask nothing. */
 function isTagged(sentence: string): boolean {

@@ -28,6 +28,8 @@ const pictureSchema = z.object({
   message: z.object({ channel: z.string(), id: z.string() }).optional(),
   /** The platform says that the file was deleted or cannot be read. */
   unavailable: z.boolean().optional(),
+  /** The media type of a file that is no picture, for the answer that says so. */
+  otherType: z.string().optional(),
 })
 
 export const questionSchema = z.object({

@@ -9,6 +9,7 @@ import {
   emojiIn,
   hasLink,
   isPicture,
+  isTyped,
   nearestPictures,
   pictureOf,
   picturesOf,
@@ -274,7 +275,10 @@ function picturesFor(message: Message, trigger: Trigger): NearestPictures {
   if (trigger === 'automatic') return { ...nearest, pictures: undescribed(nearest.pictures) }
   const [file] = attachments
   if (nearest.pictures.length > 0 || !file || trigger === 'follow_up') return nearest
-  return { pictures: [pictureOf(file, { channel, id })], owner: author?.id }
+  // By a name alone it is not known what it is: the decoder tells.
+  const otherType = isTyped(file) ? file.content_type : undefined
+  const picture = { ...pictureOf(file, { channel, id }), otherType }
+  return { pictures: [picture], owner: author?.id }
 }
 
 /** Whether Discord leaves out the contents of this message: it addresses other people, and the bot has no intent for it. */

@@ -35,9 +35,13 @@ const MAX_DEPTH = 8
 /** An attachment, or what stands for one: media, a sticker. */
 type File = Pick<Attachment, 'id' | 'url' | 'filename'> & Partial<Attachment>
 
-export function isPicture({ content_type, filename }: File): boolean {
-  const isUnknown = content_type === undefined || content_type === 'application/octet-stream'
-  return isUnknown ? PICTURE_NAME.test(filename) : /^image\//i.test(content_type)
+export function isPicture(file: File): boolean {
+  return isTyped(file) ? /^image\//i.test(file.content_type!) : PICTURE_NAME.test(file.filename)
+}
+
+/** Whether Discord knows what the file is. */
+export function isTyped({ content_type }: File): boolean {
+  return content_type !== undefined && content_type !== 'application/octet-stream'
 }
 
 /** `message`: the source of a fresh URL. An attachment of a command has none. */

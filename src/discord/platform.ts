@@ -6,6 +6,7 @@ import { type DownloadPolicy, download } from '../chat/download.ts'
 import type { Platform, Posted } from '../chat/platform.ts'
 import type { NearestPictures, PictureRef, Question } from '../chat/question.ts'
 import { RequestError } from '../errors.ts'
+import { notAPicture } from '../image/refusal.ts'
 import { type DiscordApi, isDiscordError, unlessRefused } from './api.ts'
 import { identifiedSchema, messageSchema, parseMessage, parsePayload } from './payloads.ts'
 import { isExpired, nearestPictures, picturesOf } from './pictures.ts'
@@ -65,6 +66,7 @@ export function discordPlatform(
     },
 
     async fetchPicture(picture, withinMs) {
+      if (picture.otherType) throw notAPicture(`a file of the type ${picture.otherType}`)
       const endsAt = now() + withinMs
       const fetchFrom = async ({ url, smallerUrl, isUnreadable }: PictureRef) => {
         const address = (isUnreadable && smallerUrl) || url

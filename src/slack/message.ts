@@ -33,8 +33,9 @@ export function questionOfMessage(message: SlackMessage, context: MessageContext
   const shown = trigger === 'automatic' ? undescribed(all) : all
   if (trigger === 'automatic' && shown.length === 0) return undefined
   const [file] = message.files
-  // For the answer that it is not a picture, which files.info says.
-  if (shown.length === 0 && file && trigger !== 'follow_up') shown.push({ id: file.id, name: file.name })
+  // For the answer that it is not a picture. Without a type, files.info says it.
+  if (shown.length === 0 && file && trigger !== 'follow_up')
+    shown.push({ id: file.id, name: file.name, otherType: file.mimetype })
   // Those of a message that this one quotes have another author, or none.
   const postedIn = owner === user ? messageKey(context, ts) : undefined
   const pictures = shown.map((picture) => ({ ...picture, postedIn }))

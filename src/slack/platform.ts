@@ -136,6 +136,7 @@ export function slackPlatform(
     },
 
     async fetchPicture(picture, withinMs) {
+      if (picture.otherType) throw notAPicture(`a file of the type ${picture.otherType}`)
       const known = await resolved(client, picture, sleep)
       if (known.unavailable || !known.url) throw gone()
       const url = (known.isUnreadable && known.smallerUrl) || known.url

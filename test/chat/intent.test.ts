@@ -50,12 +50,27 @@ test.each<[string, Intent]>([
   ['HOW MANY DOGS', 'question'],
   ['how many 🐶🐶?', 'question'],
   ['https://example.org/what?is=it', 'empty'],
+  ['describe this picture for a blind colleague', 'caption'],
+  ['Beschreib das Foto bitte einmal für unsere Kundschaft', 'caption'],
+  ['décris cette image pour les lecteurs', 'caption'],
+  ['describe the dog for me', 'question'],
+  ['画像の説明文を書いて', 'caption'],
   ['!!!', 'empty'],
   ['🎉', 'reaction'],
   [':party_parrot:', 'reaction'],
   ['', 'empty'],
 ])('of %j, the most telling sentence counts', (text, intent) => {
   expect(intentOf(text)).toBe(intent)
+})
+
+test.each([
+  ['Welche Farbe hat das Auto?', true],
+  ['Ok, what color is it?', true],
+  ['So, wie viele sind das?', true],
+  ['Anna, can you describe the background?', false],
+  ['Jürgen, welche Farbe ist das?', false],
+])('%j in a thread is for the bot: %s', (text, isForBot) => {
+  expect(looksLikeQuestion(text)).toBe(isForBot)
 })
 
 test('accents, width and case make no difference', () => {
