@@ -7,6 +7,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import Papa from 'papaparse'
 import { z } from 'zod'
 import type { Engine } from '../engine/engine.ts'
 import { isGlimpseError, SetupError } from '../errors.ts'
@@ -74,24 +75,18 @@ function jsonOf(text: string): unknown {
   }
 }
 
-/** Records by the names of the first line (RFC 4180). Empty cells are left out, and lines without any other. */
-function recordsOfCsv(text: string): (Record<string, string | string[]> | undefined)[] {
-  const rows: string[][] = [[]]
-  const cells = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g
-  for (const [, quoted, plain, end] of text.replace(/^\uFEFF/, '').matchAll(cells)) {
-    rows.at(-1)!.push(quoted === undefined ? plain! : quoted.replaceAll('""', '"'))
-    if (end === '') break
-    if (end !== ',') rows.push([])
-  }
-  const [names = [], ...others] = rows
-  return others.map((row) => {
-    const named = row.map((cell, i) => [names[i]?.trim().toLowerCase() ?? '', cell.trim()] as const)
-    const filled = named.filter(([, cell]) => cell !== '')
+/** Records by the names of the first line. Empty cells and lines are left out. */
+function recordsOfCsv(text: string): unknown[] {
+  const { data } = Papa.parse<Record<string, string>>(text, {
+    header: true,
+    skipEmptyLines: 'greedy',
+    transformHeader: (name) => name.trim().toLowerCase(),
+  })
+  return data.map((record) => {
+    const filled = Object.entries(record).filter(([, cell]) => cell.trim() !== '')
     const several = (name: string, cell: string) =>
       ['caption', 'answer'].includes(name) ? cell.split('|') : cell
-    return filled.length === 0
-      ? undefined
-      : Object.fromEntries(filled.map(([name, cell]) => [name, several(name, cell)]))
+    return Object.fromEntries(filled.map(([name, cell]) => [name, several(name, cell)]))
   })
 }
 
