@@ -1,6 +1,11 @@
 // What AWS says of the account, for `glimpse deploy-check`: it reads, and creates nothing.
 
-import { BatchGetImageCommand, ECRClient, GetDownloadUrlForLayerCommand } from '@aws-sdk/client-ecr'
+import {
+  BatchGetImageCommand,
+  ECRClient,
+  GetDownloadUrlForLayerCommand,
+  RepositoryNotFoundException,
+} from '@aws-sdk/client-ecr'
 import { GetAccountSettingsCommand, LambdaClient, type LambdaClientConfig } from '@aws-sdk/client-lambda'
 import { paginateListServiceQuotas, ServiceQuotasClient } from '@aws-sdk/client-service-quotas'
 import { z } from 'zod'
@@ -49,13 +54,11 @@ export function openAccount(
     },
     async image(repositoryName, imageDigest): Promise<Image | undefined> {
       const client = new ECRClient(given)
-      const { images = [] } = await client.send(
-        new BatchGetImageCommand({
-          repositoryName,
-          imageIds: [{ imageDigest }],
-          acceptedMediaTypes: MANIFESTS,
-        }),
-      )
+      const wanted = { repositoryName, imageIds: [{ imageDigest }], acceptedMediaTypes: MANIFESTS }
+      const { images = [] } = await client.send(new BatchGetImageCommand(wanted)).catch((error: unknown) => {
+        if (error instanceof RepositoryNotFoundException) return { images: [] }
+        throw error
+      })
       const [image] = images
       if (!image) return undefined
       const { config } = manifestSchema.parse(JSON.parse(image.imageManifest ?? '{}'))

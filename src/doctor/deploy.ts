@@ -62,6 +62,9 @@ const VCPUS: Record<string, number> = {
   '8xlarge': 32,
   '12xlarge': 48,
 }
+/** Names of the SDK's errors about credentials and permissions. */
+const REFUSALS =
+  /^(AccessDenied|CredentialsProviderError|UnrecognizedClient|InvalidClientTokenId|ExpiredToken)/
 const RAISE = 'https://console.aws.amazon.com/servicequotas'
 
 /** Checks in the order of a deployment. */
@@ -70,7 +73,7 @@ export function deployChecks(deployment: Deployment, account: Account): Checks {
   const variant = VARIANTS[params['gpu'] ?? '']
   const ifImage = (check: () => Promise<Finding> | Finding) => async () =>
     variant?.hasImage ? await check() : skipped(`gpu=${params['gpu']} has no image of its own`)
-  return {
+  const checks: Checks = {
     gpu: async () => checkVariant(deployment),
     keep: async () => checkKeep(params),
     secrets: () => checkSecrets(deployment, account),
@@ -79,6 +82,18 @@ export function deployChecks(deployment: Deployment, account: Account): Checks {
     image: ifImage(() => checkImage(deployment, account)),
     model: () => checkModel(deployment, account, variant?.hasModel ?? false),
   }
+  const refusable = (check: () => Promise<Finding>) => async () => await check().catch(refused)
+  return Object.fromEntries(Object.entries(checks).map(([name, check]) => [name, refusable(check)]))
+}
+
+/** @throws what is no refusal by AWS */
+function refused(error: unknown): Finding {
+  const { name, message } =
+    ([error, (error as Error).cause].find((each) => REFUSALS.test((each as Error)?.name)) as Error) ?? {}
+  if (name === undefined) throw error
+  if (name.startsWith('Access'))
+    return fail(message, 'Allow it for these credentials: this command only reads.')
+  return fail(message, 'Give the credentials of the deployment: aws configure, or aws sso login.')
 }
 
 function checkVariant({ params }: Deployment): Finding {

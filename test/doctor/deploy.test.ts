@@ -186,6 +186,27 @@ test.each<[string, string, RegExp, Record<string, string>?, Partial<Account>?]>(
   expect(Object.keys(all).filter((each) => all[each]!.status === 'fail')).toEqual([name])
 })
 
+test('without permission or credentials, it says which', async () => {
+  const refusal = (name: string, message: string) => async () => {
+    throw Object.assign(new Error(message), { name })
+  }
+  const all = await findings(
+    {},
+    {
+      quota: refusal('AccessDeniedException', 'not authorized to perform: servicequotas:ListServiceQuotas'),
+      concurrency: refusal('CredentialsProviderError', 'Could not load credentials'),
+    },
+  )
+  expect(all['quota']).toMatchObject({
+    found: expect.stringContaining('ListServiceQuotas'),
+    todo: expect.stringContaining('Allow it'),
+  })
+  expect(all['concurrency']).toMatchObject({
+    found: 'Could not load credentials',
+    todo: expect.stringContaining('aws configure'),
+  })
+})
+
 test('before the first deployment there is no bucket, and that is said', async () => {
   const { model } = await findings({}, {}, { bucket: undefined })
   expect(model).toMatchObject({ status: 'warn', todo: expect.stringContaining('--bucket') })
