@@ -2,7 +2,10 @@
 // can be reached, then run as commands, as a library and from TypeScript. Needs the npm registry.
 
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -80,7 +83,7 @@ beforeAll(async () => {
     expect(code, stderr).toBe(0)
   }
 }, 600_000)
-afterAll(() => rm(room, { recursive: true }))
+afterAll(() => rm(room, { recursive: true, maxRetries: 5 }))
 
 describe.each(['npm10', 'npm11'])('installed by %s', (npm) => {
   test('it captions, answers and matches, without a warning', async () => {
@@ -185,4 +188,55 @@ test('publint and attw find nothing', async () => {
     'esm-only',
   ])
   expect(types.code, types.stdout).toBe(0)
+})
+
+test('the packages of scripts/release.mjs install from a registry, with the binaries of this platform only', async () => {
+  const release = join(room, 'release')
+  const script = ['scripts/release.mjs', '--scope', '@owner', '--name', '@owner/seeing', '--out', release]
+  await run(process.execPath, script, { cwd: ROOT })
+  const registry = await registryOf(release)
+  const folder = join(room, 'published')
+  await mkdir(folder)
+  await cp(join(ROOT, 'models/demo/crab-and-helicopter.png'), join(folder, 'picture.png'))
+  await writeFile(join(folder, '.npmrc'), `@owner:registry=${registry.address}\n`)
+  const install = await node(folder, [tool('npm10/bin/npm-cli.js'), 'install', '@owner/seeing'])
+  expect(install.code, install.stderr).toBe(0)
+  registry.close()
+  const engines = (await readdir(join(folder, 'node_modules/@owner'))).filter((name) => name !== 'seeing')
+  expect(engines).toEqual([`onnxruntime-${process.platform}-${process.arch}`])
+  const caption = await node(folder, [tool('npm10/bin/npx-cli.js'), 'glimpse', 'caption', 'picture.png'])
+  expect(caption).toEqual({ code: 0, stdout: `${CAPTION}\n`, stderr: '' })
+}, 600_000)
+
+/** A registry in this process that has the packages of a folder's tarballs. */
+async function registryOf(folder: string) {
+  const packages = new Map<string, { manifest: { version: string }; file: string }>()
+  for (const file of await readdir(folder)) {
+    const { stdout } = await run('tar', ['-xOzf', join(folder, file), 'package/package.json'])
+    const manifest = JSON.parse(stdout)
+    packages.set(manifest.name, { manifest, file })
+  }
+  const server = createServer(async (request, response) => {
+    const path = decodeURIComponent(request.url!.slice(1))
+    const found = packages.get(path)
+    if (!found) return void response.end(await readFile(join(folder, path)))
+    const { manifest, file } = found
+    const { version } = manifest
+    const dist = { tarball: `http://${request.headers.host}/${file}` }
+    const versions = { [version]: { ...manifest, dist } }
+    response.setHeader('content-type', 'application/json')
+    response.end(JSON.stringify({ name: path, 'dist-tags': { latest: version }, versions }))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return { address: `http://127.0.0.1:${port}/`, close: () => server.close() }
+}
+
+test('without the binaries of optional packages, one line says how to install them', async () => {
+  const binaries = join(installed.npm10!, 'node_modules/@img')
+  for (const name of await readdir(binaries))
+    if (name.startsWith('sharp-')) await rm(join(binaries, name), { recursive: true })
+  const { code, stderr } = await npx('npm10', ['glimpse', 'caption', 'picture.png'])
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/^glimpse: A native library does not load: .*npm install --include=optional.*\n$/)
 })

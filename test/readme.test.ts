@@ -59,6 +59,16 @@ test('the table of docs/http.md has every task with its fields', () => {
   )
 })
 
+test('README.md and docs/library.md import the package by the name in package.json', () => {
+  const { name } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  const pages = [README, readFileSync(join(ROOT, 'docs/library.md'), 'utf8')]
+  const imported = pages.flatMap((page) =>
+    [...page.matchAll(/^import .* from '([^.':]+)'$/gm)].map((match) => match[1]),
+  )
+  expect(new Set(imported)).toEqual(new Set([name]))
+  expect(README.indexOf('npm install')).toBeLessThan(README.indexOf('npx glimpse'))
+})
+
 test('package.json has the scripts start, test and prepare', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   expect(Object.keys(scripts)).toEqual(expect.arrayContaining(['start', 'test', 'prepare']))

@@ -34,6 +34,15 @@ from train import BOS, MEAN, PIECES, STD, typing_normalizer
 TOLERANCE = 1e-4  # float32 on both sides, sums in another order
 IMAGE_TOKEN = "<image>"
 SEES = "Emoji, stickers and coloured shapes: up to six of them on a plain background, their colours, number and places. Not photographs. What it does not know it may take for something it knows."
+# The same in the other languages of the web page.
+SEES_IN = {
+    "de": "Emoji, Sticker und farbige Formen: bis zu sechs auf einem einfarbigen Hintergrund, ihre Farben, Anzahl und Plätze. Keine Fotos. Was es nicht kennt, hält es manchmal für etwas, das es kennt.",
+    "es": "Emoji, stickers y formas de color: hasta seis sobre un fondo liso, sus colores, su número y su lugar. No fotografías. Lo que no conoce, a veces lo toma por algo que conoce.",
+    "fr": "Des émojis, des autocollants et des formes de couleur : jusqu’à six sur un fond uni, leurs couleurs, leur nombre et leur place. Pas de photos. Ce qu’il ne connaît pas, il le prend parfois pour une chose qu’il connaît.",
+    "ja": "絵文字、ステッカー、色のついた図形：無地の背景に 6 個まで、その色、数、位置。写真は見分けられません。知らないものを、知っているものと取り違えることがあります。",
+}
+# A model that knows photographs, by its name on the hub: the web page points to it.
+PHOTOGRAPHS = "Salesforce/blip2-opt-2.7b"
 
 
 def write_json(path: Path, value):
@@ -80,7 +89,7 @@ def write_words(out: Path):
         if noun not in SHAPES:
             nouns.setdefault(CATEGORY[noun], []).append(noun)
     examples = ["what is this?", "how many things are there?", "what color is the background?", "is there an animal?", "what is on the left?"]
-    write_json(out / "words.json", {"sees": SEES, "nouns": [noun for of_category in nouns.values() for noun in of_category], "shapes": SHAPES, "colors": BACKGROUNDS, "counts": language.NUMBERS[1:], "examples": examples, "unknown_caption": language.UNKNOWN_CAPTION, "unknown_answer": language.UNKNOWN_ANSWER, "turns": language.MAX_TURNS})
+    write_json(out / "words.json", {"sees": SEES, "sees_in": SEES_IN, "photographs": PHOTOGRAPHS, "nouns": [noun for of_category in nouns.values() for noun in of_category], "shapes": SHAPES, "colors": BACKGROUNDS, "counts": language.NUMBERS[1:], "examples": examples, "unknown_caption": language.UNKNOWN_CAPTION, "unknown_answer": language.UNKNOWN_ANSWER, "turns": language.MAX_TURNS})
 
 
 def write_weights(model, out: Path):

@@ -33,9 +33,13 @@ export interface State {
   lastQuestion(conversation: string): Promise<string>
 }
 
-/** Opens the store and the preferences of channels and users. @throws SetupError */
-export async function openState(config: Config): Promise<State> {
-  const store = await openStore(config.state)
+/**
+ * Opens the store and the preferences of channels and users.
+ * @param isChecked false: a bucket is not checked, so that it opens while S3 fails. Default true
+ * @throws SetupError
+ */
+export async function openState(config: Config, isChecked = true): Promise<State> {
+  const store = await openStore(config.state, isChecked)
   return {
     store,
     preferences: openPreferences(store),

@@ -4,7 +4,7 @@
 import type { Context } from 'aws-lambda'
 import { loadConfig } from '../app/config.ts'
 import { modelProcessOptions, openEngine } from '../app/engine.ts'
-import type { Config } from '../config.ts'
+import { type Config, readConfig } from '../config.ts'
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 import { openEmf } from '../observe/emf.ts'
@@ -12,7 +12,7 @@ import { log, withIds } from '../observe/log.ts'
 import { reportAs } from '../observe/report.ts'
 
 /** The fields of Lambda's context that are used. */
-export type Invocation = Pick<Context, 'awsRequestId' | 'functionName'>
+export type Invocation = Pick<Context, 'awsRequestId' | 'functionName' | 'getRemainingTimeInMillis'>
 
 /** Logs errors that no caller sees. */
 export const report = reportAs('function_failed')
@@ -22,9 +22,9 @@ let writesMetrics = false
 
 /** @param secretNames the only secrets that the function's role may read. @throws SetupError */
 export async function loadFunctionConfig(secretNames: readonly string[]): Promise<Config> {
-  const config = await loadConfig(secretNames)
-  writesMetrics = config.metrics === 'emf'
-  return config
+  // Before the secrets, so that a failure to read them is counted too.
+  writesMetrics = readConfig().metrics === 'emf'
+  return await loadConfig(secretNames)
 }
 
 /** The engine of a function: remote, or the artifact that GLIMPSE_MODEL names in the layers. Failures are logged. */
@@ -56,7 +56,7 @@ export function lazyWithRetry<T>(open: () => Promise<T>): () => Promise<T> {
 
 /** Runs one invocation. An error is logged and thrown to Lambda. */
 export async function withInvocation<T>(
-  { awsRequestId, functionName }: Invocation,
+  { awsRequestId, functionName }: Pick<Context, 'awsRequestId' | 'functionName'>,
   work: () => Promise<T>,
 ): Promise<T> {
   emf ??= openEmf({ function: functionName })

@@ -10,7 +10,8 @@ import { loadFunctionConfig, report } from './lifecycle.ts'
 /** @throws SetupError */
 export async function openWebhook(adapter: AnyAdapter): Promise<Hono> {
   const config = await loadFunctionConfig(adapter.secrets.receive)
-  const state = await openState(config)
+  // A question is queued while S3 fails, too.
+  const state = await openState(config, false)
   const { sink } = await openSink(config, state)
   const deps = { ...state, sink, keepMs: config.keepHours * HOUR_MS, report }
   const handle = await adapter.openWebhook(config, deps)

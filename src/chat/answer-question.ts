@@ -1,13 +1,14 @@
 // Question -> reply: finds the pictures that are meant, checks opt-out, rate limit and load, and sends one request a
-// picture to the engine. Every error becomes a sentence for the asker; only `stopping` is thrown, because then another
-// process answers.
+// picture to the engine. Every error becomes a sentence for the asker. Only `stopping` and failures of the store are thrown,
+// because then another process or a later delivery answers.
 
 import type { Engine } from '../engine/engine.ts'
 import type { BaseResult, InferenceResult } from '../engine/request.ts'
 import type { TextTask } from '../engine/tasks.ts'
-import { BusyError, isGlimpseError } from '../errors.ts'
+import { BusyError, codeOf, isGlimpseError } from '../errors.ts'
 import { messagesFor } from '../i18n/languages.ts'
 import type { Messages } from '../i18n/messages.ts'
+import { count } from '../observe/metrics.ts'
 import type { Store } from '../store/store.ts'
 import { withTimeout } from '../time.ts'
 import { altText, type ChatReply, type ReplyPart } from './compose.ts'
@@ -16,7 +17,7 @@ import { fixedReply, helpReply, isFirstDirect } from './fixed-replies.ts'
 import { asksForAnother, intentOf } from './intent.ts'
 import type { Platform } from './platform.ts'
 import type { Preferences } from './preferences.ts'
-import { problemReply, problemText, Refusal } from './problems.ts'
+import { faultOf, problemReply, problemText, Refusal } from './problems.ts'
 import { personOf, type Question } from './question.ts'
 import type { RateLimiter } from './rate-limit.ts'
 import { checkOwners, type PictureContext, resolvePictures } from './resolve-pictures.ts'
@@ -40,6 +41,14 @@ export interface AnswerDeps {
 
 type AnyTextResult = BaseResult & Pick<InferenceResult, 'unknown'>
 
+/** One of several attempts to answer a question. */
+interface Attempt {
+  /** An earlier one did not finish. It has counted the question already (rate-limit.ts). */
+  isRepeated?: boolean
+  /** When this process ends by itself, in milliseconds since 1970. */
+  endsAt?: number
+}
+
 interface Answer {
   /** Absent: nothing is posted. */
   reply?: ChatReply
@@ -49,6 +58,8 @@ interface Answer {
 
 /** Budget for one answer; leaves 15 s of a minute to post it. */
 const ANSWER_TIMEOUT_MS = 45_000
+/** The same before the end of the process: two attempts to post (deliver.ts). */
+const POST_MS = 20_000
 /** Platforms remove a typing indicator after 10 s. */
 const TYPING_EVERY_MS = 8_000
 const MAX_PICTURES = 10
@@ -57,12 +68,13 @@ const RENDERED: readonly string[] = ['not_a_picture', 'picture_too_large']
 
 /**
  * Shows a typing indicator meanwhile. `isSignGone` resolves when its removal was tried; the reply need not wait for it.
- * @throws BusyError `stopping`
+ * @throws BusyError `stopping`, `waiting`, UpstreamError of the store
  */
 export async function answerQuestion(
   question: Question,
   platform: Platform,
   deps: AnswerDeps,
+  attempt: Attempt = {},
 ): Promise<Answer & { isSignGone: Promise<boolean> }> {
   let shown: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
@@ -80,17 +92,22 @@ export async function answerQuestion(
     await shown
     return !shown || (await removeSign(question, platform, deps.report))
   }
-  let isSignGone = Promise.resolve(true)
-  const answer = await replyTo(question, platform, deps, startTyping).finally(() => {
-    isSignGone = stopTyping()
-  })
-  return { ...answer, isSignGone }
+  try {
+    const answer = await replyTo(question, platform, deps, attempt, startTyping)
+    return { ...answer, isSignGone: stopTyping() }
+  } catch (error) {
+    clearInterval(timer)
+    // It stays until the engine has answered: the next delivery removes it.
+    if (!isWaiting(error)) void stopTyping()
+    throw error
+  }
 }
 
 async function replyTo(
   question: Question,
   platform: Platform,
   deps: AnswerDeps,
+  { isRepeated, endsAt }: Attempt,
   startTyping: (ahead: number) => void,
 ): Promise<Answer> {
   const messages = messagesFor(await platform.localeOf(question))
@@ -114,7 +131,7 @@ async function replyTo(
     if (pictures.length === 0 && isBystander) return { exchanges: [] }
     if (pictures.length === 0 && isWelcome && !question.hasUnseen)
       return { reply: await helpReply(deps, messages), exchanges: [] }
-    if (!isAutomatic) {
+    if (!isAutomatic && !isRepeated) {
       const waitMs = await deps.rateLimiter.consume(personOf(question.platform, question.asker.id))
       if (waitMs !== undefined) throw new Refusal('limit', waitMs)
     }
@@ -126,7 +143,7 @@ async function replyTo(
     deps.inFlight.add(question.id)
     startTyping(ahead)
     const text = isAutomatic ? '' : question.request ? question.text : wordsFor(found.text, pictures)
-    const answers = answerEach(shown, { ...question, text }, platform, deps, messages)
+    const answers = answerEach(shown, { ...question, text }, platform, deps, messages, endsAt)
     const { parts: all, exchanges } = await answers.finally(() => deps.inFlight.delete(question.id))
     const parts = isAutomatic ? all.filter(({ kind }) => kind === 'alt') : all
     if (parts.length === 0) return { exchanges: [] }
@@ -142,11 +159,19 @@ async function replyTo(
     const ephemeral = question.trigger === 'shortcut' || !isAnswer
     return { reply: { parts, notes, ephemeral, messages }, exchanges: isAnswer ? exchanges : [] }
   } catch (error) {
-    if (isStopping(error)) throw error
-    if (!isGlimpseError(error) && !(error instanceof Refusal)) deps.report(error)
+    if (isForAnother(error)) throw error
+    reportFault(error, deps, messages)
     if (isAutomatic || (isBystander && error instanceof Refusal)) return { exchanges: [] }
     return { reply: problemReply(error, messages), exchanges: [] }
   }
+}
+
+/** Logs and counts an error that is not the asker's own: each is an apology, or silence, in place of an answer. */
+function reportFault(error: unknown, { report }: Pick<AnswerDeps, 'report'>, messages: Messages): void {
+  const fault = faultOf(error, messages)
+  if (fault === undefined) return
+  report(fault)
+  count('glimpse_apologies_total', { code: codeOf(fault) })
 }
 
 /** The question for the model; '' where a caption is wanted. "and this one?" repeats the last question. */
@@ -166,16 +191,20 @@ async function answerEach(
   platform: Platform,
   deps: AnswerDeps,
   messages: Messages,
+  processEndsAt = Number.POSITIVE_INFINITY,
 ): Promise<{ parts: ReplyPart[]; exchanges: Exchange[] }> {
   const began = deps.now()
   const stillLoading = () => new BusyError('loading', 'The model is still loading. Try again in a minute.')
-  const engine = await withTimeout(deps.engine, ANSWER_TIMEOUT_MS, stillLoading)
+  const loadMs = Math.min(ANSWER_TIMEOUT_MS, processEndsAt - POST_MS - began)
+  const engine = await withTimeout(deps.engine, loadMs, stillLoading)
   // An engine that has to start first gets the time it needs: the typing indicator stays visible.
-  const endsAt = began + Math.max(ANSWER_TIMEOUT_MS, engine.maxWaitMs ?? 0)
+  const waitMs = Math.max(ANSWER_TIMEOUT_MS, engine.maxWaitMs ?? 0)
+  const endsAt = Math.min(began + waitMs, processEndsAt - POST_MS)
   const { request, text } = question
   const isQuestion = text !== '' || (request !== undefined && request.task !== 'caption')
   const parts: ReplyPart[] = []
   const exchanges: Exchange[] = []
+  let waiting: unknown
   for (const [index, context] of pictures.entries()) {
     const number = pictures.length > 1 ? index + 1 : undefined
     const { picture } = context
@@ -183,7 +212,7 @@ async function answerEach(
       const result = await answerAbout(
         engine,
         context,
-        { text, request },
+        { text, request, id: question.id },
         platform,
         () => endsAt - deps.now(),
       )
@@ -202,13 +231,19 @@ async function answerEach(
         asked: text,
       })
     } catch (error) {
+      // All pictures are sent before the engine is waited for.
+      if (isWaiting(error)) {
+        waiting = error
+        continue
+      }
       // The problem of a single picture is the whole reply; one of several is a part of it.
-      if (number === undefined || isStopping(error)) throw error
-      if (!isGlimpseError(error)) deps.report(error)
+      if (number === undefined || isForAnother(error)) throw error
+      reportFault(error, deps, messages)
       parts.push({ number, text: problemText(error, messages), kind: 'problem', spoiler: false })
       exchanges.push({ picture, owner: context.owner, sha256: context.sha256 })
     }
   }
+  if (waiting) throw waiting
   return { parts, exchanges }
 }
 
@@ -231,14 +266,14 @@ function shownAs(
 async function answerAbout(
   engine: Engine,
   { picture, sha256, turns }: PictureContext,
-  { text, request }: Pick<Question, 'text' | 'request'>,
+  { text, request, id }: Pick<Question, 'text' | 'request' | 'id'>,
   platform: Platform,
   remainingMs: () => number,
 ): Promise<AnyTextResult> {
   const history = turns.map(({ question, answer }) => ({ question, answer }))
   const wanted = request ? { ...request.fields, task: request.task as TextTask } : { question: text, history }
   const ask = async (about: { image: Uint8Array } | { picture: string }) =>
-    await engine.answer({ ...wanted, ...about, deadlineMs: Math.max(1, remainingMs()) })
+    await engine.answer({ ...wanted, ...about, deadlineMs: Math.max(1, remainingMs()) }, { job: id })
   if (sha256 !== undefined) {
     try {
       return await ask({ picture: sha256 })
@@ -258,6 +293,13 @@ async function answerAbout(
   }
 }
 
-function isStopping(error: unknown): boolean {
-  return isGlimpseError(error) && error.code === 'stopping'
+/** Codes of errors after which another process, or this one later, answers. */
+const FOR_ANOTHER: readonly string[] = ['stopping', 'waiting', 'state_failed', 'state_contended']
+
+function isWaiting(error: unknown): boolean {
+  return isGlimpseError(error) && error.code === 'waiting'
+}
+
+function isForAnother(error: unknown): boolean {
+  return isGlimpseError(error) && FOR_ANOTHER.includes(error.code)
 }

@@ -1,7 +1,7 @@
 // Reply -> one visible reply on the platform. Retries with backoff while the platform fails. Before each retry it looks
 // for the reply that the failed attempt may have posted. A chat reply is posted whole, after its last token.
 
-import { UpstreamError } from '../errors.ts'
+import { BusyError, UpstreamError } from '../errors.ts'
 import type { ChatReply } from './compose.ts'
 import type { Claim } from './jobs.ts'
 import type { Platform, Posted } from './platform.ts'
@@ -9,6 +9,8 @@ import type { Platform, Posted } from './platform.ts'
 export interface RetryContext {
   /** When to give up, by the clock `now`. */
   endsAt: number
+  /** When this process ends by itself: it begins no attempt that could outlast it. */
+  processEndsAt?: number
   now: () => number
   sleep: (ms: number) => Promise<void>
   report: (error: unknown) => void
@@ -17,6 +19,8 @@ export interface RetryContext {
 /** Pauses of 0.5, 1, 2, ... 30, 30 s. */
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
+/** The longest attempt: a call that the platform does not answer ends after 10 s. */
+const ATTEMPT_MS = 12_000
 
 /** What became of a reply. `lost`: another process has claimed the job. */
 export type Delivery =
@@ -25,7 +29,10 @@ export type Delivery =
   | { kind: 'retracted' }
   | { kind: 'lost' }
 
-/** `refused`: the platform refused the reply, or no attempt succeeded until `endsAt`. */
+/**
+ * `refused`: the platform refused the reply, or no attempt succeeded until `endsAt`.
+ * @throws BusyError `stopping` when the process ends before: another one goes on
+ */
 export async function deliver(
   claim: Claim,
   platform: Platform,
@@ -64,9 +71,12 @@ export async function deletePosted(
   for (const each of posted) await retryUntilDeadline(context, () => platform.deleteReply(each))
 }
 
-/** Retries after UpstreamError. Returns undefined at `endsAt` or after any other error. Reports every error. */
+/**
+ * Retries after UpstreamError. Returns undefined at `endsAt` or after any other error. Reports every error.
+ * @throws BusyError `stopping` when the process ends before `endsAt`
+ */
 async function retryUntilDeadline<T>(
-  { endsAt, now, sleep, report }: RetryContext,
+  { endsAt, processEndsAt = Number.POSITIVE_INFINITY, now, sleep, report }: RetryContext,
   work: () => Promise<T>,
 ): Promise<T | undefined> {
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
@@ -76,6 +86,11 @@ async function retryUntilDeadline<T>(
       report(error)
       const waitMs = error instanceof UpstreamError ? (error.retryAfterMs ?? pauseMs) : Infinity
       if (now() + waitMs > endsAt) return undefined
+      if (now() + waitMs > processEndsAt - ATTEMPT_MS)
+        throw new BusyError(
+          'stopping',
+          'This process ends before a retry would. Another one posts the reply.',
+        )
       await sleep(waitMs)
     }
   }

@@ -13,6 +13,8 @@ interface IntakeOptions {
   /** Whether a question of this conversation is being answered. */
   isAnswerPending: (conversation: string) => Promise<boolean>
   sleep: (ms: number) => Promise<unknown>
+  /** Settles the decision on a question, which may fail with the store. Default: as it is. */
+  settle?: (decided: Promise<Question | undefined>, question: Question) => Promise<Question | undefined>
 }
 
 /** What one call of `submit` came to. */
@@ -23,7 +25,13 @@ interface Admission {
   release(): void
 }
 
-export function openIntake({ kept, preferences, isAnswerPending, sleep }: IntakeOptions) {
+export function openIntake({
+  kept,
+  preferences,
+  isAnswerPending,
+  sleep,
+  settle = (decided) => decided,
+}: IntakeOptions) {
   /** By conversation: whether questions that were submitted before, and are not recorded yet, are for the bot. */
   const undecided = new Map<string, Set<Promise<boolean>>>()
   /** By question id: takes a fuller delivery in place of the one that waits for it. */
@@ -62,7 +70,7 @@ export function openIntake({ kept, preferences, isAnswerPending, sleep }: Intake
       const names = question.conversations
       const earlier = new Map(names.map((name) => [name, [...(undecided.get(name) ?? [])]]))
       const complete = delayMs === 0 ? Promise.resolve(question) : fuller(question, delayMs)
-      const admitted = complete.then((whole) => decide(whole, earlier))
+      const admitted = complete.then((whole) => settle(decide(whole, earlier), whole))
       const isWanted = admitted.then(
         (whole) => whole !== undefined,
         () => false,

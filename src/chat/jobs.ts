@@ -74,14 +74,21 @@ export function openJobs(
   store: Store,
   { leaseMs, keepMs, time }: { leaseMs: number; keepMs: number; time: Time },
 ) {
-  const lease = ({ state, question, posted }: Pick<Open, 'state' | 'question' | 'posted'>): Job => ({
-    state,
-    until: time.now() + leaseMs,
-    question,
-    posted,
-  })
+  const leaseUntil =
+    (endsAt = Number.POSITIVE_INFINITY) =>
+    ({ state, question, posted }: Pick<Open, 'state' | 'question' | 'posted'>): Job => ({
+      state,
+      until: Math.min(time.now() + leaseMs, endsAt),
+      question,
+      posted,
+    })
 
-  const claimOf = (question: Question, version: string, found?: Open): Claim => {
+  const claimOf = (
+    question: Question,
+    lease: ReturnType<typeof leaseUntil>,
+    version: string,
+    found?: Open,
+  ): Claim => {
     const key = keyOf(question.id)
     let currentVersion = version
     let state = found?.state ?? 'taken'
@@ -135,26 +142,31 @@ export function openJobs(
   }
 
   /** Returns undefined when there is no job. */
-  const claimExpired = async (key: string, isIncluded = (_: Question) => true) => {
+  const claimExpired = async (key: string, isIncluded = (_: Question) => true, endsAt?: number) => {
     const found = await readJsonOf(store, key, jobSchema.parse)
     if (!found) return undefined
     if (found.value.state === 'done') return found.value
     const { question, until } = found.value
     if (until > time.now() || !isIncluded(question)) return 'leased'
+    const lease = leaseUntil(endsAt)
     const version = await store.replace(key, jsonBytes(lease(found.value)), keepMs, found.version)
-    return version === undefined ? 'leased' : claimOf(question, version, found.value)
+    return version === undefined ? 'leased' : claimOf(question, lease, version, found.value)
   }
 
   return {
-    /** Claims a new job, or one whose lease has expired. Otherwise returns its state: `leased` or `done`. */
-    async claim(question: Question): Promise<Claim | 'done' | 'leased'> {
+    /**
+     * Claims a new job, or one whose lease has expired. Otherwise returns its state: `leased` or `done`.
+     * @param endsAt when this process ends by itself: no lease is longer, so that the next process need not wait
+     */
+    async claim(question: Question, endsAt?: number): Promise<Claim | 'done' | 'leased'> {
       const key = keyOf(question.id)
-      const known = await claimExpired(key)
+      const known = await claimExpired(key, undefined, endsAt)
       if (known) return typeof known === 'object' && 'state' in known ? 'done' : known
       // Before the job: a crash in between leaves a mark without a job, not a job that `recover` cannot find.
       await store.replace(pendingKeyOf(question.id), new Uint8Array(), keepMs)
+      const lease = leaseUntil(endsAt)
       const version = await store.create(key, jsonBytes(lease({ state: 'taken', question })), keepMs)
-      return version === undefined ? 'leased' : claimOf(question, version)
+      return version === undefined ? 'leased' : claimOf(question, lease, version)
     },
     /** Claims the jobs that `isIncluded` and whose lease has expired, oldest question first. */
     async recover(

@@ -1,6 +1,6 @@
 // An error -> the sentence that the asker reads, in their language.
 
-import { codeOf } from '../errors.ts'
+import { BusyError, codeOf, isGlimpseError } from '../errors.ts'
 import { fromNow, type Messages, type Problems } from '../i18n/messages.ts'
 import { MAX_PICTURE_BYTES, MAX_PIXELS } from '../image/format.ts'
 import type { ChatReply } from './compose.ts'
@@ -42,6 +42,19 @@ export function problemText(error: unknown, messages: Messages): string {
   }
   const text = problem[SENTENCES[code] ?? (code as keyof Problems)]
   return typeof text === 'string' ? text : problem.internal
+}
+
+/**
+ * Of an error that is not the asker's own: that error, as the operator's log and metrics show it. The asker's own are refusals
+ * by a limit or for want of a picture, and requests that have a sentence in i18n/.
+ */
+export function faultOf(error: unknown, { problem }: Messages): unknown {
+  if (error instanceof Refusal) {
+    if (error.code !== 'busy') return undefined
+    return new BusyError('busy', `Expected a free place for a question but ${error.amount} are ahead of it.`)
+  }
+  if (!isGlimpseError(error) || error.kind !== 'request') return error
+  return error.code in problem || SENTENCES[error.code] ? undefined : error
 }
 
 /** The reply to a question that could not be answered. */

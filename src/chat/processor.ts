@@ -39,9 +39,10 @@ export interface QuestionProcessor {
   retract(id: string, filesLeft?: readonly string[]): Promise<void>
   /**
    * Answers a question from a queue; resolves when the message can be removed from it.
+   * @param endsAt when this process ends by itself, in milliseconds since 1970: lease, answer and retries end before
    * @throws when it must be delivered again: BusyError `held` (another process holds the lease), `stopping`; store errors
    */
-  process(question: Question): Promise<void>
+  process(question: Question, endsAt?: number): Promise<void>
   /** Claims the jobs whose lease has expired, and removes progress signs that are left, now and every 15 s. */
   recoverAbandoned(): Promise<void>
   /** Removes progress signs that are left. For a process whose queue delivers abandoned questions again. */
@@ -66,6 +67,8 @@ export interface ProcessorOptions extends Omit<AnswerDeps, 'now' | 'inFlight'> {
 
 /** Questions older than this are not answered. Discord's interaction tokens expire then. */
 const STALE_MS = 15 * 60_000
+/** The same for a question whose answer a dead process had begun: its asker saw that, and still waits. */
+const RECOVERED_STALE_MS = HOUR_MS
 /** For finding the reply of a question that is older. */
 const FIND_MS = 30_000
 const LEASE_MS = 30_000
@@ -81,8 +84,8 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   const deps: AnswerDeps = { ...options, now, inFlight: new Set() }
   const kept = { store, keepMs, time: { now, sleep } }
   const jobs = openJobs(store, { ...kept, leaseMs: LEASE_MS })
-  const claimJob = async (question: Question) =>
-    (await isKnownEdit(question, jobs)) ? 'done' : await jobs.claim(question)
+  const claimJob = async (question: Question, endsAt?: number) =>
+    (await isKnownEdit(question, jobs)) ? 'done' : await jobs.claim(question, endsAt)
   const mutex = keyedMutex()
   const running = new Set<Promise<void>>()
   /** The leases that this process holds. */
@@ -104,7 +107,13 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
   }
   const isPlatform = (name: string) => platforms.some((platform) => platform.name === name)
   const signs = openSigns({ jobs, platformOf, time: kept.time, report })
-  const retryContext = (endsAt: number) => ({ endsAt, now, sleep, report })
+  const retryContext = (endsAt: number, processEndsAt?: number) => ({
+    endsAt,
+    processEndsAt,
+    now,
+    sleep,
+    report,
+  })
   const retractAnswer = openRetraction({
     kept,
     jobs,
@@ -140,9 +149,9 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
    * Answers the questions of a conversation one after another, so that each knows the answers before it. The lease is
    * renewed while the question waits for its turn, too. Returns false when another process has claimed the job.
    */
-  const answer = (claim: Claim): Promise<boolean> => {
+  const answer = (claim: Claim, endsAt?: number): Promise<boolean> => {
     const end = hold(claim)
-    return mutex.run(claim.question.conversations, () => run(claim)).finally(end)
+    return mutex.run(claim.question.conversations, () => run(claim, endsAt)).finally(end)
   }
 
   /** Reserves the turn at once, and takes it when the question is recorded. */
@@ -168,14 +177,15 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
     await done
   }
 
-  const run = async (claim: Claim): Promise<boolean> => {
-    const { question } = claim
+  const run = async (claim: Claim, processEndsAt?: number): Promise<boolean> => {
+    const { question, isRecovered } = claim
     const platform = platformOf(question.platform)
-    const endsAt = question.askedAt + STALE_MS
+    const endsAt = question.askedAt + (isRecovered ? RECOVERED_STALE_MS : STALE_MS)
     const isStale = now() > endsAt
+    const context = retryContext(endsAt, processEndsAt)
     const earlier =
       unrecorded.get(question.id) ??
-      (await findEarlier(claim, platform, retryContext(Math.max(endsAt, now() + FIND_MS))))
+      (await findEarlier(claim, platform, { ...context, endsAt: Math.max(endsAt, now() + FIND_MS) }))
     const isGone = await isRetracted([question.id])
     if (isStale || isGone) {
       if (isStale && !earlier) countReply(question, 'stale')
@@ -185,12 +195,13 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       countReply(question, 'silent')
       return await finish(claim, [], [])
     }
-    const { reply, exchanges, isSignGone } = await answerQuestion(question, platform, deps)
+    const attempt = { isRepeated: isRecovered, endsAt: processEndsAt }
+    const { reply, exchanges, isSignGone } = await answerQuestion(question, platform, deps, attempt)
     const ids = [question.id, ...exchanges.flatMap(({ picture }) => deletionIds(platform.name, picture))]
     let posted = earlier
     if (!earlier && reply) {
       const delivery = await deliver(claim, platform, reply, {
-        ...retryContext(endsAt),
+        ...context,
         isRetracted: () => isRetracted(ids),
       })
       if (delivery.kind === 'lost') return false
@@ -249,15 +260,15 @@ export function openProcessor(options: ProcessorOptions): QuestionProcessor {
       await store.replace(retractedKey(id), jsonBytes(true), STALE_MS)
       await retractAnswer(id)
     },
-    async process(question) {
+    async process(question, endsAt) {
       if (closed) throw stopping()
       if (!(await isStillWanted(question, { store, preferences, isAnswerPending }))) return
-      const claim = await claimJob(question)
+      const claim = await claimJob(question, endsAt)
       if (claim === 'done') return
       if (claim === 'leased') throw leasedElsewhere()
       const { promise, resolve, reject } = withResolvers<boolean>()
       interrupts.add(reject)
-      const answered = answer(claim).then(resolve, async (error: unknown) => {
+      const answered = answer(claim, endsAt).then(resolve, async (error: unknown) => {
         await claim.release().catch(report)
         reject(error)
       })

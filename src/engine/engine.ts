@@ -23,6 +23,8 @@ export interface Hooks {
   onToken?: (text: string) => void
   /** Cancels the request at once, waiting or running: it fails with BusyError `cancelled`. */
   signal?: AbortSignal
+  /** Names the question of a queue that this is for. An engine that answers later fails with BusyError `waiting`. */
+  job?: string
 }
 
 export interface Engine {

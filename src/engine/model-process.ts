@@ -4,6 +4,9 @@
 // A graph run blocks its process and native code can crash it, so both happen here and not in the server process.
 // Messages are received between graph runs; that is when a cancelled request ends.
 
+// First: it reports a library that does not load.
+import './load-failure.ts'
+
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { artifactKey, type Manifest } from '../artifact/contract.ts'
@@ -18,6 +21,8 @@ import { aboutSchema, type BatchEntry, type FromChild, type LoadMs, type ModelCa
 import { type StageCaches, stageCaches } from './stage-cache.ts'
 import { isTaskName, TASK_NAMES } from './tasks.ts'
 import { warmUp } from './warmup.ts'
+
+process.removeAllListeners('uncaughtException')
 
 const send = (message: FromChild) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
 

@@ -12,6 +12,10 @@ import type { BaseRequest, BaseResult } from './request.ts'
 export const aboutSchema = z.looseObject({
   /** One sentence: what the model can see. */
   sees: z.string(),
+  /** The same in other languages, by language. */
+  sees_in: z.record(z.string(), z.string()).optional(),
+  /** The hub's name of a model that knows photographs, if this one does not. */
+  photographs: z.string().optional(),
   nouns: z.array(z.string()).optional(),
   examples: z.array(z.string()).optional(),
   /** Whether ranking the best hits of a search again by matching finds more; measured on pictures it was not trained on. */

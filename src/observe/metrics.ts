@@ -53,9 +53,13 @@ const METRICS = {
     'Finished chat questions by platform and outcome: answered, problem, silent, stale, undelivered.',
     ['platform', 'outcome'],
   ),
+  glimpse_apologies_total: counter(
+    'Chat questions that were not answered for a reason that is not their asker, by the code of the error.',
+    ['code'],
+  ),
   glimpse_faults_total: counter('Failures of other services by the code of the error.', ['code']),
   glimpse_queue_messages_total: counter(
-    'Messages of the question queue: sent, done, again (delivered once more), poison.',
+    'Messages of the question queue: sent, done, again (delivered once more), waiting (for the engine), poison.',
     ['outcome'],
   ),
 }

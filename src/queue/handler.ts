@@ -13,18 +13,24 @@ export interface Delivery {
   carrier: Carrier
   /** Deliveries so far, this one included. */
   receives: number
+  /** When the process that handles it ends by itself, in milliseconds since 1970. */
+  endsAt?: number
 }
 
-/** `again`: to be delivered once more. `poison`: for the dead-letter queue, after MAX_RECEIVES or because it is invalid. */
-type DeliveryOutcome = 'done' | 'again' | 'poison'
+/**
+ * `again`: to be delivered once more. `waiting`: the same, when the engine has answered. `poison`: for the dead-letter queue,
+ * after MAX_RECEIVES or because it is invalid.
+ */
+export type DeliveryOutcome = 'done' | 'again' | 'waiting' | 'poison'
 
 /** Never throws. @param report called with the error, which holds no text of the message */
 export async function handleDelivery(
-  { body, carrier, receives }: Delivery,
+  { body, carrier, receives, endsAt }: Delivery,
   handler: MessageHandler,
   report: (error: unknown) => void,
 ): Promise<DeliveryOutcome> {
   const failed = (error: unknown): DeliveryOutcome => {
+    if (isGlimpseError(error) && error.code === 'waiting') return 'waiting'
     report(error)
     const isLast = receives >= MAX_RECEIVES && !(isGlimpseError(error) && error.code === 'stopping')
     return isLast || (isGlimpseError(error) && error.code === 'bad_message') ? 'poison' : 'again'
@@ -32,7 +38,10 @@ export async function handleDelivery(
   const handle = async (): Promise<DeliveryOutcome> => {
     const message = parseBody(body)
     return await withIds({ job_id: messageName(message) }, () =>
-      withSpan('answer', carrier, () => handler(message), 'CONSUMER').then(() => 'done' as const, failed),
+      withSpan('answer', carrier, () => handler(message, endsAt), 'CONSUMER').then(
+        () => 'done' as const,
+        failed,
+      ),
     )
   }
   const outcome = await handle().catch(failed)
@@ -42,8 +51,8 @@ export async function handleDelivery(
 
 /** Answers a question, or retracts it. */
 export function questionHandler(processor: Pick<QuestionProcessor, 'process' | 'retract'>): MessageHandler {
-  return (message) =>
+  return (message, endsAt) =>
     message.kind === 'question'
-      ? processor.process(message.question)
+      ? processor.process(message.question, endsAt)
       : processor.retract(message.id, message.filesLeft)
 }

@@ -36,7 +36,8 @@ export interface Queue {
   consume(handler: MessageHandler, options?: ConsumeOptions): Consumer
 }
 
-export type MessageHandler = (message: Message) => Promise<void>
+/** @param endsAt when this process ends by itself, in milliseconds since 1970; absent: it does not */
+export type MessageHandler = (message: Message, endsAt?: number) => Promise<void>
 
 export interface ConsumeOptions {
   /** Messages handled at once, each of another group. Default 4. */

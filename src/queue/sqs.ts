@@ -137,7 +137,7 @@ function consume(
       clearInterval(heartbeat)
       if (outcome === 'done') await request('delete a message', sqs.deleteMessage(names, timeout()))
       // Without a wait for poison, which SQS moves to the dead letters, and for a message that a stop interrupted.
-      else await returnToQueue(outcome === 'again' && !signal.aborted ? retryDelayMs(receives, retryS) : 0)
+      else await returnToQueue(outcome !== 'poison' && !signal.aborted ? retryDelayMs(receives, retryS) : 0)
     }
     const ended: Promise<void> = run()
       .catch(report)

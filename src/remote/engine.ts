@@ -14,7 +14,7 @@ import { type Deadline, startDeadline } from './deadline.ts'
 export function remoteEngine(
   name: string,
   defaultDeadlineMs: number,
-  send: (request: BaseRequest, deadline: Deadline) => Promise<BaseResult>,
+  send: (request: BaseRequest, deadline: Deadline, job?: string) => Promise<BaseResult>,
 ): Engine {
   const closed = new AbortController()
   let pending = 0
@@ -25,12 +25,12 @@ export function remoteEngine(
       return pending
     },
     ready: true,
-    async answer<N extends TaskName>(request: RequestOf<N>, { signal, onToken }: Hooks = {}) {
+    async answer<N extends TaskName>(request: RequestOf<N>, { signal, onToken, job }: Hooks = {}) {
       const deadline = startDeadline(request.deadlineMs ?? defaultDeadlineMs, signal, closed.signal)
       pending++
       try {
         deadline.throwIfEnded()
-        const result = await send(request, deadline)
+        const result = await send(request, deadline, job)
         onToken?.(result.text) // the whole text at once: remote engines do not stream
         return result as ResultOf<N>
       } finally {

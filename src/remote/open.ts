@@ -3,6 +3,7 @@
 import type { Engine } from '../engine/engine.ts'
 import { SetupError } from '../errors.ts'
 import { loadPart, S3_PACKAGES } from '../optional-part.ts'
+import { parseEndpoint } from './endpoint.ts'
 
 const PACKAGES = ['@aws-sdk/client-sagemaker-runtime', ...S3_PACKAGES]
 
@@ -26,7 +27,7 @@ export async function openRemoteEngine({
   }
   if (engine.startsWith('sagemaker:')) {
     // Loaded here: the SDK takes a while.
-    const { openSageMakerEngine, parseEndpoint } = await loadPart(
+    const { openSageMakerEngine } = await loadPart(
       'A SageMaker engine',
       PACKAGES,
       () => import('./sagemaker.ts'),

@@ -3,6 +3,9 @@
 //
 // An endpoint with zero instances keeps requests until one has started, which takes minutes; only the deadline bounds that
 // wait. Every object of a request is removed at its end; what a crash leaves is for the bucket's lifecycle rule.
+//
+// With `&notice=sns` a request of a job (a question of a queue) is sent and ends with BusyError `waiting`. When the endpoint
+// has sent its notice the question is delivered again, and the same request finds its result: see waiting.ts.
 // Contract: docs.aws.amazon.com/sagemaker, "Invoke an Asynchronous Endpoint"; src/serve answers POST /invocations.
 
 import { randomUUID } from 'node:crypto'
@@ -13,18 +16,13 @@ import {
 } from '@aws-sdk/client-sagemaker-runtime'
 import type { Engine } from '../engine/engine.ts'
 import type { BaseRequest, BaseResult } from '../engine/request.ts'
-import { isGlimpseError, RequestError, SetupError } from '../errors.ts'
+import { BusyError, isGlimpseError, RequestError, SetupError } from '../errors.ts'
 import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
-import { decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
+import { deadlineError, decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
 import type { Deadline } from './deadline.ts'
+import { type Endpoint, PURPOSE } from './endpoint.ts'
 import { remoteEngine } from './engine.ts'
-
-export interface Endpoint {
-  name: string
-  bucket: string
-  /** First part of each key, without slashes at its ends. Default `sagemaker`. */
-  prefix: string
-}
+import { openWaiting, requestId } from './waiting.ts'
 
 export interface SageMakerOptions {
   /** For requests without a deadline of their own. */
@@ -39,22 +37,6 @@ const FIRST_WAIT_MS = 500
 /** Two requests each time: an hour of waiting costs a third of a cent. */
 const LONGEST_WAIT_MS = 5_000
 const SLOWER = 1.5
-const PURPOSE = { setting: 'GLIMPSE_ENGINE', code: 'engine_failed' as const, todo: 'Try again.' }
-
-/** `sagemaker://endpoint?bucket=name&prefix=folder`. @throws SetupError `bad_engine` */
-export function parseEndpoint(address: string): Endpoint {
-  const [, name, query] = /^sagemaker:\/\/([A-Za-z0-9-]+)\/?\?(.+)$/.exec(address) ?? []
-  const bucket = new URLSearchParams(query).get('bucket')
-  if (name === undefined || bucket === null) {
-    throw new SetupError(
-      'bad_engine',
-      'Expected GLIMPSE_ENGINE like sagemaker://endpoint?bucket=name&prefix=sagemaker but got another form.',
-    )
-  }
-  const prefix = (new URLSearchParams(query).get('prefix') ?? 'sagemaker').replace(/^\/+|\/+$/g, '')
-  return { name, bucket, prefix }
-}
-
 export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOptions): Engine {
   const { deadlineMs, firstWaitMs = FIRST_WAIT_MS } = options
   const client = new SageMakerRuntimeClient(options.client ?? {})
@@ -73,8 +55,8 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     return found && new TextDecoder().decode(found.bytes)
   }
 
-  const invoke = async (input: string, id: string, deadline: Deadline) => {
-    const seconds = Math.ceil(deadline.remainingMs() / 1_000)
+  const invoke = async (input: string, id: string, deadline: Deadline, waitMs = deadline.remainingMs()) => {
+    const seconds = Math.ceil(waitMs / 1_000)
     const command = new InvokeEndpointAsyncCommand({
       EndpointName: endpoint.name,
       InputLocation: input,
@@ -90,7 +72,38 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     return { output: OutputLocation, failure: FailureLocation }
   }
 
-  const send = async (request: BaseRequest, deadline: Deadline): Promise<BaseResult> => {
+  const decodeFailure = (failed: string, request: BaseRequest) => {
+    // Received client error (415) from primary with message "..."
+    const status = Number(/error \((\d{3})\)/.exec(failed)?.[1] ?? 500)
+    return decodeError(status, failed, request)
+  }
+
+  const requests = openWaiting(endpoint)
+  /** @throws BusyError `waiting` until the endpoint has answered */
+  const sendForJob = async (request: BaseRequest, job: string, deadline: Deadline): Promise<BaseResult> => {
+    const body = encodeRequest(request)
+    const id = requestId(job, body)
+    const asked = await requests.read(id, deadline.signal)
+    if (asked) {
+      const reply = await readText(asked.output, deadline.signal)
+      if (reply !== undefined) return decodeReply(reply, request)
+      const failed = asked.failure === undefined ? undefined : await readText(asked.failure, deadline.signal)
+      if (failed !== undefined) throw decodeFailure(failed, request)
+      if (Date.now() > asked.until) throw deadlineError()
+    } else {
+      const input = `s3://${endpoint.bucket}/${endpoint.prefix}/in/${id}.json`
+      const { bucket, key } = objectAt(input)
+      await bucket.put(key, body, { type: 'application/json', signal: deadline.signal })
+      const places = await invoke(input, id, deadline, deadlineMs)
+      await requests.note(id, { ...places, until: Date.now() + deadlineMs }, deadline.signal)
+    }
+    throw new BusyError(
+      'waiting',
+      'The endpoint has the request. The question is delivered again after its notice.',
+    )
+  }
+
+  const send = async (request: BaseRequest, deadline: Deadline, job?: string): Promise<BaseResult> => {
     // A request by the picture's sha256 would wait in the endpoint's queue, and another instance may have cached the picture.
     if (!request.image) {
       throw new RequestError(
@@ -98,6 +111,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
         'Expected the bytes of the picture: a SageMaker endpoint does not keep pictures. Send them again.',
       )
     }
+    if (endpoint.hasNotice && job !== undefined) return await sendForJob(request, job, deadline)
     const id = randomUUID()
     const input = `s3://${endpoint.bucket}/${endpoint.prefix}/in/${id}.json`
     const addresses = [input]
@@ -111,11 +125,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
         const reply = await readText(output, deadline.signal)
         if (reply !== undefined) return decodeReply(reply, request)
         const failed = failure === undefined ? undefined : await readText(failure, deadline.signal)
-        if (failed !== undefined) {
-          // Received client error (415) from primary with message "..."
-          const status = Number(/error \((\d{3})\)/.exec(failed)?.[1] ?? 500)
-          throw decodeError(status, failed, request)
-        }
+        if (failed !== undefined) throw decodeFailure(failed, request)
         await deadline.wait(waitMs)
       }
     } finally {
@@ -128,12 +138,14 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     }
   }
 
-  return remoteEngine(`SageMaker endpoint ${endpoint.name}`, deadlineMs, (request, deadline) =>
-    send(request, deadline).catch((error: unknown) => {
+  const sent = (request: BaseRequest, deadline: Deadline, job?: string) =>
+    send(request, deadline, job).catch((error: unknown) => {
       deadline.throwIfEnded()
       throw isGlimpseError(error) ? error : toGlimpseError(error)
-    }),
-  )
+    })
+  const engine = remoteEngine(`SageMaker endpoint ${endpoint.name}`, deadlineMs, sent)
+  // With notices no caller waits for the endpoint.
+  return endpoint.hasNotice ? Object.assign(engine, { maxWaitMs: undefined }) : engine
 }
 
 /** Of an error of the SDK. */

@@ -81,9 +81,10 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   const getEngine = engineGetter(engine)
   const failed = (error: unknown) => {
     const { status } = httpMeaningOf(error)
-    if (status === 500 || status === 502) report(error)
+    if (status >= 500) report(error)
     // A client that disconnected was not refused.
-    else if (status !== 499) count('glimpse_rejected_total', { reason: codeOf(error) })
+    if (status !== 500 && status !== 502 && status !== 499)
+      count('glimpse_rejected_total', { reason: codeOf(error) })
   }
   const open = () => {
     if (stopping?.aborted) throw new BusyError('stopping', 'Glimpse is stopping. Try again in a moment.')

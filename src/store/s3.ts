@@ -10,14 +10,17 @@ import { checkKey, type Store } from './store.ts'
 const EXPIRES_AT = 'ends-at'
 const PURPOSE = { setting: 'GLIMPSE_STATE', code: 'state_failed' as const, todo: 'Try again.' }
 
-/** @throws SetupError when the bucket does not exist or must not be used */
+/**
+ * @param isChecked false: sends nothing yet. Default true
+ * @throws SetupError when the bucket does not exist or must not be used
+ */
 export async function openS3Store(
   location: string,
-  options: BucketOptions = {},
+  { isChecked = true, ...options }: BucketOptions & { isChecked?: boolean } = {},
   now: () => number = Date.now,
 ): Promise<Store> {
   const bucket = openBucket(location, PURPOSE, options)
-  await bucket.check()
+  if (isChecked) await bucket.check()
   const put = (key: string, bytes: Uint8Array, ttlMs: number, condition: PutOptions) =>
     bucket.put(checkKey(key), bytes, { ...condition, metadata: { [EXPIRES_AT]: String(now() + ttlMs) } })
   const expiryOf = ({ metadata }: ObjectHead) => Number(metadata[EXPIRES_AT] ?? 0)

@@ -191,9 +191,16 @@ test('answer reports a failed message, which is delivered again within a minute 
   answer.stop()
 })
 
-test('answer fails the whole invocation if it cannot start, so that SQS deletes no message', async () => {
+test('answer reports all messages as failed if it cannot start, and they are delivered again soon', async () => {
   // A path below a file cannot be a folder.
   const answer = start('answer', { DISCORD_TOKEN: 'token-of-the-tests', GLIMPSE_STATE: '/dev/null/state' })
-  await expect(answer.invoke({ Records: [] })).rejects.toThrow('GLIMPSE_STATE')
+  sqs.pass(901_000)
+  const Records = await receive()
+  expect(await answer.invoke({ Records })).toEqual({
+    batchItemFailures: Records.map(({ messageId }) => ({ itemIdentifier: messageId })),
+  })
+  expect(answer.lines().join('\n')).toContain('GLIMPSE_STATE')
+  sqs.pass(36_000)
+  expect(await receive()).toHaveLength(1)
   answer.stop()
 })

@@ -10,11 +10,16 @@ import { ROOT } from './packaged.ts'
 
 /** Process code: calls the named handler with one event after another from its parent, as Lambda's runtime does. */
 const RUNTIME = `
-const [file, functionName] = process.argv.slice(2)
+const [file, functionName, timeoutMs, aheadMs] = process.argv.slice(2)
+const { now } = Date
+Date.now = () => now() + Number(aheadMs)
 const { handler } = await import(file)
 process.on('message', async ({ id, event }) => {
+  const endsAt = Date.now() + Number(timeoutMs)
+  const getRemainingTimeInMillis = () => endsAt - Date.now()
+  const context = { awsRequestId: 'request-' + id, functionName, getRemainingTimeInMillis }
   try {
-    process.send({ id, result: (await handler(event, { awsRequestId: 'request-' + id, functionName })) ?? null })
+    process.send({ id, result: (await handler(event, context)) ?? null })
   } catch (error) {
     process.send({ id, error: String(error) })
   }
@@ -24,8 +29,15 @@ process.on('disconnect', () => process.exit())
 
 export interface Installed {
   /** Starts a process with this function. */
-  start(name: string, env: Record<string, string>): Running
+  start(name: string, env: Record<string, string>, times?: Times): Running
   remove(): Promise<void>
+}
+
+interface Times {
+  /** Timeout of the function. Default 50 s. Nothing ends it: only its context says so. */
+  timeoutMs?: number
+  /** How much the clock of the process is ahead. Default 0. */
+  aheadMs?: number
 }
 
 export interface Running {
@@ -56,8 +68,9 @@ export async function installFunctions(): Promise<Installed> {
   await writeFile(runtime, RUNTIME)
 
   return {
-    start(name, env) {
-      const child = fork(runtime, [join(task, `dist/lambda/${name}.js`), `glimpse-test-${name}`], {
+    start(name, env, { timeoutMs = 50_000, aheadMs = 0 } = {}) {
+      const file = join(task, `dist/lambda/${name}.js`)
+      const child = fork(runtime, [file, `glimpse-test-${name}`, String(timeoutMs), String(aheadMs)], {
         cwd: task,
         execArgv: [],
         stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -74,6 +87,8 @@ export async function installFunctions(): Promise<Installed> {
           ...env,
         },
       })
+      // Each call adds a listener.
+      child.setMaxListeners(0)
       let output = ''
       child.stdout!.on('data', (chunk) => (output += chunk))
       child.stderr!.on('data', (chunk) => (output += chunk))
@@ -82,7 +97,9 @@ export async function installFunctions(): Promise<Installed> {
         invoke(event) {
           const id = next++
           return new Promise((resolve, reject) => {
-            child.once('exit', () => reject(new Error(`The function ended:\n${output}`)))
+            const ended = () => reject(new Error(`The function ended:\n${output}`))
+            if (child.killed || child.exitCode !== null) return ended()
+            child.once('exit', ended)
             child.on('message', (message: { id: number; result?: unknown; error?: string }) => {
               if (message.id !== id) return
               if (message.error === undefined) resolve(message.result)

@@ -125,11 +125,11 @@ export function describePackage(gpu: Gpu): void {
       expect(read('AnswerRole')).toEqual(['SLACK_BOT_TOKEN', 'DISCORD_TOKEN', 'GLIMPSE_API_TOKEN'])
     })
 
-    test('the visibility timeout is six times the timeout of the function, and five receives are the most', () => {
+    test('the visibility timeout is 10 s longer than the timeout of the function, and five receives are the most', () => {
       const { Properties: queue } = packaged.resources['Questions']!
       const { Properties: answer } = packaged.resources['AnswerLambdaFunction']!
       expect(answer['Environment'].Variables['GLIMPSE_QUEUE']).toEqual({ Ref: 'Questions' })
-      expect(queue['VisibilityTimeout']).toBeGreaterThanOrEqual(6 * answer['Timeout'])
+      expect(queue['VisibilityTimeout']).toBe(answer['Timeout'] + 10)
       expect(queue['MessageRetentionPeriod']).toBeGreaterThan(queue['VisibilityTimeout'])
       expect(queue['RedrivePolicy'].maxReceiveCount).toBe(5)
       expect(queue['RedrivePolicy'].deadLetterTargetArn).toEqual({ 'Fn::GetAtt': ['DeadQuestions', 'Arn'] })

@@ -6,8 +6,8 @@ import type { Platform } from '../../src/chat/platform.ts'
 import { openPreferences } from '../../src/chat/preferences.ts'
 import { openProcessor, type ProcessorOptions, type QuestionProcessor } from '../../src/chat/processor.ts'
 import type { Question } from '../../src/chat/question.ts'
-import { BusyError, RequestError, UpstreamError } from '../../src/errors.ts'
-import { resetMetrics } from '../../src/observe/metrics.ts'
+import { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
+import { metricsText, resetMetrics } from '../../src/observe/metrics.ts'
 import type { Store } from '../../src/store/store.ts'
 import { measured } from '../measured.ts'
 import { ALT_TEXT as CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
@@ -435,6 +435,77 @@ describe('a question from a queue', () => {
   })
 })
 
+describe('a question whose process dies', () => {
+  /** A process that ends in 50 s, and whose engine never answers. */
+  const die = async (each: Question, more: Partial<ProcessorOptions> = {}) => {
+    const dead = doubleEngine()
+    dead.hold()
+    void open({ engine: Promise.resolve(dead), ...more })
+      .process(each, clock.now + 50_000)
+      .catch(() => {})
+    await until(() => dead.pending > 0)
+  }
+
+  test('can be claimed once that process must have ended', async () => {
+    const asked = question('a')
+    await die(asked)
+    clock.now += 25_000
+    await expect(open().process(asked, clock.now + 50_000)).rejects.toMatchObject({ code: 'held' })
+    // Its heartbeat cannot extend the lease beyond its end.
+    clock.now += 25_001
+    await open().process(asked, clock.now + 50_000)
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('is answered although it is older than a quarter of an hour, and is not counted again', async () => {
+    const asked = question('a')
+    const rateLimiter = testLimiter({ perMinute: 1, perHour: 1 })
+    await die(asked, { rateLimiter })
+    clock.now += 16 * 60_000
+    await open({ rateLimiter }).process(asked, clock.now + 50_000)
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('a reply that fails is not tried again after its process ends: the next delivery posts it', async () => {
+    let fails = true
+    const attempts: number[] = []
+    const failing: Platform = {
+      ...platform,
+      async post(each, reply) {
+        attempts.push(clock.now)
+        if (fails) throw new UpstreamError('slack_failed', 'No.')
+        return await platform.post(each, reply)
+      },
+    }
+    const sleep = async (ms: number) => {
+      clock.now += ms
+    }
+    const began = clock.now
+    const asked = question('a')
+    const processor = open({ platforms: [failing], sleep })
+    await expect(processor.process(asked, began + 50_000)).rejects.toMatchObject({ code: 'stopping' })
+    expect(attempts.length).toBeGreaterThan(2)
+    // The longest call of a platform is 10 s.
+    expect(Math.max(...attempts)).toBeLessThanOrEqual(began + 40_000)
+    fails = false
+    await open({ platforms: [failing], sleep }).process(asked, clock.now + 50_000)
+    expect(texts()).toEqual([CAPTION])
+  })
+
+  test('the answer ends before its process: the engine has 20 s less', async () => {
+    await open().process(question('a'), clock.now + 30_000)
+    expect(engine.asks[0]!.deadlineMs).toBe(10_000)
+  })
+
+  test('a store that fails while a question is answered is no apology: the message comes again', async () => {
+    const failing = { consume: () => Promise.reject(new UpstreamError('state_failed', 'No.')) }
+    await expect(open({ rateLimiter: failing }).process(question('a'))).rejects.toMatchObject({
+      code: 'state_failed',
+    })
+    expect(posted).toEqual([])
+  })
+})
+
 test('answered questions leave no mark in open/', async () => {
   await ask(question('a'), question('b'))
   expect(await store.list('open/')).toEqual([])
@@ -479,4 +550,29 @@ test('each question is counted by its outcome', async () => {
   engine.fail(undefined)
   await ask(question('stale', { askedAt: clock.now - 16 * 60_000 }))
   for (const outcome of ['answered', 'problem', 'silent', 'stale']) expect(await ended(outcome)).toBe(1)
+})
+
+test.each([
+  ['a request that ends at its deadline', new BusyError('deadline', 'No.'), 'deadline'],
+  ['a model that does not start', new BusyError('model_down', 'No.'), 'model_down'],
+  ['another machine that fails', new UpstreamError('engine_failed', 'No.'), 'engine_failed'],
+  ['a setting of the operator', new SetupError('engine_refused', 'No.'), 'engine_refused'],
+  ['an artifact that cannot be read', new ArtifactError('damaged_artifact', 'No.'), 'damaged_artifact'],
+  ['a request that no asker can have made', new RequestError('bad_field', 'No.'), 'bad_field'],
+  ['a bug', new Error('No.'), 'internal'],
+])('%s is reported and counted by its code', async (_, error, code) => {
+  resetMetrics()
+  engine.fail(error)
+  await ask(question('a'))
+  expect(reported).toEqual([error])
+  expect(await measured('glimpse_apologies_total', { code })).toBe(1)
+})
+
+test('an error of the asker is neither reported nor counted as an apology', async () => {
+  resetMetrics()
+  engine.fail(new RequestError('damaged_picture', 'No.'))
+  await ask(question('a'), question('b', { pictures: [] }))
+  expect(texts()).toHaveLength(2)
+  expect(reported).toEqual([])
+  expect((await metricsText()).text).not.toMatch(/^glimpse_apologies_total\{/m)
 })

@@ -19,7 +19,7 @@ test('the page captions a picture and answers two questions about it', async () 
     const page = await browser.newPage()
     await page.goto(lineIn(server.printed(), 'Page'))
     await page.setInputFiles('input[type=file]', join(ROOT, 'models/demo/crab-and-helicopter.png'))
-    await page.getByText('a crab to the left of a helicopter on a yellow background').first().waitFor()
+    await page.getByAltText('A crab to the left of a helicopter on a yellow background.').waitFor()
     for (const [question, answer] of [
       ['what is on the left?', 'a crab'],
       ['What is on the right', 'a helicopter'],

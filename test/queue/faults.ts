@@ -278,7 +278,7 @@ function question(id: string, channel: string, platform: string, askedAt: number
     asker: { id: 'ann' },
     text: 'how many?',
     pictures: [{ id: 'p', url: 'https://x/' }],
-    conversations: [`thread ${id}`],
+    conversations: [`thread in ${channel}`],
     channel,
     askedAt,
     route: {},

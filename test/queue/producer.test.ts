@@ -3,6 +3,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { openPreferences, type Preferences } from '../../src/chat/preferences.ts'
 import type { Question } from '../../src/chat/question.ts'
+import { UpstreamError } from '../../src/errors.ts'
 import { queueProducer } from '../../src/queue/producer.ts'
 import type { Message, Queue } from '../../src/queue/queue.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -48,11 +49,11 @@ const question = (id: string, more: Partial<Question> = {}): Question => ({
 })
 const PICTURES = [{ id: 'p', url: 'https://x/' }]
 /** All that is in the queue; what is sent last in its group comes last. */
-async function sent(): Promise<Message[]> {
+async function sent(groupId = 'c'): Promise<Message[]> {
   const came: Message[] = []
   const deduplicationId = `last ${++lasts}`
   const consumer = queue.consume(async (message) => void came.push(message))
-  await queue.send({ kind: 'withdraw', id: deduplicationId }, { deduplicationId, groupId: 'test/c' })
+  await queue.send({ kind: 'withdraw', id: deduplicationId }, { deduplicationId, groupId })
   await until(() => came.some((message) => message.kind === 'withdraw' && message.id === deduplicationId))
   await consumer.stop(60_000)
   return came.slice(0, -1)
@@ -116,7 +117,36 @@ test('a follow-up to a question that still waits is sent behind it', async () =>
   const here = front()
   await here.submit(question('a', { pictures: PICTURES }))
   await here.submit(question('b', { trigger: 'follow_up', conversations: ['thread a'] }))
-  expect((await sent()).map((each) => each.kind === 'question' && each.question.id)).toEqual(['a', 'b'])
+  expect((await sent('thread a')).map((each) => each.kind === 'question' && each.question.id)).toEqual([
+    'a',
+    'b',
+  ])
+})
+
+test('the group is the conversation: the thread, the asker in a channel of Discord, the channel in direct messages', async () => {
+  const groups: string[] = []
+  queue = { ...queue, send: async (_, { groupId }) => void groups.push(groupId) }
+  const here = front()
+  // The first message of a thread, and a message in it.
+  await here.submit(question('C/1', { conversations: ['C/1'] }))
+  await here.submit(question('C/2', { conversations: ['C/1'] }))
+  await here.submit(question('C/3', { conversations: ['C/3'] }))
+  await here.submit(question('m1', { conversations: ['m1', 'asker/c/ann'] }))
+  await here.submit(question('m2', { conversations: ['reply', 'm2', 'asker/c/ann'] }))
+  await here.submit(question('D/1', { trigger: 'direct', conversations: ['D/1', 'D'] }))
+  await here.submit(question('D/2', { trigger: 'direct', conversations: ['D'] }))
+  expect(groups).toEqual(['C/1', 'C/1', 'C/3', 'asker/c/ann', 'reply', 'test/c', 'test/c'])
+})
+
+test('while the store fails, every question is sent: the consumer decides', async () => {
+  const fail = () => Promise.reject(new UpstreamError('state_failed', 'No.'))
+  store = { ...store, read: fail, replace: fail, create: fail }
+  preferences = openPreferences(store)
+  const here = front()
+  await here.submit(question('a'))
+  await here.submit(question('b', { trigger: 'follow_up', conversations: ['thread a'] }))
+  await here.submit(question('d', { trigger: 'automatic', pictures: PICTURES, conversations: ['thread a'] }))
+  expect(await sent('thread a')).toHaveLength(3)
 })
 
 test('that a message is gone overtakes what waits in its channel', async () => {

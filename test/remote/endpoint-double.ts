@@ -81,7 +81,7 @@ const credentials = { accessKeyId: 'a', secretAccessKey: 'b' }
 /** The engine that asks this endpoint, or another one by its name. */
 export function openEndpoint(s3: S3Double, { url }: EndpointDouble, name = 'blip2', deadlineMs = 600_000) {
   return openSageMakerEngine(
-    { name, bucket: s3.bucket, prefix: 'sagemaker' },
+    { name, bucket: s3.bucket, prefix: 'sagemaker', hasNotice: false },
     {
       deadlineMs,
       firstWaitMs: 5,

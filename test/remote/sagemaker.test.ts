@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { parseEndpoint } from '../../src/remote/endpoint.ts'
 import { openRemoteEngine } from '../../src/remote/open.ts'
-import { parseEndpoint } from '../../src/remote/sagemaker.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
@@ -137,6 +137,7 @@ test('reads the address of an endpoint', () => {
     name: 'glimpse-prod',
     bucket: 'b',
     prefix: 's/m',
+    hasNotice: false,
   })
 })
 

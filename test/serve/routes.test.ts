@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { InferenceResult } from '../../src/engine/request.ts'
 import { ArtifactError, BusyError, RequestError, SetupError, UpstreamError } from '../../src/errors.ts'
+import { LOCALES } from '../../src/i18n/languages.ts'
 import { MAX_PICTURE_BYTES } from '../../src/image/format.ts'
 import { configureLog } from '../../src/observe/log.ts'
 import type { Problem } from '../../src/serve/problem.ts'
@@ -583,13 +584,33 @@ describe('other routes', () => {
       '/': 'text/html',
       '/page.css': 'text/css',
       '/page.js': 'text/javascript',
+      '/words.js': 'text/javascript',
       '/icon.svg': 'image/svg',
+      '/samples/guitars.png': 'image/png',
     }
     for (const [path, type] of Object.entries(types)) {
       expect((await send(path)).headers.get('content-type')).toMatch(type)
     }
     const html = await (await send('/')).text()
     expect(html).not.toMatch(/<script(?![^>]*src=)| style=| on\w+=|https?:\/\/(?!127)/)
+  })
+
+  test('the page has the same texts in each language of the chats, and all that its HTML names', async () => {
+    const { LANGUAGES } = await import(new URL('../../src/serve/page/words.js', import.meta.url).href)
+    expect(Object.keys(LANGUAGES)).toEqual(LOCALES)
+    const shapeOf = (texts: object): object =>
+      Object.fromEntries(
+        Object.entries(texts).map(([key, text]) => [
+          key,
+          typeof text === 'object' ? shapeOf(text) : typeof text,
+        ]),
+      )
+    for (const texts of Object.values<object>(LANGUAGES))
+      expect(shapeOf(texts)).toEqual(shapeOf(LANGUAGES.en))
+    const html = await (await serve().send('/')).text()
+    const named = [...html.matchAll(/data-(?:t|label|placeholder)="(\w+)"/g)].map(([, key]) => key!)
+    expect(named.length).toBeGreaterThan(20)
+    expect(named.filter((key) => typeof LANGUAGES.en[key] !== 'string')).toEqual([])
   })
 
   test('unknown addresses and methods are answered with the known ones', async () => {

@@ -126,7 +126,8 @@ test.each<LogFormat>(['text', 'json'])('no secret comes out, with the log as %s'
   const refused = statuses.filter((status) => status === 503 || (status >= 400 && status < 500))
   const faults = statuses.filter((status) => status === 500 || status === 502)
   expect(await measured('glimpse_rejected_total')).toBe(refused.length)
-  expect(await measured('glimpse_faults_total')).toBe(faults.length + 1)
+  // Two more in the chat.
+  expect(await measured('glimpse_faults_total')).toBe(faults.length + 2)
   expect(await measured('glimpse_webhooks_total', { outcome: 'bad_signature' })).toBe(2)
   expect(await measured('glimpse_chat_replies_total', { platform: 'test', outcome: 'problem' })).toBe(1)
   expect(log.split('\n').length).toBeGreaterThan(15)

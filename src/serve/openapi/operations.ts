@@ -1,5 +1,6 @@
 // What each route of routes.ts takes and answers: one row for each, from which document.ts is made.
 
+import { basename } from 'node:path'
 import type { z } from 'zod'
 import { TASK_NAMES, TASKS, type TaskName } from '../../engine/tasks.ts'
 import { pageFields, putFields, searchFields } from '../collection-requests.ts'
@@ -315,7 +316,7 @@ const files = Object.entries(FILES).map(
     method: 'get',
     path,
     tag: 'Page',
-    summary: `${file} of the page`,
+    summary: `${basename(file)} of the page`,
     response: { type: type.split(';')[0]! },
   }),
 )

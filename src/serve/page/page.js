@@ -1,37 +1,38 @@
-// The page: a picture -> its caption, then answers to questions about it. A new picture starts a new thread.
+// The page: pictures come in, are kept as a list in this browser, and one of them is shown (thread.js). Also language,
+// colours, what the model can see, and the access code.
 
-import { fetchModel, fetchReply, setToken } from './api.js'
+import { fetchModel, setCode } from './api.js'
+import * as history from './history.js'
+import { at, caption, current, draw, openThreads, part, sentenceOf, setModel, show } from './thread.js'
+import { LANGUAGES, t, useLanguage } from './words.js'
 
-/** More would push the picture off a small screen. */
-const MAX_EXAMPLES = 4
 /** The server's limit, checked before the upload. */
 const MAX_PICTURE_BYTES = 20 * 1024 * 1024
 const MODEL_RETRY_MS = 2000
-const COPIED_MS = 2000
+const COMMAND = 'npx glimpse serve --model'
 
-const at = (id) => document.getElementById(id)
+/** @type {import('./thread.js').Thread[]} */
+let threads = []
+/** The list item of each thread. */
+const items = new WeakMap()
+let about = {}
 
-/** @type {{image: File, url: string, history: {question: string, answer: string}[], running?: AbortController} | undefined} */
-let thread
-
-// A picture is chosen, taken, dropped or pasted.
+// Pictures are chosen, taken, dropped or pasted.
 
 at('pick').addEventListener('click', () => at('file').click())
 at('take').addEventListener('click', () => at('camera').click())
-at('again').addEventListener('click', clear)
 for (const id of ['file', 'camera']) {
   at(id).addEventListener('change', (event) => {
-    const [file] = event.target.files
+    const files = [...event.target.files]
     event.target.value = ''
-    if (file) start(file)
+    add(files)
   })
 }
-
 document.addEventListener('paste', (event) => {
-  const file = event.clipboardData?.files[0]
-  if (!file) return
+  const files = [...(event.clipboardData?.files ?? [])]
+  if (files.length === 0) return
   event.preventDefault()
-  start(file)
+  add(files)
 })
 
 let dragDepth = 0
@@ -45,297 +46,283 @@ document.addEventListener('dragover', (event) => event.preventDefault())
 document.addEventListener('drop', (event) => {
   event.preventDefault()
   dragging(0)
-  const file = event.dataTransfer?.files[0]
-  if (file) start(file)
-  else
-    showFileError('That was no file. Save the picture first, or copy the picture itself and paste it here.')
+  const files = [...(event.dataTransfer?.files ?? [])]
+  if (files.length > 0) add(files)
+  else notify(t.problem.no_file)
 })
 
-/** @param {File} image */
-function start(image) {
-  if (image.type !== '' && !image.type.startsWith('image/')) {
-    showFileError('That file is no picture. Glimpse takes JPEG, PNG, WebP, GIF, AVIF and TIFF.')
-    return
-  }
-  if (image.size > MAX_PICTURE_BYTES) {
-    showFileError('This picture is larger than 20 MB. Save a smaller copy and try that one.')
-    return
-  }
-  clear()
-  thread = { image, url: URL.createObjectURL(image), history: [] }
-  at('picture').src = thread.url
-  at('picture').alt = 'Your picture'
-  at('start').hidden = true
-  at('thread').hidden = false
-  at('again').hidden = false
-  document.body.classList.add('asking')
-  caption()
-}
-
-// The model reads some formats (TIFF) that browsers cannot show.
-at('picture').addEventListener('error', () => {
-  at('mat').hidden = true
-})
-
-function clear() {
-  thread?.running?.abort()
-  if (thread) URL.revokeObjectURL(thread.url)
-  thread = undefined
-  for (const id of ['thread', 'composer', 'copy', 'again', 'caption-error', 'caption-cost', 'start-error'])
-    at(id).hidden = true
-  at('start').hidden = false
-  at('mat').hidden = false
-  at('picture').removeAttribute('src')
-  at('turns').replaceChildren()
-  at('question').value = ''
-  document.body.classList.remove('asking')
-  at('pick').focus({ preventScroll: true })
-}
-
-/** Shows what is wrong with a file. The current picture and its answers stay. */
-function showFileError(message) {
-  const place = at(thread ? 'caption-error' : 'start-error')
-  place.textContent = message
-  place.hidden = false
-}
-
-/** Removes the current picture and shows why it was refused. */
-function refuse(message) {
-  if (thread) clear()
-  at('start-error').textContent = message
-  at('start-error').hidden = false
-}
-
-// The caption.
-
-async function caption() {
-  const reply = await run({
-    words: at('caption'),
-    trouble: at('caption-error'),
-    cost: at('caption-cost'),
-    again: caption,
+for (const button of at('samples').querySelectorAll('button')) {
+  button.addEventListener('click', async () => {
+    const known = threads.find(({ sample }) => sample === button.value)
+    if (known) return open(known)
+    const response = await fetch(`samples/${button.value}.png`).catch(() => undefined)
+    if (!response?.ok) return notify(t.problem.unreachable)
+    open(addThread(await response.blob(), t.samples[button.value], button.value))
   })
-  if (!reply) return
-  const text = sentence(reply.text)
-  at('caption').textContent = text
-  // A text that says "I do not know" is no alt text.
-  at('picture').alt = reply.unknown ? 'Your picture' : text
-  at('copy').hidden = reply.unknown === true
-  at('composer').hidden = false
-  showExamples()
-  announce(`Caption: ${text}`)
-  if (matchMedia('(pointer: fine)').matches) at('question').focus({ preventScroll: true })
+  button.firstChild.addEventListener('error', () => {
+    button.parentElement.hidden = true
+  })
 }
 
-/** A caption as people read it: without "an image of", with a capital and a full stop. As altText() of chat/compose.ts. */
-function sentence(caption) {
-  const bare = caption.replace(/^(there is |this is )?(an?|the) (image|picture|photo|photograph) of /i, '')
-  const text = bare.replace(/^\p{Ll}+(?!\p{L})/u, (word) => word[0].toUpperCase() + word.slice(1))
-  return /[.!?…]["')\]]*$/.test(text) ? text : `${text}.`
-}
-
-at('copy').addEventListener('click', async () => {
-  const copied = await copyText(at('caption').textContent)
-  at('copy').textContent = copied ? 'Copied' : 'Select the text and copy it'
-  announce(at('copy').textContent)
-  setTimeout(() => {
-    at('copy').textContent = 'Copy alt text'
-  }, COPIED_MS)
-})
-
-/** Browsers allow the clipboard on secure origins only. Over plain http to another machine the text is selected instead. */
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text)
-    return true
-  } catch {
-    getSelection().selectAllChildren(at('caption'))
-    return false
-  }
-}
-
-// Questions and answers.
-
-at('ask').addEventListener('submit', (event) => {
-  event.preventDefault()
-  const question = at('question').value.trim()
-  if (question) ask(question)
-})
-at('stop').addEventListener('click', () => thread?.running?.abort())
-
-function ask(question) {
-  if (!thread || thread.running) return
-  at('question').value = ''
-  const turn = part('li')
-  const words = part('p', 'answer words')
-  const trouble = part('div', 'error')
-  trouble.setAttribute('role', 'alert')
-  trouble.hidden = true
-  const cost = part('details', 'cost')
-  cost.hidden = true
-  turn.append(part('p', 'question', question), words, trouble, cost)
-  at('turns').append(turn)
-  showExamples()
-  answer({ question, words, trouble, cost })
-}
-
-async function answer({ question, words, trouble, cost }) {
-  const again = () => answer({ question, words, trouble, cost })
-  const running = run({ question, words, trouble, cost, again })
-  words.parentElement.scrollIntoView({ block: 'nearest' })
-  const reply = await running
-  words.parentElement.scrollIntoView({ block: 'nearest' })
-  if (!reply) return
-  if (!reply.unknown) thread.history.push({ question, answer: reply.text })
-  announce(`Answer: ${reply.text}`)
-}
-
-/** Shows the example questions that were not asked yet. */
-function showExamples() {
-  const asked = new Set([...document.querySelectorAll('.question')].map((element) => element.textContent))
-  const items = examples
-    .filter((example) => !asked.has(example))
-    .slice(0, MAX_EXAMPLES)
-    .map((example) => {
-      const button = part('button', '', example)
-      button.type = 'button'
-      button.addEventListener('click', () => {
-        ask(example)
-        at('question').focus({ preventScroll: true })
-      })
-      const item = part('li')
-      item.append(button)
-      return item
-    })
-  at('examples').replaceChildren(...items)
-}
-
-/** Sends one request and shows its reply. Undefined when it failed or was stopped, or when the picture was replaced. */
-async function run({ question, words, trouble, cost, again }) {
-  const current = thread
-  const running = new AbortController()
-  current.running = running
-  trouble.hidden = true
-  cost.hidden = true
-  words.hidden = false
-  words.textContent = ''
-  words.setAttribute('aria-busy', 'true')
-  setBusy(true)
-  try {
-    const onToken = (piece) => {
-      if (thread === current) words.textContent = (words.textContent + piece).trimStart()
+/** Adds pictures and shows the first. What is none is named, and changes nothing else. */
+async function add(files) {
+  at('notice').hidden = true
+  /** Names by problem. */
+  const wrong = {}
+  let first
+  for (const file of files) {
+    const problem = await problemOf(file)
+    if (problem) {
+      wrong[problem] = [...(wrong[problem] ?? []), file.name]
+      continue
     }
-    const { image, history } = current
-    const reply = await fetchReply({ image, question, history, signal: running.signal, onToken })
-    if (thread !== current) return undefined
-    words.textContent = reply.text
-    showCost(cost, reply)
-    return reply
-  } catch (error) {
-    if (thread !== current) return undefined
-    words.hidden = words.textContent === ''
-    if (error.locked) askForToken(error.message)
-    if (!question && !error.retry) refuse(error.message)
-    else if (running.signal.aborted) showTrouble(trouble, 'Stopped.', again)
-    else showTrouble(trouble, error.message, error.retry ? again : undefined)
-    return undefined
-  } finally {
-    words.removeAttribute('aria-busy')
-    if (thread === current) {
-      current.running = undefined
-      setBusy(false)
-    }
+    // A copy: the file may change or go away before the last question.
+    const image = new Blob([await file.arrayBuffer()], { type: file.type })
+    const thread = addThread(image, file.name || t.yours)
+    if (!first) open(thread)
+    first ??= thread
   }
+  const messages = Object.entries(wrong).map(([problem, names]) => sentenceOf(problem, names.join(', ')))
+  if (messages.length > 0) notify(messages.join(' '))
 }
 
-/** One request at a time: meanwhile the next question can be typed, but not sent. */
-function setBusy(busy) {
-  at('send').hidden = busy
-  at('stop').hidden = !busy
-  for (const button of at('examples').querySelectorAll('button')) button.disabled = busy
+async function problemOf(file) {
+  if (file.type !== '' && !file.type.startsWith('image/')) return 'not_a_picture'
+  if (file.size > MAX_PICTURE_BYTES) return 'too_large'
+  // A folder that is dropped has a size but no bytes.
+  const start = await file
+    .slice(0, 1)
+    .arrayBuffer()
+    .catch(() => undefined)
+  return start?.byteLength ? undefined : 'not_a_picture'
 }
 
-function showTrouble(element, message, again) {
-  element.replaceChildren(part('p', '', message))
-  if (again) {
-    const button = part('button', '', 'Try again')
-    button.type = 'button'
-    button.addEventListener('click', () => {
-      if (!thread.running) again()
-    })
-    element.append(button)
-  }
-  element.hidden = false
+/** Adds a picture behind the one that is shown, and requests its caption. */
+function addThread(image, name, sample) {
+  const id = Math.max(Date.now(), ...threads.map((thread) => thread.id + 1))
+  const turn = { text: '', state: 'running' }
+  const thread = enlist({ id, name, sample, image, alt: '', caption: turn, turns: [] })
+  caption(thread)
+  return thread
 }
 
-/** Shows the total time and the time of each stage. */
-function showCost(element, reply) {
-  const { total, ...stages } = reply.timings_ms
-  const count = reply.token_ids.length
-  const summary = part('summary', '', `${duration(total)}, ${count} ${count === 1 ? 'token' : 'tokens'}`)
-  const spent = Object.entries(stages).filter(([, ms]) => ms > 0)
-  element.replaceChildren(
-    summary,
-    part('p', '', spent.map(([stage, ms]) => `${stage} ${duration(ms)}`).join(', ')),
+// The list.
+
+function enlist(record) {
+  const thread = { ...record, url: URL.createObjectURL(record.image), draft: '' }
+  const item = part('li')
+  const button = part('button')
+  button.type = 'button'
+  const image = part('img')
+  Object.assign(image, { alt: '', src: thread.url, decoding: 'async' })
+  // In place of a picture that the browser cannot show.
+  image.addEventListener('error', () =>
+    image.replaceWith(part('span', 'small', thread.name.split('.').pop())),
   )
-  element.hidden = false
+  button.append(image)
+  button.addEventListener('click', () => open(thread))
+  item.append(button)
+  items.set(thread, item)
+  threads.push(thread)
+  at('thumbs').append(item)
+  drawList()
+  return thread
 }
 
-function duration(ms) {
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+function drawList() {
+  at('list').hidden = threads.length === 0
+  for (const thread of threads) {
+    const button = items.get(thread).firstChild
+    button.setAttribute('aria-label', thread.alt || thread.name)
+    button.title = thread.alt || thread.name
+    button.toggleAttribute('aria-current', thread === current())
+    if (thread === current()) button.setAttribute('aria-current', 'true')
+    button.classList.toggle('busy', thread.stop !== undefined)
+  }
+}
+
+/** @param {import('./thread.js').Thread | undefined} thread undefined: the start */
+function open(thread) {
+  at('notice').hidden = true
+  at('start').hidden = thread !== undefined
+  document.body.classList.toggle('asking', thread !== undefined)
+  show(thread)
+  drawList()
+  if (thread) items.get(thread).scrollIntoView({ block: 'nearest', inline: 'nearest' })
+  scrollTo(0, 0)
+}
+
+at('add').addEventListener('click', () => {
+  open(undefined)
+  at('pick').focus({ preventScroll: true })
+})
+
+function forget(thread) {
+  thread.stop?.abort()
+  URL.revokeObjectURL(thread.url)
+  items.get(thread).remove()
+  threads = threads.filter((other) => other !== thread)
+  history.remove(thread.id).catch(() => {})
+  if (thread === current()) open(threads.at(-1))
+  drawList()
+}
+
+at('remove').addEventListener('click', () => {
+  forget(current())
+  if (!current()) at('pick').focus({ preventScroll: true })
+})
+
+at('clear').addEventListener('click', () => {
+  at('clear-ask').textContent = t.clearAsk(threads.length)
+  at('clearing').showModal()
+})
+at('clearing').addEventListener('close', () => {
+  if (at('clearing').returnValue !== 'yes') return
+  open(undefined)
+  for (const thread of threads) forget(thread)
+  history.clear().catch(() => {})
+  at('pick').focus({ preventScroll: true })
+})
+
+let isRoomGone = false
+/** The threads whose picture is kept. */
+const kept = new WeakSet()
+openThreads({
+  changed(thread) {
+    drawList()
+    if (!threads.includes(thread)) return
+    const { id, name, sample, image, alt, caption, turns } = thread
+    // What still runs cannot go on after a reload.
+    const entryOf = ({ wait, ...entry }) =>
+      entry.state === 'running' ? { ...entry, state: 'stopped', problem: 'stopped' } : entry
+    const record = { name, sample, alt, caption: entryOf(caption), turns: turns.map(entryOf) }
+    history.save(id, kept.has(thread) ? undefined : image, record).catch(() => {
+      if (!isRoomGone) notify(t.problem.no_room)
+      isRoomGone = true
+    })
+    kept.add(thread)
+  },
+  locked: askForCode,
+  refused(thread) {
+    if (!threads.includes(thread)) return
+    forget(thread)
+    notify(sentenceOf(thread.caption.problem, thread.name))
+  },
+})
+
+/** Says what is wrong, above all else. What is shown stays. */
+function notify(message) {
+  at('notice').firstElementChild.textContent = message
+  at('notice').hidden = false
+  at('notice').scrollIntoView({ block: 'nearest' })
+}
+at('notice').lastElementChild.addEventListener('click', () => {
+  at('notice').hidden = true
+  at(current() ? 'question' : 'pick').focus({ preventScroll: true })
+})
+
+// Language and colours, kept in this browser.
+
+const setting = (name) => {
+  try {
+    return localStorage.getItem(`glimpse-${name}`)
+  } catch {
+    return null
+  }
+}
+const keep = (name, value) => {
+  try {
+    localStorage.setItem(`glimpse-${name}`, value)
+  } catch {
+    // It holds until the page is closed.
+  }
+}
+
+at('language').append(
+  ...Object.entries(LANGUAGES).map(([code, { name }]) => {
+    const option = part('option', '', name)
+    Object.assign(option, { value: code, lang: code })
+    return option
+  }),
+)
+at('language').addEventListener('change', (event) => {
+  keep('language', event.target.value)
+  speak(event.target.value)
+})
+at('theme').value = document.documentElement.dataset.theme ?? 'auto'
+at('theme').addEventListener('change', (event) => {
+  keep('theme', event.target.value)
+  document.documentElement.dataset.theme = event.target.value
+})
+
+function speak(code) {
+  useLanguage(code)
+  at('language').value = code
+  for (const element of document.querySelectorAll('[data-t]')) element.textContent = t[element.dataset.t]
+  for (const element of document.querySelectorAll('[data-label]'))
+    element.setAttribute('aria-label', t[element.dataset.label])
+  for (const element of document.querySelectorAll('[data-placeholder]'))
+    element.placeholder = t[element.dataset.placeholder]
+  for (const button of at('samples').querySelectorAll('button'))
+    button.firstChild.alt = t.samples[button.value]
+  for (const id of ['add', 'remove']) at(id).title = t[id]
+  at('paste').textContent = t.paste(/Mac|iPhone|iPad/.test(navigator.platform) ? '⌘' : 'Ctrl')
+  drawAbout()
+  draw()
 }
 
 // What the model is and what it can see.
 
-let examples = []
-
-async function introduce() {
-  try {
-    const { name, precision, about = {} } = await fetchModel()
-    at('model').textContent = [name, precision].filter(Boolean).join(', ')
-    examples = about.examples ?? []
-    at('sees').textContent = about.sees ?? ''
-    at('about').hidden = !about.sees
-    const nouns = about.nouns ?? []
-    at('nouns').hidden = nouns.length === 0
-    at('nouns').querySelector('summary').textContent = `All ${nouns.length} things it knows by name`
-    at('nouns').querySelector('p').textContent = nouns.join(', ')
-    if (thread && !at('composer').hidden) showExamples()
-  } catch (error) {
-    if (error.locked) return askForToken(error.message)
-    at('model').textContent = error.message
-    if (error.retry) setTimeout(introduce, MODEL_RETRY_MS)
+function drawAbout() {
+  const code = document.documentElement.lang
+  const sees = about.sees_in?.[code]
+  at('about').hidden = !about.sees
+  for (const element of document.querySelectorAll('.sees')) {
+    element.textContent = sees ?? about.sees ?? ''
+    element.lang = sees ? code : 'en'
+    if (element.parentElement.id === '') element.parentElement.hidden = !about.sees
+  }
+  const nouns = about.nouns ?? []
+  at('nouns').hidden = nouns.length === 0
+  at('nouns').firstElementChild.textContent = t.nouns(nouns.length)
+  at('nouns').lastElementChild.textContent = nouns.join(', ')
+  for (const element of document.querySelectorAll('.larger')) {
+    element.hidden = !about.photographs
+    element.lastElementChild.textContent = `${COMMAND} ${about.photographs}`
   }
 }
 
-// The token, for a server that requires one.
+async function introduce() {
+  try {
+    const { name, about: card = {} } = await fetchModel()
+    about = card
+    drawAbout()
+    setModel({ name, examples: about.examples })
+  } catch (error) {
+    if (['locked', 'wrong_code'].includes(error.problem)) return askForCode(error.problem)
+    at('about').hidden = false
+    at('about').querySelector('.sees').textContent = t.problem[error.problem]
+    setTimeout(introduce, MODEL_RETRY_MS)
+  }
+}
 
-function askForToken(message) {
-  at('lock-why').textContent = message
+// The access code, for a server that has one.
+
+function askForCode(problem) {
+  at('lock-why').textContent = t.problem[problem]
   at('lock').hidden = false
-  at('token').focus()
+  at('code').focus()
 }
 
 at('lock').addEventListener('submit', (event) => {
   event.preventDefault()
-  setToken(at('token').value.trim())
-  at('token').value = ''
+  setCode(at('code').value.trim())
+  at('code').value = ''
   at('lock').hidden = true
   introduce()
 })
 
-if (/Mac|iPhone|iPad/.test(navigator.platform)) document.querySelector('#paste-hint kbd').textContent = '⌘'
+const wanted = [setting('language'), ...navigator.languages.map((tag) => tag.split('-')[0])]
+speak(wanted.find((code) => Object.hasOwn(LANGUAGES, code)) ?? 'en')
 introduce()
-
-/** @param {string} words inserted as text, never as HTML */
-function part(tag, className = '', words = '') {
-  const element = document.createElement(tag)
-  if (className) element.className = className
-  if (words) element.textContent = words
-  return element
-}
-
-/** Screen readers get a reply once and whole; on the screen it arrives in pieces. */
-function announce(words) {
-  at('said').textContent = words
-}
+for (const record of await history.load()) kept.add(enlist(record))
