@@ -2,7 +2,7 @@
 
 const { existsSync, readFileSync } = require('node:fs')
 const { join } = require('node:path')
-const { load } = require('js-yaml')
+const { parse } = require('yaml')
 
 /** @throws Error for a stage's parameter that deploy/defaults.yml does not have */
 module.exports = async ({ resolveVariable }) => {
@@ -18,5 +18,5 @@ module.exports = async ({ resolveVariable }) => {
 }
 
 function read(name) {
-  return load(readFileSync(join(__dirname, name), 'utf8')) ?? {}
+  return parse(readFileSync(join(__dirname, name), 'utf8')) ?? {}
 }
