@@ -29,7 +29,7 @@ export const CODES = {
     upload_expired: 410,
     picture_too_large: 413,
     ...codes(415, 'not_a_picture wrong_type'),
-    ...codes(422, 'damaged_picture key_taken no_task'),
+    ...codes(422, 'cannot_write damaged_picture key_taken no_task'),
     headers_too_large: 431,
   },
   busy: {

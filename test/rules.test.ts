@@ -25,6 +25,10 @@ const HOMES = {
   '@huggingface/tokenizers': 'src/tokens/tokenizer.ts',
   protobufjs: 'src/onnx/proto.ts',
   '@aws-sdk/client-ssm': 'src/app/secrets.ts',
+  '@aws-sdk/client-ecr': 'src/doctor/account.ts',
+  '@aws-sdk/client-lambda': 'src/doctor/account.ts',
+  '@aws-sdk/client-service-quotas': 'src/doctor/account.ts',
+  yaml: 'src/cli/deploy-check.ts',
   '@aws-sdk/client-sagemaker-runtime': 'src/remote/sagemaker.ts',
   '@aws-sdk/s3-request-presigner': 'src/store/bucket.ts',
   '@aws-sdk/lib-storage': 'src/store/bucket.ts',
@@ -35,6 +39,7 @@ const HOMES = {
   '@lancedb/lancedb': 'src/search/lance.ts',
   'apache-arrow': 'src/search/lance-rows.ts',
   picomatch: 'src/search/walk.ts',
+  '@xmldom/xmldom': 'src/xmp/packet.ts',
   pino: 'src/observe/log.ts',
   'prom-client': 'src/observe/metrics.ts',
 }

@@ -1,11 +1,12 @@
 // An artifact and a picture -> times of the stages, tokens per second and memory on this machine (`glimpse bench`).
 
 import { readFile } from 'node:fs/promises'
-import { ENCODER, LANGUAGE, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
+import { ENCODER, LANGUAGE, MATCHING, type Manifest, QUERIES, VISION } from '../artifact/contract.ts'
 import { openArtifact } from '../artifact/open.ts'
 import { AS_SEEN, decode } from '../image/decode.ts'
 import { toPixels } from '../image/pixels.ts'
-import type { KeptPrompt, PromptCache } from '../run/language-model.ts'
+import type { KeptPrompt, LanguageModel, PromptCache } from '../run/language-model.ts'
+import { runMatching } from '../run/matching.ts'
 import { type Model, type OpenOptions, openModel } from '../run/model.ts'
 import { ensurePrepacked } from '../run/prepacked.ts'
 import { runQueries } from '../run/queries.ts'
@@ -18,8 +19,19 @@ import { limitOf, measurePeak, type Peaks, productsOf } from './limits.ts'
  * In the order of a caption. `token` is a step of the decoder with the KV cache of all tokens before. A decoder-only model
  * reads a prompt about a new picture in `prefill` and one about a picture seen before in `follow_up`, which give the first
  * token; where the queries read the question, each in `prefill`. An encoder-decoder reads both in `encoder`, which gives none.
+ * A model that generates no text has `matching` in place of all after `vision`: picture and one text, read together.
  */
-const STAGES = ['image', 'pixels', 'vision', 'queries', 'encoder', 'prefill', 'follow_up', 'token'] as const
+const STAGES = [
+  'image',
+  'pixels',
+  'vision',
+  'queries',
+  'matching',
+  'encoder',
+  'prefill',
+  'follow_up',
+  'token',
+] as const
 export type Stage = (typeof STAGES)[number]
 /** A value for each stage that the model has. */
 type Stages<Value = number> = Partial<Record<Stage, Value>>
@@ -33,16 +45,17 @@ export interface Benchmark {
   opening: { ms: number; anonymous_bytes: number | null }
   /** Medians in milliseconds. */
   ms: Stages
-  /** Positions that prefill or the encoder read: of the image embeddings and the prompt. */
+  /** Positions that prefill, the encoder or matching read: of the picture and the text. */
   prefill_positions: number
-  tokens_per_second: number
+  /** This and the next five are absent of a model that generates no text. */
+  tokens_per_second?: number
   /** Sums of these medians: a caption of a new picture, a caption of and a question about a cached one, of `tokens` tokens. */
-  caption_ms: number
-  warm_caption_ms: number
-  question_ms: number
+  caption_ms?: number
+  warm_caption_ms?: number
+  question_ms?: number
   tokens: number
   /** Of the weights that each token reads. */
-  bytes_per_token: number
+  bytes_per_token?: number
   memory_bytes_per_second: number
   /** Of one large product: of 8-bit integers, or of float32 for an artifact at fp32. */
   operations_per_second: number
@@ -109,7 +122,8 @@ export async function measure(
     const operations_per_second = median(operations)
     const peaks = { operationsPerSecond: operations_per_second, bytesPerSecond: memory_bytes_per_second }
     const limit_ms = await limitsOf(folder, model.manifest, peaks, PROMPT_TOKENS)
-    const read = await productsOf(folder, LANGUAGE.graph)
+    const bytesPerToken = async () =>
+      (await productsOf(folder, LANGUAGE.graph)).reduce((sum, { bytes }) => sum + bytes, 0)
     return {
       model: model.manifest.name,
       precision: model.manifest.precision,
@@ -118,10 +132,12 @@ export async function measure(
       opening,
       ms,
       prefill_positions: model.manifest.queries.count + PROMPT_TOKENS,
-      tokens_per_second: 1000 / ms.token!,
-      ...totals(ms, tokens, model.manifest.queries.reads_text),
+      ...(ms.token !== undefined && {
+        tokens_per_second: 1000 / ms.token,
+        ...totals(ms, tokens, model.manifest.queries.reads_text),
+        bytes_per_token: await bytesPerToken(),
+      }),
       tokens,
-      bytes_per_token: read.reduce((sum, { bytes }) => sum + bytes, 0),
       memory_bytes_per_second,
       operations_per_second,
       limit_ms,
@@ -138,7 +154,7 @@ export function totals(
   ms: Stages,
   tokens: number,
   readsText: boolean,
-): Pick<Benchmark, 'caption_ms' | 'warm_caption_ms' | 'question_ms'> {
+): Required<Pick<Benchmark, 'caption_ms' | 'warm_caption_ms' | 'question_ms'>> {
   const sum = (...stages: Stage[]) => stages.reduce((all, stage) => all + (ms[stage] ?? 0), 0)
   const steps = (count: number) => count * sum('token')
   const answer = ms.encoder === undefined ? steps(tokens - 1) : sum('encoder') + steps(tokens)
@@ -163,11 +179,14 @@ export async function limitsOf(
   // Logits are computed for the last position only.
   const isHead = (name: string) => /(^|\.)(lm_head|embed_tokens|shared)\//.test(name)
   const prefill = (positions: number) => limit(LANGUAGE.graph, (name) => (isHead(name) ? 1 : positions))
+  const ofVision = { vision: await limit(VISION.graph, () => vision.patches) }
+  const beside = (graph: string, positions: number) =>
+    limit(graph, (name) => (/crossattention.*key/.test(name) ? vision.patches : positions))
+  if (language.kind === 'none')
+    return { ...ofVision, matching: await beside(MATCHING.graph, queries.count + promptTokens) }
   return {
-    vision: await limit(VISION.graph, () => vision.patches),
-    queries: await limit(QUERIES.graph, (name) =>
-      /crossattention.*key/.test(name) ? vision.patches : queries.count,
-    ),
+    ...ofVision,
+    queries: await beside(QUERIES.graph, queries.count),
     ...(language.kind === 'encoder-decoder'
       ? { encoder: await limit(ENCODER.graph, () => queries.count + promptTokens) }
       : {
@@ -193,16 +212,23 @@ async function oneRound(model: Model, picture: Uint8Array, tokens: number): Prom
   const [{ data, dims }, resize] = await timed(() => toPixels(rgb, model.preprocessorConfig))
   const pixels = Tensor.float32(data, dims)
   const [seen, vision] = await timed(() => runVision(model.sessions[VISION.graph]!, pixels))
+  const stages = { image: [image], pixels: [resize], vision: [vision] }
+  if (!model.language) {
+    const ids = new Array<number>(PROMPT_TOKENS).fill(0)
+    const [, matching] = await timed(() =>
+      runMatching(model.sessions[MATCHING.graph]!, seen, [ids], [MATCHING.itm_logits]),
+    )
+    return { ...stages, matching: [matching] }
+  }
   const texts = model.manifest.queries.reads_text ? [new Array<number>(PROMPT_TOKENS).fill(0)] : undefined
   const [outputs, queries] = await timed(() =>
     runQueries(model.sessions[QUERIES.graph]!, seen, [QUERIES.prefix], texts),
   )
-  const own = await readAndGenerate(model, outputs[QUERIES.prefix]!, tokens)
-  return { image: [image], pixels: [resize], vision: [vision], queries: [queries], ...own }
+  const own = await readAndGenerate(model.manifest, model.language, outputs[QUERIES.prefix]!, tokens)
+  return { ...stages, queries: [queries], ...own }
 }
 
-async function readAndGenerate({ manifest, ...model }: Model, prefix: Tensor, tokens: number) {
-  const language = model.language!
+async function readAndGenerate(manifest: Manifest, language: LanguageModel, prefix: Tensor, tokens: number) {
   const [id] = language.start([])
   let kept: KeptPrompt | undefined
   const promptCache: PromptCache = {

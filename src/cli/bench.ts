@@ -68,7 +68,8 @@ function table(result: Benchmark): string {
     encoder: `${prefill_positions} positions`,
     prefill: `${prefill_positions} positions`,
     follow_up: 'next question about the picture',
-    token: `${tokens_per_second.toFixed(1)} tokens per second`,
+    matching: `picture and text, ${prefill_positions} positions`,
+    token: `${tokens_per_second?.toFixed(1)} tokens per second`,
   }
   const stageRow = ([stage, value]: [Stage, number]) => {
     const name = stage === 'token' && isEncoderDecoder ? 'decoder step' : stage.replace('_', '-')
@@ -76,24 +77,25 @@ function table(result: Benchmark): string {
     const parts = [times === undefined ? [] : `${times.toFixed(2)}x the limit`, about[stage] ?? []]
     return row(name, time(value), parts.flat().join(', '))
   }
+  const total = (name: string, ms: number | undefined, rest: string) =>
+    ms === undefined ? [] : [row(name, time(ms), rest)]
+  const bandwidth = `${(result.memory_bytes_per_second / 1e9).toFixed(2)} GB per second`
   const memory = (bytes: number | null) => (bytes === null ? 'unknown' : megabytes(bytes))
   return [
     `${result.model} at ${result.precision}, ${result.threads} threads, medians of ${result.rounds} rounds`,
     row('opening', time(opening.ms), `${memory(opening.anonymous_bytes)} of anonymous memory`),
     ...(Object.entries(ms) as [Stage, number][]).map(stageRow),
-    row(
-      'weights per token',
-      megabytes(result.bytes_per_token),
-      `memory bandwidth ${(result.memory_bytes_per_second / 1e9).toFixed(2)} GB per second`,
-    ),
+    result.bytes_per_token === undefined
+      ? row('memory bandwidth', bandwidth)
+      : row('weights per token', megabytes(result.bytes_per_token), `memory bandwidth ${bandwidth}`),
     row(
       'one large product',
       `${(result.operations_per_second / 1e9).toFixed(0)} GOP/s`,
       result.precision === 'fp32' ? 'in float32' : 'of 8-bit integers',
     ),
-    row('first caption', time(result.caption_ms), `${result.tokens} tokens`),
-    row('warm caption', time(result.warm_caption_ms), `${result.tokens} tokens, of a picture seen before`),
-    row('next question', time(result.question_ms), `${result.tokens} tokens`),
+    ...total('first caption', result.caption_ms, `${result.tokens} tokens`),
+    ...total('warm caption', result.warm_caption_ms, `${result.tokens} tokens, of a picture seen before`),
+    ...total('next question', result.question_ms, `${result.tokens} tokens`),
     row('anonymous memory', memory(result.anonymous_bytes), 'after the rounds'),
     '',
   ].join('\n')

@@ -47,7 +47,7 @@ export interface IndexReport {
 const COMMIT_ROWS = 256
 const COMMIT_MS = 1_000
 /** Times that a picture is sent to an engine that starts again or has no memory. */
-const TRIES = 3
+export const TRIES = 3
 
 type Row = Picture | IndexedPicture
 
@@ -141,7 +141,7 @@ export async function indexFolders(
 }
 
 /** Whether the same picture may be read the next time. */
-function isPassing(error: unknown): boolean {
+export function isPassing(error: unknown): boolean {
   return isGlimpseError(error) && ['restarting', 'out_of_memory'].includes(error.code)
 }
 
@@ -199,7 +199,7 @@ function openWriter(collection: Collection, onDone: (done: number) => void) {
   }
 }
 
-async function sha256OfFile(path: string): Promise<string> {
+export async function sha256OfFile(path: string): Promise<string> {
   const hash = createHash('sha256')
   await pipeline(createReadStream(path), hash)
   return hash.digest('hex')

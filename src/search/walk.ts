@@ -4,7 +4,7 @@
 // whether it is a picture is found out when it is read.
 
 import type { Dirent } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { lstat, readdir, stat } from 'node:fs/promises'
 import { basename, join, relative, resolve, sep } from 'node:path'
 import picomatch from 'picomatch'
 import { SetupError } from '../errors.ts'
@@ -25,6 +25,10 @@ export interface WalkOptions {
   hidden?: boolean
   /** Globs. One without a slash is compared with each name, one with a slash with the path below the folder. */
   exclude?: readonly string[]
+  /** Whether folders below a folder are taken. Default: yes. */
+  recursive?: boolean
+  /** Whether links to nothing, and names that are not UTF-8, are among the unread. Default: no. */
+  reportsMissing?: boolean
   signal?: AbortSignal
 }
 
@@ -38,9 +42,12 @@ export interface Walk {
 const ENDINGS =
   /\.(jpe?g|jpe|jfif|png|webp|gif|avif|tiff?|hei[cf]|jxl|bmp|arw|cr[23w]|dng|nef|orf|pef|raf|raw|rw2|srw)$/i
 
+/** What Node reads bytes of a name as that are not UTF-8. No file is found by it. */
+const NOT_UTF8 = '\ufffd'
+
 /** @throws SetupError `no_folder` when one of `roots` does not exist */
 export async function findPictures(roots: readonly string[], options: WalkOptions = {}): Promise<Walk> {
-  const { hidden = false, exclude = [], signal } = options
+  const { hidden = false, exclude = [], recursive = true, reportsMissing = false, signal } = options
   const isExcluded = matcherOf(exclude)
   const files = new Map<string, FoundFile>()
   const unread: Skipped[] = []
@@ -51,8 +58,11 @@ export async function findPictures(roots: readonly string[], options: WalkOption
       const found = await stat(path)
       if (found.isFile()) files.set(path, { path, sizeBytes: found.size, modifiedMs: found.mtimeMs })
     } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException
       // A link to nothing, or a file that was removed just now.
-      if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') skip(path, cause)
+      if (code !== 'ENOENT') skip(path, cause)
+      else if (reportsMissing && path.includes(NOT_UTF8)) unread.push({ path, why: 'its name is not UTF-8' })
+      else if (reportsMissing && (await isLink(path))) unread.push({ path, why: 'it is a link to nothing' })
     }
   }
   const visit = async (root: string, folder: string) => {
@@ -66,8 +76,9 @@ export async function findPictures(roots: readonly string[], options: WalkOption
     for (const entry of entries) {
       const path = join(folder, entry.name)
       if ((!hidden && entry.name.startsWith('.')) || isExcluded(relative(root, path))) continue
-      if (entry.isDirectory()) await visit(root, path)
-      else if (ENDINGS.test(entry.name) && (entry.isFile() || entry.isSymbolicLink())) await take(path)
+      if (entry.isDirectory()) {
+        if (recursive) await visit(root, path)
+      } else if (ENDINGS.test(entry.name) && (entry.isFile() || entry.isSymbolicLink())) await take(path)
     }
   }
   for (const root of roots.map((path) => resolve(path))) {
@@ -80,6 +91,27 @@ export async function findPictures(roots: readonly string[], options: WalkOption
   }
   const sorted = [...files.values()].sort((one, other) => (one.path < other.path ? -1 : 1))
   return { files: sorted, unread }
+}
+
+/**
+ * What a glob means: the folder that it begins at, and which paths below that it names.
+ * @example globOf('photos/*.jpg') // {folder: 'photos', names: (path) => ...}
+ */
+export function globOf(glob: string): { folder: string; names(path: string): boolean } {
+  const { base, glob: rest } = picomatch.scan(glob)
+  const isMatch = picomatch(rest)
+  return { folder: base === '' ? '.' : base, names: (path) => isMatch(path.split(sep).join('/')) }
+}
+
+export function isGlob(text: string): boolean {
+  return picomatch.scan(text).isGlob
+}
+
+async function isLink(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    (found) => found.isSymbolicLink(),
+    () => false,
+  )
 }
 
 /** Beginnings of the ids of everything below the roots; a root that is a file is its own. */

@@ -9,6 +9,7 @@ import { type Benchmark, measure } from '../../src/bench/measure.ts'
 import { buildArtifact } from '../../src/builder/build.ts'
 import { EMBEDDED_CHECKPOINT, embeddedArtifact } from '../../src/builder/embedded.ts'
 import { readConfig } from '../../src/config.ts'
+import { glimpse } from '../cli/glimpse.ts'
 import { FIXTURES } from '../fixtures.ts'
 
 let room: string
@@ -46,9 +47,27 @@ test('each stage is compared with what the processor and the memory allow', () =
     expect(times, stage).toBeCloseTo(ms[stage]! / limit_ms[stage]!, 6)
   }
   // Every product of a token needs its weights once, and its multiplications.
-  expect(limit_ms.token).toBeGreaterThanOrEqual((999 * bytes_per_token) / memory_bytes_per_second)
+  expect(limit_ms.token).toBeGreaterThanOrEqual((999 * bytes_per_token!) / memory_bytes_per_second)
   expect(limit_ms.prefill).toBeGreaterThan(limit_ms.follow_up!)
   expect(limit_ms.follow_up).toBeGreaterThanOrEqual(limit_ms.token!)
+})
+
+test('a model that generates no text has the stage of matching in place of tokens', async () => {
+  const artifact = join(room, 'itm')
+  await buildArtifact(join(FIXTURES, 'checkpoints/itm'), artifact, { precision: 'fp32', trial: false })
+  const picture = await readFile(join(import.meta.dirname, '../../models/demo/guitars.png'))
+  const { ms, times_the_limit, ...rest } = await measure(artifact, picture, {
+    threads: 1,
+    rounds: 1,
+    tokens: 2,
+  })
+  expect(Object.keys(ms)).toEqual(['image', 'pixels', 'vision', 'matching'])
+  expect(Object.keys(times_the_limit)).toEqual(['vision', 'matching'])
+  for (const time of Object.values(ms)) expect(time).toBeGreaterThan(0)
+  expect(rest).not.toHaveProperty('tokens_per_second')
+  const { code, out } = await glimpse(['bench', '--model', artifact, '--rounds', '1'])
+  expect([code, out]).toEqual([0, expect.stringMatching(/matching +[\d.]+ ms/)])
+  expect(out).not.toMatch(/caption|undefined|NaN/)
 })
 
 test('a limit is the longer of arithmetic and reading, product by product', () => {
