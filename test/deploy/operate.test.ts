@@ -39,7 +39,7 @@ test('Prometheus rules use only existing metrics, and each alert has a row in th
 })
 
 /** Templates with CloudWatch alarms. */
-const TEMPLATES = ['deploy/alarms.yml', 'deploy/gpu-sagemaker.yml']
+const TEMPLATES = ['alarms', 'budget', 'gpu-sagemaker', 'gpu-lambda'].map((name) => `deploy/${name}.yml`)
 test.skipIf(TEMPLATES.some((path) => !existsSync(join(ROOT, path))))(
   'every CloudWatch alarm has a row in the runbook',
   () => {
