@@ -200,6 +200,11 @@ describe.each(['alt.jsonl', 'alt.csv'])('%s', (out) => {
   })
 })
 
+test('a place that cannot be written, and another ending, are refused', async () => {
+  for (const out of ['no/folder/alt.jsonl', 'photos', 'alt.txt'])
+    await expect(run(out)).rejects.toMatchObject({ code: 'bad_place' })
+})
+
 test('another model, prompt or setting makes other texts', async () => {
   await put('a.png', await png(1))
   await run('alt.jsonl')
