@@ -11,7 +11,7 @@ import { build } from 'esbuild'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = join(ROOT, 'dist/lambda')
-const HANDLERS = ['http', 'slack', 'discord', 'answer', 'notice']
+const HANDLERS = ['http', 'slack', 'discord', 'answer', 'notice', 'brake']
 /** Entry points that the engine starts; it looks for them beside its own file. */
 export const BESIDE = ['model-process', 'parent-watchdog']
 

@@ -24,6 +24,7 @@ export default class GlimpsePlugin {
 
   async prepare() {
     const { provider } = this.serverless.service
+    this.checkParams()
     const code = await bundle()
     checkSizes(buildLayers(ARCHITECTURES[provider.architecture]), code)
     if (this.serverless.processedInput.commands[0] !== 'deploy') this.packageOffline()
@@ -39,6 +40,23 @@ export default class GlimpsePlugin {
       )
     }
     compiler.compareWithLastLayer = async () => {}
+  }
+
+  /** @throws Error for parameters with which the stack would lose threads, or run another image than the one that was checked */
+  checkParams() {
+    const { custom, functions, resources } = this.serverless.service
+    const { image, keepHours, expireDays } = custom.checked
+    if (!(Number(keepHours) <= 24 * Number(expireDays))) {
+      throw new Error(
+        `Expected keepHours of at most expireDays (${expireDays} days) but got ${keepHours} hours: the bucket would delete threads that are still continued. Raise expireDays.`,
+      )
+    }
+    const isUsed = JSON.stringify([functions, resources]).includes(image)
+    if (isUsed && !/@sha256:[0-9a-f]{64}$/.test(image)) {
+      throw new Error(
+        `Expected param image by its digest (...@sha256:...) but got ${image}: a tag can change between a deployment and the start of an instance.`,
+      )
+    }
   }
 
   /** @throws Error for a template that still has a placeholder of serverless.yml. */

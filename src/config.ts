@@ -95,6 +95,10 @@ const OWN_SETTINGS = {
     description:
       'Path in the SSM parameter store, such as /glimpse/prod. Secrets are read from /glimpse/prod/SLACK_BOT_TOKEN and so on.',
   }),
+  brake: text('GLIMPSE_BRAKE', '', {
+    description:
+      'What the function brake stops when the budget is exceeded, as JSON. deploy/budget.yml sets it.',
+  }),
   logFormat: choice('GLIMPSE_LOG', 'text', ['text', 'json'], { description: 'Format of the log.' }),
   metrics: choice('GLIMPSE_METRICS', 'prometheus', ['prometheus', 'emf'], {
     description: 'Metrics at GET /metrics, or, on Lambda, as CloudWatch EMF in the log.',

@@ -36,6 +36,11 @@ function isForbidden(error: unknown): boolean {
   return error instanceof Error && (error.cause as Error | undefined)?.name === 'AccessDeniedException'
 }
 
+/** The region of the environment or the profile; undefined where neither has one. */
+export async function defaultRegion(): Promise<string | undefined> {
+  return await new SSMClient({}).config.region().catch(() => undefined)
+}
+
 /** Names that are not stored are absent from the result. @throws SetupError `no_secrets` */
 export async function readSecrets(
   path: string,

@@ -40,13 +40,17 @@ export function doctorCommand(): Command {
     .addHelpText('after', HELP)
     .action(async ({ deep, json }: { deep: boolean; json: boolean }) => {
       const { examine } = await import('../doctor/examine.ts')
-      const results = await examine(ENVIRONMENT, deep)
-      const ok = results.every(({ status }) => status !== 'fail')
-      if (json) process.stdout.write(`${JSON.stringify({ ok, checks: results })}\n`)
-      else process.stdout.write(`${results.map(linesOf).join('')}\n${summaryOf(results)}\n`)
-      // exitCode alone does not end the process: a check that timed out may keep it alive.
-      process.exit(ok ? 0 : 1)
+      printResults(await examine(ENVIRONMENT, deep), json)
     })
+}
+
+/** Prints the findings, and ends the process: with 1 if a check failed. */
+export function printResults(results: readonly Result[], json: boolean): never {
+  const ok = results.every(({ status }) => status !== 'fail')
+  if (json) process.stdout.write(`${JSON.stringify({ ok, checks: results })}\n`)
+  else process.stdout.write(`${results.map(linesOf).join('')}\n${summaryOf(results)}\n`)
+  // exitCode alone does not end the process: a check that timed out may keep it alive.
+  process.exit(ok ? 0 : 1)
 }
 
 const COLOURS = { ok: 'green', warn: 'yellow', fail: 'red', skipped: undefined } as const

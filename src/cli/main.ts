@@ -31,6 +31,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   verify: async () => (await import('./verify.ts')).verifyCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+  'deploy-check': async () => (await import('./deploy-check.ts')).deployCheckCommand(),
 }
 
 const EXAMPLES = `

@@ -54,11 +54,13 @@ const readySchema = z.object({
   session_id: maybe(z.string()),
   resume_gateway_url: z.url({ protocol: /^wss?$/ }).nullish(),
 })
+/** A longer interval of a timer counts as 1 ms. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 /** What @discordjs/ws reads of a payload, by its `op` and, for a dispatch, its `t`. It ignores all others. */
 const READ_UNCHECKED: Record<string, { what: string; schema: z.ZodType }> = {
   [`${GatewayOpcodes.Hello}`]: {
     what: 'the HELLO payload',
-    schema: z.object({ heartbeat_interval: z.number().positive() }),
+    schema: z.object({ heartbeat_interval: z.number().positive().max(MAX_TIMER_MS) }),
   },
   [`${GatewayOpcodes.InvalidSession}`]: { what: 'the Invalid Session payload', schema: z.boolean() },
   [`${GatewayOpcodes.Dispatch}/${GatewayDispatchEvents.Ready}`]: {

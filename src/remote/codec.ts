@@ -128,7 +128,8 @@ function problemOf(text: string): { code: string; message: string } | undefined 
   return code === undefined ? undefined : { code, message: (message ?? '').slice(0, MAX_MESSAGE_LENGTH) }
 }
 
-function jsonOf(text: string): unknown {
+/** Undefined for a text that is not JSON. */
+export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -1,16 +1,21 @@
 // Another Glimpse server as an engine: GLIMPSE_ENGINE=https://host. A request -> POST /v1/<task> -> its result.
 //
+// A picture that is too large for a request goes through the server's uploads, where it has them: its bytes stay as they are,
+// so that its sha256 is the original's.
+//
 // A server that is busy or still loads is asked again after its Retry-After, within the deadline. When the deadline ends or
 // the caller cancels, the connection closes, and the server stops working on the request.
 
+import { z } from 'zod'
 import type { Engine } from '../engine/engine.ts'
 import type { BaseRequest, BaseResult } from '../engine/request.ts'
 import { taskOf } from '../engine/tasks.ts'
 import { isGlimpseError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
-import { decodeCard, decodeError, decodeReply, encodeRequest, engineFailed } from './codec.ts'
+import { decodeCard, decodeError, decodeReply, encodeRequest, engineFailed, jsonOf } from './codec.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
 import { remoteEngine } from './engine.ts'
+import type { Sign } from './signed.ts'
 
 export interface HttpEngineOptions {
   /** `https://host`, or with a path in front of /v1. */
@@ -19,6 +24,8 @@ export interface HttpEngineOptions {
   token: string
   /** For requests without a deadline of their own. */
   deadlineMs: number
+  /** Signs each request, in place of the token: for the URL of a Lambda function. */
+  sign?: Sign
   /** Wait before the first retry, doubled each time, when the server sends no Retry-After. Default 500. */
   firstWaitMs?: number
 }
@@ -27,22 +34,30 @@ export interface HttpEngineOptions {
 const RETRYABLE = new Set([429, 502, 503])
 const FIRST_WAIT_MS = 500
 const LONGEST_WAIT_MS = 15_000
+/** Lambda takes requests of 6 MB, of which base64 leaves 4.5 MB for the picture. Cloud Run takes 32 MB. */
+const MAX_INLINE_BYTES = 4_000_000
+const uploadSchema = z.object({
+  upload: z.string(),
+  url: z.string(),
+  headers: z.record(z.string(), z.string()),
+})
 
 export function openHttpEngine({
   url,
   token,
   deadlineMs,
+  sign,
   firstWaitMs = FIRST_WAIT_MS,
 }: HttpEngineOptions): Engine {
   const base = url.replace(/\/+$/, '')
   const headers: Record<string, string> = { 'content-type': 'application/json' }
-  if (token !== '') headers['authorization'] = `Bearer ${token}`
+  if (token !== '' && !sign) headers['authorization'] = `Bearer ${token}`
   const redirect = 'error' // another host must not receive the token
 
   /** The body of the answer. @param request what an error is about */
   const exchange = async (
     path: string,
-    init: RequestInit,
+    init: { method: string; body?: string },
     request: BaseRequest,
     deadline: Deadline,
   ): Promise<string> => {
@@ -51,9 +66,10 @@ export function openHttpEngine({
       let error: Error
       let retryAfterMs = 0
       try {
-        const response = await fetch(`${base}${path}`, {
+        const url = `${base}${path}`
+        const response = await fetch(url, {
           ...init,
-          headers,
+          headers: sign ? await sign({ ...init, url, headers }) : headers,
           redirect,
           signal: deadline.signal,
         })
@@ -74,8 +90,42 @@ export function openHttpEngine({
     }
   }
 
+  /** The id of the uploaded picture; undefined when the server takes no uploads. */
+  const upload = async (image: Uint8Array, deadline: Deadline): Promise<string | undefined> => {
+    const post = { method: 'POST', body: JSON.stringify({ size_bytes: image.length }) }
+    const text = await exchange('/v1/uploads', post, { image }, deadline).catch((error: unknown) => {
+      if (isGlimpseError(error) && error.code === 'no_uploads') return undefined
+      throw error
+    })
+    if (text === undefined) return undefined
+    const found = uploadSchema.safeParse(jsonOf(text))
+    if (!found.success) throw engineFailed('its answer is not an upload of Glimpse')
+    // The client sets the length, which the address is signed for.
+    const { 'content-length': _, ...rest } = found.data.headers
+    const put = {
+      method: 'PUT',
+      body: image as BodyInit,
+      headers: rest,
+      redirect,
+      signal: deadline.signal,
+    } as const
+    const response = await fetch(found.data.url, put).catch((cause: unknown) => {
+      deadline.throwIfEnded()
+      throw engineFailed('its bucket could not be reached', cause)
+    })
+    await response.body?.cancel()
+    if (!response.ok) throw engineFailed(`its bucket answered ${response.status} to the picture`)
+    return found.data.upload
+  }
+
   const send = async (request: BaseRequest, deadline: Deadline): Promise<BaseResult> => {
-    const post = { method: 'POST', body: encodeRequest(request) }
+    const { image } = request
+    const isLarge = image !== undefined && image.length > MAX_INLINE_BYTES
+    const uploaded = isLarge ? await upload(image, deadline) : undefined
+    const body = uploaded
+      ? JSON.stringify({ ...JSON.parse(encodeRequest({ ...request, image: undefined })), upload: uploaded })
+      : encodeRequest(request)
+    const post = { method: 'POST', body }
     return decodeReply(await exchange(`/v1/${taskOf(request)}`, post, request, deadline), request)
   }
 
@@ -93,7 +143,7 @@ export function openHttpEngine({
     async describe(signal?: AbortSignal) {
       const deadline = startDeadline(deadlineMs, signal)
       try {
-        return decodeCard(await exchange('/v1/model', {}, {}, deadline))
+        return decodeCard(await exchange('/v1/model', { method: 'GET' }, {}, deadline))
       } finally {
         deadline.end()
       }

@@ -34,7 +34,7 @@ export interface SageMakerOptions {
 }
 
 const FIRST_WAIT_MS = 500
-/** Two requests each time: an hour of waiting costs a third of a cent. */
+/** Two requests each time. */
 const LONGEST_WAIT_MS = 5_000
 const SLOWER = 1.5
 export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOptions): Engine {
@@ -78,7 +78,7 @@ export function openSageMakerEngine(endpoint: Endpoint, options: SageMakerOption
     return decodeError(status, failed, request)
   }
 
-  const requests = openWaiting(endpoint)
+  const requests = openWaiting(endpoint, options.s3)
   /** @throws BusyError `waiting` until the endpoint has answered */
   const sendForJob = async (request: BaseRequest, job: string, deadline: Deadline): Promise<BaseResult> => {
     const body = encodeRequest(request)

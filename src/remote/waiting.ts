@@ -8,7 +8,7 @@
 
 import { z } from 'zod'
 import { sha256Hex } from '../hash.ts'
-import { type Bucket, openBucket } from '../store/bucket.ts'
+import { type Bucket, type BucketOptions, openBucket } from '../store/bucket.ts'
 import { type Endpoint, PURPOSE } from './endpoint.ts'
 
 const askedSchema = z.object({
@@ -35,10 +35,16 @@ export function requestId(job: string, body: string): string {
   return `${jobPart(job)}-${sha256Hex(body).slice(0, REQUEST_LETTERS)}`
 }
 
-export function openWaiting({ bucket: name, prefix }: Pick<Endpoint, 'bucket' | 'prefix'>) {
+export function openWaiting(
+  { bucket: name, prefix }: Pick<Endpoint, 'bucket' | 'prefix'>,
+  options: BucketOptions = {},
+) {
   const location = `s3://${name}`
   let opened: Bucket | undefined
-  const bucket = () => (opened ??= openBucket(location, PURPOSE))
+  const bucket = () => {
+    opened ??= openBucket(location, PURPOSE, options)
+    return opened
+  }
   const keyOf = (address: string) => address.slice(location.length + 1)
   const askedKey = (id: string) => `${prefix}/asked/${id}.json`
   const waitingKey = (part: string) => `${prefix}/waiting/${part}.json`

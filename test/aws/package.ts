@@ -10,8 +10,11 @@ type Gpu = (typeof PLACES)[number]
 
 /** Actions that support no resource ("Actions, resources, and condition keys for Amazon ECR"). */
 const WITHOUT_RESOURCE = new Set(['ecr:GetAuthorizationToken'])
-/** Actions whose resources may end in a wildcard: log streams of a log group, and objects of a bucket below a prefix. */
-const MAY_END_IN_STAR = /^(logs|s3):/
+/**
+ * Actions whose resources may end in a wildcard: log streams of a log group, objects of a bucket below a prefix, and scalable
+ * targets, whose ids AWS chooses.
+ */
+const MAY_END_IN_STAR = /^(logs|s3|application-autoscaling):/
 
 interface Statement {
   Effect: string
@@ -53,10 +56,13 @@ export function describePackage(gpu: Gpu): void {
 
     const functions = () => packaged.of('AWS::Lambda::Function')
 
-    test('has four functions, each with its own role', () => {
+    test('has five functions of every variant, each with its own role, and no published version', () => {
+      expect(packaged.of('AWS::Lambda::Version')).toEqual([])
       const names = functions().map(([name]) => name)
       expect(names).toEqual(
-        expect.arrayContaining(['Http', 'Slack', 'Discord', 'Answer'].map((name) => `${name}LambdaFunction`)),
+        expect.arrayContaining(
+          ['Http', 'Slack', 'Discord', 'Answer', 'Brake'].map((name) => `${name}LambdaFunction`),
+        ),
       )
       const roles = functions().map(([, { Properties }]) => JSON.stringify(Properties['Role']))
       expect(new Set(roles).size).toBe(functions().length)
@@ -86,6 +92,7 @@ export function describePackage(gpu: Gpu): void {
       expect(await packed('http')).toEqual([...withModel('http'), ...common])
       expect(await packed('slack')).toEqual(['dist/lambda/slack.js', ...common])
       expect(await packed('discord')).toEqual(['dist/lambda/discord.js', ...common])
+      expect(await packed('brake')).toEqual(['dist/lambda/brake.js', ...common])
       expect(await packed('answer')).toEqual([...withModel('answer'), ...common])
       const native = (await packed('onnxruntime')).filter((name) => /\.(so|node|dll|dylib)/.test(name))
       const bin = 'nodejs/node_modules/onnxruntime-node/bin/napi-v6/linux/x64'
@@ -143,7 +150,10 @@ export function describePackage(gpu: Gpu): void {
     test('the deadline of a request ends before the timeout of its function', () => {
       for (const [name, { Properties }] of functions()) {
         const deadline = Number(Properties['Environment'].Variables['GLIMPSE_DEADLINE_MS'] ?? 45_000)
-        if (/Http|Answer/.test(name)) expect(deadline, name).toBeLessThan(1_000 * Properties['Timeout'])
+        // With notices the deadline is the endpoint's; no function waits for it.
+        const engine = JSON.stringify(Properties['Environment'].Variables['GLIMPSE_ENGINE'] ?? '')
+        if (/Http|Answer/.test(name) && !engine.includes('notice=sns'))
+          expect(deadline, name).toBeLessThan(1_000 * Properties['Timeout'])
       }
       // An HTTP API waits at most 30 s for an integration.
       expect(packaged.resources['HttpLambdaFunction']!.Properties['Timeout']).toBeLessThan(30)
@@ -154,7 +164,8 @@ export function describePackage(gpu: Gpu): void {
         expect(Properties['SqsManagedSseEnabled'], name).toBe(true)
       }
       const bucket = packaged.resources['StateBucket']!
-      expect(bucket.DeletionPolicy).toBe('Retain')
+      // Kept when the stack is deleted; a create that fails leaves none.
+      expect(bucket.DeletionPolicy).toBe('RetainExceptOnCreate')
       expect(bucket.Properties['BucketEncryption']).toBeDefined()
       for (const [name, { Properties }] of packaged.of('AWS::S3::Bucket')) {
         expect(Object.values(Properties['PublicAccessBlockConfiguration']), name).toEqual([
@@ -219,7 +230,8 @@ export function describePackage(gpu: Gpu): void {
           expect(variable, name).not.toMatch(/TOKEN|SECRET$|PASSWORD|PUBLIC_KEY|_KEY$/)
           expect(textOf(value), `${name} ${variable}`).not.toMatch(/xox[a-z]-|xapp-|ssm:|AKIA/)
         }
-        expect(Variables['GLIMPSE_SECRETS'], name).toBe('/glimpse/dev')
+        const needsNone = /Brake|Notice|Model/.test(name)
+        expect(Variables['GLIMPSE_SECRETS'], name).toBe(needsNone ? '' : '/glimpse/dev')
       }
     })
 
@@ -233,7 +245,6 @@ export function describePackage(gpu: Gpu): void {
       const { DefaultRouteSettings } = packaged.resources['HttpApiStage']!.Properties
       expect(DefaultRouteSettings).toMatchObject({ ThrottlingRateLimit: 10, ThrottlingBurstLimit: 20 })
       expect(packaged.resources['HttpLambdaFunction']!.Properties['ReservedConcurrentExecutions']).toBe(5)
-      expect(packaged.resources['Budget']).toMatchObject({ Condition: 'HasAlarmEmail' })
     })
 
     test('every alarm has a description and an action, and the dashboard has widgets', () => {
@@ -286,6 +297,78 @@ export function describePackage(gpu: Gpu): void {
       expect([...wanted].filter((name) => !name.startsWith('AWS::') && !names.has(name))).toEqual([])
     })
 
+    test('function URLs take signed requests only, of the roles that call them', () => {
+      const urls = packaged.of('AWS::Lambda::Url')
+      expect(urls).toHaveLength(gpu === 'lambda' || gpu === 'none' ? 1 : 0)
+      for (const [name, { Properties }] of urls) expect(Properties['AuthType'], name).toBe('AWS_IAM')
+      const open = packaged
+        .of('AWS::Lambda::Permission')
+        .filter(([, { Properties }]) => Properties['Principal'] === '*')
+      expect(open).toEqual([])
+      if (urls.length === 0) return
+      const { Properties } = packaged.resources['CallsModel']!
+      expect(Properties['Roles']).toEqual([{ Ref: 'AnswerRole' }, { Ref: 'HttpRole' }])
+      const actions = Properties['PolicyDocument'].Statement.map(({ Action }: Statement) => Action)
+      expect(actions).toEqual(['lambda:InvokeFunctionUrl', 'lambda:InvokeFunction'])
+      expect(packaged.resources['ModelLambdaFunction']!.Properties['Environment'].Variables).toHaveProperty(
+        'GLIMPSE_UPLOADS',
+      )
+    })
+
+    test('an exceeded budget stops everything that costs, and the role of `brake` allows that alone', () => {
+      const { Properties } = packaged.resources['BrakeLambdaFunction']!
+      const plan = JSON.parse(Properties['Environment'].Variables['GLIMPSE_BRAKE'])
+      const own = { none: ['glimpse-dev-model'] }[gpu as string] ?? []
+      expect(plan).toEqual({
+        functions: ['glimpse-dev-answer', 'glimpse-dev-http', ...own],
+        ...(gpu === 'lambda' ? { managed: 'glimpse-dev-model' } : {}),
+        ...(gpu === 'sagemaker' ? { variant: 'endpoint/glimpse-dev/variant/only' } : {}),
+      })
+      const allowed = statementsOf(packaged)
+        .filter(({ of }) => of === 'BrakeRole' || of === 'BrakesModel')
+        .flatMap(({ Action }) => list(Action).map(String))
+      expect([...new Set(allowed)].sort()).toEqual(
+        [
+          'lambda:PutFunctionConcurrency',
+          'logs:CreateLogStream',
+          'logs:PutLogEvents',
+          ...(gpu === 'lambda' ? ['lambda:PutFunctionScalingConfig'] : []),
+          ...(gpu === 'sagemaker' ? ['application-autoscaling:RegisterScalableTarget'] : []),
+        ].sort(),
+      )
+      const [notification] = packaged.resources['Budget']!.Properties['NotificationsWithSubscribers']
+      expect(notification.Subscribers).toEqual([{ SubscriptionType: 'SNS', Address: { Ref: 'BudgetTopic' } }])
+      // It exists without an address for mails, too.
+      expect(packaged.resources['Budget']!.Condition).toBeUndefined()
+    })
+
+    if (gpu === 'sagemaker' || gpu === 'lambda')
+      test('more GPU hours than expected raise an alarm', () => {
+        expect(packaged.resources['GpuHoursAlarm']!.Properties['AlarmActions']).toEqual([
+          { Ref: 'AlarmTopic' },
+        ])
+      })
+
+    if (gpu === 'sagemaker')
+      test('the endpoint notifies the function `notice`, and no function waits for a result', () => {
+        const { resources } = packaged
+        const { OutputConfig } = resources['ModelConfig']!.Properties['AsyncInferenceConfig']
+        expect(OutputConfig.NotificationConfig).toEqual({
+          SuccessTopic: { Ref: 'NoticeTopic' },
+          ErrorTopic: { Ref: 'NoticeTopic' },
+        })
+        const [[, subscription] = expect.fail('No subscription')] = packaged
+          .of('AWS::SNS::Subscription')
+          .filter(([, { Properties }]) => JSON.stringify(Properties['Endpoint']).includes('Notice'))
+        expect(subscription.Properties['TopicArn']).toEqual({ Ref: 'NoticeTopic' })
+        expect(resources['AnswerLambdaFunction']!.Properties['Timeout']).toBe(50)
+        // More can wait than one instance runs at once, so that the backlog exceeds the target.
+        const { ClientConfig } = resources['ModelConfig']!.Properties['AsyncInferenceConfig']
+        const follows =
+          resources['ModelFollowsBacklog']!.Properties['TargetTrackingScalingPolicyConfiguration']
+        expect(follows.TargetValue).toBeLessThan(ClientConfig.MaxConcurrentInvocationsPerInstance)
+      })
+
     if (gpu === 'sagemaker')
       test('scales to zero instances, and from zero by an alarm of its own', () => {
         const { resources } = packaged
@@ -309,6 +392,10 @@ export function describePackage(gpu: Gpu): void {
           AcceleratorConfig: { AcceleratorMemorySize: 16 },
           FunctionScalingConfig: { MinExecutionEnvironments: 0, MaxExecutionEnvironments: 1 },
         })
+        // A g6.xlarge has 16 GiB and 4 vCPUs; the system needs a part.
+        expect(Properties['MemorySize']).toBeLessThanOrEqual(14 * 1024)
+        const { CapacityProviderScalingConfig } = packaged.resources['Capacity']!.Properties
+        expect(CapacityProviderScalingConfig.MaxVCpuCount).toBe(4)
         expect(
           Properties['CapacityProviderConfig'].LambdaManagedInstancesCapacityProviderConfig,
         ).toBeDefined()

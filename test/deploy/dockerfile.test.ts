@@ -1,13 +1,13 @@
 // Static checks of the Dockerfile, .dockerignore and compose.yml: rules of a plain container, of SageMaker and of Lambda.
-// scripts/prove-container.ts builds the image and runs it.
+// .github/workflows/ci.yml builds the images.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { execForm, expand, ignoredBy, pairsOf, parseDockerfile, stagesFor } from '../../scripts/dockerfile.ts'
 import { SETTINGS } from '../../src/config.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { createApp } from '../../src/serve/routes.ts'
+import { execForm, expand, ignoredBy, pairsOf, parseDockerfile, stagesFor } from './dockerfile.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')

@@ -2,7 +2,12 @@
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import * as ecr from '@aws-sdk/client-ecr'
+import * as lambda from '@aws-sdk/client-lambda'
+import * as sqs from '@aws-sdk/client-sqs'
+import * as ssm from '@aws-sdk/client-ssm'
 import { expect, test } from 'vitest'
 import { SETTINGS } from '../../src/config.ts'
 import { metricsText, resetMetrics } from '../../src/observe/metrics.ts'
@@ -34,7 +39,7 @@ test('Prometheus rules use only existing metrics, and each alert has a row in th
 })
 
 /** Templates with CloudWatch alarms. */
-const TEMPLATES = ['deploy/alarms.yml', 'deploy/gpu-sagemaker.yml']
+const TEMPLATES = ['alarms', 'budget', 'gpu-sagemaker', 'gpu-lambda'].map((name) => `deploy/${name}.yml`)
 test.skipIf(TEMPLATES.some((path) => !existsSync(join(ROOT, path))))(
   'every CloudWatch alarm has a row in the runbook',
   () => {
@@ -51,10 +56,62 @@ test('every command in the pages exists', () => {
     encoding: 'utf8',
   })
   const commands = DOCS.flatMap((name) =>
-    [...read(`docs/${name}`).matchAll(/npx glimpse (\w+)/g)].map(([, command]) => ({ name, command })),
+    [...read(`docs/${name}`).matchAll(/npx glimpse ([\w-]+)/g)].map(([, command]) => ({ name, command })),
   )
   expect(commands.length).toBeGreaterThan(10)
   expect(commands.filter(({ command }) => !help.includes(`\n  ${command} `))).toEqual([])
+})
+
+/** Commands of AWS's command line by the SDK's client of the service, which has a class for each. */
+const SERVICES = { sqs, lambda, ssm, ecr }
+test('every command of AWS in the pages exists', () => {
+  const used = DOCS.flatMap((name) =>
+    [...read(`docs/${name}`).matchAll(/\baws (sqs|lambda|ssm|ecr) ([a-z-]+)/g)].map(
+      ([, service, command]) => ({
+        service: service as keyof typeof SERVICES,
+        command: command!.replace(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase()),
+      }),
+    ),
+  )
+  expect(used.length).toBeGreaterThan(5)
+  // The command line makes a password of GetAuthorizationToken.
+  const isOwn = ({ command }: { command: string }) => command === 'GetLoginPassword'
+  expect(
+    used
+      .filter((each) => !isOwn(each))
+      .filter(({ service, command }) => !(`${command}Command` in SERVICES[service])),
+  ).toEqual([])
+})
+
+test('every script of npm and every command of serverless in the pages exists', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+  const text = DOCS.map((name) => read(`docs/${name}`)).join('\n')
+  const run = [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, name]) => name!)
+  expect(run.filter((name) => !(name in scripts))).toEqual([])
+  const known = ['package', 'deploy', 'deploy list', 'rollback', 'remove']
+  const schema = createRequire(import.meta.url)('serverless/lib/cli/commands-schema/aws-service') as Map<
+    string,
+    object
+  >
+  expect(known.filter((name) => !schema.has(name))).toEqual([])
+  const called = [...text.matchAll(/npx serverless ([a-z]+(?: list)?)/g)].map(([, name]) => name!)
+  expect(called.length).toBeGreaterThan(4)
+  expect(called.filter((name) => !known.includes(name))).toEqual([])
+})
+
+test('the unit of systemd names existing settings, files and a command', () => {
+  const unit = read('deploy/glimpse.service')
+  const known = new Set<string>(Object.values(SETTINGS).map(({ env }) => env))
+  const named = [...unit.matchAll(/\bGLIMPSE_[A-Z_]+/g)].map(([setting]) => setting)
+  expect(named.length).toBeGreaterThan(2)
+  expect(named.filter((setting) => !known.has(setting))).toEqual([])
+  expect(unit).toMatch(/^ExecStart=\/usr\/bin\/node \/opt\/glimpse\/dist\/cli\/main\.js serve$/m)
+  // Each folder that it writes to is one that systemd creates: the rest of the file system is read-only.
+  const folders = [...unit.matchAll(/=(\/var\/\w+\/\w+)/g)].map(([, folder]) => folder!)
+  expect([...new Set(folders)].sort()).toEqual(['/var/cache/glimpse', '/var/lib/glimpse'])
+  expect(unit).toMatch(/^StateDirectory=glimpse\nCacheDirectory=glimpse$/m)
+  for (const file of unit.match(/(?<= )deploy\/[\w.]+/g) ?? [])
+    expect(existsSync(join(ROOT, file))).toBe(true)
 })
 
 test.each(DOCS)('every file that %s links to exists', (name) => {

@@ -17,6 +17,7 @@ test.each([
   '{"op":0,"t":"READY","s":1,"d":{"user":{"id":"1"},"application":{"id":"1"},"resume_gateway_url":"nowhere"}}',
   '{"op":10,"d":null}',
   '{"op":10,"d":{"heartbeat_interval":"soon"}}',
+  '{"op":10,"d":{"heartbeat_interval":1e12}}',
   '{"op":9,"d":null}',
 ])('a payload that the library would not survive opens the connection anew: %s', async (text) => {
   const { discord, bot, channel, ann } = harness

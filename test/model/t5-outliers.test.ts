@@ -24,8 +24,14 @@ const SIZES = {
   num_layers: 2,
   num_decoder_layers: 2,
 }
-/** Relative errors from a prefix on. With one scale per block and no smoothing the logits at int4 were 98 % off. */
-const BOUNDS = { int8: { encoder: 0.03, logits: 0.05 }, int4: { encoder: 0.03, logits: 0.3 } }
+/**
+ * Relative errors from a prefix on; of the logits those of the encoder included. With one scale per block and no smoothing the
+ * logits at int4 were 98 % off. On the CPU int8 is at 1.3 % and int4 at 20 %, with the formats for GPUs at 3.6 % and 21 %.
+ */
+const BOUNDS = {
+  cpu: { int8: { encoder: 0.03, logits: 0.03 }, int4: { encoder: 0.03, logits: 0.25 } },
+  gpu: { int8: { encoder: 0.03, logits: 0.05 }, int4: { encoder: 0.03, logits: 0.25 } },
+}
 
 const LARGE_NEURONS = [11, 80, 150, 201]
 const TIMES = 300
@@ -88,8 +94,9 @@ test.each(TARGETS)('the errors of encoder and logits are within their bounds: %s
   const exact = await outputsOf(models[`fp32 ${target}`]!)
   for (const precision of ['int8', 'int4'] as const) {
     const found = await outputsOf(models[`${precision} ${target}`]!)
-    expect(relativeError(found.encoder, exact.encoder), precision).toBeLessThan(BOUNDS[precision].encoder)
-    expect(relativeError(found.logits, exact.logits), precision).toBeLessThan(BOUNDS[precision].logits)
+    const bounds = BOUNDS[target][precision]
+    expect(relativeError(found.encoder, exact.encoder), precision).toBeLessThan(bounds.encoder)
+    expect(relativeError(found.logits, exact.logits), precision).toBeLessThan(bounds.logits)
     expect(relativeError(found.logits, exact.logits), precision).toBeGreaterThan(0)
   }
 })

@@ -14,6 +14,8 @@ export interface EndpointDouble {
   /** While asleep nothing is answered; what was asked waits. */
   asleep: boolean
   wake(): Promise<void>
+  /** Answers the request that has waited longest; the others go on waiting. */
+  wakeOne(): Promise<void>
   close(): void
 }
 
@@ -69,6 +71,10 @@ export async function startEndpoint(
       self.asleep = false
       for (const key of waiting.splice(0)) await answer(key)
     },
+    async wakeOne() {
+      const [key] = waiting.splice(0, 1)
+      if (key) await answer(key)
+    },
     close() {
       server.closeAllConnections()
       server.close()
@@ -78,14 +84,25 @@ export async function startEndpoint(
 
 const credentials = { accessKeyId: 'a', secretAccessKey: 'b' }
 
+/** Options of a client of this bucket. */
+export function s3Options({ endpoint }: S3Double) {
+  return { region: 'eu-central-1', endpoint, forcePathStyle: true, credentials, retryMs: 1 }
+}
+
 /** The engine that asks this endpoint, or another one by its name. */
-export function openEndpoint(s3: S3Double, { url }: EndpointDouble, name = 'blip2', deadlineMs = 600_000) {
+export function openEndpoint(
+  s3: S3Double,
+  { url }: EndpointDouble,
+  name = 'blip2',
+  deadlineMs = 600_000,
+  hasNotice = false,
+) {
   return openSageMakerEngine(
-    { name, bucket: s3.bucket, prefix: 'sagemaker', hasNotice: false },
+    { name, bucket: s3.bucket, prefix: 'sagemaker', hasNotice },
     {
       deadlineMs,
       firstWaitMs: 5,
-      s3: { region: 'eu-central-1', endpoint: s3.endpoint, forcePathStyle: true, credentials, retryMs: 1 },
+      s3: s3Options(s3),
       client: { region: 'eu-central-1', endpoint: url, credentials, maxAttempts: 1 },
     },
   )

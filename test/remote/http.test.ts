@@ -1,12 +1,17 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { BusyError } from '../../src/errors.ts'
+import { sha256Hex } from '../../src/hash.ts'
 import { log } from '../../src/observe/log.ts'
 import { openHttpEngine } from '../../src/remote/http.ts'
+import { openRemoteEngine } from '../../src/remote/open.ts'
 import { createApp } from '../../src/serve/routes.ts'
+import { openUploads } from '../../src/serve/s3-uploads.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
+import { startS3Double } from '../store/s3-double.ts'
+import { until } from '../until.ts'
 
 const servers: Server[] = []
 afterEach(() => {
@@ -245,4 +250,75 @@ test('ends when its asker leaves, and when it is closed', async () => {
   await engine.close()
   for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { code: 'cancelled' } })
   await expect(engine.answer({ image: PNG })).rejects.toMatchObject({ code: 'cancelled' })
+})
+
+describe('a picture that is too large for a request', () => {
+  const large = new Uint8Array(5_000_000)
+  large.set(PNG)
+
+  test('goes through the uploads of the server, as it is', async () => {
+    const s3 = await startS3Double()
+    const uploads = openUploads(`s3://${s3.bucket}/uploads`, {
+      region: 'eu-central-1',
+      endpoint: s3.endpoint,
+      forcePathStyle: true,
+      credentials: { accessKeyId: 'a', secretAccessKey: 'test' },
+    })
+    const double = doubleEngine()
+    const sizes: number[] = []
+    const app = createApp(double, { uploads, report: () => {} })
+    const server = serve({
+      fetch: (request: Request) => {
+        sizes.push(Number(request.headers.get('content-length') ?? 0))
+        return app.fetch(request)
+      },
+      port: 0,
+      hostname: '127.0.0.1',
+    }) as Server
+    servers.push(server)
+    await until(() => server.listening)
+    const engine = openHttpEngine({ url: urlOf(server), token: '', deadlineMs: 10_000 })
+    const { text, picture } = await engine.answer({ image: large, question: 'what?' })
+    expect(text).toContain('to what?')
+    expect(picture).toBe(sha256Hex(large))
+    expect(sha256Hex(double.asks.at(-1)!.image!)).toBe(sha256Hex(large))
+    // Lambda takes 6 MB.
+    expect(Math.max(...sizes)).toBeLessThan(1_000)
+    expect(s3.objects.size).toBe(0)
+    s3.close()
+  })
+
+  test('is in the request to a server without uploads', async () => {
+    const double = doubleEngine()
+    const engine = openHttpEngine({ url: await glimpse(double), token: '', deadlineMs: 10_000 })
+    expect((await engine.answer({ image: large })).picture).toBe(sha256Hex(large))
+  })
+})
+
+test('the URL of a Lambda function gets a signature of the role in place of the token', async () => {
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'AKIDEXAMPLE')
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY')
+  vi.stubEnv('AWS_SESSION_TOKEN', 'session')
+  const asked: { url: string; headers: Record<string, string> }[] = []
+  vi.stubGlobal('fetch', async (url: string, { headers }: { headers: Record<string, string> }) => {
+    asked.push({ url, headers })
+    return Response.json({ error: { code: 'bad_json', message: 'No.' } }, { status: 400 })
+  })
+  const engine = await openRemoteEngine({
+    engine: 'https://abc.lambda-url.eu-central-1.on.aws/',
+    apiToken: 'secret',
+    deadlineMs: 1_000,
+  })
+  await expect(engine!.answer({ image: PNG }))
+    .rejects.toMatchObject({ code: 'picture_forgotten' })
+    .catch(() => {})
+  const [{ url, headers } = expect.fail('Nothing was sent.')] = asked
+  expect(url).toBe('https://abc.lambda-url.eu-central-1.on.aws/v1/caption')
+  expect(headers['authorization']).toMatch(
+    /^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE\/\d{8}\/eu-central-1\/lambda\/aws4_request, SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token, Signature=[0-9a-f]{64}$/,
+  )
+  expect(headers['x-amz-security-token']).toBe('session')
+  expect(JSON.stringify(headers)).not.toContain('secret')
+  vi.unstubAllGlobals()
+  vi.unstubAllEnvs()
 })

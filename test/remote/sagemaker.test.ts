@@ -1,10 +1,12 @@
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { parseEndpoint } from '../../src/remote/endpoint.ts'
 import { openRemoteEngine } from '../../src/remote/open.ts'
+import { openWaiting } from '../../src/remote/waiting.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { CAPTION, doubleEngine, PNG } from '../serve/double.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
-import { type EndpointDouble, openEndpoint, startEndpoint } from './endpoint-double.ts'
+import { until } from '../until.ts'
+import { type EndpointDouble, openEndpoint, s3Options, startEndpoint } from './endpoint-double.ts'
 
 let s3: S3Double
 let endpoint: EndpointDouble
@@ -23,7 +25,8 @@ beforeEach(() => {
   s3.objects.clear()
 })
 
-const open = (name?: string, deadlineMs?: number) => openEndpoint(s3, endpoint, name, deadlineMs)
+const open = (name?: string, deadlineMs?: number, hasNotice?: boolean) =>
+  openEndpoint(s3, endpoint, name, deadlineMs, hasNotice)
 
 test('answers by way of the bucket, and leaves nothing in it', async () => {
   const engine = open()
@@ -126,6 +129,72 @@ test('a bucket that is gone is a matter of settings, and is not waited for', asy
   })
   s3.misbehave = () => undefined
   await endpoint.wake()
+})
+
+describe('with notices', () => {
+  const waiting = () =>
+    openWaiting({ bucket: s3.bucket, prefix: 'sagemaker' }, { ...s3Options(s3), retryMs: 1 })
+  const idOf = (at: number) => String(endpoint.invoked[at]!.headers['x-amzn-sagemaker-inference-id'])
+  const about = (text: string) => ({ image: PNG, question: text })
+
+  test('a request of a job ends with `waiting`, and finds its result when it is repeated after the notice', async () => {
+    endpoint.asleep = true
+    const engine = open('blip2', 600_000, true)
+    const job = { job: 'slack/T/C/1.1' }
+    await expect(engine.answer(about('what?'), job)).rejects.toMatchObject({ code: 'waiting' })
+    expect(await waiting().hold(job.job, 'handle')).toBe(false)
+    // A redelivery before the notice sends nothing again.
+    await expect(engine.answer(about('what?'), job)).rejects.toMatchObject({ code: 'waiting' })
+    expect(endpoint.invoked).toHaveLength(1)
+    expect(endpoint.invoked[0]!.headers['x-amzn-sagemaker-requestttlseconds']).toBe('600')
+    expect(await waiting().messageOf(idOf(0))).toBeUndefined()
+    await endpoint.wake()
+    expect(await waiting().messageOf(idOf(0))).toBe('handle')
+    expect((await engine.answer(about('what?'), job)).text).toContain('to what?')
+    await waiting().clear(job.job)
+    expect(s3.objects.size).toBe(0)
+  })
+
+  test('a result that comes before the message is held needs no notice', async () => {
+    const engine = open('blip2', 600_000, true)
+    await expect(engine.answer(about('what?'), { job: 'a' })).rejects.toMatchObject({ code: 'waiting' })
+    expect(await waiting().hold('a', 'handle')).toBe(true)
+  })
+
+  test('a job with several requests is shown after the last of them, also when one failed', async () => {
+    endpoint.asleep = true
+    const engine = open('blip2', 600_000, true)
+    const bad = { image: new Uint8Array([1, 2, 3]), question: 'what?' }
+    await expect(engine.answer(about('what?'), { job: 'a' })).rejects.toMatchObject({ code: 'waiting' })
+    await expect(engine.answer(bad, { job: 'a' })).rejects.toMatchObject({ code: 'waiting' })
+    await waiting().hold('a', 'handle')
+    await endpoint.wakeOne()
+    expect(await waiting().messageOf(idOf(0))).toBeUndefined()
+    await endpoint.wake()
+    expect(await waiting().messageOf(idOf(1))).toBe('handle')
+    expect((await engine.answer(about('what?'), { job: 'a' })).text).toContain('to what?')
+    await expect(engine.answer(bad, { job: 'a' })).rejects.toMatchObject({ code: 'not_a_picture' })
+  })
+
+  test('a result that never comes ends at the deadline, and another job waits for its own', async () => {
+    endpoint.asleep = true
+    const engine = open('blip2', 1, true)
+    await expect(
+      engine.answer({ ...about('what?'), deadlineMs: 10_000 }, { job: 'a' }),
+    ).rejects.toMatchObject({ code: 'waiting' })
+    await until(async () => {
+      const error = await engine
+        .answer({ ...about('what?'), deadlineMs: 10_000 }, { job: 'a' })
+        .catch((each) => each)
+      return error.code === 'deadline'
+    })
+    await expect(
+      engine.answer({ ...about('what?'), deadlineMs: 10_000 }, { job: 'b' }),
+    ).rejects.toMatchObject({
+      code: 'waiting',
+    })
+    await endpoint.wake()
+  })
 })
 
 test('people are told to wait as long as the endpoint may take', () => {

@@ -104,6 +104,19 @@ describe('the page', () => {
     await question().press('Enter')
   }
 
+  /** How many pictures the browser keeps. Resolves when all earlier changes are on the disk. */
+  const kept = () =>
+    page.evaluate(
+      () =>
+        new Promise<number>((resolve) => {
+          const request = indexedDB.open('glimpse')
+          request.onsuccess = () => {
+            const count = request.result.transaction('pictures').objectStore('pictures').count()
+            count.onsuccess = () => resolve(count.result)
+          }
+        }),
+    )
+
   test('captions a dropped picture; the caption is the alt text of the picture, and is announced once', async () => {
     await hand('drop')
     await page.getByAltText(CAPTION, { exact: true }).waitFor()
@@ -224,6 +237,7 @@ describe('the page', () => {
     engine.hold()
     await ask('And this?')
     await expect.poll(() => engine.pending).toBe(1)
+    expect(await kept()).toBe(1)
     await page.reload()
     await thumbs().first().click()
     await answer('answer 1 to What colour?')
@@ -243,19 +257,30 @@ describe('the page', () => {
       .getByText(engine.model.about?.sees ?? '')
       .first()
       .waitFor()
-    const left = () =>
-      page.evaluate(
-        () =>
-          new Promise<number>((resolve) => {
-            const request = indexedDB.open('glimpse')
-            request.onsuccess = () => {
-              const count = request.result.transaction('pictures').objectStore('pictures').count()
-              count.onsuccess = () => resolve(count.result)
-            }
-          }),
-      )
-    expect(await left()).toBe(0)
+    await expect.poll(kept).toBe(0)
     expect(await thumbs().count()).toBe(0)
+  })
+
+  test('what one tab clears, another does not bring back', async () => {
+    await hand('drop')
+    await caption()
+    const other = page
+    await open()
+    await page.getByRole('button', { name: 'Clear', exact: true }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click()
+    await expect.poll(kept).toBe(0)
+    page = other
+    await ask('What colour?')
+    await answer('answer 1 to What colour?')
+    await hand('drop', { name: 'new.png' })
+    await expect.poll(() => thumbs().count()).toBe(2)
+    await caption()
+    expect(await kept()).toBe(1)
+    await page.reload()
+    await expect.poll(() => thumbs().count()).toBe(1)
+    await thumbs().first().click()
+    await caption()
+    expect(await page.locator('#turns li').count()).toBe(0)
   })
 
   test('a question goes on while another picture is shown', async () => {

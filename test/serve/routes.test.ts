@@ -526,6 +526,16 @@ describe('other routes', () => {
     expect(await (await send('/v1/model')).json()).toEqual(engine.model)
   })
 
+  test('without a bucket, health and captions are there', async () => {
+    const store = vi.fn(async () => {
+      throw new UpstreamError('state_failed', 'S3 does not answer.')
+    })
+    const { send, json } = serve({ store })
+    for (const path of ['/healthz', '/readyz']) expect((await send(path)).status).toBe(200)
+    expect((await json('/v1/caption', { image: base64 })).status).toBe(200)
+    expect(store).not.toHaveBeenCalled()
+  })
+
   test('/readyz follows the model from loading to ready to stopping, /healthz stays', async () => {
     const engine = doubleEngine()
     const stopping = new AbortController()

@@ -49,11 +49,13 @@ export async function load() {
   }
 }
 
-/** @param {Blob | undefined} image undefined: it is kept already */
+/** @param {Blob | undefined} image undefined: it is kept already. What another tab has removed since is not kept again. */
 export const save = (id, image, record) =>
   change((pictures, threads) => {
     if (image) pictures.put(image, id)
-    threads.put(record, id)
+    pictures.getKey(id).onsuccess = ({ target }) => {
+      if (target.result !== undefined) threads.put(record, id)
+    }
   })
 export const remove = (id) => change((...stores) => stores.map((store) => store.delete(id)))
 export const clear = () => change((...stores) => stores.map((store) => store.clear()))
