@@ -10,7 +10,7 @@ import type { InferenceRequest } from '../engine/request.ts'
 import { cancelled, isCode, isGlimpseError, RequestError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import { isPassing, sha256OfFile, TRIES } from '../search/index-folders.ts'
+import { isPassing, TRIES } from '../search/index-folders.ts'
 import { beginningsOf, reasonOf } from '../search/walk.ts'
 import { type Place, planAltText } from '../xmp/alt-text.ts'
 import type { NamedPicture, NamedPictures } from './pictures.ts'
@@ -103,10 +103,7 @@ export async function captionPictures(
     const row: Row = { image, made_by }
     try {
       if (fault !== undefined) throw new RequestError('no_picture', `Expected a picture but ${fault}.`)
-      if (sizeBytes > MAX_PICTURE_BYTES) {
-        row.sha256 = await sha256OfFile(path)
-        throw new RequestError('picture_too_large', tooLarge(sizeBytes))
-      }
+      if (sizeBytes > MAX_PICTURE_BYTES) throw new RequestError('picture_too_large', tooLarge(sizeBytes))
       const bytes = await readFile(path)
       const sha256 = sha256Hex(bytes)
       row.sha256 = sha256

@@ -49,32 +49,44 @@ export interface RowFile {
 /**
  * @param path ends in .jsonl or .csv
  * @param resume continues a file that is there
- * @throws SetupError `destination_taken` for a file that is there, or has something else than rows
+ * @throws SetupError `destination_taken` for a file that is there, or has something else than rows; `bad_place`
  */
 export async function openRows(path: string, resume: boolean): Promise<RowFile> {
   const format = formatOf(path)
   const { rows, end, columns } = await readRows(path, format, resume)
-  if (end !== undefined) truncateSync(path, end)
-  const file = openSync(path, 'a')
+  const file = orRefused(path, () => {
+    if (end !== undefined) truncateSync(path, end)
+    return openSync(path, 'a')
+  })
   let isOpen = true
   const close = () => {
     if (isOpen) closeSync(file)
     isOpen = false
   }
-  if (format.head && end === undefined) writeSync(file, format.head(columns))
+  const head = format.head?.(columns) ?? ''
+  if (end === undefined) orRefused(path, () => writeSync(file, head))
   return {
     earlier: rows,
-    add: (row) => void writeSync(file, format.write(row, columns)),
+    add: (row) => void orRefused(path, () => writeSync(file, format.write(row, columns))),
     finish(all) {
       close()
       const partial = `${path}.partial`
-      writeFileSync(
-        partial,
-        (format.head?.(columns) ?? '') + all.map((row) => format.write(row, columns)).join(''),
-      )
-      renameSync(partial, path)
+      orRefused(path, () => {
+        writeFileSync(partial, head + all.map((row) => format.write(row, columns)).join(''))
+        renameSync(partial, path)
+      })
     },
     close,
+  }
+}
+
+/** @throws SetupError `bad_place` */
+function orRefused<T>(path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    const message = `The rows could not be written to ${path}: ${(cause as Error).message}. Check the folder and its disk.`
+    throw new SetupError('bad_place', message, { cause })
   }
 }
 

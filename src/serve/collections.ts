@@ -46,14 +46,6 @@ interface Given extends CollectionsOptions {
 const SETTLE_MS = 60_000
 /** Part of the time that may go into settling. */
 const SETTLE_SHARE = 0.1
-/** For the error about another method. */
-const METHODS = {
-  '/': 'GET',
-  '/:name': 'GET or DELETE',
-  '/:name/search': 'POST',
-  '/:name/pictures': 'GET',
-  '/:name/pictures/:id{.+}': 'PUT, GET or DELETE',
-}
 const NAME = /^[\w-]{1,64}$/
 /** Longer than any path of a file system. */
 const MAX_ID = 4_096
@@ -133,11 +125,6 @@ export function collections({ search, uploads, concurrency, infer, settleMs = SE
       })
     return infer(c, read, 'collection_search')
   })
-  for (const [path, methods] of Object.entries(METHODS)) {
-    app.all(path, ({ req }) => {
-      throw new RequestError('wrong_method', `Expected the method ${methods} at ${req.path} but got another.`)
-    })
-  }
   return app
 }
 

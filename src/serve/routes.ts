@@ -150,16 +150,22 @@ export function createApp(engine: Engine | Promise<Engine>, options: AppOptions 
   app.route('/', page())
   app.get('/openapi.json', openApi(Object.keys(options.handlers ?? {})))
   app.notFound((c) => {
-    const known = app.routes.filter((route) => route.path === c.req.path && route.method !== 'ALL')
-    if (known.length === 0) {
+    const allow = methodsAt(app, c.req.path).join(', ')
+    if (allow === '') {
       const message = `This address does not exist. Use ${TASK_NAMES.map((task) => `POST /v1/${task}`).join(', ')}, POST /v1/chat/completions, POST /v1/uploads, GET /v1/model or GET /.`
       return refuse(new RequestError('not_found', message), c.req.path)
     }
-    const allow = known.map((route) => route.method).join(', ')
     const message = `Expected the method ${allow} at ${c.req.path} but got another.`
     return refuse(new RequestError('wrong_method', message), c.req.path, { allow })
   })
   return app
+}
+
+/** The methods that a path takes. A path with parameters is matched as requests are. */
+function methodsAt({ router }: Hono, path: string): string[] {
+  return ['GET', 'POST', 'PUT', 'DELETE'].filter((method) =>
+    router.match(method, path)[0].some(([[, route]]) => route.method !== 'ALL'),
+  )
 }
 
 /** Returns the engine, or throws why there is none: it is still opening, or it failed to open. */

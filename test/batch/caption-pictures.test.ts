@@ -117,7 +117,7 @@ describe.each(['alt.jsonl', 'alt.csv'])('%s', (out) => {
     expect(await imagesIn(out)).toEqual([...odd, 'empty.png', 'large.png', 'text.png'].sort())
     const rows = await rowsIn(out)
     for (const row of rows) {
-      expect(row.sha256).toMatch(/^[0-9a-f]{64}$/)
+      if (row.error_code !== 'picture_too_large') expect(row.sha256).toMatch(/^[0-9a-f]{64}$/)
       expect(Boolean(row.text)).toBe(!row.error)
     }
     expect(rows.filter(({ error_code }) => error_code).map(({ error_code }) => error_code)).toEqual([
@@ -198,6 +198,11 @@ describe.each(['alt.jsonl', 'alt.csv'])('%s', (out) => {
       expect(await readFile(join(room, out), 'utf8')).toBe(text)
     }
   })
+})
+
+test('a place that cannot be written, and another ending, are refused', async () => {
+  for (const out of ['no/folder/alt.jsonl', 'photos', 'alt.txt'])
+    await expect(run(out)).rejects.toMatchObject({ code: 'bad_place' })
 })
 
 test('another model, prompt or setting makes other texts', async () => {

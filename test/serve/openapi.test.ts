@@ -157,6 +157,14 @@ test('every route is described, and every route that is described exists', () =>
   expect(described.sort()).toEqual([...new Set(routed)].sort())
 })
 
+test('another method is refused with those that are described', async () => {
+  for (const [path, methods] of Object.entries(document.paths)) {
+    const response = await app.request(pathOf(path), { method: 'PATCH' })
+    const allowed = response.headers.get('allow')?.toLowerCase().split(', ')
+    expect([path, response.status, allowed?.sort()]).toEqual([path, 405, Object.keys(methods).sort()])
+  }
+})
+
 describe('examples', () => {
   const examples = operations.flatMap(({ path, method, operation }) =>
     Object.entries(operation.requestBody?.content ?? {}).flatMap(([type, { examples = {} }]) =>
