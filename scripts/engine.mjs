@@ -1,5 +1,6 @@
 // Prepares node_modules/onnxruntime-node for `npm pack`, which bundles it: package.json is replaced by one that lists only the
-// files of this machine's platform and has no install script. `--restore` undoes that; npm calls it after packing.
+// files of this machine's platform and has no install script. `--restore` undoes that; npm calls it after packing, but not after
+// `npm pack --dry-run`.
 //
 // The tarball then runs on this platform only. scripts/release.mjs makes packages for all of them.
 

@@ -19,10 +19,11 @@ const PACKAGES = [
 ]
 
 const HELP = `
-Reads the parameters of the stage (deploy/, serverless.yml, --param) and asks the
-AWS account about them: tokens in the region of the deployment, concurrency of
-functions, GPU quota, the image and its platform, the model in the bucket, and
-whether the bucket keeps threads long enough. It creates and changes nothing.
+Reads the parameters of the stage (deploy/, serverless.yml, --param) and asks
+the AWS account about them: tokens in the region of the deployment, concurrency
+of functions, GPU quota, the image and its platform, the model in the bucket,
+and whether the bucket keeps threads long enough. It creates and changes
+nothing.
 
 Run it in a clone of Glimpse, with the credentials of the deployment. The exit
 code is 1 if a check fails.

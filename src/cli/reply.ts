@@ -36,9 +36,16 @@ export async function answerPictures(
 
 /** The file's bytes; `-` is standard input. @throws RequestError `no_picture` */
 export async function readPicture(path: string): Promise<Uint8Array> {
+  if (path === '-' && process.stdin.isTTY) throw isTerminal()
   if (path === '-') return buffer(process.stdin)
   if (/^https?:\/\//i.test(path)) throw isAddress(path)
   return await readPictureFile(path)
+}
+
+function isTerminal(): RequestError {
+  const message =
+    'Expected a picture on standard input but it is a terminal. Pipe one: npx glimpse caption - < photo.jpg'
+  return new RequestError('no_picture', message)
 }
 
 function isAddress(url: string): RequestError {

@@ -333,7 +333,14 @@ export function describePackage(gpu: Gpu): void {
           'logs:CreateLogStream',
           'logs:PutLogEvents',
           ...(gpu === 'lambda' ? ['lambda:PutFunctionScalingConfig'] : []),
-          ...(gpu === 'sagemaker' ? ['application-autoscaling:RegisterScalableTarget'] : []),
+          ...(gpu === 'sagemaker'
+            ? [
+                'application-autoscaling:RegisterScalableTarget',
+                'sagemaker:DescribeEndpoint',
+                'sagemaker:DescribeEndpointConfig',
+                'sagemaker:UpdateEndpointWeightsAndCapacities',
+              ]
+            : []),
         ].sort(),
       )
       const [notification] = packaged.resources['Budget']!.Properties['NotificationsWithSubscribers']

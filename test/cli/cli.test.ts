@@ -217,7 +217,7 @@ test('the help of every command has examples and fits 80 columns', async () => {
   const { out } = await glimpse(['--help'])
   expect(out).toContain('$ npx glimpse')
   expect(linesOver(80, out)).toEqual([])
-  const names = [...out.matchAll(/^ {2}([a-z]+) .*$/gm)]
+  const names = [...out.matchAll(/^ {2}([a-z-]+) .*$/gm)]
     .map(([, name]) => name!)
     .filter((name) => name !== 'help')
   expect(names.length).toBeGreaterThan(10)
@@ -226,7 +226,9 @@ test('the help of every command has examples and fits 80 columns', async () => {
     const file = name === 'index' ? 'index-folders' : name
     const module: Record<string, () => Command> = await import(`../../src/cli/${file}.ts`)
     let text = ''
-    const command = module[`${name}Command`]!().configureOutput({ writeOut: (piece) => (text += piece) })
+    const command = module[
+      `${name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())}Command`
+    ]!().configureOutput({ writeOut: (piece) => (text += piece) })
     command.outputHelp()
     expect(text, name).toContain('$ npx glimpse')
     expect(linesOver(80, text), name).toEqual([])
