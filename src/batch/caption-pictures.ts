@@ -116,9 +116,7 @@ export async function captionPictures(
     } catch (error) {
       if (signal?.aborted) throw stopped()
       if (isGlimpseError(error) && error.kind !== 'request' && !isPassing(error)) throw error
-      const isOurs = isGlimpseError(error)
-      row.error_code = isOurs ? error.code : 'no_picture'
-      row.error = isOurs ? error.message : `Expected a picture but ${reasonOf(error)}.`
+      Object.assign(row, faultOf(error, row.text !== undefined))
       delete row.written
       delete row.written_sha256
       return row
@@ -168,6 +166,14 @@ function captionIn({ text, unknown, model }: Row): Caption {
 
 function writtenIn({ written, written_sha256 }: Partial<Row> = {}): Partial<Row> {
   return { ...(written && { written }), ...(written_sha256 && { written_sha256 }) }
+}
+
+/** @param hasText whether the picture was captioned, so that writing its text failed */
+function faultOf(error: unknown, hasText: boolean): Pick<Row, 'error_code' | 'error'> {
+  if (isGlimpseError(error)) return { error_code: error.code, error: error.message }
+  if (hasText)
+    return { error_code: 'cannot_write', error: `The alt text could not be written: ${reasonOf(error)}.` }
+  return { error_code: 'no_picture', error: `Expected a picture but ${reasonOf(error)}.` }
 }
 
 /** Whether the same file has the same error the next time. */

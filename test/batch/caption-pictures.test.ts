@@ -345,6 +345,17 @@ describe('--write', () => {
     expect(await altOf('a.png')).toBe(CAPTION)
   })
 
+  test('a picture that is gone when its text is written is an error with its text', async () => {
+    const path = await put('a.png', await png(1))
+    const answer = async (request: object) => {
+      await rm(path)
+      return await engine.answer(request)
+    }
+    const gone = { ...engine, answer } as never
+    expect(await run('alt.jsonl', false, { write: 'xmp', engine: gone })).toMatchObject({ errors: 1 })
+    expect(await rowsIn('alt.jsonl')).toMatchObject([{ text: CAPTION, error_code: 'cannot_write' }])
+  })
+
   test('what the model does not know is no alt text', async () => {
     await put('a.png', await png(1))
     engine.knows(() => false)
