@@ -7,7 +7,14 @@ const QUESTION = { events: 2, edgeGbSeconds: 0.5, answerSeconds: 3, writes: 15, 
 /** With a SageMaker endpoint: two deliveries of about a second each, and a notice. */
 const NOTIFIED_SECONDS = 2
 const ALARMS = 18
-const METRICS = 30
+/** Names of src/observe/metrics.ts, once for each function that may write them: src/observe/emf.ts. */
+const METRICS =
+  8 * 2 + // of the engine: http, answer
+  5 + // of HTTP: http
+  2 + // glimpse_webhooks_total: slack, discord
+  2 + // of replies: answer
+  6 + // glimpse_faults_total: every function
+  4 // glimpse_queue_messages_total: slack, discord, answer, notice
 const HOURS = 720
 /** Minutes that a started instance stays up: its start, the time until scale-in, and the cooldown. */
 const AWAKE = { sagemaker: 25, cloudRun: 15 }

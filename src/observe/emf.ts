@@ -1,6 +1,9 @@
 // Metrics of a Lambda function -> lines of its log, which CloudWatch reads as metrics (embedded metric format,
 // "Specification"). Each call writes the changes since the last one.
 //
+// Only the function's name is a dimension, because CloudWatch bills each set of dimensions as a metric. Labels are fields of
+// the line: Logs Insights groups by them. So there is a metric for each name and function, which bench/cost.mjs counts.
+//
 // A counter is written as its increase, a gauge as its value, a histogram as its mean, repeated for each observation.
 // Sums, counts and averages are exact in CloudWatch up to a hundred observations a call; percentiles are not.
 
@@ -46,7 +49,6 @@ function lineOf(
   base: Readonly<Record<string, string>>,
   at: number,
 ): string {
-  const dimensions = { ...base, ...labels }
   const unit = name.endsWith('_seconds') ? 'Seconds' : kind === 'counter' ? 'Count' : 'None'
   return JSON.stringify({
     _aws: {
@@ -54,16 +56,13 @@ function lineOf(
       CloudWatchMetrics: [
         {
           Namespace: NAMESPACE,
-          // Alarms use the metric without its labels.
-          Dimensions: [
-            Object.keys(base),
-            ...(Object.keys(labels).length > 0 ? [Object.keys(dimensions)] : []),
-          ],
+          Dimensions: [Object.keys(base)],
           Metrics: [{ Name: name, Unit: unit }],
         },
       ],
     },
-    ...dimensions,
+    ...base,
+    ...labels,
     [name]: values.length === 1 ? values[0] : values,
   })
 }

@@ -18,7 +18,7 @@ function collect() {
   return { flushed, lines, emf }
 }
 
-test('a line is what CloudWatch reads: dimensions, unit and value side by side', async () => {
+test('a line is what CloudWatch reads: one dimension, unit and value, labels beside them', async () => {
   const { flushed } = collect()
   count('glimpse_requests_total', { task: 'caption', outcome: 'ok' })
   expect(await flushed()).toEqual([
@@ -28,7 +28,7 @@ test('a line is what CloudWatch reads: dimensions, unit and value side by side',
         CloudWatchMetrics: [
           {
             Namespace: 'Glimpse',
-            Dimensions: [['function'], ['function', 'task', 'outcome']],
+            Dimensions: [['function']],
             Metrics: [{ Name: 'glimpse_requests_total', Unit: 'Count' }],
           },
         ],
