@@ -35,7 +35,7 @@ const start = async (env: Record<string, string> = {}) => {
 test('answers a mention with the caption, and a follow-up after a restart', async () => {
   expect(await start()).toMatch(/Slack +listening/)
   slack.send('e1', mentionWith(slack.pictureUrl))
-  expect(await slack.replies(1)).toEqual(['a crab to the left of a helicopter on a yellow background'])
+  expect(await slack.replies(1)).toEqual(['A crab to the left of a helicopter on a yellow background.'])
   await server.stop()
   await start()
   const { files: _, subtype: __, ...message } = mentionWith('')

@@ -49,7 +49,7 @@ test('work answers what listen queued before work started, and both stop with st
   slack.send('e1', mentionWith(slack.pictureUrl))
   await until(() => sqs.waiting() === 1)
   const working = await start('work')
-  expect(await slack.replies(1)).toEqual(['a crab to the left of a helicopter on a yellow background'])
+  expect(await slack.replies(1)).toEqual(['A crab to the left of a helicopter on a yellow background.'])
   const { files: _, subtype: __, ...message } = mentionWith('')
   slack.send('e2', { ...message, ts: '2.0', thread_ts: '1.0', text: 'what is on the right?' })
   expect((await slack.replies(2))[1]).toBe('a helicopter')
