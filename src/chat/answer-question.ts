@@ -217,7 +217,7 @@ async function answerEach(
         () => endsAt - deps.now(),
       )
       const spoiler = picture.spoiler === true
-      // Nobody asks for the words of an automatic caption, and a described picture gets none.
+      // A caption that a person asks for begins with the author's alt text. Described pictures get no automatic caption.
       if (!isQuestion && picture.altText !== undefined)
         parts.push({ number, kind: 'answer', text: messages.authorsAltText(picture.altText), spoiler })
       parts.push({ number, ...shownAs(result, isQuestion, messages), spoiler })
