@@ -5,12 +5,12 @@ import { lstatSync } from 'node:fs'
 import { readFile, realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { inParallel, keyedMutex } from '../concurrency.ts'
+import { askAgain, isPassing } from '../engine/again.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { InferenceRequest } from '../engine/request.ts'
 import { cancelled, isCode, isGlimpseError, RequestError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
-import { isPassing, TRIES } from '../search/index-folders.ts'
 import { beginningsOf, reasonOf } from '../search/walk.ts'
 import { type Place, planAltText } from '../xmp/alt-text.ts'
 import type { NamedPicture, NamedPictures } from './pictures.ts'
@@ -74,18 +74,11 @@ export async function captionPictures(
   }
 
   const caption = async (image: Uint8Array): Promise<Caption> => {
-    for (let tries = 1; ; tries++) {
-      try {
-        const { text, model, unknown } = await engine.answer(
-          { task: 'caption', image, ...options.request },
-          { signal },
-        )
-        counts.captioned++
-        return { text, ...(unknown && { unknown }), model }
-      } catch (error) {
-        if (!isPassing(error) || tries === TRIES) throw error
-      }
-    }
+    const { text, model, unknown } = await askAgain(() =>
+      engine.answer({ task: 'caption', image, ...options.request }, { signal }),
+    )
+    counts.captioned++
+    return { text, ...(unknown && { unknown }), model }
   }
   const captionOf = async (sha256: string, image: Uint8Array): Promise<Caption> => {
     const before = known.get(sha256)

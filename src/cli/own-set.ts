@@ -94,19 +94,23 @@ function recordsOfCsv(text: string): unknown[] {
 export async function askAll(
   engine: Engine,
   rows: readonly Row[],
-  onRow: () => void,
+  signal: AbortSignal,
+  onRow: (done: number) => void,
 ): Promise<(Said | undefined)[]> {
   const said: (Said | undefined)[] = []
   for (const { image, question } of rows) {
     try {
-      const { text, timings_ms } = await engine.answer({ image: await readPicture(image), question })
+      const { text, timings_ms } = await engine.answer(
+        { image: await readPicture(image), question },
+        { signal },
+      )
       said.push({ text, ms: timings_ms.total })
     } catch (error) {
       if (!isGlimpseError(error) || error.kind !== 'request') throw error
       process.stderr.write(`glimpse: ${image}: ${error.message}\n`)
       said.push(undefined)
     }
-    onRow()
+    onRow(said.length)
   }
   return said
 }

@@ -4,7 +4,8 @@
 //   <prefix>/asked/<job>-<request>.json   where the endpoint puts the result or the failure
 //   <prefix>/waiting/<job>.json           receipt handle of the hidden message
 //
-// Invariant: a result is written before its notice. So whoever looks last, `hold` or `messageOf`, sees that all is done.
+// Invariant: a result is written before its notice. `hold` and `messageOf` both look at all results: the later of them sees that
+// all is done.
 
 import { z } from 'zod'
 import { sha256Hex } from '../hash.ts'

@@ -9,6 +9,7 @@ import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { inParallel } from '../concurrency.ts'
+import { askAgain, isPassing } from '../engine/again.ts'
 import { cancelled, isGlimpseError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { MAX_PICTURE_BYTES } from '../image/format.ts'
@@ -46,8 +47,6 @@ export interface IndexReport {
 /** Most rows of a commit, and the time between two. */
 const COMMIT_ROWS = 256
 const COMMIT_MS = 1_000
-/** Times that a picture is sent to an engine that starts again or has no memory. */
-export const TRIES = 3
 
 type Row = Picture | IndexedPicture
 
@@ -75,13 +74,11 @@ export async function indexFolders(
   const failed: Skipped[] = []
 
   const embed = async (image: Uint8Array): Promise<Pick<IndexedPicture, 'vectors'> | { problem: string }> => {
-    for (let tries = 1; ; tries++) {
-      try {
-        return { vectors: await embedder.embedPicture(image, signal) }
-      } catch (error) {
-        if (isGlimpseError(error) && error.kind === 'request') return { problem: error.message }
-        if (!isPassing(error) || tries === TRIES) throw error
-      }
+    try {
+      return { vectors: await askAgain(() => embedder.embedPicture(image, signal)) }
+    } catch (error) {
+      if (isGlimpseError(error) && error.kind === 'request') return { problem: error.message }
+      throw error
     }
   }
   const rowOf = async ({ path, sizeBytes, modifiedMs }: FoundFile): Promise<Row> => {
@@ -138,11 +135,6 @@ export async function indexFolders(
     ...counts,
     skipped: [...unread, ...failed, ...refused],
   }
-}
-
-/** Whether the same picture may be read the next time. */
-export function isPassing(error: unknown): boolean {
-  return isGlimpseError(error) && ['restarting', 'out_of_memory'].includes(error.code)
 }
 
 function stopped() {

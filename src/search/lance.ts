@@ -156,7 +156,7 @@ async function collectionOf(
     // While other processes write, it may stay unsettled: the next call of any of them settles it.
     settle: () =>
       write(() => settle(libraries, table)).catch((error: unknown) => {
-        if (!isOvertaken((error as Error).cause)) throw error
+        if (!CONFLICT.test(String((error as Error).cause))) throw error
       }),
   }
 }
@@ -164,13 +164,10 @@ async function collectionOf(
 /** Times that a read or write is tried when another process overtakes it. */
 const TRIES = 5
 
-/**
- * Whether another process committed first, or removed the files of the version that this call was reading. LanceDB panics
- * when those files are gone while it commits, before anything is written.
- */
-function isOvertaken(error: unknown): boolean {
-  return /commit conflict|not ?found|no such file|panic in async function/i.test(String(error))
-}
+/** Another process committed first. LanceDB panics when that process also removed the files that the commit builds on. */
+const CONFLICT = /commit conflict|panic in async function/i
+/** Another process removed the files of the version that this call was reading. */
+const REMOVED = /not ?found|no such file/i
 
 /** Runs `work` on the newest version. Each read and write here may run twice: a row that is written again replaces itself. */
 async function againOnNewest<T>(table: Table, work: () => Promise<T>): Promise<T> {
@@ -178,7 +175,8 @@ async function againOnNewest<T>(table: Table, work: () => Promise<T>): Promise<T
     try {
       return await work()
     } catch (error) {
-      if (tries === TRIES || !isOvertaken(error)) throw error
+      const isOvertaken = CONFLICT.test(String(error)) || REMOVED.test(String(error))
+      if (tries === TRIES || !isOvertaken) throw error
       await table.checkoutLatest()
     }
   }

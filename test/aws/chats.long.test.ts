@@ -1,7 +1,7 @@
 // The functions `slack`, `discord` and `answer`, each with only the files of its zip. Covers signatures of bodies that API
 // Gateway encoded in base64, the queue, and failed messages.
 
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
+import { generateKeyPairSync, sign } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openJobs } from '../../src/chat/jobs.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import { type SqsDouble, startSqsDouble } from '../queue/sqs-double.ts'
-import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
+import { apiEvent, type Installed, installFunctions, type Running, slackEvent } from './lambda.ts'
 
 const SECRET = 'signing-secret-of-the-tests'
 const { publicKey, privateKey } = generateKeyPairSync('ed25519')
@@ -122,17 +122,8 @@ test('discord accepts only requests signed by Discord, and queues a question bef
 
 test('slack answers a challenge signed by Slack and refuses another signature with 401', async () => {
   const slack = start('slack', { SLACK_BOT_TOKEN: 'xoxb-of-the-tests', SLACK_SIGNING_SECRET: SECRET })
-  const body = JSON.stringify({ type: 'url_verification', challenge: 'abc' })
-  const send = async (secret: string) => {
-    const timestamp = String(Math.floor(Date.now() / 1_000))
-    const signature = `v0=${createHmac('sha256', secret).update(`v0:${timestamp}:${body}`).digest('hex')}`
-    const headers = { 'x-slack-request-timestamp': timestamp, 'x-slack-signature': signature }
-    const event = apiEvent('POST', '/slack/events', {
-      body,
-      headers: { ...headers, 'content-type': 'application/json' },
-    })
-    return (await slack.invoke(event)) as Answer
-  }
+  const challenge = { type: 'url_verification', challenge: 'abc' }
+  const send = async (secret: string) => (await slack.invoke(slackEvent(challenge, secret))) as Answer
   expect(JSON.parse((await send(SECRET)).body)).toEqual({ challenge: 'abc' })
   expect((await send('another')).statusCode).toBe(401)
   slack.stop()

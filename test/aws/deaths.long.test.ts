@@ -4,7 +4,6 @@
 // Each death has three questions: one whose process dies, one in another thread of its channel, one behind it in its thread. The
 // queue's clock is moved by ending a visibility timeout that the function set, and the next process' clock is ahead by as much.
 
-import { createHmac } from 'node:crypto'
 import { createServer, type IncomingMessage, request as send } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
@@ -25,7 +24,7 @@ import { type Moto, startMoto } from '../moto.ts'
 import { eventOf, type SqsMessage } from '../queue/sqs-double.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
 import { envelope } from '../slack/harness.ts'
-import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
+import { type Installed, installFunctions, type Running, slackEvent } from './lambda.ts'
 
 /** Of the function in gpu=embedded, and of its queue. */
 const TIMEOUT_S = 50
@@ -131,15 +130,7 @@ test('while S3 fails for ten minutes a question waits in the queue, and is answe
     text: '<@UBOT>',
     files: [{ id: 'F1', mimetype: 'image/png', url_private: `${front.url}/outage/picture` }],
   }
-  const body = JSON.stringify(envelope('T', event))
-  const timestamp = String(Math.floor(Date.now() / 1000))
-  const signature = createHmac('sha256', SECRET).update(`v0:${timestamp}:${body}`).digest('hex')
-  const headers = {
-    'content-type': 'application/json',
-    'x-slack-request-timestamp': timestamp,
-    'x-slack-signature': `v0=${signature}`,
-  }
-  expect(await webhook.invoke(apiEvent('POST', '/slack/events', { body, headers }))).toMatchObject({
+  expect(await webhook.invoke(slackEvent(envelope('T', event), SECRET))).toMatchObject({
     statusCode: 200,
   })
   let passedS = 0

@@ -2,6 +2,7 @@
 // layers, and a process that resolves modules from these only.
 
 import { fork } from 'node:child_process'
+import { createHmac } from 'node:crypto'
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -144,4 +145,17 @@ export function apiEvent(
     ...(given.body === undefined ? {} : { body: Buffer.from(given.body).toString('base64') }),
     isBase64Encoded: given.body !== undefined,
   }
+}
+
+/** Returns the event of a request of Slack, signed now with the secret. */
+export function slackEvent(payload: unknown, secret: string): APIGatewayProxyEventV2 {
+  const body = JSON.stringify(payload)
+  const timestamp = String(Math.floor(Date.now() / 1000))
+  const signature = createHmac('sha256', secret).update(`v0:${timestamp}:${body}`).digest('hex')
+  const headers = {
+    'content-type': 'application/json',
+    'x-slack-request-timestamp': timestamp,
+    'x-slack-signature': `v0=${signature}`,
+  }
+  return apiEvent('POST', '/slack/events', { body, headers })
 }

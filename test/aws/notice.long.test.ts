@@ -1,7 +1,6 @@
 // The functions `answer`, `notice` and `brake`, each with only the files of its zip: a question that an endpoint answers later,
 // and an exceeded budget. Slack is emulate; SQS, S3, the endpoint and the control plane are doubles.
 
-import { createHmac } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,7 +15,7 @@ import { type EndpointDouble, startEndpoint } from '../remote/endpoint-double.ts
 import { doubleEngine } from '../serve/double.ts'
 import { BOT_TOKEN, envelope, SECRET, type SlackHarness, startSlackHarness } from '../slack/harness.ts'
 import { type S3Double, startS3Double } from '../store/s3-double.ts'
-import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
+import { type Installed, installFunctions, type Running, slackEvent } from './lambda.ts'
 import { ROOT } from './packaged.ts'
 
 let slack: SlackHarness
@@ -95,15 +94,7 @@ test('a question waits in the queue while a GPU starts, and is answered after th
     channel: slack.channel,
     channel_type: 'channel',
   }
-  const body = JSON.stringify(envelope(slack.team, event))
-  const timestamp = String(Math.floor(Date.now() / 1000))
-  const signature = createHmac('sha256', SECRET).update(`v0:${timestamp}:${body}`).digest('hex')
-  const headers = {
-    'content-type': 'application/json',
-    'x-slack-request-timestamp': timestamp,
-    'x-slack-signature': `v0=${signature}`,
-  }
-  await start('slack').invoke(apiEvent('POST', '/slack/events', { body, headers }))
+  await start('slack').invoke(slackEvent(envelope(slack.team, event), SECRET))
 
   const answer = start('answer')
   const [first] = await receive()

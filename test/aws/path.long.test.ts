@@ -1,7 +1,6 @@
 // The packaged functions from end to end: signed Slack event -> function `slack` -> queue -> function `answer` -> model ->
 // reply in the thread. Slack is emulate (a third-party emulator), SQS a double, the model the embedded one in its layer.
 
-import { createHmac } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { pollInto, type SqsDouble, startSqsDouble } from '../queue/sqs-double.ts'
 import { doubleEngine } from '../serve/double.ts'
 import { BOT_TOKEN, envelope, SECRET, type SlackHarness, startSlackHarness } from '../slack/harness.ts'
-import { apiEvent, type Installed, installFunctions, type Running } from './lambda.ts'
+import { type Installed, installFunctions, type Running, slackEvent } from './lambda.ts'
 import { ROOT } from './packaged.ts'
 
 let slack: SlackHarness
@@ -60,15 +59,7 @@ afterAll(async () => {
 
 /** Sends an event as Slack signs it and as API Gateway encodes it. @returns the HTTP status */
 async function send(event: Record<string, unknown>, secret = SECRET): Promise<number> {
-  const body = JSON.stringify(envelope(slack.team, event))
-  const timestamp = String(Math.floor(Date.now() / 1000))
-  const signature = createHmac('sha256', secret).update(`v0:${timestamp}:${body}`).digest('hex')
-  const headers = {
-    'content-type': 'application/json',
-    'x-slack-request-timestamp': timestamp,
-    'x-slack-signature': `v0=${signature}`,
-  }
-  const answer = await webhook.invoke(apiEvent('POST', '/slack/events', { body, headers }))
+  const answer = await webhook.invoke(slackEvent(envelope(slack.team, event), secret))
   return (answer as { statusCode: number }).statusCode
 }
 

@@ -40,7 +40,7 @@ const MAX_TRIES = { busy: 30, starting: 60, unreachable: 60, offline: 60, ended:
 export class Failure extends Error {
   /**
    * @param {string} problem key of `problem` in words.js
-   * @param {string} message the server's own, for whoever runs it
+   * @param {string} message what the server answered; it is written for the person who runs the server
    * @param {number} [waitS] when to try again, as the server says
    */
   constructor(problem, message = '', waitS = undefined) {

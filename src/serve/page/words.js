@@ -10,7 +10,7 @@ const en = {
   nouns: (count) => `All ${count} things it knows by name`,
   larger: 'A model for photographs',
   largerHow:
-    'This one does not know photographs. Whoever runs this Glimpse can start it with a larger model, which is downloaded once:',
+    'This one does not know photographs. The person who runs Glimpse can start it with a larger model, which is downloaded once:',
   samplesTitle: 'Try one of these',
   samples: {
     'crab-and-helicopter': 'Crab and helicopter',
@@ -82,9 +82,9 @@ const en = {
     ended: 'The answer broke off.',
     deadline: 'That took too long.',
     stopped: 'Stopped.',
-    locked: 'This Glimpse asks for an access code. Whoever runs it can give it to you.',
-    wrong_code: 'That is not the access code. Whoever runs this Glimpse can give it to you.',
-    refused: 'This Glimpse does not answer at this address. Ask whoever runs it.',
+    locked: 'This Glimpse asks for an access code. The person who runs it can give it to you.',
+    wrong_code: 'That is not the access code. The person who runs Glimpse can give it to you.',
+    refused: 'This Glimpse does not answer at this address. Ask the person who runs it.',
     cannot: 'The model of this Glimpse cannot do that.',
     no_room: 'This browser has no room to keep the picture. It is here until you close the page.',
     internal: 'Something went wrong in Glimpse.',
