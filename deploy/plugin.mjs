@@ -27,19 +27,28 @@ export default class GlimpsePlugin {
     this.checkParams()
     const code = await bundle()
     checkSizes(buildLayers(ARCHITECTURES[provider.architecture]), code)
-    if (this.serverless.processedInput.commands[0] !== 'deploy') this.packageOffline()
+    this.keepLayersWithDeployment()
   }
 
-  /** Skips the comparison with the deployed stack's layers, which uploads only new ones and needs an account. */
-  packageOffline() {
-    const { plugins } = this.serverless.pluginManager
-    const compiler = plugins.find((plugin) => plugin.constructor.name === 'AwsCompileLayers')
+  /**
+   * Each deployment uploads its own layers, and its template names them. osls would let it name the files of an earlier
+   * deployment with the same layers. These are deleted with that deployment, and then a rollback to the template fails. It would
+   * also need an account to package.
+   */
+  keepLayersWithDeployment() {
+    const { service, pluginManager } = this.serverless
+    const compiler = pluginManager.plugins.find((plugin) => plugin.constructor.name === 'AwsCompileLayers')
     if (!compiler?.compareWithLastLayer) {
       throw new Error(
         'osls has no AwsCompileLayers.compareWithLastLayer, which osls 4 has. Install osls 4, or change deploy/plugin.mjs.',
       )
     }
-    compiler.compareWithLastLayer = async () => {}
+    compiler.compareWithLastLayer = async (layerName) => {
+      // Differs with each deployment, so that one without a change would not be recognized.
+      delete service.provider.compiledCloudFormationTemplate.Outputs[
+        compiler.provider.naming.getLambdaLayerS3KeyOutputLogicalId(layerName)
+      ]
+    }
   }
 
   /** @throws Error for parameters with which the stack would lose threads, or run another image than the one that was checked */

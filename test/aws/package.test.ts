@@ -15,8 +15,9 @@ test('there are six handlers, each shorter than 40 lines', () => {
 
 interface Plugin {
   checkParams(): void
+  keepLayersWithDeployment(): void
 }
-type PluginClass = new (serverless: { service: object }) => Plugin
+type PluginClass = new (serverless: object) => Plugin
 const { default: GlimpsePlugin } = (await import(join(ROOT, 'deploy/plugin.mjs'))) as { default: PluginClass }
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 const DIGEST = `glimpse@sha256:${'0'.repeat(64)}`
@@ -38,6 +39,22 @@ test.each([
   const check = () => new GlimpsePlugin({ service }).checkParams()
   if (problem) expect(check).toThrow(problem)
   else expect(check).not.toThrow()
+})
+
+test('a template names the layers of its own deployment, which a rollback finds', async () => {
+  class AwsCompileLayers {
+    provider = { naming: { getLambdaLayerS3KeyOutputLogicalId: (name: string) => `${name}S3Key` } }
+    /** osls: names the layers of an earlier deployment. */
+    async compareWithLastLayer(_name: string): Promise<void> {
+      throw new Error('It calls AWS')
+    }
+  }
+  const plugins = [new AwsCompileLayers()]
+  const compiledCloudFormationTemplate = { Outputs: { sharpS3Key: {}, StateBucket: {} } }
+  const service = { provider: { compiledCloudFormationTemplate } }
+  new GlimpsePlugin({ service, pluginManager: { plugins } }).keepLayersWithDeployment()
+  await plugins[0]!.compareWithLastLayer('sharp')
+  expect(compiledCloudFormationTemplate.Outputs).toEqual({ StateBucket: {} })
 })
 
 test('an image that no part of the variant uses may be the placeholder', () => {
