@@ -5,11 +5,10 @@ import { buildLayers, checkSizes } from '../layers/build.mjs'
 import { bundle } from './bundle.mjs'
 
 const PLACEHOLDERS = {
-  '000000000000.dkr.ecr.':
-    'container image (--param image=<account>.dkr.ecr.<region>.amazonaws.com/glimpse@sha256:...)',
-  'https://glimpse.example.com': 'address of the container (--param engineUrl=https://...)',
-  'subnet-00000000': 'subnets (--param subnets=subnet-...,subnet-...)',
-  'sg-00000000': 'security groups (--param securityGroups=sg-...)',
+  '000000000000.dkr.ecr.': 'image: <account>.dkr.ecr.<region>.amazonaws.com/glimpse@sha256:...',
+  'https://glimpse.example.com': 'engineUrl: https://..., the address of the container',
+  'subnet-00000000': 'subnets: subnet-...,subnet-...',
+  'sg-00000000': 'securityGroups: sg-...',
 }
 const ARCHITECTURES = { x86_64: 'x64', arm64: 'arm64' }
 
@@ -24,7 +23,6 @@ export default class GlimpsePlugin {
 
   async prepare() {
     const { provider } = this.serverless.service
-    this.checkParams()
     const code = await bundle()
     checkSizes(buildLayers(ARCHITECTURES[provider.architecture]), code)
     this.keepLayersWithDeployment()
@@ -51,30 +49,15 @@ export default class GlimpsePlugin {
     }
   }
 
-  /** @throws Error for parameters with which the stack would lose threads, or run another image than the one that was checked */
-  checkParams() {
-    const { custom, functions, resources } = this.serverless.service
-    const { image, keepHours, expireDays } = custom.checked
-    if (!(Number(keepHours) <= 24 * Number(expireDays))) {
-      throw new Error(
-        `Expected keepHours of at most expireDays (${expireDays} days) but got ${keepHours} hours: the bucket would delete threads that are still continued. Raise expireDays.`,
-      )
-    }
-    const isUsed = JSON.stringify([functions, resources]).includes(image)
-    if (isUsed && !/@sha256:[0-9a-f]{64}$/.test(image)) {
-      throw new Error(
-        `Expected param image by its digest (...@sha256:...) but got ${image}: a tag can change between a deployment and the start of an instance.`,
-      )
-    }
-  }
-
   /** @throws Error for a template that still has a placeholder of serverless.yml. */
   checkPlaceholders() {
     const template = JSON.stringify(this.serverless.service.provider.compiledCloudFormationTemplate)
     const [found] = Object.entries(PLACEHOLDERS).filter(([text]) => template.includes(text))
     if (!found) return
-    throw new Error(
-      `The template has the placeholder ${found[0]}. Pass your ${found[1]}, or --param gpu=embedded, which needs none. See docs/deploy.md.`,
+    // An error of this class is printed without its stack.
+    const { Error: Refusal = Error } = this.serverless.classes ?? {}
+    throw new Refusal(
+      `The template has the placeholder ${found[0]}. Set ${found[1]} in the file of the stage in deploy/stages/. Or set gpu: embedded, which needs none. See docs/deploy.md.`,
     )
   }
 }
