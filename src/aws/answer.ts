@@ -1,7 +1,7 @@
 // The function `answer`: receives questions from the queue, runs the model, posts the replies.
 //
-// A delivery that this function does not finish comes again: 5 s after the function must have ended when it dies, after a
-// growing wait when it fails. Nothing but SQS keeps a question until it is claimed (chat/jobs.ts).
+// A delivery that this function does not finish comes again: within 45 s when it dies, after a growing wait when it fails.
+// Nothing but SQS keeps a question until it is claimed (chat/jobs.ts).
 
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { openAnswering } from '../app/chat.ts'
@@ -56,10 +56,9 @@ export function answerFunction() {
   })
   /** Resolves with the messages that SQS must deliver again. @throws SetupError `bad_settings` */
   return async (event: SQSEvent, invocation: Invocation): Promise<SQSBatchResponse> => {
-    const remainingMs = invocation.getRemainingTimeInMillis()
-    const endsAt = Date.now() + remainingMs
+    const endsAt = Date.now() + invocation.getRemainingTimeInMillis()
     const { config, waiting, visibility } = await shared()
-    const { hideWhileRunning, hideUntilRetry, hideWhileWaiting, show } = visibility
+    const { hideWhileRunning, stopHiding, hideUntilRetry, hideWhileWaiting, show } = visibility
     const { Records } = event
     const onReturn = async (record: SQSRecord, outcome: DeliveryOutcome) => {
       if (outcome === 'poison') return await show(record)
@@ -69,7 +68,7 @@ export function answerFunction() {
       await hideWhileWaiting(record, config.deadlineMs)
       if (await waiting.hold(message.question.id, record.receiptHandle)) await show(record)
     }
-    await Promise.all(Records.map((record) => hideWhileRunning(record, remainingMs)))
+    await Promise.all(Records.map((record) => hideWhileRunning(record, endsAt)))
     try {
       const late = () => new UpstreamError('state_failed', `The bucket did not open within ${OPEN_MS} ms.`)
       const handler = await withTimeout(answering(), OPEN_MS, late)
@@ -79,6 +78,9 @@ export function answerFunction() {
       count('glimpse_queue_messages_total', { outcome: 'again' }, Records.length)
       await Promise.all(Records.map(hideUntilRetry))
       return { batchItemFailures: Records.map(({ messageId }) => ({ itemIdentifier: messageId })) }
+    } finally {
+      // A request that is cut off by the freeze of the process would fail in the next invocation.
+      await Promise.all(Records.map(stopHiding))
     }
   }
 }

@@ -73,7 +73,7 @@ export async function checkQueue({
   if (visibilityS * 1000 < deadlineMs)
     return warn(
       found,
-      'Enough for `glimpse work`, which extends it while it answers. For Lambda set six times the timeout of the function.',
+      'Enough for `glimpse work`, which sets it itself while it answers. For Lambda set 10 s more than the timeout of the function.',
     )
   if (maxReceiveCount < MIN_RECEIVES) return warn(found, `Set maxReceiveCount to ${MIN_RECEIVES} or more.`)
   return ok(found)

@@ -52,6 +52,13 @@ export interface Consumer {
 }
 
 export const MAX_RECEIVES = 5
+/**
+ * Seconds for which a message is hidden, renewed HEARTBEATS times meanwhile as long as it is handled. After a death the next
+ * delivery comes within this time: later than the lease of the dead process ends (chat/processor.ts, 30 s), and early enough for
+ * an answer within a minute.
+ */
+export const HIDDEN_S = 45
+export const HEARTBEATS = 4
 /** Waits before a failed message is delivered again: 5, 15, 45, 135 s. In sum longer than a dead process' lease (chat/processor.ts). */
 export const RETRY_MS = 5_000
 

@@ -16,6 +16,8 @@ import { handleDelivery } from './handler.ts'
 import {
   type ConsumeOptions,
   type Consumer,
+  HEARTBEATS,
+  HIDDEN_S,
   type MessageHandler,
   type Queue,
   RETRY_MS,
@@ -23,7 +25,7 @@ import {
 } from './queue.ts'
 
 interface Times {
-  /** Visibility timeout in seconds. A heartbeat renews it while the handler runs. Default 60. */
+  /** Visibility timeout in seconds. A heartbeat renews it while the handler runs. Default HIDDEN_S. */
   visibilityTimeoutS: number
   /** Seconds before the first retry of a failed message. Default 5. */
   retryS: number
@@ -47,7 +49,7 @@ const TRACE_HEADERS = ['traceparent', 'tracestate']
  * @throws SetupError `bad_queue`
  */
 export function sqsQueue(url: string, options: SqsOptions = {}): Queue {
-  const { visibilityTimeoutS = 60, retryS = RETRY_MS / 1_000, waitTimeS = 20, ...config } = options
+  const { visibilityTimeoutS = HIDDEN_S, retryS = RETRY_MS / 1_000, waitTimeS = 20, ...config } = options
   const sqs = sqsClient(url, config)
 
   return {
@@ -119,7 +121,10 @@ function consume(
       const hidden = sqs.changeMessageVisibility({ ...names, VisibilityTimeout }, timeout())
       await request('change the visibility of a message', hidden).catch(report)
     }
-    const heartbeat = setInterval(() => void hide(visibilityTimeoutS), (visibilityTimeoutS * 1_000) / 3)
+    const heartbeat = setInterval(
+      () => void hide(visibilityTimeoutS),
+      (visibilityTimeoutS * 1_000) / HEARTBEATS,
+    )
     let isReturned = false
     const returnToQueue = async (seconds = 0) => {
       clearInterval(heartbeat)

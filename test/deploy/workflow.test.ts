@@ -77,6 +77,14 @@ test('both images have provenance and are named by digest, and only their job ma
   expect(Object.keys(jobs).filter((name) => jobs[name]!.permissions)).toEqual(['images'])
 })
 
+test('actions are named by commit, with the version as a comment', () => {
+  const uses = [...TEXT.matchAll(/uses: (.*)/g)].map(([, name]) => name!)
+  expect(uses.length).toBeGreaterThan(7)
+  expect(uses.filter((name) => !/^[\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/.test(name))).toEqual([])
+  // One commit for each action.
+  expect(new Set(uses).size).toBe(new Set(uses.map((name) => name.split('@')[0])).size)
+})
+
 test('it says that it was never run', () => {
   expect(TEXT).toContain('Not run by the authors')
 })
