@@ -4,7 +4,7 @@
 // requests only the names that it needs, because its role may read only those.
 
 import { GetParametersCommand, SSMClient, type SSMClientConfig } from '@aws-sdk/client-ssm'
-import { SECRET_NAMES } from '../config.ts'
+import { ENVIRONMENT, SECRET_NAMES } from '../config.ts'
 import { SetupError } from '../errors.ts'
 
 /** The most names that GetParameters accepts. */
@@ -36,9 +36,14 @@ function isForbidden(error: unknown): boolean {
   return error instanceof Error && (error.cause as Error | undefined)?.name === 'AccessDeniedException'
 }
 
-/** The region of the environment or the profile; undefined where neither has one. */
+/**
+ * The region of AWS's command line: of the environment or the profile; undefined where neither has one. The SDK does not read
+ * AWS_DEFAULT_REGION.
+ */
 export async function defaultRegion(): Promise<string | undefined> {
-  return await new SSMClient({}).config.region().catch(() => undefined)
+  const { AWS_REGION, AWS_DEFAULT_REGION } = ENVIRONMENT
+  const ofProfile = () => new SSMClient({}).config.region().catch(() => undefined)
+  return AWS_REGION || AWS_DEFAULT_REGION || (await ofProfile())
 }
 
 /** Names that are not stored are absent from the result. @throws SetupError `no_secrets` */

@@ -19,11 +19,10 @@ const PACKAGES = [
 ]
 
 const HELP = `
-Reads the parameters of the stage (deploy/, serverless.yml, --param) and asks
-the AWS account about them: tokens in the region of the deployment, concurrency
-of functions, GPU quota, the image and its platform, the model in the bucket,
-and whether the bucket keeps threads long enough. It creates and changes
-nothing.
+Reads the parameters of the stage (deploy/, --param), checks their form, and
+asks the AWS account about them: tokens in the region of the deployment,
+concurrency of functions, GPU quota, the image and its platform, the model in
+the bucket. It creates and changes nothing.
 
 Run it in a clone of Glimpse, with the credentials of the deployment. The exit
 code is 1 if a check fails.
@@ -36,7 +35,7 @@ Examples:
 
 interface Flags {
   stage: string
-  region: string
+  region?: string
   bucket?: string
   param: string[]
   json: boolean
@@ -47,7 +46,7 @@ export function deployCheckCommand(): Command {
   return new Command('deploy-check')
     .description('checks the parameters of a deployment on AWS before it')
     .requiredOption('--stage <name>', 'stage, as for serverless')
-    .option('--region <name>', 'region, as for serverless', 'eu-central-1')
+    .option('--region <name>', 'region, as for serverless (default: the parameter region)')
     .option('--bucket <name>', "the stack's output StateBucket, after the first deployment")
     .option('--param <name=value>', 'parameter, as for serverless; repeatable', collect, [])
     .option('--json', 'one line of JSON', false)
@@ -65,13 +64,16 @@ export function deployCheckCommand(): Command {
             import('../doctor/check.ts'),
           ]),
       )
-      const params = paramsOf(process.cwd(), stage, param, (text) => parse(text, { logLevel: 'silent' }))
+      const parseYaml = (text: string) => parse(text, { logLevel: 'silent' })
+      const params = paramsOf(process.cwd(), stage, param, parseYaml)
+      const forms = parseYaml(readFileSync(join(process.cwd(), 'deploy/forms.yml'), 'utf8'))
+      const where = region ?? params['region']!
       const platforms = PLATFORMS.map(({ label, secrets }) => ({
         label,
         secrets: [...new Set([...secrets.receive, ...secrets.reply])],
       }))
-      const deployment = { stage, region, bucket, params, platforms }
-      printResults(await runChecks(deployChecks(deployment, openAccount(region)), TIMEOUT_MS), json)
+      const deployment = { stage, region: where, bucket, params, forms, platforms }
+      printResults(await runChecks(deployChecks(deployment, openAccount(where)), TIMEOUT_MS), json)
     })
 }
 
@@ -87,24 +89,22 @@ export function paramsOf(
 ): Record<string, string> {
   const read = (path: string) =>
     existsSync(join(root, path)) ? parse(readFileSync(join(root, path), 'utf8')) : undefined
-  const service = read('serverless.yml') as { params?: { default?: object } } | undefined
-  if (!service)
+  const defaults = read('deploy/defaults.yml') as Record<string, unknown> | undefined
+  if (!defaults)
     throw new SetupError(
       'bad_settings',
-      `Expected serverless.yml in ${root} but it is not there. Run this in a clone of Glimpse.`,
+      `Expected deploy/defaults.yml in ${root} but it is not there. Run this in a clone of Glimpse.`,
     )
-  const inline = service.params?.default
-  const defaults = (read('deploy/defaults.yml') ?? (typeof inline === 'object' ? inline : {})) as Record<
-    string,
-    unknown
-  >
   const own = (read(`deploy/stages/${stage}.yml`) ?? {}) as Record<string, unknown>
   const flags = Object.fromEntries(given.map((each) => split(each)))
-  const unknown = Object.keys(flags).filter((name) => !(name in defaults))
-  if (unknown.length > 0)
+  const [unknown] = [
+    ...Object.keys(flags).map((name) => ({ name, found: `got --param ${name}=...` })),
+    ...Object.keys(own).map((name) => ({ name, found: `deploy/stages/${stage}.yml has ${name}.` })),
+  ].filter(({ name }) => !(name in defaults))
+  if (unknown)
     throw new SetupError(
       'bad_settings',
-      `Expected a parameter of the deployment but got --param ${unknown[0]}=... The parameters: ${Object.keys(defaults).join(', ')}`,
+      `Expected a parameter of the deployment but ${unknown.found} The parameters: ${Object.keys(defaults).join(', ')}`,
     )
   const all = { ...defaults, ...own, ...flags }
   return Object.fromEntries(Object.entries(all).map(([name, value]) => [name, String(value ?? '')]))

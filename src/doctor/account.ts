@@ -6,7 +6,13 @@ import {
   GetDownloadUrlForLayerCommand,
   RepositoryNotFoundException,
 } from '@aws-sdk/client-ecr'
-import { GetAccountSettingsCommand, LambdaClient, type LambdaClientConfig } from '@aws-sdk/client-lambda'
+import {
+  GetAccountSettingsCommand,
+  GetFunctionConcurrencyCommand,
+  LambdaClient,
+  type LambdaClientConfig,
+  ResourceNotFoundException,
+} from '@aws-sdk/client-lambda'
 import { paginateListServiceQuotas, ServiceQuotasClient } from '@aws-sdk/client-service-quotas'
 import { z } from 'zod'
 import { defaultRegion, readSecrets, secretsBelow } from '../app/secrets.ts'
@@ -37,11 +43,23 @@ export function openAccount(
           readSecrets(below, names, { ...given, region: where }),
         ),
       ),
-    async concurrency() {
-      const { AccountLimit } = await new LambdaClient(given).send(new GetAccountSettingsCommand({}))
+    async concurrency(functions) {
+      const client = new LambdaClient(given)
+      const { AccountLimit } = await client.send(new GetAccountSettingsCommand({}))
+      let own = 0
+      for (const FunctionName of functions) {
+        const { ReservedConcurrentExecutions = 0 } = await client
+          .send(new GetFunctionConcurrencyCommand({ FunctionName }))
+          .catch((error: unknown) => {
+            if (error instanceof ResourceNotFoundException) return { ReservedConcurrentExecutions: 0 }
+            throw error
+          })
+        own += ReservedConcurrentExecutions
+      }
       return {
         limit: AccountLimit?.ConcurrentExecutions ?? 0,
         unreserved: AccountLimit?.UnreservedConcurrentExecutions ?? 0,
+        own,
       }
     },
     async quota(ServiceCode, name) {
@@ -52,9 +70,10 @@ export function openAccount(
       }
       return undefined
     },
-    async image(repositoryName, imageDigest): Promise<Image | undefined> {
+    async image(registryId, repositoryName, imageDigest): Promise<Image | undefined> {
       const client = new ECRClient(given)
-      const wanted = { repositoryName, imageIds: [{ imageDigest }], acceptedMediaTypes: MANIFESTS }
+      const where = { registryId, repositoryName }
+      const wanted = { ...where, imageIds: [{ imageDigest }], acceptedMediaTypes: MANIFESTS }
       const { images = [] } = await client.send(new BatchGetImageCommand(wanted)).catch((error: unknown) => {
         if (error instanceof RepositoryNotFoundException) return { images: [] }
         throw error
@@ -65,7 +84,7 @@ export function openAccount(
       const mediaType = image.imageManifestMediaType ?? 'unknown'
       if (!config) return { mediaType }
       const { downloadUrl } = await client.send(
-        new GetDownloadUrlForLayerCommand({ repositoryName, layerDigest: config.digest }),
+        new GetDownloadUrlForLayerCommand({ ...where, layerDigest: config.digest }),
       )
       const response = await fetch(downloadUrl!)
       const { os, architecture } = configSchema.parse(await response.json())
@@ -73,7 +92,10 @@ export function openAccount(
     },
     async model(location) {
       const { manifest } = await readManifest(modelBucket(location, given))
-      return `${manifest.name} at ${location}`
+      return {
+        name: manifest.name,
+        isForCpu: manifest.recipe.some(({ format }) => format.kind === 'tokens'),
+      }
     },
   }
 }

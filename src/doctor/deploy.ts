@@ -13,20 +13,26 @@ export interface Account {
   defaultRegion(): Promise<string | undefined>
   /** Names of the secrets below the path in a region. */
   secrets(path: string, region: string): Promise<string[]>
-  /** Functions that may run at once: of the account, and of it what no function reserves. */
-  concurrency(): Promise<{ limit: number; unreserved: number }>
+  /** Functions that may run at once: of the account; of it what no function reserves; and what these functions reserve. */
+  concurrency(functions: readonly string[]): Promise<{ limit: number; unreserved: number; own: number }>
   /** A quota by its service and name; undefined when the service has none of this name. */
   quota(service: string, name: string): Promise<number | undefined>
-  /** An image of the account's registry; undefined when it is not there. */
-  image(repository: string, digest: string): Promise<Image | undefined>
-  /** What the artifact's manifest says, in one line. @throws GlimpseError when there is none */
-  model(location: string): Promise<string>
+  /** An image of the registry of an account; undefined when it is not there. */
+  image(registry: string, repository: string, digest: string): Promise<Image | undefined>
+  /** What the artifact's manifest says. @throws GlimpseError when there is none */
+  model(location: string): Promise<Model>
 }
 
 export interface Image {
   mediaType: string
   /** `linux/amd64`; absent for an index of several images. */
   platform?: string
+}
+
+export interface Model {
+  name: string
+  /** Its vision weights have a format with kernels of the CPU only. */
+  isForCpu: boolean
 }
 
 export interface Deployment {
@@ -36,23 +42,34 @@ export interface Deployment {
   bucket?: string
   /** Parameters of serverless.yml by name. */
   params: Readonly<Record<string, string>>
+  /** A pattern for the whole value of a parameter, and its words. */
+  forms: Readonly<Record<string, readonly [pattern: string, words: string]>>
   /** Of each chat platform, the secrets without which it does not work. */
   platforms: readonly { label: string; secrets: readonly string[] }[]
 }
 
 /** Where the model runs, and what that needs. */
-const VARIANTS: Record<string, { hasImage?: boolean; hasModel?: boolean }> = {
-  sagemaker: { hasImage: true, hasModel: true },
-  lambda: { hasImage: true, hasModel: true },
-  none: { hasImage: true, hasModel: true },
+const VARIANTS: Record<
+  string,
+  { hasImage?: boolean; hasModel?: boolean; hasGpu?: boolean; reserves?: number }
+> = {
+  sagemaker: { hasImage: true, hasModel: true, hasGpu: true },
+  lambda: { hasImage: true, hasModel: true, hasGpu: true },
+  // deploy/gpu-none.yml reserves two functions.
+  none: { hasImage: true, hasModel: true, reserves: 2 },
   url: {},
   embedded: {},
 }
-const IMAGE =
-  /^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?\/([^@:]+)(?:@(sha256:[0-9a-f]{64})|:(\S+))?$/
-const PLATFORMS: Record<string, string> = { x86_64: 'linux/amd64', arm64: 'linux/arm64' }
-/** AWS refuses a reservation that leaves less than this to the functions that reserve nothing. */
-const LEAST_UNRESERVED = 10
+/** deploy/forms.yml has the same form, and refuses others. */
+const IMAGE = /^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?\/([^@:]+)@(sha256:[0-9a-f]{64})$/
+const NOT_OF_ITS_FORM = 'a parameter of it has another form: see params'
+/** The containers are for this platform, whatever the architecture of the other functions. */
+const PLATFORM = 'linux/amd64'
+/**
+ * AWS refuses a reservation that leaves less than this to the functions that reserve nothing ("Configuring reserved concurrency
+ * for a function"). An account with a lower limit can reserve nothing.
+ */
+const LEAST_UNRESERVED = 100
 /** vCPUs of the GPU instances of gpu=lambda, by the name of the EC2 quota. */
 const EC2_GPU_QUOTA = 'Running On-Demand G and VT instances'
 const VCPUS: Record<string, number> = {
@@ -74,13 +91,17 @@ export function deployChecks(deployment: Deployment, account: Account): Checks {
   const ifImage = (check: () => Promise<Finding> | Finding) => async () =>
     variant?.hasImage ? await check() : skipped(`gpu=${params['gpu']} has no image of its own`)
   const checks: Checks = {
-    gpu: async () => checkVariant(deployment),
+    params: async () => checkParams(deployment),
     keep: async () => checkKeep(params),
+    alarms: async () => checkAlarms(deployment),
     secrets: () => checkSecrets(deployment, account),
-    concurrency: () => checkConcurrency(params, account),
+    concurrency: () => checkConcurrency(deployment, account, variant?.reserves ?? 0),
     quota: () => checkQuota(params, account),
     image: ifImage(() => checkImage(deployment, account)),
-    model: () => checkModel(deployment, account, variant?.hasModel ?? false),
+    model: () =>
+      variant?.hasModel
+        ? checkModel(deployment, account, variant.hasGpu ?? false)
+        : Promise.resolve(skipped(`gpu=${params['gpu']} reads no model from the bucket`)),
   }
   const refusable = (check: () => Promise<Finding>) => async () => await check().catch(refused)
   return Object.fromEntries(Object.entries(checks).map(([name, check]) => [name, refusable(check)]))
@@ -96,10 +117,15 @@ function refused(error: unknown): Finding {
   return fail(message, 'Give the credentials of the deployment: aws configure, or aws sso login.')
 }
 
-function checkVariant({ params }: Deployment): Finding {
-  const { gpu = '', engineUrl = '', subnets = '', securityGroups = '' } = params
-  const names = Object.keys(VARIANTS).join(', ')
-  if (!VARIANTS[gpu]) return fail(`Expected gpu to be one of ${names} but got "${gpu}".`)
+function checkParams({ params, forms }: Deployment): Finding {
+  const wrong = Object.entries(forms).flatMap(([name, [pattern, words]]) => {
+    const value = params[name] ?? ''
+    return new RegExp(`^(?:${pattern})$`).test(value) ? [] : [`${name} to be ${words} but got "${value}"`]
+  })
+  if (wrong.length > 0) return fail(`Expected ${wrong.join('; ')}.`)
+  const { gpu = '', engineUrl = '', subnets = '', securityGroups = '', warmFrom, warmUntil } = params
+  if (!warmFrom !== !warmUntil)
+    return fail('Expected both warmFrom and warmUntil but got one.', 'Set the other.')
   if (gpu === 'url' && (!URL.canParse(engineUrl) || engineUrl.includes('example.com')))
     return fail(`engineUrl is "${engineUrl}"`, 'Set it to the address of the container: https://...')
   const isNetworkMissing = /^$|-00000000/.test(subnets) || /^$|-00000000/.test(securityGroups)
@@ -110,12 +136,20 @@ function checkVariant({ params }: Deployment): Finding {
 
 function checkKeep({ keepHours = '', expireDays = '' }: Deployment['params']): Finding {
   const [keep, expire] = [Number(keepHours), Number(expireDays)]
-  if (!(keep > 0) || !(expire > 0))
-    return fail(`Expected keepHours and expireDays to be numbers but got "${keepHours}" and "${expireDays}".`)
+  if (!(keep > 0 && expire > 0)) return skipped(NOT_OF_ITS_FORM)
   if (keep <= expire * 24) return ok(`threads for ${keep} h, leftovers for ${expire} days`)
   return fail(
     `keepHours=${keep} is longer than expireDays=${expire}: the bucket deletes threads that are still continued`,
     `Set expireDays to ${Math.ceil(keep / 24) + 1}.`,
+  )
+}
+
+function checkAlarms({ stage, params }: Deployment): Finding {
+  const { alarmEmail = '', budgetUsd = '' } = params
+  if (alarmEmail !== '') return ok(`to ${alarmEmail}; a budget of ${budgetUsd} US dollars a month`)
+  return warn(
+    'alarmEmail is empty: no one receives the alarms and the mails of the budget',
+    `Set it in deploy/stages/${stage}.yml.`,
   )
 }
 
@@ -148,17 +182,24 @@ async function checkSecrets(deployment: Deployment, account: Account): Promise<F
 }
 
 async function checkConcurrency(
-  { httpConcurrency = '0' }: Deployment['params'],
+  { stage, params }: Deployment,
   account: Account,
+  ofModel: number,
 ): Promise<Finding> {
-  const { limit, unreserved } = await account.concurrency()
-  const reserved = Number(httpConcurrency)
-  const left = unreserved - reserved
-  const found = `${limit} functions at once, ${unreserved} not reserved, httpConcurrency=${reserved}`
-  if (left >= LEAST_UNRESERVED) return ok(found)
+  const { httpConcurrency = '' } = params
+  const { limit, unreserved, own } = await account.concurrency([
+    `glimpse-${stage}-http`,
+    `glimpse-${stage}-model`,
+  ])
+  const reserved = Number(httpConcurrency) + ofModel
+  const found = `${limit} functions at once, of which ${unreserved + own} could be reserved and ${reserved} are to be`
+  if (reserved === 0 || unreserved + own - reserved >= LEAST_UNRESERVED) return ok(found)
+  const raise = `ask AWS to raise "Concurrent executions" (free of charge): ${RAISE}`
   return fail(
-    `${found}: AWS keeps ${LEAST_UNRESERVED} for other functions and refuses this reservation`,
-    `Ask AWS to raise "Concurrent executions" (free of charge): ${RAISE}. Or lower httpConcurrency to ${Math.max(0, unreserved - LEAST_UNRESERVED)}.`,
+    `${found}: AWS refuses to leave less than ${LEAST_UNRESERVED} to other functions`,
+    ofModel > 0
+      ? `For gpu=${params['gpu']}, ${raise}`
+      : `Set httpConcurrency: '' in deploy/stages/${stage}.yml, which reserves none. Or ${raise}`,
   )
 }
 
@@ -182,19 +223,12 @@ async function checkQuota(params: Deployment['params'], account: Account): Promi
   return fail(found, `New accounts have 0. Ask AWS to raise it, which takes hours to days: ${RAISE}`)
 }
 
-async function checkImage({ params, region }: Deployment, account: Account): Promise<Finding> {
-  const { image = '', architecture = '' } = params
-  const [, registry, home, repository, digest, tag] = IMAGE.exec(image) ?? []
-  const form = '<account>.dkr.ecr.<region>.amazonaws.com/<repository>@sha256:<digest>'
-  if (!registry)
-    return fail(
-      `Expected image like ${form} but got "${image}".`,
-      'Pass the address that `docker push` prints.',
-    )
+async function checkImage({ params, region, stage }: Deployment, account: Account): Promise<Finding> {
+  const { image = '' } = params
+  const [, registry, home, repository, digest] = IMAGE.exec(image) ?? []
+  if (!registry || !home || !repository || !digest) return skipped(NOT_OF_ITS_FORM)
   if (/^0+$/.test(registry))
     return fail('image is the placeholder', 'docs/deploy.md says how to build and push one.')
-  if (!digest)
-    return fail(`image is named by the tag ${tag ?? 'latest'}, which may change`, `Pass its digest: ${form}`)
   if (home !== region)
     return fail(
       `image is in ${home}`,
@@ -203,35 +237,41 @@ async function checkImage({ params, region }: Deployment, account: Account): Pro
   if (repository !== params['repository'])
     return fail(
       `image is in the repository ${repository}, and the role may pull from ${params['repository']}`,
-      `Pass --param repository=${repository}.`,
+      `Set repository: ${repository} in deploy/stages/${stage}.yml.`,
     )
-  const found = await account.image(repository!, digest)
+  const found = await account.image(registry, repository, digest)
   if (!found)
     return fail(
-      `there is no image ${digest.slice(0, 19)}... in ${repository}`,
+      `there is no image ${digest.slice(0, 19)}... in the repository ${repository} of the account ${registry}`,
       'Push it first: docs/deploy.md.',
     )
-  const wanted = PLATFORMS[architecture === 'arm64' && params['gpu'] === 'none' ? 'arm64' : 'x86_64']!
-  const build = `Build one: docker buildx build --platform ${wanted} --provenance=false --push ...`
+  const build = `Build one: docker build --platform ${PLATFORM} --provenance=false ...`
   if (found.platform === undefined)
     return fail(
       `image is an index of several images (${found.mediaType}), which Lambda and SageMaker refuse`,
       build,
     )
-  if (found.platform !== wanted) return fail(`image is for ${found.platform}, and ${wanted} is needed`, build)
+  if (found.platform !== PLATFORM)
+    return fail(`image is for ${found.platform}, and ${PLATFORM} is needed`, build)
   return ok(`${repository}, ${found.platform}`)
 }
 
 async function checkModel(
   { params, bucket }: Deployment,
   account: Account,
-  isNeeded: boolean,
+  onGpu: boolean,
 ): Promise<Finding> {
-  if (!isNeeded) return skipped(`gpu=${params['gpu']} reads no model from the bucket`)
   if (bucket === undefined)
     return warn(
       'the bucket is not known: a container without a model does not start, and the deployment is rolled back',
-      'Deploy with --param gpu=embedded first. Then pass its output StateBucket: --bucket <name>',
+      'Deploy with gpu: embedded first. Then pass its output StateBucket: --bucket <name>',
     )
-  return ok(await account.model(`s3://${bucket}/${params['model']}`))
+  const location = `s3://${bucket}/${params['model']}`
+  const { name, isForCpu } = await account.model(location)
+  if (onGpu && isForCpu)
+    return warn(
+      `${name} at ${location} was built for a CPU, and is slower on a GPU`,
+      'Build it with --for gpu, and push it to a prefix of its own.',
+    )
+  return ok(`${name} at ${location}`)
 }

@@ -14,37 +14,56 @@ test('there are six handlers, each shorter than 40 lines', () => {
 })
 
 interface Plugin {
-  checkParams(): void
+  keepLayersWithDeployment(): void
 }
-type PluginClass = new (serverless: { service: object }) => Plugin
+type PluginClass = new (serverless: object) => Plugin
 const { default: GlimpsePlugin } = (await import(join(ROOT, 'deploy/plugin.mjs'))) as { default: PluginClass }
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
-const DIGEST = `glimpse@sha256:${'0'.repeat(64)}`
-test.each([
-  ['2 days', { keepHours: '48', expireDays: '2', image: DIGEST }, undefined],
-  [
-    'threads longer than the bucket keeps them',
-    { keepHours: '49', expireDays: '2', image: DIGEST },
-    /at most expireDays \(2 days\) but got 49 hours/,
-  ],
-  ['no number', { keepHours: 'long', expireDays: '2', image: DIGEST }, /but got long hours/],
-  [
-    'a tag',
-    { keepHours: '24', expireDays: '2', image: 'glimpse:latest' },
-    /by its digest .* but got glimpse:latest/,
-  ],
-])('packaging checks its parameters: %s', (_, checked, problem) => {
-  const service = { custom: { checked }, functions: {}, resources: { Model: { Image: checked.image } } }
-  const check = () => new GlimpsePlugin({ service }).checkParams()
-  if (problem) expect(check).toThrow(problem)
-  else expect(check).not.toThrow()
+
+const { default: settingsOf } = (await import(join(ROOT, 'deploy/settings.cjs'))) as {
+  default: (given: object) => Promise<Record<string, unknown>>
+}
+const settings = (...param: string[]) =>
+  settingsOf({ options: { param }, resolveVariable: async () => 'test' })
+
+test('the parameters of a stage without a file are those of deploy/defaults.yml', async () => {
+  expect(await settings()).toEqual(parse(read('deploy/defaults.yml')))
 })
 
-test('an image that no part of the variant uses may be the placeholder', () => {
-  const checked = { keepHours: 24, expireDays: 2, image: 'glimpse:latest' }
-  expect(() =>
-    new GlimpsePlugin({ service: { custom: { checked }, functions: {}, resources: {} } }).checkParams(),
-  ).not.toThrow()
+test.each([
+  ['keepHours=49', 'Expected keepHours of at most expireDays (2 days) but got 49 hours'],
+  ['keepHours=long', 'Expected keepHours to be a number of hours but got "long".'],
+  ['image=x:latest', 'Expected image to be an image of ECR by its digest'],
+  ['gpu=foo', 'Expected gpu to be embedded, lambda, none, sagemaker or url but got "foo".'],
+  ['most=5', 'Expected most to be 1 to 4 but got "5".'],
+  ['warmFrom=rate(1 day)', 'Expected both warmFrom and warmUntil but got one.'],
+  ['keptHours=1', 'Expected a parameter of deploy/defaults.yml but got --param keptHours. Correct its name.'],
+])('packaging refuses --param %s with its own words, without a stack', async (param, words) => {
+  const error = await settings(param).catch((thrown: Error) => thrown)
+  expect(error).toBeInstanceOf(Error)
+  expect((error as Error).message).toContain(words)
+  // `serverless` would print it.
+  expect((error as Error).stack).toBeUndefined()
+})
+
+test('packaging names all wrong parameters at once', async () => {
+  await expect(settings('most=5', 'warm=2')).rejects.toThrow(/warm to be 0 or 1.*\n.*most to be 1 to 4/)
+})
+
+test('a template names the layers of its own deployment, which a rollback finds', async () => {
+  class AwsCompileLayers {
+    provider = { naming: { getLambdaLayerS3KeyOutputLogicalId: (name: string) => `${name}S3Key` } }
+    /** osls: names the layers of an earlier deployment. */
+    async compareWithLastLayer(_name: string): Promise<void> {
+      throw new Error('It calls AWS')
+    }
+  }
+  const plugins = [new AwsCompileLayers()]
+  const compiledCloudFormationTemplate = { Outputs: { sharpS3Key: {}, StateBucket: {} } }
+  const service = { provider: { compiledCloudFormationTemplate } }
+  new GlimpsePlugin({ service, pluginManager: { plugins } }).keepLayersWithDeployment()
+  await plugins[0]!.compareWithLastLayer('sharp')
+  expect(compiledCloudFormationTemplate.Outputs).toEqual({ StateBucket: {} })
 })
 
 test('the log of the API has no address of a caller', () => {
@@ -57,14 +76,4 @@ test('the log of the API has no address of a caller', () => {
       /identity|sourceIp|userAgent/i.test(value),
     ),
   ).toEqual([])
-})
-
-test('a variant that there is not is named, with those that there are', async () => {
-  const { createRequire } = await import('node:module')
-  const resolve = createRequire(import.meta.url)('../../deploy/no-such-gpu.cjs') as (
-    given: object,
-  ) => Promise<unknown>
-  await expect(resolve({ resolveVariable: async () => 'foo' })).rejects.toThrow(
-    'one of embedded, lambda, none, sagemaker, url but got foo.',
-  )
 })

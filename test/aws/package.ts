@@ -266,7 +266,7 @@ export function describePackage(gpu: Gpu): void {
       const provider = { compiledCloudFormationTemplate: { Resources: packaged.resources } }
       const check = () => new Plugin({ service: { provider } }).checkPlaceholders()
       if (gpu === 'embedded') expect(check).not.toThrow()
-      else expect(check).toThrow(/--param (image|engineUrl)=/)
+      else expect(check).toThrow(/Set (image|engineUrl): .* in the file of the stage/)
     })
 
     test('every function has the tag service=glimpse', () => {

@@ -104,6 +104,13 @@ test('every script of npm and every command of serverless in the pages exists', 
   expect(called.filter((name) => !known.includes(name))).toEqual([])
 })
 
+test('every command of serverless that reaches AWS names its stage: without one it is that of another stack, dev', () => {
+  const pages = [...DOCS.map((name) => `docs/${name}`), 'README.md', 'serverless.yml']
+  const called = pages.flatMap((page) => read(page).match(/npx serverless (?!package)\w[^\n`]*/g) ?? [])
+  expect(called.length).toBeGreaterThan(6)
+  expect(called.filter((command) => !/ --stage /.test(command))).toEqual([])
+})
+
 test('the unit of systemd names existing settings, files and a command', () => {
   const unit = read('deploy/glimpse.service')
   const known = new Set<string>(Object.values(SETTINGS).map(({ env }) => env))

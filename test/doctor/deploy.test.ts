@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { deployCheckCommand, paramsOf } from '../../src/cli/deploy-check.ts'
+import { paramsOf } from '../../src/cli/deploy-check.ts'
 import { openAccount } from '../../src/doctor/account.ts'
 import { runChecks } from '../../src/doctor/check.ts'
 import { type Account, type Deployment, deployChecks } from '../../src/doctor/deploy.ts'
@@ -14,7 +14,10 @@ import { httpStub } from './http-stub.ts'
 const ROOT = join(import.meta.dirname, '../..')
 const DIGEST = `sha256:${'ab'.repeat(32)}`
 const REGION = 'eu-west-1'
+const read = (path: string) => parse(readFileSync(join(ROOT, path), 'utf8'))
+const DEFAULTS: Record<string, unknown> = read('deploy/defaults.yml')
 const PARAMS = {
+  ...Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, String(value)])),
   gpu: 'sagemaker',
   image: `123456789012.dkr.ecr.${REGION}.amazonaws.com/glimpse@${DIGEST}`,
   repository: 'glimpse',
@@ -26,6 +29,7 @@ const PARAMS = {
   keepHours: '24',
   expireDays: '2',
   httpConcurrency: '5',
+  alarmEmail: 'on-call@example.com',
 }
 const SLACK = ['SLACK_BOT_TOKEN', 'SLACK_SIGNING_SECRET']
 const STORED = ['GLIMPSE_API_TOKEN', ...SLACK]
@@ -33,10 +37,10 @@ const STORED = ['GLIMPSE_API_TOKEN', ...SLACK]
 const fine: Account = {
   defaultRegion: async () => 'us-east-1',
   secrets: async (_, region) => (region === REGION ? STORED : []),
-  concurrency: async () => ({ limit: 1000, unreserved: 1000 }),
+  concurrency: async () => ({ limit: 1000, unreserved: 1000, own: 0 }),
   quota: async () => 8,
   image: async () => ({ mediaType: 'application/vnd.oci.image.manifest.v1+json', platform: 'linux/amd64' }),
-  model: async (location) => `blip2 at ${location}`,
+  model: async () => ({ name: 'blip2', isForCpu: false }),
 }
 
 async function findings(
@@ -49,6 +53,7 @@ async function findings(
     region: REGION,
     bucket: 'state',
     params: { ...PARAMS, ...params },
+    forms: read('deploy/forms.yml'),
     platforms: [{ label: 'Slack', secrets: SLACK }],
     ...more,
   }
@@ -58,7 +63,7 @@ async function findings(
 
 test('a deployment that AWS accepts passes', async () => {
   const all = await findings()
-  expect(Object.values(all).map(({ status }) => status)).toEqual(Array(7).fill('ok'))
+  expect(Object.values(all).map(({ status }) => status)).toEqual(Array(8).fill('ok'))
   expect(all['model']!.found).toBe('blip2 at s3://state/models/blip2')
 })
 
@@ -70,16 +75,23 @@ test('the embedded model needs neither image nor GPU nor bucket', async () => {
 
 const image = (rest: string) => `123456789012.dkr.ecr.${REGION}.amazonaws.com/${rest}`
 test.each<[string, string, RegExp, Record<string, string>?, Partial<Account>?]>([
-  ['an unknown variant', 'gpu', /one of sagemaker, lambda.*"foo"/, { gpu: 'foo' }],
+  ['an unknown variant', 'params', /Expected gpu to be embedded, lambda.*"foo"/, { gpu: 'foo' }],
+  ['five instances', 'params', /most to be 1 to 4 but got "5"/, { most: '5', instance: 'ml.g5.xlarge' }],
+  [
+    'half of the warm hours',
+    'params',
+    /both warmFrom and warmUntil/,
+    { warmFrom: 'cron(0 8 ? * MON-FRI *)' },
+  ],
   [
     'a container without address',
-    'gpu',
+    'params',
     /engineUrl/,
     { gpu: 'url', engineUrl: 'https://glimpse.example.com' },
   ],
   [
     'a GPU function without network',
-    'gpu',
+    'params',
     /subnets/,
     { gpu: 'lambda', subnets: 'subnet-00000000', securityGroups: 'sg-1' },
     { quota: async () => 64 },
@@ -111,14 +123,21 @@ test.each<[string, string, RegExp, Record<string, string>?, Partial<Account>?]>(
     'concurrency',
     /10 functions at once/,
     {},
-    { concurrency: async () => ({ limit: 10, unreserved: 10 }) },
+    { concurrency: async () => ({ limit: 10, unreserved: 10, own: 0 }) },
+  ],
+  [
+    'a model without a GPU in an account of 106 functions',
+    'concurrency',
+    /7 are to be: AWS refuses/,
+    { gpu: 'none' },
+    { concurrency: async () => ({ limit: 106, unreserved: 106, own: 0 }) },
   ],
   ['no GPU quota', 'quota', /"ml.g5.xlarge for endpoint usage" is 0, 2 needed/, {}, { quota: async () => 0 }],
   [
     'too few vCPUs',
     'quota',
     /G and VT instances" is 8, 16 needed/,
-    { gpu: 'lambda', subnets: 's', securityGroups: 's' },
+    { gpu: 'lambda', subnets: 'subnet-1,subnet-2', securityGroups: 'sg-1' },
   ],
   [
     'an instance that there is not',
@@ -133,9 +152,9 @@ test.each<[string, string, RegExp, Record<string, string>?, Partial<Account>?]>(
     /placeholder/,
     { image: `000000000000.dkr.ecr.${REGION}.amazonaws.com/glimpse@sha256:${'0'.repeat(64)}` },
   ],
-  ['a tag', 'image', /named by the tag latest, which may change/, { image: image('glimpse:latest') }],
-  ['no tag at all', 'image', /named by the tag latest/, { image: image('glimpse') }],
-  ['another registry', 'image', /Expected image like/, { image: 'docker.io/glimpse:1' }],
+  ['a tag', 'params', /by its digest, .* but got ".*glimpse:latest"/, { image: image('glimpse:latest') }],
+  ['no tag at all', 'params', /by its digest, .* but got ".*glimpse"/, { image: image('glimpse') }],
+  ['another registry', 'params', /an image of ECR/, { image: `docker.io/glimpse@${DIGEST}` }],
   [
     'an image of another region',
     'image',
@@ -224,7 +243,7 @@ test('parameters come from the command line before the defaults of the deploymen
   expect(params(['gpu=embedded', 'image=a=b'])).toMatchObject({ gpu: 'embedded', image: 'a=b' })
   expect(() => params(['gpus=embedded'])).toThrow(/got --param gpus=.*gpu, image/)
   expect(() => params(['gpu'])).toThrow('Expected --param <name>=<value> but got "gpu".')
-  expect(() => paramsOf(join(ROOT, 'src'), 'test', [], parse)).toThrow('Expected serverless.yml')
+  expect(() => paramsOf(join(ROOT, 'src'), 'test', [], parse)).toThrow('Expected deploy/defaults.yml')
 })
 
 test('the account is asked over AWS’s own protocols', async () => {
@@ -242,8 +261,9 @@ test('the account is asked over AWS’s own protocols', async () => {
       ],
     },
     'GET /2016-08-19/account-settings': {
-      AccountLimit: { ConcurrentExecutions: 10, UnreservedConcurrentExecutions: 7 },
+      AccountLimit: { ConcurrentExecutions: 1000, UnreservedConcurrentExecutions: 995 },
     },
+    'GET /2019-09-30/functions/glimpse-prod-http/concurrency': { ReservedConcurrentExecutions: 5 },
     'GET /config': { os: 'linux', architecture: 'arm64' },
   }
   const asked: string[] = []
@@ -257,15 +277,42 @@ test('the account is asked over AWS’s own protocols', async () => {
   const credentials = { accessKeyId: 'key', secretAccessKey: 'secret' }
   const account = openAccount(REGION, { endpoint, credentials })
   expect(await account.secrets('/glimpse/prod', REGION)).toEqual(['GLIMPSE_API_TOKEN'])
-  expect(await account.concurrency()).toEqual({ limit: 10, unreserved: 7 })
+  expect(await account.concurrency(['glimpse-prod-http', 'glimpse-prod-model'])).toEqual({
+    limit: 1000,
+    unreserved: 995,
+    own: 5,
+  })
   expect(await account.quota('sagemaker', 'ml.g5.xlarge for endpoint usage')).toBe(3)
   expect(await account.quota('sagemaker', 'ml.p4d for endpoint usage')).toBeUndefined()
-  expect(await account.image('glimpse', DIGEST)).toMatchObject({ platform: 'linux/arm64' })
+  expect(await account.image('123456789012', 'glimpse', DIGEST)).toMatchObject({ platform: 'linux/arm64' })
   // It reads and creates nothing.
   expect(asked.filter((name) => !/Get|List|GET/.test(name))).toEqual([])
 })
 
-test('the default region is that of serverless.yml', () => {
-  const { defaultValue } = deployCheckCommand().options.find(({ long }) => long === '--region')!
-  expect(readFileSync(join(ROOT, 'serverless.yml'), 'utf8')).toContain(`\${opt:region, '${defaultValue}'}`)
+test('a deployment of an account that reserves its functions already passes', async () => {
+  const concurrency = async () => ({ limit: 105, unreserved: 100, own: 5 })
+  expect((await findings({}, { concurrency }))['concurrency']).toMatchObject({ status: 'ok' })
+})
+
+test('a new account of ten functions can reserve none, and passes with httpConcurrency empty', async () => {
+  const concurrency = async () => ({ limit: 10, unreserved: 10, own: 0 })
+  const refused = (await findings({}, { concurrency }))['concurrency']
+  expect(refused!.todo).toMatch(/^Set httpConcurrency: '' in deploy\/stages\/prod.yml/)
+  const { concurrency: found } = await findings({ httpConcurrency: '' }, { concurrency })
+  expect(found).toMatchObject({ status: 'ok' })
+})
+
+test('without an address for alarms, and with a model for a CPU on a GPU, it warns', async () => {
+  const { alarms, model } = await findings(
+    { alarmEmail: '' },
+    { model: async () => ({ name: 'blip2', isForCpu: true }) },
+  )
+  expect(alarms).toMatchObject({ status: 'warn', todo: 'Set it in deploy/stages/prod.yml.' })
+  expect(model).toMatchObject({ status: 'warn', todo: expect.stringContaining('--for gpu') })
+})
+
+test('every parameter has a form', () => {
+  const forms: Record<string, [string, string]> = read('deploy/forms.yml')
+  expect(Object.keys(DEFAULTS).filter((name) => !(name in forms))).toEqual([])
+  expect(Object.keys(forms).filter((name) => !(name in DEFAULTS))).toEqual([])
 })

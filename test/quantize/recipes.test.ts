@@ -16,8 +16,8 @@ const formatOf = (precision: Precision, path: string, target?: Target) =>
 
 const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 128 }
 const SMOOTH = { smooth: 0.4, large: 16 }
-const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 128, ...SMOOTH }
-const TOKENS = { kind: 'tokens', ...SMOOTH }
+const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 256, ...SMOOTH }
+const TOKENS = { kind: 'tokens', smooth: 0.4 }
 const NEURONS = { kind: 'tokens', large: 64 }
 const SMOOTH_8 = { ...BLOCKS_8, ...SMOOTH }
 const FLOAT32 = { kind: 'float32' }
@@ -44,7 +44,7 @@ test('the target gpu stores vision in blocks and changes no other format', () =>
   const word = 'language_model.model.decoder.layers.31.fc1.weight'
   expect(formatOf('fp32', vision, 'gpu')).toEqual(FLOAT32)
   for (const precision of ['int8', 'int4'] as const) {
-    expect(formatOf(precision, vision, 'gpu')).toEqual(SMOOTH_8)
+    expect(formatOf(precision, vision, 'gpu')).toEqual({ ...BLOCKS_8, smooth: 0.4 })
     expect(formatOf(precision, word, 'gpu')).toEqual(formatOf(precision, word))
   }
 })

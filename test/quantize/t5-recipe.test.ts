@@ -9,7 +9,7 @@ const BLOCKS_8: Format = { kind: 'blocks', bits: 8, block: 128 }
 const FINE_8: Format = { kind: 'blocks', bits: 8, block: 32, smooth: 0.4, large: 16 }
 const SMOOTH = { smooth: 0.4, large: 16 }
 const SMOOTH_8: Format = { ...BLOCKS_8, ...SMOOTH }
-const SMOOTH_4: Format = { kind: 'blocks', bits: 4, block: 128, ...SMOOTH }
+const SMOOTH_4: Format = { kind: 'blocks', bits: 4, block: 256, ...SMOOTH }
 const TOKENS: Format = { kind: 'tokens', ...SMOOTH }
 const NEURONS: Format = { ...TOKENS, large: 64 }
 
