@@ -32,10 +32,15 @@ function problemsOf(params) {
     const value = String(params[key] ?? '')
     return new RegExp(`^(?:${pattern})$`).test(value) ? [] : [`Expected ${key} to be ${words} but got "${value}".`]
   })
-  const { keepHours, expireDays, warmFrom, warmUntil } = params
+  const { keepHours, expireDays, warmFrom, warmUntil, gpu, gpuHoursADay } = params
   if (Number(keepHours) > 24 * Number(expireDays)) {
     problems.push(
       `Expected keepHours of at most expireDays (${expireDays} days) but got ${keepHours} hours: the bucket would delete threads that are still continued. Raise expireDays.`,
+    )
+  }
+  if (gpu === 'lambda' && Number(gpuHoursADay) > 24) {
+    problems.push(
+      `Expected gpuHoursADay of at most 24 with gpu=lambda but got ${gpuHoursADay}: its alarm counts the hours in which an instance is up.`,
     )
   }
   if (!warmFrom !== !warmUntil) problems.push('Expected both warmFrom and warmUntil but got one. Set the other.')

@@ -13,6 +13,7 @@ import { type DeliveryOutcome, questionHandler } from '../queue/handler.ts'
 import { processPartialResponse } from '../queue/lambda-batch.ts'
 import { type MessageHandler, parseBody } from '../queue/queue.ts'
 import { parseEndpoint } from '../remote/endpoint.ts'
+import { needsToken } from '../remote/open.ts'
 import { openWaiting, type Waiting } from '../remote/waiting.ts'
 import { withTimeout } from '../time.ts'
 import {
@@ -30,7 +31,9 @@ const OPEN_MS = 10_000
 /** @throws SetupError */
 export async function openAnswer(): Promise<MessageHandler> {
   const secrets = PLATFORMS.flatMap((adapter) => adapter.secrets.reply)
-  const config = await loadFunctionConfig([...secrets, 'GLIMPSE_API_TOKEN'])
+  // The role may read no more than these.
+  if (needsToken(readConfig().engine)) secrets.push('GLIMPSE_API_TOKEN')
+  const config = await loadFunctionConfig(secrets)
   const engine = openFunctionEngine(config, true)
   const handle = questionHandler(await openAnswering({ config, engine, report }))
   const waiting = waitingOf(config)

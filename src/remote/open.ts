@@ -43,6 +43,11 @@ export async function openRemoteEngine({
   )
 }
 
+/** Whether the engine checks GLIMPSE_API_TOKEN: not a SageMaker endpoint, nor the URL of a Lambda function. */
+export function needsToken(engine: string): boolean {
+  return /^https?:/.test(engine) && URL.canParse(engine) && !FUNCTION_URL.test(new URL(engine).hostname)
+}
+
 /** For the URL of a Lambda function, which checks a signature of the role in place of the token. */
 async function signerFor(url: string) {
   const region = FUNCTION_URL.exec(new URL(url).hostname)?.[1]

@@ -41,6 +41,7 @@ export async function startFront({ aws, s3, notify = async () => {} }: Options) 
   const deaths = new Map<string, { after: number; kill: () => void }>()
   const heartbeats = new Map<string, { left: number; kill: () => void }>()
   const hidden = new Map<string, number>()
+  const touched = new Set<string>()
   const unanswered: (() => Promise<void>)[] = []
   /** `onNotice`: called when the endpoint has published a notice, before it says to its caller that it has the request. */
   const self: { isS3Down: boolean; isAsleep: boolean; onNotice?: (() => Promise<unknown>) | undefined } = {
@@ -87,7 +88,13 @@ export async function startFront({ aws, s3, notify = async () => {} }: Options) 
     return jsonAnswer({ InferenceId: 'x' }, 202, { 'x-amzn-sagemaker-outputlocation': output })
   }
 
-  const handle = async (service: string, path: string, request: IncomingMessage, body: Buffer) => {
+  const handle = async (
+    name: string,
+    service: string,
+    path: string,
+    request: IncomingMessage,
+    body: Buffer,
+  ) => {
     if (service === 'picture') return { status: 200, headers: {}, body: Buffer.from(PNG) }
     if (service === 'endpoint') return await invokeEndpoint(request)
     if (service === 'slack') {
@@ -101,6 +108,8 @@ export async function startFront({ aws, s3, notify = async () => {} }: Options) 
       const said = await engine.request(path, given)
       return { status: said.status, headers, body: Buffer.from(await said.arrayBuffer()) }
     }
+    const [, prefix] = /^\/state\/(\w+\/\w+)\//.exec(path) ?? []
+    if (service === 's3' && prefix) touched.add(`${name.replace(/\d+$/, '')} ${request.method} ${prefix}`)
     if (service === 's3' && self.isS3Down) return { status: 503, headers: {}, body: Buffer.alloc(0) }
     const answer = await forward(aws + path, request, body)
     if (String(request.headers['x-amz-target']).endsWith('ChangeMessageVisibility')) {
@@ -114,7 +123,7 @@ export async function startFront({ aws, s3, notify = async () => {} }: Options) 
     const body = await buffer(request)
     const beats = heartbeats.get(name)
     if (beats && service === 'engine') return
-    const answer = await handle(service, path, request, body)
+    const answer = await handle(name, service, path, request, body)
     if (beats && service === 'sqs' && --beats.left === 0) return beats.kill()
     const count = (counts.get(name) ?? 0) + 1
     counts.set(name, count)
@@ -132,6 +141,8 @@ export async function startFront({ aws, s3, notify = async () => {} }: Options) 
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     /** Seconds of the last ChangeMessageVisibility, by receipt handle. */
     hidden,
+    /** Objects by process, method and the first two parts of their keys: `answer PUT sagemaker/in`. */
+    touched,
     /** Kills the process once its request of this number has taken effect; 0: before its first. */
     killAfter(name: string, after: number, kill: () => void) {
       if (after === 0) kill()

@@ -85,3 +85,19 @@ for (const isFast of [true, false])
       expect(await cloud.deadCount()).toBe('0')
     }, 900_000)
   }
+
+test('`answer` and `notice` touch only the objects that deploy/gpu-sagemaker.yml allows', () => {
+  const all = (names: string, method: string, folders: string[]) =>
+    folders.map((each) => `${names} ${method} sagemaker/${each}`)
+  const allowed = [
+    ...all('answer', 'PUT', ['in', 'asked', 'waiting']),
+    ...['GET', 'HEAD'].flatMap((method) => all('answer', method, ['asked', 'out', 'failed'])),
+    ...all('answer', 'DELETE', ['in', 'asked', 'waiting', 'out', 'failed']),
+    ...['GET', 'HEAD'].flatMap((method) => all('notice', method, ['asked', 'waiting', 'out', 'failed'])),
+  ]
+  const touched = [...cloud.front.touched].filter(
+    (each) => each.includes(' sagemaker/') && !/^dying/.test(each),
+  )
+  expect(touched.length).toBeGreaterThan(10)
+  expect(touched.filter((each) => !allowed.includes(each))).toEqual([])
+})

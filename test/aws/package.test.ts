@@ -50,6 +50,12 @@ test('packaging names all wrong parameters at once', async () => {
   await expect(settings('most=5', 'warm=2')).rejects.toThrow(/warm to be 0 or 1.*\n.*most to be 1 to 4/)
 })
 
+test('with gpu=lambda a day has 24 GPU hours', async () => {
+  const of = (hours: number) => settings('gpu=lambda', `gpuHoursADay=${hours}`)
+  await expect(of(25)).rejects.toThrow('gpuHoursADay of at most 24 with gpu=lambda but got 25')
+  await expect(of(24)).resolves.toBeDefined()
+})
+
 test('a template names the layers of its own deployment, which a rollback finds', async () => {
   class AwsCompileLayers {
     provider = { naming: { getLambdaLayerS3KeyOutputLogicalId: (name: string) => `${name}S3Key` } }

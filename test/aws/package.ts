@@ -1,5 +1,6 @@
 // Packages serverless.yml offline for each value of param gpu, and checks the template for cost and security.
 
+import { readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -129,7 +130,9 @@ export function describePackage(gpu: Gpu): void {
       expect(read('HttpRole')).toEqual(['GLIMPSE_API_TOKEN'])
       expect(read('SlackRole')).toEqual(['SLACK_BOT_TOKEN', 'SLACK_SIGNING_SECRET'])
       expect(read('DiscordRole')).toEqual(['DISCORD_PUBLIC_KEY'])
-      expect(read('AnswerRole')).toEqual(['SLACK_BOT_TOKEN', 'DISCORD_TOKEN', 'GLIMPSE_API_TOKEN'])
+      expect(read('AnswerRole')).toEqual(['SLACK_BOT_TOKEN', 'DISCORD_TOKEN'])
+      // Only a container elsewhere checks the token.
+      expect(read('AnswerReadsToken')).toEqual(gpu === 'url' ? ['GLIMPSE_API_TOKEN'] : [])
     })
 
     test('the visibility timeout is 10 s longer than the timeout of the function, and five receives are the most', () => {
@@ -257,6 +260,38 @@ export function describePackage(gpu: Gpu): void {
       }
       const { DashboardBody } = packaged.resources['Dashboard']!.Properties
       expect(JSON.parse(DashboardBody['Fn::Sub'][0]).widgets.length).toBeGreaterThan(4)
+      const [, counted] = /ALARMS = (\d+)/.exec(readFileSync(join(ROOT, 'bench/cost.mjs'), 'utf8'))!
+      expect(alarms.length).toBeLessThanOrEqual(Number(counted))
+      if (gpu === 'sagemaker') expect(alarms.length).toBe(Number(counted))
+    })
+
+    test('the errors of every function raise an alarm and are in the dashboard', () => {
+      const alarmed = packaged
+        .of('AWS::CloudWatch::Alarm')
+        .filter(([, { Properties }]) => Properties['MetricName'] === 'Errors')
+        .map(([, { Properties }]) => Properties['Dimensions'][0].Value.Ref)
+      const [body] = packaged.resources['Dashboard']!.Properties['DashboardBody']['Fn::Sub']
+      const shown = [...body.matchAll(/"Errors", "FunctionName", "\$\{(\w+)\}"/g)].map(([, name]) => name)
+      const names = functions().map(([name]) => name)
+      expect(alarmed.sort()).toEqual(names.sort())
+      expect(shown.sort()).toEqual(names)
+    })
+
+    test('a message is never lost in silence: each queue has dead letters and an alarm on them, or keeps it for minutes only', () => {
+      const queues = packaged.of('AWS::SQS::Queue')
+      const isDead = (name: string) =>
+        queues.some(([, { Properties }]) =>
+          JSON.stringify(Properties['RedrivePolicy'] ?? '').includes(`["${name}",`),
+        )
+      const watched = JSON.stringify(
+        packaged.of('AWS::CloudWatch::Alarm').map(([, { Properties }]) => Properties['Dimensions']),
+      )
+      for (const [name, { Properties }] of queues) {
+        if (isDead(name)) expect(watched, name).toContain(`"${name}"`)
+        else if (!Properties['RedrivePolicy'])
+          expect(Properties['MessageRetentionPeriod'], name).toBeLessThanOrEqual(900)
+      }
+      expect(queues.filter(([name]) => isDead(name))).toHaveLength(1)
     })
 
     test('refuses to deploy while a parameter still has its placeholder', async () => {

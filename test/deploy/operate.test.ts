@@ -39,7 +39,9 @@ test('Prometheus rules use only existing metrics, and each alert has a row in th
 })
 
 /** Templates with CloudWatch alarms. */
-const TEMPLATES = ['alarms', 'budget', 'gpu-sagemaker', 'gpu-lambda'].map((name) => `deploy/${name}.yml`)
+const TEMPLATES = ['alarms', 'budget', 'gpu-sagemaker', 'gpu-lambda', 'gpu-none'].map(
+  (name) => `deploy/${name}.yml`,
+)
 test('every CloudWatch alarm has a row in the runbook', () => {
   const alarms = TEMPLATES.flatMap((path) => [
     ...read(path).matchAll(/^ {2,4}(\w+):\n +Type: AWS::CloudWatch::Alarm/gm),

@@ -6,7 +6,7 @@ import { BusyError } from '../../src/errors.ts'
 import { sha256Hex } from '../../src/hash.ts'
 import { log } from '../../src/observe/log.ts'
 import { openHttpEngine } from '../../src/remote/http.ts'
-import { openRemoteEngine } from '../../src/remote/open.ts'
+import { needsToken, openRemoteEngine } from '../../src/remote/open.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { openUploads } from '../../src/serve/s3-uploads.ts'
 import { CAPTION, type Double, doubleEngine, PNG } from '../serve/double.ts'
@@ -201,6 +201,15 @@ test('does not ask again where that is said to be later than the deadline', asyn
   await expect(failed).rejects.toBeInstanceOf(BusyError)
   await expect(failed).rejects.toMatchObject({ code: 'busy' })
   expect(asked).toHaveLength(1)
+})
+
+test.each([
+  ['https://glimpse.example.com', true],
+  ['https://abc.lambda-url.eu-central-1.on.aws/', false],
+  ['sagemaker://blip2?bucket=state', false],
+  ['', false],
+])('whether %s checks the token: %s', (engine, checks) => {
+  expect(needsToken(engine)).toBe(checks)
 })
 
 test('names a refused token as a matter of settings', async () => {
