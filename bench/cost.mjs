@@ -47,6 +47,7 @@ function rowsOf({ questions, bursts, activeHours }) {
       edge +
       questions * CPU.seconds * (CPU.gb + GB.small) +
       (bursts + activeHours) * CPU.loadSeconds * CPU.gb,
+    'SQS standard, requests, sagemaker': polls + questions * 3,
     'GPU hours, sagemaker, warm=0': awake(AWAKE.sagemaker),
     'GPU hours, sagemaker or lambda, warm=1': HOURS,
     'GPU hours, url: Cloud Run': awake(AWAKE.cloudRun),

@@ -1,11 +1,11 @@
-// A SageMaker endpoint's notice from SNS -> the question that waits for its result is delivered again.
+// A SageMaker endpoint's notice from its queue -> the question that waits for its result is delivered again.
 
-import type { Context, SNSEvent } from 'aws-lambda'
+import type { Context, SQSEvent } from 'aws-lambda'
 import { withInvocation } from '../src/aws/lifecycle.ts'
 import { noticeFunction } from '../src/aws/notice.ts'
 
 const notice = noticeFunction()
 
-export async function handler(event: SNSEvent, context: Context): Promise<void> {
+export async function handler(event: SQSEvent, context: Context): Promise<void> {
   await withInvocation(context, () => notice(event))
 }

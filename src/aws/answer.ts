@@ -65,8 +65,13 @@ export function answerFunction() {
       if (outcome !== 'waiting' || !waiting) return await hideUntilRetry(record)
       const message = parseBody(record.body)
       if (message.kind !== 'question') return
-      await hideWhileWaiting(record, config.deadlineMs)
-      if (await waiting.hold(message.question.id, record.receiptHandle)) await show(record)
+      const { id } = message.question
+      if (!(await waiting.hold(id, record.receiptHandle))) {
+        await hideWhileWaiting(record, config.deadlineMs)
+        // A notice may have shown the message before it was hidden.
+        if (!(await waiting.isDone(id))) return
+      }
+      await show(record)
     }
     await Promise.all(Records.map((record) => hideWhileRunning(record, endsAt)))
     try {

@@ -5,7 +5,8 @@
 //   <prefix>/waiting/<job>.json           receipt handle of the hidden message
 //
 // Invariant: a result is written before its notice. `hold` and `messageOf` both look at all results: the later of them sees that
-// all is done.
+// all is done. `hold` comes before the message is hidden for long, so that a death in between leaves neither a notice without a
+// message nor a message without a notice.
 
 import { z } from 'zod'
 import { sha256Hex } from '../hash.ts'
@@ -68,8 +69,8 @@ export function openWaiting(
     note: async (id: string, asked: Asked, signal?: AbortSignal) =>
       void (await bucket().put(askedKey(id), JSON.stringify(asked), { type: 'application/json', signal })),
     /**
-     * Notes the hidden message of a job. Returns true when all that was asked for the job is done already: then no notice
-     * will come, and the caller shows the message. Call it after the message is hidden.
+     * Notes the message of a job, which notices show from now on. Returns true when all that was asked for the job is done
+     * already: then no notice may come any more, and the caller shows the message.
      */
     async hold(job: string, receiptHandle: string): Promise<boolean> {
       await bucket().put(waitingKey(jobPart(job)), JSON.stringify({ receiptHandle }), {
@@ -77,6 +78,8 @@ export function openWaiting(
       })
       return await isDone(jobPart(job))
     },
+    /** Whether the endpoint has answered all that was asked for the job. */
+    isDone: (job: string) => isDone(jobPart(job)),
     /** On a notice about a request: the receipt handle of its job's message, when all requests of the job are done. */
     async messageOf(id: string): Promise<string | undefined> {
       const part = id.slice(0, JOB_LETTERS)

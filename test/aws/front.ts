@@ -42,7 +42,11 @@ export async function startFront({ aws, s3, notify = async () => {} }: Options) 
   const heartbeats = new Map<string, { left: number; kill: () => void }>()
   const hidden = new Map<string, number>()
   const unanswered: (() => Promise<void>)[] = []
-  const self = { isS3Down: false, isAsleep: false }
+  /** `onNotice`: called when the endpoint has published a notice, before it says to its caller that it has the request. */
+  const self: { isS3Down: boolean; isAsleep: boolean; onNotice?: (() => Promise<unknown>) | undefined } = {
+    isS3Down: false,
+    isAsleep: false,
+  }
 
   const slack: Record<string, (given: Record<string, string>) => object> = {
     'auth.test': () => ({ user_id: 'UBOT', bot_id: 'BBOT', team_id: 'T' }),
@@ -76,6 +80,7 @@ export async function startFront({ aws, s3, notify = async () => {} }: Options) 
       await s3.send(new PutObjectCommand({ ...objectAt(output), Body: await said.text() }))
       const inferenceId = headers['x-amzn-sagemaker-inference-id']
       await notify(JSON.stringify({ invocationStatus: 'Completed', inferenceId }))
+      await self.onNotice?.()
     }
     if (self.isAsleep) unanswered.push(answer)
     else await answer()

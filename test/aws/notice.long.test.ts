@@ -110,8 +110,8 @@ test('a question waits in the queue while a GPU starts, and is answered after th
 
   await endpoint.wake()
   const inferenceId = String(endpoint.invoked[0]!.headers['x-amzn-sagemaker-inference-id'])
-  const Message = JSON.stringify({ invocationStatus: 'Completed', inferenceId })
-  await start('notice', { GLIMPSE_SECRETS: '' }).invoke({ Records: [{ Sns: { Message } }] })
+  const body = JSON.stringify({ invocationStatus: 'Completed', inferenceId })
+  await start('notice', { GLIMPSE_SECRETS: '' }).invoke({ Records: [{ body }] })
   const [second] = await receive()
   expect(second?.MessageId).toBe(first!.MessageId)
   expect(await answer.invoke(eventOf([second!])), answer.lines().join('\n')).toEqual({

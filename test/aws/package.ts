@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { namesIn, type Packaged, packageFor, ROOT } from './packaged.ts'
+import { namesIn, type Packaged, packageFor, type Resource, ROOT } from './packaged.ts'
 
 export const PLACES = ['embedded', 'sagemaker', 'lambda', 'url', 'none'] as const
 type Gpu = (typeof PLACES)[number]
@@ -140,9 +140,9 @@ export function describePackage(gpu: Gpu): void {
       expect(queue['MessageRetentionPeriod']).toBeGreaterThan(queue['VisibilityTimeout'])
       expect(queue['RedrivePolicy'].maxReceiveCount).toBe(5)
       expect(queue['RedrivePolicy'].deadLetterTargetArn).toEqual({ 'Fn::GetAtt': ['DeadQuestions', 'Arn'] })
-      const [[, mapping] = expect.fail('No event source mapping')] = packaged.of(
-        'AWS::Lambda::EventSourceMapping',
-      )
+      const [[, mapping] = expect.fail('No event source mapping')] = packaged
+        .of('AWS::Lambda::EventSourceMapping')
+        .filter(([, { Properties }]) => JSON.stringify(Properties['EventSourceArn']).includes('Questions'))
       expect(mapping.Properties['FunctionResponseTypes']).toEqual(['ReportBatchItemFailures'])
       expect(mapping.Properties['ScalingConfig']).toEqual({ MaximumConcurrency: 4 })
     })
@@ -175,7 +175,8 @@ export function describePackage(gpu: Gpu): void {
           true,
         ])
       }
-      for (const policy of ['StateBucketPolicy', 'QueuePolicy', 'ServerlessDeploymentBucketPolicy']) {
+      const policies = ['StateBucketPolicy', 'QueuePolicy', 'ServerlessDeploymentBucketPolicy']
+      for (const policy of [...policies, ...(gpu === 'sagemaker' ? ['NoticesPolicy'] : [])]) {
         const [statement] = packaged.resources[policy]!.Properties['PolicyDocument'].Statement
         expect(statement, policy).toMatchObject({ Effect: 'Deny' })
         expect(String(statement.Condition.Bool['aws:SecureTransport']), policy).toBe('false')
@@ -364,10 +365,20 @@ export function describePackage(gpu: Gpu): void {
           SuccessTopic: { Ref: 'NoticeTopic' },
           ErrorTopic: { Ref: 'NoticeTopic' },
         })
-        const [[, subscription] = expect.fail('No subscription')] = packaged
-          .of('AWS::SNS::Subscription')
-          .filter(([, { Properties }]) => JSON.stringify(Properties['Endpoint']).includes('Notice'))
-        expect(subscription.Properties['TopicArn']).toEqual({ Ref: 'NoticeTopic' })
+        expect(resources['NoticesOfTopic']!.Properties).toEqual({
+          TopicArn: { Ref: 'NoticeTopic' },
+          Protocol: 'sqs',
+          Endpoint: { 'Fn::GetAtt': ['Notices', 'Arn'] },
+          RawMessageDelivery: true,
+        })
+        const isNotices = ([, { Properties }]: [string, Resource]) =>
+          JSON.stringify(Properties['EventSourceArn']).includes('Notices')
+        const [source] = packaged.of('AWS::Lambda::EventSourceMapping').filter(isNotices)
+        expect(JSON.stringify(source![1].Properties['FunctionName'])).toContain('NoticeLambdaFunction')
+        // A notice whose function died is delivered again within a minute, and not while the function runs.
+        const { VisibilityTimeout } = resources['Notices']!.Properties
+        expect(VisibilityTimeout).toBeLessThan(60)
+        expect(VisibilityTimeout).toBeGreaterThan(resources['NoticeLambdaFunction']!.Properties['Timeout'])
         expect(resources['AnswerLambdaFunction']!.Properties['Timeout']).toBe(50)
         // More can wait than one instance runs at once, so that the backlog exceeds the target.
         const { ClientConfig } = resources['ModelConfig']!.Properties['AsyncInferenceConfig']
