@@ -6,7 +6,7 @@ import type { Messages } from '../i18n/messages.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS } from '../time.ts'
 import type { ChatReply, ReplyPart } from './compose.ts'
-import type { Intent } from './intent.ts'
+import { type Intent, isDenial } from './intent.ts'
 import { personOf, type Question } from './question.ts'
 
 interface FixedDeps {
@@ -20,7 +20,7 @@ const WELCOMED_MS = 90 * 24 * HOUR_MS
 /** The reply that these words always get, where the bot is addressed: without the model, the limit and the conversation. */
 export async function fixedReply(
   intent: Intent,
-  { trigger, isToUs, request, pictures }: Question,
+  { trigger, isToUs, request, pictures, text }: Question,
   deps: FixedDeps,
   messages: Messages,
 ): Promise<ChatReply | undefined> {
@@ -35,8 +35,9 @@ export async function fixedReply(
     }
     case 'thanks':
     case 'greeting':
-    case 'reaction':
       return infoReply(messages.small[intent], messages)
+    case 'reaction':
+      return infoReply(isDenial(text) ? messages.small.denial : messages.small.reaction, messages)
     default:
       return undefined
   }

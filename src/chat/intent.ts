@@ -56,13 +56,18 @@ export function looksLikeQuestion(text: string): boolean {
 /** "Anna, what colour is it?": begins with a name. */
 function isToSomebody(text: string): boolean {
   const name = normalized(/^\s*(\p{Lu}\p{Ll}+),\s/u.exec(text)?.[1] ?? '')
-  const isCourtesy = [GREETING, THANKS, REACTION, FILLER, OPENER].some((table) => has(name, table))
+  const isCourtesy = [GREETING, THANKS, REACTION, DENIAL, FILLER, OPENER].some((table) => has(name, table))
   return name !== '' && !isCourtesy && !isEmpty(name) && withoutCourtesy(`${name} x`) !== 'x'
 }
 
 /** `thanks!`: needs no answer where it is not clear that the bot is meant. */
 export function isSmallTalk(text: string): boolean {
   return ['thanks', 'greeting', 'reaction', 'empty'].includes(intentOf(text))
+}
+
+/** "no, wrong": a reaction that says that the answer is wrong. */
+export function isDenial(text: string): boolean {
+  return sentencesOf(text).some(({ words }) => has(words, DENIAL))
 }
 
 /** "and this one?": asks the same about another picture. */
@@ -191,10 +196,11 @@ function matcher(role: Role): Matcher {
   }
 }
 
-const [GREETING, THANKS, REACTION, HELP, WHO, FILLER] = [
+const [GREETING, THANKS, REACTION, DENIAL, HELP, WHO, FILLER] = [
   matcher('greeting'),
   matcher('thanks'),
   matcher('reaction'),
+  matcher('denial'),
   matcher('help'),
   matcher('who'),
   matcher('filler'),
@@ -219,6 +225,7 @@ const JAPANESE_TAG = new RegExp(`(?:${PHRASES.ja.tag})$`, 'u')
 const SMALL: readonly (readonly [Intent, Matcher])[] = [
   ['thanks', THANKS],
   ['greeting', GREETING],
+  ['reaction', DENIAL],
   ['reaction', REACTION],
 ]
 

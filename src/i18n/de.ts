@@ -47,6 +47,7 @@ export const de: Messages = {
       'Hallo! Zeig mir ein Bild, dann beschreibe ich es, oder frag mich nach einem. Mit „Hilfe“ erfährst du mehr.',
     who: 'Ich bin Glimpse, ein Bot, der Bilder beschreibt und Fragen dazu beantwortet. Ich bin eine Maschine und kann mich irren.',
     reaction: '👍',
+    denial: 'Ich kann mich irren. Frag mich nach einer Sache in dem Bild, dann sehe ich noch einmal hin.',
   },
   firstDirect:
     'Du kannst mich hier nach diesem Bild fragen oder mir ein anderes schicken. Mit „Hilfe“ erfährst du mehr.',

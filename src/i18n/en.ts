@@ -52,6 +52,7 @@ export const en = {
     greeting: 'Hello! Show me a picture and I describe it, or ask me about one. “help” tells you more.',
     who: 'I am Glimpse, a bot that describes pictures and answers questions about them. I am a machine and can be wrong.',
     reaction: '👍',
+    denial: 'I can be wrong. Ask me about one thing in the picture, and I look again.',
   },
   /** Under the first answer in direct messages. */
   firstDirect: 'You can ask me about this picture here, or send me another one. “help” tells you more.',

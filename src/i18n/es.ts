@@ -45,6 +45,7 @@ export const es: Messages = {
     greeting: '¡Hola! Enséñame una imagen y la describo, o pregúntame por una. Con «ayuda» te cuento más.',
     who: 'Soy Glimpse, un bot que describe imágenes y responde preguntas sobre ellas. Soy una máquina y puedo equivocarme.',
     reaction: '👍',
+    denial: 'Puedo equivocarme. Pregúntame por una cosa de la imagen y la miro otra vez.',
   },
   firstDirect: 'Puedes preguntarme aquí por esta imagen o enviarme otra. Con «ayuda» te cuento más.',
   machineMade: 'Descripción hecha por una máquina; puede contener errores.',

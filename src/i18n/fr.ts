@@ -49,6 +49,8 @@ export const fr: Messages = {
       'Bonjour ! Montre-moi une image et je la décris, ou pose-moi une question sur une image. « aide » t’en dit plus.',
     who: 'Je suis Glimpse, un bot qui décrit des images et répond aux questions sur elles. Je suis une machine et je peux me tromper.',
     reaction: '👍',
+    denial:
+      'Je peux me tromper. Posez-moi une question précise sur l’image, et je la regarde encore une fois.',
   },
   firstDirect:
     'Tu peux me poser ici des questions sur cette image ou m’en envoyer une autre. « aide » t’en dit plus.',

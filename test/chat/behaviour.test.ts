@@ -46,6 +46,11 @@ describe('words without a picture', () => {
     ['who are you?', en.small.who],
     ['help', en.home.how[0]!],
     ['cool', en.small.reaction],
+    ['no', en.small.denial],
+    ['no, wrong!', en.small.denial],
+    ['Das stimmt nicht', en.small.denial],
+    ['C’est faux', en.small.denial],
+    ['違います', en.small.denial],
   ])('%j get a fixed reply', async (text, reply) => {
     await chat.ask(bare(text))
     expect(chat.texts()[0]).toContain(reply)
