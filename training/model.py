@@ -272,7 +272,11 @@ class Blip2(nn.Module):
     def see(self, pixels):
         """[B, 3, S, S] -> image tokens [B, P, D], queries [B, Q, D]."""
         image = self.vision_model(pixels)
-        return image, self.qformer(self.query_tokens.expand(len(image), -1, -1), self.qformer.keys(image), self.size.queries)
+        return image, self.query(image)
+
+    def query(self, image):
+        """Image tokens [B, P, D] -> queries [B, Q, D]."""
+        return self.qformer(self.query_tokens.expand(len(image), -1, -1), self.qformer.keys(image), self.size.queries)
 
     def hidden(self, prefix, ids, positions, mask):
         """Prefix [B, Q, D] and ids [B, T] -> hidden states of the text [B, T, D]; positions [B, T] count from the prefix."""
