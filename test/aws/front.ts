@@ -11,7 +11,7 @@ import { configureLog } from '../../src/observe/log.ts'
 import { createApp } from '../../src/serve/routes.ts'
 import { doubleEngine, PNG } from '../serve/double.ts'
 
-interface Answer {
+export interface Answer {
   status: number
   headers: IncomingMessage['headers']
   body: Buffer
@@ -170,7 +170,7 @@ export async function startFront({ aws, s3, notify = async () => {} }: Options) 
   })
 }
 
-function forward(to: string, { method, headers }: IncomingMessage, body: Buffer): Promise<Answer> {
+export function forward(to: string, { method, headers }: IncomingMessage, body: Buffer): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = send(to, { method, headers: { ...headers, host: new URL(to).host } }, async (response) => {
       resolve({ status: response.statusCode!, headers: response.headers, body: await buffer(response) })
