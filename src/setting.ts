@@ -72,6 +72,7 @@ export function flag(env: string, details: Details): Setting<boolean> {
   return { env, fallback: () => false, parse, expected: '1 or 0', defaultText: '0', ...details }
 }
 
+/** Without the line feed that a file or a pipe leaves at its end: no header could have it. */
 export function secret(env: string, details: Details): Setting<string> {
-  return { ...text(env, '', details), isSecret: true }
+  return { ...text(env, '', details), parse: (text) => text.trim(), isSecret: true }
 }

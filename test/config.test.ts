@@ -30,6 +30,10 @@ test('secretsOf returns only tokens and keys', () => {
   expect(secretsOf(readConfig(env)).sort()).toEqual(['a-token', 'hf-token'])
 })
 
+test('a secret has no line feed, which a file of secrets leaves at its end', () => {
+  expect(readConfig({ GLIMPSE_API_TOKEN: 'a-token\n' }).apiToken).toBe('a-token')
+})
+
 test.each(Object.entries(SETTINGS))('%s accepts its documented default as a value', (name, setting) => {
   const key = name as keyof Config
   expect(readConfig({ [setting.env]: setting.defaultText })[key]).toBe(readConfig({})[key])

@@ -68,11 +68,12 @@ export function deployCheckCommand(): Command {
       const params = paramsOf(process.cwd(), stage, param, parseYaml)
       const forms = parseYaml(readFileSync(join(process.cwd(), 'deploy/forms.yml'), 'utf8'))
       const where = region ?? params['region']!
+      const hasFile = existsSync(join(process.cwd(), fileOf(stage)))
       const platforms = PLATFORMS.map(({ label, secrets }) => ({
         label,
         secrets: [...new Set([...secrets.receive, ...secrets.reply])],
       }))
-      const deployment = { stage, region: where, bucket, params, forms, platforms }
+      const deployment = { stage, hasFile, region: where, bucket, params, forms, platforms }
       printResults(await runChecks(deployChecks(deployment, openAccount(where)), TIMEOUT_MS), json)
     })
 }
@@ -95,11 +96,11 @@ export function paramsOf(
       'bad_settings',
       `Expected deploy/defaults.yml in ${root} but it is not there. Run this in a clone of Glimpse.`,
     )
-  const own = (read(`deploy/stages/${stage}.yml`) ?? {}) as Record<string, unknown>
+  const own = (read(fileOf(stage)) ?? {}) as Record<string, unknown>
   const flags = Object.fromEntries(given.map((each) => split(each)))
   const [unknown] = [
     ...Object.keys(flags).map((name) => ({ name, found: `got --param ${name}=...` })),
-    ...Object.keys(own).map((name) => ({ name, found: `deploy/stages/${stage}.yml has ${name}.` })),
+    ...Object.keys(own).map((name) => ({ name, found: `${fileOf(stage)} has ${name}.` })),
   ].filter(({ name }) => !(name in defaults))
   if (unknown)
     throw new SetupError(
@@ -109,6 +110,8 @@ export function paramsOf(
   const all = { ...defaults, ...own, ...flags }
   return Object.fromEntries(Object.entries(all).map(([name, value]) => [name, String(value ?? '')]))
 }
+
+const fileOf = (stage: string) => `deploy/stages/${stage}.yml`
 
 function split(param: string): [string, string] {
   const at = param.indexOf('=')

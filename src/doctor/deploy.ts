@@ -40,6 +40,8 @@ export interface Deployment {
   region: string
   /** The stack's output `StateBucket`; undefined before the first deployment. */
   bucket?: string
+  /** Whether the stage has a file with parameters. */
+  hasFile: boolean
   /** Parameters of serverless.yml by name. */
   params: Readonly<Record<string, string>>
   /** A pattern for the whole value of a parameter, and its words. */
@@ -117,7 +119,7 @@ function refused(error: unknown): Finding {
   return fail(message, 'Give the credentials of the deployment: aws configure, or aws sso login.')
 }
 
-function checkParams({ params, forms }: Deployment): Finding {
+function checkParams({ stage, hasFile, params, forms }: Deployment): Finding {
   const wrong = Object.entries(forms).flatMap(([name, [pattern, words]]) => {
     const value = params[name] ?? ''
     return new RegExp(`^(?:${pattern})$`).test(value) ? [] : [`${name} to be ${words} but got "${value}"`]
@@ -131,6 +133,11 @@ function checkParams({ params, forms }: Deployment): Finding {
   const isNetworkMissing = /^$|-00000000/.test(subnets) || /^$|-00000000/.test(securityGroups)
   if (gpu === 'lambda' && isNetworkMissing)
     return fail('subnets or securityGroups are not set', 'Set both: the GPU instances start in them.')
+  if (!hasFile)
+    return warn(
+      `gpu=${gpu}: deploy/stages/${stage}.yml does not exist, so the parameters are the defaults`,
+      'Add it, or correct --stage.',
+    )
   return ok(`gpu=${gpu}`)
 }
 
@@ -164,7 +171,7 @@ async function checkSecrets(deployment: Deployment, account: Account): Promise<F
     if (there.length > 0)
       return fail(
         `the parameters below ${path} are in ${other}, and the functions read those of ${region}`,
-        `Store them there: ${put}. Or deploy to the other region: --region ${other}`,
+        `Set region: ${other} in deploy/stages/${stage}.yml. Or store them there: ${put}`,
       )
     return fail(`there is no parameter below ${path} in ${region}`, `Store the tokens: ${put}`)
   }

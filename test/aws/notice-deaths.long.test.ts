@@ -70,8 +70,10 @@ for (const isFast of [true, false])
     const when = isFast ? 'before `answer` hears of it' : 'later'
     test(`whatever step \`${victim}\` dies at, each question has one reply within a minute; the endpoint answers ${when}`, async () => {
       const wrong: string[] = []
-      let step = 0
-      for (; ; step++) {
+      // A death takes 4 s. So `answer` dies at even steps in one of its two tests, and at odd ones in the other.
+      const stride = victim === 'answer' ? 2 : 1
+      let step = stride === 2 && isFast ? 1 : 0
+      for (; ; step += stride) {
         const channel = `${isFast ? 'F' : 'S'}${victim}${step}`
         const { isDead, passedS } = await ask(channel, victim, step, isFast)
         const replies = cloud.front.replies(channel)
@@ -79,7 +81,7 @@ for (const isFast of [true, false])
           wrong.push(`death after request ${step}: ${replies} replies within ${passedS} s`)
         if (!isDead) break
       }
-      console.log(`${step} deaths of ${victim}, ${wrong.length} wrong`)
+      console.log(`deaths of ${victim} at ${step} steps, by ${stride}; ${wrong.length} wrong`)
       expect(wrong).toEqual([])
       expect(step).toBeGreaterThan(victim === 'answer' ? 30 : 2)
       expect(await cloud.deadCount()).toBe('0')

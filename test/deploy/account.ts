@@ -41,12 +41,13 @@ export async function openNewAccount({ endpoint: aws, ...options }: Moto['option
     if (query.get('Action') === 'ValidateTemplate')
       return xml('<ValidateTemplateResponse><ValidateTemplateResult/></ValidateTemplateResponse>')
     const said = await forward(aws + request.url, request, body)
-    return query.get('Action') === 'DescribeStacks' ? await withOutputs(said) : said
+    const stack = query.get('StackName') ?? ''
+    return query.get('Action') === 'DescribeStacks' ? await withOutputs(said, stack) : said
   }
   /** moto keeps the outputs of the template with which a stack was created. */
-  const withOutputs = async (said: Answer) => {
+  const withOutputs = async (said: Answer, stack: string) => {
     const { Buckets = [] } = await s3.send(new ListBucketsCommand({}))
-    const bucket = Buckets.find(({ Name }) => Name!.includes('-statebucket-'))?.Name
+    const bucket = Buckets.find(({ Name }) => Name!.startsWith(`${stack}-statebucket-`))?.Name
     if (bucket === undefined) return said
     const outputs = Object.entries({ StateBucket: bucket, HttpApiUrl: API }).map(
       ([key, value]) => `<member><OutputKey>${key}</OutputKey><OutputValue>${value}</OutputValue></member>`,

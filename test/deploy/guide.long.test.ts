@@ -1,4 +1,4 @@
-// The commands of docs/deploy.md and docs/operate.md run as they are printed, in a new account: moto, which
+// The commands of docs/deploy.md, operate.md and kubernetes.md run as they are printed, in a new account: moto, which
 // `pip install 'moto[server,s3,sqs]' awscli` installs with AWS's command line. Docker is a double. Each line that does not run is
 // named with what runs in its place.
 
@@ -205,6 +205,33 @@ test('the commands of docs/operate.md about the dead-letter queue, the tokens an
   expect(printed).not.toContain('secret')
   expect(printed.match(/"Description": "tokens of \d{4}-/g)).toHaveLength(4)
   expect(printed).toMatch(/"ReservedConcurrentExecutions": 5\s*}\s*"xoxb-new"\s*$/)
+})
+
+test('the queue and the bucket of docs/kubernetes.md are those that glimpse doctor accepts', {
+  timeout: HANGS_MS,
+}, async () => {
+  const printed = await run(
+    [
+      'export AWS_REGION=eu-central-1 AWS_DEFAULT_REGION=eu-central-1',
+      scriptOf(
+        'kubernetes.md',
+        ['## Steps', '## What happens when'],
+        [
+          ['npx glimpse pull', ''],
+          ['npx glimpse push ./blip2-int4', ''],
+          ['kubectl', ''],
+        ],
+      ),
+      'export GLIMPSE_QUEUE=$(aws sqs get-queue-url --queue-name glimpse-questions.fifo --query QueueUrl --output text)',
+      'bucket=$(aws s3api list-buckets --query "Buckets[?starts_with(Name, \'glimpse-state-statebucket\')].Name" --output text)',
+      'GLIMPSE_STATE=s3://$bucket/state npx glimpse doctor || true',
+    ].join('\n'),
+  )
+  expect(printed).toMatch(/^StateBucket\tglimpse-state-statebucket-/m)
+  expect(printed).toMatch(/^ok +state +s3:/m)
+  expect(printed).toMatch(
+    /^warn +queue +glimpse-questions.fifo: 0 waiting, .*\n +-> Enough for `glimpse work`/m,
+  )
 })
 
 test('a rollback to the first deployment: its template names files of its own only, and they are there', async () => {

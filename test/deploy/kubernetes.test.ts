@@ -1,5 +1,6 @@
 // The manifests of deploy/kubernetes/: valid for Kubernetes and KEDA, without unknown fields, and right about Glimpse.
 
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as keda from '@kubernetes-models/keda/keda.sh/v1alpha1'
@@ -7,7 +8,7 @@ import * as apps from 'kubernetes-models/apps/v1'
 import * as policy from 'kubernetes-models/policy/v1'
 import * as core from 'kubernetes-models/v1'
 import { describe, expect, test } from 'vitest'
-import { parseAllDocuments } from 'yaml'
+import { parse, parseAllDocuments } from 'yaml'
 import { SECRET_NAMES, SETTINGS } from '../../src/config.ts'
 import { HEALTH_PATHS } from '../../src/serve/health.ts'
 
@@ -176,4 +177,20 @@ test('everything that a pod refers to is there, in one namespace', () => {
   }
   const outside = ALL.filter(({ kind, metadata }) => kind !== 'Namespace' && metadata.namespace !== 'glimpse')
   expect(outside).toEqual([])
+})
+
+test('deploy/state.mjs prints the bucket and the queues of deploy/state.yml, with a policy for both', () => {
+  const printed = execFileSync(process.execPath, [join(ROOT, 'deploy/state.mjs'), 'mine'], {
+    encoding: 'utf8',
+  })
+  const parsed = (text: string) => parse(text, { logLevel: 'silent' })
+  const { Resources, Outputs } = parsed(printed)
+  const { Policy, ...rest } = Resources
+  expect(printed).not.toMatch(/\$\{(self|param|sls):/)
+  const own = parsed(readFileSync(join(ROOT, 'deploy/state.yml'), 'utf8')).Resources
+  expect(Object.keys(rest)).toEqual(Object.keys(own))
+  expect(rest.StateBucketPolicy).toEqual(own.StateBucketPolicy)
+  expect(rest.Questions.Properties).toMatchObject({ QueueName: 'mine-questions.fifo', VisibilityTimeout: 60 })
+  expect(Policy.Properties.PolicyDocument.Statement).toHaveLength(3)
+  expect(Object.keys(Outputs)).toEqual(['StateBucket', 'Questions', 'Policy'])
 })

@@ -50,6 +50,7 @@ async function findings(
 ) {
   const deployment: Deployment = {
     stage: 'prod',
+    hasFile: true,
     region: REGION,
     bucket: 'state',
     params: { ...PARAMS, ...params },
@@ -309,6 +310,11 @@ test('without an address for alarms, and with a model for a CPU on a GPU, it war
   )
   expect(alarms).toMatchObject({ status: 'warn', todo: 'Set it in deploy/stages/prod.yml.' })
   expect(model).toMatchObject({ status: 'warn', todo: expect.stringContaining('--for gpu') })
+})
+
+test('a stage without a file is most often another name', async () => {
+  const { params: found } = await findings({}, {}, { stage: 'pord', hasFile: false })
+  expect(found).toMatchObject({ status: 'warn', found: expect.stringContaining('deploy/stages/pord.yml') })
 })
 
 test('every parameter has a form', () => {
