@@ -18,6 +18,7 @@ const BLOCKS_8 = { kind: 'blocks', bits: 8, block: 128 }
 const SMOOTH = { smooth: 0.4, large: 16 }
 const BLOCKS_4 = { kind: 'blocks', bits: 4, block: 256, ...SMOOTH }
 const TOKENS = { kind: 'tokens', smooth: 0.4 }
+const QUERIES = { kind: 'tokens' }
 const NEURONS = { kind: 'tokens', large: 64 }
 const SMOOTH_8 = { ...BLOCKS_8, ...SMOOTH }
 const FLOAT32 = { kind: 'float32' }
@@ -27,8 +28,8 @@ test.each([
   ['vision_model.encoder.layers.0.mlp.fc2.weight', NEURONS, NEURONS],
   ['vision_model.embeddings.patch_embedding.weight', FLOAT32, FLOAT32],
   ['query_tokens', FLOAT32, FLOAT32],
-  ['qformer.encoder.layer.0.attention.attention.query.weight', BLOCKS_8, BLOCKS_8],
-  ['language_projection.weight', BLOCKS_8, BLOCKS_8],
+  ['qformer.encoder.layer.0.attention.attention.query.weight', QUERIES, QUERIES],
+  ['language_projection.weight', QUERIES, QUERIES],
   ['language_model.model.decoder.embed_tokens.weight', BLOCKS_8, BLOCKS_8],
   ['language_model.lm_head.weight', BLOCKS_8, BLOCKS_8],
   ['language_model.model.decoder.embed_positions.weight', FLOAT32, FLOAT32],
