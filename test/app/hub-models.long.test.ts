@@ -63,11 +63,11 @@ test('is downloaded and built once; the plan says what that takes', async () => 
   expect([precision, name]).toEqual(['int4', 'half-shards'])
   const [plan] = plans
   expect(plan).toMatchObject({ name: REPOSITORY, commit: COMMIT, precision: 'int8' })
-  const weightBytes = files
-    .filter(({ path }) => path.endsWith('.data') || path.endsWith('.onnx'))
-    .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  expect(plan!.artifactBytes.int4).toBeGreaterThan(weightBytes / 2)
-  expect(plan!.artifactBytes.int4).toBeLessThanOrEqual(weightBytes)
+  // The graphs of so small a model take as much as its weights.
+  const bytesOf = (ending: RegExp) =>
+    files.filter(({ path }) => ending.test(path)).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  expect(plan!.artifactBytes.int4).toBeGreaterThan(bytesOf(/\.data$/) / 2)
+  expect(plan!.artifactBytes.int4).toBeLessThanOrEqual(bytesOf(/\.(data|onnx)$/))
   expect(plan!.downloadBytes).toBeGreaterThan(plan!.artifactBytes.int8 / 2)
 
   const asked = hub.asked.length
