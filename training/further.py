@@ -5,8 +5,8 @@ Out: WORK/RUN/last.pt; the same command run again resumes. export.py makes the c
 
     python further.py --work DIR --run further --checkpoint ../models/pico --minutes 40
 
-Pictures are not drawn and not seen again, so a step costs a third of one of train.py. The matching model (matcher.py) stays valid,
-because it shares nothing but the vision encoder.
+Pictures are drawn and seen once, by views.py. The matching model (matcher.py) stays valid, because it shares nothing but the vision
+encoder.
 """
 
 from __future__ import annotations
@@ -25,13 +25,9 @@ from run import Run, autocast
 from scenes import Atlas, SceneSampler
 from score import load_model
 from train import FACTS_WEIGHT, Evaluation, facts_loss, fit_heads, pack, texts_about, tokenizer_of, words_loss
-from views import views_folder
+from views import map_shards, views_folder
 
 LEARNING_RATE, WARM_STEPS, EVALUATE_EVERY = 1e-3, 60, 600
-
-
-def read(folder: Path):
-    return [torch.load(path, weights_only=False, mmap=True) for path in sorted(folder.glob("*.pt"))]
 
 
 def main():
@@ -64,7 +60,7 @@ def main():
         run.tick()
 
     folder, next_evaluation = views_folder(options.work, options.checkpoint), run.spent
-    shards = read(folder)
+    shards = map_shards(folder)
     while not run.done:
         shard = generator.choice(shards)
         rows = generator.sample(range(len(shard["scenes"])), options.batch)
@@ -84,7 +80,7 @@ def main():
             for designs, evaluation in evaluations.items():
                 scores = evaluation.perceive(run.average, "cpu") | evaluation.words(run.average, "cpu")
                 run.say(f"        {time.strftime('%H:%M')} {designs:10s} " + "  ".join(f"{name} {value:.1%}" for name, value in scores.items()))
-            shards = read(folder)  # views.py may have made more
+            shards = map_shards(folder)  # views.py may have made more
             run.save()
             run.tick()
 

@@ -36,7 +36,7 @@ from run import Run
 from scenes import DESIGNS, Atlas, SceneSampler
 from score import load_model
 from train import Evaluation, texts_about, tokenizer_texts
-from views import views_folder
+from views import map_shards, views_folder
 
 PAD, END, UNKNOWN, PIECES = 0, 1, 2, 448  # most pieces, <image> included
 ASK = "Question: {} Short answer:"
@@ -158,8 +158,8 @@ def main():
         export(options, model, tokenizer)
         return
     evaluations = {designs: Evaluation(atlas, designs, tokenizer, tower.size) for designs in options.designs}
-    shards = lambda: [torch.load(path, weights_only=False, mmap=True) for path in sorted(views_folder(options.work, options.checkpoint).glob("*.pt"))]
-    views, run = shards(), Run(options.work / options.run, model, T5(tower.size.width), LEARNING_RATE, options.seed, options.minutes)
+    views = map_shards(views_folder(options.work, options.checkpoint))
+    run = Run(options.work / options.run, model, T5(tower.size.width), LEARNING_RATE, options.seed, options.minutes)
     generator, next_evaluation = run.generator, run.spent + EVALUATE_EVERY
     while not run.done:
         shard = generator.choice(views)

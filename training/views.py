@@ -57,6 +57,11 @@ def read_shards(folder: Path):
     return [scene for shard in shards for scene in shard["scenes"]], torch.cat([shard["image"] for shard in shards]), torch.cat([shard["queries"] for shard in shards])
 
 
+def map_shards(folder: Path) -> list[dict]:
+    """All shards that exist, each mapped from its file: a row is read when it is used."""
+    return [torch.load(path, weights_only=False, mmap=True) for path in sorted(folder.glob("*.pt"))]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")

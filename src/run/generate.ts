@@ -1,8 +1,8 @@
 // Image embeddings and prompts -> generated ids: greedy search, sampling or beam search, each row with its own settings.
 //
 // transformers 5.18, GenerationMixin._sample and _beam_search (generation/utils.py). A row gives the same ids in a batch
-// as alone: it has its own length, settings and random generator. (At int4 on x86 with VNNI but for rounding: docs/benchmarks.md.)
-// Rows join and leave between steps.
+// as alone: it has its own length, settings and random generator. At int4 on x86 with VNNI, rounding can change them
+// (docs/benchmarks.md). Rows join and leave between steps.
 
 import { completeSettings, type GenerationSettings } from '../generation-settings.ts'
 import { BeamSearch } from './beam-search.ts'
