@@ -4,6 +4,7 @@ In:  WORK/views-HASH (views.py), the checkpoint folder whose tower made them.
 Out: WORK/RUN/last.pt; the same command run again resumes. export.py --matcher writes it as a checkpoint folder.
 
     python matcher.py --work DIR --run itm --minutes 150
+    python matcher.py --work DIR --run itm --minutes 40 --further ../models/pico-itm    (behind another vision encoder)
 
 The names of the parameters are those of transformers' Blip2ForImageTextRetrieval. Losses, as in BLIP-2's first stage:
   contrastive  picture and text, in one packed pass with generation; other true pairs of the batch are masked
@@ -40,13 +41,15 @@ from run import Run
 from scenes import DESIGNS, NOUNS, Atlas, SceneSampler, render, to_image
 from score import load_model, pixels_of
 from statements import AXIS, SWAPS, Swapper, describe, flipped, holds, mistyped, statement_of, vocabulary_words
-from views import views_folder
+from views import map_shards, views_folder
 
 ATTRACTED = [2, 3]  # layers
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
 PAD, CLS, SEP, DEC = 0, 2, 3, 5
 POSITIONS, FEATURES, LAYERS = 64, 64, 4
 LEARNING_RATE, MATRIX_RATE, EMA = 2e-3, 2e-3, 0.995
+FURTHER = 0.75  # factor on the learning rate when training starts from a matcher
+FURTHER_SCALE = 30.0  # and the scale of similarities then, which a checkpoint folder has not
 BATCH, MATCHED, HARD = 40, 28, 8  # scenes a step, those of them that are matched, and similar false pairs
 TWICE = 0.4  # part of the false texts that have a second word changed: more false words to learn from in one pass
 MATCHING_FROM = 0.06  # part of the time after which matching begins
@@ -351,6 +354,7 @@ def main():
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work")
     parser.add_argument("--run", default="itm")
     parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "../models/pico")
+    parser.add_argument("--further", type=Path, help="checkpoint folder of a matcher to start from, such as that of an earlier vision encoder")
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=["trained", "apart"], help="to evaluate on")
     parser.add_argument("--minutes", type=float, default=150)
     parser.add_argument("--seed", type=int, default=1)
@@ -358,8 +362,10 @@ def main():
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    shards = lambda: [torch.load(path, weights_only=False, mmap=True) for path in sorted(views_folder(options.work, options.checkpoint).glob("*.pt"))]
+    shards = lambda: map_shards(views_folder(options.work, options.checkpoint))
     tokenizer, tower, views = word_tokenizer(), load_model(options.checkpoint), shards()
+    if not views:
+        raise SystemExit(f"Expected views of {options.checkpoint} in {options.work}, found none. Make them: python views.py --work {options.work} --checkpoint {options.checkpoint}")
     encode = lambda texts: [encoding.ids[:POSITIONS] for encoding in tokenizer.encode_batch(texts)]
     nouns = noun_pieces(tokenizer)
     swapper = Swapper([scene for shard in views[:4] for scene in shard["scenes"]])
@@ -369,6 +375,10 @@ def main():
     torch.manual_seed(options.seed)
     model = Matcher(tower.size, tokenizer.get_vocab_size())
     model.start_from(load_file(options.checkpoint / "model.safetensors"))
+    if options.further:
+        missing, unexpected = model.load_state_dict({name: weight.float() for name, weight in load_file(options.further / "model.safetensors").items()}, strict=False)
+        assert not unexpected and all(name.startswith("only_") for name in missing), (missing, unexpected)
+        nn.init.constant_(model.only_scale, math.log(FURTHER_SCALE))
     run = Run(options.work / options.run, model, Matcher(tower.size, tokenizer.get_vocab_size()), LEARNING_RATE, options.seed, options.minutes, matrix_rate=MATRIX_RATE, ema=EMA)
     generator, next_evaluation = run.generator, run.spent + EVALUATE_EVERY
     while not run.done:
@@ -382,7 +392,7 @@ def main():
         if run.progress >= MATCHING_FROM:
             parts["matching"], parts["words"], parts["naming"] = matching_losses(model, keys, lesson, hard, nouns)
             loss = loss + 2 * parts["matching"] + parts["words"] + parts["naming"]
-        run.update(loss, parts, BATCH, min(1.0, run.step / 40) * min(1.0, 2.4 * (1 - run.progress)))
+        run.update(loss, parts, BATCH, min(1.0, run.step / 40) * min(1.0, 2.4 * (1 - run.progress)) * (FURTHER if options.further else 1.0))
         if run.step % 25 == 0:
             run.report()
             views = shards() if run.step % 250 == 0 else views

@@ -60,8 +60,19 @@ const SETS = [
   'openmoji',
 ]
 const ALL_SETS = [...SETS, 'fluent-emoji-3d']
+// Icons of user interfaces, which are named after the thing that they show; those with a list of exceptions show another thing under
+// these names. Drawings of `fluent-emoji-high-contrast` have the names of emoji.
+const ICON_SETS = {
+  'fluent-emoji-high-contrast': [],
+  'icon-park': ['mouse', 'phone', 'anchor', 'ring', 'heart', 'trumpet'],
+  'fa7-solid': ['mouse', 'phone'],
+  mdi: ['mouse', 'phone'],
+  ph: ['mouse', 'phone'],
+}
+const EMOJI_ICONS = 'fluent-emoji-high-contrast'
+const UNKNOWN_STEP = 3 // every third unknown icon is drawn by EMOJI_ICONS too
 const sets = Object.fromEntries(
-  SETS.map((set) => [set, readJson(join(packageRoot(`@iconify-json/${set}`), 'icons.json'))]),
+  [...SETS, ...Object.keys(ICON_SETS)].map((set) => [set, readJson(join(packageRoot(`@iconify-json/${set}`), 'icons.json'))]),
 )
 const codePoints = Object.fromEntries(
   Object.entries(readJson(join(packageRoot('@iconify-json/noto'), 'chars.json'))).map(([hex, name]) => [
@@ -74,10 +85,22 @@ const rows = []
 for (const [noun, icons] of Object.entries(nouns)) for (const icon of icons) rows.push({ noun, icon })
 for (const icon of unknownIcons()) rows.push({ noun: null, icon })
 
+for (const { noun, icon } of [...rows].filter(({ noun }, i) => noun || i % UNKNOWN_STEP === 0)) {
+  if (vector(EMOJI_ICONS, icon)) rows.push({ noun, icon, set: EMOJI_ICONS })
+}
+for (const [set, exceptions] of Object.entries(ICON_SETS)) {
+  if (set === EMOJI_ICONS) continue
+  for (const noun of Object.keys(nouns)) {
+    const name = noun.replaceAll(' ', '-')
+    const icon = [`${name}-fill`, name].find((icon) => vector(set, icon))
+    if (icon && !exceptions.includes(noun)) rows.push({ noun, icon, set })
+  }
+}
+
 const out = createWriteStream(join(directory, 'sprites.bin'))
 const index = []
-for (const { noun, icon } of rows) {
-  for (const set of noun ? ALL_SETS : someSets(icon)) {
+for (const { noun, icon, set: only } of rows) {
+  for (const set of only ? [only] : noun ? ALL_SETS : someSets(icon)) {
     const source = set === 'fluent-emoji-3d' ? fluent3d(icon) : vector(set, icon)
     if (!source) continue
     const pixels = await sprite(source)

@@ -132,6 +132,7 @@ class Run:
     def update(self, loss, parts: dict, scenes: int, rate: float):
         """One step; `rate` is a factor on the learning rate, `parts` are losses to print. The time since the last call counts as spent."""
         loss.backward()
+        self.tick()
         if self.world > 1:
             self.average_gradients()
         torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
@@ -146,7 +147,6 @@ class Run:
         self.scenes += scenes * self.world
         for key, value in parts.items():
             self.losses.setdefault(key, []).append(value.item())
-        self.tick()
 
     def average_gradients(self):
         """Means over the processes, which also agree on the time spent."""

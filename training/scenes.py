@@ -4,7 +4,7 @@ In:  the sprites of render.mjs (WORK/art/sprites.bin, sprites.json) and nouns.js
 Out: for training, `Scene` objects and batches of pictures as tensors;
      as a command, an evaluation pack: pictures and scenes.jsonl, one line for each picture.
 
-    python scenes.py --work DIR --designs seen|validation|test --count N --seed S --out DIR [--kinds scattered ...]
+    python scenes.py --work DIR --designs trained|unseen|... --count N --seed S --out DIR [--kinds scattered ...]
 
 A scene is composed in the unit square so that its words are true with a margin: "left of" means that the
 picture was split between the groups, "big" means at least 2.2 times the area. `render` composes it at any size:
@@ -31,6 +31,7 @@ from styles import PLAIN, Style, restyle, sample_style
 
 HERE = Path(__file__).parent
 FIRST = ["noto", "noto-v1", "fluent-emoji-flat", "fluent-emoji", "fluent-emoji-3d", "fxemoji", "streamline-emojis"]
+MONOCHROME = ["fluent-emoji-high-contrast", "fa7-solid", "mdi", "ph"]  # drawn in one colour, which the scene chooses
 DESIGNS = {
     # The first edition of the model.
     "seen": FIRST,
@@ -38,10 +39,11 @@ DESIGNS = {
     "test": ["twemoji"],
     # The second edition. OpenMoji's licence is share-alike: the model is measured on it, and its drawings are never trained on or shipped.
     "trained": [*FIRST, "twemoji"],
+    "icons": ["icon-park", *MONOCHROME],  # icons of user interfaces, a part of the training scenes
     "apart": ["openmoji"],
     "unseen": ["emojione"],
 }
-TRAINED = ("seen", "trained")  # groups that training may see
+TRAINED = ("seen", "trained", "icons")  # groups that training may see
 # Photographs of the package scikit-image in the public domain (CC0 or by NASA), by whether training may see them; none shows a known noun.
 PHOTOGRAPHS = {
     True: ["astronaut.png", "brick.png", "cell.png", "clock_motion.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "retina.jpg"],
@@ -82,6 +84,8 @@ SMALLEST = 0.16  # side of a thing, as part of the picture's: two thirds of that
 LAYOUTS = ["empty", "one", "row", "column", "grid", "beside", "stacked", "beside three", "stacked three", "unknown"]
 MIPS = [256, 128, 96, 64, 48, 32, 24]
 NATURAL_SHARE = 0.7
+ICON_SHARE = 0.15  # of the groups of things in training
+PALETTE_SHARE = 0.25  # of the drawings whose colours are not asked about: all hues are turned, not only a little
 BIG_SIDE_RATIO = (1.75, 2.4)  # side ratio of big to small: at least 2.2 times the area with room for aspect jitter
 
 
@@ -251,14 +255,18 @@ def build_atlas(work: Path):
 
     for i, row in enumerate(rows):
         sprite = np.asarray(pixels[i])
-        if row["noun"] in PAINTED:
+        if row["set"] in MONOCHROME:
+            white = np.repeat(sprite[..., 3:] / 255.0, 4, -1)
+            for color in PAINTS if row["noun"] in PAINTED else [None]:
+                add(white, noun=row["noun"], set=row["set"], color=color, natural=color, unknown_icon=None if row["noun"] else row["icon"], tinted=True)
+        elif row["noun"] in PAINTED:
             for color in PAINTS:
                 painted = paint(sprite, color)
                 if painted is not None:
                     add(painted, noun=row["noun"], set=row["set"], color=color, natural=color, unknown_icon=None)
         else:
             unknown_icon = None if row["noun"] else row["icon"]
-            add(sprite / 255.0, noun=row["noun"], set=row["set"], color=None, natural=natural_color(sprite) if row["noun"] else None, unknown_icon=unknown_icon)
+            add(sprite / 255.0, noun=row["noun"], set=row["set"], color=None, natural=natural_color(sprite) if row["noun"] and row["set"] not in DESIGNS["icons"] else None, unknown_icon=unknown_icon)
     for shape in SHAPES:
         add(shape_mask(shape), noun=shape, set="all", color=None, natural=None, unknown_icon=None, tinted=True)
     generator = random.Random(0)
@@ -389,34 +397,44 @@ def recolor(generator, hue):
     return torch.diag(torch.tensor([generator.uniform(0.88, 1.1) for _ in range(3)])) @ fade @ turn
 
 
+def tint(generator, color=None):
+    """A colour matrix that gives a white drawing this colour, or any."""
+    return torch.diag(torch.tensor(sample_color(generator, color or generator.choice(SHAPE_COLORS))))
+
+
 class SceneSampler:
     """Makes scenes from the sprites of one split; with `vary`, for training, sprites are also mirrored and recoloured."""
 
     def __init__(self, atlas: Atlas, designs: str, vary=False):
         self.atlas, self.designs = atlas, designs
         self.vary = vary
-        self.by_word, self.unknown_sprites = atlas.index(designs)
-        self.nouns = [noun for noun in self.by_word if noun not in SHAPES]
+        self.emoji = atlas.index(designs)
+        self.icons = atlas.index("icons") if vary else None
+
+    def drawings(self, generator):
+        """(sprites by noun and colour, unknown sprites) of emoji or, now and then, of icons."""
+        return self.icons if self.icons and generator.random() < ICON_SHARE else self.emoji
 
     def choose(self, generator, used):
         """A noun not yet used, its colour, and the sprites that show it."""
         while True:
-            noun = generator.choice(SHAPES) if generator.random() < 0.18 else generator.choice(self.nouns)
+            by_word, _ = self.drawings(generator)
+            noun = generator.choice(SHAPES if generator.random() < 0.18 else [noun for noun in by_word if noun not in SHAPES])
             if noun in used:
                 continue
-            color = generator.choice(SHAPE_COLORS) if noun in SHAPES else generator.choice(list(self.by_word[noun]))
-            sprites = self.by_word[noun][None if noun in SHAPES else color]
-            return noun, color, sprites
+            color = generator.choice(SHAPE_COLORS if noun in SHAPES else list(by_word[noun]))
+            return noun, color, by_word[noun][None if noun in SHAPES else color]
 
     def group(self, generator, used, places, side, size=None):
         noun, color, sprites = self.choose(generator, used)
         chosen = [generator.choice(sprites)] * len(places)
         entry = self.atlas.entries[chosen[0]]
         if generator.random() < 0.25 and noun in PAINTED:
-            chosen = [generator.choice(sprites) for _ in places]
+            alike = [sprite for sprite in sprites if self.atlas.entries[sprite].tinted == entry.tinted]
+            chosen = [generator.choice(alike) for _ in places]
         matrix, flip = self.variation(generator, free=noun not in PAINTED and entry.natural is None, named=noun in PAINTED)
         if entry.tinted:
-            matrix = torch.diag(torch.tensor(sample_color(generator, color)))
+            matrix = tint(generator, color)
         group = Group(noun, len(places), color, color if noun in PAINTED else entry.natural, size)
         for sprite, (x, y) in zip(chosen, places):
             group.things.append(self.thing(generator, sprite, x, y, side, matrix, flip, noun))
@@ -426,7 +444,7 @@ class SceneSampler:
         """A colour matrix and whether to mirror; hues turn only where no colour can be asked about."""
         if not self.vary:
             return torch.eye(3), False
-        matrix = torch.eye(3) if named or generator.random() < 0.35 else recolor(generator, 30 if free else 0)
+        matrix = torch.eye(3) if named or generator.random() < 0.35 else recolor(generator, 0 if not free else 180 if generator.random() < PALETTE_SHARE else 30)
         return matrix, generator.random() < 0.4
 
     def thing(self, generator, sprite, x, y, side, color, flip, noun):
@@ -478,8 +496,10 @@ class SceneSampler:
                 chaos = generator.randrange(1, 1 << 30)
             else:
                 places, side = cells(generator, (0, 0, 1, 1), generator.choice([1, 1, 1, 2, 3]))
-                sprite = generator.choice(self.unknown_sprites)
+                sprite = generator.choice(self.drawings(generator)[1])
                 matrix, flip = self.variation(generator, free=True)
+                if self.atlas.entries[sprite].tinted:
+                    matrix = tint(generator)
                 unknown_sprites = [self.thing(generator, sprite, x, y, side, matrix, flip, None) for x, y in places]
         things = [thing for group in groups for thing in group.things] + unknown_sprites
         background, fill, texture = self.background(generator, groups, things)
@@ -693,7 +713,7 @@ def augment(generator, pictures):
 def training_pictures(generator, atlas, scenes, size):
     """Augmented pictures [B, 3, size, size] for training, with coverage and owners of things as in `render`."""
     scale = 2 if generator.random() < 0.12 else 1
-    pictures, coverage, owner = render(atlas, scenes, size * scale, warp=0.12 if generator.random() < 0.5 else 0.0)
+    pictures, coverage, owner = render(atlas, scenes, size * scale, warp=generator.choice([0.0, 0.0, 0.12, 0.2]))
     if scale > 1:
         pictures = F.interpolate(pictures, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
         coverage = F.avg_pool2d(coverage[None], scale)[0]
@@ -713,8 +733,28 @@ def plain(generator, scene):
     scene.background, scene.fill, scene.texture = name, (color, color, 0.0), 0.0
 
 
+def alone(generator, sampler):
+    """Each unknown icon that is kept for evaluation, alone on white or another plain background."""
+    for sprite in sampler.emoji[1]:
+        if sampler.atlas.entries[sprite].unknown_icon == "text":
+            continue
+        name = generator.choice(["white", "white", "black", "dark gray"])
+        color = sample_color(generator, name)
+        thing = Thing(sprite, 0.5, 0.5, generator.uniform(0.6, 0.98), 0.0, 1.0, torch.eye(3))
+        yield Scene(name, "unknown", [], True, (color, color, 0.0), 0.0, 0, [thing])
+
+
+def some(generator, sampler, count, kinds):
+    """Fresh scenes; of single things, two in five are plain."""
+    for _ in range(count):
+        scene = sampler.scene(generator, kinds)
+        if scene.layout == "one" and generator.random() < 0.4:
+            plain(generator, scene)
+        yield scene
+
+
 def write_pack(sampler, count, seed, out: Path, size=224, kinds=KINDS):
-    """Writes `count` pictures and their facts. One in eight is a plain scene; all kinds of questions occur."""
+    """Writes `count` pictures and their facts, or those of `alone` without a count. One in eight is a plain scene; all kinds of questions occur."""
     import language  # imports this module
 
     generator, asker = random.Random(f"pack {seed}"), random.Random(f"questions {seed}")
@@ -722,10 +762,7 @@ def write_pack(sampler, count, seed, out: Path, size=224, kinds=KINDS):
     out.mkdir(parents=True, exist_ok=True)
     asked = {}
     with (out / "scenes.jsonl").open("w") as file:
-        for i in range(count):
-            scene = sampler.scene(generator, kinds)
-            if scene.layout == "one" and generator.random() < 0.4:
-                plain(generator, scene)
+        for i, scene in enumerate(some(generator, sampler, count, kinds) if count else alone(generator, sampler)):
             candidates = language.scene_questions(asker, scene, 4 if scene.unknown else 12, held_out_share=0.2)
             candidates.sort(key=lambda question: asked.get(question.kind, 0))
             for question in candidates[:4]:
@@ -750,12 +787,14 @@ def main():
     parser = argparse.ArgumentParser(description="Writes an evaluation pack: pictures and scenes.jsonl.")
     parser.add_argument("--work", type=Path, default=HERE / ".work")
     parser.add_argument("--designs", choices=DESIGNS, required=True)
-    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--count", type=int, default=100, help="0 = each unknown icon that training does not see, alone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    if not options.count and options.designs in TRAINED:
+        parser.error(f"--count 0 needs designs that training does not see: {', '.join(name for name in DESIGNS if name not in TRAINED)}")
     write_pack(SceneSampler(Atlas(options.work), options.designs), options.count, options.seed, options.out, options.size, options.kinds)
 
 

@@ -4,7 +4,7 @@ In:  a checkpoint folder (export.py) and folders of pictures with scenes.jsonl (
 Out: one table for each pack: captions exactly right; answers exactly right by kind, with the share of the most
      common answer of that kind; and how often an out-of-domain picture got a false answer.
 
-    python score.py --model ../models/pico ../models/evaluation/seen ../models/evaluation/test
+    python score.py --model ../models/pico ../models/evaluation/seen ../models/evaluation/unseen
 """
 
 from __future__ import annotations

@@ -5,13 +5,15 @@ Out: WORK/views-HASH/NNNN.pt, HASH from the checkpoint's weights: {scenes, image
 
     python views.py --work DIR --checkpoint ../models/pico --shards 24
 
-The same command run again goes on with the first missing shard. Each shard has its own seed.
+The same command run again goes on with the first missing shard. Each shard has its own seed. Processes with RANK and WORLD_SIZE
+set (run.py) share the shards.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 from pathlib import Path
 
@@ -75,7 +77,7 @@ def main():
     folder = views_folder(options.work, options.checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     model, sampler = load_model(options.checkpoint), SceneSampler(Atlas(options.work), options.designs, vary=True)
-    for number in range(1, options.shards + 1):
+    for number in range(1 + int(os.environ.get("RANK", 0)), options.shards + 1, int(os.environ.get("WORLD_SIZE", 1))):
         path = folder / f"{number:04d}.pt"
         if not path.exists():
             torch.save(make_shard(model, sampler, number), path.with_suffix(".tmp"))

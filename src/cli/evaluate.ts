@@ -16,7 +16,7 @@ import { askAll, readOwnSet, reportOf, tableOf } from './own-set.ts'
 import { withCount } from './progress.ts'
 import { evaluateScenes, tableOfScenes } from './scene-set.ts'
 
-const EMBEDDED_SETS = ['seen', 'validation', 'test', 'scattered'].map((name) =>
+const EMBEDDED_SETS = ['seen', 'unseen', 'scattered', 'unknown'].map((name) =>
   fileURLToPath(new URL(`../../models/evaluation/${name}`, import.meta.url)),
 )
 
@@ -34,10 +34,10 @@ Texts are right when they are equal without case, punctuation and articles. With
 A set may also be a folder with pictures and scenes.jsonl, as training/scenes.py
 writes it. Without sets it measures those of the embedded model:
 
-  seen        new scenes in the drawing styles that the model was trained on
-  validation  a style that the model never saw, used to choose settings
-  test        a style that the model never saw, used for nothing else
-  scattered   the trained styles, things of one kind at random positions
+  seen       new scenes in the drawing styles that the model was trained on
+  unseen     a style that the model never saw
+  scattered  the trained styles, things at random positions
+  unknown    single things that the model has no word for
 
 Examples:
   $ npx glimpse evaluate mine.csv --model ./blip2-int4

@@ -146,7 +146,8 @@ export function tableOfScenes({ set, pictures, kinds, afterTurns, ...counted }: 
     whole === 0 ? '      ' : `${((100 * part) / whole).toFixed(1).padStart(5)}%`
   const row = (name: string, { right, asked }: Tally, more = '') =>
     `  ${name.padEnd(26)} ${`${right} of ${asked}`.padStart(12)}  ${percent(right, asked)}${more}`
-  const rows = (...names: (keyof typeof COUNTED)[]) => names.map((name) => row(COUNTED[name], counted[name]))
+  const rows = (...names: (keyof typeof COUNTED)[]) =>
+    names.filter((name) => counted[name].asked > 0).map((name) => row(COUNTED[name], counted[name]))
   return [
     `${set}: ${pictures} pictures`,
     ...rows('captions', 'questions', 'newWordings'),

@@ -94,9 +94,11 @@ test('a conversation of ten questions is answered like ten first questions', asy
   expect(worse.length, worse.join('; ')).toBeLessThanOrEqual(1)
 })
 
-test('of a history it reads one turn, the last that has an answer', async () => {
+test('of a history it reads three turns, the last that have an answer', async () => {
   const image = await readFile(join(MODELS, 'demo/crab-and-helicopter.png'))
   const history = [
+    { question: 'how many things are there?', answer: 'two' },
+    { question: 'what color is the background?', answer: 'yellow' },
     { question: 'what is on the left?', answer: 'a crab' },
     { question: 'what is on the right?', answer: 'a helicopter' },
     { question: 'who made it?', answer: 'I am not sure.' },
@@ -104,7 +106,8 @@ test('of a history it reads one turn, the last that has an answer', async () => 
   ]
   const { prompt } = await engine.answer({ image, question: 'is there a crab?', history })
   expect(prompt).toBe(
-    'Question: what is on the right? Answer: a helicopter. Question: is there a crab? Answer:',
+    'Question: what color is the background? Answer: yellow. Question: what is on the left? Answer: a crab. ' +
+      'Question: what is on the right? Answer: a helicopter. Question: is there a crab? Answer:',
   )
 })
 

@@ -10,7 +10,7 @@ import { buildArtifact } from '../../src/builder/build.ts'
 import { EMBEDDED_CHECKPOINT } from '../../src/builder/embedded.ts'
 import { PRECISIONS, type Precision } from '../../src/quantize/recipes.ts'
 
-const SETS = ['validation', 'test'].map((name) => join(import.meta.dirname, '../../models/evaluation', name))
+const SETS = ['seen', 'unseen'].map((name) => join(import.meta.dirname, '../../models/evaluation', name))
 const MAIN = join(import.meta.dirname, '../../dist/cli/main.js')
 
 let folder: string

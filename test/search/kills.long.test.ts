@@ -26,7 +26,7 @@ beforeAll(async () => {
   env = { GLIMPSE_STATE: join(folder, 'state'), GLIMPSE_CACHE: join(folder, 'cache') }
   await buildArtifact(join(FIXTURES, 'checkpoints/itm'), join(folder, 'itm'), { precision: 'fp32' })
   await mkdir(pictures)
-  for (const set of ['seen', 'test', 'validation', 'scattered']) {
+  for (const set of ['seen', 'unseen', 'scattered', 'unknown']) {
     await cp(join(ROOT, 'models/evaluation', set), join(pictures, set), { recursive: true })
   }
   await writeFile(join(pictures, 'text.jpg'), 'a text')
