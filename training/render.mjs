@@ -72,7 +72,10 @@ const ICON_SETS = {
 const EMOJI_ICONS = 'fluent-emoji-high-contrast'
 const UNKNOWN_STEP = 3 // every third unknown icon is drawn by EMOJI_ICONS too
 const sets = Object.fromEntries(
-  [...SETS, ...Object.keys(ICON_SETS)].map((set) => [set, readJson(join(packageRoot(`@iconify-json/${set}`), 'icons.json'))]),
+  [...SETS, ...Object.keys(ICON_SETS)].map((set) => [
+    set,
+    readJson(join(packageRoot(`@iconify-json/${set}`), 'icons.json')),
+  ]),
 )
 const codePoints = Object.fromEntries(
   Object.entries(readJson(join(packageRoot('@iconify-json/noto'), 'chars.json'))).map(([hex, name]) => [
