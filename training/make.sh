@@ -22,9 +22,9 @@ npm install --no-audit --no-fund
 "$python" export.py --work "$work" --run itm --matcher "$work/models/pico" --out "$work/models/pico-itm"
 
 # Scores, from the graphs that onnxruntime-node runs.
-"$python" scenes.py --work "$work" --designs trained --count 300 --seed 101 --size 256 --out "$work/packs/seen"
-"$python" scenes.py --work "$work" --designs unseen --count 300 --seed 102 --size 256 --out "$work/packs/unseen"
-"$python" scenes.py --work "$work" --designs trained --kinds scattered "two scattered" --count 100 --seed 201 --size 256 --out "$work/packs/scattered"
+"$python" pack.py --work "$work" --designs trained --count 300 --seed 101 --size 256 --out "$work/packs/seen"
+"$python" pack.py --work "$work" --designs unseen --count 300 --seed 102 --size 256 --out "$work/packs/unseen"
+"$python" pack.py --work "$work" --designs trained --kinds scattered "two scattered" --count 100 --seed 201 --size 256 --out "$work/packs/scattered"
 "$python" matching_pack.py --work "$work" --designs trained --count 1000 --seed 301 --out "$work/packs/matching-seen"
 "$python" matching_pack.py --work "$work" --designs unseen --count 300 --seed 302 --out "$work/packs/matching-unseen"
 (cd .. && npm install --no-audit --no-fund && npm run compile)

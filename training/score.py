@@ -1,6 +1,6 @@
 """Scores an exported model on evaluation packs, in PyTorch.
 
-In:  a checkpoint folder (export.py) and folders of pictures with scenes.jsonl (scenes.py).
+In:  a checkpoint folder (export.py) and folders of pictures with scenes.jsonl (pack.py).
 Out: one table for each pack: captions exactly right; answers exactly right by kind, with the share of the most
      common answer of that kind; and how often an out-of-domain picture got a false answer.
 

@@ -31,7 +31,7 @@ caption, or for each question and its answer. Pictures are beside the file.
 Texts are right when they are equal without case, punctuation and articles. With
 --precisions the model is built at each of them, and their columns are compared.
 
-A set may also be a folder with pictures and scenes.jsonl, as training/scenes.py
+A set may also be a folder with pictures and scenes.jsonl, as training/pack.py
 writes it. Without sets it measures those of the embedded model:
 
   seen       new scenes in the drawing styles that the model was trained on

@@ -1,4 +1,4 @@
-// A folder of scenes that training/scenes.py wrote -> how often captions and answers are exactly right, by kind of question.
+// A folder of scenes that training/pack.py wrote -> how often captions and answers are exactly right, by kind of question.
 
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -130,13 +130,13 @@ function majorityOf(scenes: readonly Scene[], kind: string): number {
 async function readScenes(folder: string): Promise<Scene[]> {
   const path = join(folder, 'scenes.jsonl')
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new SetupError('no_scenes', `Cannot read ${path}. Make a set with training/scenes.py.`, { cause })
+    throw new SetupError('no_scenes', `Cannot read ${path}. Make a set with training/pack.py.`, { cause })
   })
   try {
     const lines = text.trim().split('\n')
     return lines.map((line) => scene.parse(JSON.parse(line)))
   } catch (cause) {
-    const message = `${path} is not in the format that training/scenes.py writes. Make the set again.`
+    const message = `${path} is not in the format that training/pack.py writes. Make the set again.`
     throw new SetupError('bad_scenes', message, { cause })
   }
 }
