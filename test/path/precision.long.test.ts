@@ -1,4 +1,4 @@
-// The embedded model at each precision -> percentage of correct answers on unseen designs, compared with fp32.
+// The embedded model at each precision -> percentage of correct answers on an unseen designer and on scattered things, compared with fp32.
 
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -10,7 +10,7 @@ import { buildArtifact } from '../../src/builder/build.ts'
 import { EMBEDDED_CHECKPOINT } from '../../src/builder/embedded.ts'
 import { PRECISIONS, type Precision } from '../../src/quantize/recipes.ts'
 
-const SETS = ['seen', 'unseen'].map((name) => join(import.meta.dirname, '../../models/evaluation', name))
+const SETS = ['unseen', 'scattered'].map((name) => join(import.meta.dirname, '../../models/evaluation', name))
 const MAIN = join(import.meta.dirname, '../../dist/cli/main.js')
 
 let folder: string
