@@ -15,6 +15,7 @@ import { embeddedArtifact } from '../src/builder/embedded.ts'
 import { startEngine } from '../src/engine/engine.ts'
 import { engineEmbedder } from '../src/search/embedder.ts'
 import { pictureSimilarity } from '../src/search/score.ts'
+import { quantile } from './traffic.ts'
 
 const PICTURES = 300
 const COPIES = [
@@ -51,15 +52,10 @@ try {
       ),
     )
     console.log(
-      `${pack}: copies from ${percentile(ofCopies, 0.01)} (1st percentile), nearest other up to ${percentile(ofNearest, 0.99)} (99th)`,
+      `${pack}: copies from ${quantile(0.01, ofCopies).toFixed(3)} (1st percentile), nearest other up to ${quantile(0.99, ofNearest).toFixed(3)} (99th)`,
     )
   }
 } finally {
   await engine.close()
   await rm(room, { recursive: true })
-}
-
-function percentile(values: number[], part: number): string {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.floor(part * (sorted.length - 1))]!.toFixed(3)
 }

@@ -17,6 +17,7 @@ import { find } from '../src/search/find.ts'
 import { openSearchStore } from '../src/search/open.ts'
 import { pictureSimilarity, textSimilarity } from '../src/search/score.ts'
 import type { IndexedPicture } from '../src/search/store.ts'
+import { quantile } from './traffic.ts'
 
 const TARGET_P99_MS = 100
 const TARGET_RECALL = 0.99
@@ -69,9 +70,6 @@ function textOf(content: Float32Array): Float32Array {
   const weights = Float32Array.from({ length: CONTENT }, () => (random() < 0.3 ? 1 : 0))
   return vectorOf(content, weights, () => 1.5 * gaussian())
 }
-
-const percentile = (sorted: readonly number[], part: number) =>
-  sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]!
 
 const folder = await mkdtemp(join(tmpdir(), 'glimpse-bench-search-'))
 const contents = Array.from({ length: pictures }, () => gaussians(CONTENT))
@@ -127,8 +125,7 @@ for (const kind of ['text', 'image'] as const) {
     const best = new Set(exact.slice(0, K).map(([, id]) => id))
     found += answers[i]!.filter((id) => best.has(id)).length
   }
-  times.sort((one, other) => one - other)
-  const [p50, p99] = [percentile(times, 0.5), percentile(times, 0.99)]
+  const [p50, p99] = [quantile(0.5, times), quantile(0.99, times)]
   const recall = found / (queries * K)
   isGood &&= p99 <= TARGET_P99_MS && recall >= TARGET_RECALL
   console.log(

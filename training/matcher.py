@@ -37,7 +37,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from language import plural
 from model import Named, Qformer, Size
-from run import Run
+from run import Run, load_folder
 from scenes import DESIGNS, NOUNS, Atlas, SceneSampler, render, to_image
 from score import load_model, pixels_of
 from statements import AXIS, SWAPS, Swapper, describe, flipped, holds, mistyped, statement_of, vocabulary_words
@@ -376,8 +376,7 @@ def main():
     model = Matcher(tower.size, tokenizer.get_vocab_size())
     model.start_from(load_file(options.checkpoint / "model.safetensors"))
     if options.further:
-        missing, unexpected = model.load_state_dict({name: weight.float() for name, weight in load_file(options.further / "model.safetensors").items()}, strict=False)
-        assert not unexpected and all(name.startswith("only_") for name in missing), (missing, unexpected)
+        load_folder(model, options.further, ("only_",))
         nn.init.constant_(model.only_scale, math.log(FURTHER_SCALE))
     run = Run(options.work / options.run, model, Matcher(tower.size, tokenizer.get_vocab_size()), LEARNING_RATE, options.seed, options.minutes, matrix_rate=MATRIX_RATE, ema=EMA)
     generator, next_evaluation = run.generator, run.spent + EVALUATE_EVERY

@@ -81,8 +81,7 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     generator, atlas = random.Random(f"matching pack {options.seed}"), Atlas(options.work)
     torch.manual_seed(options.seed)
-    first = options.designs in ("seen", "validation", "test")
-    usual, sampler = SceneSampler(atlas, "seen" if first else "trained"), SceneSampler(atlas, options.designs)
+    usual, sampler = SceneSampler(atlas, "trained"), SceneSampler(atlas, options.designs)
     swapper = Swapper([usual.scene(random.Random(i)) for i in range(8000)])
     alone = LanguageAlone(usual, swapper)
     scenes = []

@@ -60,19 +60,18 @@ const SETS = [
   'openmoji',
 ]
 const ALL_SETS = [...SETS, 'fluent-emoji-3d']
-// Icons of user interfaces, which are named after the thing that they show; those with a list of exceptions show another thing under
-// these names. Drawings of `fluent-emoji-high-contrast` have the names of emoji.
+/** Emoji drawn as icons, in one colour. */
+const EMOJI_ICONS = 'fluent-emoji-high-contrast'
+const UNKNOWN_STEP = 3 // every third unknown icon is drawn by EMOJI_ICONS too
+/** Icons of user interfaces, named after the thing that they show, with the nouns under which they show another thing. */
 const ICON_SETS = {
-  'fluent-emoji-high-contrast': [],
   'icon-park': ['mouse', 'phone', 'anchor', 'ring', 'heart', 'trumpet'],
   'fa7-solid': ['mouse', 'phone'],
   mdi: ['mouse', 'phone'],
   ph: ['mouse', 'phone'],
 }
-const EMOJI_ICONS = 'fluent-emoji-high-contrast'
-const UNKNOWN_STEP = 3 // every third unknown icon is drawn by EMOJI_ICONS too
 const sets = Object.fromEntries(
-  [...SETS, ...Object.keys(ICON_SETS)].map((set) => [
+  [...SETS, EMOJI_ICONS, ...Object.keys(ICON_SETS)].map((set) => [
     set,
     readJson(join(packageRoot(`@iconify-json/${set}`), 'icons.json')),
   ]),
@@ -88,11 +87,10 @@ const rows = []
 for (const [noun, icons] of Object.entries(nouns)) for (const icon of icons) rows.push({ noun, icon })
 for (const icon of unknownIcons()) rows.push({ noun: null, icon })
 
-for (const { noun, icon } of [...rows].filter(({ noun }, i) => noun || i % UNKNOWN_STEP === 0)) {
+for (const { noun, icon } of rows.filter(({ noun }, i) => noun || i % UNKNOWN_STEP === 0)) {
   if (vector(EMOJI_ICONS, icon)) rows.push({ noun, icon, set: EMOJI_ICONS })
 }
 for (const [set, exceptions] of Object.entries(ICON_SETS)) {
-  if (set === EMOJI_ICONS) continue
   for (const noun of Object.keys(nouns)) {
     const name = noun.replaceAll(' ', '-')
     const icon = [`${name}-fill`, name].find((icon) => vector(set, icon))

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import torch
 import torch.distributed as together
+from safetensors.torch import load_file
 
 # CPUs without bfloat16 instructions emulate it at a tenth of the speed of float32.
 FAST_BF16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 EMA = 0.996
+RANK, WORLD_SIZE = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 SAVE_EVERY = 150  # seconds
 # Parts of the names of matrices that AdamW trains: tables and heads, whose rows are not mixed with each other.
 ROWS_APART = ("embed", "shared", "lm_head", "relative_attention_bias", "facts.", "patch_head.", "_head")
@@ -81,6 +83,13 @@ class Muon(torch.optim.Optimizer):
                     p.add_(update.to(p.dtype), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
 
 
+def load_folder(model, folder: Path, training_only: tuple[str, ...]):
+    """Weights of a checkpoint folder, which has none whose names begin with `training_only`."""
+    weights = {name: weight.float() for name, weight in load_file(folder / "model.safetensors").items()}
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert not unexpected and all(name.startswith(training_only) for name in missing), (missing, unexpected)
+
+
 def optimizers(model, rate, matrix_rate):
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrix = lambda name, p: p.ndim == 2 and not any(part in name for part in ROWS_APART)
@@ -95,10 +104,10 @@ class Run:
     def __init__(self, folder: Path, model, average, rate: float, seed: int, minutes: float, facts: dict | None = None, matrix_rate: float | None = None, ema=EMA):
         """`facts` are saved beside the weights, for export.py; `matrix_rate` is the learning rate of Muon, `rate` where absent."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.world = int(os.environ.get("WORLD_SIZE", 1))
+        self.world = WORLD_SIZE
         if self.world > 1 and not together.is_initialized():
             together.init_process_group("gloo")
-        self.is_first = self.world == 1 or together.get_rank() == 0
+        self.is_first = RANK == 0
         self.folder, self.model, self.average, self.total, self.ema = folder, model, average.eval(), minutes * 60, ema
         self.rates = [matrix_rate or rate, rate]
         self.average.load_state_dict(model.state_dict())
@@ -114,12 +123,21 @@ class Run:
                 tool.load_state_dict(state)
             self.spent, self.step = saved["spent"], saved["step"]
         self.saved_at = self.spent
-        own_seed = seed * 7919 + self.step + 104_729 * (0 if self.is_first else together.get_rank())
+        own_seed = seed * 7919 + self.step + 104_729 * RANK
         self.generator = random.Random(own_seed)
         torch.manual_seed(own_seed)
         self.losses, self.mark, self.scenes = {}, time.time(), 0
         self.began = time.time()
         self.say(f"{sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6:.2f} M trained parameters, {minutes} minutes, from minute {self.spent / 60:.1f}")
+
+    def begin_again(self):
+        """Takes the present weights, those of the first process, as the start of the moving average, and saves them."""
+        if self.world > 1:
+            for p in self.model.parameters():
+                together.broadcast(p.data, 0)
+        self.average.load_state_dict(self.model.state_dict())
+        self.tick()
+        self.save()
 
     @property
     def progress(self) -> float:

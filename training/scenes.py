@@ -29,15 +29,12 @@ HERE = Path(__file__).parent
 FIRST = ["noto", "noto-v1", "fluent-emoji-flat", "fluent-emoji", "fluent-emoji-3d", "fxemoji", "streamline-emojis"]
 MONOCHROME = ["fluent-emoji-high-contrast", "fa7-solid", "mdi", "ph"]  # drawn in one colour, which the scene chooses
 DESIGNS = {
-    # The first edition of the model.
-    "seen": FIRST,
-    "validation": ["emojione"],
-    "test": ["twemoji"],
-    # The second edition. OpenMoji's licence is share-alike: the model is measured on it, and its drawings are never trained on or shipped.
     "trained": [*FIRST, "twemoji"],
     "icons": ["icon-park", *MONOCHROME],  # icons of user interfaces, a part of the training scenes
-    "apart": ["openmoji"],
-    "unseen": ["emojione"],
+    "seen": FIRST,  # what the first edition of the model was trained on, and what the second added
+    "twemoji": ["twemoji"],
+    "unseen": ["emojione"],  # never trained on: the test
+    "apart": ["openmoji"],  # nor this one, by which nothing is chosen; its licence is share-alike, so it is not shipped either
 }
 TRAINED = ("seen", "trained", "icons")  # groups that training may see
 # Photographs of the package scikit-image in the public domain (CC0 or by NASA), by whether training may see them; none shows a known noun.
@@ -628,7 +625,6 @@ def render(atlas: Atlas, scenes: list[Scene], size: int, warp=0.0):
 
     `warp` bends drawings (not shapes) by up to about that part of their side, as another designer might draw them.
     """
-    count = len(scenes)
     first = torch.tensor([scene.fill[0] for scene in scenes])[:, :, None, None]
     second = torch.tensor([scene.fill[1] for scene in scenes])[:, :, None, None]
     angle = torch.tensor([scene.fill[2] for scene in scenes])[:, None, None]

@@ -23,12 +23,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 import language
 from model import SIZES, Blip2, greedy, pack_mask
-from run import Run, autocast
+from run import Run, autocast, load_folder
 from scenes import NOUNS, Atlas, SceneSampler, render, to_image, training_pictures
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
@@ -38,7 +37,7 @@ PIECES = 768
 STAGES = [("lm-warmup", 0.08), ("vision", 0.52), ("joint", 0.40)]
 FURTHER_STAGES = [("vision", 0.6), ("joint", 0.4)]
 LEARNING_RATE = 2e-3
-FURTHER = 0.6  # factor on the learning rate of "joint" when training starts from a checkpoint folder
+FURTHER = 0.6  # factor on the learning rate when training starts from a checkpoint folder
 HEADS_STEPS, HEADS_RATE = 150, 4e-3  # a checkpoint folder has no heads for facts and patches; they are fitted first
 QUESTIONS = 3  # for each scene
 TURN_SHARES = [56, 14, 11, 10, 9]  # how often a question has so many earlier turns, 0 to language.MAX_TURNS
@@ -292,13 +291,9 @@ def main():
     run = Run(options.work / options.run, model, Blip2(size).to(device), LEARNING_RATE, options.seed, options.minutes, {"size": options.size})
     generator = run.generator
     if options.further and not run.resumed:
-        weights = {name: weight.float() for name, weight in load_file(options.further / "model.safetensors").items()}
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-        assert not unexpected and all(name.startswith(("patch_head.", "facts.")) for name in missing), (missing, unexpected)
+        load_folder(model, options.further, ("patch_head.", "facts."))
         fit_heads(model, atlas, sampler, generator, options.batch, device)
-        run.average.load_state_dict(model.state_dict())
-        run.tick()
-        run.save()
+        run.begin_again()
 
     stages = FURTHER_STAGES if options.further else STAGES
     next_evaluation = run.spent + EVALUATE_EVERY / 3

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import random
 from pathlib import Path
 
 import torch
 
+from run import RANK, WORLD_SIZE
 from scenes import TRAINED, Atlas, SceneSampler, training_pictures
 from score import load_model
 from train import MEAN, STD
@@ -53,12 +53,6 @@ def make_shard(model, sampler, number: int):
     return {"scenes": scenes, "image": torch.cat(image), "queries": torch.cat(queries)}
 
 
-def read_shards(folder: Path):
-    """Scenes, image tokens and queries of all shards that exist."""
-    shards = [torch.load(path, weights_only=False) for path in sorted(folder.glob("*.pt"))]
-    return [scene for shard in shards for scene in shard["scenes"]], torch.cat([shard["image"] for shard in shards]), torch.cat([shard["queries"] for shard in shards])
-
-
 def map_shards(folder: Path) -> list[dict]:
     """All shards that exist, each mapped from its file: a row is read when it is used."""
     return [torch.load(path, weights_only=False, mmap=True) for path in sorted(folder.glob("*.pt"))]
@@ -77,7 +71,7 @@ def main():
     folder = views_folder(options.work, options.checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     model, sampler = load_model(options.checkpoint), SceneSampler(Atlas(options.work), options.designs, vary=True)
-    for number in range(1 + int(os.environ.get("RANK", 0)), options.shards + 1, int(os.environ.get("WORLD_SIZE", 1))):
+    for number in range(1 + RANK, options.shards + 1, WORLD_SIZE):
         path = folder / f"{number:04d}.pt"
         if not path.exists():
             torch.save(make_shard(model, sampler, number), path.with_suffix(".tmp"))
